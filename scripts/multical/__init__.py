@@ -1,0 +1,1 @@
+"""What the scripts of multical share: one small module per idea."""

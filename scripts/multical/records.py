@@ -1,0 +1,165 @@
+"""The waist of the hourglass: one row per (run, benchmark, prompt, language, question).
+
+Records hold what every confidence can be derived from, and nothing derived.
+Everything that needs a model writes them; everything else reads only them.
+This module owns the schema: it writes them, and checks them on reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from multical.errors import InputError
+from multical.files import atomic
+
+MAX_OPTIONS = 10
+
+
+def _column(name: str, kind: pa.DataType, doc: str, required: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=not required, metadata={"doc": doc})
+
+
+TEXT = pa.dictionary(pa.int32(), pa.string())
+LOGITS = pa.list_(pa.float32())
+
+#: Every column with its type and, in the field's metadata, its meaning and unit.
+SCHEMA = pa.schema(
+    [
+        _column("run", TEXT, "run id, model.sft.smoothing.seed, or the model for a base", True),
+        _column("model", TEXT, "name of the base model in the config", True),
+        _column("sft", TEXT, "name of the SFT data set; null for a base model"),
+        _column("smoothing", pa.float64(), "label smoothing b of the SFT; null for a base model"),
+        _column("seed", pa.int64(), "seed of the SFT; null for a base model"),
+        _column("benchmark", TEXT, "name of the benchmark in the config", True),
+        _column("prompt", TEXT, "name of the prompt, or of the phrasing of a released run", True),
+        _column("language", TEXT, "BCP 47 tag of the question's language", True),
+        _column("question_id", pa.string(), "the same in all languages if parallel", True),
+        _column("subject", TEXT, "subject or question kind; null where the source has none"),
+        _column("n_options", pa.int8(), "number of options, 2 to 10"),
+        _column("gold", pa.int8(), "index of the right option, from 0"),
+        _column(
+            "letter_logits",
+            LOGITS,
+            "per option: logsumexp (nats) of the logits of all token ids that decode to its "
+            "letter, at the answer position of the lettered prompt",
+        ),
+        _column(
+            "logsumexp",
+            pa.float32(),
+            "logsumexp (nats) over the full vocabulary at that same position",
+        ),
+        _column("prompt_tokens", pa.int32(), "tokens of the lettered prompt"),
+        _column(
+            "text_logliks",
+            LOGITS,
+            "per option: summed log-likelihood (nats) of the option's text after the plain prompt",
+        ),
+        _column("text_tokens", pa.list_(pa.int32()), "per option: number of tokens of its text"),
+        _column("correct", pa.bool_(), "released outputs only: was the answer right"),
+        _column("msp", pa.float64(), "released outputs only: maximum softmax probability"),
+        _column("max_logit", pa.float64(), "released outputs only: maximum logit"),
+    ],
+    metadata={"multical": "records 1"},
+)
+
+#: Per-option columns: their lists are as long as `n_options`.
+PER_OPTION = ("letter_logits", "text_logliks", "text_tokens")
+KEY = ["run", "benchmark", "prompt", "language", "question_id"]
+
+
+def write(path: str | Path, frame: pd.DataFrame) -> None:
+    """Write records as Parquet, sorted by key; columns that `frame` lacks are null.
+
+    The same rows give the same bytes. Raises `InputError` as `check` does.
+    """
+    unknown = sorted(set(frame.columns) - set(SCHEMA.names))
+    if unknown:
+        raise InputError(f"{path}: unknown record columns {unknown}, expected {SCHEMA.names}")
+    frame = frame.reindex(columns=SCHEMA.names).sort_values(KEY, kind="stable", ignore_index=True)
+    check(frame, path)
+    table = pa.Table.from_pandas(frame, schema=SCHEMA, preserve_index=False)
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
+    """Read and check one or more record files; text columns come as categories.
+
+    Raises `InputError` for a file that is missing, unreadable, of another schema,
+    or whose rows break a rule of `check`.
+    """
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    tables = []
+    for path in paths:
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(f"{path}: not a readable Parquet file ({error})") from error
+        if not table.schema.equals(SCHEMA):
+            found = {f.name: str(f.type) for f in table.schema}
+            wanted = {f.name: str(f.type) for f in SCHEMA}
+            odd = sorted(n for n in found.keys() | wanted if found.get(n) != wanted.get(n))
+            raise InputError(f"{path}: not a records file; columns {odd} differ from the schema")
+        check(table.to_pandas(), path)
+        tables.append(table)
+    return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+
+
+def check(frame: pd.DataFrame, path: str | Path) -> None:
+    """Raise `InputError` naming the first row that breaks a rule.
+
+    Rules: keys complete and unique; lists as long as `n_options`; `gold` below
+    it; numbers finite, log-likelihoods not above 0, probabilities in [0, 1].
+    """
+    for field in SCHEMA:
+        if not field.nullable and frame[field.name].isna().any():
+            row = int(np.flatnonzero(frame[field.name].isna())[0])
+            raise InputError(f"{path}: row {row}: no {field.name}")
+    twice = frame.duplicated(KEY)
+    if twice.any():
+        row = frame.loc[twice, KEY].iloc[0].to_dict()
+        raise InputError(f"{path}: two rows for {row}, expected one")
+    _check_options(frame, path)
+    for name, low, high in (
+        ("logsumexp", -np.inf, np.inf),
+        ("msp", 0.0, 1.0),
+        ("max_logit", -np.inf, np.inf),
+    ):
+        values = frame[name].dropna().to_numpy(float)
+        bad = ~np.isfinite(values) | (values < low) | (values > high)
+        if bad.any():
+            row = frame.index[frame[name].notna()][bad][0]
+            raise InputError(f"{path}: row {row}: {name} is {values[bad][0]}, out of range")
+
+
+def _check_options(frame: pd.DataFrame, path: str | Path) -> None:
+    known = frame["n_options"].notna().to_numpy()
+    count = frame["n_options"].fillna(0).to_numpy(int)
+    gold = frame["gold"].fillna(-1).to_numpy(int)
+    _first(known & ((count < 2) | (count > MAX_OPTIONS)), path, "n_options", "2 to 10")
+    _first(known & ((gold < 0) | (gold >= count)), path, "gold", "an index below n_options")
+    for name in PER_OPTION:
+        filled = frame[name].notna().to_numpy()
+        length = np.array([len(v) if f else 0 for v, f in zip(frame[name], filled, strict=True)])
+        _first(filled & (length != count), path, name, "one value per option")
+        if not filled.any():
+            continue
+        flat = np.concatenate([np.asarray(v, float) for v in frame.loc[filled, name]])
+        bad = ~np.isfinite(flat)
+        if name == "text_logliks":
+            bad |= flat > 0
+        if name == "text_tokens":
+            bad |= flat < 1
+        _first(np.isin(np.arange(len(frame)), np.repeat(np.flatnonzero(filled), length[filled])[bad]),
+               path, name, "finite values in range")  # fmt: skip
+
+
+def _first(bad: np.ndarray, path: str | Path, column: str, expected: str) -> None:
+    if bad.any():
+        raise InputError(f"{path}: row {int(np.flatnonzero(bad)[0])}: {column}: expected {expected}")
