@@ -1,0 +1,201 @@
+"""Scoring: from a model and questions to letter logits and option log-likelihoods.
+
+A batch is questions as tries (see `trie`), padded to one length and run once with a mask
+that shows each token its ancestors; what all the batch's paths begin with is run once and
+shared. Logits are built only for the positions that a score needs, in bounded chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import DynamicCache, PreTrainedModel
+
+from multical.errors import InputError
+from multical.trie import Trie, common_prefix
+
+LOGITS_PER_CHUNK = 2**25  # 128 MiB of float32 logits at a time
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model says of one question: the columns of `records`, in nats."""
+
+    letter_logits: list[float]
+    logsumexp: float
+    text_logliks: list[float]
+
+
+def output_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Logits (positions, vocabulary) in float32 of hidden states (positions, width).
+
+    Follows the model's own head: weight, bias and, where there is one, soft cap.
+    """
+    logits = model.get_output_embeddings()(hidden).float()
+    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+class Scorer:
+    """Scores tries in batches of bounded size.
+
+    Args:
+        model: a causal language model, in evaluation mode.
+        letters: per letter, the token ids that stand for it.
+        batch_tokens: upper bound of padded tokens in a batch.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, letters: Sequence[Sequence[int]], batch_tokens: int
+    ) -> None:
+        self.model = model
+        self.config = model.config.get_text_config()
+        self.letters = [torch.tensor(ids, device=model.device) for ids in letters]
+        self.batch_tokens = batch_tokens
+        self._prefix: list[int] = []
+        self._cache = DynamicCache()
+
+    def score(self, tries: Sequence[Trie], names: Sequence[str]) -> list[Scores]:
+        """Score all tries, longest first; the result is in their order.
+
+        Raises `InputError` naming a question longer than the model's positions, or a model
+        that gives a trie other scores than its paths one by one.
+        """
+        longest = [int(trie.depths().max()) + 1 for trie in tries]
+        limit = getattr(self.config, "max_position_embeddings", None) or max(longest)
+        for length, name in zip(longest, names, strict=True):
+            if length > limit:
+                raise InputError(f"question {name}: {length} tokens, the model takes {limit}")
+        self._check(tries[int(np.argmin(longest))])
+        scores: list[Scores | None] = [None] * len(tries)
+        order = sorted(range(len(tries)), key=lambda i: -len(tries[i]))
+        with tqdm(total=len(tries), unit="question", mininterval=2) as bar:
+            for batch in self._batches(tries, order):
+                for i, result in zip(batch, self._run([tries[i] for i in batch]), strict=True):
+                    scores[i] = result
+                bar.update(len(batch))
+        return [score for score in scores if score is not None]
+
+    def _batches(self, tries: Sequence[Trie], order: list[int]) -> Iterator[list[int]]:
+        while order:
+            count = max(1, self.batch_tokens // len(tries[order[0]]))
+            yield order[:count]
+            order = order[count:]
+
+    def _shared(self, tries: Sequence[Trie]) -> int:
+        """Number of leading nodes that are one unbranched path, the same in all tries."""
+        return common_prefix([trie.tokens[: trie.trunk()] for trie in tries])
+
+    @torch.inference_mode()
+    def _run(self, tries: Sequence[Trie]) -> list[Scores]:
+        shared = self._shared(tries)
+        width = max(len(trie) for trie in tries) - shared
+        ids = np.zeros((len(tries), width), dtype=np.int64)
+        depths = np.zeros((len(tries), width), dtype=np.int64)
+        seen = np.zeros((len(tries), width, shared + width), dtype=bool)
+        seen[:, :, :1] = True  # padding must attend to something
+        for row, trie in enumerate(tries):
+            count = len(trie) - shared
+            ids[row, :count] = trie.tokens[shared:]
+            depths[row, :count] = trie.depths()[shared:]
+            seen[row, :count, : shared + count] = trie.ancestors()[shared:]
+        device = self.model.device
+        outputs = self.model.base_model(
+            input_ids=torch.from_numpy(ids).to(device),
+            position_ids=torch.from_numpy(depths).to(device),
+            attention_mask=self._masks(torch.from_numpy(seen).to(device), depths, shared),
+            past_key_values=self._prefix_cache(tries[0].tokens[:shared], len(tries)),
+            use_cache=shared > 0,
+        )
+        return self._read(tries, outputs.last_hidden_state, shared)
+
+    def _prefix_cache(self, tokens: list[int], rows: int) -> DynamicCache | None:
+        """Keys and values of the shared prefix, computed when it changes, `rows` times."""
+        if not tokens:
+            return None
+        if tokens != self._prefix:
+            self._cache = DynamicCache()
+            ids = torch.tensor([tokens], device=self.model.device)
+            self.model.base_model(input_ids=ids, past_key_values=self._cache, use_cache=True)
+            self._prefix = list(tokens)
+        cache = DynamicCache()
+        for index, layer in enumerate(self._cache.layers):
+            keys, values = (t.expand(rows, -1, -1, -1) for t in (layer.keys, layer.values))
+            cache.update(keys, values, index)
+        return cache
+
+    def _masks(self, seen: Tensor, depths: np.ndarray, shared: int) -> Any:
+        """Additive attention masks: one, or one per kind of layer for models that mix them."""
+        full = torch.zeros(seen.shape, dtype=self.model.dtype, device=seen.device)
+        full = full.masked_fill(~seen, torch.finfo(full.dtype).min)
+        window = getattr(self.config, "sliding_window", None)
+        sliding = full
+        if window:
+            own = torch.from_numpy(depths).to(seen.device)
+            keys = torch.cat([torch.arange(shared, device=own.device).expand(len(own), -1), own], 1)
+            near = own[:, :, None] - keys[:, None, :] < window
+            sliding = full.masked_fill(~near, torch.finfo(full.dtype).min)
+        kinds = getattr(self.config, "layer_types", None)
+        if not kinds:
+            return sliding[:, None]
+        masks = {"full_attention": full[:, None], "sliding_attention": sliding[:, None]}
+        return {kind: masks[kind] for kind in set(kinds)}
+
+    def _read(self, tries: Sequence[Trie], hidden: Tensor, shared: int) -> list[Scores]:
+        """Scores from hidden states (rows, width, model width): logits only where read."""
+        index: dict[tuple[int, int], int] = {}
+        pairs = []
+        for row, trie in enumerate(tries):
+            index.setdefault((row, trie.answer), len(index))
+            for targets in trie.targets:
+                for node, token in targets:
+                    place = index.setdefault((row, node), len(index))
+                    pairs.append((place, token))
+        rows, nodes = torch.tensor(list(index), device=hidden.device).T
+        answers = torch.tensor([index[row, t.answer] for row, t in enumerate(tries)])
+        places, tokens = torch.tensor(pairs).T
+        picked = hidden[rows, nodes - shared]
+
+        totals = torch.empty(len(index))
+        chosen = torch.empty(len(pairs))
+        letters = torch.empty(len(tries), len(self.letters))
+        step = max(1, LOGITS_PER_CHUNK // self.config.vocab_size)
+        for start in range(0, len(index), step):
+            logits = output_logits(self.model, picked[start : start + step])
+            totals[start : start + step] = logits.logsumexp(-1).cpu()
+            here = (places >= start) & (places < start + step)
+            chosen[here] = logits[places[here] - start, tokens[here]].cpu()
+            asked = (answers >= start) & (answers < start + step)
+            for k, ids in enumerate(self.letters):
+                values = logits[answers[asked] - start][:, ids]
+                letters[asked, k] = values.logsumexp(-1).cpu()
+
+        logprobs = iter((chosen - totals[places]).double().tolist())
+        return [
+            Scores(
+                letter_logits=letters[row, : len(trie.targets)].tolist(),
+                logsumexp=float(totals[answers[row]]),
+                text_logliks=[sum(next(logprobs) for _ in t) for t in trie.targets],
+            )
+            for row, trie in enumerate(tries)
+        ]
+
+    @torch.inference_mode()
+    def _check(self, trie: Trie) -> None:
+        """Refuse a model that does not keep to attention masks (a recurrent one, say)."""
+        (scores,) = self._run([trie])
+        ids = torch.tensor([trie.tokens[: trie.answer + 1]], device=self.model.device)
+        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, -1:]
+        expected = output_logits(self.model, hidden).logsumexp(-1).item()
+        if abs(scores.logsumexp - expected) > 1e-2 * max(1.0, abs(expected)):
+            name = self.model.config.model_type
+            raise InputError(
+                f"model type {name}: scores {scores.logsumexp:.4f} under a tree mask, expected "
+                f"{expected:.4f}; this architecture cannot share a question among its options"
+            )
