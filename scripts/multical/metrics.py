@@ -96,17 +96,19 @@ def bin_sums(
     else:
         index = _quantile_bins(confidence, counts, bins)
     # A row that falls in no bin keeps its rank among the others: it is left out only now.
-    inside = np.full(len(confidence), True) if closed else confidence < 1
+    inside = np.ones(len(confidence)) if closed else (confidence < 1).astype(float)
     columns = np.stack([inside, inside * confidence, inside * correct])
     if index.ndim == 1:
         one_hot, weights = index[:, None] == np.arange(bins), counts.astype(float)
         mass, sure, right = (weights @ (one_hot * column[:, None]) for column in columns)
-        return mass, sure, right
-    cells = (index + bins * np.arange(len(counts))[:, None]).ravel()
-    mass, sure, right = (
-        np.bincount(cells, (counts * column).ravel(), counts.shape[0] * bins).reshape(-1, bins)
-        for column in columns
-    )
+    else:
+        cells = (index + bins * np.arange(len(counts))[:, None]).ravel()
+        mass, sure, right = (
+            np.bincount(cells, (counts * column).ravel(), len(counts) * bins)
+            .astype(float)
+            .reshape(-1, bins)
+            for column in columns
+        )
     return mass, sure, right
 
 
