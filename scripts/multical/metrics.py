@@ -91,8 +91,8 @@ def bin_sums(
     if bins < 1:
         raise InputError(f"bins: {bins}, expected at least 1")
     if scheme == "equal_width":
-        edges = np.arange(bins + 1) / bins
-        index = np.minimum(np.searchsorted(edges, confidence, side="right") - 1, bins - 1)
+        above = np.searchsorted(edges(bins), confidence, side="right")
+        index = np.minimum(above - 1, bins - 1)
     else:
         index = _quantile_bins(confidence, counts, bins)
     # A row that falls in no bin keeps its rank among the others: it is left out only now.
@@ -110,6 +110,11 @@ def bin_sums(
             for column in columns
         )
     return mass, sure, right
+
+
+def edges(bins: int) -> Floats:
+    """(bins + 1,) edges of bins of equal width, each the float nearest to i / bins."""
+    return np.arange(bins + 1) / bins
 
 
 def checked_counts(counts: Counts | None, rows: int) -> Counts:

@@ -24,7 +24,8 @@ Floats = NDArray[np.float64]
 class Readout:
     """Answers and confidences of n questions with at most k options.
 
-    Raises `InputError` when made of no rows, of NaN or infinity, or of "probabilities" outside [0, 1].
+    Raises `InputError` when made of no rows, of values that are not finite, or of
+    "probabilities" outside [0, 1].
     """
 
     #: (n,) confidence in the answer given; the higher, the surer
