@@ -1,0 +1,364 @@
+"""Import of study 2's released outputs: files of graded answers with their confidence.
+
+One file holds a slice of one data set, answered by one model under one phrasing,
+with one measure of confidence:
+
+    {dataset}_{model}-q{from}to{to}_no_abst_{norm|raw}_logits_{phrasing}.txt
+
+a header `grade confidence_level`, then one line `Correct|Wrong|Unparseable value` per
+question, in the order of the questions; norm is the maximum softmax probability, raw
+the maximum logit. An unparseable answer counts as wrong with its recorded confidence.
+Files are read in memory, from a folder, an archive or a download, and are never unpacked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import re
+import tarfile
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pc
+
+from multical.errors import InputError
+
+NAME = re.compile(
+    r"(?P<dataset>[^_]+)_(?P<model>.+)-q(?P<start>\d+)to(?P<stop>\d+)"
+    r"_no_abst_(?P<value>norm|raw)_logits_(?P<prompt>\w+)\.txt"
+)
+HEADER = b"grade confidence_level\n"
+GRADES = ("Correct", "Wrong", "Unparseable")
+COLUMN = {"norm": "msp", "raw": "max_logit"}
+#: Problems listed before an error message stops and counts the rest.
+LISTED = 20
+#: What a damaged archive raises, by its compression.
+DAMAGED = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, OSError)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One file: questions `start` to `stop` of a cell (dataset, model, prompt, value)."""
+
+    name: str
+    cell: tuple[str, str, str, str]
+    start: int
+    stop: int
+    grade: np.ndarray = field(repr=False)  # (stop - start,) index into GRADES
+    confidence: np.ndarray = field(repr=False)  # (stop - start,) float64
+
+
+def files(source: str | Path, folder: str) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each text file of `folder` in `source`.
+
+    `source` is the folder itself or one that has it, a tar archive of any compression,
+    or the http(s) address of one. Raises `InputError` for a source that is missing or
+    damaged, and for a member that is a link or would lie outside of its archive.
+    """
+    source = str(source)
+    if not source.startswith(("http://", "https://")) and Path(source).is_dir():
+        inner = Path(source) / folder
+        for path in sorted((inner if inner.is_dir() else Path(source)).glob("*.txt")):
+            yield path.name, path.read_bytes()
+        return
+    last = "its start"
+    try:
+        with (
+            _opened(source) as stream,
+            tarfile.open(fileobj=stream, mode="r|*") as archive,
+        ):
+            for member in archive:
+                name = PurePosixPath(member.name)
+                if name.is_absolute() or ".." in name.parts:
+                    raise InputError(
+                        f"{source}: member {member.name!r} leaves the archive"
+                    )
+                if name.suffix != ".txt" or name.parent.name not in (folder, "", "."):
+                    continue
+                content = archive.extractfile(member) if member.isreg() else None
+                if content is None:
+                    raise InputError(
+                        f"{source}: member {member.name!r} is no regular file"
+                    )
+                yield name.name, content.read()
+                last = member.name
+    except urllib.error.URLError as error:
+        raise InputError(f"{source}: no download ({error.reason})") from error
+    except DAMAGED as error:
+        raise InputError(
+            f"{source}: not a whole tar archive; damaged after {last} ({error})"
+        ) from error
+
+
+@contextmanager
+def _opened(source: str) -> Iterator[IO[bytes]]:
+    if source.startswith(("http://", "https://")):
+        with urllib.request.urlopen(source, timeout=60) as response:
+            yield response
+        return
+    if not Path(source).exists():
+        raise InputError(
+            f"{source}: no such file or folder, expected the released outputs"
+        )
+    with open(source, "rb") as stream:
+        yield stream
+
+
+def records(
+    contents: Iterator[tuple[str, bytes]],
+    *,
+    models: dict[str, Any],
+    datasets: dict[str, int],
+    prompts: list[str],
+    manifest: dict[str, str] | None = None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Records of all files, and a summary of what they hold.
+
+    `models` has the file name of each model as keys and `{"max_logit": bool}` as values;
+    `datasets` maps each data set to its number of questions. `manifest` maps file names
+    to SHA-256. Raises one `InputError` that names every missing, truncated, duplicated,
+    garbled or unexpected file, so that nothing comes of half a data set.
+
+    Model and run are the model's name in the files, benchmark the data set, and
+    `question_id` the question's place in it, from 0, in five digits. Where the norm and
+    the raw file of one question grade it differently they stem from two generations:
+    the answer of the raw file then has a row of its own, `{question_id}.raw`.
+    """
+    problems: list[str] = []
+    slices: dict[str, Slice] = {}
+    for name, content in contents:
+        try:
+            if name in slices:
+                raise InputError(f"{name}: twice in the source, expected once")
+            found = parse(name, content)
+            _expected(found, models, datasets, prompts)
+            if (
+                manifest is not None
+                and manifest.get(name) != hashlib.sha256(content).hexdigest()
+            ):
+                raise InputError(
+                    f"{name}: content differs from the published file (SHA-256)"
+                )
+            slices[name] = found
+        except InputError as error:
+            problems.append(str(error))
+    cells: dict[tuple[str, str, str, str], list[Slice]] = {
+        (dataset, model, prompt, value): []
+        for dataset in datasets
+        for model, known in models.items()
+        for prompt in prompts
+        for value in (("norm", "raw") if known["max_logit"] else ("norm",))
+    }
+    for item in slices.values():
+        cells[item.cell].append(item)
+    wanted = {cell: datasets[cell[0]] for cell in cells}
+    for cell, parts in cells.items():
+        problems += _gaps(
+            cell, parts, wanted[cell], [p for p in problems if _stem(cell) in p]
+        )
+    if problems:
+        rest = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        raise InputError("; ".join(problems[:LISTED]) + rest)
+    return _frame(cells, list(models), list(datasets), prompts)
+
+
+def parse(name: str, content: bytes) -> Slice:
+    """The answers of one file; raise `InputError` for a name or content out of format."""
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise InputError(
+            f"{name}: unexpected file name, expected {{dataset}}_{{model}}-q...txt"
+        )
+    start, stop = int(match["start"]), int(match["stop"])
+    if not content.startswith(HEADER):
+        found = content[:40].partition(b"\n")[0]
+        raise InputError(
+            f"{name}: line 1: {found!r}, expected {HEADER.strip().decode()!r}"
+        )
+    rows = content.count(b"\n") - 1
+    if rows != stop - start or not content.endswith(b"\n"):
+        cut = "" if content.endswith(b"\n") else " and the last one is cut off"
+        raise InputError(
+            f"{name}: {rows} whole lines of answers{cut}, expected {stop - start}"
+        )
+    try:
+        table = pc.read_csv(
+            pa.BufferReader(content),
+            read_options=pc.ReadOptions(use_threads=False),
+            parse_options=pc.ParseOptions(
+                delimiter=" ", quote_char=False, ignore_empty_lines=False
+            ),
+            convert_options=pc.ConvertOptions(
+                column_types={"grade": pa.string(), "confidence_level": pa.float64()},
+                null_values=[],
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"{name}: expected lines of a grade and a number ({error})"
+        ) from error
+    grade = pd.Index(GRADES).get_indexer(table["grade"].to_pandas())
+    confidence = table["confidence_level"].to_numpy()
+    bad = ~np.isfinite(confidence)
+    if match["value"] == "norm":
+        bad |= (confidence < 0) | (confidence > 1)
+    for wrong, column, expected in (
+        (grade < 0, "grade", " or ".join(GRADES)),
+        (
+            bad,
+            "confidence_level",
+            "a probability" if match["value"] == "norm" else "a number",
+        ),
+    ):
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise InputError(
+                f"{name}: line {row + 2}: {table[column][row].as_py()!r}, expected {expected}"
+            )
+    cell = (match["dataset"], match["model"], match["prompt"], match["value"])
+    return Slice(name, cell, start, stop, grade, confidence)
+
+
+def read_manifest(path: str | Path) -> dict[str, str]:
+    """File names and their SHA-256, of a file as `sha256sum` writes it."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: no readable manifest ({error})") from error
+    pairs = [line.split(maxsplit=1) for line in lines]
+    for number, pair in enumerate(pairs, 1):
+        if len(pair) != 2 or not re.fullmatch("[0-9a-f]{64}", pair[0]):
+            raise InputError(
+                f"{path}: line {number}: expected a SHA-256 and a file name"
+            )
+    return {name: digest for digest, name in pairs}
+
+
+def _expected(
+    item: Slice, models: dict[str, Any], datasets: dict[str, int], prompts: list[str]
+) -> None:
+    dataset, model, prompt, value = item.cell
+    for what, found, known in (
+        ("data set", dataset, datasets),
+        ("model", model, models),
+        ("phrasing", prompt, prompts),
+    ):
+        if found not in known:
+            raise InputError(
+                f"{item.name}: unknown {what} {found!r}, expected one of {list(known)}"
+            )
+    if value == "raw" and not models[model]["max_logit"]:
+        raise InputError(
+            f"{item.name}: unexpected, {model} has no maximum logits in the config"
+        )
+
+
+def _stem(cell: tuple[str, str, str, str], span: str = "q") -> str:
+    dataset, model, prompt, value = cell
+    tail = f"_no_abst_{value}_logits_{prompt}.txt" if span != "q" else ""
+    return f"{dataset}_{model}-{span}{tail}"
+
+
+def _gaps(
+    cell: tuple[str, str, str, str], parts: list[Slice], count: int, known: list[str]
+) -> list[str]:
+    """Sentences on the questions that no file has, or that two have, or beyond the last."""
+    problems, at = [], 0
+    for part in sorted(parts, key=lambda part: (part.start, part.stop)):
+        if part.start < at:
+            problems.append(
+                f"{part.name}: questions {part.start} to {min(at, part.stop)} twice"
+            )
+        elif part.start > at:
+            problems += _missing(cell, at, part.start, known)
+        at = max(at, part.stop)
+    if at > count:
+        problems.append(
+            f"{_stem(cell, f'q...to{at}')}: {at} questions, expected {count}"
+        )
+    return problems + (_missing(cell, at, count, known) if at < count else [])
+
+
+def _missing(
+    cell: tuple[str, str, str, str], start: int, stop: int, known: list[str]
+) -> list[str]:
+    """A missing file, unless it is there and refused for another reason."""
+    name = _stem(cell, f"q{start}to{stop}")
+    tail = _stem(cell, "x").partition("-x")[2]
+    spans = [NAME.match(line.partition(": ")[0]) for line in known if tail in line]
+    refused = any(
+        m and int(m["start"]) < stop and int(m["stop"]) > start for m in spans
+    )
+    return [] if refused else [f"{name}: missing, in one file or in several"]
+
+
+def _frame(
+    cells: dict[tuple[str, str, str, str], list[Slice]],
+    models: list[str],
+    datasets: list[str],
+    prompts: list[str],
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    frames, unparseable, two_answers = (
+        [],
+        dict.fromkeys(models, 0),
+        dict.fromkeys(models, 0),
+    )
+    for (dataset, model, prompt, value), parts in cells.items():
+        if value == "raw":
+            continue
+        grade, msp = _joined(parts)
+        number = np.arange(len(grade))
+        frame = pd.DataFrame({"correct": grade == 0, "msp": msp, "max_logit": np.nan})
+        frame["question_id"] = np.char.mod("%05d", number)
+        raw = cells.get((dataset, model, prompt, "raw"))
+        unparseable[model] += int((grade == 2).sum())
+        if raw is not None:
+            raw_grade, logit = _joined(raw)
+            same = (raw_grade == 0) == (grade == 0)
+            frame["max_logit"] = np.where(same, logit, np.nan)
+            other = frame[~same].assign(
+                correct=(raw_grade == 0)[~same], msp=np.nan, max_logit=logit[~same]
+            )
+            other["question_id"] += ".raw"
+            frame = pd.concat([frame, other], ignore_index=True)
+            two_answers[model] += len(other)
+        frame["model"] = pd.Categorical.from_codes(
+            np.full(len(frame), models.index(model)), models
+        )
+        frame["benchmark"] = pd.Categorical.from_codes(
+            np.full(len(frame), datasets.index(dataset)), datasets
+        )
+        frame["prompt"] = pd.Categorical.from_codes(
+            np.full(len(frame), prompts.index(prompt)), prompts
+        )
+        frames.append(frame)
+    whole = pd.concat(frames, ignore_index=True)
+    whole["run"] = whole["model"]
+    whole["language"] = pd.Categorical.from_codes(np.zeros(len(whole), int), ["en"])
+    summary = {
+        "files": sum(len(parts) for parts in cells.values()),
+        "answers": sum(
+            part.stop - part.start for parts in cells.values() for part in parts
+        ),
+        "unparseable": unparseable,
+        "graded_differently_in_norm_and_raw": two_answers,
+    }
+    return whole, summary
+
+
+def _joined(parts: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
+    parts = sorted(parts, key=lambda part: part.start)
+    return (
+        np.concatenate([part.grade for part in parts]),
+        np.concatenate([part.confidence for part in parts]),
+    )
