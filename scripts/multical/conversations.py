@@ -1,0 +1,83 @@
+"""Conversations: the schema of every SFT data set, read, checked and written here.
+
+A JSON Lines file, one conversation a line, `{"id": str, "messages": [...]}`.
+A message is `{"role": "system" | "user" | "assistant", "content": str}`: an
+optional system message, then user and assistant in turn, the user first. The
+last may be either; at least one assistant message must have content to learn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from multical import jsonl
+from multical.errors import InputError
+from multical.files import atomic
+
+
+class Message(TypedDict):
+    """One turn."""
+
+    role: str
+    content: str
+
+
+class Conversation(TypedDict):
+    """One training example."""
+
+    id: str
+    messages: list[Message]
+
+
+def read(path: str | Path) -> list[Conversation]:
+    """Read and check conversations; raises `InputError` naming the file and line."""
+    return _checked([*jsonl.read(path)], path)
+
+
+def write(path: str | Path, conversations: Sequence[Conversation]) -> None:
+    """Check conversations and write them in their order, the same ones as the same bytes."""
+    checked = _checked([(f"row {i}", value) for i, value in enumerate(conversations)], path)
+    lines = [json.dumps(value, ensure_ascii=False, sort_keys=True) + "\n" for value in checked]
+    with atomic(path) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def _checked(values: list[tuple[str, Any]], path: str | Path) -> list[Conversation]:
+    if not values:
+        raise InputError(f"{path}: found no conversations, expected at least one")
+    seen: dict[str, str] = {}
+    for place, value in values:
+        _check(value, f"{path}: {place}")
+        if value["id"] in seen:
+            raise InputError(f"{path}: {place}: id {value['id']!r} was in {seen[value['id']]}")
+        seen[value["id"]] = place
+    return [value for _, value in values]
+
+
+def _check(value: Any, place: str) -> None:
+    if not isinstance(value, dict) or set(value) != {"id", "messages"}:
+        found = sorted(value) if isinstance(value, dict) else type(value).__name__
+        raise InputError(f"{place}: found {found}, expected an object with id and messages")
+    if not isinstance(value["id"], str) or not value["id"]:
+        raise InputError(f"{place}: id: found {value['id']!r}, expected a text")
+    messages = value["messages"]
+    if not isinstance(messages, list) or not messages:
+        raise InputError(f"{place}: messages: found {messages!r}, expected a list of messages")
+    for i, message in enumerate(messages):
+        if not isinstance(message, dict) or set(message) != {"role", "content"}:
+            raise InputError(f"{place}: message {i}: expected an object with role and content")
+        if not isinstance(message["content"], str):
+            found = message["content"]
+            raise InputError(f"{place}: message {i}: content: found {found!r}, expected a text")
+    roles = [message["role"] for message in messages]
+    turns = roles[1:] if roles[0] == "system" else roles
+    if turns != [("user", "assistant")[i % 2] for i in range(len(turns))]:
+        raise InputError(
+            f"{place}: found roles {roles}, expected user and assistant in turn "
+            "after an optional system message"
+        )
+    if not any(m["role"] == "assistant" and m["content"].strip() for m in messages):
+        raise InputError(f"{place}: found no assistant message with content, expected one")
