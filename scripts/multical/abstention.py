@@ -33,9 +33,7 @@ def file_order(number: NDArray[np.int64], prompt: Sequence[str]) -> NDArray[np.i
     is only the authors' when it starts from this order.
     """
     starts = number // SLICE * SLICE
-    names = np.char.add(
-        np.char.add("q", np.char.add(starts.astype(str), "to")), np.asarray(prompt)
-    )
+    names = np.char.add(np.char.add("q", np.char.add(starts.astype(str), "to")), np.asarray(prompt))
     return np.lexsort((number, names))
 
 
@@ -61,9 +59,7 @@ def training_size(k: int | str, size: int) -> int:
     """Rows that train: `k`, or half of them all; raise `InputError` where none is left to test."""
     count = size // 2 if k == "half" else int(k)
     if not 0 < count < size:
-        raise InputError(
-            f"abstention: k = {k} of {size} answers, expected some to train and test"
-        )
+        raise InputError(f"abstention: k = {k} of {size} answers, expected some to train and test")
     return count
 
 
@@ -90,9 +86,7 @@ def grid(training: Sequence[Floats], start: str = "zero") -> Floats:
     if start == "zero":
         points = np.append(-MARGIN, np.linspace(0, high, 200))
     else:
-        points = np.linspace(
-            min(float(part.min()) for part in training) - MARGIN, high, 200
-        )
+        points = np.linspace(min(float(part.min()) for part in training) - MARGIN, high, 200)
     if abs(high - 1) < 0.01:
         points = np.append(points, np.linspace(0.99, 1, 100))
     return np.unique(points)
@@ -106,9 +100,7 @@ def scores(
     return 100 * ((right - penalty * wrong) / len(correct))
 
 
-def abstained(
-    confidence: Floats, correct: NDArray[np.bool_], thresholds: Floats
-) -> Floats:
+def abstained(confidence: Floats, correct: NDArray[np.bool_], thresholds: Floats) -> Floats:
     """(T,) per cent of rows below each threshold."""
     return 100 * _kept(confidence, correct, thresholds)[2] / len(correct)
 

@@ -65,9 +65,7 @@ class OneSample:
     normality_p: float
 
 
-def one_sample(
-    values: Sequence[float], centre: float = 0.5, level: float = 0.05
-) -> OneSample:
+def one_sample(values: Sequence[float], centre: float = 0.5, level: float = 0.05) -> OneSample:
     """Are `values` above `centre`: Student's t where they pass for normal, else Wilcoxon.
 
     As in the authors' code, "normal" is a Kolmogorov-Smirnov test against the *standard*
@@ -123,7 +121,5 @@ def fit_platt(scores: Floats, correct: np.ndarray) -> Platt:
             np.array([error @ z, error.sum()]),
         )
 
-    a, b = optimize.minimize(
-        loss, [0.0, level], jac=True, method="BFGS", options={"gtol": 1e-9}
-    ).x
+    a, b = optimize.minimize(loss, [0.0, level], jac=True, method="BFGS", options={"gtol": 1e-9}).x
     return Platt(float(a / spread), float(b - a * centre / spread))

@@ -32,6 +32,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from multical.errors import InputError
+from multical.records import SCHEMA
 
 NAME = re.compile(
     r"(?P<dataset>[^_]+)_(?P<model>.+)-q(?P<start>\d+)to(?P<stop>\d+)"
@@ -80,16 +81,12 @@ def files(source: str | Path, folder: str) -> Iterator[tuple[str, bytes]]:
             for member in archive:
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
-                    raise InputError(
-                        f"{source}: member {member.name!r} leaves the archive"
-                    )
+                    raise InputError(f"{source}: member {member.name!r} leaves the archive")
                 if name.suffix != ".txt" or name.parent.name not in (folder, "", "."):
                     continue
                 content = archive.extractfile(member) if member.isreg() else None
                 if content is None:
-                    raise InputError(
-                        f"{source}: member {member.name!r} is no regular file"
-                    )
+                    raise InputError(f"{source}: member {member.name!r} is no regular file")
                 yield name.name, content.read()
                 last = member.name
     except urllib.error.URLError as error:
@@ -107,9 +104,7 @@ def _opened(source: str) -> Iterator[IO[bytes]]:
             yield response
         return
     if not Path(source).exists():
-        raise InputError(
-            f"{source}: no such file or folder, expected the released outputs"
-        )
+        raise InputError(f"{source}: no such file or folder, expected the released outputs")
     with open(source, "rb") as stream:
         yield stream
 
@@ -142,13 +137,8 @@ def records(
                 raise InputError(f"{name}: twice in the source, expected once")
             found = parse(name, content)
             _expected(found, models, datasets, prompts)
-            if (
-                manifest is not None
-                and manifest.get(name) != hashlib.sha256(content).hexdigest()
-            ):
-                raise InputError(
-                    f"{name}: content differs from the published file (SHA-256)"
-                )
+            if manifest is not None and manifest.get(name) != hashlib.sha256(content).hexdigest():
+                raise InputError(f"{name}: content differs from the published file (SHA-256)")
             slices[name] = found
         except InputError as error:
             problems.append(str(error))
@@ -163,9 +153,7 @@ def records(
         cells[item.cell].append(item)
     wanted = {cell: datasets[cell[0]] for cell in cells}
     for cell, parts in cells.items():
-        problems += _gaps(
-            cell, parts, wanted[cell], [p for p in problems if _stem(cell) in p]
-        )
+        problems += _gaps(cell, parts, wanted[cell], [p for p in problems if _stem(cell) in p])
     if problems:
         rest = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
         raise InputError("; ".join(problems[:LISTED]) + rest)
@@ -176,21 +164,15 @@ def parse(name: str, content: bytes) -> Slice:
     """The answers of one file; raise `InputError` for a name or content out of format."""
     match = NAME.fullmatch(name)
     if match is None:
-        raise InputError(
-            f"{name}: unexpected file name, expected {{dataset}}_{{model}}-q...txt"
-        )
+        raise InputError(f"{name}: unexpected file name, expected {{dataset}}_{{model}}-q...txt")
     start, stop = int(match["start"]), int(match["stop"])
     if not content.startswith(HEADER):
         found = content[:40].partition(b"\n")[0]
-        raise InputError(
-            f"{name}: line 1: {found!r}, expected {HEADER.strip().decode()!r}"
-        )
+        raise InputError(f"{name}: line 1: {found!r}, expected {HEADER.strip().decode()!r}")
     rows = content.count(b"\n") - 1
     if rows != stop - start or not content.endswith(b"\n"):
         cut = "" if content.endswith(b"\n") else " and the last one is cut off"
-        raise InputError(
-            f"{name}: {rows} whole lines of answers{cut}, expected {stop - start}"
-        )
+        raise InputError(f"{name}: {rows} whole lines of answers{cut}, expected {stop - start}")
     try:
         table = pc.read_csv(
             pa.BufferReader(content),
@@ -204,9 +186,7 @@ def parse(name: str, content: bytes) -> Slice:
             ),
         )
     except pa.ArrowInvalid as error:
-        raise InputError(
-            f"{name}: expected lines of a grade and a number ({error})"
-        ) from error
+        raise InputError(f"{name}: expected lines of a grade and a number ({error})") from error
     grade = pd.Index(GRADES).get_indexer(table["grade"].to_pandas())
     confidence = table["confidence_level"].to_numpy()
     bad = ~np.isfinite(confidence)
@@ -238,9 +218,7 @@ def read_manifest(path: str | Path) -> dict[str, str]:
     pairs = [line.split(maxsplit=1) for line in lines]
     for number, pair in enumerate(pairs, 1):
         if len(pair) != 2 or not re.fullmatch("[0-9a-f]{64}", pair[0]):
-            raise InputError(
-                f"{path}: line {number}: expected a SHA-256 and a file name"
-            )
+            raise InputError(f"{path}: line {number}: expected a SHA-256 and a file name")
     return {name: digest for digest, name in pairs}
 
 
@@ -258,9 +236,7 @@ def _expected(
                 f"{item.name}: unknown {what} {found!r}, expected one of {list(known)}"
             )
     if value == "raw" and not models[model]["max_logit"]:
-        raise InputError(
-            f"{item.name}: unexpected, {model} has no maximum logits in the config"
-        )
+        raise InputError(f"{item.name}: unexpected, {model} has no maximum logits in the config")
 
 
 def _stem(cell: tuple[str, str, str, str], span: str = "q") -> str:
@@ -276,29 +252,21 @@ def _gaps(
     problems, at = [], 0
     for part in sorted(parts, key=lambda part: (part.start, part.stop)):
         if part.start < at:
-            problems.append(
-                f"{part.name}: questions {part.start} to {min(at, part.stop)} twice"
-            )
+            problems.append(f"{part.name}: questions {part.start} to {min(at, part.stop)} twice")
         elif part.start > at:
             problems += _missing(cell, at, part.start, known)
         at = max(at, part.stop)
     if at > count:
-        problems.append(
-            f"{_stem(cell, f'q...to{at}')}: {at} questions, expected {count}"
-        )
+        problems.append(f"{_stem(cell, f'q...to{at}')}: {at} questions, expected {count}")
     return problems + (_missing(cell, at, count, known) if at < count else [])
 
 
-def _missing(
-    cell: tuple[str, str, str, str], start: int, stop: int, known: list[str]
-) -> list[str]:
+def _missing(cell: tuple[str, str, str, str], start: int, stop: int, known: list[str]) -> list[str]:
     """A missing file, unless it is there and refused for another reason."""
     name = _stem(cell, f"q{start}to{stop}")
     tail = _stem(cell, "x").partition("-x")[2]
     spans = [NAME.match(line.partition(": ")[0]) for line in known if tail in line]
-    refused = any(
-        m and int(m["start"]) < stop and int(m["stop"]) > start for m in spans
-    )
+    refused = any(m and int(m["start"]) < stop and int(m["stop"]) > start for m in spans)
     return [] if refused else [f"{name}: missing, in one file or in several"]
 
 
@@ -332,28 +300,26 @@ def _frame(
             other["question_id"] += ".raw"
             frame = pd.concat([frame, other], ignore_index=True)
             two_answers[model] += len(other)
-        frame["model"] = pd.Categorical.from_codes(
-            np.full(len(frame), models.index(model)), models
-        )
-        frame["benchmark"] = pd.Categorical.from_codes(
-            np.full(len(frame), datasets.index(dataset)), datasets
-        )
-        frame["prompt"] = pd.Categorical.from_codes(
-            np.full(len(frame), prompts.index(prompt)), prompts
-        )
+        frame["model"] = _constant(model, models, len(frame))
+        frame["benchmark"] = _constant(dataset, datasets, len(frame))
+        frame["prompt"] = _constant(prompt, prompts, len(frame))
         frames.append(frame)
     whole = pd.concat(frames, ignore_index=True)
     whole["run"] = whole["model"]
-    whole["language"] = pd.Categorical.from_codes(np.zeros(len(whole), int), ["en"])
+    whole["language"] = _constant("en", ["en"], len(whole))
+    # Written out as None: Arrow reads a column of NaN as numbers, whatever its type should be.
+    whole = whole.assign(**{name: None for name in SCHEMA.names if name not in whole})
     summary = {
         "files": sum(len(parts) for parts in cells.values()),
-        "answers": sum(
-            part.stop - part.start for parts in cells.values() for part in parts
-        ),
+        "answers": sum(part.stop - part.start for parts in cells.values() for part in parts),
         "unparseable": unparseable,
         "graded_differently_in_norm_and_raw": two_answers,
     }
     return whole, summary
+
+
+def _constant(value: str, known: list[str], count: int) -> pd.Categorical:
+    return pd.Categorical([value], categories=known).repeat(count)
 
 
 def _joined(parts: list[Slice]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,185 @@
+"""Compute how well confidence tells right answers from wrong ones, study 2's main tables.
+
+A cell is one (data set, model, phrasing). Accuracy and AUROC are unweighted means over
+cells; `k/n` counts the cells whose Mann-Whitney p is below the significance level, not
+corrected for their number. Writes the tables auroc, mann_whitney, cells, datasets and
+one_sample (the data sets' AUROCs of a model against 0.5), each with LaTeX and a sidecar.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from multical import correctness, metrics, msp, records
+from multical.errors import program
+
+KEYS = ("study", "models", "datasets", "significance")
+TABLES = ("auroc", "mann_whitney", "cells", "datasets", "one_sample")
+
+
+def main() -> None:
+    started = time.monotonic()
+    parser = msp.parser(__doc__, KEYS)
+    parser.add_argument("--records", required=True, help="input: records")
+    for name in TABLES:
+        parser.add_argument("--" + name.replace("_", "-"), required=True, help="output: CSV")
+    args = parser.parse_args()
+    args.params = msp.parameters(args.params, KEYS)
+    cells = cell_table(records.read(args.records), args.params)
+    auroc = auroc_table(cells, args.params)
+    tables = {
+        "auroc": (auroc, print_auroc(auroc)),
+        "mann_whitney": mann_whitney_table(cells),
+        "cells": print_cells(cells),
+        "datasets": dataset_table(cells, args.params),
+        "one_sample": one_sample_table(cells),
+    }
+    for name, (table, printed) in tables.items():
+        msp.write_table(getattr(args, name), table, printed, args, [args.records], started)
+
+
+def cell_table(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+    """One row per cell and method: n, accuracy, auroc, u, p."""
+    rows = []
+    for method in msp.METHODS:
+        for keys, part in msp.parts(frame, params, method, by_prompt=True):
+            readout = msp.readout(part, method)
+            u, p = correctness.mann_whitney(readout)
+            rows.append(keys | {
+                "method": method,
+                "n": len(part),
+                "accuracy": float(metrics.accuracy(readout)[0]),
+                "auroc": float(metrics.auroc(readout)[0]),
+                "u": u,
+                "p": p,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def auroc_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+    """Per data set and model, and for `all`: accuracy, AUROCs, significant cells as k/n.
+
+    Accuracy is that of the MSP files. An undefined AUROC makes the mean undefined.
+    """
+    everything = pd.concat([cells.assign(dataset=msp.ALL), cells])
+    rows = []
+    for (dataset, model), part in everything.groupby(["dataset", "model"], sort=False):
+        row = {"dataset": dataset, "model": model}
+        for method in msp.METHODS:
+            chosen = part[part["method"] == method]
+            if method == "msp":
+                row["accuracy"] = chosen["accuracy"].mean()
+            known = len(chosen) > 0
+            row[f"{method}_auroc"] = chosen["auroc"].mean(skipna=False) if known else np.nan
+            hits = int((chosen["p"] < params["significance"]).sum())
+            row[f"{method}_significant"] = f"{hits}/{len(chosen)}" if known else None
+        rows.append(row)
+    return msp.in_order(pd.DataFrame(rows), params)
+
+
+def print_auroc(table: pd.DataFrame) -> pd.DataFrame:
+    per_cent = msp.rounded(1, 100)
+    return msp.printed(table, {
+        "dataset": ("dataset", None),
+        "model": ("LLM", None),
+        "accuracy": ("Accuracy", per_cent),
+        "msp_auroc": ("MSP AUROC", per_cent),
+        "msp_significant": ("MSP significant", None),
+        "maxlogit_auroc": ("Max Logit AUROC", per_cent),
+        "maxlogit_significant": ("Max Logit significant", None),
+    })  # fmt: skip
+
+
+def mann_whitney_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """U and p per cell and value, models named as in the files."""
+    table = pd.DataFrame({
+        "dataset": cells["dataset"],
+        "model": cells["file"],
+        "prompt": cells["prompt"],
+        "value": cells["method"].map({name: value for name, (_, value) in msp.METHODS.items()}),
+        "u": cells["u"],
+        "p": cells["p"],
+    })  # fmt: skip
+    return table, msp.printed(table, {
+        "dataset": ("dataset", None),
+        "model": ("Model", None),
+        "prompt": ("Prompt", None),
+        "value": ("Value", None),
+        "u": ("U", msp.rounded(1)),
+        "p": ("p", "{:.2e}".format),
+    })  # fmt: skip
+
+
+def print_cells(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    per_cent = msp.rounded(1, 100)
+    return cells.drop(columns="file"), msp.printed(cells, {
+        "dataset": ("dataset", None),
+        "model": ("LLM", None),
+        "prompt": ("Prompt", None),
+        "method": ("Method", None),
+        "n": ("n", None),
+        "accuracy": ("Accuracy", per_cent),
+        "auroc": ("AUROC", per_cent),
+    })  # fmt: skip
+
+
+def dataset_table(cells: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Means over the models' cells per data set. Accuracy counts MSP and Max Logit files.
+
+    So do the authors: models with both weigh twice in the accuracy.
+    """
+    rows = []
+    for dataset, part in cells.groupby("dataset", sort=False):
+        by_method = part.groupby("method")["auroc"].mean()
+        rows.append({
+            "dataset": dataset,
+            "questions": int(part["n"].max()),
+            "accuracy": part["accuracy"].mean(),
+            "msp_auroc": by_method.get("msp", np.nan),
+            "maxlogit_auroc": by_method.get("maxlogit", np.nan),
+        })  # fmt: skip
+    table = msp.in_order(pd.DataFrame(rows), params)
+    named = table.assign(dataset=table["dataset"].map(msp.dataset_names(params)))
+    per_cent = msp.rounded(1, 100)
+    return table, msp.printed(named, {
+        "dataset": ("Data set", None),
+        "questions": ("Questions", None),
+        "accuracy": ("Accuracy", per_cent),
+        "msp_auroc": ("MSP AUROC", per_cent),
+        "maxlogit_auroc": ("Max Logit AUROC", per_cent),
+    })  # fmt: skip
+
+
+def one_sample_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Per model, phrasing and method: are the data sets' AUROCs above 0.5."""
+    rows = []
+    for (model, prompt, method), part in cells.groupby(["model", "prompt", "method"], sort=False):
+        found = correctness.one_sample(part["auroc"].to_list())
+        rows.append({
+            "model": model,
+            "prompt": prompt,
+            "method": method,
+            "test": found.test,
+            "statistic": found.statistic,
+            "p": found.p,
+            "normality_p": found.normality_p,
+            "mean": part["auroc"].mean(),
+            "n": len(part),
+        })  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table, msp.printed(table, {
+        "model": ("LLM", None),
+        "prompt": ("Prompt", None),
+        "method": ("Method", None),
+        "test": ("Test", None),
+        "statistic": ("Statistic", msp.rounded(2)),
+        "p": ("p", msp.rounded(5)),
+        "mean": ("Mean AUROC", msp.rounded(1, 100)),
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    program(main)

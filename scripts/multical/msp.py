@@ -1,0 +1,197 @@
+"""What the programs of study 2 share: their command line, their readouts, their tables.
+
+A table has a column `dataset`, `all` or a data set's id, and a column `model`, the
+study's name of it. It is written as CSV in full precision, as LaTeX, and with a sidecar.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multical import provenance
+from multical.errors import InputError
+from multical.files import atomic
+from multical.readouts import READOUTS, Readout
+
+#: The study's methods: name in the tables, readout of the records, name in the files.
+METHODS = {"msp": ("msp", "norm_logits"), "maxlogit": ("max_logit", "raw_logits")}
+METHOD_NAMES = {"msp": "MSP", "maxlogit": "Max Logit", "none": "No abstention"}
+ALL = "all"
+
+
+def parser(description: str | None, keys: tuple[str, ...]) -> argparse.ArgumentParser:
+    """The arguments of every program of the study; `keys` are those of `--params`."""
+    found = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    found.add_argument("--params", required=True, help="JSON object with " + ", ".join(keys))
+    found.add_argument("--code", required=True, help="fingerprint of the code, for the sidecars")
+    return found
+
+
+def parameters(text: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Parse `--params`: a JSON object of exactly `keys`."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--params: {text!r}, expected a JSON object ({error})") from error
+    if not isinstance(found, dict) or set(found) != set(keys):
+        have = sorted(found) if isinstance(found, dict) else found
+        raise InputError(f"--params: found {have}, expected the keys {sorted(keys)}")
+    return found
+
+
+def names(params: Mapping[str, Any]) -> dict[str, str]:
+    """The study's name of each model, by its name in the files, in the order of the tables."""
+    return {model["file"]: model["name"] for model in params["models"]}
+
+
+def dataset_names(params: Mapping[str, Any]) -> dict[str, str]:
+    """The printed name of `all` and of each data set, by its id."""
+    return {ALL: "All data sets"} | {item["id"]: item["name"] for item in params["datasets"]}
+
+
+def answers(frame: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The rows of records that have the confidence of `method`."""
+    return frame[frame[METHODS[method][0]].notna()]
+
+
+def readout(rows: pd.DataFrame, method: str) -> Readout:
+    """The readout of `method` of rows that have it."""
+    return READOUTS[METHODS[method][0]](rows)
+
+
+def parts(
+    frame: pd.DataFrame, params: Mapping[str, Any], method: str, by_prompt: bool
+) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """Rows of each (data set, model) or (data set, model, phrasing), in the config's order.
+
+    Models without the confidence of `method` are left out. Raises `InputError` for a
+    model or data set of the config that the records lack.
+    """
+    rows = answers(frame, method)
+    by = ["benchmark", "model"] + ["prompt"] * by_prompt
+    groups = dict(iter(rows.groupby(by, observed=True)))
+    prompts = [str(name) for name in sorted(frame["prompt"].unique())] if by_prompt else [""]
+    for dataset in (item["id"] for item in params["datasets"]):
+        for model in params["models"]:
+            if method == "maxlogit" and not model["max_logit"]:
+                continue
+            for prompt in prompts:
+                key = (dataset, model["file"]) + ((prompt,) if by_prompt else ())
+                if key not in groups:
+                    raise InputError(f"records: no {method} of {key}, which the config names")
+                keys = {"dataset": dataset, "model": model["name"], "file": model["file"]}
+                yield keys | ({"prompt": prompt} if by_prompt else {}), groups[key]
+
+
+def in_order(table: pd.DataFrame, params: Mapping[str, Any]) -> pd.DataFrame:
+    """Sort by data set, `all` first, then by model, as in the config; ties keep their order."""
+    ranks = {
+        "dataset": list(dataset_names(params)),
+        "model": list(names(params).values()),
+    }
+    return table.sort_values(
+        [name for name in ranks if name in table],
+        key=lambda column: column.map(ranks[str(column.name)].index),
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+def read_table(path: str | Path, columns: list[str]) -> pd.DataFrame:
+    """A table of the study; raise `InputError` when it is unreadable or lacks a column."""
+    try:
+        # Only an empty cell is missing: a model may be called `nan`.
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable table ({error})") from error
+    missing = [name for name in columns if name not in table]
+    if missing or table.empty:
+        raise InputError(f"{path}: no column {missing} or no rows, expected {columns}")
+    return table
+
+
+def write_table(
+    path: str | Path,
+    table: pd.DataFrame,
+    printed: pd.DataFrame,
+    args: argparse.Namespace,
+    inputs: list[str],
+    started: float,
+    seed: int | None = None,
+) -> None:
+    """Write `path` (.csv), and beside it LaTeX of `printed` (.tex) and a sidecar (.json)."""
+    path = Path(path)
+    with (
+        atomic(path) as csv,
+        atomic(path.with_suffix(".tex")) as tex,
+        atomic(path.with_suffix(".json")) as sidecar,
+    ):
+        table.to_csv(csv, index=False, lineterminator="\n")
+        tex.write_text(latex(printed, dataset_names(args.params)), encoding="utf-8")
+        provenance.write_sidecar(
+            sidecar,
+            study=args.params["study"],
+            target=str(path),
+            params=args.params,
+            code=args.code,
+            inputs=inputs,
+            started=started,
+            seed=seed,
+        )
+
+
+def latex(printed: pd.DataFrame, datasets: Mapping[str, str]) -> str:
+    """A booktabs `tabular` of texts, the rows of each data set under its name."""
+    columns = [name for name in printed.columns if name != "dataset"]
+    lines = [r"\begin{tabular}{l" + "r" * (len(columns) - 1) + "}", r"\toprule"]
+    lines.append(" & ".join(map(escape, columns)) + r" \\")
+    grouped = printed.groupby("dataset", sort=False) if "dataset" in printed else [("", printed)]
+    for dataset, rows in grouped:
+        lines.append(r"\midrule")
+        if dataset:
+            title = escape(datasets.get(str(dataset), str(dataset)))
+            lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\emph{{{title}}}}} \\")
+        lines += [
+            " & ".join(escape(str(cell)) for cell in row) + r" \\"
+            for row in rows[columns].itertuples(index=False)
+        ]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX prints it; a leading hyphen before a digit is a minus sign."""
+    text = re.sub(r"([&%$#_{}])", r"\\\1", text)
+    return re.sub(r"^-(?=\d)", "$-$", text)
+
+
+def rounded(digits: int, factor: float = 1.0) -> Callable[[Any], str]:
+    """Format a number with `digits` decimals, never as -0.0; a missing one as two hyphens."""
+
+    def text(value: Any) -> str:
+        if value is None or (isinstance(value, float) and np.isnan(value)):
+            return "--"
+        shown = f"{factor * float(value):.{digits}f}"
+        return shown.lstrip("-") if float(shown) == 0 else shown
+
+    return text
+
+
+def printed(table: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[[Any], str] | None]]
+            ) -> pd.DataFrame:  # fmt: skip
+    """Choose, name and format columns of a table for print."""
+    return pd.DataFrame(
+        {
+            title: table[name].map(form) if form else table[name].fillna("--").astype(str)
+            for name, (title, form) in columns.items()
+        }
+    )
