@@ -7,10 +7,11 @@ in that language alone.
 
 Wrong options are the answers of *other facts* of the same kind, so that each
 answer is a wrong option about as often as it is a right one, and guessing the
-commonest answer does not pay (.22 to .30 right, over seeds). What does help is that two in three names of
-currencies and a third of those of languages hold the territory's ("Swiss Franc"):
-facts without that are asked first, and the report counts the rest by language,
-since it makes the same question easier in one language than in another.
+commonest answer does not pay (.22 to .30 right, over seeds). What does help:
+two in three names of currencies and a third of those of languages hold the
+territory's ("Swiss Franc"). Facts without that are taken first, and the report
+counts the rest by language, since it makes a question easier in one language
+than in another.
 
 Options are all of one kind; those of `country` come from the held-out side, so
 that no territory is on both sides.
