@@ -1,0 +1,129 @@
+"""Where a product came from: the sidecar beside each figure, table and checkpoint.
+
+A sidecar may travel with a double-blind submission, so it holds no host name,
+no user name and no absolute path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from multical import files
+
+#: The direct libraries, each with its reason, are listed here and nowhere else.
+REQUIREMENTS = Path(__file__).parents[2] / "envs" / "requirements.in"
+
+
+def write_sidecar(
+    path: str | Path,
+    *,
+    study: str,
+    target: str,
+    params: dict[str, Any],
+    code: str,
+    inputs: Iterable[str | Path],
+    started: float,
+    seed: int | None,
+) -> None:
+    """Write the JSON sidecar `path` of one product.
+
+    Args:
+        study: root of the study's targets, such as `results/demo`.
+        target: the product's path, which Snakemake rebuilds.
+        params: the canonical parameters of the job; their SHA-256 goes with them.
+        code: fingerprint of the code that the job ran.
+        inputs: the files read; each is listed with the SHA-256 of its content.
+        started: `time.monotonic()` at the start of the job; the wall time is in seconds.
+        seed: seed of the job, None where nothing is random.
+    """
+    document = {
+        "study": without_folders(study),
+        "target": without_folders(target),
+        "rebuild": f"snakemake --cores all {without_folders(target)}",
+        "params": without_folders(params),
+        "params_sha256": hashlib.sha256(canonical(params).encode()).hexdigest(),
+        "code": code,
+        "inputs": {relative(name): files.sha256(name) for name in inputs},
+        "seed": seed,
+        "wall_seconds": round(time.monotonic() - started, 3),
+        "python": platform.python_version(),
+        "libraries": libraries(),
+        "machine": machine(),
+    }
+    files.write_json(path, document)
+
+
+def canonical(params: Any) -> str:
+    """One text for equal parameters: sorted keys, no blanks, no NaN."""
+    return json.dumps(
+        params, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def relative(path: str | Path) -> str:
+    """`path` as seen from the working folder; outside of it, its name alone."""
+    whole = Path(path).resolve()
+    here = Path.cwd().resolve()
+    return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.name
+
+
+def without_folders(value: Any) -> Any:
+    """A JSON value in which each string that is an absolute path is made `relative`."""
+    if isinstance(value, dict):
+        return {without_folders(k): without_folders(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(item) for item in value]
+    if isinstance(value, str) and (Path(value).is_absolute() or value.startswith("~")):
+        return relative(Path(value).expanduser())
+    return value
+
+
+def libraries() -> dict[str, str]:
+    """Version of each direct library that this process has imported, by its name."""
+    lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+    names = (re.match(r"[A-Za-z0-9_.-]+", line) for line in lines)
+    direct = {_normal(match[0]) for match in names if match}
+    imported = {module.partition(".")[0] for module in list(sys.modules)}
+    owners = metadata.packages_distributions()
+    used = {name for module in imported for name in owners.get(module, [])}
+    return {name: metadata.version(name) for name in sorted(used) if _normal(name) in direct}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def machine() -> dict[str, Any]:
+    """Hardware and operating system; GPUs only where torch is already imported."""
+    libc, version = platform.libc_ver()
+    found: dict[str, Any] = {
+        "system": " ".join(filter(None, (platform.system(), platform.machine(), libc, version))),
+        "cpu": _cpu_model(),
+        "cpus": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        count = torch.cuda.device_count()
+        found["gpus"] = [torch.cuda.get_device_name(i) for i in range(count)]
+        found["cuda"] = torch.version.cuda
+    return found
+
+
+def _cpu_model() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        return platform.processor()
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else platform.machine()

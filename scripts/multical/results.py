@@ -1,0 +1,214 @@
+"""The result tables of a study: reading, checking, and choosing rows by condition.
+
+A *condition* is the label smoothing b of a fine-tuned run, or None for the base
+model. Tables are read whole or refused: a figure never leaves a run out silently.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multical.errors import InputError
+
+RUN = {"run": "text", "model": "text", "sft": "text", "smoothing": "number", "seed": "number"}
+READING = {"benchmark": "text", "readout": "text"}
+INTERVAL = {"value": "number", "ci_low": "number", "ci_high": "number"}
+#: Columns of each table, as text or number; all are required.
+COLUMNS = {
+    "metrics": RUN
+    | READING
+    | {"language": "text", "resource_level": "text", "metric": "text", "n": "number"}
+    | INTERVAL,
+    "summary": RUN
+    | READING
+    | {"group": "text", "languages": "number", "metric": "text"}
+    | INTERVAL,
+    "reliability": RUN
+    | READING
+    | {
+        "group": "text",
+        "bin": "number",
+        "low": "number",
+        "high": "number",
+        "n": "number",
+        "confidence": "number",
+        "accuracy": "number",
+    },
+}
+#: Resource levels, from the best resourced down.
+LEVELS = ("high", "mid", "low")
+#: Every parameter that a figure or table may take, with its type.
+PARAMS: dict[str, type | tuple[type, ...]] = {
+    "study": str,
+    "target": str,
+    "benchmark": str,
+    "readout": str,
+    "sft": str,
+    "seed": int,
+    "smoothing": (int, float),
+    "reference_language": str,
+    "options": (int, type(None)),
+}
+
+
+def params(text: str, keys: Iterable[str]) -> dict[str, Any]:
+    """Parse a JSON object that must have exactly `keys`, each of its type in `PARAMS`."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--params: found {text!r}, expected a JSON object ({error})") from error
+    if not isinstance(found, dict) or set(found) != set(keys):
+        have = sorted(found) if isinstance(found, dict) else found
+        raise InputError(f"--params: found {have}, expected the keys {sorted(keys)}")
+    for key, value in found.items():
+        if not isinstance(value, PARAMS[key]) or isinstance(value, bool):
+            raise InputError(f"--params: {key}: found {value!r}, expected {PARAMS[key]}")
+    return found
+
+
+def read(path: str | Path, kind: str) -> pd.DataFrame:
+    """Read a table of `kind` (a key of `COLUMNS`), numbers as float64, the rest as text.
+
+    Raises `InputError` for a missing or unreadable file, a missing column, a table
+    without rows, a cell that is no number, an empty name, or an unknown resource level.
+    """
+    columns = COLUMNS[kind]
+    try:
+        # Only an empty cell is missing: `nan` and `NA` may be names.
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable {kind} table ({error})") from error
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise InputError(f"{path}: no column {missing}, expected {list(columns)}")
+    if frame.empty:
+        raise InputError(f"{path}: no rows, expected a {kind} table")
+    for name, content in columns.items():
+        if content == "number":
+            number = pd.to_numeric(frame[name], errors="coerce").astype(float)
+            _first(number.isna() & frame[name].notna(), frame, path, name, "a number")
+            frame[name] = number
+        elif name == "resource_level":
+            _first(~frame[name].isin(LEVELS), frame, path, name, f"one of {LEVELS}")
+        elif name != "sft":  # empty for a base model
+            _first(frame[name].isna(), frame, path, name, "a name")
+    return frame[list(columns)]
+
+
+def _first(bad: pd.Series, frame: pd.DataFrame, path: str | Path, name: str, wanted: str) -> None:
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{path}: line {row + 2}: {name}: found {frame[name].iloc[row]!r}, expected {wanted}"
+        )
+
+
+def select(frame: pd.DataFrame, path: str | Path, **wanted: Sequence[str] | str) -> pd.DataFrame:
+    """Rows whose columns hold one of the `wanted` values; each value must occur."""
+    for column, values in wanted.items():
+        values = [values] if isinstance(values, str) else list(values)
+        found = list(frame[column].dropna().unique())
+        absent = [value for value in values if value not in found]
+        if absent:
+            raise InputError(f"{path}: no rows with {column} {absent}, found {found}")
+        frame = frame[frame[column].isin(values)]
+    return frame
+
+
+def chosen(
+    path: str | Path,
+    kind: str,
+    params: dict[str, Any],
+    conditions: Sequence[float | None] | None = None,
+    **wanted: Sequence[str] | str,
+) -> pd.DataFrame:
+    """The rows of a table that a figure shows: one benchmark, readout, SFT set and seed.
+
+    `conditions` defaults to the base and every smoothing of the table; `wanted`
+    chooses by further columns. There is a column `condition`, as `runs` adds it.
+    """
+    frame = select(
+        read(path, kind), path, benchmark=params["benchmark"], readout=params["readout"], **wanted
+    )
+    if conditions is None:
+        conditions = [None, *smoothings(frame, params)]
+    return runs(frame, path, params, conditions)
+
+
+def label(condition: float | None) -> str:
+    """Name of a condition in figures and tables."""
+    if condition is None:
+        return "base"
+    return "SFT" if condition == 0 else f"SFT + smoothing {condition:g}"
+
+
+def smoothings(frame: pd.DataFrame, params: dict[str, Any]) -> list[float]:
+    """Smoothing values of the runs of the chosen SFT set and seed, ascending."""
+    chosen = (frame["sft"] == params["sft"]) & (frame["seed"] == params["seed"])
+    return sorted(frame.loc[chosen, "smoothing"].dropna().unique().tolist())
+
+
+def runs(
+    frame: pd.DataFrame,
+    path: str | Path,
+    params: dict[str, Any],
+    conditions: Sequence[float | None],
+) -> pd.DataFrame:
+    """Rows of the chosen SFT set and seed in `conditions`, with a column `condition`.
+
+    `condition` is an ordered category of labels. Raises `InputError` unless every
+    model has every condition, each with the same rows (languages, groups, bins).
+    """
+    labels = [label(condition) for condition in conditions]
+    tuned = (frame["sft"] == params["sft"]) & (frame["seed"] == params["seed"])
+    parts = []
+    for condition, name in zip(conditions, labels, strict=True):
+        rows = (
+            frame["sft"].isna()
+            if condition is None
+            else tuned & np.isclose(frame["smoothing"], condition)
+        )
+        parts.append(frame[rows].assign(condition=name))
+    chosen = pd.concat(parts, ignore_index=True)
+    chosen["condition"] = pd.Categorical(chosen["condition"], labels, ordered=True)
+    _complete(chosen, path, models(frame), labels, params)
+    return chosen
+
+
+def models(frame: pd.DataFrame) -> list[str]:
+    """Models in the order of the table."""
+    return list(frame["model"].unique())
+
+
+def levels(frame: pd.DataFrame, column: str) -> list[str]:
+    """The resource levels that `column` holds, high to low."""
+    return [level for level in LEVELS if (frame[column] == level).any()]
+
+
+def _complete(
+    chosen: pd.DataFrame,
+    path: str | Path,
+    models: list[str],
+    labels: list[str],
+    params: dict[str, Any],
+) -> None:
+    unit = [n for n in ("language", "group", "bin", "metric") if n in chosen]
+    everything = set(map(tuple, chosen[unit].to_numpy()))
+    for model in models:
+        for name in labels:
+            rows = chosen[(chosen["model"] == model) & (chosen["condition"] == name)]
+            run = f"{model}, {name} (SFT set {params['sft']}, seed {params['seed']})"
+            if rows.empty:
+                raise InputError(f"{path}: no rows for {run}, expected every model to have them")
+            twice = rows[rows.duplicated(unit)]
+            if len(twice):
+                raise InputError(f"{path}: two rows for {run}, {tuple(twice[unit].iloc[0])}")
+            absent = everything - set(map(tuple, rows[unit].to_numpy()))
+            if absent:
+                raise InputError(f"{path}: no row for {run}, {min(absent)}, which another run has")

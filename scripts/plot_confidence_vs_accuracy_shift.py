@@ -1,0 +1,89 @@
+"""Draw the change of mean confidence against the change of accuracy, SFT less base.
+
+A point per language; a row of panels per model, a column for SFT and one for SFT
+with smoothing. On the diagonal both changed alike; above it confidence gained more
+than accuracy. The languages furthest from the middle of the others are named, and
+the language of the SFT data is.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from multical import plots, results
+from multical.errors import program
+
+KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language")
+NAMED = 6  # languages named in a panel, besides the reference
+
+
+def shifts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Change against the base; index (model, condition, level, language), a column per metric."""
+    wide = rows.pivot(
+        index=["model", "resource_level", "language", "metric"],
+        columns="condition",
+        values="value",
+    )
+    change = wide.drop(columns="base").sub(wide["base"], axis=0)
+    return change.stack().unstack("metric").dropna().reset_index()
+
+
+def draw(change: pd.DataFrame, params: dict[str, Any], models: list[str]) -> Figure:
+    labels = [results.label(0.0), results.label(params["smoothing"])]
+    figure, axes = plt.subplots(
+        len(models), 2, figsize=(plots.WIDTH, 0.8 + 2.6 * len(models)),
+        sharex=True, sharey=True, squeeze=False,
+    )  # fmt: skip
+    panels = []
+    for line, model in zip(axes, models, strict=True):
+        for ax, condition in zip(line, labels, strict=True):
+            part = change[(change["model"] == model) & (change["condition"] == condition)]
+            panels.append((ax, part))
+            ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.8, linestyle="--")
+            ax.axhline(0, color=plots.GREY, linewidth=0.6)
+            ax.axvline(0, color=plots.GREY, linewidth=0.6)
+            for level, rows in part.groupby("resource_level"):
+                plots.scatter(ax, rows["accuracy"], rows["confidence"], *plots.LEVEL_STYLE[level])
+        line[0].set_ylabel(f"{model}\nchange of confidence")
+    for top, bottom, condition in zip(axes[0], axes[-1], labels, strict=True):
+        top.set_title(condition)
+        bottom.set_xlabel("change of accuracy")
+    axes[0, 0].margins(0.1)
+    axes[0, 0].locator_params(nbins=6)
+    levels = results.levels(change, "resource_level")
+    entries = [plots.handle(name, *plots.LEVEL_STYLE[name]) for name in levels]
+    plots.legend(figure, [*entries, plots.handle("equal change", plots.GREY, line="--")])
+    figure.draw_without_rendering()  # settles the layout, which the names need
+    figure.set_layout_engine("none")
+    for ax, part in panels:
+        name_outliers(ax, part, params["reference_language"])
+    return figure
+
+
+def name_outliers(ax: Axes, part: pd.DataFrame, reference: str) -> None:
+    x, y = part["accuracy"].to_numpy(), part["confidence"].to_numpy()
+    distance = np.hypot(x - np.median(x), y - np.median(y))
+    languages = part["language"].tolist()
+    far = [int(i) for i in np.argsort(-distance, kind="stable")[:NAMED]]
+    far += [i for i, name in enumerate(languages) if name == reference and i not in far]
+    plots.label_points(ax, x, y, {i: languages[i] for i in far})
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = plots.arguments(__doc__, "metrics", KEYS)
+    rows = results.chosen(
+        args.table, "metrics", args.params, [None, 0.0, args.params["smoothing"]],
+        metric=["accuracy", "confidence"],
+    )  # fmt: skip
+    plots.finish(draw(shifts(rows), args.params, results.models(rows)), args, started)
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,78 @@
+"""Draw reliability diagrams by condition and resource level, with the bin counts.
+
+A row of panels per model, a column per condition (base, SFT, SFT with smoothing), a
+line per resource level: accuracy against mean confidence of equal-width bins, and
+below it the number of questions in each bin. The area of a marker grows with the
+number of its questions. The dotted line is a random guess.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from multical import plots, results
+from multical.errors import program
+
+KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "options")
+
+
+def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+    models, levels = results.models(rows), results.levels(rows, "group")
+    conditions = [results.label(c) for c in (None, 0.0, params["smoothing"])]
+    figure, axes = plt.subplots(
+        2 * len(models), 3, figsize=(plots.WIDTH, 0.6 + 3.0 * len(models)), sharex=True,
+        sharey="row", squeeze=False, height_ratios=[3.2, 1] * len(models),
+    )  # fmt: skip
+    for place, model in enumerate(models):
+        for column, condition in enumerate(conditions):
+            upper, lower = axes[2 * place : 2 * place + 2, column]
+            part = rows[(rows["model"] == model) & (rows["condition"] == condition)]
+            upper.set(xlim=(0, 1), ylim=(0, 1))
+            upper.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.8, linestyle="--")
+            if params["options"]:
+                upper.axhline(1 / params["options"], color=plots.GREY, linestyle=":")
+            for level in levels:
+                diagram(upper, lower, part[part["group"] == level], level)
+        axes[2 * place, 0].set_ylabel(f"{model}\naccuracy")
+        axes[2 * place + 1, 0].set_ylabel("questions")
+    for top, bottom, condition in zip(axes[0], axes[-1], conditions, strict=True):
+        top.set_title(condition)
+        bottom.set_xlabel("confidence")
+    axes[-1, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    figure.align_ylabels(axes[:, 0])
+    entries = [plots.handle(name, *plots.LEVEL_STYLE[name], line="-") for name in levels]
+    entries.append(plots.handle("calibrated", plots.GREY, line="--"))
+    if params["options"]:
+        entries.append(plots.handle("random guess", plots.GREY, line=":"))
+    plots.legend(figure, entries)
+    return figure
+
+
+def diagram(upper: Axes, lower: Axes, bins: pd.DataFrame, level: str) -> None:
+    bins = bins.sort_values("bin")
+    colour, marker = plots.LEVEL_STYLE[level]
+    edges = np.append(bins["low"], bins["high"].iloc[-1])
+    lower.stairs(bins["n"], edges, color=colour, linewidth=1.0)
+    full = bins[bins["n"] > 0]
+    upper.plot(full["confidence"], full["accuracy"], color=colour, linewidth=0.8, alpha=0.7)
+    size = 4 + 60 * full["n"] / bins["n"].sum()
+    plots.scatter(upper, full["confidence"], full["accuracy"], colour, marker, size).set_zorder(3)
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = plots.arguments(__doc__, "reliability", KEYS)
+    conditions = [None, 0.0, args.params["smoothing"]]
+    rows = results.chosen(args.table, "reliability", args.params, conditions)
+    rows = rows[rows["group"].isin(results.LEVELS)]
+    plots.finish(draw(rows, args.params), args, started)
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,70 @@
+"""Draw ECE, accuracy and confidence against the label smoothing of the SFT.
+
+A row of panels per model, a line per resource level, with bootstrap intervals.
+Dashed lines are the base model; the dotted line is a random guess.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from multical import plots, results
+from multical.errors import program
+
+KEYS = ("benchmark", "readout", "sft", "seed", "options")
+METRICS = {"ece": "ECE", "accuracy": "accuracy", "confidence": "mean confidence"}
+
+
+def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+    models, levels = results.models(rows), results.levels(rows, "group")
+    figure, axes = plt.subplots(
+        len(models), len(METRICS), figsize=(plots.WIDTH, 0.9 + 1.7 * len(models)),
+        sharex=True, sharey="col", squeeze=False,
+    )  # fmt: skip
+    for line, model in zip(axes, models, strict=True):
+        for ax, (metric, name) in zip(line, METRICS.items(), strict=True):
+            part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
+            sweep(ax, part, levels, results.smoothings(rows, params))
+            ax.set_ylabel(name)
+            if metric == "accuracy" and params["options"]:
+                ax.axhline(1 / params["options"], color=plots.GREY, linestyle=":")
+        line[0].set_ylabel(f"{model}\n{METRICS['ece']}")
+    figure.align_ylabels(axes)
+    for ax in axes[-1]:
+        ax.set_xlabel("label smoothing b")
+    axes[0, 0].set_ylim(bottom=0)
+    entries = [plots.handle(name, *plots.LEVEL_STYLE[name], line="-") for name in levels]
+    entries.append(plots.handle("base", plots.GREY, line="--"))
+    if params["options"]:
+        entries.append(plots.handle("random guess", plots.GREY, line=":"))
+    plots.legend(figure, entries)
+    return figure
+
+
+def sweep(ax: Axes, rows: pd.DataFrame, levels: list[str], swept: list[float]) -> None:
+    """One metric of one model; the levels stand a little apart, so that bars do not hide."""
+    step = 0.025 * (max(swept) - min(swept) or 0.1)
+    for place, level in enumerate(levels):
+        part = rows[rows["group"] == level].sort_values("smoothing")
+        tuned, base = part[part["smoothing"].notna()], part[part["smoothing"].isna()]
+        colour, marker = plots.LEVEL_STYLE[level]
+        at = tuned["smoothing"] + step * (place - (len(levels) - 1) / 2)
+        plots.with_intervals(ax, at, tuned, colour, marker, line="-", size=5)
+        ax.axhline(base["value"].iloc[0], color=colour, linestyle="--")
+    ax.set_xticks(swept, [f"{value:g}" for value in swept])
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = plots.arguments(__doc__, "summary", KEYS)
+    rows = results.chosen(args.table, "summary", args.params, metric=list(METRICS))
+    plots.finish(draw(rows[rows["group"].isin(results.LEVELS)], args.params), args, started)
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,105 @@
+"""Result tables as the contract has them, made up: for the tests of figures and tables."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+LEVELS = {
+    "high": "ar cs de en es fa fr hi it ja nl pl pt ro ru sr sv tr vi zh".split(),
+    "mid": "bn el fil he id ko lt ms uk".split(),
+    "low": "am ha ig ky mg ne si sn so sw te yo".split(),
+}
+FORTY_ONE = {language: level for level, names in LEVELS.items() for language in names}
+SEVENTY_ONE = FORTY_ONE | {
+    f"{a}{b}": ("high", "mid", "low")[i % 3] for i, (a, b) in enumerate(product("bgpqy", "jlmvwx"))
+}
+METRICS = ["accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ece_classwise"]
+METRICS += ["ece_all", "brier", "nll", "entropy", "auroc", "aurc"]
+RELIABILITY = ["group", "readout", "bin", "low", "high", "n", "confidence", "accuracy"]
+RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
+MODELS = ("gemma3-270m", "smollm2-135m-instruct")
+PARAMS = {
+    "study": "results/demo",
+    "benchmark": "cldr-facts",
+    "readout": "text_ppl",
+    "sft": "facts",
+    "seed": 0,
+    "smoothing": 0.1,
+    "reference_language": "en",
+    "options": 4,
+}
+
+
+def write_tables(
+    folder: Path,
+    languages: dict[str, str] = FORTY_ONE,
+    models: tuple[str, ...] = MODELS,
+    smoothings: tuple[float, ...] = (0.0, 0.1, 0.2),
+) -> dict[str, Path]:
+    """Write metrics.csv, summary.csv and reliability.csv; their paths by kind."""
+    rng = np.random.default_rng(0)
+    metrics, reliability = [], []
+    language_shift = {name: rng.normal(0, 0.04) for name in languages}
+    for model, smoothing in product(models, (None, *smoothings)):
+        run = [model, model, None, None, None] if smoothing is None else [
+            f"{model}.facts.ls{smoothing:g}.s0", model, "facts", smoothing, 0]  # fmt: skip
+        run.append("cldr-facts")
+        for language, level in languages.items():
+            for metric in METRICS:
+                value = _value(metric, level, smoothing) + language_shift[language]
+                value = abs(value + rng.normal(0, 0.02))
+                width = 0.03 + 0.02 * rng.random()
+                metrics.append(
+                    [*run, language, level, "text_ppl", metric, value, value - width,
+                     value + width, 160]
+                )  # fmt: skip
+        for group in (*dict.fromkeys(languages.values()), "non-english", "all"):
+            reliability += [[*run, group, *row] for row in _bins(rng, smoothing)]
+    columns = [*RUN, "language", "resource_level", "readout", "metric"]
+    frame = pd.DataFrame(metrics, columns=[*columns, "value", "ci_low", "ci_high", "n"])
+    paths = {kind: folder / f"{kind}.csv" for kind in ("metrics", "summary", "reliability")}
+    frame.to_csv(paths["metrics"], index=False)
+    _summary(frame).to_csv(paths["summary"], index=False)
+    bins = pd.DataFrame(reliability, columns=[*RUN, *RELIABILITY])
+    bins.to_csv(paths["reliability"], index=False)
+    return paths
+
+
+def _value(metric: str, level: str, smoothing: float | None) -> float:
+    worse = {"high": 0.0, "mid": 0.04, "low": 0.07}[level]
+    tuned = 0.0 if smoothing is None else 0.09 - 0.8 * smoothing
+    return {
+        "accuracy": 0.5 - 2 * worse + (0 if smoothing is None else 0.02),
+        "confidence": 0.65 - worse + tuned,
+        "entropy": 0.8 + worse - 2 * tuned,
+        "nll": 1.5 + worse,
+        "auroc": 0.65,
+    }.get(metric, 0.22 + worse + tuned)
+
+
+def _bins(rng: np.random.Generator, smoothing: float | None) -> list[list[object]]:
+    edges = np.linspace(0, 1, 16)
+    rows: list[list[object]] = []
+    for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        n = 0 if high < 0.25 else int(rng.integers(20, 400))
+        middle = (low + high) / 2
+        right = min(1.0, max(0.0, 0.2 + 0.6 * middle + rng.normal(0, 0.04)))
+        rows.append(["text_ppl", i, low, high, n, *((middle, right) if n else (None, None))])
+    return rows
+
+
+def _summary(frame: pd.DataFrame) -> pd.DataFrame:
+    parts = []
+    groups = {level: frame["resource_level"] == level for level in frame["resource_level"].unique()}
+    groups |= {"non-english": frame["language"] != "en", "all": frame["n"] > 0}
+    for group, rows in groups.items():
+        grouped = frame[rows].groupby([*RUN, "readout", "metric"], dropna=False, sort=False)
+        part = grouped[["value", "ci_low", "ci_high"]].mean()
+        part["languages"] = grouped["language"].nunique()
+        parts.append(part.reset_index().assign(group=group))
+    columns = [*RUN, "group", "languages", "readout", "metric", "value", "ci_low", "ci_high"]
+    return pd.concat(parts)[columns].sort_values(["run", "group"], kind="stable")
