@@ -43,7 +43,7 @@ class Bootstrap:
         column = np.minimum(column, len(self._questions) - 1)
         unknown = self._questions[column] != wanted
         if unknown.any():
-            raise InputError(f"bootstrap: {wanted[unknown][0]!r} is none of its questions")
+            raise InputError(f"bootstrap: {str(wanted[unknown][0])!r} is none of its questions")
         return self._counts[:, column]
 
 

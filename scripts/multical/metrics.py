@@ -252,7 +252,7 @@ def aurc(readout: Readout, counts: Counts | None = None) -> Floats:
     starts, wrong_before = ends - size, np.cumsum(wrong, axis=1) - wrong
     share = wrong / np.maximum(size, 1)
     # sum over j = 1..size of (wrong_before + j share) / (starts + j), by harmonic numbers
-    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, ends.max() + 1))])
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, ends.max(initial=0) + 1))])
     steps = harmonic[ends] - harmonic[starts]
     area = wrong + (wrong_before - starts * share) * steps
     with np.errstate(invalid="ignore"):

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from multical.bootstrap import Bootstrap, interval
+from multical.errors import InputError
+from multical.metrics import METRICS
+from multical.readouts import Readout
+from scipy import stats
+
+QUESTIONS = [f"q{number}" for number in range(50)]
+
+
+def test_a_replicate_draws_as_many_questions_as_there_are() -> None:
+    counts = Bootstrap(QUESTIONS, 200, 0).counts(QUESTIONS)
+    assert counts.shape == (200, 50) and (counts.sum(axis=1) == 50).all() and (counts >= 0).all()
+    # Multinomial: mean 1, variance 1 - 1/Q, each over 10,000 counts.
+    assert counts.mean() == 1
+    assert counts.var() == pytest.approx(1 - 1 / 50, rel=0.05)
+
+
+def test_counts_follow_the_question_not_the_row() -> None:
+    bootstrap = Bootstrap(QUESTIONS, 20, 3)
+    whole = bootstrap.counts(QUESTIONS)
+    order = np.random.default_rng(1).permutation(50)
+    shuffled = [QUESTIONS[index] for index in order]
+    np.testing.assert_array_equal(bootstrap.counts(shuffled), whole[:, order])
+    few = bootstrap.counts(["q7", "q49", "q7"])
+    np.testing.assert_array_equal(few, whole[:, [7, 49, 7]])
+
+
+def test_only_the_set_of_questions_and_the_seed_matter() -> None:
+    once = Bootstrap(QUESTIONS, 20, 3).counts(QUESTIONS)
+    # As of a benchmark with many languages and runs, in any order.
+    again = Bootstrap([*reversed(QUESTIONS), *QUESTIONS * 3], 20, 3).counts(QUESTIONS)
+    np.testing.assert_array_equal(once, again)
+    more = Bootstrap(QUESTIONS, 30, 3).counts(QUESTIONS)
+    np.testing.assert_array_equal(once, more[:20])
+    assert (Bootstrap(QUESTIONS, 20, 4).counts(QUESTIONS) != once).any()
+
+
+def test_counts_are_literal_resampling() -> None:
+    rng = np.random.default_rng(0)
+    confidence = rng.random(50)
+    correct = rng.random(50) < confidence
+    readout = Readout(confidence, correct, None, None, True)
+    counts = Bootstrap(QUESTIONS, 20, 0).counts(QUESTIONS)
+    for name in ("ece", "ece_mass", "auroc", "aurc"):
+        draws = np.random.default_rng(0)
+        sorted_rows = np.argsort(QUESTIONS)
+        for replicate in METRICS[name](readout, counts, 15):
+            rows = sorted_rows[draws.integers(50, size=50)]
+            literal = Readout(confidence[rows], correct[rows], None, None, True)
+            assert replicate == pytest.approx(METRICS[name](literal, None, 15)[0], abs=1e-12)
+
+
+def test_interval_of_a_mean_is_near_the_normal_one() -> None:
+    values = np.random.default_rng(0).normal(size=400)
+    readout = Readout(values, values > 0, None, None, False)
+    questions = [f"q{number}" for number in range(400)]
+    counts = Bootstrap(questions, 2000, 0).counts(questions)
+    low, high = interval(METRICS["accuracy"](readout, counts, 15))
+    share = (values > 0).mean()
+    half = stats.norm.ppf(0.975) * np.sqrt(share * (1 - share) / 400)
+    np.testing.assert_allclose([low, high], [share - half, share + half], atol=0.1 * half)
+
+
+def test_interval_equals_numpy_and_is_elementwise() -> None:
+    replicates = np.random.default_rng(0).normal(size=(101, 3))
+    low, high = interval(replicates, 0.9)
+    np.testing.assert_allclose(low, np.quantile(replicates, 0.05, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(high, np.quantile(replicates, 0.95, axis=0), rtol=1e-12)
+
+
+def test_undefined_replicates_do_not_count_and_infinite_ones_do() -> None:
+    values = np.array([3.0, np.nan, 1.0, 2.0, np.nan])
+    assert interval(values, 0.5) == (1.5, 2.5)
+    infinite = np.array([1.0, 2.0, np.inf, np.inf, np.inf])
+    assert interval(infinite, 0.5) == (2.0, np.inf)
+    assert np.isnan(interval(np.full(4, np.nan))).all()
+    assert np.isnan(interval(np.empty(0))).all()
+
+
+def test_one_question() -> None:
+    assert Bootstrap(["q"], 3, 0).counts(["q"]).tolist() == [[1], [1], [1]]
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(InputError, match="0 questions"):
+        Bootstrap([], 10, 0)
+    with pytest.raises(InputError, match="-1 replicates"):
+        Bootstrap(["q"], -1, 0)
+    for name in ("a", "q33x", "zz"):
+        with pytest.raises(InputError, match=f"'{name}' is none of its questions"):
+            Bootstrap(QUESTIONS, 2, 0).counts(["q1", name])
+    with pytest.raises(InputError, match="level 1.5"):
+        interval(np.zeros(3), 1.5)
