@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from torchmetrics.functional.classification import (
 )
 
 RNG = np.random.default_rng
+FLOATS: Any = np.ones((1, 1))
 
 
 def make(rows: int = 200, options: int = 4, seed: int = 0, ragged: bool = False) -> Readout:
@@ -333,7 +335,7 @@ def test_what_a_readout_lacks_does_not_apply() -> None:
         (lambda: calibration_error([0.5], [1, 0]), "one value per row"),
         (lambda: calibration_error([0.5], [1], bins=0), "bins: 0"),
         (lambda: calibration_error([0.5], [1], np.ones((1, 2), int)), r"\(1, 2\)"),
-        (lambda: METRICS["ece"](make(1), np.ones((1, 1)), 15), "float64"),
+        (lambda: METRICS["ece"](make(1), FLOATS, 15), "float64"),
         (lambda: calibration_error([0.5], [1], -np.ones((1, 1), int)), "-1, expected 0 or more"),
     ],
 )

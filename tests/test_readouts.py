@@ -109,7 +109,7 @@ def test_extreme_scores_neither_overflow_nor_vanish() -> None:
 
 
 def test_padded_keeps_ten_options_and_fewer() -> None:
-    table = padded(pd.Series([np.arange(10), np.array([5, 6])], dtype=object))
+    table = padded(frame(letter_logits=[list(range(10)), [5, 6]])["letter_logits"])
     assert table.shape == (2, 10) and np.isnan(table[1, 2:]).all()
     assert table[0].tolist() == list(range(10)) and table[1, :2].tolist() == [5, 6]
 
