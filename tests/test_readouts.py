@@ -97,8 +97,12 @@ def test_msp_falls_back_to_letter() -> None:
 
 @pytest.mark.parametrize("name", READOUTS)
 def test_ties_go_to_the_first_option(name: str) -> None:
-    even = frame(letter_logits=[[2.0] * 3, [1.0] * 2], text_logliks=[[-2.0] * 3, [-1.0] * 2])
-    even = even.assign(text_tokens=[[2] * 3, [1] * 2], gold=[0, 1])
+    even = frame(
+        letter_logits=[[2.0] * 3, [1.0] * 2],
+        text_logliks=[[-2.0] * 3, [-1.0] * 2],
+        text_tokens=[[2] * 3, [1] * 2],
+        gold=[0, 1],
+    )
     assert READOUTS[name](even).correct.tolist() == [True, False]
 
 
