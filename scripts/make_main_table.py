@@ -43,7 +43,7 @@ def wide(rows: pd.DataFrame) -> pd.DataFrame:
     extra = rows.groupby(keys, observed=True)[["smoothing", "languages"]].first()
     extra["languages"] = extra["languages"].astype(int)
     table = rows.pivot(index=keys, columns="metric", values=list(ends))
-    table.columns = [metric + ends[end] for end, metric in table.columns]
+    table.columns = [pair[1] + ends[pair[0]] for pair in table.columns]
     order = [metric + end for metric in METRICS for end in ends.values()]
     return extra.join(table[order]).sort_index()
 
@@ -51,7 +51,9 @@ def wide(rows: pd.DataFrame) -> pd.DataFrame:
 def latex(table: pd.DataFrame) -> str:
     """Three digits; for the group FIRST each interval in small type below its value."""
     lines = {}
-    for (model, group, condition), row in table.iterrows():
+    for (model, group, condition), (_, row) in zip(
+        table.index.to_list(), table.iterrows(), strict=True
+    ):
         key = (model, GROUPS[group], condition)
         lines[(*key, "value")] = [_number(row[metric]) for metric in METRICS]
         if group == FIRST:

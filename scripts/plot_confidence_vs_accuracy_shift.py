@@ -40,6 +40,7 @@ def draw(change: pd.DataFrame, params: dict[str, Any], models: list[str]) -> Fig
         len(models), 2, figsize=(plots.WIDTH, 0.8 + 2.6 * len(models)),
         sharex=True, sharey=True, squeeze=False,
     )  # fmt: skip
+    levels = results.levels(change, "resource_level")
     panels = []
     for line, model in zip(axes, models, strict=True):
         for ax, condition in zip(line, labels, strict=True):
@@ -48,7 +49,8 @@ def draw(change: pd.DataFrame, params: dict[str, Any], models: list[str]) -> Fig
             ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.8, linestyle="--")
             ax.axhline(0, color=plots.GREY, linewidth=0.6)
             ax.axvline(0, color=plots.GREY, linewidth=0.6)
-            for level, rows in part.groupby("resource_level"):
+            for level in levels:
+                rows = part[part["resource_level"] == level]
                 plots.scatter(ax, rows["accuracy"], rows["confidence"], *plots.LEVEL_STYLE[level])
         line[0].set_ylabel(f"{model}\nchange of confidence")
     for top, bottom, condition in zip(axes[0], axes[-1], labels, strict=True):
@@ -56,7 +58,6 @@ def draw(change: pd.DataFrame, params: dict[str, Any], models: list[str]) -> Fig
         bottom.set_xlabel("change of accuracy")
     axes[0, 0].margins(0.1)
     axes[0, 0].locator_params(nbins=6)
-    levels = results.levels(change, "resource_level")
     entries = [plots.handle(name, *plots.LEVEL_STYLE[name]) for name in levels]
     plots.legend(figure, [*entries, plots.handle("equal change", plots.GREY, line="--")])
     figure.draw_without_rendering()  # settles the layout, which the names need

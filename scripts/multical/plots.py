@@ -1,7 +1,7 @@
 """The house style of the figures, and the parts that several figures share.
 
-Colours are from Okabe and Ito's palette for colour-blind readers, and each has a
-marker of its own, so that a figure also reads in grey. A condition or a resource
+Colours are from the palettes of Okabe and Ito and of Tol for colour-blind readers,
+and each has a marker of its own, so that a figure also reads in grey. A condition or a resource
 level looks the same in every figure. All sizes are points on paper: figures are
 as wide as the text of an A4 or letter page and are meant to be printed unscaled.
 """
@@ -12,7 +12,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 
@@ -24,6 +24,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -31,12 +32,14 @@ from matplotlib.patheffects import withStroke
 from multical import provenance, results
 from multical.files import atomic
 
+LineStyle = Literal["-", "--", ":", ""]
+
 WIDTH = 7.0  # inches
 GREY = "0.45"  # reference lines
 HALO = [withStroke(linewidth=2, foreground="white")]  # keeps text legible over lines
 #: Colour and marker by resource level.
-LEVEL_STYLE = {"high": ("#009E73", "o"), "mid": ("#E69F00", "s"), "low": ("#CC79A7", "^")}
-_SMOOTHING_COLOURS = ((0.05, "#003A5D"), (0.1, "#0072B2"), (0.2, "#56B4E9"), (0.4, "#B3DDF2"))
+LEVEL_STYLE = {"high": ("#009E73", "o"), "mid": ("#E69F00", "s"), "low": ("#332288", "^")}
+_SMOOTHING_COLOURS = {0.05: "#003A5D", 0.1: "#0072B2", 0.2: "#56B4E9", 0.4: "#B3DDF2"}
 
 sns.set_theme(
     style="ticks",
@@ -126,13 +129,13 @@ def condition_style(condition: float | None) -> tuple[str, str]:
         return "#4D4D4D", "o"
     if condition == 0:
         return "#D55E00", "s"
-    at, colours = zip(*_SMOOTHING_COLOURS, strict=True)
-    rgb = np.array([matplotlib.colors.to_rgb(colour) for colour in colours])
-    colour = matplotlib.colors.to_hex([np.interp(condition, at, part) for part in rgb.T])
-    return colour, {0.1: "^", 0.2: "D"}.get(condition, "v")
+    at = list(_SMOOTHING_COLOURS)
+    rgb = np.array([to_rgb(colour) for colour in _SMOOTHING_COLOURS.values()])
+    red, green, blue = (float(np.interp(condition, at, part)) for part in rgb.T)
+    return to_hex((red, green, blue)), {0.1: "^", 0.2: "D"}.get(condition, "v")
 
 
-def handle(name: str, colour: str, marker: str = "", line: str = "") -> Line2D:
+def handle(name: str, colour: str, marker: str = "", line: LineStyle = "") -> Line2D:
     """One entry of a legend."""
     return Line2D([], [], color=colour, marker=marker, linestyle=line, label=name)
 
@@ -149,7 +152,13 @@ def legend(fig: Figure, handles: Sequence[Line2D]) -> None:
 
 
 def with_intervals(
-    ax: Axes, x: Any, rows: pd.DataFrame, colour: str, marker: str, line: str = "", size: float = 4
+    ax: Axes,
+    x: Any,
+    rows: pd.DataFrame,
+    colour: str,
+    marker: str,
+    line: LineStyle = "",
+    size: float = 4,
 ) -> None:
     """Draw `value` at `x` and its interval `ci_low` to `ci_high` as a bar.
 
@@ -257,6 +266,6 @@ def label_points(ax: Axes, x: np.ndarray, y: np.ndarray, names: dict[int, str]) 
         )  # fmt: skip
 
 
-def scatter(ax: Axes, x: Any, y: Any, colour: str, marker: str, size: float = 14) -> PathCollection:
+def scatter(ax: Axes, x: Any, y: Any, colour: str, marker: str, size: Any = 14) -> PathCollection:
     """Points with the house's white rim."""
     return ax.scatter(x, y, s=size, color=colour, marker=marker, edgecolor="white", linewidth=0.3)
