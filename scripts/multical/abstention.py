@@ -8,15 +8,16 @@ Definitions are those of Plaut, Nguyen and Trinh (arXiv 2402.13213) and of their
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multical.errors import InputError
-from multical.readouts import Floats, Readout
+from multical.readouts import Floats
+
+Counts = NDArray[np.int64]
 
 #: The released files hold this many questions each, and the split depends on their order.
 SLICE = 500
@@ -45,16 +46,6 @@ def permutation(size: int, seed: int) -> NDArray[np.int64]:
     return np.array(order)
 
 
-@dataclass(frozen=True)
-class Split:
-    """Rows of one (data set, model): the first k of the seeded shuffle train, the rest test."""
-
-    train_confidence: Floats  # (k,)
-    train_correct: NDArray[np.bool_]
-    test_confidence: Floats  # (n - k,)
-    test_correct: NDArray[np.bool_]
-
-
 def training_size(k: int | str, size: int) -> int:
     """Rows that train: `k`, or half of them all; raise `InputError` where none is left to test."""
     count = size // 2 if k == "half" else int(k)
@@ -63,61 +54,56 @@ def training_size(k: int | str, size: int) -> int:
     return count
 
 
-def split(readout: Readout, k: int | str, seed: int) -> Split:
-    """Split rows that are in `file_order`."""
-    order = permutation(len(readout.correct), seed)
-    train, test = np.split(order, [training_size(k, len(order))])
-    return Split(
-        readout.confidence[train],
-        readout.correct[train],
-        readout.confidence[test],
-        readout.correct[test],
-    )
+class Ranked:
+    """Answers, sorted by confidence, that many thresholds can be tried on."""
+
+    def __init__(self, confidence: Floats, correct: NDArray[np.bool_]) -> None:
+        order = np.argsort(confidence, kind="stable")
+        self.confidence = confidence[order]
+        self.right = np.append(0, np.cumsum(correct[order]))
+
+    def __len__(self) -> int:
+        return len(self.confidence)
+
+    def counts(self, thresholds: Floats) -> Counts:
+        """(3, T) at each threshold: right and wrong answers given, and abstentions."""
+        below = np.searchsorted(self.confidence, thresholds, side="left")
+        right = self.right[-1] - self.right[below]
+        return np.stack([right, len(self) - below - right, below])
 
 
-def grid(training: Sequence[Floats], start: str = "zero") -> Floats:
-    """Candidate thresholds, ascending, for the training confidences of *all* models.
+def scores(counts: Counts, penalty: float) -> Floats:
+    """(T,) score of `Ranked.counts`: 100 times the mean over all questions."""
+    right, wrong, _ = counts
+    return np.asarray(100 * ((right - penalty * wrong) / counts.sum(axis=0)))
+
+
+def abstained(counts: Counts) -> Floats:
+    """(T,) per cent of abstentions of `Ranked.counts`."""
+    return np.asarray(100 * (counts[2] / counts.sum(axis=0)))
+
+
+def grid(training: Sequence[Ranked], start: str = "zero") -> Floats:
+    """Candidate thresholds, ascending, for the training answers of *all* models.
 
     200 evenly spaced ones up to the highest confidence, and 100 more in [0.99, 1] if
     that is within 0.01 of 1. start "zero", generation v2: from 0, with -1e-4 before it;
     "min", generation v4: from 1e-4 below the lowest confidence.
     """
-    high = max(float(part.max()) for part in training)
+    high = max(float(part.confidence[-1]) for part in training)
     if start == "zero":
         points = np.append(-MARGIN, np.linspace(0, high, 200))
     else:
-        points = np.linspace(min(float(part.min()) for part in training) - MARGIN, high, 200)
+        low = min(float(part.confidence[0]) for part in training)
+        points = np.linspace(low - MARGIN, high, 200)
     if abs(high - 1) < 0.01:
         points = np.append(points, np.linspace(0.99, 1, 100))
     return np.unique(points)
 
 
-def scores(
-    confidence: Floats, correct: NDArray[np.bool_], thresholds: Floats, penalty: float
-) -> Floats:
-    """(T,) score, 100 x mean, at each threshold."""
-    right, wrong, _ = _kept(confidence, correct, thresholds)
-    return 100 * ((right - penalty * wrong) / len(correct))
+def choose(training: Sequence[Counts], points: Floats, penalty: float) -> float:
+    """The first threshold of the highest score, averaged over the data sets' training parts.
 
-
-def abstained(confidence: Floats, correct: NDArray[np.bool_], thresholds: Floats) -> Floats:
-    """(T,) per cent of rows below each threshold."""
-    return 100 * _kept(confidence, correct, thresholds)[2] / len(correct)
-
-
-def choose(training: Mapping[str, tuple[Floats, NDArray[np.bool_]]], points: Floats,
-           penalty: float) -> float:  # fmt: skip
-    """The first threshold of the highest mean training score over the data sets."""
-    table = [scores(*part, points, penalty) for part in training.values()]
-    return float(points[np.argmax(np.mean(table, axis=0))])
-
-
-def _kept(
-    confidence: Floats, correct: NDArray[np.bool_], thresholds: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """Right and wrong answers at or above each threshold, and rows below it; (T,) each."""
-    order = np.argsort(confidence, kind="stable")
-    below = np.searchsorted(confidence[order], thresholds, side="left")
-    right = np.append(0, np.cumsum(correct[order]))
-    right_kept = right[-1] - right[below]
-    return right_kept, len(correct) - below - right_kept, below
+    `training` has the counts at `points` of one model, a data set each.
+    """
+    return float(points[np.argmax(np.mean([scores(part, penalty) for part in training], axis=0))])

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from multical import provenance
+from multical.abstention import file_order
 from multical.errors import InputError
 from multical.files import atomic
 from multical.readouts import READOUTS, Readout
@@ -93,6 +94,18 @@ def parts(
                 yield keys | ({"prompt": prompt} if by_prompt else {}), groups[key]
 
 
+def in_file_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one (data set, model) in the order that its seeded split starts from."""
+    number = rows["question_id"].str.slice(0, 5).astype(np.int64).to_numpy()
+    return rows.iloc[file_order(number, rows["prompt"].astype(str).to_list())]
+
+
+def scopes(params: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """`all` with all data sets, and each data set with itself."""
+    ids = [item["id"] for item in params["datasets"]]
+    return [(ALL, ids), *((name, [name]) for name in ids)]
+
+
 def in_order(table: pd.DataFrame, params: Mapping[str, Any]) -> pd.DataFrame:
     """Sort by data set, `all` first, then by model, as in the config; ties keep their order."""
     ranks = {
@@ -150,6 +163,12 @@ def write_table(
         )
 
 
+def write_data(path: str | Path, table: pd.DataFrame) -> None:
+    """Write what a figure draws, CSV in full precision."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
 def latex(printed: pd.DataFrame, datasets: Mapping[str, str]) -> str:
     """A booktabs `tabular` of texts, the rows of each data set under its name."""
     columns = [name for name in printed.columns if name != "dataset"]
@@ -169,9 +188,9 @@ def latex(printed: pd.DataFrame, datasets: Mapping[str, str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX prints it; a leading hyphen before a digit is a minus sign."""
+    """Text as LaTeX prints it; a hyphen that begins a number is a minus sign."""
     text = re.sub(r"([&%$#_{}])", r"\\\1", text)
-    return re.sub(r"^-(?=\d)", "$-$", text)
+    return re.sub(r"(?<!\w)-(?=\d)", "$-$", text)
 
 
 def rounded(digits: int, factor: float = 1.0) -> Callable[[Any], str]:

@@ -318,7 +318,7 @@ def _frame(
     return whole, summary
 
 
-def _constant(value: str, known: list[str], count: int) -> pd.Categorical:
+def _constant(value: str, known: list[str], count: int) -> Any:
     return pd.Categorical([value], categories=known).repeat(count)
 
 

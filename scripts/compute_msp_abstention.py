@@ -1,0 +1,182 @@
+"""Compute scores of study 2 when a model may abstain below a confidence threshold.
+
+Both phrasings of a (data set, model) are pooled and shuffled with a seed; the first k
+answers train and the rest test. For `all`, one threshold per model serves all data sets,
+and scores are means over them; each data set's own rows use its own k answers alone.
+`value` is that of the config's seed, the study's draw; `mean`, `low` and `high` are the
+mean and the 95 % range over further seeds. Writes the tables scores, abstention (per
+cent abstained) and thresholds, and score_curves, the score at each threshold of the grid.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from multical import abstention, msp, records
+from multical.abstention import Counts, Ranked
+from multical.errors import program
+from multical.readouts import Floats
+
+KEYS = ("study", "models", "datasets", "seed", "seeds", "ks", "main_k", "schemes", "grid")
+TABLES = ("scores", "abstention", "thresholds")
+COLUMNS = ["dataset", "model", "k", "scheme", "method"]
+
+
+class Answers:
+    """All answers of one (data set, model, method), in the order of the released files."""
+
+    def __init__(self, rows: pd.DataFrame, method: str) -> None:
+        readout = msp.readout(msp.in_file_order(rows), method)
+        self.confidence, self.correct = readout.confidence, readout.correct
+        self.everything = Ranked(self.confidence, self.correct)
+
+    def training(self, k: int | str, seed: int) -> Ranked:
+        """The answers that train."""
+        size = len(self.confidence)
+        train = abstention.permutation(size, seed)[: abstention.training_size(k, size)]
+        return Ranked(self.confidence[train], self.correct[train])
+
+    def test_counts(self, training: Ranked, thresholds: Floats) -> Counts:
+        """Counts of the answers that do not train."""
+        return self.everything.counts(thresholds) - training.counts(thresholds)
+
+
+def main() -> None:
+    started = time.monotonic()
+    parser = msp.parser(__doc__, KEYS)
+    parser.add_argument("--records", required=True, help="input: records")
+    for name in (*TABLES, "score-curves"):
+        parser.add_argument("--" + name, required=True, help="output: CSV")
+    args = parser.parse_args()
+    args.params = params = msp.parameters(args.params, KEYS)
+    frame = records.read(args.records)
+    values: dict[str, dict[tuple, list[float]]] = {name: defaultdict(list) for name in TABLES}
+    curves: list[pd.DataFrame] = []
+    for method in msp.METHODS:
+        data: dict[str, dict[str, Answers]] = defaultdict(dict)
+        for keys, rows in msp.parts(frame, params, method, by_prompt=False):
+            data[keys["model"]][keys["dataset"]] = Answers(rows, method)
+        for seed in [params["seed"], *range(params["seeds"])]:
+            for k in params["ks"]:
+                for name, key, value in draw(data, k, seed, method, params):
+                    values[name][key].append(value)
+        curves += score_curves(data, method, params)
+    for name in TABLES:
+        table = spread(values[name], params)
+        printed = print_table(table[table["k"] == str(params["main_k"])], name)
+        msp.write_table(
+            getattr(args, name), table, printed, args, [args.records], started, params["seed"]
+        )
+    msp.write_data(args.score_curves, pd.concat(curves, ignore_index=True))
+
+
+def draw(
+    data: dict[str, dict[str, Answers]],
+    k: int | str,
+    seed: int,
+    method: str,
+    params: dict[str, Any],
+) -> Iterator[tuple[str, tuple, float]]:
+    """Table, key and value of everything that one split gives."""
+    training = {
+        model: {dataset: answers.training(k, seed) for dataset, answers in parts.items()}
+        for model, parts in data.items()
+    }
+    for dataset, chosen in msp.scopes(params):
+        points = abstention.grid(
+            [training[model][name] for model in data for name in chosen], params["grid"]
+        )
+        for model, parts in data.items():
+            counts = [training[model][name].counts(points) for name in chosen]
+            for scheme, penalty in params["schemes"].items():
+                threshold = abstention.choose(counts, points, penalty)
+                # One test below every answer, the score without abstaining.
+                tests = [
+                    parts[name].test_counts(training[model][name], np.array([-np.inf, threshold]))
+                    for name in chosen
+                ]
+                score = np.mean([abstention.scores(test, penalty) for test in tests], axis=0)
+                key = (dataset, model, str(k), scheme)
+                yield "scores", (*key, method), score[1]
+                share = np.mean([abstention.abstained(test) for test in tests], axis=0)
+                yield "abstention", (*key, method), share[1]
+                yield "thresholds", (*key, method), threshold
+                if method == "msp":
+                    yield "scores", (*key, "none"), score[0]
+                    yield "abstention", (*key, "none"), 0.0
+
+
+def spread(values: dict[tuple, list[float]], params: dict[str, Any]) -> pd.DataFrame:
+    """The first draw's value, and mean and 95 % range of the other draws."""
+    rows = []
+    for key, (value, *others) in values.items():
+        low, high = np.quantile(others, [0.025, 0.975]) if others else (np.nan, np.nan)
+        mean = np.mean(others) if others else np.nan
+        rows.append((*key, value, mean, low, high))
+    return msp.in_order(
+        pd.DataFrame(rows, columns=[*COLUMNS, "value", "mean", "low", "high"]), params
+    )
+
+
+def print_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """One row per data set and model, a column per scheme and method: value [low, high]."""
+    number = msp.rounded(3 if name == "thresholds" else 1)
+    text = [
+        f"{number(row.value)} [{number(row.low)}, {number(row.high)}]"
+        for row in table.itertuples(index=False)
+    ]
+    column = table["scheme"].str.capitalize() + ", " + table["method"].map(msp.METHOD_NAMES)
+    long = table[["dataset", "model"]].assign(column=column, text=text)
+    order = [
+        f"{scheme.capitalize()}, {msp.METHOD_NAMES[method]}"
+        for scheme in table["scheme"].unique()
+        for method in ("none", *msp.METHODS)
+    ]
+    wide = long.pivot(index=["dataset", "model"], columns="column", values="text")
+    wide = wide.reindex(
+        index=pd.MultiIndex.from_frame(long[["dataset", "model"]].drop_duplicates()),
+        columns=[name for name in order if name in wide],
+    )
+    return wide.fillna("--").reset_index().rename(columns={"model": "LLM"})
+
+
+def score_curves(
+    data: dict[str, dict[str, Answers]], method: str, params: dict[str, Any]
+) -> Iterator[pd.DataFrame]:
+    """Test score and abstention at each threshold of the grid, for the main k and seed.
+
+    `chosen` marks the threshold that training picked.
+    """
+    k, seed = params["main_k"], params["seed"]
+    training = {
+        model: {name: answers.training(k, seed) for name, answers in parts.items()}
+        for model, parts in data.items()
+    }
+    for dataset, chosen in msp.scopes(params):
+        points = abstention.grid(
+            [training[model][name] for model in data for name in chosen], params["grid"]
+        )
+        for model, parts in data.items():
+            counts = [training[model][name].counts(points) for name in chosen]
+            tests = [parts[name].test_counts(training[model][name], points) for name in chosen]
+            for scheme, penalty in params["schemes"].items():
+                threshold = abstention.choose(counts, points, penalty)
+                yield pd.DataFrame({
+                    "dataset": dataset,
+                    "model": model,
+                    "method": method,
+                    "scheme": scheme,
+                    "threshold": points,
+                    "score": np.mean([abstention.scores(t, penalty) for t in tests], axis=0),
+                    "abstained": np.mean([abstention.abstained(t) for t in tests], axis=0),
+                    "chosen": points == threshold,
+                })  # fmt: skip
+
+
+if __name__ == "__main__":
+    program(main)

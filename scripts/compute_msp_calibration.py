@@ -1,0 +1,143 @@
+"""Compute the calibration of the maximum softmax probability, with and without Platt scaling.
+
+`calibration_error` is study 2's of generation v2: 10 equal-mass half-open bins over the
+pooled answers, empty bins dropped, the unweighted mean of |right - confident| over bins.
+A confidence of exactly 1 falls in no half-open bin: `unbinned` counts those answers.
+`calibration_error_cells` is that of generation v4, the mean over (data set, phrasing).
+Platt scaling is fitted per model on the answers that train the abstention threshold, and
+judged on the others. Writes the tables calibration and platt, and calibration_curves.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from multical import abstention, correctness, metrics, msp, records
+from multical.errors import program
+from multical.readouts import Floats
+
+KEYS = ("study", "models", "datasets", "bins", "k", "seed")
+
+
+def main() -> None:
+    started = time.monotonic()
+    parser = msp.parser(__doc__, KEYS)
+    parser.add_argument("--records", required=True, help="input: records")
+    for name in ("calibration", "platt", "calibration-curves"):
+        parser.add_argument("--" + name, required=True, help="output: CSV")
+    args = parser.parse_args()
+    args.params = params = msp.parameters(args.params, KEYS)
+    rows, fits, curves = [], [], []
+    pooled = {
+        (keys["model"], keys["dataset"]): msp.in_file_order(part)
+        for keys, part in msp.parts(records.read(args.records), params, "msp", by_prompt=False)
+    }
+    for dataset, chosen in msp.scopes(params):
+        for model in msp.names(params).values():
+            parts = [Part(pooled[model, name], params) for name in chosen]
+            platt = correctness.fit_platt(
+                np.concatenate([part.confidence[part.train] for part in parts]),
+                np.concatenate([part.correct[part.train] for part in parts]),
+            )
+            keys = {"dataset": dataset, "model": model}
+            scaled = [platt(part.confidence) for part in parts]
+            plain = summary(parts, [part.confidence for part in parts], params)
+            after = summary([part.tested() for part in parts],
+                            [s[~p.train] for s, p in zip(scaled, parts, strict=True)], params)  # fmt: skip
+            rows.append(keys | plain | {f"{name}_platt": after[name] for name in ERRORS})
+            fits.append(keys | {"a": platt.a, "b": platt.b,
+                                "trained_on": int(sum(part.train.sum() for part in parts))})  # fmt: skip
+            for name, value in (("none", plain), ("platt", after)):
+                curves.append(pd.DataFrame(keys | {"scaling": name} | value["curve"]))
+    table = msp.in_order(pd.DataFrame(rows).drop(columns="curve"), params)
+    fitted = msp.in_order(pd.DataFrame(fits), params)
+    inputs = [args.records]
+    msp.write_table(args.calibration, table, print_table(table), args, inputs, started)
+    msp.write_table(args.platt, fitted, print_fits(fitted), args, inputs, started, params["seed"])
+    msp.write_data(args.calibration_curves, pd.concat(curves, ignore_index=True))
+
+
+#: Columns that have a Platt-scaled version.
+ERRORS = ("calibration_error", "calibration_error_cells")
+
+
+class Part:
+    """The answers of one (data set, model): which train, and of which phrasing they are."""
+
+    def __init__(self, rows: pd.DataFrame, params: dict[str, Any]) -> None:
+        readout = msp.readout(rows, "msp")
+        self.confidence, self.correct = readout.confidence, readout.correct
+        self.prompt = rows["prompt"].astype(str).to_numpy()
+        size = len(rows)
+        train = abstention.permutation(size, params["seed"])
+        self.train = np.zeros(size, bool)
+        self.train[train[: abstention.training_size(params["k"], size)]] = True
+
+    def tested(self) -> Part:
+        """The answers that do not train, as a part of their own."""
+        other = object.__new__(Part)
+        keep = ~self.train
+        other.confidence, other.correct = self.confidence[keep], self.correct[keep]
+        other.prompt, other.train = self.prompt[keep], self.train[keep]
+        return other
+
+
+def summary(parts: list[Part], confidences: list[Floats], params: dict[str, Any]) -> dict[str, Any]:
+    """Pooled error and curve of `confidences`, and the mean of the cells' errors."""
+    options: dict[str, Any] = {"bins": params["bins"], "scheme": "equal_mass", "closed": False}
+    confidence = np.concatenate(confidences)
+    correct = np.concatenate([part.correct for part in parts])
+    cells = [
+        metrics.calibration_error(
+            sure[part.prompt == prompt], part.correct[part.prompt == prompt],
+            weighting="uniform", **options,
+        )[0]
+        for part, sure in zip(parts, confidences, strict=True)
+        for prompt in np.unique(part.prompt)
+    ]  # fmt: skip
+    mass, sure, right = (sums[0] for sums in metrics.bin_sums(confidence, correct, **options))
+    filled = mass > 0
+    return {
+        "n": len(confidence),
+        "unbinned": int(len(confidence) - mass.sum()),
+        "bins": int(filled.sum()),
+        "calibration_error": float(
+            metrics.calibration_error(confidence, correct, weighting="uniform", **options)[0]
+        ),
+        "calibration_error_cells": float(np.mean(cells)),
+        "curve": {
+            "bin": np.flatnonzero(filled),
+            "n": mass[filled].astype(int),
+            "confidence": sure[filled] / mass[filled],
+            "accuracy": right[filled] / mass[filled],
+        },
+    }
+
+
+def print_table(table: pd.DataFrame) -> pd.DataFrame:
+    two = msp.rounded(2)
+    return msp.printed(table, {
+        "dataset": ("dataset", None),
+        "model": ("LLM", None),
+        "calibration_error": ("Calibration error", two),
+        "calibration_error_cells": ("mean of cells", two),
+        "calibration_error_platt": ("Platt-scaled", two),
+        "calibration_error_cells_platt": ("mean of cells, Platt-scaled", two),
+    })  # fmt: skip
+
+
+def print_fits(table: pd.DataFrame) -> pd.DataFrame:
+    return msp.printed(table, {
+        "dataset": ("dataset", None),
+        "model": ("LLM", None),
+        "a": ("A", msp.rounded(3)),
+        "b": ("B", msp.rounded(3)),
+        "trained_on": ("Trained on", None),
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    program(main)

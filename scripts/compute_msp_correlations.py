@@ -1,0 +1,123 @@
+"""Correlate accuracy, AUROC, calibration error and size over the models of study 2.
+
+Ordinary least squares of y on x, a point per model: R2, slope, two-sided p and n, for
+all data sets and each of them, both phrasings together (empty `prompt`) and each alone.
+Accuracies, AUROCs and calibration errors are fractions, sizes billions of parameters;
+models of unknown size are left out of the fits on size. Writes the tables correlations
+and points (what is correlated).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from multical import correctness, msp
+from multical.errors import program
+
+KEYS = ("study", "models", "datasets")
+#: Pairs (x, y); the calibration errors are not split by phrasing.
+PAIRS = (
+    ("accuracy", "msp_auroc"),
+    ("accuracy", "maxlogit_auroc"),
+    ("accuracy", "calibration_error"),
+    ("accuracy", "calibration_error_cells"),
+    ("accuracy", "calibration_error_platt"),
+    ("accuracy", "calibration_error_cells_platt"),
+    ("size", "msp_auroc"),
+    ("size", "maxlogit_auroc"),
+)
+LABELS = {
+    "accuracy": "Accuracy",
+    "size": "Size",
+    "msp_auroc": "MSP AUROC",
+    "maxlogit_auroc": "Max Logit AUROC",
+    "calibration_error": "Calibration error",
+    "calibration_error_cells": "Calibration error, mean of cells",
+    "calibration_error_platt": "Calibration error, Platt-scaled",
+    "calibration_error_cells_platt": "Calibration error, mean of cells, Platt-scaled",
+}
+
+
+def main() -> None:
+    started = time.monotonic()
+    parser = msp.parser(__doc__, KEYS)
+    parser.add_argument("--cells", required=True, help="input: table of the cells")
+    parser.add_argument("--calibration", required=True, help="input: table of calibration")
+    parser.add_argument("--correlations", required=True, help="output: CSV")
+    parser.add_argument("--points", required=True, help="output: CSV")
+    args = parser.parse_args()
+    args.params = msp.parameters(args.params, KEYS)
+    cells = msp.read_table(args.cells, ["dataset", "model", "prompt", "method", "auroc"])
+    calibration = msp.read_table(args.calibration, ["dataset", "model", "calibration_error"])
+    points = point_table(cells, calibration, args.params)
+    rows = []
+    for (dataset, prompt), part in points.groupby(["dataset", "prompt"], sort=False):
+        for x, y in PAIRS:
+            line = correctness.least_squares(part[x].to_numpy(float), part[y].to_numpy(float))
+            if line.n:
+                rows.append({
+                    "dataset": dataset, "prompt": prompt, "x": x, "y": y, "r2": line.r2,
+                    "slope": line.slope, "intercept": line.intercept, "p": line.p, "n": line.n,
+                })  # fmt: skip
+    table = pd.DataFrame(rows)
+    inputs = [args.cells, args.calibration]
+    msp.write_table(args.correlations, table, print_table(table), args, inputs, started)
+    msp.write_table(args.points, points, print_points(points), args, inputs, started)
+
+
+def point_table(
+    cells: pd.DataFrame, calibration: pd.DataFrame, params: dict[str, Any]
+) -> pd.DataFrame:
+    """One row per data set, phrasing (empty: both) and model, with all that is correlated."""
+    pooled = cells.assign(prompt="")
+    everything = pd.concat(
+        [pooled.assign(dataset=msp.ALL), cells.assign(dataset=msp.ALL), pooled, cells]
+    )
+    by = ["dataset", "prompt", "model"]
+    means = everything.pivot_table(index=by, columns="method", values="auroc", sort=False)
+    accuracy = everything[everything["method"] == "msp"].groupby(by)["accuracy"].mean()
+    table = pd.DataFrame({"accuracy": accuracy})
+    for method in msp.METHODS:
+        table[f"{method}_auroc"] = means[method] if method in means else np.nan
+    sizes = {model["name"]: model["size"] for model in params["models"]}
+    table = table.reset_index()
+    table["size"] = table["model"].map(sizes).astype(float)
+    columns = [name for name in calibration if name.startswith("calibration_error")]
+    table = table.merge(
+        calibration[["dataset", "model", *columns]].assign(prompt=""), how="left", on=by
+    )
+    return msp.in_order(table.sort_values("prompt", kind="stable"), params)
+
+
+def print_table(table: pd.DataFrame) -> pd.DataFrame:
+    named = table.assign(x=table["x"].map(LABELS), y=table["y"].map(LABELS))
+    return msp.printed(named, {
+        "dataset": ("dataset", None),
+        "x": ("x", None),
+        "y": ("y", None),
+        "prompt": ("Phrasing", lambda name: name or "both"),
+        "r2": ("R2", msp.rounded(2)),
+        "slope": ("Slope", msp.rounded(3)),
+        "p": ("p", "{:.1e}".format),
+        "n": ("n", None),
+    })  # fmt: skip
+
+
+def print_points(table: pd.DataFrame) -> pd.DataFrame:
+    per_cent = msp.rounded(1, 100)
+    return msp.printed(table[table["prompt"] == ""], {
+        "dataset": ("dataset", None),
+        "model": ("LLM", None),
+        "size": ("Size (B)", msp.rounded(1)),
+        "accuracy": ("Accuracy", per_cent),
+        "msp_auroc": ("MSP AUROC", per_cent),
+        "maxlogit_auroc": ("Max Logit AUROC", per_cent),
+        "calibration_error": ("Calibration error", msp.rounded(2)),
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    program(main)

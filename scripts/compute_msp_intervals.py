@@ -1,0 +1,108 @@
+"""Compute percentile bootstrap intervals of study 2's accuracies and AUROCs.
+
+The questions of a data set are drawn with replacement, each in both phrasings and of all
+models. A row with an empty `prompt` is the mean over the phrasings, and with `dataset` =
+`all` over the data sets too, whose draws are independent. Writes the table intervals.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from multical import bootstrap, msp, records
+from multical.errors import program
+from multical.metrics import METRICS
+from multical.readouts import Floats
+
+KEYS = ("study", "models", "datasets", "replicates", "level", "seed")
+MEASURES = ("accuracy", "auroc")
+
+
+def main() -> None:
+    started = time.monotonic()
+    parser = msp.parser(__doc__, KEYS)
+    parser.add_argument("--records", required=True, help="input: records")
+    parser.add_argument("--intervals", required=True, help="output: CSV")
+    parser.add_argument("--threads", type=int, default=1, help="cells computed at a time")
+    args = parser.parse_args()
+    args.params = params = msp.parameters(args.params, KEYS)
+    frame = records.read(args.records)
+    draws = {
+        item["id"]: bootstrap.Bootstrap(
+            [f"{number:05d}" for number in range(item["questions"])],
+            params["replicates"],
+            params["seed"] + place,
+        )
+        for place, item in enumerate(params["datasets"])
+    }
+    cells = [
+        (keys | {"method": method}, part)
+        for method in msp.METHODS
+        for keys, part in msp.parts(frame, params, method, by_prompt=True)
+    ]
+
+    def values(cell: tuple[dict[str, str], pd.DataFrame]) -> dict[str, Floats]:
+        """Estimate and replicates (1 + B,) of each measure in one cell."""
+        keys, part = cell
+        readout = msp.readout(part, keys["method"])
+        counts = draws[keys["dataset"]].counts(part["question_id"].str.slice(0, 5).to_list())
+        whole = np.ones((1, len(part)), counts.dtype)
+        return {
+            name: np.concatenate([METRICS[name](readout, c, 1) for c in (whole, counts)])
+            for name in MEASURES
+        }
+
+    with ThreadPoolExecutor(args.threads) as pool:
+        found = [
+            {"measure": name, **keys, "values": value}
+            for (keys, _), measures in zip(cells, pool.map(values, cells), strict=True)
+            for name, value in measures.items()
+        ]
+    table = interval_table(pd.DataFrame(found), params)
+    msp.write_table(
+        args.intervals, table, print_table(table), args, [args.records], started, params["seed"]
+    )
+
+
+def interval_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+    """Value and interval of each cell, of their means over phrasings, and over everything."""
+    pooled = cells.assign(prompt="")
+    everything = pd.concat([pooled.assign(dataset=msp.ALL), pooled, cells])
+    rows = []
+    by = ["dataset", "model", "method", "measure", "prompt"]
+    for keys, part in everything.groupby(by, sort=False):
+        mean = np.mean(np.stack(part["values"].to_list()), axis=0)
+        low, high = bootstrap.interval(mean[1:], params["level"])
+        rows.append((*keys, mean[0], float(low), float(high)))
+    return msp.in_order(pd.DataFrame(rows, columns=[*by, "value", "ci_low", "ci_high"]), params)
+
+
+def print_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Per data set and model: accuracy and the AUROCs, with their intervals."""
+    number = msp.rounded(1, 100)
+    titles = {
+        ("msp", "accuracy"): "Accuracy",
+        ("msp", "auroc"): "MSP AUROC",
+        ("maxlogit", "auroc"): "Max Logit AUROC",
+    }
+    means = table[table["prompt"] == ""]
+    long = pd.DataFrame({
+        "dataset": means["dataset"],
+        "model": means["model"],
+        "column": [titles.get(key) for key in zip(means["method"], means["measure"], strict=True)],
+        "text": [f"{number(r.value)} [{number(r.ci_low)}, {number(r.ci_high)}]"
+                 for r in means.itertuples()],
+    }).dropna()  # fmt: skip
+    wide = long.pivot(index=["dataset", "model"], columns="column", values="text").reindex(
+        index=pd.MultiIndex.from_frame(long[["dataset", "model"]].drop_duplicates()),
+        columns=list(titles.values()),
+    )
+    return wide.fillna("--").reset_index().rename(columns={"model": "LLM"})
+
+
+if __name__ == "__main__":
+    program(main)
