@@ -128,6 +128,11 @@ def test_every_size(name: str, case: str, make: Callable[..., Any], tmp_path: Pa
     assert all(len(content) > 500 for content in made.values())
 
 
+def places(frame: pd.DataFrame) -> pd.Series:
+    """The language, or the group of languages, of each row."""
+    return frame["language" if "language" in frame else "group"]
+
+
 @EVERY
 def test_missing_intervals_and_values(
     name: str, make: Callable[..., Any], small: dict[str, Path], tmp_path: Path
@@ -138,8 +143,8 @@ def test_missing_intervals_and_values(
         frame.loc[frame["group"] == "low", "n"] = 0
     else:
         ends = ["ci_low", "ci_high"]
-        frame.loc[frame.get("language", frame.get("group")).isin(["yo", "low"]), ends] = np.nan
-        first = frame.index[frame.get("language", frame.get("group")).isin(["am", "mid"])]
+        frame.loc[places(frame).isin(["yo", "low"]), ends] = np.nan
+        first = frame.index[places(frame).isin(["am", "mid"])]
         frame.loc[first, ["value", *ends]] = np.nan
     frame.to_csv(tmp_path / "t.csv", index=False)
     assert make(name, {kind: tmp_path / "t.csv"}, tmp_path)
@@ -151,7 +156,7 @@ def _drop_run(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _drop_row(frame: pd.DataFrame) -> pd.DataFrame:
     metric = frame["metric"].isin(["ece", "entropy", "accuracy"]) if "metric" in frame else True
-    place = frame.get("language", frame.get("group")).isin(["yo", "low"])
+    place = places(frame).isin(["yo", "low"])
     return frame.drop(frame.index[metric & place & (frame["smoothing"] == 0.1)])
 
 
