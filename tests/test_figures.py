@@ -104,7 +104,7 @@ def test_same_input_same_bytes(
         assert b"Date" not in here["pdf"] and b"/FontFile2" in here["pdf"]
 
 
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "one language, one model": {"languages": {"en": "high"}, "models": ("gemma3-270m",)},
     "long tags, other smoothings": {
         "languages": {"zh-Hant-TW": "high", "nan": "low", "en": "high"},

@@ -245,12 +245,13 @@ def label_points(ax: Axes, x: np.ndarray, y: np.ndarray, names: dict[int, str]) 
     turns = [(gap, turn) for gap in (3.0, 9.0, 15.0) for turn in range(8)]
     for index, name in names.items():
         half = np.array([2.1 * len(name) + 0.5, 3.2])
+        others = np.delete(points, index, axis=0)
         best, far, least = (0.0, 0.0), False, math.inf
         for gap, turn in turns:
             angle = turn * math.pi / 4
             shift = (gap + half) * (math.cos(angle), math.sin(angle))
             low, high = points[index] + shift - half, points[index] + shift + half
-            hits = ((points > low - 2) & (points < high + 2)).all(axis=1).sum()
+            hits = ((others > low - 4) & (others < high + 4)).all(axis=1).sum()
             hits += 10 * sum(
                 low[0] < b[2] and high[0] > b[0] and low[1] < b[3] and high[1] > b[1] for b in taken
             )
