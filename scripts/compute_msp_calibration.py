@@ -43,13 +43,12 @@ def main() -> None:
                 np.concatenate([part.correct[part.train] for part in parts]),
             )
             keys = {"dataset": dataset, "model": model}
-            scaled = [platt(part.confidence) for part in parts]
             plain = summary(parts, [part.confidence for part in parts], params)
-            after = summary([part.tested() for part in parts],
-                            [s[~p.train] for s, p in zip(scaled, parts, strict=True)], params)  # fmt: skip
+            tested = [part.tested() for part in parts]
+            after = summary(tested, [platt(part.confidence) for part in tested], params)
             rows.append(keys | plain | {f"{name}_platt": after[name] for name in ERRORS})
-            fits.append(keys | {"a": platt.a, "b": platt.b,
-                                "trained_on": int(sum(part.train.sum() for part in parts))})  # fmt: skip
+            trained = int(sum(part.train.sum() for part in parts))
+            fits.append(keys | {"a": platt.a, "b": platt.b, "trained_on": trained})
             for name, value in (("none", plain), ("platt", after)):
                 curves.append(pd.DataFrame(keys | {"scaling": name} | value["curve"]))
     table = msp.in_order(pd.DataFrame(rows).drop(columns="curve"), params)

@@ -1,6 +1,6 @@
 """Correlate accuracy, AUROC, calibration error and size over the models of study 2.
 
-Ordinary least squares of y on x, a point per model: R2, slope, two-sided p and n, for
+Ordinary least squares of y on x, a point per model: r, R2, slope, two-sided p and n, for
 all data sets and each of them, both phrasings together (empty `prompt`) and each alone.
 Accuracies, AUROCs and calibration errors are fractions, sizes billions of parameters;
 models of unknown size are left out of the fits on size. Writes the tables correlations
@@ -59,8 +59,9 @@ def main() -> None:
             line = correctness.least_squares(part[x].to_numpy(float), part[y].to_numpy(float))
             if line.n:
                 rows.append({
-                    "dataset": dataset, "prompt": prompt, "x": x, "y": y, "r2": line.r2,
-                    "slope": line.slope, "intercept": line.intercept, "p": line.p, "n": line.n,
+                    "dataset": dataset, "prompt": prompt, "x": x, "y": y,
+                    "r": line.r, "r2": line.r**2, "slope": line.slope,
+                    "intercept": line.intercept, "p": line.p, "n": line.n,
                 })  # fmt: skip
     table = pd.DataFrame(rows)
     inputs = [args.cells, args.calibration]
@@ -81,11 +82,11 @@ def point_table(
     accuracy = everything[everything["method"] == "msp"].groupby(by)["accuracy"].mean()
     table = pd.DataFrame({"accuracy": accuracy})
     for method in msp.METHODS:
-        table[f"{method}_auroc"] = means[method] if method in means else np.nan
+        table[f"{method}_auroc"] = means.get(method, np.nan)
     sizes = {model["name"]: model["size"] for model in params["models"]}
     table = table.reset_index()
     table["size"] = table["model"].map(sizes).astype(float)
-    columns = [name for name in calibration if name.startswith("calibration_error")]
+    columns = [name for name in LABELS if name in calibration]
     table = table.merge(
         calibration[["dataset", "model", *columns]].assign(prompt=""), how="left", on=by
     )

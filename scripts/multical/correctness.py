@@ -34,7 +34,7 @@ class Line:
 
     slope: float
     intercept: float
-    r2: float
+    r: float  # Pearson's
     p: float  # two-sided, of slope 0
     n: int
 
@@ -49,7 +49,7 @@ def least_squares(x: Floats, y: Floats) -> Line:
     return Line(
         float(fit.slope),
         float(fit.intercept),
-        float(fit.rvalue) ** 2,
+        float(fit.rvalue),
         float(fit.pvalue),
         len(x),
     )

@@ -96,7 +96,7 @@ def parts(
 
 def in_file_order(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of one (data set, model) in the order that its seeded split starts from."""
-    number = rows["question_id"].str.slice(0, 5).astype(np.int64).to_numpy()
+    number = rows["question_id"].str.slice(0, 5).to_numpy(np.int64)
     return rows.iloc[file_order(number, rows["prompt"].astype(str).to_list())]
 
 
