@@ -1,0 +1,119 @@
+"""What the figures of study 2 share: a look for each model, and how a figure is written.
+
+A model has the same colour, line and marker in every figure of the study. Fourteen
+lines are too many for colours alone: grey and six colours of Okabe and Ito's palette come
+twice, solid and dashed, and each model has a marker of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from multical import correctness, msp, plots, provenance
+
+COLOURS = ("#666666", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+LINES = ("-", (0, (4, 1.5)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
+KEYS = ("study", "models", "datasets", "dataset")
+METHOD_STYLE = {"msp": ("#0072B2", "o"), "maxlogit": ("#D55E00", "s")}
+SCHEMES = {"balanced": "Balanced score", "conservative": "Conservative score"}
+
+
+def styles(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Line properties of each model, by the study's name of it."""
+    names = list(msp.names(params).values())
+    lines = (line for line in cycle(LINES) for _ in COLOURS)
+    looks = zip(cycle(COLOURS), lines, cycle(MARKERS), strict=False)
+    return {
+        name: {
+            "color": colour,
+            "linestyle": line,
+            "marker": marker,
+            "markersize": 4.5 if marker in "*PX" else 3.8,
+            "markeredgecolor": "white",
+            "markeredgewidth": 0.3,
+        }
+        for name, (colour, line, marker) in zip(names, islice(looks, len(names)), strict=True)
+    }
+
+
+def arguments(
+    description: str | None, tables: Iterable[str], figures: Iterable[str]
+) -> argparse.Namespace:
+    """Parse the command line of a figure program; `params` comes parsed."""
+    parser = msp.parser(description, KEYS)
+    for name in tables:
+        parser.add_argument("--" + name.replace("_", "-"), required=True, help="input: CSV")
+    for name in figures:
+        parser.add_argument("--" + name.replace("_", "-"), required=True,
+                            help="output: PDF, with a PNG and a sidecar beside it")  # fmt: skip
+    args = parser.parse_args()
+    args.params = msp.parameters(args.params, KEYS)
+    return args
+
+
+def save(
+    figure: Figure, path: str, args: argparse.Namespace, inputs: list[str], started: float
+) -> None:
+    """Write the figure as PDF and PNG, and its sidecar."""
+    target = Path(path)
+    plots.save(figure, target, target.with_suffix(".png"))
+    provenance.write_sidecar(
+        target.with_suffix(".json"),
+        study=args.params["study"],
+        target=path,
+        params=args.params,
+        code=args.code,
+        inputs=inputs,
+        started=started,
+        seed=None,
+    )
+
+
+def title(args: argparse.Namespace) -> str:
+    """The printed name of the figure's data sets."""
+    return msp.dataset_names(args.params)[args.params["dataset"]]
+
+
+def model_legend(figure: Figure, looks: dict[str, dict[str, Any]], shown: Iterable[str]) -> None:
+    """One legend of all models that the figure shows, to the right of it."""
+    present = set(shown)
+    handles = [
+        Line2D([], [], label=name, **look) for name, look in looks.items() if name in present
+    ]
+    figure.legend(handles=handles, loc="outside right center", handlelength=3.2, labelspacing=0.7)
+
+
+def fitted_scatter(
+    ax: Axes, points: pd.DataFrame, x: str, y: str, colour: str, marker: str
+) -> None:
+    """Points of the models with their least squares line, its R2 and p in the title."""
+    known = points.dropna(subset=[x, y])
+    xs, ys = known[x].to_numpy(float), known[y].to_numpy(float)
+    plots.scatter(ax, xs, ys, colour, marker, size=18)
+    line = correctness.least_squares(xs, ys)
+    if not np.isnan(line.r):
+        ends = np.array([xs.min(), xs.max()])
+        ax.plot(ends, line.intercept + line.slope * ends, color=plots.GREY, linewidth=0.9, zorder=0)
+    ax.margins(0.12)
+    note = f"$R^2$ = {line.r**2:.2f}, $p$ = {line.p:.2g}" if not np.isnan(line.r) else "no fit"
+    ax.set_title(f"{ax.get_title()}  {note}".strip(), fontweight="normal")
+
+
+def name_points(figure: Figure, panels: Iterable[tuple[Axes, pd.DataFrame, str]], x: str) -> None:
+    """Name the models' points in each panel (axes, points, y) of a figure that is complete."""
+    figure.draw_without_rendering()
+    for ax, table, y in panels:
+        known = table.dropna(subset=[x, y])
+        xs, ys = known[x].to_numpy(float), known[y].to_numpy(float)
+        plots.label_points(ax, xs, ys, dict(enumerate(known["model"])))

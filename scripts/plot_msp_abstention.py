@@ -1,0 +1,97 @@
+"""Draw study 2's scores with abstention: against the threshold, and against training size.
+
+Balanced scoring takes 1 point for a wrong answer, conservative 2; a right one gives 1
+and an abstention 0. Against the threshold: the test score of the study's split, with a
+ringed marker at the threshold chosen on the training answers; scores below -60 are cut off. Against k, the number of
+training answers per data set (logarithmic): the mean over splits, our own addition to
+the study's single draw.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from multical import msp, msp_plots, plots
+from multical.errors import program
+
+TABLES = ("score_curves", "scores")
+#: Where the score axis is cut off.
+LOWEST = -60
+FIGURES = ("score_vs_threshold", "score_vs_k")
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = msp_plots.arguments(__doc__, TABLES, FIGURES)
+    dataset = args.params["dataset"]
+    looks = msp_plots.styles(args.params)
+    table = msp.read_table(args.score_curves, ["dataset", "model", "method", "scheme", "threshold"])
+    figure = against_threshold(table[table["dataset"] == dataset], looks)
+    figure.suptitle(msp_plots.title(args), fontsize=8, fontweight="bold")
+    msp_plots.save(figure, args.score_vs_threshold, args, [args.score_curves], started)
+    scores = msp.read_table(args.scores, ["dataset", "model", "k", "scheme", "method", "mean"])
+    figure = against_k(scores[scores["dataset"] == dataset], looks)
+    figure.suptitle(msp_plots.title(args), fontsize=8, fontweight="bold")
+    msp_plots.save(figure, args.score_vs_k, args, [args.scores], started)
+
+
+def against_threshold(table: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> Figure:
+    """2 x 2 panels, scheme by method: score at each threshold, a dot at the chosen one."""
+    figure, axes = plt.subplots(
+        2, 2, figsize=(plots.WIDTH, 6.4), sharex="col", sharey="row", squeeze=False
+    )
+    for line, (scheme, label) in zip(axes, msp_plots.SCHEMES.items(), strict=True):
+        for ax, method in zip(line, msp.METHODS, strict=True):
+            part = table[(table["scheme"] == scheme) & (table["method"] == method)]
+            for place, (model, rows) in enumerate(part.groupby("model", sort=False)):
+                look = looks[str(model)]
+                every = (7 * place % 40, 45)  # staggered, so that markers do not pile up
+                ax.plot(rows["threshold"], rows["score"], markevery=every, **look)
+                chosen = rows[rows["chosen"]]
+                ringed = look | {"markersize": 6.5, "markeredgecolor": "black",
+                                 "markeredgewidth": 1.0, "linestyle": ""}  # fmt: skip
+                ax.plot(chosen["threshold"], chosen["score"], zorder=5, **ringed)
+            ax.axhline(0, color=plots.GREY, linewidth=0.6)
+            ax.set_title(f"{label}, {msp.METHOD_NAMES[method]}")
+        # Far below zero there is nothing to choose, and it would flatten the rest.
+        line[0].set_ylim(bottom=max(table["score"][table["scheme"] == scheme].min(), LOWEST) - 3)
+        line[0].set_ylabel(label)
+    for ax, method in zip(axes[-1], msp.METHODS, strict=True):
+        ax.set_xlabel(f"{msp.METHOD_NAMES[method]} threshold")
+    msp_plots.model_legend(figure, looks, table["model"])
+    return figure
+
+
+def against_k(scores: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> Figure:
+    """2 x 2 panels, scheme by method: mean test score for each number of training answers."""
+    numeric = pd.to_numeric(scores["k"], errors="coerce")
+    scores = scores.assign(k=numeric)[numeric.notna()].sort_values("k", kind="stable")
+    figure, axes = plt.subplots(
+        2, 2, figsize=(plots.WIDTH, 6.4), sharex=True, sharey="row", squeeze=False
+    )
+    for line, (scheme, label) in zip(axes, msp_plots.SCHEMES.items(), strict=True):
+        for ax, method in zip(line, msp.METHODS, strict=True):
+            part = scores[(scores["scheme"] == scheme) & (scores["method"] == method)]
+            for model, look in looks.items():
+                rows = part[part["model"] == model]
+                ax.plot(rows["k"], rows["mean"], **look)
+            ax.axhline(0, color=plots.GREY, linewidth=0.6)
+            ax.set_title(f"{label}, {msp.METHOD_NAMES[method]}")
+            ax.set_xscale("log")
+        line[0].set_ylabel(f"{label}, mean over splits")
+    ticks = [int(k) for k in scores["k"].unique()]
+    for ax in axes[-1]:
+        ax.set_xticks(ticks, [str(tick) for tick in ticks])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel("Training answers per data set, k")
+    msp_plots.model_legend(figure, looks, scores["model"])
+    return figure
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,70 @@
+"""Draw study 2's AUROC against accuracy and against model size, with least squares lines.
+
+A point per model, the unweighted mean of its (data set, phrasing) cells; panels for the
+maximum softmax probability (MSP) and the maximum logit, and rows for the phrasings.
+Models of unknown size are left out of the figures on size.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from multical import msp, msp_plots, plots
+from multical.errors import program
+
+FIGURES = (
+    "accuracy_vs_auroc",
+    "size_vs_auroc",
+    "accuracy_vs_auroc_by_phrasing",
+    "size_vs_auroc_by_phrasing",
+)
+X = {"accuracy": "Accuracy (%)", "size": "Size (billions of parameters)"}
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = msp_plots.arguments(__doc__, ["points"], FIGURES)
+    points = msp.read_table(args.points, ["dataset", "prompt", "model", "accuracy", "msp_auroc"])
+    points = points[points["dataset"] == args.params["dataset"]]
+    per_cent = ["accuracy", *(f"{method}_auroc" for method in msp.METHODS)]
+    points = points.assign(**{name: 100 * points[name] for name in per_cent})
+    both = points[points["prompt"].isna()]
+    phrasings = {
+        str(prompt).replace("_prompt", " phrasing"): rows
+        for prompt, rows in points.groupby("prompt", sort=False)
+    }
+    for name in FIGURES:
+        rows = phrasings if name.endswith("by_phrasing") else {"": both}
+        figure = scatter(rows, name.partition("_")[0], msp_plots.title(args))
+        msp_plots.save(figure, getattr(args, name), args, [args.points], started)
+
+
+def scatter(rows: dict[str, pd.DataFrame], x: str, title: str) -> Figure:
+    """A row of panels per entry of `rows`, a column per method."""
+    figure, axes = plt.subplots(
+        len(rows), 2, figsize=(plots.WIDTH, 3.0 * len(rows) + 0.2), sharex=True, sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    figure.suptitle(title, fontsize=8, fontweight="bold")
+    panels: list[tuple[Any, pd.DataFrame, str]] = []
+    for line, (phrasing, points) in zip(axes, rows.items(), strict=True):
+        for ax, method in zip(line, msp.METHODS, strict=True):
+            name = msp.METHOD_NAMES[method]
+            ax.set_title(", ".join(filter(None, (name, phrasing))) + ":")
+            column = f"{method}_auroc"
+            msp_plots.fitted_scatter(ax, points, x, column, *msp_plots.METHOD_STYLE[method])
+            ax.axhline(50, color=plots.GREY, linewidth=0.6, linestyle=":")
+            panels.append((ax, points, column))
+        line[0].set_ylabel("AUROC (%)")
+    for ax in axes[-1]:
+        ax.set_xlabel(X[x])
+    msp_plots.name_points(figure, panels, x)
+    return figure
+
+
+if __name__ == "__main__":
+    program(main)

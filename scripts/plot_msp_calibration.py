@@ -1,0 +1,80 @@
+"""Draw study 2's calibration: curves per model, and calibration error against accuracy.
+
+Each curve joins the equal-mass bins of one model, its fraction correct against its mean
+maximum softmax probability (MSP); on the diagonal it is calibrated. The Platt-scaled
+figures show the answers that Platt scaling was not fitted on. Calibration error is that
+of the pooled answers, with the least squares line over the models.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from multical import msp, msp_plots, plots
+from multical.errors import program
+
+TABLES = ("calibration_curves", "points")
+FIGURES = (
+    "calibration",
+    "calibration_platt",
+    "accuracy_vs_calibration",
+    "accuracy_vs_calibration_platt",
+)
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = msp_plots.arguments(__doc__, TABLES, FIGURES)
+    dataset = args.params["dataset"]
+    table = msp.read_table(args.calibration_curves, ["dataset", "model", "scaling", "confidence"])
+    table = table[table["dataset"] == dataset]
+    looks = msp_plots.styles(args.params)
+    for scaling, target in (("none", args.calibration), ("platt", args.calibration_platt)):
+        figure = curves(table[table["scaling"] == scaling], looks, scaling)
+        figure.axes[0].set_title(msp_plots.title(args))
+        msp_plots.save(figure, target, args, [args.calibration_curves], started)
+    points = msp.read_table(args.points, ["dataset", "prompt", "model", "accuracy"])
+    points = points[(points["dataset"] == dataset) & points["prompt"].isna()]
+    for suffix, target in (
+        ("", args.accuracy_vs_calibration),
+        ("_platt", args.accuracy_vs_calibration_platt),
+    ):
+        figure = scatter(points, f"calibration_error{suffix}", msp_plots.title(args))
+        msp_plots.save(figure, target, args, [args.points], started)
+
+
+def curves(table: pd.DataFrame, looks: dict[str, dict[str, Any]], scaling: str) -> Figure:
+    """A line per model over its bins."""
+    figure, ax = plt.subplots(figsize=(6.2, 4.6))
+    ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.8)
+    ax.annotate("calibrated", (0.03, 0.03), xytext=(4, 9), textcoords="offset points",
+                fontsize=7, color=plots.GREY, rotation=45, rotation_mode="anchor")  # fmt: skip
+    for model, rows in table.groupby("model", sort=False):
+        ax.plot(rows["confidence"], rows["accuracy"], clip_on=False, **looks[str(model)])
+    scaled = "Platt-scaled MSP" if scaling == "platt" else "MSP"
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal",
+           xlabel=f"Mean {scaled} of the bin", ylabel="Fraction correct")  # fmt: skip
+    ax.grid(axis="x")
+    msp_plots.model_legend(figure, looks, table["model"])
+    return figure
+
+
+def scatter(points: pd.DataFrame, error: str, title: str) -> Figure:
+    """Accuracy against calibration error, a named point per model."""
+    figure, ax = plt.subplots(figsize=(0.7 * plots.WIDTH, 3.4))
+    ax.set_title(title)
+    points = points.assign(accuracy=100 * points["accuracy"])
+    msp_plots.fitted_scatter(ax, points, "accuracy", error, *msp_plots.METHOD_STYLE["msp"])
+    after = ", Platt-scaled" if error.endswith("platt") else ""
+    ax.set(xlabel="Accuracy (%)", ylabel=f"Calibration error{after}")
+    ax.set_ylim(bottom=0)
+    msp_plots.name_points(figure, [(ax, points, error)], "accuracy")
+    return figure
+
+
+if __name__ == "__main__":
+    program(main)
