@@ -32,14 +32,37 @@ class Scores:
     text_logliks: list[float]
 
 
-def output_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """Logits (positions, vocabulary) in float32 of hidden states (positions, width).
+class Head:
+    """The model's own head, weight, bias and soft cap, into one reused float32 buffer.
 
-    Follows the model's own head: weight, bias and, where there is one, soft cap.
+    Fresh memory for each chunk of logits costs more time than filling it.
     """
-    logits = model.get_output_embeddings()(hidden).float()
-    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        head = model.get_output_embeddings()
+        self.weight = head.weight.float()
+        self.bias = None if head.bias is None else head.bias.float()
+        self.cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+        self.rows = max(1, LOGITS_PER_CHUNK // len(self.weight))
+        self._buffer = self.weight.new_empty(self.rows, len(self.weight))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (positions, vocabulary) of at most `rows` hidden states (positions, width).
+
+        The result is overwritten by the next call.
+        """
+        logits = torch.mm(hidden.float(), self.weight.T, out=self._buffer[: len(hidden)])
+        if self.bias is not None:
+            logits += self.bias
+        if self.cap is not None:
+            logits.div_(self.cap).tanh_().mul_(self.cap)
+        return logits
+
+
+def logsumexp_(logits: Tensor) -> Tensor:
+    """Logsumexp over the last dimension; overwrites `logits`."""
+    top = logits.amax(-1, keepdim=True)
+    return logits.sub_(top).exp_().sum(-1).log_() + top[:, 0]
 
 
 class Scorer:
@@ -56,6 +79,7 @@ class Scorer:
     ) -> None:
         self.model = model
         self.config = model.config.get_text_config()
+        self.head = Head(model)
         self.letters = [torch.tensor(ids, device=model.device) for ids in letters]
         self.batch_tokens = batch_tokens
         self._prefix: list[int] = []
@@ -165,16 +189,16 @@ class Scorer:
         totals = torch.empty(len(index))
         chosen = torch.empty(len(pairs))
         letters = torch.empty(len(tries), len(self.letters))
-        step = max(1, LOGITS_PER_CHUNK // self.config.vocab_size)
-        for start in range(0, len(index), step):
-            logits = output_logits(self.model, picked[start : start + step])
-            totals[start : start + step] = logits.logsumexp(-1).cpu()
-            here = (places >= start) & (places < start + step)
+        for start in range(0, len(index), self.head.rows):
+            stop = start + self.head.rows
+            logits = self.head.logits(picked[start:stop])
+            here = (places >= start) & (places < stop)
             chosen[here] = logits[places[here] - start, tokens[here]].cpu()
-            asked = (answers >= start) & (answers < start + step)
+            asked = (answers >= start) & (answers < stop)
             for k, ids in enumerate(self.letters):
-                values = logits[answers[asked] - start][:, ids]
+                values = logits[(answers[asked] - start)[:, None], ids]
                 letters[asked, k] = values.logsumexp(-1).cpu()
+            totals[start:stop] = logsumexp_(logits).cpu()
 
         logprobs = iter((chosen - totals[places]).double().tolist())
         return [
@@ -192,7 +216,7 @@ class Scorer:
         (scores,) = self._run([trie])
         ids = torch.tensor([trie.tokens[: trie.answer + 1]], device=self.model.device)
         hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, -1:]
-        expected = output_logits(self.model, hidden).logsumexp(-1).item()
+        expected = self.head.logits(hidden).logsumexp(-1).item()
         if abs(scores.logsumexp - expected) > 1e-2 * max(1.0, abs(expected)):
             name = self.model.config.model_type
             raise InputError(

@@ -1,0 +1,85 @@
+"""Model folders: ordinary safetensors checkpoints, each listed file by file in a manifest.
+
+    FOLDER/manifest.json   what rules depend on: small, so that it counts by content
+    FOLDER/checkpoint/     config, tokenizer and weights, as transformers writes them
+
+A checkpoint is loaded only if it is the one that its manifest lists.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multical.errors import InputError
+from multical.files import sha256, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def write_manifest(path: str | Path, checkpoint: str | Path, about: dict[str, Any]) -> None:
+    """List the files of `checkpoint` with size and SHA-256, beside what is said of it."""
+    files = {
+        file.relative_to(checkpoint).as_posix(): {
+            "bytes": file.stat().st_size,
+            "sha256": sha256(file),
+        }
+        for file in sorted(Path(checkpoint).rglob("*"))
+        if file.is_file()
+    }
+    write_json(path, {**about, "files": files})
+
+
+def verified(manifest: str | Path) -> Path:
+    """The checkpoint folder beside `manifest`, each file compared with it.
+
+    Raises `InputError` naming the first file that is missing or differs.
+    """
+    manifest = Path(manifest)
+    checkpoint = manifest.parent / "checkpoint"
+    try:
+        files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{manifest}: not a manifest of a checkpoint ({error!r})") from error
+    for name, listed in files.items():
+        file = checkpoint / name
+        if not file.is_file():
+            raise InputError(f"{file}: missing, but listed in {manifest}")
+        if file.stat().st_size != listed["bytes"] or sha256(file) != listed["sha256"]:
+            raise InputError(f"{file}: its content is not the one listed in {manifest}")
+    return checkpoint
+
+
+def load(
+    checkpoint: str | Path, dtype: str = "float32"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load model (evaluation mode, on the GPU if there is one) and tokenizer of a folder.
+
+    Weights come from safetensors only, code from transformers only.
+    Raises `InputError` for a folder that holds no such model.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    safe = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(checkpoint, **safe)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **safe)
+        # a capped attention score exists in the eager implementation only
+        capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
+        model = AutoModelForCausalLM.from_pretrained(
+            checkpoint,
+            dtype=getattr(torch, dtype),
+            attn_implementation="eager" if capped else "sdpa",
+            use_safetensors=True,
+            **safe,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{checkpoint}: not a causal language model in safetensors ({reason})"
+        ) from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device).eval(), tokenizer
