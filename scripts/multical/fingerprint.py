@@ -1,0 +1,95 @@
+"""Code is an input: a fingerprint of all the code that a script really runs.
+
+It covers the script, the multical modules that it imports, transitively, and the
+lock's entries of the libraries that any of them imports. Comments, layout and
+docstrings do not count; everything else does, in any function.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+from multical.errors import InputError
+
+PACKAGE = "multical"
+SCRIPTS = Path(__file__).resolve().parent.parent
+LOCK = SCRIPTS.parent / "envs" / "requirements.lock"
+
+#: Libraries that are imported under another name than they are installed under.
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+
+
+def fingerprint(script: str) -> str:
+    """16 hexadecimal digits for `scripts/{script}.py` and what it imports.
+
+    Raises `InputError` for an import that is neither the standard library's, nor
+    multical's, nor in the lock.
+    """
+    parts = []
+    for module in sorted(_closure(SCRIPTS / f"{script}.py")):
+        parts.append(f"{module.relative_to(SCRIPTS)} {_parsed(module)[0]}")
+        parts.extend(_pin(library, module) for library in sorted(_parsed(module)[2]))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _closure(script: Path) -> set[Path]:
+    found, todo = {script}, [script]
+    while todo:
+        for module in _parsed(todo.pop())[1] - found:
+            found.add(module)
+            todo.append(module)
+    return found
+
+
+@cache
+def _parsed(path: Path) -> tuple[str, set[Path], set[str]]:
+    """Digest of a file's code, the multical files and the libraries that it imports."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
+    except OSError as error:
+        raise InputError(f"{path.relative_to(SCRIPTS)}: no such script") from error
+    names = _imports(tree)
+    local = {file for name in names if name.split(".")[0] == PACKAGE for file in _files(name)}
+    outer = {name.split(".")[0] for name in names} - {PACKAGE, *sys.stdlib_module_names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), local, outer
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """Dotted names that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            if node.module.split(".")[0] == PACKAGE:
+                names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def _files(name: str) -> list[Path]:
+    """The file of a module of the package, if the name is one."""
+    base = SCRIPTS.joinpath(*name.split("."))
+    return [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
+
+
+def _pin(library: str, module: Path) -> str:
+    name = DISTRIBUTIONS.get(library, library).replace("_", "-").lower()
+    if name not in _lock():
+        raise InputError(f"{module.name}: imports {library}, which {LOCK.name} does not list")
+    return f"{name}=={_lock()[name]}"
+
+
+@cache
+def _lock() -> dict[str, str]:
+    pins = re.findall(r"^([\w.-]+)==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins}

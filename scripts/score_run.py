@@ -1,0 +1,96 @@
+"""Score a run on a benchmark: one record per question and language.
+
+--params is a JSON object: run, model, sft, smoothing, seed (null for a base model),
+benchmark, languages (null for all), questions_per_language (null for all), prompt
+{name, lettered, plain}, chat_format, dtype, matmul_precision, batch_tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from typing import Any
+
+import pandas as pd
+import torch
+
+from multical import checkpoints, params, questions, records
+from multical.errors import InputError, program
+from multical.prompts import LETTERS, Chat, letter_ids, lettered
+from multical.scoring import Scorer
+from multical.trie import Trie
+
+RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
+KEYS = [*RUN, "languages", "questions_per_language", "prompt", "chat_format"]
+KEYS += ["dtype", "matmul_precision", "batch_tokens"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, metavar="MANIFEST", help="of the checkpoint")
+    parser.add_argument("--questions", required=True, metavar="PARQUET")
+    parser.add_argument("--params", required=True, metavar="JSON", help="see above")
+    parser.add_argument("--output", required=True, metavar="PARQUET", help="the records")
+    args = parser.parse_args()
+    settings = params.parse(args.params)
+    if set(settings) != set(KEYS):
+        raise InputError(f"--params: found {sorted(settings)}, expected the keys {sorted(KEYS)}")
+    asked = choose(questions.read(args.questions), settings, args.questions)
+    torch.set_float32_matmul_precision(settings["matmul_precision"])
+    model, tokenizer = checkpoints.load(checkpoints.verified(args.model), settings["dtype"])
+    chat = Chat(tokenizer, settings["chat_format"])
+    tries = [trie(chat, settings["prompt"], q) for q in asked.itertuples()]
+    most = max(len(options) for options in asked["options"])
+    letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:most]]
+    print(f"{settings['run']} on {settings['benchmark']}:", file=sys.stderr)
+    scores = Scorer(model, letters, settings["batch_tokens"]).score(
+        tries, [f"{q.question_id} in {q.language}" for q in asked.itertuples()]
+    )
+    columns = {
+        "prompt": settings["prompt"]["name"],
+        "language": asked["language"],
+        "question_id": asked["question_id"],
+        "subject": asked["subject"],
+        "n_options": asked["options"].map(len),
+        "gold": asked["answer"],
+        "letter_logits": [score.letter_logits for score in scores],
+        "logsumexp": [score.logsumexp for score in scores],
+        "prompt_tokens": [t.prompt_tokens for t in tries],
+        "text_logliks": [score.text_logliks for score in scores],
+        "text_tokens": [[len(targets) for targets in t.targets] for t in tries],
+    }
+    shared = {key: settings[key] for key in RUN}
+    records.write(args.output, pd.DataFrame({**shared, **columns}, index=asked.index))
+
+
+def choose(frame: pd.DataFrame, settings: dict[str, Any], path: str) -> pd.DataFrame:
+    """The questions of some languages, the same few ids in each where there is a limit."""
+    languages = settings["languages"]
+    if languages is not None:
+        if missing := sorted(set(languages) - set(frame["language"])):
+            raise InputError(f"{path}: no questions in {missing}")
+        frame = frame[frame["language"].isin(languages)]
+    if (limit := settings["questions_per_language"]) is not None:
+        order = frame["question_id"].map(lambda x: hashlib.sha256(x.encode()).hexdigest())
+        frame = frame.loc[order.sort_values(kind="stable").index]
+        frame = frame.groupby("language", sort=False).head(limit)
+    return frame.reset_index(drop=True)
+
+
+def trie(chat: Chat, prompt: dict[str, str], question: Any) -> Trie:
+    """The question as the model is shown it, with its options listed, and without."""
+    shown = lettered(prompt["lettered"], question.question, question.options)
+    bare = prompt["plain"].replace("{question}", question.question)
+    plain = chat.prompt([{"role": "user", "content": bare}])
+    return Trie.of(
+        chat.encode(chat.prompt([{"role": "user", "content": shown}])),
+        chat.encode(plain),
+        [chat.encode(f"{plain}{chat.joint}{option}") for option in question.options],
+    )
+
+
+if __name__ == "__main__":
+    program(main)
