@@ -6,7 +6,8 @@ that a readout has no ground for (ECE of a logit) is left out. The summary has t
 unweighted means over groups of languages; a language in which a metric is not
 defined (AUROC with all answers right) drops out of the mean and of the column
 `languages`. Intervals are percentile bootstrap intervals over questions, the same
-replicates for all languages and runs; with 0 replicates they are empty.
+replicates for all languages and runs, recentred at the value (a calibration error's
+replicates lie above it); with 0 replicates they are empty.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from multical import records
-from multical.bootstrap import Bootstrap, interval
+from multical.bootstrap import Bootstrap, interval, recentred
 from multical.cells import RUN, Block, blocks, check_levels, groups, known, parameters
 from multical.errors import InputError, program
 from multical.files import atomic
@@ -139,7 +140,7 @@ def metric_rows(block: Block, estimates: Estimates, params: dict[str, Any]) -> l
                     "metric": metric,
                     "n": cell.n,
                 }
-                rows.append(row | with_interval(cell.value, cell.replicates, params))
+                rows.append(row | with_interval(metric, cell.value, cell.replicates, params))
     return rows
 
 
@@ -162,7 +163,7 @@ def summary_rows(
                 "metric": metric,
             }
             replicates = mean(np.array([cell.replicates for cell in chosen]))
-            rows.append(row | with_interval(float(mean(values)), replicates, params))
+            rows.append(row | with_interval(metric, float(mean(values)), replicates, params))
     return rows
 
 
@@ -173,9 +174,12 @@ def mean(values: Floats) -> Floats:
         return np.asarray(np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0))
 
 
-def with_interval(value: float, replicates: Floats, params: dict[str, Any]) -> dict[str, float]:
+def with_interval(
+    metric: str, value: float, replicates: Floats, params: dict[str, Any]
+) -> dict[str, float]:
     """The columns of `INTERVAL`."""
-    low, high = interval(replicates, params["bootstrap"]["level"])
+    around = recentred(replicates, value, METRICS[metric].bounds)
+    low, high = interval(around, params["bootstrap"]["level"])
     return {"value": value, "ci_low": float(low), "ci_high": float(high)}
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from multical.bootstrap import Bootstrap, interval
+from multical.bootstrap import Bootstrap, interval, recentred
 from multical.errors import InputError
 from multical.metrics import METRICS
 from multical.readouts import Readout
@@ -79,6 +79,48 @@ def test_undefined_replicates_do_not_count_and_infinite_ones_do() -> None:
     assert interval(infinite, 0.5) == (2.0, np.inf)
     assert np.isnan(interval(np.full(4, np.nan))).all()
     assert np.isnan(interval(np.empty(0))).all()
+
+
+def test_recentred_replicates_have_the_estimate_as_mean() -> None:
+    replicates = np.array([0.2, np.nan, 0.4, 0.6])
+    np.testing.assert_allclose(recentred(replicates, 0.3), [0.1, np.nan, 0.3, 0.5])
+    np.testing.assert_allclose(recentred(replicates, 0.1, (0, 1)), [0, np.nan, 0.1, 0.3])
+    np.testing.assert_allclose(recentred(replicates, 0.9, (0, 1)), [0.7, np.nan, 0.9, 1])
+
+
+def test_what_is_not_finite_is_not_moved() -> None:
+    infinite = np.array([1.0, 2.0, np.inf])
+    np.testing.assert_array_equal(recentred(infinite, np.inf), infinite)
+    np.testing.assert_array_equal(recentred(infinite, 1.5), infinite)
+    np.testing.assert_array_equal(recentred(infinite[:2], np.nan), infinite[:2])
+    assert np.isnan(recentred(np.full(3, np.nan), 0.5, (0, 1))).all()
+    assert recentred(np.empty(0), 0.5, (0, 1)).shape == (0,)
+
+
+@pytest.mark.parametrize(("name", "plain", "moved"), [("ece_mass", 0.8, 0.9), ("auroc", 1, 0.9)])
+def test_intervals_hold_their_value_and_what_they_are_of(
+    name: str, plain: float, moved: float
+) -> None:
+    """Over 100 benchmarks of a calibrated model, where calibration errors are biased most."""
+    metric, generator = METRICS[name], np.random.default_rng(0)
+    counts = Bootstrap(QUESTIONS, 100, 0).counts(QUESTIONS)
+    values, intervals = [], []
+    for _ in range(100):
+        confidence = generator.uniform(0.25, 1, len(QUESTIONS))
+        correct = generator.random(len(QUESTIONS)) < confidence
+        readout = Readout(confidence, correct, None, None, True)
+        value = float(metric(readout, None, 15)[0])
+        replicates = metric(readout, counts, 15)
+        values.append(value)
+        around = recentred(replicates, value, metric.bounds)
+        intervals.append([interval(replicates), interval(around)])
+
+    def held(targets: np.ndarray | float) -> np.ndarray:
+        low, high = np.transpose(intervals, (2, 1, 0))  # each (plain or recentred, benchmarks)
+        return ((low <= targets) & (targets <= high)).mean(axis=1)
+
+    own, expected = held(np.array(values)), held(np.mean(values))
+    assert own[0] <= plain and own[1] == 1 and expected[1] > moved
 
 
 def test_one_question() -> None:

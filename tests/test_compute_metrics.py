@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from compute_metrics import compute
 from multical import records
-from multical.bootstrap import Bootstrap, interval
+from multical.bootstrap import Bootstrap, interval, recentred
 from multical.metrics import METRICS
 from multical.readouts import READOUTS
 from synthetic import make_records
@@ -97,7 +97,8 @@ def test_a_cell_and_its_interval(frame: pd.DataFrame, made: Path) -> None:
     found = found[found["readout"] == "text_ppl"].set_index("metric")
     for name, metric in METRICS.items():
         assert found.loc[name, "value"] == metric(readout, None, 15)[0], name
-        expected = interval(metric(readout, counts, 15), 0.9)
+        value = found.loc[name, "value"]
+        expected = interval(recentred(metric(readout, counts, 15), value, metric.bounds), 0.9)
         np.testing.assert_array_equal(
             found.loc[name, ["ci_low", "ci_high"]].astype(float), expected
         )
@@ -133,11 +134,21 @@ def test_intervals_of_a_group_pair_the_languages_by_question(
         rows = frame[(frame["run"] == "base") & (frame["language"] == language)]
         counts = bootstrap.counts(list(rows["question_id"]))
         replicates.append(METRICS["accuracy"](READOUTS["letter"](rows), counts, 15))
-    low, high = interval(np.nanmean(replicates, axis=0), 0.9)
     found = pd.read_csv(made / "s.csv").query(
         "run == 'base' and group == 'low' and readout == 'letter' and metric == 'accuracy'"
     )
-    np.testing.assert_allclose(found[["ci_low", "ci_high"]], [[low, high]], rtol=1e-12)
+    around = recentred(np.nanmean(replicates, axis=0), found["value"].item())
+    expected = interval(around, 0.9)
+    np.testing.assert_allclose(found[["ci_low", "ci_high"]].iloc[0], expected, rtol=1e-12)
+
+
+def test_every_interval_holds_its_value_in_the_range_of_its_metric(made: Path) -> None:
+    for name in ("m.csv", "s.csv"):
+        table = pd.read_csv(made / name).dropna(subset=["value"])
+        low, high = np.array([METRICS[metric].bounds for metric in table["metric"]]).T
+        assert (table["ci_low"] <= table["value"] + 1e-12).all()
+        assert (table["value"] <= table["ci_high"] + 1e-12).all()
+        assert (low <= table["ci_low"]).all() and (table["ci_high"] <= high).all()
 
 
 def test_known_calibration_is_found() -> None:

@@ -261,10 +261,11 @@ def aurc(readout: Readout, counts: Counts | None = None) -> Floats:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric, the least that a readout must be for it, and whether it takes `bins`."""
+    """A metric, the least that a readout must be for it, its range, whether it takes `bins`."""
 
     function: Callable[..., Floats]
     needs: Literal["score", "probability", "distribution"]
+    bounds: tuple[float, float] = (0.0, 1.0)
     binned: bool = False
 
     def applies(self, readout: Readout) -> bool:
@@ -285,16 +286,16 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(accuracy, "score"),
     "confidence": Metric(confidence, "probability"),
-    "gap": Metric(gap, "probability"),
+    "gap": Metric(gap, "probability", (-1.0, 1.0)),
     "ece": Metric(ece, "probability", binned=True),
     "ece_mass": Metric(ece_mass, "probability", binned=True),
     "rms": Metric(rms, "probability", binned=True),
     "mce": Metric(mce, "probability", binned=True),
     "ece_classwise": Metric(ece_classwise, "distribution", binned=True),
     "ece_all": Metric(ece_all, "distribution", binned=True),
-    "brier": Metric(brier, "distribution"),
-    "nll": Metric(nll, "distribution"),
-    "entropy": Metric(entropy, "distribution"),
+    "brier": Metric(brier, "distribution", (0.0, 2.0)),
+    "nll": Metric(nll, "distribution", (0.0, np.inf)),
+    "entropy": Metric(entropy, "distribution", (0.0, np.inf)),
     "auroc": Metric(auroc, "score"),
     "aurc": Metric(aurc, "score"),
 }
