@@ -21,10 +21,11 @@ import numpy as np
 import pandas as pd
 from multical import records
 from multical.bootstrap import Bootstrap, interval, recentred
-from multical.cells import RUN, Block, blocks, check_levels, groups, known, parameters
+from multical.cells import RUN, Block, blocks, check_levels, groups, parameters
 from multical.errors import InputError, program
 from multical.files import atomic
 from multical.metrics import METRICS
+from multical.params import known
 from multical.readouts import READOUTS, Floats
 from tqdm import tqdm
 

@@ -193,9 +193,9 @@ def test_bad_tables_are_refused(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"smoothing": "0.1"}, "smoothing: found '0.1'"),
-        ({"seed": True}, "seed: found True"),
-        ({"colour": "red"}, "expected the keys"),
+        ({"smoothing": "0.1"}, "smoothing: '0.1', expected a whole number or"),
+        ({"seed": True}, "seed: True, expected a whole number"),
+        ({"colour": "red"}, "unknown keys .'colour'."),
         ({"smoothing": 0.7}, r"no rows for gemma3-270m, SFT \+ smoothing 0.7"),
         ({"sft": "alpaca"}, "SFT set alpaca"),
     ],

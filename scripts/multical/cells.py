@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from multical import params
 from multical.errors import InputError
+from multical.levels import LEVELS
+from multical.params import Kinds
 from multical.readouts import READOUTS
 from multical.records import KEY
 
 #: What a run's rows share, and every result table starts with.
 RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
-LEVELS = ("high", "mid", "low")
 
 
 @dataclass(frozen=True)
@@ -62,33 +63,17 @@ def groups(languages: Mapping[str, Any], levels: Mapping[str, str]) -> dict[str,
     return {name: chosen for name, chosen in members.items() if chosen}
 
 
-def parameters(text: str, kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Parse `--params`: a JSON object of exactly the keys of `kinds`, checked.
+def parameters(text: str, kinds: Kinds) -> dict[str, Any]:
+    """Read `--params` as `params.read` does; what all tables need is checked further.
 
     Readouts must be known, `bins` at least 1, resource levels one of `LEVELS`.
     """
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--params: {text!r}, expected a JSON object ({error})") from error
-    if not isinstance(found, dict) or set(found) != set(kinds):
-        have = sorted(found) if isinstance(found, dict) else found
-        raise InputError(f"--params: found {have}, expected the keys {sorted(kinds)}")
-    for key, kind in kinds.items():
-        if type(found[key]) is not kind:
-            raise InputError(f"--params: {key}: {found[key]!r}, expected a {kind.__name__}")
-    known("readouts", found["readouts"], READOUTS)
-    known("resource_levels", list(found["resource_levels"].values()), LEVELS, distinct=False)
+    found = params.read(text, kinds)
+    params.known("readouts", found["readouts"], READOUTS)
+    params.known("resource_levels", found["resource_levels"].values(), LEVELS)
     if found["bins"] < 1:
         raise InputError(f"--params: bins: {found['bins']}, expected at least 1")
     return found
-
-
-def known(key: str, found: list[Any], names: Any, distinct: bool = True) -> None:
-    """Raise `InputError` unless `found` is a list of some of `names`, and of each once."""
-    odd = [name for name in found if name not in names]
-    if odd or not found or (distinct and len(set(found)) != len(found)):
-        raise InputError(f"--params: {key}: {found}, expected distinct ones of {list(names)}")
 
 
 def check_levels(frame: pd.DataFrame, levels: Mapping[str, str]) -> None:

@@ -6,7 +6,6 @@ model. Tables are read whole or refused: a figure never leaves a run out silentl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,9 @@ import numpy as np
 import pandas as pd
 
 from multical.errors import InputError
+from multical.levels import LEVELS
+from multical.params import Kinds
+from multical.params import read as read_params
 
 RUN = {"run": "text", "model": "text", "sft": "text", "smoothing": "number", "seed": "number"}
 READING = {"benchmark": "text", "readout": "text"}
@@ -41,10 +43,8 @@ COLUMNS = {
         "accuracy": "number",
     },
 }
-#: Resource levels, from the best resourced down.
-LEVELS = ("high", "mid", "low")
 #: Every parameter that a figure or table may take, with its type.
-PARAMS: dict[str, type | tuple[type, ...]] = {
+PARAMS: Kinds = {
     "study": str,
     "target": str,
     "benchmark": str,
@@ -58,18 +58,8 @@ PARAMS: dict[str, type | tuple[type, ...]] = {
 
 
 def params(text: str, keys: Iterable[str]) -> dict[str, Any]:
-    """Parse a JSON object that must have exactly `keys`, each of its type in `PARAMS`."""
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--params: found {text!r}, expected a JSON object ({error})") from error
-    if not isinstance(found, dict) or set(found) != set(keys):
-        have = sorted(found) if isinstance(found, dict) else found
-        raise InputError(f"--params: found {have}, expected the keys {sorted(keys)}")
-    for key, value in found.items():
-        if not isinstance(value, PARAMS[key]) or isinstance(value, bool):
-            raise InputError(f"--params: {key}: found {value!r}, expected {PARAMS[key]}")
-    return found
+    """Read `--params`: exactly `keys`, each of its type in `PARAMS`."""
+    return read_params(text, {key: PARAMS[key] for key in keys})
 
 
 def read(path: str | Path, kind: str) -> pd.DataFrame:

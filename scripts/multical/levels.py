@@ -1,0 +1,4 @@
+"""Resource levels of languages."""
+
+#: From the best resourced down.
+LEVELS = ("high", "mid", "low")
