@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from multical import abstention, msp, records
 from multical.abstention import Counts, Ranked
 from multical.errors import program

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from multical import correctness, metrics, msp, records
 from multical.errors import program
 

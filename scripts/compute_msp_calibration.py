@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from multical import abstention, correctness, metrics, msp, records
 from multical.errors import program
 from multical.readouts import Floats
 
-KEYS = ("study", "models", "datasets", "bins", "k", "seed")
+KEYS = ("study", "models", "datasets", "bins", "main_k", "seed")
 
 
 def main() -> None:
@@ -73,7 +74,7 @@ class Part:
         size = len(rows)
         train = abstention.permutation(size, params["seed"])
         self.train = np.zeros(size, bool)
-        self.train[train[: abstention.training_size(params["k"], size)]] = True
+        self.train[train[: abstention.training_size(params["main_k"], size)]] = True
 
     def tested(self) -> Part:
         """The answers that do not train, as a part of their own."""

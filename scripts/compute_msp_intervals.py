@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from multical import bootstrap, msp, records
 from multical.errors import program
 from multical.metrics import METRICS
 from multical.readouts import Floats
 
-KEYS = ("study", "models", "datasets", "replicates", "level", "seed")
+KEYS = ("study", "models", "datasets", "replicates", "level", "bootstrap_seed")
 MEASURES = ("accuracy", "auroc")
 
 
@@ -35,7 +36,7 @@ def main() -> None:
         item["id"]: bootstrap.Bootstrap(
             [f"{number:05d}" for number in range(item["questions"])],
             params["replicates"],
-            params["seed"] + place,
+            params["bootstrap_seed"] + place,
         )
         for place, item in enumerate(params["datasets"])
     }
@@ -64,7 +65,13 @@ def main() -> None:
         ]
     table = interval_table(pd.DataFrame(found), params)
     msp.write_table(
-        args.intervals, table, print_table(table), args, [args.records], started, params["seed"]
+        args.intervals,
+        table,
+        print_table(table),
+        args,
+        [args.records],
+        started,
+        params["bootstrap_seed"],
     )
 
 

@@ -2,9 +2,9 @@
 
 Balanced scoring takes 1 point for a wrong answer, conservative 2; a right one gives 1
 and an abstention 0. Against the threshold: the test score of the study's split, with a
-ringed marker at the threshold chosen on the training answers; scores below -60 are cut off. Against k, the number of
-training answers per data set (logarithmic): the mean over splits, our own addition to
-the study's single draw.
+ringed marker at the threshold chosen on the training answers; lower scores are cut off.
+Against k, the number of training answers per data set (logarithmic): the mean over
+splits, our own addition to the study's single draw.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+
 from multical import msp, msp_plots, plots
 from multical.errors import program
 
 TABLES = ("score_curves", "scores")
-#: Where the score axis is cut off.
+#: Where the score axis is cut off, unless a chosen threshold scores less.
 LOWEST = -60
 FIGURES = ("score_vs_threshold", "score_vs_k")
 
@@ -59,7 +60,9 @@ def against_threshold(table: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> 
             ax.axhline(0, color=plots.GREY, linewidth=0.6)
             ax.set_title(f"{label}, {msp.METHOD_NAMES[method]}")
         # Far below zero there is nothing to choose, and it would flatten the rest.
-        line[0].set_ylim(bottom=max(table["score"][table["scheme"] == scheme].min(), LOWEST) - 3)
+        part = table[table["scheme"] == scheme]
+        lowest = min(LOWEST, part.loc[part["chosen"], "score"].min())
+        line[0].set_ylim(bottom=max(part["score"].min(), lowest) - 4)
         line[0].set_ylabel(label)
     for ax, method in zip(axes[-1], msp.METHODS, strict=True):
         ax.set_xlabel(f"{msp.METHOD_NAMES[method]} threshold")

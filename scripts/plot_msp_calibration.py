@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+
 from multical import msp, msp_plots, plots
 from multical.errors import program
 

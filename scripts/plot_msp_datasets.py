@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 from matplotlib import pyplot as plt
+
 from multical import msp, msp_plots, plots
 from multical.errors import program
 

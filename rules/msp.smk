@@ -1,0 +1,390 @@
+# Study 2 (kind `released`): from the authors' released per-question outputs to every table and figure.
+#
+# Needs  the released outputs: $MSP_V2_ARCHIVE, else `source.archive` of the study, else a download of
+#        the pinned commit; each file's SHA-256 is in `source.manifest`
+# Makes  ROOT/records/released.parquet  records, and what was imported beside them (.json)
+#        ROOT/tables/NAME.csv           full precision, with LaTeX (.tex) and a sidecar (.json)
+#        ROOT/figures/NAME.pdf          all data sets together, with a .png and a sidecar (.json)
+#        ROOT/figures/NAME.DATASET.pdf  one data set
+#        ROOT/tables/verification.csv   the published numbers against ours (`msp_v2_verify`)
+#
+# Margin and entropy (figure 15 of the study) need logits of all options, which v2 did not release.
+
+MSP_TABLES = [
+    "auroc",
+    "mann_whitney",
+    "cells",
+    "datasets",
+    "one_sample",
+    "intervals",
+    "calibration",
+    "platt",
+    "correlations",
+    "points",
+    "scores",
+    "abstention",
+    "thresholds",
+]
+MSP_FIGURES = {
+    "calibration": ["calibration", "calibration_platt"],
+    "accuracy_vs_calibration": [
+        "accuracy_vs_calibration",
+        "accuracy_vs_calibration_platt",
+    ],
+    "auroc": [
+        "accuracy_vs_auroc",
+        "size_vs_auroc",
+        "accuracy_vs_auroc_by_phrasing",
+        "size_vs_auroc_by_phrasing",
+    ],
+    "abstention": ["score_vs_threshold", "score_vs_k"],
+}
+
+
+def msp_params(*keys):
+    """The parameters of a job: the study's models and data sets, and the settings `keys`."""
+    return lambda w: canonical(msp_settings(w.root, keys))
+
+
+def msp_settings(root, keys=()):
+    """Settings of the study at `root` that a job uses, by their names in its program."""
+    plan = study(root)
+    known = {
+        "models": [model.model_dump() for model in plan.models],
+        "datasets": [dataset.model_dump() for dataset in plan.datasets],
+        "prompts": plan.prompts,
+        "archive": plan.source.archive,
+        "repository": plan.source.repository,
+        "commit": plan.source.commit,
+        "folder": plan.source.folder,
+        "significance": plan.significance,
+        "bins": plan.bins,
+        "replicates": plan.bootstrap.replicates,
+        "level": plan.bootstrap.level,
+        "bootstrap_seed": plan.bootstrap.seed,
+        "seed": plan.abstention.seed,
+        "seeds": plan.abstention.seeds,
+        "ks": plan.abstention.ks,
+        "main_k": plan.abstention.main_k,
+        "schemes": plan.abstention.schemes,
+        "grid": plan.abstention.grid,
+    }
+    return {"study": root} | {key: known[key] for key in ("models", "datasets", *keys)}
+
+
+def msp_figure_params(w):
+    """A figure's parameters: `w.scope` is empty for all data sets, or a dot and one's id."""
+    return canonical(msp_settings(w.root) | {"dataset": w.scope.lstrip(".") or "all"})
+
+
+def msp_table(name):
+    """A table, its LaTeX and its sidecar."""
+    return multiext("{root}/tables/" + name, ".csv", ".tex", ".json")
+
+
+def msp_figure(name, scope="{scope}"):
+    """A figure for print, for the screen (and the report), and its sidecar."""
+    stem = "{root}/figures/" + name + scope
+    # Not within the list: there, a line that begins with `report` is taken for the directive.
+    shown = report(
+        stem + ".png",
+        caption=f"../report/msp_{name}.rst",
+        category="Study 2",
+        labels=lambda w: {
+            "figure": name.replace("_", " "),
+            "data set": w.get("scope", "").lstrip(".") or "all",
+        },
+    )
+    return [stem + ".pdf", shown, stem + ".json"]
+
+
+def msp_products(root):
+    """Every table and figure of the study at `root`."""
+    scopes = [""] + ["." + dataset.id for dataset in study(root).datasets]
+    figures = [
+        name + scope
+        for names in MSP_FIGURES.values()
+        for name in names
+        for scope in scopes
+    ]
+    return [root + "/tables/" + name + ".csv" for name in MSP_TABLES] + [
+        root + "/figures/" + name + ".pdf" for name in [*figures, "dataset_bars"]
+    ]
+
+
+wildcard_constraints:
+    scope=r"(\.[A-Za-z0-9_-]+)?",
+
+
+rule msp_v2:
+    input:
+        msp_products("results/msp_v2"),
+
+
+rule msp_v2_verify:
+    input:
+        "results/msp_v2/tables/verification.csv",
+
+
+rule import_released:
+    input:
+        manifest=lambda w: study(w.root).source.manifest or [],
+    output:
+        records="{root}/records/released.parquet",
+        summary="{root}/records/released.json",
+    log:
+        "logs/{root}/import_released.log",
+    benchmark:
+        "logs/{root}/import_released.tsv"
+    localrule: True
+    params:
+        settings=msp_params("prompts", "archive", "repository", "commit", "folder"),
+        code=code("import_released"),
+        manifest=lambda w: (
+            ["--manifest", study(w.root).source.manifest]
+            if study(w.root).source.manifest
+            else []
+        ),
+    shell:
+        r"""
+        python scripts/import_released.py --params {params.settings:q} --code {params.code:q} \
+            {params.manifest:q} --records {output.records:q} --summary {output.summary:q} 2>{log:q}
+        """
+
+
+rule compute_msp_auroc:
+    input:
+        "{root}/records/released.parquet",
+    output:
+        auroc=msp_table("auroc"),
+        mann_whitney=msp_table("mann_whitney"),
+        cells=msp_table("cells"),
+        datasets=msp_table("datasets"),
+        one_sample=msp_table("one_sample"),
+    log:
+        "logs/{root}/compute_msp_auroc.log",
+    benchmark:
+        "logs/{root}/compute_msp_auroc.tsv"
+    params:
+        settings=msp_params("significance"),
+        code=code("compute_msp_auroc"),
+    shell:
+        r"""
+        python scripts/compute_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
+            --records {input:q} --auroc {output.auroc[0]:q} \
+            --mann-whitney {output.mann_whitney[0]:q} --cells {output.cells[0]:q} \
+            --datasets {output.datasets[0]:q} --one-sample {output.one_sample[0]:q} 2>{log:q}
+        """
+
+
+rule compute_msp_intervals:
+    input:
+        "{root}/records/released.parquet",
+    output:
+        intervals=msp_table("intervals"),
+    log:
+        "logs/{root}/compute_msp_intervals.log",
+    benchmark:
+        "logs/{root}/compute_msp_intervals.tsv"
+    threads: 2
+    params:
+        settings=msp_params("replicates", "level", "bootstrap_seed"),
+        code=code("compute_msp_intervals"),
+    shell:
+        r"""
+        python scripts/compute_msp_intervals.py --params {params.settings:q} \
+            --code {params.code:q} --records {input:q} --intervals {output.intervals[0]:q} \
+            --threads {threads} 2>{log:q}
+        """
+
+
+rule compute_msp_calibration:
+    input:
+        "{root}/records/released.parquet",
+    output:
+        calibration=msp_table("calibration"),
+        platt=msp_table("platt"),
+        curves="{root}/tables/calibration_curves.csv",
+    log:
+        "logs/{root}/compute_msp_calibration.log",
+    benchmark:
+        "logs/{root}/compute_msp_calibration.tsv"
+    params:
+        settings=msp_params("bins", "main_k", "seed"),
+        code=code("compute_msp_calibration"),
+    shell:
+        r"""
+        python scripts/compute_msp_calibration.py --params {params.settings:q} \
+            --code {params.code:q} --records {input:q} --calibration {output.calibration[0]:q} \
+            --platt {output.platt[0]:q} --calibration-curves {output.curves:q} 2>{log:q}
+        """
+
+
+rule compute_msp_abstention:
+    input:
+        "{root}/records/released.parquet",
+    output:
+        scores=msp_table("scores"),
+        abstention=msp_table("abstention"),
+        thresholds=msp_table("thresholds"),
+        curves="{root}/tables/score_curves.csv",
+    log:
+        "logs/{root}/compute_msp_abstention.log",
+    benchmark:
+        "logs/{root}/compute_msp_abstention.tsv"
+    params:
+        settings=msp_params("seed", "seeds", "ks", "main_k", "schemes", "grid"),
+        code=code("compute_msp_abstention"),
+    shell:
+        r"""
+        python scripts/compute_msp_abstention.py --params {params.settings:q} \
+            --code {params.code:q} --records {input:q} --scores {output.scores[0]:q} \
+            --abstention {output.abstention[0]:q} --thresholds {output.thresholds[0]:q} \
+            --score-curves {output.curves:q} 2>{log:q}
+        """
+
+
+rule compute_msp_correlations:
+    input:
+        cells="{root}/tables/cells.csv",
+        calibration="{root}/tables/calibration.csv",
+    output:
+        correlations=msp_table("correlations"),
+        points=msp_table("points"),
+    log:
+        "logs/{root}/compute_msp_correlations.log",
+    benchmark:
+        "logs/{root}/compute_msp_correlations.tsv"
+    params:
+        settings=msp_params(),
+        code=code("compute_msp_correlations"),
+    shell:
+        r"""
+        python scripts/compute_msp_correlations.py --params {params.settings:q} \
+            --code {params.code:q} --cells {input.cells:q} --calibration {input.calibration:q} \
+            --correlations {output.correlations[0]:q} --points {output.points[0]:q} 2>{log:q}
+        """
+
+
+rule plot_msp_calibration:
+    input:
+        curves="{root}/tables/calibration_curves.csv",
+        points="{root}/tables/points.csv",
+    output:
+        plain=msp_figure("calibration"),
+        platt=msp_figure("calibration_platt"),
+        scatter=msp_figure("accuracy_vs_calibration"),
+        scatter_platt=msp_figure("accuracy_vs_calibration_platt"),
+    log:
+        "logs/{root}/plot_msp_calibration{scope}.log",
+    benchmark:
+        "logs/{root}/plot_msp_calibration{scope}.tsv"
+    params:
+        settings=msp_figure_params,
+        code=code("plot_msp_calibration"),
+    shell:
+        r"""
+        python scripts/plot_msp_calibration.py --params {params.settings:q} \
+            --code {params.code:q} --calibration-curves {input.curves:q} \
+            --points {input.points:q} --calibration {output.plain[0]:q} \
+            --calibration-platt {output.platt[0]:q} \
+            --accuracy-vs-calibration {output.scatter[0]:q} \
+            --accuracy-vs-calibration-platt {output.scatter_platt[0]:q} 2>{log:q}
+        """
+
+
+rule plot_msp_auroc:
+    input:
+        "{root}/tables/points.csv",
+    output:
+        accuracy=msp_figure("accuracy_vs_auroc"),
+        size=msp_figure("size_vs_auroc"),
+        accuracy_by_phrasing=msp_figure("accuracy_vs_auroc_by_phrasing"),
+        size_by_phrasing=msp_figure("size_vs_auroc_by_phrasing"),
+    log:
+        "logs/{root}/plot_msp_auroc{scope}.log",
+    benchmark:
+        "logs/{root}/plot_msp_auroc{scope}.tsv"
+    params:
+        settings=msp_figure_params,
+        code=code("plot_msp_auroc"),
+    shell:
+        r"""
+        python scripts/plot_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
+            --points {input:q} --accuracy-vs-auroc {output.accuracy[0]:q} \
+            --size-vs-auroc {output.size[0]:q} \
+            --accuracy-vs-auroc-by-phrasing {output.accuracy_by_phrasing[0]:q} \
+            --size-vs-auroc-by-phrasing {output.size_by_phrasing[0]:q} 2>{log:q}
+        """
+
+
+rule plot_msp_abstention:
+    input:
+        curves="{root}/tables/score_curves.csv",
+        scores="{root}/tables/scores.csv",
+    output:
+        threshold=msp_figure("score_vs_threshold"),
+        k=msp_figure("score_vs_k"),
+    log:
+        "logs/{root}/plot_msp_abstention{scope}.log",
+    benchmark:
+        "logs/{root}/plot_msp_abstention{scope}.tsv"
+    params:
+        settings=msp_figure_params,
+        code=code("plot_msp_abstention"),
+    shell:
+        r"""
+        python scripts/plot_msp_abstention.py --params {params.settings:q} --code {params.code:q} \
+            --score-curves {input.curves:q} --scores {input.scores:q} \
+            --score-vs-threshold {output.threshold[0]:q} --score-vs-k {output.k[0]:q} 2>{log:q}
+        """
+
+
+rule plot_msp_datasets:
+    input:
+        "{root}/tables/datasets.csv",
+    output:
+        bars=msp_figure("dataset_bars", scope=""),
+    log:
+        "logs/{root}/plot_msp_datasets.log",
+    benchmark:
+        "logs/{root}/plot_msp_datasets.tsv"
+    params:
+        settings=lambda w: canonical(msp_settings(w.root) | {"dataset": "all"}),
+        code=code("plot_msp_datasets"),
+    shell:
+        r"""
+        python scripts/plot_msp_datasets.py --params {params.settings:q} --code {params.code:q} \
+            --datasets {input:q} --dataset-bars {output.bars[0]:q} 2>{log:q}
+        """
+
+
+rule verify_expected:
+    input:
+        expected=lambda w: study(w.root).expected,
+        tables=expand(
+            "{{root}}/tables/{name}.csv",
+            name=[
+                "auroc",
+                "calibration",
+                "correlations",
+                "mann_whitney",
+                "one_sample",
+                "scores",
+                "abstention",
+            ],
+        ),
+    output:
+        "{root}/tables/verification.csv",
+    log:
+        "logs/{root}/verify_expected.log",
+    benchmark:
+        "logs/{root}/verify_expected.tsv"
+    localrule: True
+    params:
+        code=code("verify_expected"),
+    shell:
+        r"""
+        python scripts/verify_expected.py --expected {input.expected:q} --tables {input.tables:q} \
+            --report {output:q} 2>&1 | tee {log:q}
+        """

@@ -1,0 +1,43 @@
+"""Import sample logs of lm-evaluation-harness (--log_samples) into records.
+
+One call imports one run on one benchmark, with one or more languages, each the log of a
+multiple-choice task, or the logs of its subtasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from multical import harness_logs, msp, records
+from multical.errors import InputError, program
+
+RUN = ("run", "model", "sft", "smoothing", "seed", "benchmark", "prompt")
+KEYS = (*RUN, "id_field", "subject_field")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--params", required=True, help="JSON object with " + ", ".join(KEYS))
+    parser.add_argument("--samples", nargs="+", required=True, metavar="LANGUAGE=GLOB",
+                        help="input: logs of each language, samples_*.jsonl")  # fmt: skip
+    parser.add_argument("--records", required=True, help="output: the records, Parquet")
+    args = parser.parse_args()
+    params = msp.parameters(args.params, KEYS)
+    languages = {}
+    for item in args.samples:
+        language, equals, pattern = item.partition("=")
+        if not equals or not language or language in languages:
+            raise InputError(f"--samples: {item!r}, expected LANGUAGE=GLOB, each language once")
+        languages[language] = harness_logs.read(
+            harness_logs.find(pattern),
+            id_field=params["id_field"],
+            subject_field=params["subject_field"],
+        )
+    run = {name: params[name] for name in RUN}
+    records.write(args.records, harness_logs.records(languages, run))
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,154 @@
+"""Import of lm-evaluation-harness sample logs into records.
+
+`lm_eval --log_samples` writes `samples_{task}_{time}.jsonl`, a line per question. For a
+multiple-choice task (read from logs of version 0.4.13) a line has `doc_id`, `doc`,
+`target`, `arguments` (per option the context `arg_0` and the continuation `arg_1`) and
+`filtered_resps` (per option its summed log-likelihood in nats, and whether greedy
+decoding gives it), all numbers and truth values being texts.
+
+Where the continuations are the options' letters, the log-likelihoods are logits of the
+letters after normalisation: they become `letter_logits`, with a `logsumexp` of 0.
+Otherwise they become `text_logliks`; their numbers of tokens are not in the logs, so
+that the readout `text_sum` applies, and `text_ppl` does not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multical.errors import InputError
+from multical.records import MAX_OPTIONS, SCHEMA
+
+LETTERS = "ABCDEFGHIJ"
+
+
+def find(pattern: str) -> list[Path]:
+    """The logs that a path or glob pattern names, sorted; at least one."""
+    anchor = Path(pattern).anchor
+    paths = sorted(Path(anchor).glob(pattern.removeprefix(anchor)))
+    if not paths:
+        raise InputError(f"{pattern}: no such file, expected a samples_*.jsonl of the harness")
+    return paths
+
+
+def read(
+    paths: list[Path], *, id_field: str | None = None, subject_field: str | None = None
+) -> pd.DataFrame:
+    """Question columns of the records, of one language's logs: a row per line.
+
+    `question_id` is the field `id_field` of the `doc`, or else its `doc_id` in six
+    digits. As `doc_id` starts anew in each file, several files, one per subtask, need an
+    `id_field`. Raises `InputError` naming file and line of whatever is not such a log.
+    """
+    if len(paths) > 1 and id_field is None:
+        raise InputError(
+            f"{paths[0]} and {len(paths) - 1} more: several logs of one language, expected one, "
+            "or a field of the questions that tells them apart (id_field)"
+        )
+    rows = [
+        _question(line, f"{path}: line {number}", id_field, subject_field)
+        for path in paths
+        for number, line in _lines(path)
+    ]
+    if not rows:
+        raise InputError(f"{paths[0]}: no lines, expected one per question")
+    frame = pd.DataFrame(rows)
+    letters = frame.pop("continuations").map(_are_letters)
+    logliks = frame.pop("logliks")
+    if letters.all():
+        frame = frame.assign(letter_logits=logliks, logsumexp=0.0)
+    elif not letters.any():
+        frame = frame.assign(text_logliks=logliks)
+    else:
+        odd = frame.loc[~letters, "question_id"].iloc[0]
+        raise InputError(
+            f"{paths[0]}: question {odd}: options are texts, but letters in other questions"
+        )
+    return frame
+
+
+def records(languages: Mapping[str, pd.DataFrame], run: Mapping[str, Any]) -> pd.DataFrame:
+    """Records of one run on one benchmark: `read` of each language, and what a run shares.
+
+    `run` has the columns run, model, sft, smoothing, seed, benchmark and prompt.
+    """
+    frames = [frame.assign(language=language) for language, frame in languages.items()]
+    whole = pd.concat(frames, ignore_index=True).assign(**run)
+    # Written out as None: Arrow reads a column of NaN as numbers, whatever its type should be.
+    return whole.assign(**{name: None for name in SCHEMA.names if name not in whole})
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable text file ({error})") from error
+    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
+def _question(
+    line: str, where: str, id_field: str | None, subject_field: str | None
+) -> dict[str, Any]:
+    try:
+        sample = json.loads(line)
+        doc, target = sample["doc"], str(sample["target"])
+        asked = [sample["arguments"][f"gen_args_{i}"] for i in range(len(sample["arguments"]))]
+        contexts = [item["arg_0"] for item in asked]
+        continuations = [item["arg_1"] for item in asked]
+        logliks = [float(loglik) for loglik, _ in sample["filtered_resps"]]
+        number = int(sample["doc_id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{where}: not a sample of a multiple-choice task of lm-evaluation-harness "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    count = len(logliks)
+    if len(asked) != count or not 2 <= count <= MAX_OPTIONS:
+        raise InputError(
+            f"{where}: {len(asked)} requests and {count} answers, expected one of each per option, "
+            f"2 to {MAX_OPTIONS}"
+        )
+    if len(set(contexts)) > 1 or len(set(continuations)) < count:
+        raise InputError(f"{where}: expected options that continue one context")
+    gold, best = _gold(target, continuations, where), int(np.argmax(logliks))
+    if "acc" in sample and bool(sample["acc"]) != (best == gold):
+        raise InputError(
+            f"{where}: acc is {sample['acc']}, but option {best} is the likeliest and target is "
+            f"{target!r}"
+        )
+    return {
+        "question_id": _field(doc, id_field, where) if id_field else f"{number:06d}",
+        "subject": _field(doc, subject_field, where) if subject_field else None,
+        "n_options": count,
+        "gold": gold,
+        "continuations": continuations,
+        "logliks": logliks,
+    }
+
+
+def _gold(target: str, continuations: list[str], where: str) -> int:
+    """Index of the right option: the target is that index, or the option itself."""
+    options = [text.strip() for text in continuations]
+    if target.strip() in options:
+        named = options.index(target.strip())
+        if not target.isdigit() or int(target) == named:
+            return named
+    if target.isdigit() and int(target) < len(options):
+        return int(target)
+    raise InputError(f"{where}: target {target!r} is neither an index nor one of {options}")
+
+
+def _field(doc: Mapping[str, Any], name: str, where: str) -> str:
+    if name not in doc or doc[name] is None:
+        raise InputError(f"{where}: the question has no field {name!r}, found {sorted(doc)}")
+    return str(doc[name])
+
+
+def _are_letters(continuations: list[str]) -> bool:
+    return "".join(text.strip() for text in continuations) == LETTERS[: len(continuations)]
