@@ -81,34 +81,55 @@ def write(path: str | Path, frame: pd.DataFrame) -> None:
     unknown = sorted(set(frame.columns) - set(SCHEMA.names))
     if unknown:
         raise InputError(f"{path}: unknown record columns {unknown}, expected {SCHEMA.names}")
-    frame = frame.reindex(columns=SCHEMA.names).sort_values(KEY, kind="stable", ignore_index=True)
+    frame = frame.reindex(columns=SCHEMA.names)
+    # Neither the order of rows nor that of a column's categories may show in the file.
+    texts = {f.name: _categories(frame[f.name]) for f in SCHEMA if f.type == TEXT}
+    lists = {name: frame[name].astype(object) for name in PER_OPTION}  # floats where all null
+    frame = frame.assign(**texts, **lists)
+    frame = frame.sort_values(KEY, kind="stable", ignore_index=True)
     check(frame, path)
     table = pa.Table.from_pandas(frame, schema=SCHEMA, preserve_index=False)
     with atomic(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
+def _categories(values: pd.Series) -> pd.Series:
+    """A text column as the sorted categories that it holds, none where it is all null."""
+    names = pd.Index(sorted(values.dropna().unique()), dtype=object)
+    return values.astype(pd.CategoricalDtype(names))
+
+
 def read(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     """Read and check one or more record files; text columns come as categories.
 
     Raises `InputError` for a file that is missing, unreadable, of another schema,
-    or whose rows break a rule of `check`.
+    or whose rows break a rule of `check`, and for a key that two files have.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
-    tables = []
-    for path in paths:
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(f"{path}: not a readable Parquet file ({error})") from error
-        if not table.schema.equals(SCHEMA):
-            found = {f.name: str(f.type) for f in table.schema}
-            wanted = {f.name: str(f.type) for f in SCHEMA}
-            odd = sorted(n for n in found.keys() | wanted if found.get(n) != wanted.get(n))
-            raise InputError(f"{path}: not a records file; columns {odd} differ from the schema")
-        check(table.to_pandas(), path)
-        tables.append(table)
-    return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    tables = [_table(path) for path in paths]
+    if not tables:
+        raise InputError("records: no files, expected at least one")
+    frame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    end = 0
+    for path, table in zip(paths, tables, strict=True):
+        start, end = end, end + len(table)
+        check(frame.iloc[start:end], path)
+    if len(paths) > 1:
+        _check_unique(frame, ", ".join(map(str, paths)))
+    return frame
+
+
+def _table(path: str | Path) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({error})") from error
+    if not table.schema.equals(SCHEMA):
+        found = {f.name: str(f.type) for f in table.schema}
+        wanted = {f.name: str(f.type) for f in SCHEMA}
+        odd = sorted(n for n in found.keys() | wanted if found.get(n) != wanted.get(n))
+        raise InputError(f"{path}: not a records file; columns {odd} differ from the schema")
+    return table
 
 
 def check(frame: pd.DataFrame, path: str | Path) -> None:
@@ -118,24 +139,25 @@ def check(frame: pd.DataFrame, path: str | Path) -> None:
     it; numbers finite, log-likelihoods not above 0, probabilities in [0, 1].
     """
     for field in SCHEMA:
-        if not field.nullable and frame[field.name].isna().any():
-            row = int(np.flatnonzero(frame[field.name].isna())[0])
-            raise InputError(f"{path}: row {row}: no {field.name}")
+        if not field.nullable:
+            _first(frame[field.name].isna().to_numpy(), path, field.name, "a value")
+    _check_unique(frame, path)
+    _check_options(frame, path)
+    for name, low, high, expected in (
+        ("logsumexp", -np.inf, np.inf, "a finite number"),
+        ("msp", 0.0, 1.0, "a probability in [0, 1]"),
+        ("max_logit", -np.inf, np.inf, "a finite number"),
+    ):
+        values = frame[name].to_numpy(float, na_value=np.nan)
+        bad = np.isinf(values) | (values < low) | (values > high)  # NaN is null
+        _first(bad, path, name, expected)
+
+
+def _check_unique(frame: pd.DataFrame, path: str | Path) -> None:
     twice = frame.duplicated(KEY)
     if twice.any():
-        row = frame.loc[twice, KEY].iloc[0].to_dict()
-        raise InputError(f"{path}: two rows for {row}, expected one")
-    _check_options(frame, path)
-    for name, low, high in (
-        ("logsumexp", -np.inf, np.inf),
-        ("msp", 0.0, 1.0),
-        ("max_logit", -np.inf, np.inf),
-    ):
-        values = frame[name].dropna().to_numpy(float)
-        bad = ~np.isfinite(values) | (values < low) | (values > high)
-        if bad.any():
-            row = frame.index[frame[name].notna()][bad][0]
-            raise InputError(f"{path}: row {row}: {name} is {values[bad][0]}, out of range")
+        key = frame.loc[twice, KEY].iloc[0].to_dict()
+        raise InputError(f"{path}: two rows for {key}, expected one")
 
 
 def _check_options(frame: pd.DataFrame, path: str | Path) -> None:
@@ -145,21 +167,25 @@ def _check_options(frame: pd.DataFrame, path: str | Path) -> None:
     _first(known & ((count < 2) | (count > MAX_OPTIONS)), path, "n_options", "2 to 10")
     _first(known & ((gold < 0) | (gold >= count)), path, "gold", "an index below n_options")
     for name in PER_OPTION:
-        filled = frame[name].notna().to_numpy()
-        length = np.array([len(v) if f else 0 for v, f in zip(frame[name], filled, strict=True)])
-        _first(filled & (length != count), path, name, "one value per option")
-        if not filled.any():
+        filled = np.flatnonzero(frame[name].notna())
+        if not len(filled):
             continue
-        flat = np.concatenate([np.asarray(v, float) for v in frame.loc[filled, name]])
-        bad = ~np.isfinite(flat)
+        lists = frame[name].iloc[filled].to_list()
+        lengths = np.array([len(values) for values in lists])
+        wrong = np.isin(np.arange(len(frame)), filled[lengths != count[filled]])
+        _first(wrong, path, name, "one value per option")
+        values = np.concatenate(lists).astype(float)
+        bad = ~np.isfinite(values)
         if name == "text_logliks":
-            bad |= flat > 0
+            bad |= values > 0
         if name == "text_tokens":
-            bad |= flat < 1
-        _first(np.isin(np.arange(len(frame)), np.repeat(np.flatnonzero(filled), length[filled])[bad]),
-               path, name, "finite values in range")  # fmt: skip
+            bad |= values < 1
+        rows = np.repeat(filled, lengths)
+        _first(np.isin(np.arange(len(frame)), rows[bad]), path, name, "finite values in range")
 
 
 def _first(bad: np.ndarray, path: str | Path, column: str, expected: str) -> None:
     if bad.any():
-        raise InputError(f"{path}: row {int(np.flatnonzero(bad)[0])}: {column}: expected {expected}")
+        raise InputError(
+            f"{path}: row {int(np.flatnonzero(bad)[0])}: {column}: expected {expected}"
+        )
