@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+
+import tiny
+from multical.errors import InputError
+from multical.prompts import IGNORED, Chat, letter_ids, lettered
+
+FORMATS = ("plain", "tulu", "template")
+
+
+def turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+ASKED = [turn("user", "What is the currency of France?")]
+CONVERSATIONS = {
+    "one turn": [*ASKED, turn("assistant", "Euro")],
+    "system": [turn("system", "Be brief."), *ASKED, turn("assistant", "Euro")],
+    "three turns": [
+        *ASKED, turn("assistant", "Euro"), turn("user", "And Japan?"), turn("assistant", "円"),
+        turn("user", "Sure?"), turn("assistant", "yes, the yen"),
+    ],
+    "answer said before": [turn("user", "Euro? Answer: Euro"), turn("assistant", "Euro")],
+    "right to left": [turn("user", "ما عملة فرنسا؟"), turn("assistant", "يورو")],
+    "no spaces": [turn("user", "日本の通貨は何ですか"), turn("assistant", "日本円です")],
+    "line breaks": [turn("user", "a\n\nb"), turn("assistant", "one\ntwo")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt", "whole"),
+    [
+        ("plain", "Be brief.\nQuestion: x\nAnswer:", "Be brief.\nQuestion: x\nAnswer: y</s>\n"),
+        pytest.param(
+            "tulu",
+            "<|system|>\nBe brief.\n<|user|>\nx\n<|assistant|>\n",
+            "<|system|>\nBe brief.\n<|user|>\nx\n<|assistant|>\ny</s>\n",
+            marks=pytest.mark.xfail(strict=True, reason="a line break after a block is trimmed"),
+        ),
+        (
+            "template",
+            "<s><|system|>Be brief.<|user|>x<|assistant|>",
+            "<s><|system|>Be brief.<|user|>x<|assistant|>y</s>",
+        ),
+    ],
+)
+def test_formats(kind: str, prompt: str, whole: str) -> None:
+    chat = Chat(tiny.tokenizer(), kind)
+    messages = [turn("system", "Be brief."), turn("user", "x")]
+    assert chat.prompt(messages) == prompt
+    assert chat.render([*messages, turn("assistant", "y")]) == whole
+    assert chat.prompt(messages) + str(chat.joint) + "y" in whole
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_there_is_one_beginning_of_sequence(kind: str) -> None:
+    chat = Chat(tiny.tokenizer(), kind)
+    ids = chat.encode(chat.prompt(ASKED))
+    assert ids[0] == chat.tokenizer.bos_token_id
+    assert ids.count(chat.tokenizer.bos_token_id) == 1
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("case", CONVERSATIONS)
+def test_labels_cover_the_answers_and_their_end(kind: str, case: str) -> None:
+    chat, messages = Chat(tiny.tokenizer(), kind), CONVERSATIONS[case]
+    ids, labels = chat.encode_for_training(messages)
+    assert ids == chat.encode(chat.render(messages))
+    assert len(ids) == len(labels)
+    assert all(label in (token, IGNORED) for token, label in zip(ids, labels, strict=True))
+    answers = [m["content"] for m in messages if m["role"] == "assistant"]
+    trained = chat.tokenizer.decode([label for label in labels if label != IGNORED])
+    joined = "".join(f"{chat.joint}{answer}</s>" for answer in answers)
+    assert trained == joined
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_training_tokens_begin_with_the_prompt_that_is_scored(kind: str) -> None:
+    chat = Chat(tiny.tokenizer(), kind)
+    ids, labels = chat.encode_for_training(CONVERSATIONS["one turn"])
+    prompt = chat.encode(chat.prompt(ASKED))
+    assert ids[: len(prompt)] == prompt
+    assert labels[: len(prompt)] == [IGNORED] * len(prompt)
+
+
+def test_unfit_tokenizers_are_refused() -> None:
+    bare = tiny.tokenizer(chat_template=None)
+    Chat(bare, "plain")
+    with pytest.raises(InputError, match="no chat template"):
+        Chat(bare, "template")
+    bare.eos_token = None
+    with pytest.raises(InputError, match="end-of-sequence"):
+        Chat(bare, "plain")
+    fickle = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    fickle += "{% if messages|length == 1 %}?{% endif %}"
+    with pytest.raises(InputError, match="changes a prompt"):
+        Chat(tiny.tokenizer(fickle), "template")
+
+
+@pytest.mark.xfail(strict=True, reason="what is filled in is searched for marks again")
+def test_lettered_prompts_fill_braces_of_the_question_as_they_are() -> None:
+    text = lettered("{question}\n{options}\nAnswer:", "what is {options}?", ["{question}", "b"])
+    assert text == "what is {options}?\nA. {question}\nB. b\nAnswer:"
+
+
+def test_letters_are_found_in_every_form() -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.add_tokens(["ĠB", "▁B", "BC"])
+    vocabulary = tokenizer.get_vocab()
+    assert letter_ids(tokenizer, "B") == sorted(vocabulary[t] for t in ("B", "ĠB", "▁B"))
+    with pytest.raises(InputError, match="no token for the letter 'Ж'"):
+        letter_ids(tokenizer, "Ж")

@@ -1,0 +1,170 @@
+"""Scores of tries against one plain forward per option, on tiny random models."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    PreTrainedModel,
+    Qwen2Config,
+)
+
+from multical import scoring
+from multical.errors import InputError
+from multical.scoring import Scorer, Scores
+from multical.trie import Trie
+
+VOCABULARY, POSITIONS = 97, 128
+LETTERS = [[i, i + 20] for i in range(10)]
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": POSITIONS,
+}
+GEMMA = SIZES | {"head_dim": 8, "sliding_window": 6}
+CONFIGS = {
+    "llama": LlamaConfig(**SIZES),
+    "mistral": MistralConfig(**SIZES, sliding_window=6),
+    "gemma2": Gemma2Config(**GEMMA, final_logit_softcapping=2.0),
+    "gemma3": Gemma3TextConfig(**GEMMA),
+    "qwen2": Qwen2Config(**SIZES),
+    "gpt2": GPT2Config(
+        vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=2, n_positions=POSITIONS
+    ),
+}
+
+
+class Question(NamedTuple):
+    lettered: list[int]
+    plain: list[int]
+    options: list[list[int]]
+
+
+def build(config: Any) -> PreTrainedModel:
+    torch.manual_seed(0)
+    attention = "eager" if config.model_type in ("gemma2", "mamba") else "sdpa"
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # wide enough for scores to differ
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    return model
+
+
+def questions(prefix: int, seed: int = 0) -> list[Question]:
+    """Questions that all begin with the same `prefix` tokens, with 2 to 10 options."""
+    generator = random.Random(seed)
+
+    def draw(count: int) -> list[int]:
+        return [generator.randrange(VOCABULARY) for _ in range(count)]
+
+    shared, made = draw(prefix), []
+    for count in [*range(2, 11), 4, 4, 4]:
+        start = shared + draw(generator.randrange(2, 9))
+        plain = [*start, 8]
+        options = [plain + draw(generator.randrange(1, 6)) for _ in range(count)]
+        made.append(Question([*start, 7, *draw(9)], plain, options))
+    q = made[-1]
+    longer = [*q.options[0], 5, 6]
+    made.append(q._replace(options=[q.options[0], longer, [*q.plain, 3], [*longer[:-1], 4]]))
+    merged = [*q.plain[:-1], 9, 3]  # the prompt's last token is another one here
+    made.append(q._replace(options=[q.options[0], merged]))
+    return made
+
+
+def plainly(model: PreTrainedModel, question: Question) -> Scores:
+    """The definition: a full forward for the letters, and one for each option."""
+    sequences = [question.plain, *question.options]
+    start = 0
+    while all(len(s) > start and s[start] == question.plain[start] for s in sequences):
+        start += 1
+        if start == len(question.plain):
+            break
+    with torch.no_grad():
+        logits = model(torch.tensor([question.lettered])).logits[0, -1]
+        sums = []
+        for option in question.options:
+            logprobs = model(torch.tensor([option])).logits[0].log_softmax(-1)
+            sums.append(sum(logprobs[i - 1, option[i]].item() for i in range(start, len(option))))
+    letters = [logits[ids].logsumexp(0).item() for ids in LETTERS[: len(question.options)]]
+    return Scores(letters, logits.logsumexp(0).item(), sums)
+
+
+def flat(scores: list[Scores]) -> list[float]:
+    numbers: list[float] = []
+    for one in scores:
+        assert one.letter_logits is not None
+        assert one.logsumexp is not None
+        numbers += [*one.letter_logits, one.logsumexp, *one.text_logliks]
+    return numbers
+
+
+def score(model: PreTrainedModel, asked: list[Question], batch_tokens: int = 300) -> list[Scores]:
+    names = [f"q{number}" for number in range(len(asked))]
+    return Scorer(model, LETTERS, batch_tokens).score([Trie.of(*q) for q in asked], names)
+
+
+@pytest.mark.parametrize("prefix", [0, 3, 12])
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_scores_are_those_of_plain_forwards(kind: str, prefix: int) -> None:
+    """A shared prefix of 12 is longer than the sliding windows."""
+    model = build(CONFIGS[kind])
+    asked = questions(prefix)
+    expected = [plainly(model, question) for question in asked]
+    assert flat(score(model, asked)) == pytest.approx(flat(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_batch_changes_nothing(kind: str) -> None:
+    model = build(CONFIGS[kind])
+    asked = questions(4)
+    whole = flat(score(model, asked, 10_000))
+    alone = flat([result for question in asked for result in score(model, [question])])
+    assert whole == pytest.approx(alone, abs=1e-5)
+    assert flat(score(model, asked, 1)) == pytest.approx(alone, abs=1e-5)
+    backwards = score(model, asked[::-1], 200)[::-1]
+    assert flat(backwards) == pytest.approx(alone, abs=1e-5)
+
+
+def test_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, asked = build(CONFIGS["gemma2"]), questions(4)
+    whole = flat(score(model, asked))
+    monkeypatch.setattr(scoring, "LOGITS_PER_CHUNK", 8 * VOCABULARY)
+    assert flat(score(model, asked)) == pytest.approx(whole, abs=1e-5)
+
+
+def test_a_question_too_long_is_named() -> None:
+    long = Question([1] * (POSITIONS + 1), [1], [[1, 2], [1, 3]])
+    with pytest.raises(InputError, match=f"question q1: {POSITIONS + 1} tokens, .* {POSITIONS}"):
+        score(build(CONFIGS["llama"]), [questions(0)[0], long])
+    fits = long._replace(lettered=[1] * POSITIONS)
+    assert len(score(build(CONFIGS["llama"]), [fits])) == 1
+
+
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="no mask for a linear_attention layer")
+def test_a_recurrent_model_is_refused() -> None:
+    config = MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2)
+    with pytest.raises(InputError, match="model type mamba"):
+        score(build(config), questions(0))
+
+
+@pytest.mark.parametrize("prefix", [0, 3])
+def test_a_model_that_ignores_the_mask_is_refused(
+    prefix: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scorer, "_masks", lambda *_: None)
+    with pytest.raises(InputError, match="model type llama"):
+        score(build(CONFIGS["llama"]), questions(prefix))

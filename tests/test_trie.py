@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from multical.trie import Trie, common_prefix
+
+
+def path(trie: Trie, node: int) -> list[int]:
+    """The tokens from the start to `node`."""
+    tokens: list[int] = []
+    while node >= 0:
+        tokens.insert(0, trie.tokens[node])
+        node = trie.parents[node]
+    return tokens
+
+
+@pytest.mark.parametrize(
+    ("sequences", "length"),
+    [
+        ([[1, 2, 3]], 3),
+        ([[1, 2, 3], [1, 2]], 2),
+        ([[1, 2], [1, 3], [1, 2, 4]], 1),
+        ([[1], [2]], 0),
+        ([[], [1]], 0),
+    ],
+)
+def test_common_prefix(sequences: list[list[int]], length: int) -> None:
+    assert common_prefix(sequences) == length
+
+
+def test_each_prefix_is_one_node_and_keeps_its_path() -> None:
+    lettered, plain = [1, 2, 3, 4], [1, 2, 5]
+    options = [[1, 2, 5, 6], [1, 2, 5, 6, 7], [1, 2, 5, 8, 9, 7]]
+    trie = Trie.of(lettered, plain, options)
+    prefixes = {tuple(s[:i]) for s in (lettered, *(o[:-1] for o in options))
+                for i in range(1, len(s) + 1)}  # fmt: skip
+    assert sorted(tuple(path(trie, node)) for node in range(len(trie))) == sorted(prefixes)
+    assert all(parent < node for node, parent in enumerate(trie.parents))
+    assert trie.answer is not None
+    assert path(trie, trie.answer) == lettered
+    assert trie.prompt_tokens == 4
+    for option, targets in zip(options, trie.targets, strict=True):
+        assert [token for _, token in targets] == option[3:]
+        for number, (node, _) in enumerate(targets):
+            assert path(trie, node) == option[: 3 + number]
+
+
+def test_depths_and_ancestors_are_those_of_the_paths() -> None:
+    trie = Trie.of([1, 2, 3, 4], [1, 2, 5], [[1, 2, 5, 6, 7], [1, 2, 5, 8, 7]])
+    for node in range(len(trie)):
+        assert trie.depths()[node] == len(path(trie, node)) - 1
+        above = [
+            n for n in range(len(trie)) if path(trie, node)[: len(path(trie, n))] == path(trie, n)
+        ]
+        np.testing.assert_array_equal(np.flatnonzero(trie.ancestors()[node]), above)
+
+
+def test_all_options_are_scored_from_where_the_first_leaves_the_prompt() -> None:
+    """The prompt's last token 5 merges with the second option's text into 9."""
+    trie = Trie.of([1, 2], [1, 4, 5], [[1, 4, 5, 6], [1, 4, 9]])
+    assert [[token for _, token in targets] for targets in trie.targets] == [[5, 6], [9]]
+
+
+def test_the_trunk_ends_at_a_branch_or_a_read_node() -> None:
+    assert Trie.of([1, 2, 3, 4], [1, 2, 5], [[1, 2, 5, 6]]).trunk() == 2
+    # The lettered prompt begins the plain one: node 1 is read.
+    assert Trie.of([1, 2], [1, 2, 3], [[1, 2, 3, 4]]).trunk() == 1
+    assert Trie.of([1], [2], [[2, 3]]).trunk() == 0
