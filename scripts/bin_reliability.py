@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
+
 from multical import records
 from multical.cells import RUN, Block, blocks, check_levels, groups, parameters
 from multical.errors import program
 from multical.files import atomic
 from multical.metrics import bin_sums, edges
 from multical.readouts import READOUTS
-from tqdm import tqdm
 
 PARAMS = {"readouts": list, "bins": int, "resource_levels": dict}
 

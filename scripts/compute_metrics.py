@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
+
 from multical import records
 from multical.bootstrap import Bootstrap, interval, recentred
 from multical.cells import RUN, Block, blocks, check_levels, groups, parameters
@@ -27,7 +29,6 @@ from multical.files import atomic
 from multical.metrics import METRICS
 from multical.params import known
 from multical.readouts import READOUTS, Floats
-from tqdm import tqdm
 
 PARAMS = {
     "readouts": list,

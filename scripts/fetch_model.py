@@ -135,7 +135,7 @@ def from_gguf(source: Path, gguf: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf, dtype=torch.float32)
     del model.config.quantization_config
     model.is_quantized, model.hf_quantizer = False, None
     return model, AutoTokenizer.from_pretrained(source, gguf_file=gguf)

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+
 from multical import provenance, results
 from multical.errors import program
 from multical.files import atomic

@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
 from multical import plots, results
 from multical.errors import program
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,7 @@ def _value(metric: str, level: str, smoothing: float | None) -> float:
 def _bins(rng: np.random.Generator, smoothing: float | None) -> list[list[object]]:
     edges = np.linspace(0, 1, 16)
     rows: list[list[object]] = []
-    for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (low, high) in enumerate(pairwise(edges)):
         n = 0 if high < 0.25 else int(rng.integers(20, 400))
         middle = (low + high) / 2
         right = min(1.0, max(0.0, 0.2 + 0.6 * middle + rng.normal(0, 0.04)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from compute_metrics import compute
 from multical import records
 from multical.bootstrap import Bootstrap, interval, recentred
@@ -96,8 +97,8 @@ def test_a_cell_and_its_interval(frame: pd.DataFrame, made: Path) -> None:
     found = table[(table["run"] == RUNS[1]) & (table["language"] == "sw")]
     found = found[found["readout"] == "text_ppl"].set_index("metric")
     for name, metric in METRICS.items():
-        assert found.loc[name, "value"] == metric(readout, None, 15)[0], name
-        value = found.loc[name, "value"]
+        value = float(found["value"][name])
+        assert value == metric(readout, None, 15)[0], name
         expected = interval(recentred(metric(readout, counts, 15), value, metric.bounds), 0.9)
         np.testing.assert_array_equal(
             found.loc[name, ["ci_low", "ci_high"]].astype(float), expected
@@ -148,7 +149,8 @@ def test_every_interval_holds_its_value_in_the_range_of_its_metric(made: Path) -
         low, high = np.array([METRICS[metric].bounds for metric in table["metric"]]).T
         assert (table["ci_low"] <= table["value"] + 1e-12).all()
         assert (table["value"] <= table["ci_high"] + 1e-12).all()
-        assert (low <= table["ci_low"]).all() and (table["ci_high"] <= high).all()
+        assert (low <= table["ci_low"]).all()
+        assert (table["ci_high"] <= high).all()
 
 
 def test_known_calibration_is_found() -> None:
@@ -187,7 +189,8 @@ def test_no_replicates_leave_intervals_empty(made: Path, tmp_path: Path) -> None
     run("compute_metrics", tmp_path, settings, [made / "base.parquet"])
     for name in ("m.csv", "s.csv"):
         table = pd.read_csv(tmp_path / name)
-        assert table[["ci_low", "ci_high"]].isna().all(axis=None) and table["value"].notna().any()
+        assert table[["ci_low", "ci_high"]].isna().all(axis=None)
+        assert table["value"].notna().any()
 
 
 def test_metrics_that_do_not_apply_are_left_out(made: Path, tmp_path: Path) -> None:
@@ -195,7 +198,8 @@ def test_metrics_that_do_not_apply_are_left_out(made: Path, tmp_path: Path) -> N
     run("compute_metrics", tmp_path, settings, [made / "base.parquet"])
     found = pd.read_csv(tmp_path / "m.csv").groupby("readout")["metric"].unique()
     assert list(found["max_logit"]) == ["accuracy", "auroc", "aurc"]
-    assert "ece" in found["letter_full"] and "brier" not in found["letter_full"]
+    assert "ece" in found["letter_full"]
+    assert "brier" not in found["letter_full"]
 
 
 def test_reliability_bins_are_pooled_and_complete(frame: pd.DataFrame, made: Path) -> None:
@@ -215,7 +219,8 @@ def test_reliability_bins_are_pooled_and_complete(frame: pd.DataFrame, made: Pat
             assert confidence == pytest.approx(readout.confidence[inside].mean())
             assert accuracy == pytest.approx(readout.correct[inside].mean())
         else:
-            assert np.isnan(confidence) and np.isnan(accuracy)
+            assert np.isnan(confidence)
+            assert np.isnan(accuracy)
     ece = (part["n"] * (part["confidence"] - part["accuracy"]).abs()).sum() / part["n"].sum()
     assert ece == pytest.approx(METRICS["ece"](readout, None, 15)[0])
 
@@ -241,8 +246,10 @@ def test_bad_parameters_give_one_sentence_and_no_file(
     settings: Any, message: str, made: Path, tmp_path: Path
 ) -> None:
     done = run("compute_metrics", tmp_path, settings, [made / "base.parquet"], good=False)
-    assert message in done.stderr and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: ") and not list(tmp_path.iterdir())
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("script", ["compute_metrics", "bin_reliability"])
@@ -263,4 +270,5 @@ def test_bad_records_are_named(script: str, made: Path, tmp_path: Path) -> None:
     ):
         records.write(tmp_path / "broken.parquet", broken)
         done = run(script, folder, settings, [tmp_path / "broken.parquet"], good=False)
-        assert message in done.stderr and not list(folder.iterdir())
+        assert message in done.stderr
+        assert not list(folder.iterdir())

@@ -12,11 +12,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import figure_data
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+
+import figure_data
 from multical import plots, results
 from multical.errors import InputError
 
@@ -99,9 +100,11 @@ def test_same_input_same_bytes(
     outputs = PROGRAMS[name][2]
     assert [(fresh / f"{name}.{end}").read_bytes() for end in outputs] == [here[e] for e in outputs]
     sidecar = json.loads(here["json"])
-    assert sidecar["params"]["benchmark"] == "cldr-facts" and sidecar["seed"] == 0
+    assert sidecar["params"]["benchmark"] == "cldr-facts"
+    assert sidecar["seed"] == 0
     if "pdf" in outputs:
-        assert b"Date" not in here["pdf"] and b"/FontFile2" in here["pdf"]
+        assert b"Date" not in here["pdf"]
+        assert b"/FontFile2" in here["pdf"]
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -186,7 +189,9 @@ def test_bad_tables_are_refused(
     with pytest.raises(InputError) as error:
         make(name, {kind: tmp_path / "bad.csv"}, out)
     message = str(error.value)
-    assert sentence in message and str(tmp_path / "bad.csv") in message and "\n" not in message
+    assert sentence in message
+    assert str(tmp_path / "bad.csv") in message
+    assert "\n" not in message
     assert list(out.iterdir()) == []
 
 
@@ -213,8 +218,10 @@ def test_missing_file_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPTS / "plot_ece_by_lang.py")]
     command += arguments("plot_ece_by_lang", tmp_path / "gone.csv", tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "gone.csv" in done.stderr
-    assert done.stderr.count("\n") == 1 and list(tmp_path.iterdir()) == []
+    assert done.returncode == 1
+    assert "gone.csv" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_garbled_and_unknown_cells(tables: dict[str, Path], tmp_path: Path) -> None:
@@ -224,10 +231,10 @@ def test_garbled_and_unknown_cells(tables: dict[str, Path], tmp_path: Path) -> N
     with pytest.raises(InputError, match="resource_level: found 'tiny', expected one of"):
         results.read(bad, "metrics")
     bad.write_bytes(b"\xff\xfe\x00garbage\x00")
-    with pytest.raises(InputError, match="bad.csv"):
+    with pytest.raises(InputError, match=r"bad.csv"):
         results.read(bad, "metrics")
     bad.write_text("")
-    with pytest.raises(InputError, match="bad.csv"):
+    with pytest.raises(InputError, match=r"bad.csv"):
         results.read(bad, "metrics")
 
 
@@ -247,7 +254,8 @@ def test_main_table_holds_the_summary(
     assert ours[["rms", "rms_low", "rms_high"]].tolist() == [row.value, row.ci_low, row.ci_high]
     tex = made["tex"].decode()
     body = tex[tex.index(r"\midrule") :]
-    assert tex.count(r"\tiny") == 2 * 4 * 8 and tex.count(r"\midrule") == 2
+    assert tex.count(r"\tiny") == 2 * 4 * 8
+    assert tex.count(r"\midrule") == 2
     assert f"& {row.value:.3f} &" in body
     assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {10}
 
@@ -279,13 +287,15 @@ def test_colours_differ_for_colour_blind_readers(kind: str) -> None:
     for styles in (conditions, list(plots.LEVEL_STYLE.values())):
         for (one, marker), (two, other) in combinations(styles, 2):
             distance = np.linalg.norm(_cone_responses(one, kind) - _cone_responses(two, kind))
-            assert distance > 20 and marker != other, (kind, one, two, distance)
+            assert distance > 20, (kind, one, two, distance)
+            assert marker != other
 
 
 def test_a_condition_always_looks_the_same() -> None:
     assert plots.condition_style(0.1) == ("#0072b2", "^")
     assert plots.condition_style(0.2) == ("#56b4e9", "D")
-    assert results.label(None) == "base" and results.label(0.0) == "SFT"
+    assert results.label(None) == "base"
+    assert results.label(0.0) == "SFT"
     assert results.label(0.1) == "SFT + smoothing 0.1"
 
 

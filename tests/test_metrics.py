@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from multical.errors import InputError
-from multical.metrics import CHUNK, METRICS, Norm, Scheme, bin_sums, calibration_error, edges
-from multical.readouts import Readout, softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from torchmetrics.functional.classification import (
     binary_calibration_error,
     multiclass_calibration_error,
 )
+
+from multical.errors import InputError
+from multical.metrics import CHUNK, METRICS, Norm, Scheme, bin_sums, calibration_error, edges
+from multical.readouts import Readout, softmax
 
 RNG = np.random.default_rng
 FLOATS: Any = np.ones((1, 1))
@@ -73,7 +75,8 @@ def test_equal_width_bins_are_half_open_and_the_last_is_closed() -> None:
     confidence = np.array([0.0, 0.3, 0.6, 0.7, 0.9999, 1.0])  # 0.6 / 0.1 < 6 in floats
     mass, sure, right = bin_sums(confidence, confidence >= 0.6, bins=10)
     assert np.flatnonzero(mass[0]).tolist() == [0, 3, 6, 7, 9]
-    assert mass[0, 9] == 2 and right[0, 9] == 2
+    assert mass[0, 9] == 2
+    assert right[0, 9] == 2
     assert sure[0, 9] == pytest.approx(1.9999)
     assert bin_sums(confidence, confidence > 1, bins=10, closed=False)[0][0, 9] == 1
     assert edges(10).tolist() == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]
@@ -84,7 +87,7 @@ def by_quantiles(confidence: np.ndarray, correct: np.ndarray, bins: int = 10) ->
     cuts = np.quantile(confidence, np.linspace(0, 1, bins + 1))
     cuts[0], cuts[-1] = 0, 1
     gaps = []
-    for low, high in zip(cuts[:-1], cuts[1:], strict=True):
+    for low, high in itertools.pairwise(cuts):
         inside = (confidence >= low) & (confidence < high)
         if inside.any():
             gaps.append(abs(correct[inside].mean() - confidence[inside].mean()))
@@ -176,7 +179,8 @@ def one_ece(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float:
 def test_classwise_and_all_options_against_loops(options: int, ragged: bool) -> None:
     readout = make(90, options, seed=options, ragged=ragged)
     p, gold = readout.probabilities, readout.gold
-    assert p is not None and gold is not None
+    assert p is not None
+    assert gold is not None
     columns = [(p[~np.isnan(p[:, k]), k], (gold == k)[~np.isnan(p[:, k])]) for k in range(options)]
     each = [one_ece(confidence, right, 15) for confidence, right in columns]
     assert value("ece_classwise", readout) == pytest.approx(np.mean(each))
@@ -248,7 +252,8 @@ def test_counts_equal_rows_written_out(name: str, readout: Readout) -> None:
     counts = RNG(5).integers(0, 4, size=(6, 60))
     for row, metric in zip(counts, METRICS[name](readout, counts, 15), strict=True):
         again = np.repeat(np.arange(60), row)
-        assert readout.probabilities is not None and readout.gold is not None
+        assert readout.probabilities is not None
+        assert readout.gold is not None
         literal = Readout(
             readout.confidence[again],
             readout.correct[again],
@@ -272,7 +277,8 @@ def test_a_sample_without_rows_is_nan(name: str) -> None:
     counts = np.zeros((2, 200), int)
     counts[1] = 1
     empty, full = METRICS[name](make(), counts, 15)
-    assert np.isnan(empty) and full == pytest.approx(value(name, make()), abs=1e-12)
+    assert np.isnan(empty)
+    assert full == pytest.approx(value(name, make()), abs=1e-12)
 
 
 def test_chunks_change_nothing() -> None:
@@ -320,10 +326,11 @@ def test_what_a_readout_lacks_does_not_apply() -> None:
     names = [name for name, metric in METRICS.items() if metric.applies(logit)]
     assert names == ["accuracy", "auroc", "aurc"]
     released = simple([0.2, 0.9], [0, 1])
-    assert not METRICS["brier"].applies(released) and METRICS["ece"].applies(released)
+    assert not METRICS["brier"].applies(released)
+    assert METRICS["ece"].applies(released)
     with pytest.raises(InputError, match="no distribution"):
         value("brier", released)
-    with pytest.raises(InputError, match="row 0: 9.0"):
+    with pytest.raises(InputError, match=r"row 0: 9.0"):
         value("ece", logit)
 
 

@@ -90,7 +90,7 @@ def test_a_bad_file_is_named(
 def test_bad_parquet_rows_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.Table.from_pylist([GOOD, GOOD | {"question_id": "q2", "answer": 1.5}]), path)
-    with pytest.raises(InputError, match="row 0: answer: found 1.0, expected an integer"):
+    with pytest.raises(InputError, match=r"row 0: answer: found 1.0, expected an integer"):
         questions.read(path)
     pq.write_table(pa.table({"question_id": pa.array([], pa.string())}), path)
     with pytest.raises(InputError, match="found no questions"):

@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special, stats
+
 from multical import records
 from multical.errors import InputError
 from multical.readouts import READOUTS, Readout, padded, softmax
-from scipy import special, stats
 
 #: Two questions: three options and two, so that the second row is padded.
 LOGITS = [[1.0, 3.0, 2.0], [0.5, 0.25]]
@@ -34,20 +35,23 @@ def frame(**columns: object) -> pd.DataFrame:
 
 def test_letter_is_the_softmax_of_each_row() -> None:
     readout = READOUTS["letter"](frame())
-    assert readout.probabilities is not None and readout.gold is not None
+    assert readout.probabilities is not None
+    assert readout.gold is not None
     for row, logits in enumerate(LOGITS):
         own = readout.probabilities[row, : len(logits)]
         np.testing.assert_allclose(own, special.softmax(logits), rtol=1e-15)
         assert np.isnan(readout.probabilities[row, len(logits) :]).all()
     assert readout.correct.tolist() == [True, False]
     np.testing.assert_allclose(readout.confidence, np.nanmax(readout.probabilities, axis=1))
-    assert readout.gold.tolist() == [1, 1] and readout.is_probability
+    assert readout.gold.tolist() == [1, 1]
+    assert readout.is_probability
 
 
 def test_letter_full_is_not_renormalised() -> None:
     readout = READOUTS["letter_full"](frame())
     np.testing.assert_allclose(readout.confidence, np.exp([3 - 4, 0.5 - 2]))
-    assert readout.probabilities is None and readout.is_probability
+    assert readout.probabilities is None
+    assert readout.is_probability
 
 
 def test_letter_full_is_never_above_one() -> None:
@@ -76,17 +80,19 @@ def test_scores_are_no_probabilities() -> None:
         readout = READOUTS[name](frame())
         np.testing.assert_allclose(readout.confidence, scores, err_msg=name)
         assert readout.correct.tolist() == [True, False]
-        assert not readout.is_probability and readout.probabilities is None
+        assert not readout.is_probability
+        assert readout.probabilities is None
 
 
 def test_released_confidences_come_first() -> None:
-    empty = dict.fromkeys(["letter_logits", "gold", "n_options"], [None, None])
+    empty = {name: [None, None] for name in ("letter_logits", "gold", "n_options")}
     released = frame(msp=[0.5, 1.0], max_logit=[12.0, 9.0], correct=[True, False], **empty)
     for name, confidence in (("msp", [0.5, 1.0]), ("max_logit", [12.0, 9.0])):
         readout = READOUTS[name](released)
         assert readout.confidence.tolist() == confidence
         assert readout.correct.tolist() == [True, False]
-        assert readout.probabilities is None and readout.is_probability == (name == "msp")
+        assert readout.probabilities is None
+        assert readout.is_probability == (name == "msp")
 
 
 def test_msp_falls_back_to_letter() -> None:
@@ -114,8 +120,10 @@ def test_extreme_scores_neither_overflow_nor_vanish() -> None:
 
 def test_padded_keeps_ten_options_and_fewer() -> None:
     table = padded(frame(letter_logits=[list(range(10)), [5, 6]])["letter_logits"])
-    assert table.shape == (2, 10) and np.isnan(table[1, 2:]).all()
-    assert table[0].tolist() == list(range(10)) and table[1, :2].tolist() == [5, 6]
+    assert table.shape == (2, 10)
+    assert np.isnan(table[1, 2:]).all()
+    assert table[0].tolist() == list(range(10))
+    assert table[1, :2].tolist() == [5, 6]
 
 
 @pytest.mark.parametrize(

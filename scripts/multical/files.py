@@ -27,7 +27,7 @@ def atomic(target: str | Path) -> Iterator[Path]:
         yield temporary
         if temporary.is_dir() and target.is_dir():
             shutil.rmtree(target)
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

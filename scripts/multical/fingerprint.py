@@ -57,9 +57,9 @@ def _parsed(path: Path) -> tuple[str, set[Path], set[str]]:
     local = {file for name in names if name.split(".")[0] == PACKAGE for file in _files(name)}
     outer = {name.split(".")[0] for name in names} - {PACKAGE, *sys.stdlib_module_names}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:]
+        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), local, outer
 
 
