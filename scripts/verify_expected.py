@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from multical.errors import InputError, program
 from multical.files import atomic
 

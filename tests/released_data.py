@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ ARCHIVE = os.environ.get("MSP_V2_ARCHIVE") or str(
 )
 MANIFEST = Path(__file__).parents[1] / "expected" / "msp_v2.sha256"
 PROMPTS = ["first_prompt", "second_prompt"]
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "Small-7b": {"file": "Small-7b", "name": "Small 7B", "size": 7.0, "max_logit": True},
     "big": {"file": "big", "name": "Big", "size": None, "max_logit": False},
 }

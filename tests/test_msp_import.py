@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import released_data as data
 
+import released_data as data
 from multical import records, released
 from multical.errors import InputError
 
 
 def load(source: Path, **changes: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
-    options = {"models": data.MODELS, "datasets": data.DATASETS, "prompts": data.PROMPTS}
+    options: dict[str, Any] = {
+        "models": data.MODELS,
+        "datasets": data.DATASETS,
+        "prompts": data.PROMPTS,
+    }
     return released.records(released.files(source, "main_results"), **(options | changes))
 
 
