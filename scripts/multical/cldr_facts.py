@@ -219,7 +219,7 @@ class Names:
                 f"languages: {tag!r} takes its names from {parent!r}, another language"
             )
         likely = get_global("likely_subtags").get(locale.language, "")
-        self.script = locale.script or ([*likely.split("_"), "", ""])[1]
+        self.script = locale.script or [*likely.split("_"), "", ""][1]
         self.tag = tag
         self._data = localedata.load(str(locale))
         self._english = localedata.load("en")
