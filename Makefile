@@ -20,5 +20,5 @@ env: .venv/lock      ## create or reuse .venv, the one pinned environment
 lock:                ## resolve envs/requirements.in into the lock anew
 	$(PYTHON) -m venv --clear --without-pip .venv.lock
 	$(PYTHON) -m pip --python .venv.lock/bin/python install --quiet --requirement envs/requirements.in
-	(sed -n '/^#/p' $(LOCK); $(PYTHON) -m pip --python .venv.lock/bin/python freeze | sed 's/+cpu$$//') > $(LOCK).tmp
+	(sed -n '/^#/p' $(LOCK); $(PYTHON) -m pip --python .venv.lock/bin/python freeze --all | sed 's/+cpu$$//') > $(LOCK).tmp
 	mv $(LOCK).tmp $(LOCK); rm -r .venv.lock

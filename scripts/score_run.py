@@ -2,7 +2,8 @@
 
 --params is a JSON object: run, model, sft, smoothing, seed (null for a base model),
 benchmark, languages (null for all), questions_per_language (null for all), prompt
-{name, lettered, plain}, chat_format, dtype, matmul_precision, batch_tokens.
+{name, lettered, plain}, lettered_languages (null for all), chat_format, dtype,
+matmul_precision, batch_tokens.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from multical.scoring import Scorer
 from multical.trie import Trie
 
 RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
-KEYS = [*RUN, "languages", "questions_per_language", "prompt", "chat_format"]
-KEYS += ["dtype", "matmul_precision", "batch_tokens"]
+KEYS = [*RUN, "languages", "questions_per_language", "prompt", "lettered_languages"]
+KEYS += ["chat_format", "dtype", "matmul_precision", "batch_tokens"]
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     torch.set_float32_matmul_precision(settings["matmul_precision"])
     model, tokenizer = checkpoints.load(checkpoints.verified(args.model), settings["dtype"])
     chat = Chat(tokenizer, settings["chat_format"])
-    tries = [trie(chat, settings["prompt"], q) for q in asked.itertuples()]
+    tries = [trie(chat, settings, q) for q in asked.itertuples()]
     most = max(len(options) for options in asked["options"])
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:most]]
     print(f"{settings['run']} on {settings['benchmark']}:", file=sys.stderr)
@@ -80,16 +81,17 @@ def choose(frame: pd.DataFrame, settings: dict[str, Any], path: str) -> pd.DataF
     return frame.reset_index(drop=True)
 
 
-def trie(chat: Chat, prompt: dict[str, str], question: Any) -> Trie:
-    """The question as the model is shown it, with its options listed, and without."""
-    shown = lettered(prompt["lettered"], question.question, question.options)
+def trie(chat: Chat, settings: dict[str, Any], question: Any) -> Trie:
+    """The question as the model is shown it: with its options listed, and without."""
+    prompt, languages = settings["prompt"], settings["lettered_languages"]
+    listed = None
+    if languages is None or question.language in languages:
+        text = lettered(prompt["lettered"], question.question, question.options)
+        listed = chat.encode(chat.prompt([{"role": "user", "content": text}]))
     bare = prompt["plain"].replace("{question}", question.question)
     plain = chat.prompt([{"role": "user", "content": bare}])
-    return Trie.of(
-        chat.encode(chat.prompt([{"role": "user", "content": shown}])),
-        chat.encode(plain),
-        [chat.encode(f"{plain}{chat.joint}{option}") for option in question.options],
-    )
+    options = [chat.encode(f"{plain}{chat.joint}{option}") for option in question.options]
+    return Trie.of(listed, chat.encode(plain), options)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from multical.errors import InputError
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+NAME = f"^{SEGMENT}$"
 Name = Annotated[str, Field(pattern=NAME)]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -152,6 +153,10 @@ class Scoring(Strict):
     """How runs are scored."""
 
     prompt: Name
+    lettered_languages: list[Language] | None = Field(
+        description="languages that are shown the lettered prompt too, which costs most of the "
+        "tokens; null for all"
+    )
     dtype: Literal["float32", "bfloat16", "float16"]
     matmul_precision: Precision
     batch_tokens: int = Field(ge=1, description="upper bound of padded tokens in a batch")

@@ -25,10 +25,13 @@ LOGITS_PER_CHUNK = 2**25  # 128 MiB of float32 logits at a time
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of one question: the columns of `records`, in nats."""
+    """What a model says of one question: the columns of `records`, in nats.
 
-    letter_logits: list[float]
-    logsumexp: float
+    The first two are None for a question without the lettered prompt.
+    """
+
+    letter_logits: list[float] | None
+    logsumexp: float | None
     text_logliks: list[float]
 
 
@@ -176,19 +179,21 @@ class Scorer:
         index: dict[tuple[int, int], int] = {}
         pairs = []
         for row, trie in enumerate(tries):
-            index.setdefault((row, trie.answer), len(index))
+            if trie.answer is not None:
+                index.setdefault((row, trie.answer), len(index))
             for targets in trie.targets:
                 for node, token in targets:
                     place = index.setdefault((row, node), len(index))
                     pairs.append((place, token))
         rows, nodes = torch.tensor(list(index), device=hidden.device).T
-        answers = torch.tensor([index[row, t.answer] for row, t in enumerate(tries)])
+        lettered = [row for row, trie in enumerate(tries) if trie.answer is not None]
+        answers = torch.tensor([index[row, tries[row].answer] for row in lettered], dtype=torch.long)
         places, tokens = torch.tensor(pairs).T
         picked = hidden[rows, nodes - shared]
 
         totals = torch.empty(len(index))
         chosen = torch.empty(len(pairs))
-        letters = torch.empty(len(tries), len(self.letters))
+        letters = torch.empty(len(lettered), len(self.letters))
         for start in range(0, len(index), self.head.rows):
             stop = start + self.head.rows
             logits = self.head.logits(picked[start:stop])
@@ -200,26 +205,34 @@ class Scorer:
                 letters[asked, k] = values.logsumexp(-1).cpu()
             totals[start:stop] = logsumexp_(logits).cpu()
 
+        said = dict(zip(lettered, zip(letters.tolist(), totals[answers].tolist(), strict=True)))
         logprobs = iter((chosen - totals[places]).double().tolist())
-        return [
-            Scores(
-                letter_logits=letters[row, : len(trie.targets)].tolist(),
-                logsumexp=float(totals[answers[row]]),
-                text_logliks=[sum(next(logprobs) for _ in t) for t in trie.targets],
+        scores = []
+        for row, trie in enumerate(tries):
+            logits, total = said.get(row, (None, None))
+            scores.append(
+                Scores(
+                    letter_logits=logits and logits[: len(trie.targets)],
+                    logsumexp=total,
+                    text_logliks=[sum(next(logprobs) for _ in t) for t in trie.targets],
+                )
             )
-            for row, trie in enumerate(tries)
-        ]
+        return scores
 
     @torch.inference_mode()
     def _check(self, trie: Trie) -> None:
         """Refuse a model that does not keep to attention masks (a recurrent one, say)."""
         (scores,) = self._run([trie])
-        ids = torch.tensor([trie.tokens[: trie.answer + 1]], device=self.model.device)
-        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, -1:]
-        expected = self.head.logits(hidden).logsumexp(-1).item()
-        if abs(scores.logsumexp - expected) > 1e-2 * max(1.0, abs(expected)):
-            name = self.model.config.model_type
-            raise InputError(
-                f"model type {name}: scores {scores.logsumexp:.4f} under a tree mask, expected "
-                f"{expected:.4f}; this architecture cannot share a question among its options"
-            )
+        for targets, found in zip(trie.targets, scores.text_logliks, strict=True):
+            path = trie.path(targets[-1][0])
+            ids = torch.tensor([[trie.tokens[node] for node in path]], device=self.model.device)
+            hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
+            logits = self.head.logits(hidden[-len(targets) :]).cpu()
+            wanted = logits[range(len(targets)), [token for _, token in targets]]
+            expected = float((wanted - logits.logsumexp(-1)).sum())
+            if abs(found - expected) > 0.02 * max(1.0, abs(expected)) + 0.1 * len(targets):
+                name = self.model.config.model_type
+                raise InputError(
+                    f"model type {name}: log-likelihood {found:.3f} under a tree mask, expected "
+                    f"{expected:.3f}; it cannot share a question's tokens among its options"
+                )

@@ -29,33 +29,35 @@ class Trie:
     Attributes:
         tokens: token id of each node, in an order where parents come first.
         parents: index of each node's parent, -1 at the start of a path.
-        answer: node of the lettered prompt's last token.
+        answer: node of the lettered prompt's last token; None without that prompt.
         targets: per option, the (node, token id) pairs whose log-probabilities add up to
             the log-likelihood of the option's text.
-        prompt_tokens: number of tokens of the lettered prompt.
+        prompt_tokens: number of tokens of the lettered prompt, or None.
     """
 
-    answer: int
-    targets: list[list[tuple[int, int]]]
-    prompt_tokens: int
+    answer: int | None = None
+    prompt_tokens: int | None = None
+    targets: list[list[tuple[int, int]]] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, lettered: Tokens, plain: Tokens, options: Sequence[Tokens]) -> Trie:
+    def of(cls, lettered: Tokens | None, plain: Tokens, options: Sequence[Tokens]) -> Trie:
         """Build a question's trie.
 
         Args:
-            lettered: tokens of the prompt that lists the options.
+            lettered: tokens of the prompt that lists the options, or None to leave it out.
             plain: tokens of the prompt that does not.
             options: per option, tokens of the plain prompt joined with the option's text.
 
         The options are scored from the first token at which any of them leaves `plain`, so
         that a prompt whose last token merges with what follows is scored the same for all.
         """
-        trie = cls(answer=-1, targets=[], prompt_tokens=len(lettered))
-        trie.answer = trie._add(lettered)[-1]
+        trie = cls()
+        if lettered is not None:
+            trie.prompt_tokens = len(lettered)
+            trie.answer = trie._add(lettered)[-1]
         start = min(common_prefix([plain, option]) for option in options)
         for option in options:
             path = trie._add(option[:-1])
@@ -77,10 +79,18 @@ class Trie:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def path(self, node: int) -> list[int]:
+        """The nodes from the start to `node`."""
+        path = [node]
+        while self.parents[path[-1]] >= 0:
+            path.append(self.parents[path[-1]])
+        return path[::-1]
+
     def trunk(self) -> int:
         """Number of leading nodes that all paths share and that no score reads."""
         branches = [p + 1 for node, p in enumerate(self.parents) if p != node - 1]
-        reads = [self.answer, *(node for pairs in self.targets for node, _ in pairs)]
+        reads = [node for pairs in self.targets for node, _ in pairs]
+        reads += [] if self.answer is None else [self.answer]
         return min([len(self), *branches, *reads])
 
     def depths(self) -> np.ndarray:

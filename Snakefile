@@ -1,0 +1,62 @@
+# multical: every figure of two calibration studies is a file that Snakemake can rebuild.
+#
+#   snakemake -c2                                           the demo study, on any laptop
+#   snakemake -c2 results/demo/figures/ece_by_lang.pdf      one figure of it
+#
+# The root of a target's path says which study it belongs to (see config.yaml).
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# Jobs run with the Python, and with the modules, that Snakemake runs with here.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
+
+from multical import config as schema, plan
+from multical.config import canonical
+from multical.errors import InputError
+from multical.fingerprint import fingerprint as code
+
+
+configfile: "config.yaml"
+
+
+try:
+    CONFIG = schema.load(config)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+def study(root):
+    """The validated study whose results lie under `root`."""
+    return CONFIG.studies[root]
+
+
+report: "report/workflow.rst"
+
+
+wildcard_constraints:
+    root="|".join(map(re.escape, sorted(CONFIG.studies, reverse=True))),
+    model=schema.SEGMENT,
+    run=schema.SEGMENT,
+    benchmark=schema.SEGMENT,
+    sft=schema.SEGMENT,
+
+
+rule all:
+    default_target: True
+    input:
+        "results/demo/headline.txt",
+
+
+include: "rules/inputs.smk"
+include: "rules/train.smk"
+include: "rules/score.smk"
+include: "rules/metrics.smk"
+include: "rules/figures.smk"

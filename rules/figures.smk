@@ -1,0 +1,213 @@
+# Figures and tables of study 1, each with a sidecar that says where it came from.
+#
+# Needs  ROOT/metrics.csv, ROOT/summary.csv, ROOT/reliability.csv
+# Makes  ROOT/figures/NAME.pdf, .png and .json; ROOT/tables/main.csv, .tex and .json;
+#        ROOT/headline.txt, the study's result in a few lines
+
+FIGURES = [
+    "ece_by_lang",
+    "confidence_vs_accuracy_shift",
+    "reliability",
+    "smoothing_sweep",
+    "entropy_by_lang",
+    "ece_by_resource",
+]
+
+
+def figure(name):
+    """The files of a figure; the screen version and the sidecar go into the report."""
+    stem = f"{{root}}/figures/{name}"
+    label = name.replace("_", " ")
+    shown = report(
+        f"{stem}.png",
+        caption=f"../report/{name}.rst",
+        category="Figures",
+        labels={"figure": label},
+    )
+    told = report(f"{stem}.json", category="Provenance", labels={"of": label})
+    return {"pdf": f"{stem}.pdf", "png": shown, "sidecar": told}
+
+
+def figure_settings(name, *keys):
+    """The settings of a figure's job, as a function of its wildcards."""
+    return lambda w: canonical(
+        plan.figure(CONFIG, w.root, f"{w.root}/figures/{name}.pdf", *keys)
+    )
+
+
+rule plot_ece_by_lang:
+    input:
+        "{root}/metrics.csv",
+    output:
+        **figure("ece_by_lang"),
+    log:
+        "logs/{root}/plot_ece_by_lang.log",
+    benchmark:
+        "logs/{root}/plot_ece_by_lang.tsv"
+    params:
+        settings=figure_settings("ece_by_lang", "smoothing", "reference_language"),
+        code=code("plot_ece_by_lang"),
+    shell:
+        r"""
+        python scripts/plot_ece_by_lang.py --metrics {input:q} --params {params.settings:q} \
+            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
+            --sidecar {output.sidecar:q} > {log:q} 2>&1
+        """
+
+
+rule plot_entropy_by_lang:
+    input:
+        "{root}/metrics.csv",
+    output:
+        **figure("entropy_by_lang"),
+    log:
+        "logs/{root}/plot_entropy_by_lang.log",
+    benchmark:
+        "logs/{root}/plot_entropy_by_lang.tsv"
+    params:
+        settings=figure_settings(
+            "entropy_by_lang", "smoothing", "reference_language", "options"
+        ),
+        code=code("plot_entropy_by_lang"),
+    shell:
+        r"""
+        python scripts/plot_entropy_by_lang.py --metrics {input:q} --params {params.settings:q} \
+            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
+            --sidecar {output.sidecar:q} > {log:q} 2>&1
+        """
+
+
+rule plot_confidence_vs_accuracy_shift:
+    input:
+        "{root}/metrics.csv",
+    output:
+        **figure("confidence_vs_accuracy_shift"),
+    log:
+        "logs/{root}/plot_confidence_vs_accuracy_shift.log",
+    benchmark:
+        "logs/{root}/plot_confidence_vs_accuracy_shift.tsv"
+    params:
+        settings=figure_settings(
+            "confidence_vs_accuracy_shift", "smoothing", "reference_language"
+        ),
+        code=code("plot_confidence_vs_accuracy_shift"),
+    shell:
+        r"""
+        python scripts/plot_confidence_vs_accuracy_shift.py --metrics {input:q} \
+            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
+            --png {output.png:q} --sidecar {output.sidecar:q} > {log:q} 2>&1
+        """
+
+
+rule plot_reliability:
+    input:
+        "{root}/reliability.csv",
+    output:
+        **figure("reliability"),
+    log:
+        "logs/{root}/plot_reliability.log",
+    benchmark:
+        "logs/{root}/plot_reliability.tsv"
+    params:
+        settings=figure_settings("reliability", "smoothing", "options"),
+        code=code("plot_reliability"),
+    shell:
+        r"""
+        python scripts/plot_reliability.py --reliability {input:q} --params {params.settings:q} \
+            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
+            --sidecar {output.sidecar:q} > {log:q} 2>&1
+        """
+
+
+rule plot_smoothing_sweep:
+    input:
+        "{root}/summary.csv",
+    output:
+        **figure("smoothing_sweep"),
+    log:
+        "logs/{root}/plot_smoothing_sweep.log",
+    benchmark:
+        "logs/{root}/plot_smoothing_sweep.tsv"
+    params:
+        settings=figure_settings("smoothing_sweep", "options"),
+        code=code("plot_smoothing_sweep"),
+    shell:
+        r"""
+        python scripts/plot_smoothing_sweep.py --summary {input:q} --params {params.settings:q} \
+            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
+            --sidecar {output.sidecar:q} > {log:q} 2>&1
+        """
+
+
+rule plot_ece_by_resource:
+    input:
+        "{root}/summary.csv",
+    output:
+        **figure("ece_by_resource"),
+    log:
+        "logs/{root}/plot_ece_by_resource.log",
+    benchmark:
+        "logs/{root}/plot_ece_by_resource.tsv"
+    params:
+        settings=figure_settings("ece_by_resource"),
+        code=code("plot_ece_by_resource"),
+    shell:
+        r"""
+        python scripts/plot_ece_by_resource.py --summary {input:q} --params {params.settings:q} \
+            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
+            --sidecar {output.sidecar:q} > {log:q} 2>&1
+        """
+
+
+rule make_main_table:
+    input:
+        "{root}/summary.csv",
+    output:
+        csv=report(
+            "{root}/tables/main.csv",
+            caption="../report/main_table.rst",
+            category="Tables",
+            labels={"table": "main"},
+        ),
+        tex="{root}/tables/main.tex",
+        sidecar=report(
+            "{root}/tables/main.json", category="Provenance", labels={"of": "main table"}
+        ),
+    log:
+        "logs/{root}/make_main_table.log",
+    benchmark:
+        "logs/{root}/make_main_table.tsv"
+    params:
+        settings=lambda w: canonical(
+            plan.figure(CONFIG, w.root, f"{w.root}/tables/main.csv")
+        ),
+        code=code("make_main_table"),
+    shell:
+        r"""
+        python scripts/make_main_table.py --summary {input:q} --params {params.settings:q} \
+            --code {params.code:q} --csv {output.csv:q} --tex {output.tex:q} \
+            --sidecar {output.sidecar:q} > {log:q} 2>&1
+        """
+
+
+rule write_headline:
+    input:
+        summary="{root}/summary.csv",
+        figures=expand("{{root}}/figures/{name}.pdf", name=FIGURES),
+        table="{root}/tables/main.csv",
+    output:
+        "{root}/headline.txt",
+    log:
+        "logs/{root}/write_headline.log",
+    benchmark:
+        "logs/{root}/write_headline.tsv"
+    params:
+        settings=lambda w: canonical(
+            plan.figure(CONFIG, w.root, f"{w.root}/headline.txt", "smoothing")
+        ),
+        code=code("write_headline"),
+    shell:
+        r"""
+        python scripts/write_headline.py --summary {input.summary:q} \
+            --params {params.settings:q} --output {output:q} > {log:q} 2>&1
+        """

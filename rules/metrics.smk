@@ -1,0 +1,56 @@
+# From records to the tables that figures are drawn from: no model is needed from here on.
+#
+# Needs  ROOT/records/RUN/BENCHMARK.parquet of every run and benchmark of the study
+# Makes  ROOT/metrics.csv      by run, benchmark, language, readout and metric
+#        ROOT/summary.csv      the same over groups of languages
+#        ROOT/reliability.csv  bins of reliability diagrams
+
+
+def all_records(w):
+    """The records of a study."""
+    plan_of = study(w.root)
+    return expand(
+        "{root}/records/{run}/{benchmark}.parquet",
+        root=w.root,
+        run=schema.runs(plan_of),
+        benchmark=plan_of.benchmarks,
+    )
+
+
+rule compute_metrics:
+    input:
+        all_records,
+    output:
+        metrics="{root}/metrics.csv",
+        summary="{root}/summary.csv",
+    log:
+        "logs/{root}/compute_metrics.log",
+    benchmark:
+        "logs/{root}/compute_metrics.tsv"
+    params:
+        settings=lambda w: canonical(plan.metrics(CONFIG, w.root)),
+        code=code("compute_metrics"),
+    shell:
+        r"""
+        python scripts/compute_metrics.py --records {input:q} --params {params.settings:q} \
+            --metrics {output.metrics:q} --summary {output.summary:q} 2>&1 | tee {log:q}
+        """
+
+
+rule bin_reliability:
+    input:
+        all_records,
+    output:
+        "{root}/reliability.csv",
+    log:
+        "logs/{root}/bin_reliability.log",
+    benchmark:
+        "logs/{root}/bin_reliability.tsv"
+    params:
+        settings=lambda w: canonical(plan.reliability(CONFIG, w.root)),
+        code=code("bin_reliability"),
+    shell:
+        r"""
+        python scripts/bin_reliability.py --records {input:q} --params {params.settings:q} \
+            --output {output:q} > {log:q} 2>&1
+        """

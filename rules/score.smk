@@ -1,0 +1,35 @@
+# Scoring: one job per run and benchmark writes the records, the waist of the workflow.
+#
+# Needs  the manifest of a base model or of an SFT run; a benchmark
+# Makes  ROOT/records/RUN/BENCHMARK.parquet (multical.records)
+
+
+def scored_manifest(w):
+    """The manifest of what is scored: a base model, or an SFT run."""
+    if plan.run(CONFIG, w.root, w.run).sft is None:
+        return f"results/inputs/models/{w.run}/manifest.json"
+    return f"{w.root}/runs/{w.run}/manifest.json"
+
+
+rule score_run:
+    input:
+        model=scored_manifest,
+        questions="results/inputs/benchmarks/{benchmark}.parquet",
+    output:
+        "{root}/records/{run}/{benchmark}.parquet",
+    log:
+        "logs/{root}/score_run/{run}.{benchmark}.log",
+    benchmark:
+        "logs/{root}/score_run/{run}.{benchmark}.tsv"
+    params:
+        settings=lambda w: canonical(plan.scoring(CONFIG, w.root, w.run, w.benchmark)),
+        code=code("score_run"),
+    threads: 1
+    resources:
+        mem_mb=4000,
+    shell:
+        r"""
+        export OMP_NUM_THREADS={threads} HF_HUB_OFFLINE=1
+        python scripts/score_run.py --model {input.model:q} --questions {input.questions:q} \
+            --params {params.settings:q} --output {output:q} 2>&1 | tee {log:q}
+        """

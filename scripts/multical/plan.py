@@ -1,0 +1,109 @@
+"""What each job of study 1 depends on in the config, and nothing else.
+
+Every function gives the settings of one job as plain data; `config.canonical` makes
+them the one string that Snakemake compares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from multical.config import Config, Run, canonical, runs
+
+Settings = dict[str, Any]
+
+
+def run(config: Config, root: str, name: str) -> Run:
+    """The run of that id in the study at `root`; raises `KeyError` for any other."""
+    return runs(config.studies[root])[name]
+
+
+def model(config: Config, name: str) -> Settings:
+    """Where a base model comes from."""
+    return config.models[name].source.model_dump()
+
+
+def benchmark(config: Config, name: str) -> Settings:
+    """Where a benchmark comes from."""
+    return config.benchmarks[name].source.model_dump()
+
+
+def sft_data(config: Config, name: str) -> Settings:
+    """Where SFT data come from."""
+    return config.sft_data[name].source.model_dump()
+
+
+def training(config: Config, root: str, name: str) -> Settings:
+    """How a run is trained."""
+    one = run(config, root, name)
+    return {
+        "run": one.id,
+        "smoothing": one.smoothing,
+        "seed": one.seed,
+        "chat_format": config.models[one.model].chat_format,
+        **config.studies[root].training.model_dump(),
+    }
+
+
+def training_key(config: Config, root: str, name: str, code: str) -> str:
+    """Names the scratch folder of a run: other settings or code never resume from it."""
+    text = canonical([training(config, root, name), code])
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
+    """How a run is scored on a benchmark."""
+    study, one = config.studies[root], run(config, root, name)
+    settings = study.scoring.model_dump()
+    prompt = settings.pop("prompt")
+    return {
+        "run": one.id,
+        "model": one.model,
+        "sft": one.sft,
+        "smoothing": one.smoothing,
+        "seed": one.seed,
+        "benchmark": benchmark,
+        "languages": study.languages,
+        "questions_per_language": study.questions_per_language,
+        "prompt": {"name": prompt, **config.prompts[prompt].model_dump()},
+        "chat_format": config.models[one.model].chat_format,
+        **settings,
+    }
+
+
+def resource_levels(config: Config) -> dict[str, str]:
+    """The resource level of each language."""
+    levels = config.resource_levels
+    return {language: level for level, members in levels.items() for language in members}
+
+
+def metrics(config: Config, root: str) -> Settings:
+    """What is computed from records."""
+    settings = config.studies[root].metrics.model_dump()
+    return {**settings, "resource_levels": resource_levels(config)}
+
+
+def reliability(config: Config, root: str) -> Settings:
+    """How reliability diagrams are binned."""
+    settings = metrics(config, root)
+    return {key: settings[key] for key in ("readouts", "bins", "resource_levels")}
+
+
+def figure(config: Config, root: str, target: str, *keys: str) -> Settings:
+    """What a figure or table shows; `keys` are those that it takes beside the usual ones."""
+    shown = config.studies[root].figures
+    known = {
+        "smoothing": shown.smoothing,
+        "reference_language": shown.reference_language,
+        "options": config.benchmarks[shown.benchmark].options,
+    }
+    return {
+        "study": root,
+        "target": target,
+        "benchmark": shown.benchmark,
+        "readout": shown.readout,
+        "sft": shown.sft,
+        "seed": shown.seed,
+        **{key: known[key] for key in keys},
+    }

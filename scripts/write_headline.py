@@ -1,0 +1,67 @@
+"""Write a study's result in a few lines: what was made, where to look, what came out.
+
+Three lines a model: the base model, SFT, and SFT with smoothing; each the mean over the
+languages other than English, with bootstrap intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from multical import results
+from multical.errors import program
+from multical.files import atomic
+
+KEYS = ["study", "target", "benchmark", "readout", "sft", "seed", "smoothing"]
+METRICS = {"ece": "ECE", "confidence": "confidence", "accuracy": "accuracy"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--summary", required=True, metavar="CSV", help="table of group means")
+    parser.add_argument("--params", required=True, metavar="JSON", help=", ".join(KEYS))
+    parser.add_argument("--output", required=True, metavar="TXT")
+    args = parser.parse_args()
+    params = results.params(args.params, KEYS)
+    conditions = [None, 0.0, params["smoothing"]]
+    rows = results.chosen(
+        args.summary, "summary", params, conditions, group="non-english", metric=list(METRICS)
+    )
+    with atomic(args.output) as temporary:
+        Path(temporary).write_text(headline(rows, params), encoding="utf-8")
+
+
+def headline(rows: pd.DataFrame, params: dict[str, Any]) -> str:
+    """The text, from the rows that `results.chosen` gives."""
+    root = params["study"]
+    lines = [
+        f"Made in {root}: figures/ (pdf, png, provenance), tables/main.csv and .tex,",
+        "  metrics.csv, summary.csv, reliability.csv, records/, runs/, and report.html.",
+        f"Look first at {root}/figures/ece_by_lang.pdf and {root}/report.html.",
+        f"Mean over {rows['languages'].max():.0f} languages other than English, "
+        f"{params['benchmark']}, readout {params['readout']} [95 % interval]:",
+    ]
+    for model in results.models(rows):
+        lines.append(f"{model}")
+        own = rows[rows["model"] == model]
+        for condition in own["condition"].cat.categories:
+            cells = own[own["condition"] == condition].set_index("metric")
+            shown = [f"{name} {_cell(cells.loc[metric])}" for metric, name in METRICS.items()]
+            lines.append(f"  {condition:<20} " + "   ".join(shown))
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: pd.Series) -> str:
+    if pd.isna(row["ci_low"]):
+        return f"{row['value']:.3f}"
+    return f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+
+
+if __name__ == "__main__":
+    program(main)
