@@ -38,32 +38,31 @@ def main() -> None:
         str(prompt).replace("_prompt", " phrasing"): rows
         for prompt, rows in points.groupby("prompt", sort=False)
     }
+    looks = msp_plots.styles(args.params)
     for name in FIGURES:
         rows = phrasings if name.endswith("by_phrasing") else {"": both}
-        figure = scatter(rows, name.partition("_")[0], msp_plots.title(args))
+        figure = scatter(rows, name.partition("_")[0], looks)
+        figure.suptitle(msp_plots.title(args), fontsize=8, fontweight="bold")
         msp_plots.save(figure, getattr(args, name), args, [args.points], started)
 
 
-def scatter(rows: dict[str, pd.DataFrame], x: str, title: str) -> Figure:
+def scatter(rows: dict[str, pd.DataFrame], x: str, looks: dict[str, dict[str, Any]]) -> Figure:
     """A row of panels per entry of `rows`, a column per method."""
     figure, axes = plt.subplots(
         len(rows), 2, figsize=(plots.WIDTH, 3.0 * len(rows) + 0.2), sharex=True, sharey=True,
         squeeze=False,
     )  # fmt: skip
-    figure.suptitle(title, fontsize=8, fontweight="bold")
-    panels: list[tuple[Any, pd.DataFrame, str]] = []
     for line, (phrasing, points) in zip(axes, rows.items(), strict=True):
         for ax, method in zip(line, msp.METHODS, strict=True):
             name = msp.METHOD_NAMES[method]
-            ax.set_title(", ".join(filter(None, (name, phrasing))) + ":")
-            column = f"{method}_auroc"
-            msp_plots.fitted_scatter(ax, points, x, column, *msp_plots.METHOD_STYLE[method])
+            ax.set_title(", ".join(filter(None, (name, phrasing))))
+            msp_plots.fitted_scatter(ax, points, x, f"{method}_auroc", looks)
             ax.axhline(50, color=plots.GREY, linewidth=0.6, linestyle=":")
-            panels.append((ax, points, column))
         line[0].set_ylabel("AUROC (%)")
     for ax in axes[-1]:
         ax.set_xlabel(X[x])
-    msp_plots.name_points(figure, panels, x)
+    shown = pd.concat(rows.values()).dropna(subset=[x])
+    msp_plots.model_legend(figure, looks, shown["model"], lines=False)
     return figure
 
 

@@ -44,7 +44,8 @@ def main() -> None:
         ("", args.accuracy_vs_calibration),
         ("_platt", args.accuracy_vs_calibration_platt),
     ):
-        figure = scatter(points, f"calibration_error{suffix}", msp_plots.title(args))
+        figure = scatter(points, f"calibration_error{suffix}", looks)
+        figure.axes[0].set_title(msp_plots.title(args))
         msp_plots.save(figure, target, args, [args.points], started)
 
 
@@ -64,16 +65,15 @@ def curves(table: pd.DataFrame, looks: dict[str, dict[str, Any]], scaling: str) 
     return figure
 
 
-def scatter(points: pd.DataFrame, error: str, title: str) -> Figure:
-    """Accuracy against calibration error, a named point per model."""
-    figure, ax = plt.subplots(figsize=(0.7 * plots.WIDTH, 3.4))
-    ax.set_title(title)
+def scatter(points: pd.DataFrame, error: str, looks: dict[str, dict[str, Any]]) -> Figure:
+    """Accuracy against calibration error, a point per model."""
+    figure, ax = plt.subplots(figsize=(0.8 * plots.WIDTH, 3.4))
     points = points.assign(accuracy=100 * points["accuracy"])
-    msp_plots.fitted_scatter(ax, points, "accuracy", error, *msp_plots.METHOD_STYLE["msp"])
+    msp_plots.fitted_scatter(ax, points, "accuracy", error, looks)
     after = ", Platt-scaled" if error.endswith("platt") else ""
     ax.set(xlabel="Accuracy (%)", ylabel=f"Calibration error{after}")
-    ax.set_ylim(bottom=0)
-    msp_plots.name_points(figure, [(ax, points, error)], "accuracy")
+    ax.set_ylim(0, 1.15 * points[error].max())
+    msp_plots.model_legend(figure, looks, points["model"], lines=False)
     return figure
 
 

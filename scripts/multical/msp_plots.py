@@ -25,7 +25,7 @@ COLOURS = ("#666666", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#5
 LINES = ("-", (0, (4, 1.5)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
 KEYS = ("study", "models", "datasets", "dataset")
-METHOD_STYLE = {"msp": ("#0072B2", "o"), "maxlogit": ("#D55E00", "s")}
+POINT = {"linestyle": "", "markersize": 6.5}  # where there is a point, not a line, per model
 SCHEMES = {"balanced": "Balanced score", "conservative": "Conservative score"}
 
 
@@ -39,7 +39,7 @@ def styles(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "color": colour,
             "linestyle": line,
             "marker": marker,
-            "markersize": 4.5 if marker in "*PX" else 3.8,
+            "markersize": 3.8,
             "markeredgecolor": "white",
             "markeredgewidth": 0.3,
         }
@@ -85,35 +85,38 @@ def title(args: argparse.Namespace) -> str:
     return msp.dataset_names(args.params)[args.params["dataset"]]
 
 
-def model_legend(figure: Figure, looks: dict[str, dict[str, Any]], shown: Iterable[str]) -> None:
+def model_legend(
+    figure: Figure, looks: dict[str, dict[str, Any]], shown: Iterable[str], lines: bool = True
+) -> None:
     """One legend of all models that the figure shows, to the right of it."""
     present = set(shown)
+    points = {} if lines else POINT
     handles = [
-        Line2D([], [], label=name, **look) for name, look in looks.items() if name in present
+        Line2D([], [], label=name, **look | points)
+        for name, look in looks.items()
+        if name in present
     ]
-    figure.legend(handles=handles, loc="outside right center", handlelength=3.2, labelspacing=0.7)
+    length = 3.2 if lines else 1.0
+    figure.legend(
+        handles=handles, loc="outside right center", handlelength=length, labelspacing=0.7
+    )
 
 
 def fitted_scatter(
-    ax: Axes, points: pd.DataFrame, x: str, y: str, colour: str, marker: str
+    ax: Axes, points: pd.DataFrame, x: str, y: str, looks: dict[str, dict[str, Any]]
 ) -> None:
-    """Points of the models with their least squares line, its R2 and p in the title."""
+    """A point per model, with their least squares line, its R2 and p in the corner.
+
+    Models lie close together on some data sets, so that the legend names them.
+    """
     known = points.dropna(subset=[x, y])
     xs, ys = known[x].to_numpy(float), known[y].to_numpy(float)
-    plots.scatter(ax, xs, ys, colour, marker, size=18)
     line = correctness.least_squares(xs, ys)
     if not np.isnan(line.r):
         ends = np.array([xs.min(), xs.max()])
         ax.plot(ends, line.intercept + line.slope * ends, color=plots.GREY, linewidth=0.9, zorder=0)
-    ax.margins(0.12)
-    note = f"$R^2$ = {line.r**2:.2f}, $p$ = {line.p:.2g}" if not np.isnan(line.r) else "no fit"
-    ax.set_title(f"{ax.get_title()}  {note}".strip(), fontweight="normal")
-
-
-def name_points(figure: Figure, panels: Iterable[tuple[Axes, pd.DataFrame, str]], x: str) -> None:
-    """Name the models' points in each panel (axes, points, y) of a figure that is complete."""
-    figure.draw_without_rendering()
-    for ax, table, y in panels:
-        known = table.dropna(subset=[x, y])
-        xs, ys = known[x].to_numpy(float), known[y].to_numpy(float)
-        plots.label_points(ax, xs, ys, dict(enumerate(known["model"])))
+    for model, at, height in zip(known["model"], xs, ys, strict=True):
+        ax.plot(at, height, **looks[model] | POINT)
+    ax.margins(0.08)
+    note = f"$R^2$ = {line.r**2:.2f}\n$p$ = {line.p:.2g}" if not np.isnan(line.r) else "no fit"
+    ax.text(0.03, 0.97, note, transform=ax.transAxes, va="top", fontsize=7, color=plots.GREY)
