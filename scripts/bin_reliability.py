@@ -17,11 +17,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from multical import records
-from multical.cells import RUN, Block, blocks, check_levels, groups, parameters
+from multical.cells import RUN, Block, blocks, check_levels, groups, parameters, readings
 from multical.errors import program
 from multical.files import atomic
 from multical.metrics import bin_sums, edges
-from multical.readouts import READOUTS
 
 PARAMS = {"readouts": list, "bins": int, "resource_levels": dict}
 
@@ -55,7 +54,7 @@ def reliability(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
 def binned(block: Block, name: str, params: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of one block and readout by group and bin."""
     bins = params["bins"]
-    readouts = {language: READOUTS[name](rows) for language, rows in block.languages.items()}
+    readouts = readings(block, name)
     if not all(readout.is_probability for readout in readouts.values()):
         return []
     sums = {
@@ -63,7 +62,7 @@ def binned(block: Block, name: str, params: dict[str, Any]) -> list[dict[str, An
         for language, readout in readouts.items()
     }
     rows = []
-    for group, languages in groups(block.languages, params["resource_levels"]).items():
+    for group, languages in groups(readouts, params["resource_levels"]).items():
         total = np.sum([sums[language] for language in languages], axis=0)
         for index, (n, confidence, right) in enumerate(total.T):
             row = {"group": group, "readout": name, "bin": index, "n": int(n)}

@@ -23,12 +23,12 @@ from tqdm import tqdm
 
 from multical import records
 from multical.bootstrap import Bootstrap, interval, recentred
-from multical.cells import RUN, Block, blocks, check_levels, groups, parameters
+from multical.cells import RUN, Block, blocks, check_levels, groups, parameters, readings
 from multical.errors import InputError, program
 from multical.files import atomic
 from multical.metrics import METRICS
 from multical.params import known
-from multical.readouts import READOUTS, Floats
+from multical.readouts import Floats
 
 PARAMS = {
     "readouts": list,
@@ -112,18 +112,18 @@ def compute(frame: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataFrame, 
 def estimate(block: Block, bootstrap: Bootstrap, params: dict[str, Any], bar: Any) -> Estimates:
     """All metrics of all readouts and languages of one block."""
     estimates: Estimates = {}
-    for language, rows in block.languages.items():
-        counts = bootstrap.counts(rows["question_id"].to_list())
-        for name in params["readouts"]:
-            readout = READOUTS[name](rows)
+    for name in params["readouts"]:
+        for language, readout in readings(block, name).items():
+            questions = block.languages[language]["question_id"].to_list()
+            counts = bootstrap.counts(questions)
             for metric in params["metrics"]:
                 function = METRICS[metric]
                 if function.applies(readout):
                     value = float(function(readout, None, params["bins"])[0])
                     replicates = function(readout, counts, params["bins"])
-                    cell = Estimate(value, replicates, len(rows))
+                    cell = Estimate(value, replicates, len(questions))
                     estimates.setdefault((name, metric), {})[language] = cell
-            bar.update()
+        bar.update(len(block.languages))
     return estimates
 
 

@@ -32,11 +32,10 @@ CONVERSATIONS = {
     ("kind", "prompt", "whole"),
     [
         ("plain", "Be brief.\nQuestion: x\nAnswer:", "Be brief.\nQuestion: x\nAnswer: y</s>\n"),
-        pytest.param(
+        (
             "tulu",
             "<|system|>\nBe brief.\n<|user|>\nx\n<|assistant|>\n",
             "<|system|>\nBe brief.\n<|user|>\nx\n<|assistant|>\ny</s>\n",
-            marks=pytest.mark.xfail(strict=True, reason="a line break after a block is trimmed"),
         ),
         (
             "template",
@@ -98,7 +97,6 @@ def test_unfit_tokenizers_are_refused() -> None:
         Chat(tiny.tokenizer(fickle), "template")
 
 
-@pytest.mark.xfail(strict=True, reason="what is filled in is searched for marks again")
 def test_lettered_prompts_fill_braces_of_the_question_as_they_are() -> None:
     text = lettered("{question}\n{options}\nAnswer:", "what is {options}?", ["{question}", "b"])
     assert text == "what is {options}?\nA. {question}\nB. b\nAnswer:"

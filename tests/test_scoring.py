@@ -154,7 +154,6 @@ def test_a_question_too_long_is_named() -> None:
     assert len(score(build(CONFIGS["llama"]), [fits])) == 1
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="no mask for a linear_attention layer")
 def test_a_recurrent_model_is_refused() -> None:
     config = MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2)
     with pytest.raises(InputError, match="model type mamba"):

@@ -12,7 +12,7 @@ from multical import params
 from multical.errors import InputError
 from multical.levels import LEVELS
 from multical.params import Kinds
-from multical.readouts import READOUTS
+from multical.readouts import READOUTS, NotRecordedError, Readout
 from multical.records import KEY
 
 #: What a run's rows share, and every result table starts with.
@@ -50,6 +50,23 @@ def blocks(frame: pd.DataFrame) -> Iterator[Block]:
         keys = {name: None if pd.isna(first[name]) else first[name] for name in RUN}
         languages = rows.groupby("language", observed=True)
         yield Block(keys, {str(language): part for language, part in languages})
+
+
+def readings(block: Block, readout: str) -> dict[str, Readout]:
+    """A readout in each language whose records hold its columns.
+
+    Not every language need be shown every prompt. Raises `InputError` where none was, or
+    where only some questions of a language hold the columns.
+    """
+    found, error = {}, None
+    for language, rows in block.languages.items():
+        try:
+            found[language] = READOUTS[readout](rows)
+        except NotRecordedError as absent:
+            error = absent
+    if error and not found:
+        raise error
+    return found
 
 
 def groups(languages: Mapping[str, Any], levels: Mapping[str, str]) -> dict[str, list[str]]:

@@ -81,5 +81,6 @@ def load(
         raise InputError(
             f"{checkpoint}: not a causal language model in safetensors ({reason})"
         ) from error
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device).eval(), tokenizer
+    if torch.cuda.is_available():
+        model.cuda()
+    return model.eval(), tokenizer

@@ -5,9 +5,11 @@ Prompts are our own design: neither study's prompt text is known in full.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from multical.conversations import Message
 from multical.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 LETTERS = "ABCDEFGHIJ"
 IGNORED = -100  # the label of a token that is not trained on
 
-Messages = Sequence[dict[str, str]]
+Messages = Sequence[Message]
 
 #: Chat formats for base models, which bring none: `plain` is our own; `tulu` is the
 #: format of the Tulu models and of study 1's training scripts. The third format,
@@ -31,7 +33,7 @@ TEMPLATES = {
     ),
     "tulu": (
         "{% for m in messages %}"
-        "<|{{ m.role }}|>\n{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\n"
+        "<|{{ m.role }}|>\n{{ m.content }}{{ eos_token if m.role == 'assistant' else '' }}\n"
         "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
     ),
 }
@@ -58,7 +60,7 @@ class Chat:
             raise InputError(f"{name}: no chat template, expected one for chat_format: template")
         if not tokenizer.is_fast or tokenizer.eos_token is None:
             raise InputError(f"{name}: expected a fast tokenizer with an end-of-sequence token")
-        probe = [{"role": "user", "content": "x"}]
+        probe: list[Message] = [{"role": "user", "content": "x"}]
         prompt, whole = self.prompt(probe), self.render([*probe, _assistant("y")])
         #: what stands between a prompt and its answer: a space or nothing
         self.joint = next((j for j in ("", " ") if whole.startswith(f"{prompt}{j}y")), None)
@@ -103,14 +105,16 @@ class Chat:
         return list(ids), [i if t else IGNORED for i, t in zip(ids, trained, strict=True)]
 
 
-def _assistant(content: str) -> dict[str, str]:
+def _assistant(content: str) -> Message:
     return {"role": "assistant", "content": content}
 
 
 def lettered(template: str, question: str, options: Sequence[str]) -> str:
     """Fill the lettered prompt: `{question}` and `{options}`, a line "A. text" each."""
     lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False)]
-    return template.replace("{options}", "\n".join(lines)).replace("{question}", question)
+    filled = {"{question}": question, "{options}": "\n".join(lines)}
+    # in one pass: what is filled in may hold braces of its own
+    return re.sub(r"\{question\}|\{options\}", lambda mark: filled[mark[0]], template)
 
 
 def letter_ids(tokenizer: PreTrainedTokenizerBase, letter: str) -> list[int]:

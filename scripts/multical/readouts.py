@@ -187,13 +187,18 @@ def _texts(frame: pd.DataFrame, readout: str) -> Floats:
     return padded(_column(frame, "text_logliks", readout))
 
 
+class NotRecordedError(InputError):
+    """None of the rows holds what a readout is made of."""
+
+
 def _column(frame: pd.DataFrame, name: str, readout: str) -> pd.Series:
     if not len(frame):
         raise InputError(f"records: no rows for the readout {readout}, expected at least one")
     missing = frame[name].isna()
     if missing.any():
+        error = NotRecordedError if missing.all() else InputError
         row = frame.loc[missing, ["run", "benchmark", "language", "question_id"]].iloc[0].to_dict()
-        raise InputError(
+        raise error(
             f"records: {name} is empty in {int(missing.sum())} of {len(frame)} rows, first in "
             f"{row}, expected it filled: the readout {readout} is made of it"
         )

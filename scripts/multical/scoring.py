@@ -152,7 +152,8 @@ class Scorer:
             self.model.base_model(input_ids=ids, past_key_values=self._cache, use_cache=True)
             self._prefix = list(tokens)
         cache = DynamicCache()
-        for index, layer in enumerate(self._cache.layers):
+        layers: list[Any] = self._cache.layers
+        for index, layer in enumerate(layers):
             keys, values = (t.expand(rows, -1, -1, -1) for t in (layer.keys, layer.values))
             cache.update(keys, values, index)
         return cache
@@ -172,6 +173,9 @@ class Scorer:
         if not kinds:
             return sliding[:, None]
         masks = {"full_attention": full[:, None], "sliding_attention": sliding[:, None]}
+        if unknown := sorted(set(kinds) - set(masks)):
+            name = self.model.config.model_type
+            raise InputError(f"model type {name}: layers {unknown}, expected {sorted(masks)}")
         return {kind: masks[kind] for kind in set(kinds)}
 
     def _read(self, tries: Sequence[Trie], hidden: Tensor, shared: int) -> list[Scores]:
@@ -187,7 +191,10 @@ class Scorer:
                     pairs.append((place, token))
         rows, nodes = torch.tensor(list(index), device=hidden.device).T
         lettered = [row for row, trie in enumerate(tries) if trie.answer is not None]
-        answers = torch.tensor([index[row, tries[row].answer] for row in lettered], dtype=torch.long)
+        answers = torch.tensor(
+            [place for (row, node), place in index.items() if node == tries[row].answer],
+            dtype=torch.long,
+        )
         places, tokens = torch.tensor(pairs).T
         picked = hidden[rows, nodes - shared]
 
@@ -222,17 +229,19 @@ class Scorer:
     @torch.inference_mode()
     def _check(self, trie: Trie) -> None:
         """Refuse a model that does not keep to attention masks (a recurrent one, say)."""
-        (scores,) = self._run([trie])
-        for targets, found in zip(trie.targets, scores.text_logliks, strict=True):
-            path = trie.path(targets[-1][0])
-            ids = torch.tensor([[trie.tokens[node] for node in path]], device=self.model.device)
-            hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
-            logits = self.head.logits(hidden[-len(targets) :]).cpu()
-            wanted = logits[range(len(targets)), [token for _, token in targets]]
-            expected = float((wanted - logits.logsumexp(-1)).sum())
-            if abs(found - expected) > 0.02 * max(1.0, abs(expected)) + 0.1 * len(targets):
-                name = self.model.config.model_type
-                raise InputError(
-                    f"model type {name}: log-likelihood {found:.3f} under a tree mask, expected "
-                    f"{expected:.3f}; it cannot share a question's tokens among its options"
-                )
+        found = self._run([trie])[0].text_logliks[-1]
+        targets = trie.targets[-1]  # the last path to be added: all others stand before it
+        nodes = trie.path(targets[-1][0])
+        ids = torch.tensor([[trie.tokens[node] for node in nodes]], device=self.model.device)
+        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
+        logits = self.model.get_output_embeddings()(hidden[-len(targets) :]).float()
+        if self.head.cap is not None:
+            logits = self.head.cap * torch.tanh(logits / self.head.cap)
+        places = range(len(targets))
+        expected = logits.log_softmax(-1)[places, [token for _, token in targets]].sum().item()
+        if abs(found - expected) > 0.02 * max(1.0, abs(expected)) + 0.1 * len(targets):
+            name = self.model.config.model_type
+            raise InputError(
+                f"model type {name}: log-likelihood {found:.3f} under a tree mask, expected "
+                f"{expected:.3f}; it cannot share a question's tokens among its options"
+            )

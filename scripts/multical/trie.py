@@ -17,7 +17,7 @@ Tokens = Sequence[int]
 
 def common_prefix(sequences: Sequence[Tokens]) -> int:
     """Length of the longest prefix that all sequences share."""
-    first, last = min(sequences), max(sequences)
+    first, last = min(map(tuple, sequences)), max(map(tuple, sequences))
     length = min(len(first), len(last))
     return next((i for i in range(length) if first[i] != last[i]), length)
 
