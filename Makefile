@@ -3,11 +3,12 @@ PYTHON ?= python3.11
 CORES  ?= 2
 LOCK   := envs/requirements.lock
 BIN    := .venv/bin
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
-.PHONY: help env lock demo smoke test format clean
+.PHONY: help env lock demo smoke msp_v2 test check format clean
 help:                ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*##/ {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z_ 0-9]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
 env: .venv/lock      ## create or reuse .venv, the one pinned environment
 
@@ -20,5 +21,34 @@ env: .venv/lock      ## create or reuse .venv, the one pinned environment
 lock:                ## resolve envs/requirements.in into the lock anew
 	$(PYTHON) -m venv --clear --without-pip .venv.lock
 	$(PYTHON) -m pip --python .venv.lock/bin/python install --quiet --requirement envs/requirements.in
-	(sed -n '/^#/p' $(LOCK); $(PYTHON) -m pip --python .venv.lock/bin/python freeze --all | sed 's/+cpu$$//') > $(LOCK).tmp
+	(sed -n '/^#/p' $(LOCK); .venv.lock/bin/python -m pip freeze --all | sed 's/+cpu$$//') > $(LOCK).tmp
 	mv $(LOCK).tmp $(LOCK); rm -r .venv.lock
+	$(PYTHON) envs/environment.py > envs/environment.yaml
+
+demo smoke: env      ## make a study of packaged models, with its report
+	$(SNAKEMAKE) results/$@/headline.txt
+	@$(MAKE) --no-print-directory --silent results/$@/report.html
+	@cat results/$@/headline.txt
+
+# The report cannot be a rule: it reports on a workflow that has run.
+results/%/report.html: results/%/headline.txt
+	$(SNAKEMAKE) --quiet all --report $@ $<
+
+test: env            ## checks, then all tests; a smoke study among them
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest
+
+check: env           ## formatting, lint and types
+	$(BIN)/ruff format --check scripts tests
+	$(BIN)/ruff check scripts tests
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+format: env          ## format everything
+	$(BIN)/ruff format scripts tests
+	$(BIN)/ruff check --fix scripts tests
+	$(BIN)/snakefmt Snakefile rules
+
+clean:               ## remove what the studies made, not the environment
+	rm -rf .snakemake logs $(filter-out results/README.md,$(wildcard results/*))

@@ -15,7 +15,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 # Jobs run with the Python, and with the modules, that Snakemake runs with here.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ["PATH"]]
+)
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from multical import config as schema, plan
@@ -31,11 +33,6 @@ try:
     CONFIG = schema.load(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
-
-
-def study(root):
-    """The validated study whose results lie under `root`."""
-    return CONFIG.studies[root]
 
 
 report: "report/workflow.rst"
@@ -55,6 +52,7 @@ rule all:
         "results/demo/headline.txt",
 
 
+include: "rules/common.smk"
 include: "rules/inputs.smk"
 include: "rules/train.smk"
 include: "rules/score.smk"

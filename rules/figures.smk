@@ -14,27 +14,6 @@ FIGURES = [
 ]
 
 
-def figure(name):
-    """The files of a figure; the screen version and the sidecar go into the report."""
-    stem = f"{{root}}/figures/{name}"
-    label = name.replace("_", " ")
-    shown = report(
-        f"{stem}.png",
-        caption=f"../report/{name}.rst",
-        category="Figures",
-        labels={"figure": label},
-    )
-    told = report(f"{stem}.json", category="Provenance", labels={"of": label})
-    return {"pdf": f"{stem}.pdf", "png": shown, "sidecar": told}
-
-
-def figure_settings(name, *keys):
-    """The settings of a figure's job, as a function of its wildcards."""
-    return lambda w: canonical(
-        plan.figure(CONFIG, w.root, f"{w.root}/figures/{name}.pdf", *keys)
-    )
-
-
 rule plot_ece_by_lang:
     input:
         "{root}/metrics.csv",
@@ -44,6 +23,8 @@ rule plot_ece_by_lang:
         "logs/{root}/plot_ece_by_lang.log",
     benchmark:
         "logs/{root}/plot_ece_by_lang.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=figure_settings("ece_by_lang", "smoothing", "reference_language"),
         code=code("plot_ece_by_lang"),
@@ -51,7 +32,7 @@ rule plot_ece_by_lang:
         r"""
         python scripts/plot_ece_by_lang.py --metrics {input:q} --params {params.settings:q} \
             --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} > {log:q} 2>&1
+            --sidecar {output.sidecar:q} >{log:q} 2>&1
         """
 
 
@@ -64,6 +45,8 @@ rule plot_entropy_by_lang:
         "logs/{root}/plot_entropy_by_lang.log",
     benchmark:
         "logs/{root}/plot_entropy_by_lang.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=figure_settings(
             "entropy_by_lang", "smoothing", "reference_language", "options"
@@ -73,7 +56,7 @@ rule plot_entropy_by_lang:
         r"""
         python scripts/plot_entropy_by_lang.py --metrics {input:q} --params {params.settings:q} \
             --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} > {log:q} 2>&1
+            --sidecar {output.sidecar:q} >{log:q} 2>&1
         """
 
 
@@ -86,6 +69,8 @@ rule plot_confidence_vs_accuracy_shift:
         "logs/{root}/plot_confidence_vs_accuracy_shift.log",
     benchmark:
         "logs/{root}/plot_confidence_vs_accuracy_shift.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=figure_settings(
             "confidence_vs_accuracy_shift", "smoothing", "reference_language"
@@ -95,7 +80,7 @@ rule plot_confidence_vs_accuracy_shift:
         r"""
         python scripts/plot_confidence_vs_accuracy_shift.py --metrics {input:q} \
             --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
-            --png {output.png:q} --sidecar {output.sidecar:q} > {log:q} 2>&1
+            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
         """
 
 
@@ -108,6 +93,8 @@ rule plot_reliability:
         "logs/{root}/plot_reliability.log",
     benchmark:
         "logs/{root}/plot_reliability.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=figure_settings("reliability", "smoothing", "options"),
         code=code("plot_reliability"),
@@ -115,7 +102,7 @@ rule plot_reliability:
         r"""
         python scripts/plot_reliability.py --reliability {input:q} --params {params.settings:q} \
             --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} > {log:q} 2>&1
+            --sidecar {output.sidecar:q} >{log:q} 2>&1
         """
 
 
@@ -128,6 +115,8 @@ rule plot_smoothing_sweep:
         "logs/{root}/plot_smoothing_sweep.log",
     benchmark:
         "logs/{root}/plot_smoothing_sweep.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=figure_settings("smoothing_sweep", "options"),
         code=code("plot_smoothing_sweep"),
@@ -135,7 +124,7 @@ rule plot_smoothing_sweep:
         r"""
         python scripts/plot_smoothing_sweep.py --summary {input:q} --params {params.settings:q} \
             --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} > {log:q} 2>&1
+            --sidecar {output.sidecar:q} >{log:q} 2>&1
         """
 
 
@@ -148,6 +137,8 @@ rule plot_ece_by_resource:
         "logs/{root}/plot_ece_by_resource.log",
     benchmark:
         "logs/{root}/plot_ece_by_resource.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=figure_settings("ece_by_resource"),
         code=code("plot_ece_by_resource"),
@@ -155,7 +146,7 @@ rule plot_ece_by_resource:
         r"""
         python scripts/plot_ece_by_resource.py --summary {input:q} --params {params.settings:q} \
             --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} > {log:q} 2>&1
+            --sidecar {output.sidecar:q} >{log:q} 2>&1
         """
 
 
@@ -171,12 +162,16 @@ rule make_main_table:
         ),
         tex="{root}/tables/main.tex",
         sidecar=report(
-            "{root}/tables/main.json", category="Provenance", labels={"of": "main table"}
+            "{root}/tables/main.json",
+            category="Provenance",
+            labels={"of": "main table"},
         ),
     log:
         "logs/{root}/make_main_table.log",
     benchmark:
         "logs/{root}/make_main_table.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(
             plan.figure(CONFIG, w.root, f"{w.root}/tables/main.csv")
@@ -186,7 +181,7 @@ rule make_main_table:
         r"""
         python scripts/make_main_table.py --summary {input:q} --params {params.settings:q} \
             --code {params.code:q} --csv {output.csv:q} --tex {output.tex:q} \
-            --sidecar {output.sidecar:q} > {log:q} 2>&1
+            --sidecar {output.sidecar:q} >{log:q} 2>&1
         """
 
 
@@ -201,6 +196,8 @@ rule write_headline:
         "logs/{root}/write_headline.log",
     benchmark:
         "logs/{root}/write_headline.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(
             plan.figure(CONFIG, w.root, f"{w.root}/headline.txt", "smoothing")
@@ -209,5 +206,5 @@ rule write_headline:
     shell:
         r"""
         python scripts/write_headline.py --summary {input.summary:q} \
-            --params {params.settings:q} --output {output:q} > {log:q} 2>&1
+            --params {params.settings:q} --output {output:q} >{log:q} 2>&1
         """

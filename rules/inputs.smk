@@ -6,11 +6,6 @@
 #        results/inputs/sft/SFT.jsonl                conversations (multical.conversations)
 
 
-def own_file(source):
-    """The local file of a source of kind `file`, so that its content counts."""
-    return [source.path] if source.kind == "file" else []
-
-
 rule fetch_model:
     output:
         manifest="results/inputs/models/{model}/manifest.json",
@@ -19,10 +14,12 @@ rule fetch_model:
         "logs/fetch_model/{model}.log",
     benchmark:
         "logs/fetch_model/{model}.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(plan.model(CONFIG, w.model)),
         code=code("fetch_model"),
-    localrule: True
     shell:
         r"""
         python scripts/fetch_model.py --params {params.settings:q} \
@@ -40,10 +37,12 @@ rule make_benchmark:
         "logs/make_benchmark/{benchmark}.log",
     benchmark:
         "logs/make_benchmark/{benchmark}.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(plan.benchmark(CONFIG, w.benchmark)),
         code=code("make_benchmark"),
-    localrule: True
     shell:
         r"""
         python scripts/make_benchmark.py --params {params.settings:q} \
@@ -60,10 +59,12 @@ rule make_sft_data:
         "logs/make_sft_data/{sft}.log",
     benchmark:
         "logs/make_sft_data/{sft}.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(plan.sft_data(CONFIG, w.sft)),
         code=code("make_sft_data"),
-    localrule: True
     shell:
         r"""
         python scripts/make_sft_data.py --params {params.settings:q} \

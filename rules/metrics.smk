@@ -6,17 +6,6 @@
 #        ROOT/reliability.csv  bins of reliability diagrams
 
 
-def all_records(w):
-    """The records of a study."""
-    plan_of = study(w.root)
-    return expand(
-        "{root}/records/{run}/{benchmark}.parquet",
-        root=w.root,
-        run=schema.runs(plan_of),
-        benchmark=plan_of.benchmarks,
-    )
-
-
 rule compute_metrics:
     input:
         all_records,
@@ -27,6 +16,8 @@ rule compute_metrics:
         "logs/{root}/compute_metrics.log",
     benchmark:
         "logs/{root}/compute_metrics.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(plan.metrics(CONFIG, w.root)),
         code=code("compute_metrics"),
@@ -46,11 +37,13 @@ rule bin_reliability:
         "logs/{root}/bin_reliability.log",
     benchmark:
         "logs/{root}/bin_reliability.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(plan.reliability(CONFIG, w.root)),
         code=code("bin_reliability"),
     shell:
         r"""
         python scripts/bin_reliability.py --records {input:q} --params {params.settings:q} \
-            --output {output:q} > {log:q} 2>&1
+            --output {output:q} >{log:q} 2>&1
         """

@@ -39,6 +39,8 @@ rule import_released:
     benchmark:
         "logs/{root}/import_released.tsv"
     localrule: True
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=msp_params("prompts", "archive", "repository", "commit", "folder"),
         code=code("import_released"),
@@ -67,6 +69,8 @@ rule compute_msp_auroc:
         "logs/{root}/compute_msp_auroc.log",
     benchmark:
         "logs/{root}/compute_msp_auroc.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=msp_params("significance"),
         code=code("compute_msp_auroc"),
@@ -88,6 +92,8 @@ rule compute_msp_intervals:
         "logs/{root}/compute_msp_intervals.log",
     benchmark:
         "logs/{root}/compute_msp_intervals.tsv"
+    conda:
+        "../envs/environment.yaml"
     threads: 2
     params:
         settings=msp_params("replicates", "level", "bootstrap_seed"),
@@ -111,6 +117,8 @@ rule compute_msp_calibration:
         "logs/{root}/compute_msp_calibration.log",
     benchmark:
         "logs/{root}/compute_msp_calibration.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=msp_params("bins", "main_k", "seed"),
         code=code("compute_msp_calibration"),
@@ -134,6 +142,8 @@ rule compute_msp_abstention:
         "logs/{root}/compute_msp_abstention.log",
     benchmark:
         "logs/{root}/compute_msp_abstention.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=msp_params("seed", "seeds", "ks", "main_k", "schemes", "grid"),
         code=code("compute_msp_abstention"),
@@ -157,6 +167,8 @@ rule compute_msp_correlations:
         "logs/{root}/compute_msp_correlations.log",
     benchmark:
         "logs/{root}/compute_msp_correlations.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=msp_params(),
         code=code("compute_msp_correlations"),
@@ -181,6 +193,8 @@ rule plot_msp_calibration:
         "logs/{root}/plot_msp_calibration{scope}.log",
     benchmark:
         "logs/{root}/plot_msp_calibration{scope}.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=msp_figure_params,
         code=code("plot_msp_calibration"),
@@ -207,6 +221,8 @@ rule plot_msp_auroc:
         "logs/{root}/plot_msp_auroc{scope}.log",
     benchmark:
         "logs/{root}/plot_msp_auroc{scope}.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=msp_figure_params,
         code=code("plot_msp_auroc"),
@@ -231,6 +247,8 @@ rule plot_msp_abstention:
         "logs/{root}/plot_msp_abstention{scope}.log",
     benchmark:
         "logs/{root}/plot_msp_abstention{scope}.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=msp_figure_params,
         code=code("plot_msp_abstention"),
@@ -251,6 +269,8 @@ rule plot_msp_datasets:
         "logs/{root}/plot_msp_datasets.log",
     benchmark:
         "logs/{root}/plot_msp_datasets.tsv"
+    conda:
+        "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(msp_settings(w.root) | {"dataset": "all"}),
         code=code("plot_msp_datasets"),
@@ -283,6 +303,8 @@ rule verify_expected:
     benchmark:
         "logs/{root}/verify_expected.tsv"
     localrule: True
+    conda:
+        "../envs/environment.yaml"
     params:
         code=code("verify_expected"),
     shell:

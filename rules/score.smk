@@ -4,13 +4,6 @@
 # Makes  ROOT/records/RUN/BENCHMARK.parquet (multical.records)
 
 
-def scored_manifest(w):
-    """The manifest of what is scored: a base model, or an SFT run."""
-    if plan.run(CONFIG, w.root, w.run).sft is None:
-        return f"results/inputs/models/{w.run}/manifest.json"
-    return f"{w.root}/runs/{w.run}/manifest.json"
-
-
 rule score_run:
     input:
         model=scored_manifest,
@@ -21,12 +14,14 @@ rule score_run:
         "logs/{root}/score_run/{run}.{benchmark}.log",
     benchmark:
         "logs/{root}/score_run/{run}.{benchmark}.tsv"
-    params:
-        settings=lambda w: canonical(plan.scoring(CONFIG, w.root, w.run, w.benchmark)),
-        code=code("score_run"),
+    conda:
+        "../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=4000,
+    params:
+        settings=lambda w: canonical(plan.scoring(CONFIG, w.root, w.run, w.benchmark)),
+        code=code("score_run"),
     shell:
         r"""
         export OMP_NUM_THREADS={threads} HF_HUB_OFFLINE=1

@@ -4,11 +4,6 @@
 # Makes  ROOT/runs/RUN/manifest.json, the checkpoint beside it, and its loss log
 
 
-def base_manifest(w):
-    """The manifest of the base model that a run starts from."""
-    return f"results/inputs/models/{plan.run(CONFIG, w.root, w.run).model}/manifest.json"
-
-
 rule train_sft:
     input:
         model=base_manifest,
@@ -21,6 +16,11 @@ rule train_sft:
         "logs/{root}/train_sft/{run}.log",
     benchmark:
         "logs/{root}/train_sft/{run}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=9500,
     params:
         settings=lambda w: canonical(plan.training(CONFIG, w.root, w.run)),
         code=code("train_sft"),
@@ -28,9 +28,6 @@ rule train_sft:
         scratch=lambda w: "{}/scratch/{}".format(
             w.root, plan.training_key(CONFIG, w.root, w.run, code("train_sft"))
         ),
-    threads: 2
-    resources:
-        mem_mb=9500,
     shell:
         r"""
         export OMP_NUM_THREADS={threads} HF_HUB_OFFLINE=1

@@ -1,0 +1,59 @@
+# What the rules of study 1 share: which files a job takes, and what it makes.
+#
+# Needs  CONFIG, the validated config (Snakefile)
+
+
+def study(root):
+    """The validated study whose results lie under `root`."""
+    return CONFIG.studies[root]
+
+
+def own_file(source):
+    """The local file of a source of kind `file`, so that its content counts."""
+    return [source.path] if source.kind == "file" else []
+
+
+def base_manifest(w):
+    """The manifest of the base model that a run starts from."""
+    return (
+        f"results/inputs/models/{plan.run(CONFIG, w.root, w.run).model}/manifest.json"
+    )
+
+
+def scored_manifest(w):
+    """The manifest of what is scored: a base model, or an SFT run."""
+    if plan.run(CONFIG, w.root, w.run).sft is None:
+        return f"results/inputs/models/{w.run}/manifest.json"
+    return f"{w.root}/runs/{w.run}/manifest.json"
+
+
+def all_records(w):
+    """The records of a study."""
+    plan_of = study(w.root)
+    return expand(
+        "{root}/records/{run}/{benchmark}.parquet",
+        root=w.root,
+        run=schema.runs(plan_of),
+        benchmark=plan_of.benchmarks,
+    )
+
+
+def figure(name):
+    """The files of a figure; the screen version and the sidecar go into the report."""
+    stem = f"{{root}}/figures/{name}"
+    label = name.replace("_", " ")
+    shown = report(
+        f"{stem}.png",
+        caption=f"../report/{name}.rst",
+        category="Figures",
+        labels={"figure": label},
+    )
+    told = report(f"{stem}.json", category="Provenance", labels={"of": label})
+    return {"pdf": f"{stem}.pdf", "png": shown, "sidecar": told}
+
+
+def figure_settings(name, *keys):
+    """The settings of a figure's job, as a function of its wildcards."""
+    return lambda w: canonical(
+        plan.figure(CONFIG, w.root, f"{w.root}/figures/{name}.pdf", *keys)
+    )
