@@ -15,9 +15,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 # Jobs run with the Python, and with the modules, that Snakemake runs with here.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ["PATH"]]
-)
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from multical import config as schema, plan
