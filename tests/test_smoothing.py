@@ -1,0 +1,177 @@
+"""The smoothed loss against full logits in float64, and against transformers' own."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers.trainer_pt_utils import LabelSmoother
+from trl import SFTConfig
+
+import tiny
+from multical import sft, smoothing
+from multical.errors import InputError
+from multical.prompts import IGNORED
+
+
+def batch(sizes: list[tuple[int, int]], seed: int = 0) -> dict[str, Tensor]:
+    """A padded batch; each row has so many prompt tokens and so many trained ones."""
+    draw = torch.Generator().manual_seed(seed)
+    width = max(map(sum, sizes))
+    shape = len(sizes), width
+    made = {
+        "input_ids": torch.full(shape, 2),
+        "labels": torch.full(shape, IGNORED),
+        "attention_mask": torch.zeros(shape, dtype=torch.long),
+    }
+    for row, (prompt, answer) in enumerate(sizes):
+        end = prompt + answer
+        made["input_ids"][row, :end] = torch.randint(3, 400, (end,), generator=draw)
+        made["labels"][row, prompt:end] = made["input_ids"][row, prompt:end]
+        made["attention_mask"][row, :end] = 1
+    return made
+
+
+def trainer(kind: str, b: float, folder: Path) -> Any:
+    rows = [{"input_ids": [0, 5], "labels": [IGNORED, 5]}]
+    return sft.SmoothedTrainer(
+        b,
+        model=tiny.model(kind),
+        processing_class=tiny.tokenizer(),
+        train_dataset=sft.Dataset.from_list(rows),
+        args=sft_config(folder),
+    )
+
+
+def sft_config(folder: Path) -> SFTConfig:
+    fixed: dict[str, Any] = {"bf16": False, "activation_checkpointing": False, "max_length": None}
+    fixed |= {"report_to": "none", "dataset_kwargs": {"skip_prepare_dataset": True}}
+    return SFTConfig(output_dir=str(folder), use_cpu=True, **fixed)
+
+
+def reference(kind: str, b: float, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss and gradients as the definition says, from all logits in float64."""
+    model = tiny.model(kind).double().train()
+    logits = model(inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, :-1]
+    labels = inputs["labels"][:, 1:]
+    logp = logits[labels != IGNORED].log_softmax(-1)
+    nll = -logp.gather(1, labels[labels != IGNORED][:, None])[:, 0]
+    loss = ((1 - b) * nll + b * -logp.mean(-1)).mean()
+    loss.backward()
+    return loss.detach(), gradients(model)
+
+
+def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
+    named = model.named_parameters()
+    return {name: p.grad.double() for name, p in named if p.grad is not None}
+
+
+def close(found: dict[str, Tensor], expected: dict[str, Tensor], rtol: float) -> None:
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        error = (found[name] - gradient).norm() / gradient.norm().clamp(min=1e-12)
+        assert error < rtol, f"{name}: relative error {error:.1e}"
+
+
+SIZES = [(5, 3), (2, 7), (9, 1), (1, 4)]
+
+
+@pytest.mark.parametrize("b", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_loss_and_gradients(kind: str, b: float, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(smoothing, "TILE", (4, 96))  # neither divides what it cuts
+    made = trainer(kind, b, tmp_path)
+    made.model.train()
+    inputs = batch(SIZES)
+    expected, slopes = reference(kind, b, inputs)
+    loss = made.compute_loss(made.model, dict(inputs), num_items_in_batch=torch.tensor(15))
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=2e-6)
+    close(gradients(made.model), slopes, 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["tied", "gemma2"])
+def test_without_a_token_count_the_mean_is_over_the_batch(kind: str, tmp_path: Path) -> None:
+    made = trainer(kind, 0.3, tmp_path)
+    inputs = batch(SIZES)
+    assert made.compute_loss(made.model, dict(inputs)).item() == pytest.approx(
+        reference(kind, 0.3, inputs)[0].item(), rel=2e-6
+    )
+
+
+@pytest.mark.parametrize("kind", ["tied", "biased", "gemma2"])
+def test_accumulation_changes_no_gradient(kind: str, tmp_path: Path) -> None:
+    """Eight rows at once, and as four micro-batches of very different token counts."""
+    made = trainer(kind, 0.2, tmp_path)
+    made.model.train()
+    whole = batch([(3, 1), (2, 1), (1, 9), (4, 8), (6, 2), (2, 2), (7, 5), (1, 6)])
+    count = (whole["labels"] != IGNORED).sum()
+    made.compute_loss(made.model, dict(whole), num_items_in_batch=count).backward()
+    once = copy.deepcopy(gradients(made.model))
+    made.model.zero_grad()
+    for i in range(0, 8, 2):
+        part = {key: value[i : i + 2] for key, value in whole.items()}
+        made.compute_loss(made.model, part, num_items_in_batch=count).backward()
+    close(gradients(made.model), once, 1e-5)
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_equals_the_label_smoother_of_transformers(kind: str, tmp_path: Path) -> None:
+    """Its sum over the vocabulary leaves no label out either."""
+    made = trainer(kind, 0.1, tmp_path)
+    inputs = batch(SIZES)
+    output = made.model(inputs["input_ids"], attention_mask=inputs["attention_mask"])
+    expected = LabelSmoother(0.1)(output, inputs["labels"], shift_labels=True)
+    found = made.compute_loss(made.model, dict(inputs))
+    assert found.item() == pytest.approx(expected.item(), rel=2e-6)
+
+
+def test_metrics_count_trained_tokens_only(tmp_path: Path) -> None:
+    made = trainer("llama", 0.1, tmp_path)
+    made.model.train()
+    inputs = batch(SIZES)
+    made.compute_loss(made.model, dict(inputs))
+    logits = made.model(inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+    labels = inputs["labels"][:, 1:]
+    logp = logits[:, :-1][labels != IGNORED].log_softmax(-1)
+    right = (logp.argmax(-1) == labels[labels != IGNORED]).double().mean().item()
+    entropy = -(logp.exp() * logp).sum(-1).mean().item()
+    assert made._metrics["train"]["mean_token_accuracy"] == [pytest.approx(right)]
+    assert made._metrics["train"]["entropy"] == [pytest.approx(entropy, rel=1e-5)]
+
+
+def test_half_precision_weights_lose_no_precision_in_the_mean() -> None:
+    """Sums run in float32: in bfloat16 a mean of many rows would be lost."""
+    draw = torch.Generator().manual_seed(1)
+    head = torch.nn.Linear(8, 50_000, bias=False).to(torch.bfloat16)
+    hidden = torch.randn((6, 8), generator=draw).to(torch.bfloat16).requires_grad_()
+    targets = torch.tensor([7, 7, 7, 1, 2, 3])
+    found = smoothing.excess(hidden, head, targets, None)
+    found.sum().backward()
+    wide = head.weight.detach().double().requires_grad_()
+    logits = hidden.detach().double() @ wide.T
+    expected = logits.gather(1, targets[:, None])[:, 0] - logits.mean(-1)
+    expected.sum().backward()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+    assert head.weight.grad is not None
+    torch.testing.assert_close(head.weight.grad.double(), wide.grad, rtol=4e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("b", [-0.1, 1.0, 1.5, float("nan")])
+def test_smoothing_outside_its_range_is_refused(b: float, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least 0 and less than 1"):
+        trainer("llama", b, tmp_path)
+
+
+@pytest.mark.parametrize("key", smoothing.SCALES)
+def test_a_head_that_scales_its_logits_is_refused(key: str) -> None:
+    config = tiny.config("llama")
+    setattr(config, key, 1.0)
+    smoothing.check(0.1, config)
+    setattr(config, key, 0.5)
+    with pytest.raises(InputError, match=f"{key} is 0.5"):
+        smoothing.check(0.1, config)
