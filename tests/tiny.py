@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from multical.checkpoints import write_manifest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForCausalLM,
@@ -21,6 +20,8 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+
+from multical.checkpoints import write_manifest
 
 CORPUS = [
     "Question: What is the currency of France? Answer: Euro",
@@ -74,19 +75,17 @@ def tokenizer(chat_template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
 def config(kind: str, vocabulary: int = 400) -> Any:
     """The configuration of a tiny model of a kind in `KINDS`."""
     sizes = {**SIZES, "vocab_size": vocabulary, "tie_word_embeddings": kind != "llama"}
-    gemma = {"head_dim": 8, "sliding_window": 8, "query_pre_attn_scalar": 8}
+    gemma = {**sizes, "head_dim": 8, "sliding_window": 8, "query_pre_attn_scalar": 8}
     match kind:
         case "llama" | "tied":
             return LlamaConfig(**sizes)
         case "biased":
-            sizes["num_key_value_heads"] = sizes["num_attention_heads"]
-            sizes["tie_word_embeddings"] = False
-            return PhiConfig(**sizes)
+            return PhiConfig(**{**sizes, "num_key_value_heads": 2, "tie_word_embeddings": False})
         case "gemma2":
-            caps = {"final_logit_softcapping": 3.0, "attn_logit_softcapping": 5.0}
-            return Gemma2Config(**sizes, **gemma, **caps, attn_implementation="eager")
+            gemma |= {"final_logit_softcapping": 3.0, "attn_logit_softcapping": 5.0}
+            return Gemma2Config(**gemma)
         case "gemma3":
-            return Gemma3TextConfig(**sizes, **gemma)
+            return Gemma3TextConfig(**gemma)
     raise ValueError(kind)
 
 
@@ -94,7 +93,10 @@ def model(kind: str, vocabulary: int = 400, seed: int = 0) -> PreTrainedModel:
     """A tiny random model in float32 and evaluation mode, the same for the same seed."""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        made = AutoModelForCausalLM.from_config(config(kind, vocabulary))
+        attention = "eager" if kind == "gemma2" else "sdpa"  # as checkpoints.load has it
+        made = AutoModelForCausalLM.from_config(
+            config(kind, vocabulary), attn_implementation=attention
+        )
         for parameter in made.parameters():
             parameter.add_(torch.randn(parameter.shape), alpha=0.3)
     return made.eval()

@@ -1,0 +1,84 @@
+"""Fine-tune a model on conversations with TRL's SFTTrainer and label smoothing.
+
+--params is a JSON object: run, smoothing (b in [0, 1)), seed, chat_format,
+learning_rate, warmup_ratio, weight_decay, batch_size (conversations per optimizer
+step), accumulation (micro-batches that a step is split into), epochs or steps (the
+other null), max_length (tokens), save_every (steps between checkpoints to resume
+from), matmul_precision.
+
+A run that was killed goes on from its last checkpoint in --scratch and ends with the
+same weights. The scratch folder must belong to this run alone; it is removed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from transformers.utils import logging
+
+from multical import checkpoints, conversations, params
+from multical.errors import InputError, program
+from multical.files import atomic, sha256
+from multical.prompts import Chat
+from multical.sft import Examples, Settings, train
+
+
+def main() -> None:
+    """Write the checkpoint and the loss log, then the manifest."""
+    args = arguments()
+    settings = Settings.of(params.parse(args.params))
+    pairs = conversations.read(args.data)
+    logging.disable_progress_bar()
+    model, tokenizer = checkpoints.load(checkpoints.verified(args.model))
+    chat = Chat(tokenizer, settings.chat_format)
+    try:
+        examples = Examples.of(pairs, chat, settings.max_length)
+    except InputError as error:
+        raise InputError(f"{args.data}: {error}") from error
+    print(
+        f"{settings.run}: {len(examples.rows)} conversations, {examples.trained_tokens} tokens "
+        f"to train ({examples.truncated} truncated, {examples.dropped} dropped)",
+        file=sys.stderr,
+    )
+    log = train(model, tokenizer, examples, settings, args.scratch)
+    with atomic(args.checkpoint) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    with atomic(args.loss_log) as temporary:
+        temporary.write_text("".join(json.dumps(step) + "\n" for step in log), encoding="utf-8")
+    about = {
+        "run": settings.run,
+        "params": settings.model_dump(),
+        "base_manifest_sha256": sha256(args.model),
+        "data_sha256": sha256(args.data),
+        "examples": len(examples.rows),
+        "truncated": examples.truncated,
+        "dropped": examples.dropped,
+        "trained_tokens": examples.trained_tokens,
+        "steps": len(log),
+        "final_loss": log[-1]["loss"],
+    }
+    checkpoints.write_manifest(args.manifest, args.checkpoint, about)
+    shutil.rmtree(args.scratch, ignore_errors=True)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, type=Path, help="manifest of the base model")
+    parser.add_argument("--data", required=True, type=Path, help="conversations, .jsonl")
+    parser.add_argument("--params", required=True, metavar="JSON", help="see above")
+    parser.add_argument("--manifest", required=True, type=Path, help="of the result, .json")
+    parser.add_argument("--checkpoint", required=True, type=Path, help="folder of the result")
+    parser.add_argument("--loss-log", required=True, type=Path, help="a line per step, .jsonl")
+    parser.add_argument("--scratch", required=True, type=Path, help="folder to resume from")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    program(main)
