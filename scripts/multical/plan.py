@@ -16,7 +16,7 @@ Settings = dict[str, Any]
 
 def run(config: Config, root: str, name: str) -> Run:
     """The run of that id in the study at `root`; raises `KeyError` for any other."""
-    return runs(config.studies[root])[name]
+    return runs(config.multilingual(root))[name]
 
 
 def model(config: Config, name: str) -> Settings:
@@ -42,7 +42,7 @@ def training(config: Config, root: str, name: str) -> Settings:
         "smoothing": one.smoothing,
         "seed": one.seed,
         "chat_format": config.models[one.model].chat_format,
-        **config.studies[root].training.model_dump(),
+        **config.multilingual(root).training.model_dump(),
     }
 
 
@@ -54,7 +54,7 @@ def training_key(config: Config, root: str, name: str, code: str) -> str:
 
 def scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
     """How a run is scored on a benchmark."""
-    study, one = config.studies[root], run(config, root, name)
+    study, one = config.multilingual(root), run(config, root, name)
     settings = study.scoring.model_dump()
     prompt = settings.pop("prompt")
     return {
@@ -80,7 +80,7 @@ def resource_levels(config: Config) -> dict[str, str]:
 
 def metrics(config: Config, root: str) -> Settings:
     """What is computed from records."""
-    settings = config.studies[root].metrics.model_dump()
+    settings = config.multilingual(root).metrics.model_dump()
     return {**settings, "resource_levels": resource_levels(config)}
 
 
@@ -92,7 +92,7 @@ def reliability(config: Config, root: str) -> Settings:
 
 def figure(config: Config, root: str, target: str, *keys: str) -> Settings:
     """What a figure or table shows; `keys` are those that it takes beside the usual ones."""
-    shown = config.studies[root].figures
+    shown = config.multilingual(root).figures
     known = {
         "smoothing": shown.smoothing,
         "reference_language": shown.reference_language,
