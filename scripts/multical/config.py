@@ -437,13 +437,23 @@ def load(raw: dict[str, Any]) -> Config:
         return Config.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(_keys_of(raw, first["loc"]))
         own = first["type"] == "value_error"  # says itself what was found
         said = isinstance(first["input"], dict | list) or own
         found = "" if said else f"found {first['input']!r}, expected: "
         reason = found + first["msg"].removeprefix("Value error, ")
         sentence = ": ".join(filter(None, ["config", where, reason]))
         raise InputError(" ".join(sentence.split())) from error
+
+
+def _keys_of(raw: Any, loc: tuple[int | str, ...]) -> Iterator[str]:
+    """The keys of `raw` in pydantic's location, which holds kinds of unions too."""
+    for part in loc:
+        try:
+            raw = raw[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        yield str(part)
 
 
 def canonical(value: Any) -> str:
