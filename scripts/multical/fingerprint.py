@@ -53,7 +53,7 @@ def _parsed(path: Path) -> tuple[str, set[Path], set[str]]:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
     except OSError as error:
         raise InputError(f"{path.relative_to(SCRIPTS)}: no such script") from error
-    names = _imports(tree)
+    names = _imports(tree, path.name)
     local = {file for name in names if name.split(".")[0] == PACKAGE for file in _files(name)}
     outer = {name.split(".")[0] for name in names} - {PACKAGE, *sys.stdlib_module_names}
     for node in ast.walk(tree):
@@ -63,13 +63,17 @@ def _parsed(path: Path) -> tuple[str, set[Path], set[str]]:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), local, outer
 
 
-def _imports(tree: ast.AST) -> set[str]:
+def _imports(tree: ast.AST, name: str) -> set[str]:
     """Dotted names that a file imports, wherever in it."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            if node.level or not node.module:
+                raise InputError(
+                    f"{name}: line {node.lineno}: a relative import, expected its name"
+                )
             names.add(node.module)
             if node.module.split(".")[0] == PACKAGE:
                 names.update(f"{node.module}.{alias.name}" for alias in node.names)
@@ -77,9 +81,11 @@ def _imports(tree: ast.AST) -> set[str]:
 
 
 def _files(name: str) -> list[Path]:
-    """The file of a module of the package, if the name is one."""
+    """The files that importing a module of the package runs, if the name is one."""
     base = SCRIPTS.joinpath(*name.split("."))
-    return [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
+    packages = [SCRIPTS / parent / "__init__.py" for parent in base.relative_to(SCRIPTS).parents]
+    files = [base.with_suffix(".py"), base / "__init__.py", *packages]
+    return [file for file in files if file.is_file()]
 
 
 def _pin(library: str, module: Path) -> str:
