@@ -1,0 +1,169 @@
+"""What each job depends on in the config: its own entries, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from multical import config, plan
+from multical.config import canonical
+
+RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
+DEMO, SMOKE = "results/demo", "results/smoke"
+FIGURES = {
+    "ece_by_lang": ("smoothing", "reference_language"),
+    "reliability": ("smoothing", "options"),
+    "ece_by_resource": (),
+}
+
+Edit = Callable[[dict[str, Any]], Any]
+
+
+def jobs(raw: dict[str, Any]) -> dict[str, str]:
+    """The canonical settings of every job of the multilingual studies."""
+    loaded = config.load(raw)
+    made: dict[str, Any] = {}
+    for name in loaded.models:
+        made[f"model {name}"] = plan.model(loaded, name)
+    for name in loaded.benchmarks:
+        made[f"benchmark {name}"] = plan.benchmark(loaded, name)
+    for name in loaded.sft_data:
+        made[f"sft {name}"] = plan.sft_data(loaded, name)
+    for root in (DEMO, SMOKE):
+        study = loaded.multilingual(root)
+        for name, run in config.runs(study).items():
+            if run.sft is not None:
+                made[f"{root} train {name}"] = plan.training(loaded, root, name)
+            for benchmark in study.benchmarks:
+                made[f"{root} score {name}"] = plan.scoring(loaded, root, name, benchmark)
+        made[f"{root} metrics"] = plan.metrics(loaded, root)
+        made[f"{root} reliability"] = plan.reliability(loaded, root)
+        for name, keys in FIGURES.items():
+            made[f"{root} figure {name}"] = plan.figure(loaded, root, name, *keys)
+    return {name: canonical(settings) for name, settings in made.items()}
+
+
+def own(raw: Any) -> dict[str, Any]:
+    """A copy, in which nothing is shared by YAML's anchors."""
+    copied: dict[str, Any] = json.loads(json.dumps(raw))
+    return copied
+
+
+def changed(edit: Edit) -> list[str]:
+    """The jobs whose settings an edit of the config changes, adds or removes."""
+    raw = own(RAW)
+    edit(raw)
+    before, after = jobs(RAW), jobs(raw)
+    return sorted(name for name in before | after if before.get(name) != after.get(name))
+
+
+def demo(raw: dict[str, Any]) -> dict[str, Any]:
+    study: dict[str, Any] = raw["studies"][DEMO]
+    return study
+
+
+def turned(value: Any) -> Any:
+    """The same mappings with their keys in the opposite order."""
+    if not isinstance(value, dict):
+        return value
+    return {key: turned(value[key]) for key in reversed(value)}
+
+
+def whole(value: Any) -> Any:
+    """The same value with floats that are whole numbers written as such: 0.0 as 0."""
+    if isinstance(value, dict):
+        return {key: whole(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@pytest.mark.parametrize("rewrite", [turned, whole, own])
+def test_how_the_config_is_written_changes_nothing(rewrite: Callable[[Any], Any]) -> None:
+    assert jobs(rewrite(RAW)) == jobs(RAW)
+
+
+def test_a_new_smoothing_adds_runs_and_changes_none() -> None:
+    edited = changed(lambda raw: demo(raw)["smoothing"].append(0.4))
+    assert edited == sorted(
+        f"{DEMO} {verb} {model}.facts.ls0.4.s0" for verb in ("train", "score")
+        for model in demo(RAW)["models"]
+    )  # fmt: skip
+
+
+def test_a_new_model_adds_its_own_jobs() -> None:
+    def edit(raw: dict[str, Any]) -> None:
+        source = {"kind": "folder", "path": "some/where"}
+        raw["models"]["another"] = {"chat_format": "tulu", "source": source}
+        demo(raw)["models"].append("another")
+
+    edited = changed(edit)
+    assert all("another" in name for name in edited)
+    assert len(edited) == 1 + 3 + 4
+
+
+@pytest.mark.parametrize(
+    ("edit", "beginnings"),
+    [
+        (lambda raw: demo(raw)["training"].update(steps=61), [f"{DEMO} train"]),
+        (lambda raw: demo(raw)["training"].update(learning_rate=1e-5), [f"{DEMO} train"]),
+        (lambda raw: demo(raw)["scoring"].update(batch_tokens=1), [f"{DEMO} score"]),
+        (lambda raw: demo(raw).update(questions_per_language=9), [f"{DEMO} score"]),
+        (lambda raw: raw["prompts"]["default"].update(plain="Q: {question}"),
+         [f"{DEMO} score", f"{SMOKE} score"]),
+        (lambda raw: demo(raw)["metrics"].update(bins=10), [f"{DEMO} metrics", f"{DEMO} relia"]),
+        (lambda raw: demo(raw)["metrics"]["bootstrap"].update(seed=1), [f"{DEMO} metrics"]),
+        (lambda raw: demo(raw)["figures"].update(smoothing=0.2),
+         [f"{DEMO} figure ece_by_lang", f"{DEMO} figure reliability"]),
+        (lambda raw: demo(raw)["figures"].update(reference_language="fr"),
+         [f"{DEMO} figure ece_by_lang"]),
+        (lambda raw: raw["benchmarks"]["cldr-facts"].update(options=None),
+         [f"{DEMO} figure reliability", f"{SMOKE} figure reliability"]),
+        (lambda raw: raw["benchmarks"]["cldr-facts"]["source"].update(seed=1), ["benchmark"]),
+        (lambda raw: raw["sft_data"]["facts"]["source"].update(seed=1), ["sft"]),
+        (lambda raw: raw["prompts"].update(new={"lettered": "{question}{options}",
+                                                "plain": "{question}"}), []),
+    ],
+)  # fmt: skip
+def test_an_edit_reaches_what_it_names(edit: Edit, beginnings: list[str]) -> None:
+    edited = changed(edit)
+    assert all(name.startswith(tuple(beginnings)) for name in edited), edited
+    assert all(any(name.startswith(b) for name in edited) for b in beginnings), edited
+
+
+def test_a_chat_format_reaches_the_runs_of_its_model() -> None:
+    edited = changed(lambda raw: raw["models"]["gemma3-270m"].update(chat_format="tulu"))
+    assert edited
+    assert all("train gemma3-270m." in name or "score gemma3-270m" in name for name in edited)
+
+
+def test_scratch_folders_are_of_one_run_with_one_setting_and_code() -> None:
+    loaded = config.load(RAW)
+    names = [name for name in config.runs(loaded.multilingual(DEMO)) if "facts" in name]
+    keys = {plan.training_key(loaded, root, n, c) for root in (DEMO, SMOKE) for n in names[:2]
+            for c in ("code", "other")}  # fmt: skip
+    assert len(keys) == 8
+    assert plan.training_key(loaded, DEMO, names[0], "code") in keys
+
+
+def test_settings_of_a_run_that_the_study_lacks() -> None:
+    with pytest.raises(KeyError):
+        plan.training(config.load(RAW), DEMO, "gemma3-270m.facts.ls0.9.s0")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"b": 1, "a": {"d": None, "c": True}}, '{"a":{"c":true,"d":null},"b":1}'),
+        ({"é": ["ü", 0.1]}, '{"\\u00e9":["\\u00fc",0.1]}'),
+        ({"a": 2e-5}, '{"a":2e-05}'),
+    ],
+)
+def test_canonical_text(value: Any, text: str) -> None:
+    assert canonical(value) == text
+    assert json.loads(text) == value
