@@ -22,9 +22,32 @@ from multical.prompts import LETTERS, Chat, letter_ids, lettered
 from multical.scoring import Scorer
 from multical.trie import Trie
 
-RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
-KEYS = [*RUN, "languages", "questions_per_language", "prompt", "lettered_languages"]
-KEYS += ["chat_format", "dtype", "matmul_precision", "batch_tokens"]
+NULL = type(None)
+RUN: params.Kinds = {
+    "run": str,
+    "model": str,
+    "sft": (str, NULL),
+    "smoothing": (float, NULL),
+    "seed": (int, NULL),
+    "benchmark": str,
+}
+KINDS: params.Kinds = {
+    **RUN,
+    "languages": (list, NULL),
+    "questions_per_language": (int, NULL),
+    "prompt": dict,
+    "lettered_languages": (list, NULL),
+    "chat_format": str,
+    "dtype": str,
+    "matmul_precision": str,
+    "batch_tokens": int,
+}
+PROMPT: params.Kinds = {"name": str, "lettered": str, "plain": str}
+CHOICES = {
+    "chat_format": ["plain", "tulu", "template"],
+    "dtype": ["float32", "bfloat16", "float16"],
+    "matmul_precision": ["highest", "high", "medium"],
+}
 
 
 def main() -> None:
@@ -36,9 +59,7 @@ def main() -> None:
     parser.add_argument("--params", required=True, metavar="JSON", help="see above")
     parser.add_argument("--output", required=True, metavar="PARQUET", help="the records")
     args = parser.parse_args()
-    settings = params.parse(args.params)
-    if set(settings) != set(KEYS):
-        raise InputError(f"--params: found {sorted(settings)}, expected the keys {sorted(KEYS)}")
+    settings = read_settings(args.params)
     asked = choose(questions.read(args.questions), settings, args.questions)
     torch.set_float32_matmul_precision(settings["matmul_precision"])
     model, tokenizer = checkpoints.load(checkpoints.verified(args.model), settings["dtype"])
@@ -65,6 +86,18 @@ def main() -> None:
     }
     shared = {key: settings[key] for key in RUN}
     records.write(args.output, pd.DataFrame({**shared, **columns}, index=asked.index))
+
+
+def read_settings(text: str) -> dict[str, Any]:
+    """The settings in `--params`; raises `InputError` naming the first that is wrong."""
+    settings = params.parse(text)
+    # unlike other lists this one may be empty: no language is lettered then
+    none = settings.get("lettered_languages") == []
+    params.check({**settings, "lettered_languages": None} if none else settings, KINDS)
+    params.check(settings["prompt"], PROMPT)
+    for key, values in CHOICES.items():
+        params.known(key, [settings[key]], values)
+    return settings
 
 
 def choose(frame: pd.DataFrame, settings: dict[str, Any], path: str) -> pd.DataFrame:

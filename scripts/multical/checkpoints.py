@@ -41,13 +41,14 @@ def verified(manifest: str | Path) -> Path:
     checkpoint = manifest.parent / "checkpoint"
     try:
         files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        listed = {name: (about["bytes"], about["sha256"]) for name, about in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{manifest}: not a manifest of a checkpoint ({error!r})") from error
-    for name, listed in files.items():
+    for name, (size, digest) in listed.items():
         file = checkpoint / name
         if not file.is_file():
             raise InputError(f"{file}: missing, but listed in {manifest}")
-        if file.stat().st_size != listed["bytes"] or sha256(file) != listed["sha256"]:
+        if file.stat().st_size != size or sha256(file) != digest:
             raise InputError(f"{file}: its content is not the one listed in {manifest}")
     return checkpoint
 
@@ -61,26 +62,39 @@ def load(
     Raises `InputError` for a folder that holds no such model.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+    if not Path(checkpoint).is_dir():
+        raise InputError(f"{checkpoint}: no such folder, expected a model in it")
     safe = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(checkpoint, **safe)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, **safe)
         # a capped attention score exists in the eager implementation only
         capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
-        model = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             checkpoint,
             dtype=getattr(torch, dtype),
             attn_implementation="eager" if capped else "sdpa",
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # refused below
+            output_loading_info=True,
             **safe,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{checkpoint}: not a causal language model in safetensors ({reason})"
         ) from error
+    model, found = loaded
+    # transformers would draw at random what the file lacks
+    for word, names in (
+        ("no", found["missing_keys"]),
+        ("another shape of", [name for name, *_ in found["mismatched_keys"]]),
+    ):
+        if names:
+            raise InputError(f"{checkpoint}: {word} weight {min(names)}, which its config tells of")
     if torch.cuda.is_available():
         model.cuda()
     return model.eval(), tokenizer
