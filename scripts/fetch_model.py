@@ -135,10 +135,19 @@ def from_gguf(source: Path, gguf: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf, dtype=torch.float32)
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, gguf_file=gguf, dtype=torch.float32, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf)
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{gguf}: not a GGUF file that transformers reads ({reason})") from error
+    model, found = loaded
+    checkpoints.check_weights(gguf, found)
     del model.config.quantization_config
     model.is_quantized, model.hf_quantizer = False, None
-    return model, AutoTokenizer.from_pretrained(source, gguf_file=gguf)
+    return model, tokenizer
 
 
 if __name__ == "__main__":

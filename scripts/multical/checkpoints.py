@@ -88,13 +88,20 @@ def load(
             f"{checkpoint}: not a causal language model in safetensors ({reason})"
         ) from error
     model, found = loaded
-    # transformers would draw at random what the file lacks
+    check_weights(checkpoint, found)
+    if torch.cuda.is_available():
+        model.cuda()
+    return model.eval(), tokenizer
+
+
+def check_weights(checkpoint: str | Path, found: dict[str, Any]) -> None:
+    """Raise `InputError` for weights that a model needs and its file lacks.
+
+    `found` is what transformers reports of loading: it draws such weights at random.
+    """
     for word, names in (
         ("no", found["missing_keys"]),
         ("another shape of", [name for name, *_ in found["mismatched_keys"]]),
     ):
         if names:
             raise InputError(f"{checkpoint}: {word} weight {min(names)}, which its config tells of")
-    if torch.cuda.is_available():
-        model.cuda()
-    return model.eval(), tokenizer
