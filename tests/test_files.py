@@ -1,0 +1,100 @@
+"""Files appear whole or not at all; programs say what is wrong in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from multical.errors import InputError, program
+from multical.files import atomic, sha256, write_json
+
+
+def test_a_file_appears_whole_with_its_folders(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b.csv"
+    with atomic(target) as temporary:
+        assert temporary.parent == target.parent  # the rename stays within one file system
+        assert temporary.suffix == ".csv"
+        temporary.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_an_error_leaves_the_earlier_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def fail() -> None:
+        with atomic(target) as temporary:
+            temporary.write_text("half")
+            raise InputError("no")
+
+    with pytest.raises(InputError):
+        fail()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_interrupt_leaves_no_folder(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic(tmp_path / "model") as folder:
+            folder.mkdir()
+            (folder / "weights").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_replaces_the_earlier_one(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with atomic(target) as folder:
+        folder.mkdir()
+        (folder / "new").write_text("new")
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_writer_that_wrote_nothing_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "a.txt"):
+        pass
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_json_has_sorted_keys_and_no_nan(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"b": 1, "a": "é"})
+    assert path.read_text(encoding="utf-8") == '{\n  "a": "é",\n  "b": 1\n}\n'
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert path.read_bytes() == before
+    assert json.loads(before) == {"a": "é", "b": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"\x00" * 1_000_000])
+def test_sha256(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    assert sha256(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_program_says_bad_input_in_one_line_and_fails_loudly_otherwise() -> None:
+    def refuse() -> None:
+        raise InputError("file: key: found, expected")
+
+    def crash() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(SystemExit) as caught:
+        program(refuse)
+    assert caught.value.code == "error: file: key: found, expected"  # printed, exit status 1
+    with pytest.raises(ZeroDivisionError):
+        program(crash)
+    program(lambda: None)
