@@ -24,7 +24,7 @@ rule score_run:
         code=code("score_run"),
     shell:
         r"""
-        export OMP_NUM_THREADS={threads} HF_HUB_OFFLINE=1
+        export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
         python scripts/score_run.py --model {input.model:q} --questions {input.questions:q} \
             --params {params.settings:q} --output {output:q} 2>&1 | tee {log:q}
         """

@@ -30,7 +30,7 @@ rule train_sft:
         ),
     shell:
         r"""
-        export OMP_NUM_THREADS={threads} HF_HUB_OFFLINE=1
+        export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
         python scripts/train_sft.py --model {input.model:q} --data {input.data:q} \
             --params {params.settings:q} --manifest {output.manifest:q} \
             --checkpoint {output.checkpoint:q} --loss-log {output.loss:q} \

@@ -45,7 +45,7 @@ KINDS: params.Kinds = {
 PROMPT: params.Kinds = {"name": str, "lettered": str, "plain": str}
 CHOICES = {
     "chat_format": ["plain", "tulu", "template"],
-    "dtype": ["float32", "bfloat16", "float16"],
+    "dtype": ["auto", "float32", "bfloat16", "float16"],
     "matmul_precision": ["highest", "high", "medium"],
 }
 
@@ -67,9 +67,10 @@ def main() -> None:
     tries = [trie(chat, settings, q) for q in asked.itertuples()]
     most = max(len(options) for options in asked["options"])
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:most]]
-    print(f"{settings['run']} on {settings['benchmark']}:", file=sys.stderr)
+    title = f"{settings['run']} on {settings['benchmark']}"
+    print(f"{title}: {len(tries)} questions, {model.dtype}", file=sys.stderr)
     scores = Scorer(model, letters, settings["batch_tokens"]).score(
-        tries, [f"{q.question_id} in {q.language}" for q in asked.itertuples()]
+        tries, [f"{q.question_id} in {q.language}" for q in asked.itertuples()], title
     )
     columns = {
         "prompt": settings["prompt"]["name"],

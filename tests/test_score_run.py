@@ -212,7 +212,7 @@ def nothing(place: Path) -> None:
         (nothing, {"smoothing": True}, "smoothing: True, expected a number"),
         (nothing, {"prompt": "default"}, "prompt: 'default', expected an object"),
         (nothing, {"prompt": {"name": "x"}}, "missing keys ['lettered', 'plain']"),
-        (nothing, {"dtype": "int8"}, "dtype: ['int8'], expected some of ['float32'"),
+        (nothing, {"dtype": "int8"}, "dtype: ['int8'], expected some of ['auto'"),
         (nothing, {"chat_format": "alpaca"}, "chat_format: ['alpaca']"),
         (nothing, {"languages": []}, "languages: [], expected different texts"),
     ],

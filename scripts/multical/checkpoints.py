@@ -58,6 +58,7 @@ def load(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load model (evaluation mode, on the GPU if there is one) and tokenizer of a folder.
 
+    `dtype` is a torch type by name, or `auto` as `fastest_dtype` has it.
     Weights come from safetensors only, code from transformers only.
     Raises `InputError` for a folder that holds no such model.
     """
@@ -75,7 +76,7 @@ def load(
         capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             checkpoint,
-            dtype=getattr(torch, dtype),
+            dtype=getattr(torch, fastest_dtype() if dtype == "auto" else dtype),
             attn_implementation="eager" if capped else "sdpa",
             use_safetensors=True,
             ignore_mismatched_sizes=True,  # refused below
@@ -105,3 +106,14 @@ def check_weights(checkpoint: str | Path, found: dict[str, Any]) -> None:
     ):
         if names:
             raise InputError(f"{checkpoint}: {word} weight {min(names)}, which its config tells of")
+
+
+def fastest_dtype() -> str:
+    """bfloat16 where the hardware multiplies it natively, else float32."""
+    import torch
+
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if native else "float32"

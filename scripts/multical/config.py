@@ -212,7 +212,9 @@ class Scoring(Strict):
         description="languages that are shown the lettered prompt too, which costs most of the "
         "tokens; null for all"
     )
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        description="auto: bfloat16 where the hardware multiplies it, else float32"
+    )
     matmul_precision: Precision
     batch_tokens: int = Field(ge=1, description="upper bound of padded tokens in a batch")
 

@@ -88,8 +88,10 @@ class Scorer:
         self._prefix: list[int] = []
         self._cache = DynamicCache()
 
-    def score(self, tries: Sequence[Trie], names: Sequence[str]) -> list[Scores]:
-        """Score all tries, longest first; the result is in their order.
+    def score(
+        self, tries: Sequence[Trie], names: Sequence[str], title: str | None = None
+    ) -> list[Scores]:
+        """Score all tries, longest first, under a progress bar; the result is in their order.
 
         Raises `InputError` naming a question longer than the model's positions, or a model
         that gives a trie other scores than its paths one by one.
@@ -102,7 +104,7 @@ class Scorer:
         self._check(tries[int(np.argmin(longest))])
         scores: list[Scores | None] = [None] * len(tries)
         order = sorted(range(len(tries)), key=lambda i: -len(tries[i]))
-        with tqdm(total=len(tries), unit="question", mininterval=2) as bar:
+        with tqdm(desc=title, total=len(tries), unit="question", mininterval=5) as bar:
             for batch in self._batches(tries, order):
                 for i, result in zip(batch, self._run([tries[i] for i in batch]), strict=True):
                     scores[i] = result
