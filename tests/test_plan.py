@@ -110,7 +110,7 @@ def test_a_new_model_adds_its_own_jobs() -> None:
 @pytest.mark.parametrize(
     ("edit", "beginnings"),
     [
-        (lambda raw: demo(raw)["training"].update(steps=61), [f"{DEMO} train"]),
+        (lambda raw: demo(raw)["training"].update(steps=9999), [f"{DEMO} train"]),
         (lambda raw: demo(raw)["training"].update(learning_rate=1e-5), [f"{DEMO} train"]),
         (lambda raw: demo(raw)["scoring"].update(batch_tokens=1), [f"{DEMO} score"]),
         (lambda raw: demo(raw).update(questions_per_language=9), [f"{DEMO} score"]),
