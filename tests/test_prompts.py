@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 
 import tiny
+from multical.conversations import Message
 from multical.errors import InputError
 from multical.prompts import IGNORED, Chat, letter_ids, lettered
 
 FORMATS = ("plain", "tulu", "template")
 
 
-def turn(role: str, content: str) -> dict[str, str]:
+def turn(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 

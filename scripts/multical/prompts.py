@@ -70,7 +70,7 @@ class Chat:
     def render(self, messages: Messages, generate: bool = False) -> str:
         """The conversation as text; `generate` appends the start of the next answer."""
         text = self.tokenizer.apply_chat_template(
-            list(messages),
+            [{"role": m["role"], "content": m["content"]} for m in messages],
             chat_template=self.template,
             add_generation_prompt=generate,
             tokenize=False,

@@ -214,7 +214,8 @@ class Scorer:
                 letters[asked, k] = values.logsumexp(-1).cpu()
             totals[start:stop] = logsumexp_(logits).cpu()
 
-        said = dict(zip(lettered, zip(letters.tolist(), totals[answers].tolist(), strict=True)))
+        answered = zip(letters.tolist(), totals[answers].tolist(), strict=True)
+        said = dict(zip(lettered, answered, strict=True))
         logprobs = iter((chosen - totals[places]).double().tolist())
         scores = []
         for row, trie in enumerate(tries):
