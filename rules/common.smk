@@ -8,8 +8,10 @@ def study(root):
     return CONFIG.studies[root]
 
 
-def own_file(source):
-    """The local file of a source of kind `file`, so that its content counts."""
+def own_files(source):
+    """The local files of a source of kind `file` or `folder`, so that their content counts."""
+    if source.kind == "folder":
+        return sorted(str(file) for file in Path(source.path).glob("*") if file.is_file())
     return [source.path] if source.kind == "file" else []
 
 

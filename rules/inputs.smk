@@ -7,6 +7,8 @@
 
 
 rule fetch_model:
+    input:
+        lambda w: own_files(CONFIG.models[w.model].source),
     output:
         manifest="results/inputs/models/{model}/manifest.json",
         checkpoint=directory("results/inputs/models/{model}/checkpoint"),
@@ -29,7 +31,7 @@ rule fetch_model:
 
 rule make_benchmark:
     input:
-        lambda w: own_file(CONFIG.benchmarks[w.benchmark].source),
+        lambda w: own_files(CONFIG.benchmarks[w.benchmark].source),
     output:
         questions="results/inputs/benchmarks/{benchmark}.parquet",
         names="results/inputs/benchmarks/{benchmark}.names.csv",
@@ -52,7 +54,7 @@ rule make_benchmark:
 
 rule make_sft_data:
     input:
-        lambda w: own_file(CONFIG.sft_data[w.sft].source),
+        lambda w: own_files(CONFIG.sft_data[w.sft].source),
     output:
         "results/inputs/sft/{sft}.jsonl",
     log:

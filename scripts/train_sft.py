@@ -7,12 +7,14 @@ other null), max_length (tokens), save_every (steps between checkpoints to resum
 from), matmul_precision.
 
 A run that was killed goes on from its last checkpoint in --scratch and ends with the
-same weights. The scratch folder must belong to this run alone; it is removed at the end.
+same weights. The folder's name is --scratch and a hash of the model and the data; it must
+belong to this run alone, and is removed at the end.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import sys
@@ -44,7 +46,10 @@ def main() -> None:
         f"to train ({examples.truncated} truncated, {examples.dropped} dropped)",
         file=sys.stderr,
     )
-    log = train(model, tokenizer, examples, settings, args.scratch)
+    # a run on other weights or data must not go on from this one's checkpoint
+    made_of = hashlib.sha256(f"{sha256(args.model)} {sha256(args.data)}".encode()).hexdigest()
+    scratch = args.scratch.with_name(f"{args.scratch.name}-{made_of[:12]}")
+    log = train(model, tokenizer, examples, settings, scratch)
     with atomic(args.checkpoint) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -63,7 +68,7 @@ def main() -> None:
         "final_loss": log[-1]["loss"],
     }
     checkpoints.write_manifest(args.manifest, args.checkpoint, about)
-    shutil.rmtree(args.scratch, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def arguments() -> argparse.Namespace:

@@ -45,7 +45,7 @@ def headline(rows: pd.DataFrame, params: dict[str, Any]) -> str:
         "  metrics.csv, summary.csv, reliability.csv, records/, runs/, and report.html.",
         f"Look first at {root}/figures/ece_by_lang.pdf and {root}/report.html.",
         f"Mean over {rows['languages'].max():.0f} languages other than English, "
-        f"{params['benchmark']}, readout {params['readout']} [95 % interval]:",
+        f"{params['benchmark']}, readout {params['readout']} [bootstrap interval]:",
     ]
     for model in results.models(rows):
         lines.append(f"{model}")
