@@ -15,7 +15,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 # Jobs run with the Python, and with the modules, that Snakemake runs with here.
-os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+)
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from multical import config as schema, plan
@@ -54,6 +56,7 @@ include: "rules/common.smk"
 include: "rules/inputs.smk"
 include: "rules/train.smk"
 include: "rules/score.smk"
+include: "rules/harness.smk"
 include: "rules/metrics.smk"
 include: "rules/figures.smk"
 include: "rules/msp.smk"

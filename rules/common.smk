@@ -1,4 +1,4 @@
-# What the rules of study 1 share: which files a job takes, and what it makes.
+# What the rules of study 1, and of harness runs, share: which files a job takes, and what it makes.
 #
 # Needs  CONFIG, the validated config (Snakefile)
 
@@ -11,8 +11,16 @@ def study(root):
 def own_files(source):
     """The local files of a source of kind `file` or `folder`, so that their content counts."""
     if source.kind == "folder":
-        return sorted(str(file) for file in Path(source.path).glob("*") if file.is_file())
+        return sorted(
+            str(file) for file in Path(source.path).glob("*") if file.is_file()
+        )
     return [source.path] if source.kind == "file" else []
+
+
+def roots(kind):
+    """The roots of the studies of a kind, as a constraint of a wildcard."""
+    found = [root for root, one in CONFIG.studies.items() if one.kind == kind]
+    return "|".join(map(re.escape, sorted(found, reverse=True))) or "(?!)"
 
 
 def base_manifest(w):
@@ -31,13 +39,10 @@ def scored_manifest(w):
 
 def all_records(w):
     """The records of a study."""
-    plan_of = study(w.root)
-    return expand(
-        "{root}/records/{run}/{benchmark}.parquet",
-        root=w.root,
-        run=schema.runs(plan_of),
-        benchmark=plan_of.benchmarks,
-    )
+    return [
+        f"{w.root}/records/{run}/{benchmark}.parquet"
+        for run, benchmark in schema.scored(CONFIG.measured(w.root))
+    ]
 
 
 def figure(name):

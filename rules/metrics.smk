@@ -1,6 +1,6 @@
 # From records to the tables that figures are drawn from: no model is needed from here on.
 #
-# Needs  ROOT/records/RUN/BENCHMARK.parquet of every run and benchmark of the study
+# Needs  ROOT/records/RUN/BENCHMARK.parquet of all that the study scored or imported
 # Makes  ROOT/metrics.csv      by run, benchmark, language, readout and metric
 #        ROOT/summary.csv      the same over groups of languages
 #        ROOT/reliability.csv  bins of reliability diagrams

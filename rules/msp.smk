@@ -20,7 +20,7 @@ wildcard_constraints:
 
 rule msp_v2:
     input:
-        msp_products("results/msp_v2"),
+        lambda w: msp_products("results/msp_v2"),
 
 
 rule msp_v2_verify:

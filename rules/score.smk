@@ -14,6 +14,8 @@ rule score_run:
         "logs/{root}/score_run/{run}.{benchmark}.log",
     benchmark:
         "logs/{root}/score_run/{run}.{benchmark}.tsv"
+    wildcard_constraints:
+        root=roots("multilingual"),
     conda:
         "../envs/environment.yaml"
     threads: 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from multical import harness_logs, msp, records
+from multical import globs, harness_logs, msp, records
 from multical.errors import InputError, program
 
 RUN = ("run", "model", "sft", "smoothing", "seed", "benchmark", "prompt")
@@ -31,7 +31,7 @@ def main() -> None:
         if not equals or not language or language in languages:
             raise InputError(f"--samples: {item!r}, expected LANGUAGE=GLOB, each language once")
         languages[language] = harness_logs.read(
-            harness_logs.find(pattern),
+            globs.find(pattern),
             id_field=params["id_field"],
             subject_field=params["subject_field"],
         )

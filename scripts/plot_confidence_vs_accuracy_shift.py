@@ -80,8 +80,9 @@ def name_outliers(ax: Axes, part: pd.DataFrame, reference: str) -> None:
 def main() -> None:
     started = time.monotonic()
     args = plots.arguments(__doc__, "metrics", KEYS)
+    results.need_tuned(args.params)
     rows = results.chosen(
-        args.table, "metrics", args.params, [None, 0.0, args.params["smoothing"]],
+        args.table, "metrics", args.params, results.conditions(args.params),
         metric=["accuracy", "confidence"],
     )  # fmt: skip
     plots.finish(draw(shifts(rows), args.params, results.models(rows)), args, started)

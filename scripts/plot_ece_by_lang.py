@@ -17,7 +17,7 @@ KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language"
 def main() -> None:
     started = time.monotonic()
     args = plots.arguments(__doc__, "metrics", KEYS)
-    conditions = [None, 0.0, args.params["smoothing"]]
+    conditions = results.conditions(args.params)
     rows = results.chosen(args.table, "metrics", args.params, conditions, metric="ece")
     figure = plots.by_language(rows, args.params, "ECE")
     figure.axes[0].set_ylim(bottom=0)

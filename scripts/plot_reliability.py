@@ -25,9 +25,10 @@ KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "options")
 
 def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
     models, levels = results.models(rows), results.levels(rows, "group")
-    conditions = [results.label(c) for c in (None, 0.0, params["smoothing"])]
+    conditions = [results.label(c) for c in results.conditions(params)]
+    width = plots.WIDTH * (1 if len(conditions) > 1 else 0.65)
     figure, axes = plt.subplots(
-        2 * len(models), 3, figsize=(plots.WIDTH, 0.6 + 3.0 * len(models)), sharex=True,
+        2 * len(models), len(conditions), figsize=(width, 0.6 + 3.0 * len(models)), sharex=True,
         sharey="row", squeeze=False, height_ratios=[3.2, 1] * len(models),
     )  # fmt: skip
     for place, model in enumerate(models):
@@ -69,7 +70,7 @@ def diagram(upper: Axes, lower: Axes, bins: pd.DataFrame, level: str) -> None:
 def main() -> None:
     started = time.monotonic()
     args = plots.arguments(__doc__, "reliability", KEYS)
-    conditions = [None, 0.0, args.params["smoothing"]]
+    conditions = results.conditions(args.params)
     rows = results.chosen(args.table, "reliability", args.params, conditions)
     rows = rows[rows["group"].isin(results.LEVELS)]
     plots.finish(draw(rows, args.params), args, started)

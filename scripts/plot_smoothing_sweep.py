@@ -63,6 +63,7 @@ def sweep(ax: Axes, rows: pd.DataFrame, levels: list[str], swept: list[float]) -
 def main() -> None:
     started = time.monotonic()
     args = plots.arguments(__doc__, "summary", KEYS)
+    results.need_tuned(args.params)
     rows = results.chosen(args.table, "summary", args.params, metric=list(METRICS))
     plots.finish(draw(rows[rows["group"].isin(results.LEVELS)], args.params), args, started)
 

@@ -29,7 +29,8 @@ def main() -> None:
     parser.add_argument("--output", required=True, metavar="TXT")
     args = parser.parse_args()
     params = results.params(args.params, KEYS)
-    conditions = [None, 0.0, params["smoothing"]]
+    results.need_tuned(params)
+    conditions = results.conditions(params)
     rows = results.chosen(
         args.summary, "summary", params, conditions, group="non-english", metric=list(METRICS)
     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multical import harness_logs, metrics, records
+from multical import globs, harness_logs, metrics, records
 from multical.errors import InputError
 from multical.readouts import READOUTS
 
@@ -26,12 +26,12 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "import_harness.py"
 
 
 def lines(pattern: str) -> list[dict[str, Any]]:
-    (path,) = harness_logs.find(pattern)
+    (path,) = globs.find(pattern)
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def imported(pattern: str, path: Path) -> Any:
-    frame = harness_logs.read(harness_logs.find(pattern))
+    frame = harness_logs.read(globs.find(pattern))
     records.write(path, harness_logs.records({"en": frame}, RUN))
     return records.read(path)
 

@@ -7,81 +7,40 @@ editors read (config.schema.json); a test fails when the two differ.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import product
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from multical.errors import InputError
+from multical.studies import (
+    SEGMENT,
+    Distinct,
+    HarnessStudy,
+    Language,
+    Measured,
+    Metric,
+    MultilingualStudy,
+    Name,
+    Options,
+    Readout,
+    Run,
+    Seed,
+    Strict,
+    Study,
+    grid_of,
+    runs,
+    scored,
+    twice,
+)
 
-SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-NAME = f"^{SEGMENT}$"
-#: Folders of `results` that no study may be named after
-TAKEN = {"figures", "inputs", "records", "runs", "scratch", "tables"}
-Name = Annotated[str, Field(pattern=NAME)]
-Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Smoothing = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Precision = Literal["highest", "high", "medium"]
-
-# The keys of multical.readouts.READOUTS and multical.metrics.METRICS, which would load
-# numpy and pandas at each start of Snakemake; a test compares them.
-Readout = Literal[
-    "letter", "letter_full", "text_ppl", "text_sum", "msp", "max_logit", "margin", "entropy"
-]
-Metric = Literal[
-    "accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ece_classwise", "ece_all",
-    "brier", "nll", "entropy", "auroc", "aurc",
+__all__ = [
+    "SEGMENT", "Config", "Metric", "Readout", "Run", "canonical", "load", "runs", "scored"
 ]  # fmt: skip
 
-Value = TypeVar("Value")
-
-
-def _distinct(values: list[Value]) -> list[Value]:
-    if twice := _twice(values):
-        raise ValueError(f"found {twice[0]!r} twice, expected different values")
-    return values
-
-
-def _twice(values: list[Any]) -> list[Any]:
-    return [value for value, count in Counter(values).items() if count > 1]
-
-
-Distinct = Annotated[
-    list[Value], AfterValidator(_distinct), Field(json_schema_extra={"uniqueItems": True})
-]
-
-
-class Strict(BaseModel):
-    """A mapping of known keys to finite numbers and other values."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keys(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            required = {key for key, field in cls.model_fields.items() if field.is_required()}
-            for word, keys in (
-                ("unknown", raw.keys() - cls.model_fields.keys()),
-                ("missing", required - raw.keys()),
-            ):
-                if keys:
-                    found = sorted(map(str, keys))
-                    raise ValueError(f"{word} keys {found}, expected {list(cls.model_fields)}")
-        return raw
+#: Folders of `results` that no study may be named after
+TAKEN = {"figures", "inputs", "records", "runs", "scratch", "tables"}
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class PypiModel(Strict):
@@ -140,7 +99,7 @@ class Benchmark(Strict):
     """Multiple-choice questions."""
 
     source: CldrBenchmark | File = Field(discriminator="kind")
-    options: Annotated[int, Field(ge=2, le=10)] | None = Field(
+    options: Options = Field(
         description="options of every question, for the chance lines; null where they vary"
     )
 
@@ -160,35 +119,6 @@ class SftData(Strict):
     source: CldrSft | File = Field(discriminator="kind")
 
 
-class Training(Strict):
-    """One SFT run; the same for all runs of a study but for smoothing and seed."""
-
-    learning_rate: float = Field(gt=0, lt=1)
-    warmup_ratio: float = Field(ge=0, lt=1, description="then linear decay to 0")
-    weight_decay: float = Field(ge=0)
-    batch_size: int = Field(ge=1, description="conversations per optimizer step")
-    accumulation: int = Field(ge=1, description="forward passes that a step is split into")
-    epochs: float | None = Field(default=None, gt=0)
-    steps: int | None = Field(default=None, ge=1)
-    max_length: int = Field(ge=8, description="tokens of a conversation")
-    save_every: int = Field(ge=1, description="steps between checkpoints to resume from")
-    matmul_precision: Precision = Field(
-        description="of float32 matrix products: medium lets bfloat16 units do them"
-    )
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Training:
-        if (self.epochs is None) == (self.steps is None):
-            found = f"found epochs {self.epochs} and steps {self.steps}"
-            raise ValueError(f"{found}, expected exactly one of them")
-        if self.batch_size % self.accumulation:
-            raise ValueError(
-                f"found batch_size {self.batch_size} and accumulation {self.accumulation}, "
-                "expected accumulation to divide batch_size"
-            )
-        return self
-
-
 class Prompt(Strict):
     """Texts shown to the model: {question}, and {options} as lines 'A. text'."""
 
@@ -204,120 +134,6 @@ class Prompt(Strict):
         return text
 
 
-class Scoring(Strict):
-    """How runs are scored."""
-
-    prompt: Name
-    lettered_languages: Distinct[Language] | None = Field(
-        description="languages that are shown the lettered prompt too, which costs most of the "
-        "tokens; null for all"
-    )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        description="auto: bfloat16 where the hardware multiplies it, else float32"
-    )
-    matmul_precision: Precision
-    batch_tokens: int = Field(ge=1, description="upper bound of padded tokens in a batch")
-
-
-class Bootstrap(Strict):
-    """Question-clustered bootstrap."""
-
-    replicates: int = Field(ge=0)
-    seed: Seed
-    level: float = Field(gt=0, lt=1)
-
-
-class Metrics(Strict):
-    """What is computed from records."""
-
-    readouts: Distinct[Readout] = Field(min_length=1)
-    metrics: Distinct[Metric] = Field(min_length=1)
-    bins: int = Field(ge=1)
-    bootstrap: Bootstrap
-
-
-class Figures(Strict):
-    """What the figures show where there is a choice."""
-
-    benchmark: Name
-    readout: Readout
-    sft: Name
-    smoothing: Annotated[float, Field(gt=0, lt=1)] = Field(description="beside 0, that of SFT")
-    seed: Seed
-    reference_language: Language
-
-
-class MultilingualStudy(Strict):
-    """Study 1: base models, SFT runs with every smoothing and seed, all benchmarks."""
-
-    kind: Literal["multilingual"]
-    models: Distinct[Name] = Field(min_length=1)
-    sft_data: Distinct[Name] = Field(min_length=1)
-    smoothing: Distinct[Smoothing] = Field(min_length=1)
-    seeds: Distinct[Seed] = Field(min_length=1)
-    benchmarks: Distinct[Name] = Field(min_length=1)
-    languages: Distinct[Language] | None = Field(description="null for all of a benchmark")
-    questions_per_language: int | None = Field(ge=1, description="null for all")
-    training: Training
-    scoring: Scoring
-    metrics: Metrics
-    figures: Figures
-
-
-class Release(Strict):
-    """Where the released outputs are; $MSP_V2_ARCHIVE goes before `archive`."""
-
-    archive: str | None = Field(description="local archive or folder; null downloads the commit")
-    repository: str = Field(pattern=r"^https://\S+$")
-    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
-    folder: str = Field(description="folder of the outputs in the repository")
-    manifest: str | None = Field(description="file of SHA-256 sums, one a released file")
-
-
-class ReleasedModel(Strict):
-    """A model of a release."""
-
-    file: Name = Field(description="as in the names of files")
-    name: str = Field(description="as in the study's tables")
-    size: float | None = Field(gt=0, description="billions of parameters; null if not known")
-    max_logit: bool = Field(description="whether maximum logits were released")
-
-
-class ReleasedDataset(Strict):
-    """A data set of a release."""
-
-    id: Name
-    name: str
-    questions: int = Field(ge=1)
-
-
-class Abstention(Strict):
-    """How thresholds are chosen, and answers below them scored."""
-
-    seed: Seed = Field(description="of the split that the published tables show")
-    seeds: int = Field(ge=1, description="splits of the spread")
-    ks: list[Annotated[int, Field(ge=1)] | Literal["half"]] = Field(min_length=1)
-    main_k: int = Field(ge=1, description="labelled questions a data set in the main tables")
-    schemes: dict[Name, Annotated[float, Field(ge=0)]] = Field(description="loss of a wrong answer")
-    grid: Literal["zero", "min"] = Field(description="start of the thresholds: as in v2, or in v4")
-
-
-class ReleasedStudy(Strict):
-    """Study 2 from the authors' released per-question outputs."""
-
-    kind: Literal["released"]
-    source: Release
-    expected: str = Field(description="file of the published numbers")
-    models: list[ReleasedModel] = Field(min_length=1)
-    datasets: list[ReleasedDataset] = Field(min_length=1)
-    prompts: list[Name] = Field(min_length=1)
-    significance: float = Field(gt=0, lt=1)
-    bins: int = Field(ge=1)
-    bootstrap: Bootstrap
-    abstention: Abstention
-
-
-Study = Annotated[MultilingualStudy | ReleasedStudy, Field(discriminator="kind")]
 ROOT = r"^results(/[a-z0-9_]+)?$"
 
 
@@ -338,11 +154,20 @@ class Config(Strict):
             raise InputError(f"config: studies.{root}: kind {found.kind}, expected multilingual")
         return found
 
+    def measured(self, root: str) -> Measured:
+        """The study at `root`; raises `InputError` if its metrics and figures are others'."""
+        found = self.studies[root]
+        if not isinstance(found, Measured):
+            raise InputError(
+                f"config: studies.{root}: kind {found.kind}, expected multilingual or harness"
+            )
+        return found
+
     @field_validator("resource_levels")
     @classmethod
     def _one_level(cls, levels: dict[Any, list[str]]) -> dict[Any, list[str]]:
-        if twice := _twice([language for members in levels.values() for language in members]):
-            raise ValueError(f"{twice[0]!r} is in two levels, expected one")
+        if again := twice([language for members in levels.values() for language in members]):
+            raise ValueError(f"{again[0]!r} is in two levels, expected one")
         return levels
 
     @field_validator("studies")
@@ -360,8 +185,8 @@ class Config(Strict):
                 if name not in known:
                     raise ValueError(f"{key}: found {name!r}, expected one of {sorted(known)}")
         for root, study in _multilingual(self):
-            if twice := _twice([run.id for run in _grid(study)]):
-                raise ValueError(f"studies.{root}: two runs are named {twice[0]}, expected one")
+            if again := twice([run.id for run in grid_of(study)]):
+                raise ValueError(f"studies.{root}: two runs are named {again[0]}, expected one")
         return self
 
 
@@ -379,6 +204,10 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
         if isinstance(benchmark.source, CldrBenchmark):
             spoken[name] = benchmark.source.languages
             yield f"benchmarks.{name}.source.languages", spoken[name], levels
+    for root, found in config.studies.items():
+        if isinstance(found, HarnessStudy):
+            for place, run in enumerate(found.runs):
+                yield f"studies.{root}.runs.{place}.samples", list(run.samples), levels
     for root, study in _multilingual(config):
         shown, languages = study.figures, study.languages or []
         own: list[tuple[str, list[Any], Any]] = [
@@ -401,32 +230,6 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
         if seen := languages or spoken.get(shown.benchmark):
             own.append(("figures.reference_language", [shown.reference_language], seen))
         yield from ((f"studies.{root}.{key}", names, known) for key, names, known in own)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A base model, or one SFT run on it; `id` is what paths and tables call it."""
-
-    model: str
-    sft: str | None = None
-    smoothing: float | None = None
-    seed: int | None = None
-
-    @property
-    def id(self) -> str:
-        if self.sft is None:
-            return self.model
-        return f"{self.model}.{self.sft}.ls{self.smoothing:g}.s{self.seed}"
-
-
-def runs(study: MultilingualStudy) -> dict[str, Run]:
-    """All runs of a study by id: the base models, then the grid of SFT runs."""
-    return {run.id: run for run in _grid(study)}
-
-
-def _grid(study: MultilingualStudy) -> list[Run]:
-    grid = product(study.models, study.sft_data, study.smoothing, study.seeds)
-    return [*map(Run, study.models), *(Run(*cell) for cell in grid)]
 
 
 def load(raw: dict[str, Any]) -> Config:

@@ -28,15 +28,6 @@ from multical.records import MAX_OPTIONS, SCHEMA
 LETTERS = "ABCDEFGHIJ"
 
 
-def find(pattern: str) -> list[Path]:
-    """The logs that a path or glob pattern names, sorted; at least one."""
-    anchor = Path(pattern).anchor
-    paths = sorted(Path(anchor).glob(pattern.removeprefix(anchor)))
-    if not paths:
-        raise InputError(f"{pattern}: no such file, expected a samples_*.jsonl of the harness")
-    return paths
-
-
 def read(
     paths: list[Path], *, id_field: str | None = None, subject_field: str | None = None
 ) -> pd.DataFrame:

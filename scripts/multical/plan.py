@@ -1,4 +1,4 @@
-"""What each job of study 1 depends on in the config, and nothing else.
+"""What each job of study 1, or of a harness run, depends on in the config, and nothing else.
 
 Every function gives the settings of one job as plain data; `config.canonical` makes
 them the one string that Snakemake compares.
@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from multical import globs
 from multical.config import Config, Run, canonical, runs
+from multical.errors import InputError
+from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy
 
 Settings = dict[str, Any]
 
@@ -72,6 +75,38 @@ def scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
     }
 
 
+def harness_run(config: Config, root: str, name: str, benchmark: str) -> HarnessRun:
+    """The run of that id on a benchmark; raises `KeyError` for any other."""
+    study = config.measured(root)
+    listed = study.runs if isinstance(study, HarnessStudy) else []
+    return {(one.run.id, one.benchmark): one for one in listed}[name, benchmark]
+
+
+def importing(config: Config, root: str, name: str, benchmark: str) -> Settings:
+    """How sample logs of lm-evaluation-harness are imported."""
+    settings = harness_run(config, root, name, benchmark).model_dump()
+    del settings["samples"]
+    return {"run": name, **settings}
+
+
+def samples(config: Config, root: str, name: str, benchmark: str) -> list[str]:
+    """The logs to import, as LANGUAGE=GLOB."""
+    patterns = harness_run(config, root, name, benchmark).samples
+    return [f"{language}={pattern}" for language, pattern in patterns.items()]
+
+
+def sample_files(config: Config, root: str, name: str, benchmark: str) -> list[str]:
+    """The files of `samples`; raises `InputError` where a pattern matches none."""
+    found: list[str] = []
+    for language, pattern in harness_run(config, root, name, benchmark).samples.items():
+        try:
+            found += map(str, globs.find(pattern))
+        except InputError as error:
+            where = f"config: studies.{root}: run {name} on {benchmark}: samples.{language}"
+            raise InputError(f"{where}: {error}") from error
+    return found
+
+
 def resource_levels(config: Config) -> dict[str, str]:
     """The resource level of each language."""
     levels = config.resource_levels
@@ -80,7 +115,7 @@ def resource_levels(config: Config) -> dict[str, str]:
 
 def metrics(config: Config, root: str) -> Settings:
     """What is computed from records."""
-    settings = config.multilingual(root).metrics.model_dump()
+    settings = config.measured(root).metrics.model_dump()
     return {**settings, "resource_levels": resource_levels(config)}
 
 
@@ -92,11 +127,16 @@ def reliability(config: Config, root: str) -> Settings:
 
 def figure(config: Config, root: str, target: str, *keys: str) -> Settings:
     """What a figure or table shows; `keys` are those that it takes beside the usual ones."""
-    shown = config.multilingual(root).figures
+    study = config.measured(root)
+    shown = study.figures
+    if isinstance(study, MultilingualStudy):
+        options = config.benchmarks[shown.benchmark].options
+    else:
+        options = study.figures.options
     known = {
         "smoothing": shown.smoothing,
         "reference_language": shown.reference_language,
-        "options": config.benchmarks[shown.benchmark].options,
+        "options": options,
     }
     return {
         "study": root,

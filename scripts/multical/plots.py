@@ -190,11 +190,14 @@ def by_language(
         squeeze=False,
     )  # fmt: skip
     width = fig.get_size_inches()[0] * 72 * 0.9 / (max(x.values()) + 1)  # points per language
-    conditions: list[float | None] = [None, 0.0, params["smoothing"]]
+    conditions = results.conditions(params)
+    middle = (len(conditions) - 1) / 2
     for ax, model in zip(axes[:, 0], models, strict=True):
         for place, condition in enumerate(conditions):
             part = rows[(rows["model"] == model) & (rows["condition"] == results.label(condition))]
-            at = part["language"].map(x).to_numpy(float) + 0.27 * (place - 1) * min(1, 20 / width)
+            at = part["language"].map(x).to_numpy(float) + 0.27 * (place - middle) * min(
+                1, 20 / width
+            )
             with_intervals(ax, at, part, *condition_style(condition), size=min(4, 0.1 * width + 2))
         ax.set(title=model, ylabel=ylabel)
         ax.margins(y=0.14)  # room for the names of the levels

@@ -43,15 +43,16 @@ COLUMNS = {
         "accuracy": "number",
     },
 }
-#: Every parameter that a figure or table may take, with its type.
+#: Every parameter that a figure or table may take, with its type. Where a study has base
+#: models alone, sft, seed and smoothing are null.
 PARAMS: Kinds = {
     "study": str,
     "target": str,
     "benchmark": str,
     "readout": str,
-    "sft": str,
-    "seed": int,
-    "smoothing": (int, float),
+    "sft": (str, type(None)),
+    "seed": (int, type(None)),
+    "smoothing": (int, float, type(None)),
     "reference_language": str,
     "options": (int, type(None)),
 }
@@ -131,6 +132,23 @@ def chosen(
     return runs(frame, path, params, conditions)
 
 
+def conditions(params: dict[str, Any]) -> list[float | None]:
+    """What a figure compares: the base, SFT, and SFT with the chosen smoothing.
+
+    The base alone where a study has no SFT runs.
+    """
+    return [None] if params["smoothing"] is None else [None, 0.0, params["smoothing"]]
+
+
+def need_tuned(params: dict[str, Any]) -> None:
+    """Raise `InputError` where a study has no SFT runs, which not every figure can do without."""
+    if params["sft"] is None:
+        raise InputError(
+            f"{params['target']}: {params['study']} shows base models alone (figures.sft is "
+            "null), expected SFT runs to compare with them"
+        )
+
+
 def label(condition: float | None) -> str:
     """Name of a condition in figures and tables."""
     if condition is None:
@@ -193,7 +211,9 @@ def _complete(
     for model in models:
         for name in labels:
             rows = chosen[(chosen["model"] == model) & (chosen["condition"] == name)]
-            run = f"{model}, {name} (SFT set {params['sft']}, seed {params['seed']})"
+            run = f"{model}, {name}"
+            if params["sft"] is not None:
+                run += f" (SFT set {params['sft']}, seed {params['seed']})"
             if rows.empty:
                 raise InputError(f"{path}: no rows for {run}, expected every model to have them")
             twice = rows[rows.duplicated(unit)]

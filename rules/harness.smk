@@ -1,0 +1,29 @@
+# Runs of lm-evaluation-harness (kind `harness`): their sample logs become records.
+#
+# Needs  the sample logs (--log_samples) that the study names
+# Makes  ROOT/records/RUN/BENCHMARK.parquet (multical.records)
+
+
+rule import_harness:
+    input:
+        lambda w: plan.sample_files(CONFIG, w.root, w.run, w.benchmark),
+    output:
+        "{root}/records/{run}/{benchmark}.parquet",
+    log:
+        "logs/{root}/import_harness/{run}.{benchmark}.log",
+    benchmark:
+        "logs/{root}/import_harness/{run}.{benchmark}.tsv"
+    wildcard_constraints:
+        root=roots("harness"),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical(plan.importing(CONFIG, w.root, w.run, w.benchmark)),
+        samples=lambda w: plan.samples(CONFIG, w.root, w.run, w.benchmark),
+        code=code("import_harness"),
+    shell:
+        r"""
+        python scripts/import_harness.py --params {params.settings:q} \
+            --samples {params.samples:q} --records {output:q} 2>&1 | tee {log:q}
+        """

@@ -1,0 +1,341 @@
+"""The typed schema of the studies of config.yaml, and the runs that they have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+NAME = f"^{SEGMENT}$"
+Name = Annotated[str, Field(pattern=NAME)]
+Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
+Smoothing = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Options = Annotated[int, Field(ge=2, le=10)] | None
+Precision = Literal["highest", "high", "medium"]
+
+# The keys of multical.readouts.READOUTS and multical.metrics.METRICS, which would load
+# numpy and pandas at each start of Snakemake; a test compares them.
+Readout = Literal[
+    "letter", "letter_full", "text_ppl", "text_sum", "msp", "max_logit", "margin", "entropy"
+]
+Metric = Literal[
+    "accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ece_classwise", "ece_all",
+    "brier", "nll", "entropy", "auroc", "aurc",
+]  # fmt: skip
+
+Value = TypeVar("Value")
+
+
+def _distinct(values: list[Value]) -> list[Value]:
+    if again := twice(values):
+        raise ValueError(f"found {again[0]!r} twice, expected different values")
+    return values
+
+
+def twice(values: list[Any]) -> list[Any]:
+    """The values that occur more than once."""
+    return [value for value, count in Counter(values).items() if count > 1]
+
+
+Distinct = Annotated[
+    list[Value], AfterValidator(_distinct), Field(json_schema_extra={"uniqueItems": True})
+]
+
+
+class Strict(BaseModel):
+    """A mapping of known keys to finite numbers and other values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys(cls, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            required = {key for key, field in cls.model_fields.items() if field.is_required()}
+            for word, keys in (
+                ("unknown", raw.keys() - cls.model_fields.keys()),
+                ("missing", required - raw.keys()),
+            ):
+                if keys:
+                    found = sorted(map(str, keys))
+                    raise ValueError(f"{word} keys {found}, expected {list(cls.model_fields)}")
+        return raw
+
+
+class Training(Strict):
+    """One SFT run; the same for all runs of a study but for smoothing and seed."""
+
+    learning_rate: float = Field(gt=0, lt=1)
+    warmup_ratio: float = Field(ge=0, lt=1, description="then linear decay to 0")
+    weight_decay: float = Field(ge=0)
+    batch_size: int = Field(ge=1, description="conversations per optimizer step")
+    accumulation: int = Field(ge=1, description="forward passes that a step is split into")
+    epochs: float | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, ge=1)
+    max_length: int = Field(ge=8, description="tokens of a conversation")
+    save_every: int = Field(ge=1, description="steps between checkpoints to resume from")
+    matmul_precision: Precision = Field(
+        description="of float32 matrix products: medium lets bfloat16 units do them"
+    )
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Training:
+        if (self.epochs is None) == (self.steps is None):
+            found = f"found epochs {self.epochs} and steps {self.steps}"
+            raise ValueError(f"{found}, expected exactly one of them")
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"found batch_size {self.batch_size} and accumulation {self.accumulation}, "
+                "expected accumulation to divide batch_size"
+            )
+        return self
+
+
+class Scoring(Strict):
+    """How runs are scored."""
+
+    prompt: Name
+    lettered_languages: Distinct[Language] | None = Field(
+        description="languages that are shown the lettered prompt too, which costs most of the "
+        "tokens; null for all"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        description="auto: bfloat16 where the hardware multiplies it, else float32"
+    )
+    matmul_precision: Precision
+    batch_tokens: int = Field(ge=1, description="upper bound of padded tokens in a batch")
+
+
+class Bootstrap(Strict):
+    """Question-clustered bootstrap."""
+
+    replicates: int = Field(ge=0)
+    seed: Seed
+    level: float = Field(gt=0, lt=1)
+
+
+class Metrics(Strict):
+    """What is computed from records."""
+
+    readouts: Distinct[Readout] = Field(min_length=1)
+    metrics: Distinct[Metric] = Field(min_length=1)
+    bins: int = Field(ge=1)
+    bootstrap: Bootstrap
+
+
+Shown = Annotated[float, Field(gt=0, lt=1, description="beside 0, that of SFT")]
+
+
+class Figures(Strict):
+    """What the figures show where there is a choice."""
+
+    benchmark: Name
+    readout: Readout
+    sft: Name
+    smoothing: Shown
+    seed: Seed
+    reference_language: Language
+
+
+class MultilingualStudy(Strict):
+    """Study 1: base models, SFT runs with every smoothing and seed, all benchmarks."""
+
+    kind: Literal["multilingual"]
+    models: Distinct[Name] = Field(min_length=1)
+    sft_data: Distinct[Name] = Field(min_length=1)
+    smoothing: Distinct[Smoothing] = Field(min_length=1)
+    seeds: Distinct[Seed] = Field(min_length=1)
+    benchmarks: Distinct[Name] = Field(min_length=1)
+    languages: Distinct[Language] | None = Field(description="null for all of a benchmark")
+    questions_per_language: int | None = Field(ge=1, description="null for all")
+    training: Training
+    scoring: Scoring
+    metrics: Metrics
+    figures: Figures
+
+
+class HarnessRun(Strict):
+    """One run on one benchmark, from sample logs of lm-evaluation-harness."""
+
+    model: Name
+    sft: Name | None = Field(default=None, description="SFT data; null for a base model")
+    smoothing: Smoothing | None = None
+    seed: Seed | None = None
+    benchmark: Name
+    prompt: Name = Field(description="what to call the harness's prompt")
+    samples: dict[Language, str] = Field(
+        min_length=1, description="the logs of each language, a path or a glob"
+    )
+    id_field: str | None = Field(
+        default=None,
+        description="field of the questions that names them, the same in all languages; null "
+        "numbers them; several logs of one language need it",
+    )
+    subject_field: str | None = Field(default=None, description="field that holds the subject")
+
+    @property
+    def run(self) -> Run:
+        """What was scored."""
+        return Run(self.model, self.sft, self.smoothing, self.seed)
+
+    @model_validator(mode="after")
+    def _base_or_tuned(self) -> HarnessRun:
+        _all_or_none(self)
+        return self
+
+
+class HarnessFigures(Strict):
+    """What the figures show; with sft, smoothing and seed null, base models alone."""
+
+    benchmark: Name
+    readout: Readout
+    sft: Name | None = None
+    smoothing: Shown | None = None
+    seed: Seed | None = None
+    reference_language: Language
+    options: Options = Field(
+        default=None, description="of every question, for the chance lines; null where they vary"
+    )
+
+    @model_validator(mode="after")
+    def _base_or_tuned(self) -> HarnessFigures:
+        _all_or_none(self)
+        return self
+
+
+def _all_or_none(keys: HarnessRun | HarnessFigures) -> None:
+    found = {"sft": keys.sft, "smoothing": keys.smoothing, "seed": keys.seed}
+    if len({value is None for value in found.values()}) > 1:
+        raise ValueError(f"found {found}, expected all three, or none for a base model")
+
+
+class HarnessStudy(Strict):
+    """Anyone's runs of lm-evaluation-harness, from their sample logs."""
+
+    kind: Literal["harness"]
+    runs: list[HarnessRun] = Field(min_length=1)
+    metrics: Metrics
+    figures: HarnessFigures
+
+    @model_validator(mode="after")
+    def _figures_show_what_there_is(self) -> HarnessStudy:
+        if again := twice([(one.run.id, one.benchmark) for one in self.runs]):
+            raise ValueError(f"runs: {' on '.join(again[0])} twice, expected once")
+        shown = self.figures
+        drawn = {one.run.id: one for one in self.runs if one.benchmark == shown.benchmark}
+        tuned = [] if shown.sft is None else [0.0, shown.smoothing]
+        wanted = [
+            run.id
+            for model in dict.fromkeys(one.model for one in drawn.values())
+            for run in (Run(model), *(Run(model, shown.sft, b, shown.seed) for b in tuned))
+        ]
+        languages = {language for one in drawn.values() for language in one.samples}
+        for key, names, known in (
+            ("benchmark", [shown.benchmark], {one.benchmark for one in self.runs}),
+            ("readout", [shown.readout], self.metrics.readouts),
+            ("sft, smoothing, seed", wanted, drawn),
+            ("reference_language", [shown.reference_language], languages),
+        ):
+            for name in names:
+                if name not in known:
+                    raise ValueError(
+                        f"figures.{key}: found {name!r}, expected one of {sorted(known)}"
+                    )
+        return self
+
+
+class Release(Strict):
+    """Where the released outputs are; $MSP_V2_ARCHIVE goes before `archive`."""
+
+    archive: str | None = Field(description="local archive or folder; null downloads the commit")
+    repository: str = Field(pattern=r"^https://\S+$")
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+    folder: str = Field(description="folder of the outputs in the repository")
+    manifest: str | None = Field(description="file of SHA-256 sums, one a released file")
+
+
+class ReleasedModel(Strict):
+    """A model of a release."""
+
+    file: Name = Field(description="as in the names of files")
+    name: str = Field(description="as in the study's tables")
+    size: float | None = Field(gt=0, description="billions of parameters; null if not known")
+    max_logit: bool = Field(description="whether maximum logits were released")
+
+
+class ReleasedDataset(Strict):
+    """A data set of a release."""
+
+    id: Name
+    name: str
+    questions: int = Field(ge=1)
+
+
+class Abstention(Strict):
+    """How thresholds are chosen, and answers below them scored."""
+
+    seed: Seed = Field(description="of the split that the published tables show")
+    seeds: int = Field(ge=1, description="splits of the spread")
+    ks: list[Annotated[int, Field(ge=1)] | Literal["half"]] = Field(min_length=1)
+    main_k: int = Field(ge=1, description="labelled questions a data set in the main tables")
+    schemes: dict[Name, Annotated[float, Field(ge=0)]] = Field(description="loss of a wrong answer")
+    grid: Literal["zero", "min"] = Field(description="start of the thresholds: as in v2, or in v4")
+
+
+class ReleasedStudy(Strict):
+    """Study 2 from the authors' released per-question outputs."""
+
+    kind: Literal["released"]
+    source: Release
+    expected: str = Field(description="file of the published numbers")
+    models: list[ReleasedModel] = Field(min_length=1)
+    datasets: list[ReleasedDataset] = Field(min_length=1)
+    prompts: list[Name] = Field(min_length=1)
+    significance: float = Field(gt=0, lt=1)
+    bins: int = Field(ge=1)
+    bootstrap: Bootstrap
+    abstention: Abstention
+
+
+#: Studies with records per run and benchmark, which share metrics and figures
+Measured = MultilingualStudy | HarnessStudy
+Study = Annotated[Measured | ReleasedStudy, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A base model, or one SFT run on it; `id` is what paths and tables call it."""
+
+    model: str
+    sft: str | None = None
+    smoothing: float | None = None
+    seed: int | None = None
+
+    @property
+    def id(self) -> str:
+        if self.sft is None:
+            return self.model
+        return f"{self.model}.{self.sft}.ls{self.smoothing:g}.s{self.seed}"
+
+
+def runs(study: MultilingualStudy) -> dict[str, Run]:
+    """All runs of a study by id: the base models, then the grid of SFT runs."""
+    return {run.id: run for run in grid_of(study)}
+
+
+def grid_of(study: MultilingualStudy) -> list[Run]:
+    """The runs of `runs`, of which two may have one id."""
+    grid = product(study.models, study.sft_data, study.smoothing, study.seeds)
+    return [*map(Run, study.models), *(Run(*cell) for cell in grid)]
+
+
+def scored(study: Measured) -> list[tuple[str, str]]:
+    """(run id, benchmark) of all records of a study."""
+    if isinstance(study, HarnessStudy):
+        return [(one.run.id, one.benchmark) for one in study.runs]
+    return list(product(runs(study), study.benchmarks))
