@@ -20,9 +20,20 @@ LOGS = "tests/data/harness"
 TEXTS, LETTERS = f"{LOGS}/samples_quiz_2*.jsonl", f"{LOGS}/samples_quiz_letters_*.jsonl"
 RUN = {"model": "tiny", "benchmark": "quiz", "prompt": "harness", "samples": {"en": TEXTS}}
 BOTH = RUN | {"samples": {"en": LETTERS, "fr": LETTERS}, "id_field": "question"}
-TUNED = RUN | {"sft": "own", "smoothing": 0.1, "seed": 3}
+SFT: dict[str, Any] = {"sft": "own", "smoothing": 0.1, "seed": 3}
+TUNED = RUN | SFT
 METRICS = {
-    "metrics": ["accuracy", "ece", "entropy"],
+    "metrics": [
+        "accuracy",
+        "confidence",
+        "ece",
+        "ece_mass",
+        "rms",
+        "brier",
+        "nll",
+        "auroc",
+        "entropy",
+    ],
     "bins": 5,
     "bootstrap": {"replicates": 20, "seed": 0, "level": 0.95},
 }
@@ -31,7 +42,7 @@ RAW: dict[str, Any] = yaml.safe_load((REPO / "config.yaml").read_text(encoding="
 
 
 def study(*runs: dict[str, Any], readout: str = "text_sum", **figures: Any) -> dict[str, Any]:
-    """A study of base models, each run of which has a readout."""
+    """A study whose runs all have a readout; of base models unless `figures` say more."""
     return {
         "kind": "harness",
         "runs": list(runs),
@@ -67,11 +78,18 @@ def snakemake(clone: Path, told: dict[str, Any], *targets: str) -> tuple[int, st
 
 @pytest.mark.workflow
 def test_logs_become_metrics_and_figures(clone: Path) -> None:
-    told = raw(mine=study(RUN), letters=study(BOTH, readout="letter", options=4))
+    told = raw(
+        mine=study(RUN),
+        letters=study(BOTH, readout="letter", options=4),
+        tuned=study(RUN, TUNED | {"smoothing": 0.0}, TUNED, **SFT),
+    )
     figures = [f"results/mine/figures/{name}.pdf" for name in ("reliability", "ece_by_lang")]
-    figures.append("results/letters/figures/entropy_by_lang.pdf")
+    figures += [
+        f"results/letters/figures/{name}.pdf" for name in ("entropy_by_lang", "ece_by_resource")
+    ]
+    figures.append("results/tuned/figures/smoothing_sweep.pdf")
     tables = {"results/mine/metrics.csv": ["en"], "results/letters/metrics.csv": ["en", "fr"]}
-    code, said = snakemake(clone, told, *tables, *figures)
+    code, said = snakemake(clone, told, *tables, *figures, "results/letters/tables/main.csv")
     assert code == 0, said
     for name, languages in tables.items():
         table = pd.read_csv(clone / name)
@@ -108,7 +126,7 @@ def test_no_log_and_half_a_log(clone: Path) -> None:
 
 
 def test_runs_with_sft() -> None:
-    told = study(RUN, TUNED | {"smoothing": 0.0}, TUNED, sft="own", smoothing=0.1, seed=3)
+    told = study(RUN, TUNED | {"smoothing": 0.0}, TUNED, **SFT)
     loaded = config.load(raw(mine=told))
     assert config.scored(loaded.measured("results/mine")) == [
         ("tiny", "quiz"),
@@ -141,7 +159,7 @@ def test_runs_with_sft() -> None:
          "figures.readout: found 'letter', expected one of .*msp"),
         (study(RUN, reference_language="fr"), "figures.reference_language: found 'fr'"),
         (study(RUN, sft="own"), "figures: found .*expected all three"),
-        (study(RUN, TUNED, sft="own", smoothing=0.1, seed=3),
+        (study(RUN, TUNED, **SFT),
          r"figures.sft, smoothing, seed: found 'tiny.own.ls0.s3'"),
         (study(TUNED), "found 'tiny', expected one of .*tiny.own.ls0.1.s3"),
     ],
