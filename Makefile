@@ -34,6 +34,9 @@ demo smoke: env      ## make a study of packaged models, with its report
 results/%/report.html: results/%/headline.txt
 	$(SNAKEMAKE) --quiet all --report $@ $<
 
+msp_v2: env          ## make study 2 from its released outputs, and compare with the published
+	$(SNAKEMAKE) msp_v2 msp_v2_verify
+
 test: env            ## checks, then all tests; a smoke study among them
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest

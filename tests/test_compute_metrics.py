@@ -266,7 +266,7 @@ def test_bad_records_are_named(script: str, made: Path, tmp_path: Path) -> None:
     for broken, message in (
         (two_prompts, "prompt is ['other', 'plain'], expected one value"),
         (two_models, "model is ['a', 'b'], expected one value"),
-        (no_letters, "letter_logits is empty in 60 of 60 rows"),
+        (no_letters, "letter_logits is empty in 6 of 6 rows"),
     ):
         records.write(tmp_path / "broken.parquet", broken)
         done = run(script, folder, settings, [tmp_path / "broken.parquet"], good=False)
