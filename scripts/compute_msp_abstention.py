@@ -76,6 +76,26 @@ def main() -> None:
     msp.write_data(args.score_curves, pd.concat(curves, ignore_index=True))
 
 
+def trained(
+    data: dict[str, dict[str, Answers]], k: int | str, seed: int, params: dict[str, Any]
+) -> Iterator[tuple[str, list[str], str, dict[str, Ranked], Floats, list[Counts]]]:
+    """Each scope and model of one split, ready to choose thresholds.
+
+    Yields the scope, its data sets, the model, its training parts by data set, the grid
+    of thresholds that the scope's models share, and the training counts on that grid.
+    """
+    training = {
+        model: {name: answers.training(k, seed) for name, answers in parts.items()}
+        for model, parts in data.items()
+    }
+    for dataset, chosen in msp.scopes(params):
+        points = abstention.grid(
+            [training[model][name] for model in data for name in chosen], params["grid"]
+        )
+        for model, own in training.items():
+            yield dataset, chosen, model, own, points, [own[n].counts(points) for n in chosen]
+
+
 def draw(
     data: dict[str, dict[str, Answers]],
     k: int | str,
@@ -84,32 +104,24 @@ def draw(
     params: dict[str, Any],
 ) -> Iterator[tuple[str, tuple, float]]:
     """Table, key and value of everything that one split gives."""
-    training = {
-        model: {dataset: answers.training(k, seed) for dataset, answers in parts.items()}
-        for model, parts in data.items()
-    }
-    for dataset, chosen in msp.scopes(params):
-        points = abstention.grid(
-            [training[model][name] for model in data for name in chosen], params["grid"]
-        )
-        for model, parts in data.items():
-            counts = [training[model][name].counts(points) for name in chosen]
-            for scheme, penalty in params["schemes"].items():
-                threshold = abstention.choose(counts, points, penalty)
-                # One test below every answer, the score without abstaining.
-                tests = [
-                    parts[name].test_counts(training[model][name], np.array([-np.inf, threshold]))
-                    for name in chosen
-                ]
-                score = np.mean([abstention.scores(test, penalty) for test in tests], axis=0)
-                key = (dataset, model, str(k), scheme)
-                yield "scores", (*key, method), score[1]
-                share = np.mean([abstention.abstained(test) for test in tests], axis=0)
-                yield "abstention", (*key, method), share[1]
-                yield "thresholds", (*key, method), threshold
-                if method == "msp":
-                    yield "scores", (*key, "none"), score[0]
-                    yield "abstention", (*key, "none"), 0.0
+    for dataset, chosen, model, training, points, counts in trained(data, k, seed, params):
+        parts = data[model]
+        for scheme, penalty in params["schemes"].items():
+            threshold = abstention.choose(counts, points, penalty)
+            # One test below every answer, the score without abstaining.
+            tests = [
+                parts[name].test_counts(training[name], np.array([-np.inf, threshold]))
+                for name in chosen
+            ]
+            score = np.mean([abstention.scores(test, penalty) for test in tests], axis=0)
+            key = (dataset, model, str(k), scheme)
+            yield "scores", (*key, method), score[1]
+            share = np.mean([abstention.abstained(test) for test in tests], axis=0)
+            yield "abstention", (*key, method), share[1]
+            yield "thresholds", (*key, method), threshold
+            if method == "msp":
+                yield "scores", (*key, "none"), score[0]
+                yield "abstention", (*key, "none"), 0.0
 
 
 def spread(values: dict[tuple, list[float]], params: dict[str, Any]) -> pd.DataFrame:
@@ -154,29 +166,21 @@ def score_curves(
     `chosen` marks the threshold that training picked.
     """
     k, seed = params["main_k"], params["seed"]
-    training = {
-        model: {name: answers.training(k, seed) for name, answers in parts.items()}
-        for model, parts in data.items()
-    }
-    for dataset, chosen in msp.scopes(params):
-        points = abstention.grid(
-            [training[model][name] for model in data for name in chosen], params["grid"]
-        )
-        for model, parts in data.items():
-            counts = [training[model][name].counts(points) for name in chosen]
-            tests = [parts[name].test_counts(training[model][name], points) for name in chosen]
-            for scheme, penalty in params["schemes"].items():
-                threshold = abstention.choose(counts, points, penalty)
-                yield pd.DataFrame({
-                    "dataset": dataset,
-                    "model": model,
-                    "method": method,
-                    "scheme": scheme,
-                    "threshold": points,
-                    "score": np.mean([abstention.scores(t, penalty) for t in tests], axis=0),
-                    "abstained": np.mean([abstention.abstained(t) for t in tests], axis=0),
-                    "chosen": points == threshold,
-                })  # fmt: skip
+    for dataset, chosen, model, training, points, counts in trained(data, k, seed, params):
+        parts = data[model]
+        tests = [parts[name].test_counts(training[name], points) for name in chosen]
+        for scheme, penalty in params["schemes"].items():
+            threshold = abstention.choose(counts, points, penalty)
+            yield pd.DataFrame({
+                "dataset": dataset,
+                "model": model,
+                "method": method,
+                "scheme": scheme,
+                "threshold": points,
+                "score": np.mean([abstention.scores(t, penalty) for t in tests], axis=0),
+                "abstained": np.mean([abstention.abstained(t) for t in tests], axis=0),
+                "chosen": points == threshold,
+            })  # fmt: skip
 
 
 if __name__ == "__main__":
