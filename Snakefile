@@ -20,7 +20,7 @@ os.environ.update(
 )
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
-from multical import config as schema, plan
+from multical import config as schema, drivers, plan
 from multical.config import canonical
 from multical.errors import InputError
 from multical.fingerprint import fingerprint as code
@@ -33,6 +33,11 @@ try:
     CONFIG = schema.load(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
+
+
+# For `make recover`, should this Snakemake be killed.
+onstart:
+    drivers.record(CONFIG)
 
 
 report: "report/workflow.rst"

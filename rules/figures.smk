@@ -23,6 +23,7 @@ rule plot_ece_by_lang:
         "logs/{root}/plot_ece_by_lang.log",
     benchmark:
         "logs/{root}/plot_ece_by_lang.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -45,6 +46,7 @@ rule plot_entropy_by_lang:
         "logs/{root}/plot_entropy_by_lang.log",
     benchmark:
         "logs/{root}/plot_entropy_by_lang.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -69,6 +71,7 @@ rule plot_confidence_vs_accuracy_shift:
         "logs/{root}/plot_confidence_vs_accuracy_shift.log",
     benchmark:
         "logs/{root}/plot_confidence_vs_accuracy_shift.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -93,6 +96,7 @@ rule plot_reliability:
         "logs/{root}/plot_reliability.log",
     benchmark:
         "logs/{root}/plot_reliability.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -115,6 +119,7 @@ rule plot_smoothing_sweep:
         "logs/{root}/plot_smoothing_sweep.log",
     benchmark:
         "logs/{root}/plot_smoothing_sweep.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -137,6 +142,7 @@ rule plot_ece_by_resource:
         "logs/{root}/plot_ece_by_resource.log",
     benchmark:
         "logs/{root}/plot_ece_by_resource.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -170,6 +176,7 @@ rule make_main_table:
         "logs/{root}/make_main_table.log",
     benchmark:
         "logs/{root}/make_main_table.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -196,6 +203,7 @@ rule write_headline:
         "logs/{root}/write_headline.log",
     benchmark:
         "logs/{root}/write_headline.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:

@@ -16,6 +16,7 @@ rule compute_metrics:
         "logs/{root}/compute_metrics.log",
     benchmark:
         "logs/{root}/compute_metrics.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -37,6 +38,7 @@ rule bin_reliability:
         "logs/{root}/bin_reliability.log",
     benchmark:
         "logs/{root}/bin_reliability.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:

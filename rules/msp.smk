@@ -69,6 +69,7 @@ rule compute_msp_auroc:
         "logs/{root}/compute_msp_auroc.log",
     benchmark:
         "logs/{root}/compute_msp_auroc.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -92,6 +93,7 @@ rule compute_msp_intervals:
         "logs/{root}/compute_msp_intervals.log",
     benchmark:
         "logs/{root}/compute_msp_intervals.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     threads: 2
@@ -117,6 +119,7 @@ rule compute_msp_calibration:
         "logs/{root}/compute_msp_calibration.log",
     benchmark:
         "logs/{root}/compute_msp_calibration.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -142,6 +145,7 @@ rule compute_msp_abstention:
         "logs/{root}/compute_msp_abstention.log",
     benchmark:
         "logs/{root}/compute_msp_abstention.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -167,6 +171,7 @@ rule compute_msp_correlations:
         "logs/{root}/compute_msp_correlations.log",
     benchmark:
         "logs/{root}/compute_msp_correlations.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -193,6 +198,7 @@ rule plot_msp_calibration:
         "logs/{root}/plot_msp_calibration{scope}.log",
     benchmark:
         "logs/{root}/plot_msp_calibration{scope}.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -221,6 +227,7 @@ rule plot_msp_auroc:
         "logs/{root}/plot_msp_auroc{scope}.log",
     benchmark:
         "logs/{root}/plot_msp_auroc{scope}.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -247,6 +254,7 @@ rule plot_msp_abstention:
         "logs/{root}/plot_msp_abstention{scope}.log",
     benchmark:
         "logs/{root}/plot_msp_abstention{scope}.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:
@@ -269,6 +277,7 @@ rule plot_msp_datasets:
         "logs/{root}/plot_msp_datasets.log",
     benchmark:
         "logs/{root}/plot_msp_datasets.tsv"
+    localrule: True
     conda:
         "../envs/environment.yaml"
     params:

@@ -19,8 +19,6 @@ rule score_run:
     conda:
         "../envs/environment.yaml"
     threads: 1
-    resources:
-        mem_mb=4000,
     params:
         settings=lambda w: canonical(plan.scoring(CONFIG, w.root, w.run, w.benchmark)),
         code=code("score_run"),

@@ -19,8 +19,6 @@ rule train_sft:
     conda:
         "../envs/environment.yaml"
     threads: 2
-    resources:
-        mem_mb=9500,
     params:
         settings=lambda w: canonical(plan.training(CONFIG, w.root, w.run)),
         code=code("train_sft"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,7 +179,7 @@ class Progress(ProgressCallback):
                 f"loss is {loss} at step {state.global_step}: expected a finite one; "
                 "try a smaller learning_rate"
             )
-        self.training_bar.set_postfix(loss=f"{loss:.4f}")
+        self.training_bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
 
 
 def train(
@@ -233,8 +234,11 @@ def train(
     )
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress)
+    last = last_checkpoint(scratch)
+    if last:
+        print(f"{settings.run}: goes on from {Path(last).name} in {scratch}", file=sys.stderr)
     try:
-        trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
+        trainer.train(resume_from_checkpoint=last)
     except InputError:
         shutil.rmtree(scratch)  # resumed, it would end the same way
         raise

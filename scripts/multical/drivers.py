@@ -1,0 +1,112 @@
+"""Who works in this folder: a record of each Snakemake that runs, for its successor.
+
+The Snakefile has a record written when a run starts; it goes when the process ends, well or
+badly. One that stays is of a Snakemake that was killed: recover.py reads it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from multical import plan
+from multical.config import Config, canonical, runs, scored
+from multical.errors import InputError
+from multical.files import sha256, write_json
+from multical.fingerprint import fingerprint
+from multical.studies import MultilingualStudy
+
+FOLDER = Path(".snakemake/drivers")
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A Snakemake process, and what its cluster jobs would make."""
+
+    host: str
+    pid: int
+    started: float  # seconds since 1970; a process of the same id may be another
+    command: list[str]
+    products: dict[str, str]  # `products` of its config
+
+    @property
+    def here(self) -> bool:
+        """Whether it ran on this host."""
+        return self.host == socket.gethostname()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; only its own host can tell."""
+        try:
+            process = psutil.Process(self.pid)
+            return process.create_time() == self.started and process.status() != "zombie"
+        except psutil.NoSuchProcess:
+            return False
+
+    @property
+    def file(self) -> Path:
+        return FOLDER / f"{self.host}.{self.pid}.json"
+
+    def forget(self) -> None:
+        """Remove the record."""
+        self.file.unlink(missing_ok=True)
+
+    def __str__(self) -> str:
+        return f"Snakemake {self.pid} on {self.host}"
+
+
+def record(config: Config) -> None:
+    """Record this process for as long as it lives."""
+    process = psutil.Process()
+    command = [sys.executable, "-m", "snakemake", *sys.argv[1:]]
+    driver = Driver(
+        socket.gethostname(), process.pid, process.create_time(), command, products(config)
+    )
+    write_json(driver.file, asdict(driver))
+    atexit.register(driver.forget)
+
+
+def found() -> list[Driver]:
+    """The drivers on record; raises `InputError` for a record that cannot be read."""
+    drivers = []
+    for file in sorted(FOLDER.glob("*.json")):
+        try:
+            drivers.append(Driver(**json.loads(file.read_text(encoding="utf-8"))))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{file}: {error}, expected what multical.drivers writes") from error
+    return drivers
+
+
+def products(config: Config) -> dict[str, str]:
+    """For each file that a cluster job makes, a digest of the settings and code behind it."""
+    return {
+        file: hashlib.sha256(canonical([settings, code]).encode()).hexdigest()
+        for files, settings, code in _jobs(config)
+        for file in files
+    }
+
+
+def _jobs(config: Config) -> Iterator[tuple[list[str], plan.Settings, list[str]]]:
+    codes = {
+        program: [fingerprint(program), sha256(Path("rules", rules))]
+        for program, rules in (("train_sft", "train.smk"), ("score_run", "score.smk"))
+    }
+    for root, study in config.studies.items():
+        if not isinstance(study, MultilingualStudy):
+            continue
+        for name, run in runs(study).items():
+            if run.sft is not None:
+                parts = ("manifest.json", "checkpoint", "loss.jsonl")
+                made = [f"{root}/runs/{name}/{part}" for part in parts]
+                yield made, plan.training(config, root, name), codes["train_sft"]
+        for name, benchmark in scored(study):
+            settings = plan.scoring(config, root, name, benchmark)
+            yield [f"{root}/records/{name}/{benchmark}.parquet"], settings, codes["score_run"]

@@ -1,0 +1,82 @@
+"""What slurm/profile.yaml must know of a cluster: account, partitions, how GPUs are asked for.
+
+Each is an environment variable or a key of slurm/site.yaml, which is not committed;
+the variable goes first. None is needed where the cluster's defaults serve.
+
+    MULTICAL_ACCOUNT      account      as `sacctmgr` lists it; default: the user's own
+    MULTICAL_PARTITIONS   partitions   one, or several with commas between: the first that is
+                                       free; default: the cluster's default partition
+    MULTICAL_GPUS         gpus         gpus (--gpus=1, the default), gpus:MODEL, gres
+                                       (--gres=gpu:1), gres:MODEL, or none (CPU only)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from multical.errors import InputError
+
+FILE = Path("slurm/site.yaml")
+#: What each value may be: it ends up in sbatch's arguments.
+SHAPES = {
+    "account": r"[\w.-]+",
+    "partitions": r"[\w.-]+(,[\w.-]+)*",
+    "gpus": r"none|(gpus|gres)(:[\w.]+)?",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cluster's values, checked; `None` leaves the choice to SLURM."""
+
+    account: str | None = None
+    partitions: str | None = None
+    gpus: str = "gpus"
+
+    def request(self, gpus: int) -> dict[str, str | int]:
+        """The Snakemake resources that ask for so many GPUs."""
+        style, _, model = self.gpus.partition(":")
+        if style == "none":
+            return {}
+        if style == "gres":
+            # quoted once more: the executor evaluates it as an expression
+            return {"gres": repr(":".join(filter(None, ["gpu", model, str(gpus)])))}
+        return {"gpu": gpus, **({"gpu_model": repr(model)} if model else {})}
+
+
+def load(file: Path = FILE, environ: Mapping[str, str] = os.environ) -> Site:
+    """The values of the environment and of the file, if there is one.
+
+    Raises `InputError` for an unknown key or a value of another shape.
+    """
+    values = _read(file)
+    sources = {key: str(file) for key in values}
+    for key in SHAPES:
+        if given := environ.get(f"MULTICAL_{key.upper()}"):
+            values[key], sources[key] = given, f"environment: MULTICAL_{key.upper()}"
+    for key, value in values.items():
+        if not re.fullmatch(SHAPES[key], value):
+            raise InputError(
+                f"{sources[key]}: {key}: found {value!r}, expected a match of {SHAPES[key]}"
+            )
+    return Site(**values)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{file}: not readable as YAML: {error}") from error
+    if not isinstance(values, dict) or (unknown := sorted(map(str, values.keys() - SHAPES))):
+        found = unknown if isinstance(values, dict) else type(values).__name__
+        raise InputError(f"{file}: found {found}, expected the keys {list(SHAPES)}")
+    return {key: str(value) for key, value in values.items() if value is not None}

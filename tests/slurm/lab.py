@@ -1,0 +1,210 @@
+"""What the tests of a running SLURM cluster share: the cluster, a small study, a driver.
+
+The cluster is real (up.sh beside this file). The study trains a tiny random model for
+long enough to break something on the way, and scores it on a quiz of two languages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+import checkout
+import tiny
+from multical import conversations, questions
+
+HERE = Path(__file__).parent
+STATE = Path(os.environ.get("SLURMLAB", "/var/tmp/multical-slurm"))
+SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
+
+ROOT = "results/lab"
+RUN = "tiny.facts.ls0.1.s0"
+SCRATCH = f"{ROOT}/scratch"
+MANIFEST = f"{ROOT}/runs/{RUN}/manifest.json"
+TARGET = f"{ROOT}/records/{RUN}/quiz.parquet"
+#: Short steps: a training of some 20 s that can be resumed from any half second of it.
+STEPS, SAVE_EVERY = 1500, 50
+
+
+def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of this folder's shell scripts."""
+    command = ["bash", str(HERE / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def slurm(*command: str) -> str:
+    """What a SLURM command says."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 90, every: float = 0.2) -> Any:
+    """The first true value of `what()`; a test that waits longer has failed."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := what():
+            return found
+        time.sleep(every)
+    raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+def make_study(folder: Path, steps: int = STEPS) -> Path:
+    """A clone with a study at `results/lab`, its model and data as local files."""
+    checkout.copy(folder)
+    parts = folder / "parts"
+    tiny.folder(parts / "tiny", "tied")
+    pairs: list[conversations.Conversation] = [
+        {
+            "id": str(i),
+            "messages": [
+                {"role": "user", "content": f"What is the currency of land {i}?"},
+                {"role": "assistant", "content": f"Euro {i % 7}"},
+            ],
+        }
+        for i in range(64)
+    ]
+    conversations.write(parts / "facts.jsonl", pairs)
+    rows = [
+        {
+            "question_id": f"q{i}",
+            "language": language,
+            "subject": None,
+            "question": f"What is the currency of land {i}?",
+            "options": [f"Euro {(i + k) % 7}" for k in range(4)],
+            "answer": i % 4,
+        }
+        for i in range(12)
+        for language in ("en", "fr")
+    ]
+    questions.write(parts / "quiz.parquet", pd.DataFrame(rows))
+    (folder / "config.yaml").write_text(yaml.safe_dump(study(steps)), encoding="utf-8")
+    return folder
+
+
+def study(steps: int) -> dict[str, Any]:
+    """The configuration of `make_study`; training and scoring as in the smoke study."""
+    config = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    lab = config["studies"]["results/smoke"]
+    lab |= {"models": ["tiny"], "benchmarks": ["quiz"], "languages": ["en", "fr"]}
+    lab["questions_per_language"] = None
+    lab["training"] |= {"steps": steps, "save_every": SAVE_EVERY, "max_length": 64}
+    lab["scoring"] |= {"lettered_languages": None, "dtype": "float32"}
+    lab["figures"]["benchmark"] = "quiz"
+    model = {"chat_format": "plain", "source": {"kind": "folder", "path": "parts/tiny/checkpoint"}}
+    return config | {
+        "models": {"tiny": model},
+        "benchmarks": {
+            "quiz": {"options": 4, "source": {"kind": "file", "path": "parts/quiz.parquet"}}
+        },
+        "sft_data": {"facts": {"source": {"kind": "file", "path": "parts/facts.jsonl"}}},
+        "studies": {ROOT: lab},
+    }
+
+
+class Driver:
+    """`snakemake --profile slurm` in a folder, its output in a file."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        self.folder = folder
+        self.log = folder / f"driver{len(list(folder.glob('driver*.log')))}.log"
+        command = [
+            *(SNAKEMAKE, "--profile", "slurm"),
+            *("--slurm-init-seconds-before-status-checks", "3"),
+            *(arguments or (TARGET,)),
+        ]
+        with self.log.open("w") as stream:
+            self.process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, "MULTICAL_PARTITIONS": "gpu", **environment},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def end(self, seconds: float = 240) -> str:
+        """Wait until it ends; its output. The exit status is `process.returncode`."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill(signal.SIGINT)
+            raise AssertionError(f"not over after {seconds} s:\n{self.said()}") from None
+        return self.said()
+
+    def finish(self, seconds: float = 240) -> str:
+        """`end`, and it must have succeeded."""
+        said = self.end(seconds)
+        assert self.process.returncode == 0, said
+        return said
+
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal to it and to nobody else."""
+        self.process.send_signal(number)
+        self.process.wait(200)
+
+
+def jobs(folder: Path, rule: str = "") -> dict[str, str]:
+    """State by id of the jobs in the queue that were submitted from `folder`."""
+    listed = slurm("squeue", "--noheader", "--format", "%i|%T|%Z|%k")
+    rows = [line.split("|", 3) for line in listed.splitlines()]
+    return {
+        number: state
+        for number, state, where, comment in rows
+        if where == str(folder.resolve()) and rule in comment and state != "COMPLETING"
+    }
+
+
+def running(folder: Path, rule: str) -> str | None:
+    """Id of the one running job of a rule."""
+    found = [number for number, state in jobs(folder, rule).items() if state == "RUNNING"]
+    assert len(found) < 2, found
+    return found[0] if found else None
+
+
+def steps_saved(folder: Path) -> int:
+    """The step of the newest whole checkpoint in the run's scratch folder."""
+    names = (path.name for path in (folder / SCRATCH).glob("*/checkpoint-*"))
+    return max((int(name.split("-")[1]) for name in names), default=0)
+
+
+def in_mid_training(folder: Path) -> tuple[str, int]:
+    """Wait until there is something to resume from; the job's id, and the step."""
+    wait_for(lambda: steps_saved(folder), seconds=120)
+    number = running(folder, "train_sft")
+    assert number, "training is over before anything could be broken"
+    return number, steps_saved(folder)
+
+
+def job_logs(folder: Path, rule: str) -> list[str]:
+    """What the jobs of a rule said, oldest first."""
+    found = (folder / "logs/slurm").glob(f"rule_{rule}/**/*.log")
+    return [path.read_text() for path in sorted(found, key=lambda path: int(path.stem))]
+
+
+def resumed_from(folder: Path) -> list[int]:
+    """The steps that trainings in `folder` went on from."""
+    said = "\n".join(job_logs(folder, "train_sft"))
+    return [int(step) for step in re.findall(r"goes on from checkpoint-(\d+)", said)]
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of the study that depends on nothing but its inputs."""
+    made = [*folder.glob(f"{ROOT}/runs/**/*"), *folder.glob(f"{ROOT}/records/**/*")]
+    return {
+        path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(made)
+        if path.is_file()
+    }
