@@ -75,6 +75,11 @@ class Model(Strict):
     chat_format: Literal["plain", "tulu", "template"] = Field(
         description="plain: 'Question: ... Answer: ...'; tulu; or the tokenizer's own template"
     )
+    parameters: int | None = Field(
+        default=None,
+        ge=1,
+        description="number of weights, for `make plan` where the model is not yet fetched",
+    )
 
 
 class CldrBenchmark(Strict):
