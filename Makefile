@@ -23,7 +23,7 @@ lock:                ## resolve envs/requirements.in into the lock anew
 	$(PYTHON) -m pip --python .venv.lock/bin/python install --quiet --requirement envs/requirements.in
 	(sed -n '/^#/p' $(LOCK); .venv.lock/bin/python -m pip freeze --all | sed 's/+cpu$$//') > $(LOCK).tmp
 	mv $(LOCK).tmp $(LOCK); rm -r .venv.lock
-	$(PYTHON) envs/environment.py > envs/environment.yaml
+	$(PYTHON) envs/generate.py
 
 demo smoke: env      ## make a study of packaged models, with its report
 	$(SNAKEMAKE) results/$@/headline.txt

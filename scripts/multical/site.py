@@ -62,7 +62,7 @@ def load(file: Path = FILE, environ: Mapping[str, str] = os.environ) -> Site:
         if given := environ.get(f"MULTICAL_{key.upper()}"):
             values[key], sources[key] = given, f"environment: MULTICAL_{key.upper()}"
     for key, value in values.items():
-        if not re.fullmatch(SHAPES[key], value):
+        if not (isinstance(value, str) and re.fullmatch(SHAPES[key], value)):
             raise InputError(
                 f"{sources[key]}: {key}: found {value!r}, expected a match of {SHAPES[key]}"
             )
@@ -73,10 +73,11 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        # all values as they are written: an account may be 007
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{file}: not readable as YAML: {error}") from error
     if not isinstance(values, dict) or (unknown := sorted(map(str, values.keys() - SHAPES))):
         found = unknown if isinstance(values, dict) else type(values).__name__
         raise InputError(f"{file}: found {found}, expected the keys {list(SHAPES)}")
-    return {key: str(value) for key, value in values.items() if value is not None}
+    return {key: value for key, value in values.items() if value}

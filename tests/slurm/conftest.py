@@ -34,11 +34,3 @@ def study(cluster: None, tmp_path: Path) -> Iterator[Path]:
     yield lab.make_study(tmp_path)
     for number in lab.jobs(tmp_path):
         lab.slurm("scancel", number)
-
-
-@pytest.fixture(scope="session")
-def undisturbed(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The digest of the study made without a fault."""
-    folder = lab.make_study(tmp_path_factory.mktemp("undisturbed"))
-    lab.Driver(folder).finish()
-    return lab.digest(folder)

@@ -1,7 +1,8 @@
 """What the tests of a running SLURM cluster share: the cluster, a small study, a driver.
 
-The cluster is real (up.sh beside this file). The study trains a tiny random model for
-long enough to break something on the way, and scores it on a quiz of two languages.
+The cluster is real (up.sh beside this file). The study trains a tiny random model, which
+takes some seconds, so it is held where something is to break on the way, and scores it on
+a quiz in two languages.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import yaml
 
 import checkout
@@ -33,8 +35,7 @@ RUN = "tiny.facts.ls0.1.s0"
 SCRATCH = f"{ROOT}/scratch"
 MANIFEST = f"{ROOT}/runs/{RUN}/manifest.json"
 TARGET = f"{ROOT}/records/{RUN}/quiz.parquet"
-#: Short steps: a training of some 20 s that can be resumed from any half second of it.
-STEPS, SAVE_EVERY = 1500, 50
+STEPS, SAVE_EVERY = 300, 50
 
 
 def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -114,10 +115,12 @@ def study(steps: int) -> dict[str, Any]:
 class Driver:
     """`snakemake --profile slurm` in a folder, its output in a file."""
 
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, *arguments: str, user: str | None = None, **environment: str
+    ) -> None:
         self.log = folder / f"driver{len(list(folder.glob('driver*.log')))}.log"
         command = [
+            *(("runuser", "-u", user, "--") if user else ()),
             *(SNAKEMAKE, "--profile", "slurm"),
             *("--slurm-init-seconds-before-status-checks", "3"),
             *(arguments or (TARGET,)),
@@ -168,7 +171,7 @@ def jobs(folder: Path, rule: str = "") -> dict[str, str]:
 
 
 def running(folder: Path, rule: str) -> str | None:
-    """Id of the one running job of a rule."""
+    """Id of the one running job of a rule, if there is one."""
     found = [number for number, state in jobs(folder, rule).items() if state == "RUNNING"]
     assert len(found) < 2, found
     return found[0] if found else None
@@ -180,12 +183,24 @@ def steps_saved(folder: Path) -> int:
     return max((int(name.split("-")[1]) for name in names), default=0)
 
 
-def in_mid_training(folder: Path) -> tuple[str, int]:
-    """Wait until there is something to resume from; the job's id, and the step."""
-    wait_for(lambda: steps_saved(folder), seconds=120)
+def programs(folder: Path, name: str) -> list[psutil.Process]:
+    """The processes of a program of scripts/ that work in `folder`."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        line = process.info["cmdline"] or []
+        if f"scripts/{name}.py" in line[1:2] and process.info["cwd"] == str(folder.resolve()):
+            found.append(process)
+    return found
+
+
+def hold_training(folder: Path) -> tuple[str, psutil.Process]:
+    """Stop the training once it has saved something to resume from; its job and process."""
+    wait_for(lambda: steps_saved(folder), seconds=120, every=0.02)
+    (process,) = programs(folder, "train_sft")
+    process.suspend()
     number = running(folder, "train_sft")
-    assert number, "training is over before anything could be broken"
-    return number, steps_saved(folder)
+    assert number
+    return number, process
 
 
 def job_logs(folder: Path, rule: str) -> list[str]:
@@ -208,3 +223,11 @@ def digest(folder: Path) -> dict[str, str]:
         for path in sorted(made)
         if path.is_file()
     }
+
+
+def stop_daemon(name: str) -> None:
+    """Stop a daemon of the cluster; up.sh starts it again."""
+    file = STATE / "run" / f"{name}.pid"
+    process = psutil.Process(int(file.read_text()))
+    process.terminate()
+    process.wait(30)

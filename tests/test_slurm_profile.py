@@ -1,0 +1,135 @@
+"""slurm/profile.yaml against the workflow and a site's values; no cluster is needed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yte
+
+import checkout
+from multical import site
+from multical.errors import InputError
+
+REPO = checkout.REPO
+SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake"))]
+
+
+def profile(monkeypatch: pytest.MonkeyPatch, **values: str) -> dict:  # type: ignore[type-arg]
+    """The profile as Snakemake reads it, for a site's values."""
+    monkeypatch.chdir(REPO)
+    for key in site.SHAPES:
+        monkeypatch.setenv(f"MULTICAL_{key.upper()}", values.get(key, ""))
+    with open("slurm/profile.yaml", encoding="utf-8") as stream:
+        return dict(yte.process_yaml(stream, require_use_yte=True))
+
+
+def rules() -> dict[str, bool]:
+    """Whether each rule of the workflow that runs a program is local."""
+    text = "".join(path.read_text() for path in (REPO / "rules").glob("*.smk"))
+    parts = re.split(r"^rule (\w+):\n", text, flags=re.MULTILINE)[1:]
+    return {
+        name: "    localrule: True\n" in body
+        for name, body in zip(parts[::2], parts[1::2], strict=True)
+        if "    shell:\n" in body
+    }
+
+
+def test_every_cluster_rule_has_its_needs_and_no_other_name_is_in_the_profile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed = subprocess.run(
+        [*SNAKEMAKE, "--list-rules"], cwd=REPO, capture_output=True, text=True, check=True
+    )
+    assert set(rules()) <= set(listed.stdout.split())
+    cluster = {name for name, local in rules().items() if not local}
+    needs = profile(monkeypatch)["set-resources"]
+    assert set(needs) == cluster == {"train_sft", "score_run"}
+    for name, resources in needs.items():
+        for key in ("runtime", "mem_mb"):
+            amount, _, scale = resources[key].partition(" * ")
+            assert scale == "attempt", name
+        assert int(amount) >= 1000
+
+
+def test_no_rule_retries_and_no_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(path.read_text() for path in (REPO / "rules").glob("*.smk"))
+    assert "retries:" not in text
+    read = profile(monkeypatch)
+    assert read["retries"] >= 1
+    assert not [key for key in read if "array" in key]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"),
+    [
+        ("", {"gpu": 1}),
+        ("gpus", {"gpu": 1}),
+        ("gpus:a100", {"gpu": 1, "gpu_model": "'a100'"}),
+        ("gres", {"gres": "'gpu:1'"}),
+        ("gres:a100", {"gres": "'gpu:a100:1'"}),
+        ("none", {}),
+    ],
+)
+def test_gpu_request_styles(
+    monkeypatch: pytest.MonkeyPatch, gpus: str, expected: dict[str, object]
+) -> None:
+    needs = profile(monkeypatch, gpus=gpus)["set-resources"]["train_sft"]
+    assert {key: needs[key] for key in needs.keys() - {"runtime", "mem_mb"}} == expected
+
+
+def test_account_and_partitions_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(profile(monkeypatch)["default-resources"]) == {"runtime", "mem_mb"}
+    given = profile(monkeypatch, account="my-project", partitions="a100,h100")
+    assert given["default-resources"]["slurm_account"] == "'my-project'"
+    assert given["default-resources"]["slurm_partition"] == "'a100,h100'"
+
+
+def test_dry_run_without_slurm(tmp_path: Path) -> None:
+    """The needs of a job and the site's values meet in the job."""
+    checkout.copy(tmp_path)
+    (tmp_path / "slurm/site.yaml").write_text("partitions: gpu\naccount: 007\n")
+    done = subprocess.run(
+        [*SNAKEMAKE, "--profile", "slurm", "-n", "results/smoke/figures/ece_by_lang.pdf"],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if "MULTICAL" not in key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    jobs = re.split(r"\n(?=\[)", done.stdout)
+    train = next(job for job in jobs if "rule train_sft:" in job)
+    resources = re.search(r"resources: (.*)", train)
+    assert resources
+    asked = {"gpu=1", "slurm_partition=gpu", "slurm_account=007", "runtime=240", "mem_mb=10000"}
+    assert asked <= set(resources[1].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("acount: x", r"site.yaml: found \['acount'\], expected the keys"),
+        ("partitions: 'gpu; rm'", r"site.yaml: partitions: found 'gpu; rm', expected a match"),
+        ("gpus: [1", "site.yaml: not readable as YAML"),
+        ("- gpu", "site.yaml: found list, expected the keys"),
+    ],
+)
+def test_a_wrong_site_file_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        site.load(file, {})
+
+
+def test_the_environment_goes_first(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("account: mine\ngpus: gres\n")
+    assert site.load(file, {"MULTICAL_GPUS": "none"}) == site.Site("mine", None, "none")
+    with pytest.raises(InputError, match="environment: MULTICAL_GPUS: gpus: found '8'"):
+        site.load(file, {"MULTICAL_GPUS": "8"})
+    assert site.load(tmp_path / "none.yaml", {}) == site.Site()
