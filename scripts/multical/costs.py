@@ -1,0 +1,332 @@
+"""What the jobs of a multilingual study cost, before they run: tokens, seconds and bytes.
+
+Sizes come from what is there (manifests, headers of safetensors, made data), else from
+sources on this machine, else from the config, as upper bounds. A token is taken to be
+`BYTES_PER_TOKEN` bytes of UTF-8, since no tokenizer need be there yet.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import statistics
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from multical import plan
+from multical.config import CldrBenchmark, CldrSft, Config, runs, scored
+from multical.errors import InputError
+from multical.studies import MultilingualStudy, Run
+
+BYTES_PER_TOKEN = 4
+#: Tokens that a prompt's template adds to a question or conversation
+TEMPLATE_TOKENS = 20
+#: Bytes of a weight: fetch_model and train_sft write float32
+WEIGHT_BYTES = 4
+#: What a checkpoint holds beside its weights, mostly the tokenizer, at most
+TOKENIZER_BYTES = 40_000_000
+#: A training's state is its weights and AdamW's two moments; while it is saved the one
+#: before is still there
+STATE_COPIES = 2 * 3
+#: A row of records, at most
+RECORD_BYTES = 400
+#: A question of CLDR facts, and a conversation of them, at most
+CLDR_BYTES = 200
+#: Territories that CLDR knows, at most: each gives a question of each kind
+TERRITORIES = 260
+#: Conversations that are read of a large file; their mean stands for all
+SAMPLE = 2000
+
+#: FLOP a weight and token: forward and backward, or forward alone
+FLOP = {"train_sft": 6, "score_run": 2}
+#: FLOP/s of one job where nothing was recorded, and seconds to start it: our assumptions
+GPU_FLOPS = 0.4 * 312e12  # 40 % of the bfloat16 peak of an A100
+CPU_FLOPS = 1e11
+START_SECONDS = 30
+
+#: Where Snakemake puts the timings of the rules in `FLOP`: as in rules/
+BENCHMARKS = {
+    "train_sft": "logs/{root}/train_sft/{run}.tsv",
+    "score_run": "logs/{root}/score_run/{run}.{benchmark}.tsv",
+}
+#: An output of each, by which Snakemake remembers the settings that it was made with
+OUTPUTS = {
+    "train_sft": "{root}/runs/{run}/manifest.json",
+    "score_run": "{root}/records/{run}/{benchmark}.parquet",
+}
+
+Wildcards = Mapping[str, str]
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Questions of one language: their number, and bytes of one with its options, mean."""
+
+    count: int
+    size: float
+
+
+@dataclass
+class Sizes:
+    """Tokens and bytes of what the config names, under `folder`.
+
+    Every method raises `InputError` where a size is neither known nor said.
+    """
+
+    config: Config
+    folder: Path = Path()
+    _texts: dict[str, dict[str, Texts]] = field(default_factory=dict)
+
+    def parameters(self, model: str) -> int:
+        """Number of weights of a base model."""
+        about = self.config.models[model]
+        places = [self.folder / f"results/inputs/models/{model}/checkpoint"]
+        if about.source.kind == "folder":
+            places.append(self.folder / about.source.path)
+        for place in places:
+            if files := sorted(place.glob("*.safetensors")):
+                return sum(map(weights, files))
+        if about.parameters is None:
+            raise InputError(
+                f"config: models.{model}.parameters: missing, expected the number of weights, "
+                "since the model is not fetched yet"
+            )
+        return about.parameters
+
+    def model_bytes(self, model: str) -> int:
+        """Bytes of a base model's checkpoint."""
+        manifest = self.folder / f"results/inputs/models/{model}/manifest.json"
+        if manifest.exists():
+            return listed_bytes(manifest)
+        return WEIGHT_BYTES * self.parameters(model) + TOKENIZER_BYTES
+
+    def run_bytes(self, root: str, run: Run) -> int:
+        """Bytes of an SFT run's checkpoint."""
+        manifest = self.folder / f"{root}/runs/{run.id}/manifest.json"
+        return listed_bytes(manifest) if manifest.exists() else self.model_bytes(run.model)
+
+    def scratch_bytes(self, root: str, run: Run) -> int:
+        """Bytes of the state that a training saves to resume from, at most."""
+        training = self.config.multilingual(root).training
+        if self.steps(str(run.sft), training.model_dump()) <= training.save_every:
+            return 0  # the last step's weights are the result, and nothing else is saved
+        return STATE_COPIES * WEIGHT_BYTES * self.parameters(run.model)
+
+    def job_bytes(self, rule: str, wildcards: Wildcards) -> dict[str, int]:
+        """Bytes that a job writes under `folder`, at most, by part of the study.
+
+        Empty for rules whose files are small: tables and figures.
+        """
+        match rule:
+            case "fetch_model":
+                return {"base models": self.model_bytes(wildcards["model"])}
+            case "make_benchmark":
+                return {"benchmarks and SFT data": self._benchmark_bytes(wildcards["benchmark"])}
+            case "make_sft_data":
+                return {"benchmarks and SFT data": self._sft_bytes(wildcards["sft"])}
+            case "train_sft":
+                root = wildcards["root"]
+                run = plan.run(self.config, root, wildcards["run"])
+                return {
+                    "checkpoints": self.run_bytes(root, run),
+                    "scratch": self.scratch_bytes(root, run),
+                }
+            case "score_run":
+                study = self.config.multilingual(wildcards["root"])
+                asked = self.asked(wildcards["benchmark"], study.model_dump())
+                return {"records": RECORD_BYTES * sum(texts.count for texts in asked.values())}
+        return {}
+
+    def tokens(self, rule: str, wildcards: Wildcards, settings: Settings) -> float:
+        """Tokens that a job in `FLOP` runs through the model, with its settings of `plan`."""
+        if rule == "score_run":
+            return self._scoring_tokens(wildcards["benchmark"], settings)
+        sft = plan.run(self.config, wildcards["root"], wildcards["run"]).sft
+        return self._training_tokens(str(sft), settings)
+
+    def steps(self, sft: str, settings: Settings) -> int:
+        """Optimizer steps of a training."""
+        if settings["steps"] is not None:
+            return int(settings["steps"])
+        count, _ = self._conversations(sft, settings["max_length"])
+        return math.ceil(settings["epochs"] * count / settings["batch_size"])
+
+    def asked(self, benchmark: str, settings: Settings) -> dict[str, Texts]:
+        """The questions that are scored, by language; `settings` may leave some out."""
+        languages, limit = settings["languages"], settings["questions_per_language"]
+        return {
+            language: Texts(min(texts.count, limit or texts.count), texts.size)
+            for language, texts in self._languages(benchmark).items()
+            if languages is None or language in languages
+        }
+
+    def _scoring_tokens(self, benchmark: str, settings: Settings) -> float:
+        listed = settings["lettered_languages"]
+        total = 0.0
+        for language, texts in self.asked(benchmark, settings).items():
+            prompts = 2 if listed is None or language in listed else 1
+            total += prompts * texts.count * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
+        return total
+
+    def _training_tokens(self, sft: str, settings: Settings) -> float:
+        _, length = self._conversations(sft, settings["max_length"])
+        return self.steps(sft, settings) * settings["batch_size"] * length
+
+    def _languages(self, benchmark: str) -> dict[str, Texts]:
+        """A benchmark's questions by language; of CLDR facts not yet made, at most."""
+        if benchmark not in self._texts:
+            found = self._benchmark(benchmark)
+            if isinstance(found, Path):
+                self._texts[benchmark] = read_texts(found)
+            else:
+                bound = Texts(found.questions_per_language, CLDR_BYTES)
+                self._texts[benchmark] = dict.fromkeys(found.languages, bound)
+        return self._texts[benchmark]
+
+    def _conversations(self, sft: str, longest: int) -> tuple[float, float]:
+        """Number of conversations, and tokens of one, mean; of CLDR pairs not made, at most."""
+        found = self._sft(sft)
+        if isinstance(found, Path):
+            return sample(found, longest)
+        return TERRITORIES * len(found.kinds), longest
+
+    def _benchmark_bytes(self, benchmark: str) -> int:
+        found = self._benchmark(benchmark)
+        if isinstance(found, Path):
+            return size(found)
+        return CLDR_BYTES * found.questions_per_language * len(found.languages)
+
+    def _sft_bytes(self, sft: str) -> int:
+        found = self._sft(sft)
+        if isinstance(found, Path):
+            return size(found)
+        return CLDR_BYTES * TERRITORIES * len(found.kinds)
+
+    def _benchmark(self, name: str) -> Path | CldrBenchmark:
+        """A benchmark's file, made or not yet copied; else what it is to be made of."""
+        made = self.folder / f"results/inputs/benchmarks/{name}.parquet"
+        source = self.config.benchmarks[name].source
+        if made.exists():
+            return made
+        return source if isinstance(source, CldrBenchmark) else self.folder / source.path
+
+    def _sft(self, name: str) -> Path | CldrSft:
+        """The file of SFT data, made or not yet copied; else what they are to be made of."""
+        made = self.folder / f"results/inputs/sft/{name}.jsonl"
+        source = self.config.sft_data[name].source
+        if made.exists():
+            return made
+        return source if isinstance(source, CldrSft) else self.folder / source.path
+
+
+def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, int]:
+    """Bytes that the study at `root` needs under `folder`, at most, by part.
+
+    `scratch` is for all its trainings at once. Empty for studies that need no model.
+    Raises `InputError` naming the key of the config where a model's size is not known.
+    """
+    study = config.studies[root]
+    if not isinstance(study, MultilingualStudy):
+        return {}
+    sizes = Sizes(config, folder)
+    parts = ["base models", "benchmarks and SFT data", "checkpoints", "scratch", "records"]
+    total = dict.fromkeys(parts, 0)
+    for rule, wildcards in jobs(study, root):
+        for part, count in sizes.job_bytes(rule, wildcards).items():
+            total[part] += count
+    return total
+
+
+def jobs(study: MultilingualStudy, root: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The jobs of a study that cost time or space: rule and wildcards."""
+    yield from (("fetch_model", {"model": model}) for model in study.models)
+    yield from (("make_benchmark", {"benchmark": name}) for name in study.benchmarks)
+    yield from (("make_sft_data", {"sft": name}) for name in study.sft_data)
+    for name, run in runs(study).items():
+        if run.sft is not None:
+            yield "train_sft", {"root": root, "run": name}
+    for name, benchmark in scored(study):
+        yield "score_run", {"root": root, "run": name, "benchmark": benchmark}
+
+
+def weights(file: Path) -> int:
+    """Number of weights in a safetensors file, from its header."""
+    try:
+        with open(file, "rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(length))
+        return sum(math.prod(header[name]["shape"]) for name in header if name != "__metadata__")
+    except (OSError, ValueError, KeyError, TypeError, struct.error, OverflowError) as error:
+        raise InputError(f"{file}: not a safetensors file ({error!r})") from error
+
+
+def listed_bytes(manifest: Path) -> int:
+    """Bytes of all files that a manifest lists."""
+    try:
+        files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        return sum(about["bytes"] for about in files.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{manifest}: not a manifest of a checkpoint ({error!r})") from error
+
+
+def read_texts(path: Path) -> dict[str, Texts]:
+    """Number and mean length of a benchmark's questions, by language."""
+    from multical import questions  # here, since it loads pandas
+
+    frame = questions.read(path)
+    frame["size"] = [
+        sum(len(text.encode()) for text in (asked, *options))
+        for asked, options in zip(frame["question"], frame["options"], strict=True)
+    ]
+    found = frame.groupby("language")["size"].agg(["size", "mean"])
+    return {
+        str(name): Texts(int(row["size"]), float(row["mean"])) for name, row in found.iterrows()
+    }
+
+
+def sample(path: Path, longest: int) -> tuple[float, float]:
+    """Number of conversations in a JSON Lines file, and tokens of one, cut to `longest`, mean.
+
+    Of a file of more than `SAMPLE` lines the first ones stand for all.
+    """
+    try:
+        with open(path, "rb") as stream:
+            lines = [line for line in islice(stream, SAMPLE) if line.strip()]
+            rest = stream.read(1)
+        contents = [
+            [message["content"].encode() for message in json.loads(line)["messages"]]
+            for line in lines
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not conversations as JSON Lines ({error!r})") from error
+    if not contents:
+        raise InputError(f"{path}: found no conversations, expected at least one")
+    tokens = [
+        min(longest, sum(map(len, texts)) / BYTES_PER_TOKEN + TEMPLATE_TOKENS) for texts in contents
+    ]
+    count = size(path) / statistics.mean(map(len, lines)) if rest else len(lines)
+    return count, statistics.mean(tokens)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path}: no such file ({error.strerror})") from error
+
+
+def recorded_seconds(path: Path) -> float | None:
+    """Seconds in a benchmark file of Snakemake; `None` if there is none, or it is cut short."""
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+        return float(rows[-1]["s"])
+    except (OSError, ValueError, IndexError, KeyError, TypeError):
+        return None
