@@ -1,0 +1,113 @@
+"""Say whether multical can run here, before anything is submitted: `make doctor`.
+
+A line each: ok, a warning or an error, what was found, and after an arrow the cure.
+Checked are Python and its libraries, SLURM with its account, partitions and GPUs as
+slurm/profile.yaml asks for them, this folder, and with --study the disk, the models and
+the data of that study. Nothing is changed or submitted.
+
+Exit code: 0 all ok, 1 warnings, 2 errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from multical import cluster, config, preflight, preflight_inputs, preflight_slurm, site
+from multical.config import Config
+from multical.errors import InputError, program
+from multical.preflight import LEVELS, Finding, Findings, checked
+
+LOCK = Path("envs/requirements.lock")
+CONFIG = Path("config.yaml")
+Value = TypeVar("Value")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--study", metavar="ROOT", help="as in config.yaml: results/demo")
+    args = parser.parse_args()
+    worst = 0
+    for finding in findings(args.study):
+        print(finding, flush=True)
+        worst = max(worst, LEVELS.index(finding.level))
+    sys.exit(worst)
+
+
+def findings(root: str | None) -> Findings:
+    """All checks, in the order of the report."""
+    yield from checked("libraries", preflight.versions, LOCK)
+    yield from checked("plugin", preflight.plugins)
+    yield from checked("folder", preflight.folder)
+    yield from checked("file system", preflight.file_system)
+    found, faults = loaded("site", site.load)
+    yield from faults
+    if found:
+        yield from slurm(found)
+        yield from checked("torch", preflight.cuda, found)
+    if root:
+        yield from study(root)
+
+
+def slurm(values: site.Site) -> Findings:
+    """The checks of the cluster; without one, or without its answers, no more than that."""
+    answers = list(checked("slurm", preflight_slurm.reachable))
+    yield from answers
+    if any(finding.level != "ok" for finding in answers):
+        return
+    profile, faults = loaded("profile", cluster.load_profile)
+    yield from faults
+    about, faults = loaded("slurm", cluster.settings)
+    yield from faults
+    if about is None or profile is None:
+        return
+    yield from checked("squeue", preflight_slurm.polling, about, profile, values)
+    yield from checked("account", preflight_slurm.account, about, values)
+    yield from checked("gpus", preflight_slurm.gpus, about, values)
+    yield from checked("partitions", preflight_slurm.partitions, about, profile, values)
+
+
+def study(root: str) -> Findings:
+    """The checks of what a study needs."""
+    known, faults = loaded("config", read_config)
+    yield from faults
+    if known is None:
+        return
+    if root not in known.studies:
+        told = f"{root} is not in {CONFIG}"
+        yield Finding("error", "study", told, f"name one of {', '.join(known.studies)}")
+        return
+    yield from checked("disk", preflight.disk, known, root)
+    yield from checked("inputs", preflight_inputs.inputs, known, root)
+
+
+def loaded(what: str, load: Callable[[], Value]) -> tuple[Value | None, list[Finding]]:
+    """What several checks need, or the finding that it cannot be had."""
+    values: list[Value] = []
+
+    def check() -> Findings:
+        values.append(load())
+        yield from ()
+
+    faults = list(checked(what, check))
+    return (values[0] if values else None), faults
+
+
+def read_config() -> Config:
+    """config.yaml of this folder."""
+    try:
+        raw = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{CONFIG}: not readable as YAML ({error})") from error
+    return config.load(raw)
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,227 @@
+"""Checks of `make doctor`: models, benchmarks and SFT data of a study, made or to be had.
+
+Compute nodes need no network: local rules fetch everything into results/inputs on the
+login node. So what is asked is whether it lies there, or whether this machine can get it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from multical import globs, plan
+from multical.config import Config, HubModel, PypiModel
+from multical.errors import InputError
+from multical.preflight import Finding, Findings
+from multical.studies import HarnessStudy, MultilingualStudy, ReleasedStudy
+
+INPUTS = Path("results/inputs")
+#: Seconds to wait for a server
+PATIENCE = 10
+ELSEWHERE = (
+    "make it on a machine with network (snakemake -c1 {target}), and copy results/inputs and "
+    ".snakemake/metadata here with rsync -a"
+)
+
+
+def inputs(config: Config, root: str) -> Findings:
+    """Everything that the study at `root` is made from."""
+    study = config.studies[root]
+    if isinstance(study, MultilingualStudy):
+        yield from token(config, study.models)
+        for name in study.models:
+            yield from model(config, name)
+        for name in study.benchmarks:
+            made = INPUTS / f"benchmarks/{name}.parquet"
+            yield from data(f"benchmark {name}", config.benchmarks[name].source, made)
+        for name in study.sft_data:
+            made = INPUTS / f"sft/{name}.jsonl"
+            yield from data(f"sft data {name}", config.sft_data[name].source, made)
+    elif isinstance(study, HarnessStudy):
+        yield from logs(study)
+    else:
+        yield from release(root, study)
+
+
+def model(config: Config, name: str) -> Findings:
+    """A base model: fetched, or to be fetched from here."""
+    what, source = f"model {name}", config.models[name].source
+    manifest = INPUTS / f"models/{name}/manifest.json"
+    if _source(manifest) == plan.model(config, name):
+        yield Finding("ok", what, f"fetched into {manifest.parent}: nodes need no network")
+    elif isinstance(source, PypiModel):
+        yield from packages(what, source, manifest)
+    elif isinstance(source, HubModel):
+        yield from hub(what, source, manifest)
+    elif Path(source.path).is_dir():
+        yield Finding("ok", what, f"to be copied from {source.path}")
+    else:
+        told = f"no folder {source.path}"
+        yield Finding("error", what, told, f"correct models.{name}.source.path in config.yaml")
+
+
+def packages(what: str, source: PypiModel, manifest: Path) -> Findings:
+    """Whether pip, as the user has set it up, finds the packages of a model."""
+    with ThreadPoolExecutor() as pool:
+        reasons = list(filter(None, pool.map(_not_found, source.packages)))
+    if reasons:
+        cure = ELSEWHERE.format(target=manifest)
+        yield Finding("error", what, f"not fetched, and pip cannot: {reasons[0]}", cure)
+    else:
+        yield Finding("ok", what, f"not fetched yet; pip finds its {len(source.packages)} packages")
+
+
+def token(config: Config, names: list[str]) -> Findings:
+    """Whether the hub takes the user's token, if a model of the study is still to come."""
+    from huggingface_hub import get_token, whoami
+    from huggingface_hub.errors import HfHubHTTPError
+
+    missing = [
+        name
+        for name in names
+        if isinstance(config.models[name].source, HubModel)
+        and _source(INPUTS / f"models/{name}/manifest.json") != plan.model(config, name)
+    ]
+    if not missing:
+        return
+    if get_token() is None:
+        yield Finding("ok", "hub token", "none, which is enough for public models")
+        return
+    try:
+        yield Finding("ok", "hub token", f"is {whoami()['name']}'s")
+    except HfHubHTTPError as error:
+        told = f"refused ({_line(error)})"
+        yield Finding("error", "hub token", told, "hf auth login, or unset HF_TOKEN")
+    except Exception as error:  # of the HTTP library; the model's own line has the cure
+        yield Finding("warning", "hub token", f"not checked ({_line(error)})", "see the models")
+
+
+def hub(what: str, source: HubModel, manifest: Path) -> Findings:
+    """Whether this user may fetch a model from the hub, at its revision."""
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    api, repo = HfApi(), source.repo
+    page, login = f"{api.endpoint}/{repo}", "then hf auth login"
+    key = f"models.{what.removeprefix('model ')}.source"
+    elsewhere = ELSEWHERE.format(target=manifest)
+    try:
+        api.auth_check(repo)
+        api.model_info(repo, revision=source.revision, timeout=PATIENCE)
+    except GatedRepoError:
+        whom = "without a token" if get_token() is None else "to your token"
+        yield Finding(
+            "error", what, f"{repo} is gated, and closed {whom}", f"ask at {page}, {login}"
+        )
+    except RevisionNotFoundError:
+        told = f"{repo} has no commit {source.revision}"
+        yield Finding("error", what, told, f"correct {key}.revision in config.yaml")
+    except RepositoryNotFoundError:
+        told = f"{page} does not exist, or is private"
+        yield Finding("error", what, told, f"correct {key}.repo in config.yaml, or hf auth login")
+    except OfflineModeIsEnabled:
+        told = "not fetched, and HF_HUB_OFFLINE forbids it"
+        yield Finding("error", what, told, "unset HF_HUB_OFFLINE on the login node; jobs set it")
+    except HfHubHTTPError as error:
+        yield Finding("error", what, f"not fetched, and the hub answers: {_line(error)}", elsewhere)
+    except Exception as error:  # of the HTTP library: no network, no such host, too slow
+        told = f"not fetched, and no answer from {api.endpoint} ({_line(error)})"
+        yield Finding("error", what, told, elsewhere)
+    else:
+        yield Finding("ok", what, f"not fetched yet; {repo} at the hub is open to you")
+
+
+def data(what: str, source: object, made: Path) -> Findings:
+    """A benchmark or SFT data: made, or to be made from what is here."""
+    path = getattr(source, "path", None)
+    if made.exists():
+        yield Finding("ok", what, f"made: {made}")
+    elif path is None:
+        yield Finding("ok", what, "to be made from the installed CLDR")
+    elif Path(path).is_file():
+        yield Finding("ok", what, f"to be made from {path}")
+    else:
+        yield Finding("error", what, f"no file {path}", "put it there, or correct config.yaml")
+
+
+def logs(study: HarnessStudy) -> Findings:
+    """The sample logs of a harness study."""
+    patterns = {pattern for run in study.runs for pattern in run.samples.values()}
+    missing = []
+    for pattern in sorted(patterns):
+        try:
+            globs.find(pattern)
+        except InputError as error:
+            missing.append(str(error))
+    if missing:
+        told = f"{len(missing)} of {len(patterns)} missing ({missing[0]})"
+        yield Finding("error", "sample logs", told, "put them there, or correct config.yaml")
+    else:
+        yield Finding("ok", "sample logs", f"{len(patterns)} of {len(patterns)} there")
+
+
+def release(root: str, study: ReleasedStudy) -> Findings:
+    """Released outputs: imported, in a local archive, or at the authors' repository."""
+    what, source = "released outputs", study.source
+    records = Path(root, "records/released.parquet")
+    archive = os.environ.get("MSP_V2_ARCHIVE") or source.archive
+    if records.exists():
+        yield Finding("ok", what, f"imported: {records}")
+    elif archive:
+        if Path(archive).exists():
+            yield Finding("ok", what, f"to be read from {archive}")
+        else:
+            cure = "put it there, or name another with MSP_V2_ARCHIVE"
+            yield Finding("error", what, f"no archive {archive}", cure)
+    else:
+        try:
+            request = urllib.request.Request(source.repository, method="HEAD")
+            urllib.request.urlopen(request, timeout=PATIENCE).close()
+        except (OSError, ValueError) as error:
+            told = f"no answer from {source.repository} ({_line(error)})"
+            cure = "copy the archive here, and name it with MSP_V2_ARCHIVE"
+            yield Finding("error", what, told, cure)
+        else:
+            yield Finding("ok", what, f"to be downloaded from {source.repository}")
+
+
+def _source(manifest: Path) -> object:
+    """What a fetched model was fetched from; `None` if it is not there."""
+    try:
+        return json.loads(manifest.read_text(encoding="utf-8"))["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _not_found(package: str) -> str:
+    """Why pip does not find `NAME==VERSION`; empty if it does. Nothing is downloaded."""
+    name, _, version = package.partition("==")
+    command = [sys.executable, "-m", "pip", "index", "versions", name, "--json"]
+    command += ["--only-binary=:all:", "--retries=0", f"--timeout={PATIENCE}"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer for {name} in {2 * PATIENCE} s"
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no reason"]
+        return lines[-1].removeprefix("ERROR: ")
+    versions = json.loads(done.stdout)["versions"]
+    return "" if version in versions else f"{package} is not among {', '.join(versions[:5])}"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:120]
