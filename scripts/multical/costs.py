@@ -1,4 +1,4 @@
-"""What the jobs of a multilingual study cost, before they run: tokens, seconds and bytes.
+"""What the jobs of a multilingual study cost, before they run: tokens and bytes.
 
 Sizes come from what is there (manifests, headers of safetensors, made data), else from
 sources on this machine, else from the config, as upper bounds. A token is taken to be
@@ -7,7 +7,6 @@ sources on this machine, else from the config, as upper bounds. A token is taken
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import statistics
@@ -41,24 +40,6 @@ CLDR_BYTES = 200
 TERRITORIES = 260
 #: Conversations that are read of a large file; their mean stands for all
 SAMPLE = 2000
-
-#: FLOP a weight and token: forward and backward, or forward alone
-FLOP = {"train_sft": 6, "score_run": 2}
-#: FLOP/s of one job where nothing was recorded, and seconds to start it: our assumptions
-GPU_FLOPS = 0.4 * 312e12  # 40 % of the bfloat16 peak of an A100
-CPU_FLOPS = 1e11
-START_SECONDS = 30
-
-#: Where Snakemake puts the timings of the rules in `FLOP`: as in rules/
-BENCHMARKS = {
-    "train_sft": "logs/{root}/train_sft/{run}.tsv",
-    "score_run": "logs/{root}/score_run/{run}.{benchmark}.tsv",
-}
-#: An output of each, by which Snakemake remembers the settings that it was made with
-OUTPUTS = {
-    "train_sft": "{root}/runs/{run}/manifest.json",
-    "score_run": "{root}/records/{run}/{benchmark}.parquet",
-}
 
 Wildcards = Mapping[str, str]
 Settings = dict[str, Any]
@@ -144,7 +125,7 @@ class Sizes:
         return {}
 
     def tokens(self, rule: str, wildcards: Wildcards, settings: Settings) -> float:
-        """Tokens that a job in `FLOP` runs through the model, with its settings of `plan`."""
+        """Tokens that a job of train_sft or score_run has, with its settings of `plan`."""
         if rule == "score_run":
             return self._scoring_tokens(wildcards["benchmark"], settings)
         sft = plan.run(self.config, wildcards["root"], wildcards["run"]).sft
@@ -320,13 +301,3 @@ def size(path: Path) -> int:
         return path.stat().st_size
     except OSError as error:
         raise InputError(f"{path}: no such file ({error.strerror})") from error
-
-
-def recorded_seconds(path: Path) -> float | None:
-    """Seconds in a benchmark file of Snakemake; `None` if there is none, or it is cut short."""
-    try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-        return float(rows[-1]["s"])
-    except (OSError, ValueError, IndexError, KeyError, TypeError):
-        return None

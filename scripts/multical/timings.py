@@ -1,0 +1,149 @@
+"""How long a job will take: as recorded, scaled from what was recorded, or estimated.
+
+Timings are Snakemake's benchmark files, made on whatever machine the job ran on.
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from multical import plan
+from multical.costs import Settings, Sizes, Wildcards, jobs
+from multical.errors import InputError
+from multical.studies import MultilingualStudy
+
+#: FLOP a weight and token: forward and backward, or forward alone
+FLOP = {"train_sft": 6, "score_run": 2}
+#: FLOP/s of one job where nothing was recorded, and seconds to start it: our assumptions
+GPU_FLOPS = 0.4 * 312e12  # 40 % of the bfloat16 peak of an A100
+CPU_FLOPS = 1e11
+START_SECONDS = 30
+
+#: Where Snakemake puts the timings of the rules in `FLOP`: as in rules/
+BENCHMARKS = {
+    "train_sft": "logs/{root}/train_sft/{run}.tsv",
+    "score_run": "logs/{root}/score_run/{run}.{benchmark}.tsv",
+}
+#: An output of each, by which Snakemake remembers the settings that it was made with
+OUTPUTS = {
+    "train_sft": "{root}/runs/{run}/manifest.json",
+    "score_run": "{root}/records/{run}/{benchmark}.parquet",
+}
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Seconds of a job, if known, and where the number comes from."""
+
+    seconds: float | None
+    source: str  # recorded, scaled, estimated or not known
+    factor: float = 1  # of the tokens now to those of the recorded jobs
+    records: int = 0  # how many were scaled; the median counts
+    reason: str = ""  # why it is not known, where that can be mended
+
+
+UNKNOWN = Duration(None, "not known")
+
+
+@dataclass
+class Timings:
+    """Durations of jobs.
+
+    Args:
+        sizes: of what the config names.
+        remembered: the settings that an output was made with, `None` if nobody knows.
+        flops: FLOP/s of one job, instead of the assumptions above.
+    """
+
+    sizes: Sizes
+    remembered: Callable[[str], Settings | None]
+    flops: float | None = None
+
+    def of(self, rule: str, wildcards: Wildcards, gpus: int, record: str | None) -> Duration:
+        """How long a job will take; `record` is its benchmark file."""
+        own = None if record is None else recorded_seconds(self.sizes.folder / record)
+        if rule not in FLOP:
+            return UNKNOWN if own is None else Duration(own, "recorded")
+        try:
+            return (
+                self._scaled(rule, wildcards, [wildcards])
+                or self._scaled(rule, wildcards, [*self._siblings(rule, wildcards)])
+                or self._estimated(rule, wildcards, gpus)
+            )
+        except InputError as error:
+            return Duration(None, "not known", reason=str(error))
+
+    def _scaled(self, rule: str, wildcards: Wildcards, like: list[Wildcards]) -> Duration | None:
+        """The median of recorded jobs, scaled by tokens; `None` where none was recorded."""
+        tokens = self.sizes.tokens(rule, wildcards, self._settings(rule, wildcards))
+        found = []
+        for other in like:
+            seconds = recorded_seconds(self.sizes.folder / BENCHMARKS[rule].format(**other))
+            then = self._tokens_then(rule, other)
+            if seconds is not None and then:
+                found.append((seconds * tokens / then, tokens / then))
+        if not found:
+            return None
+        seconds, factor = (statistics.median(values) for values in zip(*found, strict=True))
+        if like == [wildcards] and factor == 1:
+            return Duration(seconds, "recorded")
+        return Duration(seconds, "scaled", factor, len(found))
+
+    def _estimated(self, rule: str, wildcards: Wildcards, gpus: int) -> Duration:
+        settings = self._settings(rule, wildcards)
+        flop = FLOP[rule] * self.sizes.parameters(self._model(wildcards))
+        rate = self.flops or (GPU_FLOPS if gpus else CPU_FLOPS)
+        tokens = self.sizes.tokens(rule, wildcards, settings)
+        return Duration(START_SECONDS + flop * tokens / rate, "estimated")
+
+    def _siblings(self, rule: str, wildcards: Wildcards) -> list[Wildcards]:
+        """Other jobs of the rule and model that were recorded: of this study, or of others."""
+        model, own = self._model(wildcards), wildcards["root"]
+        for roots in ([own], [root for root in self.sizes.config.studies if root != own]):
+            found = [
+                other
+                for other in self._jobs(rule, roots)
+                if other != wildcards
+                and self._model(other) == model
+                and recorded_seconds(self.sizes.folder / BENCHMARKS[rule].format(**other))
+            ]
+            if found:
+                return found
+        return []
+
+    def _jobs(self, rule: str, roots: list[str]) -> Iterator[Wildcards]:
+        for root in roots:
+            study = self.sizes.config.studies[root]
+            if isinstance(study, MultilingualStudy):
+                yield from (wildcards for name, wildcards in jobs(study, root) if name == rule)
+
+    def _model(self, wildcards: Wildcards) -> str:
+        return plan.run(self.sizes.config, wildcards["root"], wildcards["run"]).model
+
+    def _settings(self, rule: str, wildcards: Wildcards) -> Settings:
+        config, root, run = self.sizes.config, wildcards["root"], wildcards["run"]
+        if rule == "train_sft":
+            return plan.training(config, root, run)
+        return plan.scoring(config, root, run, wildcards["benchmark"])
+
+    def _tokens_then(self, rule: str, wildcards: Wildcards) -> float:
+        """Tokens of a job when it was recorded; 0 where its settings had other keys."""
+        settings = self.remembered(OUTPUTS[rule].format(**wildcards))
+        try:
+            return self.sizes.tokens(rule, wildcards, settings or self._settings(rule, wildcards))
+        except KeyError:
+            return 0
+
+
+def recorded_seconds(path: Path) -> float | None:
+    """Seconds in a benchmark file of Snakemake; `None` if there is none, or it is cut short."""
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+        return float(rows[-1]["s"])
+    except (OSError, ValueError, IndexError, KeyError, TypeError):
+        return None
