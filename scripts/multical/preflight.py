@@ -80,7 +80,8 @@ def versions(lock: Path) -> Findings:
     else:
         wanted = ".".join(map(str, PYTHON))
         yield Finding("warning", "python", f"{found}, the lock is made for {wanted}", "make env")
-    pins = dict(line.split("==") for line in lock.read_text().splitlines() if "==" in line)
+    lines = [line for line in lock.read_text().splitlines() if not line.startswith("#")]
+    pins = dict(line.split("==") for line in lines)
     missing, others = [], []
     for name, pin in pins.items():
         try:
@@ -105,9 +106,10 @@ def plugins() -> Findings:
     for name in PLUGINS:
         try:
             importlib.import_module(name)
-        except Exception as error:
+        except Exception as error:  # it runs commands as it is imported
             told = f"cannot be imported ({type(error).__name__}: {error})"
-            yield Finding("error", name, told, "make env")
+            cure = "make env" if isinstance(error, ImportError) else "mend what it names"
+            yield Finding("error", name, told, cure)
         else:
             yield Finding("ok", name, metadata.version(name))
 

@@ -79,7 +79,7 @@ def packages(what: str, source: PypiModel, manifest: Path) -> Findings:
 
 def token(config: Config, names: list[str]) -> Findings:
     """Whether the hub takes the user's token, if a model of the study is still to come."""
-    from huggingface_hub import get_token, whoami
+    from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
 
     missing = [
@@ -94,7 +94,7 @@ def token(config: Config, names: list[str]) -> Findings:
         yield Finding("ok", "hub token", "none, which is enough for public models")
         return
     try:
-        yield Finding("ok", "hub token", f"is {whoami()['name']}'s")
+        yield Finding("ok", "hub token", f"is {HfApi().whoami()['name']}'s")
     except HfHubHTTPError as error:
         told = f"refused ({_line(error)})"
         yield Finding("error", "hub token", told, "hf auth login, or unset HF_TOKEN")
