@@ -6,9 +6,9 @@ BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
-.PHONY: help env lock demo smoke msp_v2 test check format clean
+.PHONY: help env lock demo smoke msp_v2 plan doctor recover test test-slurm check format clean
 help:                ## print this list
-	@awk -F ':.*## ' '/^[a-z_ 0-9]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
 env: .venv/lock      ## create or reuse .venv, the one pinned environment
 
@@ -37,9 +37,21 @@ results/%/report.html: results/%/headline.txt
 msp_v2: env          ## make study 2 from its released outputs, and compare with the published
 	$(SNAKEMAKE) msp_v2 msp_v2_verify
 
-test: env            ## checks, then all tests; a smoke study among them
+plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
+	@$(BIN)/python scripts/show_plan.py $(TARGET)
+
+doctor: env          ## is this machine ready for STUDY=results/... on SLURM? (exit 1 warnings, 2 errors)
+	@$(BIN)/python scripts/doctor.py $(if $(STUDY),--study $(STUDY))
+
+recover: env         ## go on after a killed Snakemake; ARGS=--cancel cancels its jobs
+	@$(BIN)/python scripts/recover.py $(ARGS)
+
+test: env            ## checks, then all tests but those of test-slurm; a smoke study among them
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest
+
+test-slurm: env      ## a smoke study and every fault on a real SLURM cluster on this machine (root)
+	$(BIN)/python -m pytest tests/slurm
 
 check: env           ## formatting, lint and types
 	$(BIN)/ruff format --check scripts tests

@@ -1,12 +1,17 @@
-"""A copy of this repository's code, as a new clone would have it."""
+"""Copies of this repository: its code, as a new clone would have it, and its smoke study."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 REPO = Path(__file__).parents[1]
+SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--cores", "2"]
+#: The whole smoke study.
+TARGET = "results/smoke/headline.txt"
 
 
 def copy(folder: Path) -> Path:
@@ -17,4 +22,17 @@ def copy(folder: Path) -> Path:
         if (REPO / name).is_file():  # not one that is deleted but not yet committed
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPO / name, folder / name)
+    return folder
+
+
+def make_smoke() -> None:
+    """Make the smoke study in the repository itself, or find it up to date."""
+    subprocess.run([*SNAKEMAKE, "--rerun-incomplete", "--keep-going", TARGET], cwd=REPO, check=True)
+
+
+def copy_made(folder: Path, *results: str) -> Path:
+    """`copy`, with these folders of `results` as links to the same files, and their metadata."""
+    copy(folder)
+    for name in [*(f"results/{one}" for one in results), ".snakemake"]:
+        shutil.copytree(REPO / name, folder / name, copy_function=os.link, dirs_exist_ok=True)
     return folder

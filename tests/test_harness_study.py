@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +11,10 @@ import pandas as pd
 import pytest
 import yaml
 
+import checkout
 from multical import config, plan
 from multical.errors import InputError
 
-REPO = Path(__file__).parents[1]
 LOGS = "tests/data/harness"
 TEXTS, LETTERS = f"{LOGS}/samples_quiz_2*.jsonl", f"{LOGS}/samples_quiz_letters_*.jsonl"
 RUN = {"model": "tiny", "benchmark": "quiz", "prompt": "harness", "samples": {"en": TEXTS}}
@@ -38,7 +37,7 @@ METRICS = {
     "bootstrap": {"replicates": 20, "seed": 0, "level": 0.95},
 }
 FIGURES = {"benchmark": "quiz", "readout": "text_sum", "reference_language": "en"}
-RAW: dict[str, Any] = yaml.safe_load((REPO / "config.yaml").read_text(encoding="utf-8"))
+RAW: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
 
 
 def study(*runs: dict[str, Any], readout: str = "text_sum", **figures: Any) -> dict[str, Any]:
@@ -59,13 +58,7 @@ def raw(**studies: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository, without results."""
-    folder = tmp_path_factory.mktemp("clone")
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=REPO, capture_output=True, text=True, check=True)
-    for name in names.stdout.splitlines():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPO / name, folder / name)
-    return folder
+    return checkout.copy(tmp_path_factory.mktemp("clone"))
 
 
 def snakemake(clone: Path, told: dict[str, Any], *targets: str) -> tuple[int, str]:
@@ -111,7 +104,7 @@ def test_logs_become_metrics_and_figures(clone: Path) -> None:
 @pytest.mark.workflow
 def test_no_log_and_half_a_log(clone: Path) -> None:
     cut = clone / "cut.jsonl"
-    (whole,) = REPO.glob(TEXTS)
+    (whole,) = checkout.REPO.glob(TEXTS)
     cut.write_bytes(whole.read_bytes()[:-100])
     for samples, sentence in {
         "nowhere/*.jsonl": "config: studies.results/bad: run tiny on quiz: samples.en: "

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).parents[1]
-SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--cores", "2"]
-TARGET = "results/smoke/headline.txt"
+import checkout
+from checkout import SNAKEMAKE, TARGET
 
 PLOTS = {
     "plot_ece_by_lang",
@@ -53,22 +50,15 @@ def would_run(folder: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="session")
 def smoke() -> Path:
-    """The repository with its smoke study made, or found to be up to date."""
-    subprocess.run([*SNAKEMAKE, "--rerun-incomplete", "--keep-going", TARGET], cwd=REPO, check=True)
-    return REPO
+    """The repository with its smoke study made."""
+    checkout.make_smoke()
+    return checkout.REPO
 
 
 @pytest.fixture
 def copy(smoke: Path, tmp_path: Path) -> Path:
-    """A copy to change things in: code by content, results as links to the same files."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=smoke, capture_output=True, text=True, check=True)
-    for name in names.stdout.splitlines():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(smoke / name, tmp_path / name)
-    for name in ("results/inputs", "results/smoke", ".snakemake"):
-        shutil.copytree(smoke / name, tmp_path / name, copy_function=os.link, dirs_exist_ok=True)
-    return tmp_path
+    """A copy to change things in."""
+    return checkout.copy_made(tmp_path, "inputs", "smoke")
 
 
 def edit(name: str, old: str, new: str) -> Callable[[Path], None]:

@@ -28,6 +28,27 @@ def cluster() -> Iterator[None]:
         assert not list(Path("/etc/slurm").glob("*.conf"))
 
 
+#: Sourced by each bash of a job: it goes on in a network of its own, without even loopback.
+CUT = """\
+if [ -n "$SLURM_JOB_ID" ] && [ -z "$NETWORK_CUT" ] && [ -n "$BASH_EXECUTION_STRING" ]; then
+    export NETWORK_CUT=1
+    exec unshare --net bash -c ': </dev/tcp/127.0.0.1/80; eval "$0"' "$BASH_EXECUTION_STRING"
+fi
+"""
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The study made without a fault, on compute nodes without any network."""
+    folder = lab.make_study(tmp_path_factory.mktemp("undisturbed"))
+    (folder / "cut.sh").write_text(CUT)
+    lab.Driver(folder, BASH_ENV=str(folder / "cut.sh")).finish()
+    for rule in ("train_sft", "score_run"):
+        assert "connect: Network is unreachable" in lab.job_logs(folder, rule)[0]
+    assert not lab.resumed_from(folder)
+    return lab.digest(folder)
+
+
 @pytest.fixture
 def study(cluster: None, tmp_path: Path) -> Iterator[Path]:
     """A clone with the study, nothing made yet; none of its jobs outlives the test."""

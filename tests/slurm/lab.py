@@ -13,7 +13,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ ROOT = "results/lab"
 RUN = "tiny.facts.ls0.1.s0"
 SCRATCH = f"{ROOT}/scratch"
 MANIFEST = f"{ROOT}/runs/{RUN}/manifest.json"
+QUIZ = "results/inputs/benchmarks/quiz.parquet"
 TARGET = f"{ROOT}/records/{RUN}/quiz.parquet"
 STEPS, SAVE_EVERY = 300, 50
 
@@ -49,7 +52,7 @@ def slurm(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 90, every: float = 0.2) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 180, every: float = 0.2) -> Any:
     """The first true value of `what()`; a test that waits longer has failed."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -89,7 +92,16 @@ def make_study(folder: Path, steps: int = STEPS) -> Path:
     ]
     questions.write(parts / "quiz.parquet", pd.DataFrame(rows))
     (folder / "config.yaml").write_text(yaml.safe_dump(study(steps)), encoding="utf-8")
+    edit(folder / "slurm/profile.yaml", "10000 * attempt", "1500 * attempt")
+    edit(folder / "slurm/profile.yaml", "5000 * attempt", "1500 * attempt")
     return folder
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    """Change one text in a file."""
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{file}: {old!r}"
+    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def study(steps: int) -> dict[str, Any]:
@@ -112,6 +124,26 @@ def study(steps: int) -> dict[str, Any]:
     }
 
 
+Fault = Callable[[Path, dict[str, str]], None]
+
+
+@contextmanager
+def side_by_side(
+    faults: list[Fault], folder: Path, undisturbed: dict[str, str]
+) -> Iterator[dict[str, Future[None]]]:
+    """Run faults at once, each in a study of its own: they mostly wait for SLURM."""
+    studies = {fault.__name__: make_study(folder / fault.__name__) for fault in faults}
+    try:
+        with ThreadPoolExecutor(len(faults)) as pool:
+            yield {
+                fault.__name__: pool.submit(fault, studies[fault.__name__], undisturbed)
+                for fault in faults
+            }
+    finally:
+        for number in [number for one in studies.values() for number in jobs(one)]:
+            slurm("scancel", number)
+
+
 class Driver:
     """`snakemake --profile slurm` in a folder, its output in a file."""
 
@@ -120,7 +152,7 @@ class Driver:
     ) -> None:
         self.log = folder / f"driver{len(list(folder.glob('driver*.log')))}.log"
         command = [
-            *(("runuser", "-u", user, "--") if user else ()),
+            *(("runuser", "-u", user, "--", "env", f"HOME={folder.parent}") if user else ()),
             *(SNAKEMAKE, "--profile", "slurm"),
             *("--slurm-init-seconds-before-status-checks", "3"),
             *(arguments or (TARGET,)),
@@ -135,7 +167,7 @@ class Driver:
                 start_new_session=True,
             )
 
-    def end(self, seconds: float = 240) -> str:
+    def end(self, seconds: float = 500) -> str:
         """Wait until it ends; its output. The exit status is `process.returncode`."""
         try:
             self.process.wait(seconds)
@@ -144,7 +176,7 @@ class Driver:
             raise AssertionError(f"not over after {seconds} s:\n{self.said()}") from None
         return self.said()
 
-    def finish(self, seconds: float = 240) -> str:
+    def finish(self, seconds: float = 500) -> str:
         """`end`, and it must have succeeded."""
         said = self.end(seconds)
         assert self.process.returncode == 0, said
@@ -195,7 +227,7 @@ def programs(folder: Path, name: str) -> list[psutil.Process]:
 
 def hold_training(folder: Path) -> tuple[str, psutil.Process]:
     """Stop the training once it has saved something to resume from; its job and process."""
-    wait_for(lambda: steps_saved(folder), seconds=120, every=0.02)
+    wait_for(lambda: steps_saved(folder), every=0.02)
     (process,) = programs(folder, "train_sft")
     process.suspend()
     number = running(folder, "train_sft")
@@ -206,7 +238,9 @@ def hold_training(folder: Path) -> tuple[str, psutil.Process]:
 def job_logs(folder: Path, rule: str) -> list[str]:
     """What the jobs of a rule said, oldest first."""
     found = (folder / "logs/slurm").glob(f"rule_{rule}/**/*.log")
-    return [path.read_text() for path in sorted(found, key=lambda path: int(path.stem))]
+    return [
+        path.read_text(errors="replace") for path in sorted(found, key=lambda path: int(path.stem))
+    ]
 
 
 def resumed_from(folder: Path) -> list[int]:
@@ -231,3 +265,15 @@ def stop_daemon(name: str) -> None:
     process = psutil.Process(int(file.read_text()))
     process.terminate()
     process.wait(30)
+
+
+def asked(folder: Path, rule: str, field: str) -> list[str]:
+    """A field of sacct for the jobs of a rule, oldest first, every run of a requeued one."""
+    ids = sorted(int(path.stem) for path in (folder / "logs/slurm").glob(f"rule_{rule}/**/*.log"))
+    command = ["sacct", "-nXPD", "-j", ",".join(map(str, ids)), "--format", field]
+    return slurm(*command).splitlines()
+
+
+def states(folder: Path, rule: str) -> list[str]:
+    """The states that the jobs of a rule ended in, oldest first."""
+    return [state.split()[0] for state in asked(folder, rule, "State")]

@@ -7,14 +7,14 @@
 #   scrap, the same but its jobs are preempted by cancelling them.
 # Environment:   SLURMLAB    state folder                       [/var/tmp/multical-slurm]
 #                CPU_NODES / GPU_NODES  number of virtual nodes  [1 / 2]
-#                NODE_CPUS / NODE_MEM / GPU_PER_NODE             [2 / 30000 / 1]
+#                NODE_CPUS / NODE_MEM / GPU_PER_NODE             [8 / 12000 / 4]
 #                PORT_BASE   ctld=PORT_BASE, dbd=+1, mariadb=+2, slurmd=+11...   [16800]
 #                READY_S     seconds to wait for idle nodes      [60]
 set -u -o pipefail
 trap '' PIPE   # 'up.sh | head' must not stop half way
 SLURMLAB=${SLURMLAB:-/var/tmp/multical-slurm}
-CPU_NODES=${CPU_NODES:-1} GPU_NODES=${GPU_NODES:-2} NODE_CPUS=${NODE_CPUS:-2}
-NODE_MEM=${NODE_MEM:-30000} GPU_PER_NODE=${GPU_PER_NODE:-1} PORT_BASE=${PORT_BASE:-16800} READY_S=${READY_S:-60}
+CPU_NODES=${CPU_NODES:-1} GPU_NODES=${GPU_NODES:-2} NODE_CPUS=${NODE_CPUS:-8}
+NODE_MEM=${NODE_MEM:-12000} GPU_PER_NODE=${GPU_PER_NODE:-4} PORT_BASE=${PORT_BASE:-16800} READY_S=${READY_S:-60}
 DBD=1; [ "${1:-}" = --no-dbd ] && DBD=0
 MARK="# test cluster: written by up.sh"
 T0=$(date +%s.%N)
