@@ -51,7 +51,6 @@ def findings(root: str | None) -> Findings:
     yield from faults
     if found:
         yield from slurm(found)
-        yield from checked("torch", preflight.cuda, found)
     if root:
         yield from study(root)
 
@@ -62,6 +61,7 @@ def slurm(values: site.Site) -> Findings:
     yield from answers
     if any(finding.level != "ok" for finding in answers):
         return
+    yield from checked("torch", preflight.cuda, values)
     profile, faults = loaded("profile", cluster.load_profile)
     yield from faults
     about, faults = loaded("slurm", cluster.settings)

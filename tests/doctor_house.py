@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,30 @@ import yaml
 import doctor
 import fake_slurm
 from checkout import REPO
-from multical import preflight, preflight_inputs
+from multical import cluster, preflight, preflight_inputs
 from multical.preflight import Finding
 
 SMOKE = "results/smoke"
 MSP = "results/msp_v2"
+#: What jobs ask for, in numbers of our own, so that the real profile may change
+PROFILE = """\
+__use_yte__: true
+default-resources: {runtime: 30 * attempt, mem_mb: 2000 * attempt}
+set-resources:
+  train_sft: {runtime: 240 * attempt, mem_mb: 10000 * attempt}
+  score_run: {runtime: 2h, mem_mb: 5000 * attempt}
+set-threads: {train_sft: 2}
+slurm-init-seconds-before-status-checks: 20
+"""
 
 
 def house(folder: Path, monkeypatch: pytest.MonkeyPatch) -> fake_slurm.Slurm:
     """Make `folder` such a place, and go there; the user is ada, and not root."""
-    for name in ("config.yaml", "slurm/profile.yaml"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copy(REPO / name, folder / name)
+    shutil.copy(REPO / "config.yaml", folder)
+    (folder / "slurm").mkdir()
+    (folder / cluster.PROFILE).write_text(PROFILE)
     (folder / "envs").mkdir()
-    (folder / "envs/requirements.lock").write_text("snakemake==9.27.1\n")
+    (folder / doctor.LOCK).write_text(f"snakemake=={metadata.version('snakemake')}\n")
     monkeypatch.chdir(folder)
     for key, value in {
         "PATH": str(folder / "bin"),

@@ -23,7 +23,7 @@ import fake_slurm
 from checkout import REPO
 from doctor_house import SMOKE, about, edited, house, one
 from fake_slurm import Slurm
-from multical import preflight, preflight_slurm
+from multical import cluster, preflight, preflight_slurm
 from multical.preflight import Finding
 from multical.site import Site
 
@@ -47,7 +47,8 @@ def test_all_is_well_and_the_exit_code_is_the_worst_level(
     slurm: Slurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MULTICAL_GPUS", "none")  # whatever torch is built for
-    shutil.copy(REPO / doctor.LOCK, doctor.LOCK)
+    for real in (doctor.LOCK, cluster.PROFILE):
+        shutil.copy(REPO / real, real)
     assert code(monkeypatch) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "ok       slurm: slurm-wlm 22.05.8, Slurmctld(primary) at head is UP" in lines
@@ -206,6 +207,11 @@ def test_disk(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
         stream.truncate(10**9)  # a hole: no byte of it is written
     less = one("disk", SMOKE)
     assert gigabytes(less) == pytest.approx(needed - 1, abs=0.11)
+    with open(there, "wb") as stream:
+        stream.truncate(10**12)  # more than all checkpoints: the models still need room
+    models = yaml.safe_load(Path("config.yaml").read_text())["models"].values()
+    weights = sum(model["parameters"] for model in models) * 4 / 1e9
+    assert gigabytes(one("disk", SMOKE)) == pytest.approx(weights, abs=0.2)
 
 
 def test_a_study_whose_size_is_not_known(slurm: Slurm) -> None:

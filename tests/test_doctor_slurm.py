@@ -80,9 +80,7 @@ def test_a_controller_that_forgets_jobs_too_soon(slurm: Slurm) -> None:
     slurm.remove("sacct")
     assert one("squeue").level == "error"
     profile = Path("slurm/profile.yaml")
-    key = "slurm-init-seconds-before-status-checks: "
-    assert key + "20" in profile.read_text()
-    profile.write_text(profile.read_text().replace(key + "20", key + "19"))
+    profile.write_text(profile.read_text().replace("checks: 20", "checks: 19"))
     assert one("squeue").level == "ok"
 
 
@@ -243,9 +241,22 @@ def test_nodes_that_are_too_small(slurm: Slurm) -> None:
     assert "32 CPUs, 257000 MB, gpu x 1" in one("partition gpu").said
     slurm.edit(fake_slurm.SINFO, "257000+", "9999")
     assert one("partition gpu").said == (
-        "train_sft asks for 10000 MB and CPUs: 1; no node gives both "
+        "train_sft asks for 10000 MB and CPUs: 2; no node gives both "
         "(gpu1 has 32 CPUs, 9999 MB, gpu x 1)"
     )
+
+
+def test_threads_that_no_node_has(slurm: Slurm) -> None:
+    profile = Path("slurm/profile.yaml")
+    profile.write_text(profile.read_text().replace("{train_sft: 2}", "{train_sft: 3}"))
+    found = one("partition gpu")
+    assert found.level == "error"
+    assert found.said.startswith("train_sft asks for 10000 MB and CPUs: 3; no node gives both")
+    slurm.edit(fake_slurm.SINFO, "gpu2|alloc|2|", "gpu2|alloc|3|")
+    assert one("partition gpu").level == "ok"
+    unlimited = "MaxCPUsPerNode=UNLIMITED"
+    slurm.edit(fake_slurm.SHOW_PARTITIONS, unlimited, "MaxCPUsPerNode=2")
+    assert one("partition gpu").level == "error"
 
 
 def test_a_large_node_without_gpus_is_no_help(slurm: Slurm) -> None:

