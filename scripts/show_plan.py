@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Cost:
 
 
 def main() -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     args = arguments()
     planned = dryrun.run(args.target, args.profile, history.explain)
     if not planned.jobs:
@@ -49,7 +51,7 @@ def main() -> None:
     ]
     here = sum(job.local for job in planned.jobs)
     print(
-        f"{args.target}: {len(costs)} jobs, {len(costs) - here} submitted and {here} beside "
+        f"{args.target}: {counted(costs)}, {len(costs) - here} submitted and {here} beside "
         f"Snakemake (profile {args.profile})"
     )
     for title, lines in (
@@ -144,7 +146,7 @@ def totals(costs: list[Cost], sizes: Sizes) -> Iterator[str]:
             told = "time not known"
         elif unknown:
             told += f"; without {len(unknown)} whose time is not known"
-        yield f"  {place}: {len(members)} jobs, {told}"
+        yield f"  {place}: {counted(members)}, {told}"
     yield from disk([cost.job for cost in costs], sizes)
 
 
@@ -207,6 +209,11 @@ def notes(costs: list[Cost], flops: float | None) -> Iterator[str]:
                 f"  {cost.job.rule} {cost.job.wildcards.get('run', '')}: longer than its limit of "
                 f"{clock_time(cost.job.limit)} (runtime in the profile)"
             )
+
+
+def counted(costs: list[Cost]) -> str:
+    """Number of jobs, in words."""
+    return "1 job" if len(costs) == 1 else f"{len(costs)} jobs"
 
 
 def gpu_hours(costs: list[Cost]) -> float:

@@ -37,8 +37,8 @@ SHOWN = 3
 #: Longest text of a value in a reason
 LONGEST = 60
 
-#: Says more of a code change: rule, fingerprint of then, time of then as seconds since 1970
-Explain = Callable[[str, str, float], str]
+#: Says more of a code change: rule, fingerprint of then, time of then (seconds from 1970)
+Explain = Callable[[str, str, float | None], str]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,9 @@ def run(target: str, profile: str | None, explain: Explain) -> DryRun:
                 storage_settings=types.StorageSettings(),
             )
             workflow_api.dag(
-                types.DAGSettings(targets={target}, force_incomplete=True)
+                types.DAGSettings(
+                    targets={target}, force_incomplete=True, rerun_triggers=args.rerun_triggers
+                )
             ).execute_workflow(
                 executor=args.executor,
                 pseudo_executor="dryrun",
@@ -144,12 +146,17 @@ def _jobs(workflow: Any, remote: bool, explain: Explain) -> list[Job]:
             gpus=_gpus(job.resources),
             limit=60 * job.resources.get("runtime", 0) or None if remote else None,
             record=None if job.benchmark is None else str(job.benchmark),
-            made=bool(job.output) and all(Path(file).exists() for file in job.output),
+            made=_made(job, all),
             reasons=tuple(_reasons(workflow, job, explain)),
         )
         for job in ordered
         if not job.rule.norun
     ]
+
+
+def _made(job: Any, which: Callable[[Iterable[bool]], bool]) -> bool:
+    """Whether any or all outputs of a job are there; true of a job without outputs."""
+    return not job.output or which(Path(file).exists() for file in job.output)
 
 
 def _gpus(resources: Any) -> int:
@@ -182,13 +189,14 @@ def _reasons(workflow: Any, job: Any, explain: Explain) -> Iterator[str]:
     """Why a job would run, in plain words, the first cause first."""
     reason, dag = workflow.dag.reason(job), workflow.dag
     again = set(reason.updated_input_run)
-    if reason.missing_output:
+    if reason.missing_output or not _made(job, any):
         yield "output missing"
         return  # all else is of no matter
-    if reason.incomplete_output:
-        yield f"output of a job that was cut off: {listed(map(str, reason.incomplete_output))}"
-    if reason.params_changed:
-        yield from _params_changed(workflow, job, reason.params_changed, explain)
+    if reason.forced:  # as force_incomplete has it
+        yield "output incomplete: the job that makes it was cut off, or is at work"
+    # Snakemake itself looks at parameters only where it has found no other reason
+    if change := reason.params_changed or workflow.persistence.params_changed(job):
+        yield from _params_changed(workflow, job, change, explain)
     if changed := set(reason.updated_input) - again:
         yield f"input changed: {listed(map(str, changed))}"
     if reason.input_changed:
@@ -202,8 +210,6 @@ def _reasons(workflow: Any, job: Any, explain: Explain) -> Iterator[str]:
     if again:
         makers = [dep for dep, files in dag.dependencies[job].items() if files & again]
         yield f"made from: {_named(makers)}"
-    if reason.forced:
-        yield "forced"
 
 
 def _params_changed(workflow: Any, job: Any, change: Any, explain: Explain) -> Iterator[str]:
@@ -221,8 +227,8 @@ def _params_changed(workflow: Any, job: Any, change: Any, explain: Explain) -> I
         yield "settings changed"
     codes = [value for value in old if isinstance(value, str) and FINGERPRINT.fullmatch(value)]
     for code in codes:
-        made = workflow.persistence.metadata(job.output[0])
-        yield f"code changed{explain(job.rule.name, code, made.starttime)}"
+        when = workflow.persistence.metadata(job.output[0]).starttime
+        yield f"code changed{explain(job.rule.name, code, when)}"
     others = [
         [value for value in values if not isinstance(value, dict) and not _told(value)]
         for values in (old, new)
@@ -249,7 +255,7 @@ def differences(before: Settings, after: Settings, path: str = "") -> Iterator[s
         old, new = before.get(key, ...), after.get(key, ...)
         if isinstance(old, dict) and isinstance(new, dict):
             yield from differences(old, new, f"{path}{key}.")
-        elif shown(old) != shown(new):
+        elif old is ... or new is ... or json.dumps(old) != json.dumps(new):
             yield f"{path}{key} {_change(old, new)}"
 
 

@@ -14,7 +14,6 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -35,14 +34,22 @@ print(fingerprint(sys.argv[1]))
 """
 
 
-@cache
-def explain(script: str, then: str, when: float) -> str:
+def explain(script: str, then: str, when: float | None) -> str:
     """Which files changed since `script` had the fingerprint `then`, `when` seconds from 1970.
 
     ": FILE, FILE since commit HASH", or an empty text where it cannot be known.
     """
-    if shutil.which("git") is None:
+    if when is None or shutil.which("git") is None:
         return ""
+    if (script, then) not in _told:  # jobs of one rule started at many times
+        _told[script, then] = _explain(script, then, when)
+    return _told[script, then]
+
+
+_told: dict[tuple[str, str], str] = {}
+
+
+def _explain(script: str, then: str, when: float) -> str:
     for commit in _commits(when):
         with _tree(commit) as old:
             if _fingerprint(old, script) == then and (files := _changed(commit, old, script)):
