@@ -119,6 +119,11 @@ def test_libraries_against_the_lock(slurm: Slurm) -> None:
     assert {missing.cure, other.cure} == {"make env"}
 
 
+def test_another_folder(slurm: Slurm) -> None:
+    Path("envs/requirements.lock").unlink()
+    assert "envs/requirements.lock: not here" in one("libraries").said
+
+
 def test_plugins_must_import(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one("snakemake_executor_plugin_slurm").level == "ok"
     monkeypatch.setattr(preflight, "PLUGINS", ["no_such_plugin"])

@@ -74,6 +74,8 @@ def checked(what: str, check: Callable[..., Findings], *arguments: Any) -> Findi
 
 def versions(lock: Path) -> Findings:
     """Python, and each library against the lock."""
+    if not lock.exists():
+        raise InputError(f"{lock}: not here, expected the folder of multical's own Makefile")
     found = platform.python_version()
     if sys.version_info[:2] == PYTHON:
         yield Finding("ok", "python", found)

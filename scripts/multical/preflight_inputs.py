@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from multical import globs, plan
 from multical.config import Config, HubModel, PypiModel
 from multical.errors import InputError
-from multical.preflight import Finding, Findings
+from multical.preflight import Finding, Findings, checked
 from multical.studies import HarnessStudy, MultilingualStudy, ReleasedStudy
 
 INPUTS = Path("results/inputs")
@@ -34,9 +33,9 @@ def inputs(config: Config, root: str) -> Findings:
     """Everything that the study at `root` is made from."""
     study = config.studies[root]
     if isinstance(study, MultilingualStudy):
-        yield from token(config, study.models)
+        yield from checked("hub token", token, config, study.models)
         for name in study.models:
-            yield from model(config, name)
+            yield from checked(f"model {name}", model, config, name)
         for name in study.benchmarks:
             made = INPUTS / f"benchmarks/{name}.parquet"
             yield from data(f"benchmark {name}", config.benchmarks[name].source, made)

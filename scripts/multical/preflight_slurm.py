@@ -173,7 +173,7 @@ def gpus(about: dict[str, str], site: Site) -> Findings:
         cure = "set MULTICAL_GPUS=" + site.gpus.replace("gpus", "gres")
         yield Finding("error", "gpus", f"the cluster's {select} does not know --gpus", cure)
     else:
-        yield Finding("ok", "gpus", f"asked for as {site.request(gpus=1)}")
+        yield Finding("ok", "gpus", f"each job asks for one, in the style {site.gpus}")
 
 
 def _faults(
