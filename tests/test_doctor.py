@@ -11,7 +11,6 @@ import sys
 import time
 from collections import namedtuple
 from collections.abc import Iterator
-from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import psutil
@@ -25,7 +24,6 @@ from doctor_house import SMOKE, about, edited, house, one
 from fake_slurm import Slurm
 from multical import cluster, preflight, preflight_slurm
 from multical.preflight import Finding
-from multical.site import Site
 
 
 @pytest.fixture
@@ -125,13 +123,14 @@ def test_another_folder(slurm: Slurm) -> None:
 
 
 def test_plugins_must_import(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert one("snakemake_executor_plugin_slurm").level == "ok"
-    monkeypatch.setattr(preflight, "PLUGINS", ["no_such_plugin"])
-    assert one("no_such_plugin").cure == "make env"
-    Path("broken_plugin.py").write_text("open('/no/such/file')")
+    name = "snakemake_executor_plugin_slurm"
+    assert [found.level for found in about("plugin")] == ["ok", "ok"]
+    monkeypatch.setitem(sys.modules, f"{name}_jobstep", None)
+    assert one("plugin").cure == "make env"
+    monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(Path.cwd())
-    monkeypatch.setattr(preflight, "PLUGINS", ["broken_plugin"])
-    assert "FileNotFoundError" in one("broken_plugin").said
+    Path(f"{name}.py").write_text("open('/no/such/file')")
+    assert "FileNotFoundError" in one("plugin").said
 
 
 @pytest.mark.parametrize(
@@ -146,11 +145,13 @@ def test_plugins_must_import(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> N
 def test_torch_for_the_gpus_asked_for(
     slurm: Slurm, monkeypatch: pytest.MonkeyPatch, built: str, gpus: str, level: str
 ) -> None:
-    Path("version.py").write_text(f"__version__ = '2.13.0'; {built}\n")
-    spec = spec_from_file_location("torch", Path("__init__.py").resolve())
-    with monkeypatch.context() as patch:
-        patch.setattr("importlib.util.find_spec", lambda _: spec)
-        (found,) = preflight.cuda(Site(gpus=gpus))
+    Path("torch").mkdir()
+    Path("torch/version.py").write_text(f"__version__ = '2.13.0'; {built}\n")
+    Path("torch-2.13.0.dist-info").mkdir()
+    Path("torch-2.13.0.dist-info/METADATA").write_text("Name: torch\nVersion: 2.13.0\n")
+    monkeypatch.syspath_prepend(Path.cwd())
+    monkeypatch.setenv("MULTICAL_GPUS", gpus)
+    found = one("torch")
     assert found.level == level
 
 

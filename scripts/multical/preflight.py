@@ -6,8 +6,6 @@ found, and the cure. It may raise what it likes: `checked` makes that an error o
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import platform
 import runpy
@@ -33,7 +31,6 @@ Level = Literal["ok", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("ok", "warning", "error")
 #: The Python that the lock is resolved for
 PYTHON = (3, 11)
-PLUGINS = ["snakemake_executor_plugin_slurm", "snakemake_executor_plugin_slurm_jobstep"]
 #: Folders that Snakemake takes for profiles to lay over `--profile slurm`
 OVERRIDING = ["profiles/default", "default"]
 #: Where files are not those that other machines see, or not for long
@@ -105,25 +102,28 @@ def versions(lock: Path) -> Findings:
 
 def plugins() -> Findings:
     """Whether Snakemake's executor for SLURM can be imported."""
-    for name in PLUGINS:
-        try:
-            importlib.import_module(name)
-        except Exception as error:  # it runs commands as it is imported
-            told = f"cannot be imported ({type(error).__name__}: {error})"
-            cure = "make env" if isinstance(error, ImportError) else "mend what it names"
-            yield Finding("error", name, told, cure)
-        else:
-            yield Finding("ok", name, metadata.version(name))
+    try:
+        import snakemake_executor_plugin_slurm as executor
+        import snakemake_executor_plugin_slurm_jobstep as jobstep
+    except Exception as error:  # it runs commands as it is imported
+        told = f"cannot be imported ({type(error).__name__}: {error})"
+        cure = "make env" if isinstance(error, ImportError) else "mend what it names"
+        yield Finding("error", "plugin", told, cure)
+    else:
+        for module in (executor, jobstep):
+            told = f"{module.__name__} {metadata.version(module.__name__)}"
+            yield Finding("ok", "plugin", told)
 
 
 def cuda(site: Site) -> Findings:
     """Whether torch can use the GPUs that jobs ask for."""
-    torch = importlib.util.find_spec("torch")
-    if torch is None or torch.origin is None:
+    try:
+        torch = metadata.distribution("torch")
+    except metadata.PackageNotFoundError:
         yield Finding("error", "torch", "not installed", "make env")
         return
     # not imported: that takes seconds
-    built = runpy.run_path(str(Path(torch.origin).with_name("version.py")))
+    built = runpy.run_path(str(torch.locate_file("torch/version.py")))
     kind = built.get("cuda") or built.get("hip")
     if kind is None and site.gpus != "none":
         yield Finding(
