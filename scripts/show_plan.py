@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import signal
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,10 +97,16 @@ def why(jobs: list[Job]) -> Iterator[str]:
         groups[job.reasons][job.rule].append(job)
     for reasons, rules in groups.items():
         yield from (f"  {reason}" for reason in reasons)
+        others = []
         for rule, members in rules.items():
             runs = [job.wildcards["run"] for job in members if "run" in job.wildcards]
-            named = f": {', '.join(runs)}" if 0 < len(runs) <= NAMED else ""
-            yield f"      {len(members)} {rule}{named}"
+            named = rule if len(members) == 1 else f"{len(members)} {rule}"
+            if 0 < len(runs) <= NAMED:
+                yield f"      {named}: {', '.join(runs)}"
+            else:
+                others.append(named)
+        if others:
+            yield textwrap.indent(textwrap.fill(", ".join(others), 94), " " * 6)
 
 
 def table(costs: list[Cost]) -> Iterator[str]:
