@@ -49,6 +49,9 @@ def test_every_cluster_rule_has_its_needs_and_no_other_name_is_in_the_profile(
     cluster = {name for name, local in rules().items() if not local}
     needs = profile(monkeypatch)["set-resources"]
     assert set(needs) == cluster == {"train_sft", "score_run"}
+    text = "".join(path.read_text() for path in (REPO / "rules").glob("*.smk"))
+    threads = re.findall(r"^    threads: (\d+)$", text, flags=re.MULTILINE)
+    assert sorted(map(int, threads)) == sorted(profile(monkeypatch)["set-threads"].values())
     for name, resources in needs.items():
         for key in ("runtime", "mem_mb"):
             amount, _, scale = resources[key].partition(" * ")
