@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yte
@@ -19,7 +20,7 @@ REPO = checkout.REPO
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake"))]
 
 
-def profile(monkeypatch: pytest.MonkeyPatch, **values: str) -> dict:  # type: ignore[type-arg]
+def profile(monkeypatch: pytest.MonkeyPatch, **values: str) -> dict[str, Any]:
     """The profile as Snakemake reads it, for a site's values."""
     monkeypatch.chdir(REPO)
     for key in site.SHAPES:
@@ -28,15 +29,12 @@ def profile(monkeypatch: pytest.MonkeyPatch, **values: str) -> dict:  # type: ig
         return dict(yte.process_yaml(stream, require_use_yte=True))
 
 
-def rules() -> dict[str, bool]:
-    """Whether each rule of the workflow that runs a program is local."""
+def rules() -> dict[str, str]:
+    """The text of each rule of the workflow that runs a program."""
     text = "".join(path.read_text() for path in (REPO / "rules").glob("*.smk"))
     parts = re.split(r"^rule (\w+):\n", text, flags=re.MULTILINE)[1:]
-    return {
-        name: "    localrule: True\n" in body
-        for name, body in zip(parts[::2], parts[1::2], strict=True)
-        if "    shell:\n" in body
-    }
+    bodies = zip(parts[::2], parts[1::2], strict=True)
+    return {name: body for name, body in bodies if "    shell:\n" in body}
 
 
 def test_every_cluster_rule_has_its_needs_and_no_other_name_is_in_the_profile(
@@ -46,12 +44,13 @@ def test_every_cluster_rule_has_its_needs_and_no_other_name_is_in_the_profile(
         [*SNAKEMAKE, "--list-rules"], cwd=REPO, capture_output=True, text=True, check=True
     )
     assert set(rules()) <= set(listed.stdout.split())
-    cluster = {name for name, local in rules().items() if not local}
+    cluster = {name for name, body in rules().items() if "    localrule: True\n" not in body}
     needs = profile(monkeypatch)["set-resources"]
     assert set(needs) == cluster == {"train_sft", "score_run"}
-    text = "".join(path.read_text() for path in (REPO / "rules").glob("*.smk"))
-    threads = re.findall(r"^    threads: (\d+)$", text, flags=re.MULTILINE)
-    assert sorted(map(int, threads)) == sorted(profile(monkeypatch)["set-threads"].values())
+    threads = profile(monkeypatch)["set-threads"]
+    assert set(threads) == cluster
+    for name, number in threads.items():
+        assert f"    threads: {number}\n" in rules()[name]
     for name, resources in needs.items():
         for key in ("runtime", "mem_mb"):
             amount, _, scale = resources[key].partition(" * ")
