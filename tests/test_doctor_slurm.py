@@ -274,3 +274,15 @@ def test_what_the_profile_asks_for() -> None:
     train, score = cluster.requests(profile)
     assert train == cluster.Request("train", 240, 2000, 4)
     assert score == cluster.Request("score", 30, 700, 1)
+
+
+def test_a_partition_whose_preempted_jobs_are_cancelled(slurm: Slurm) -> None:
+    slurm.edit(fake_slurm.SHOW_PARTITIONS, "PreemptMode=REQUEUE", "PreemptMode=CANCEL")
+    assert [found.level for found in about("partition gpu")] == ["ok"]  # nobody is above it
+    urgent = fake_slurm.PARTITION.format(name="urgent", default="NO").replace("Tier=1", "Tier=9")
+    slurm.says(fake_slurm.SHOW_PARTITIONS, fake_slurm.PARTITIONS + "\n" + urgent)
+    assert [found.level for found in about("partition gpu")] == ["ok"]
+    slurm.edit(fake_slurm.SHOW_PARTITIONS, "PreemptMode=REQUEUE", "PreemptMode=CANCEL")
+    found = about("partition gpu")
+    assert [one.level for one in found] == ["ok", "warning"]
+    assert found[1].said.startswith("jobs of urgent may cancel its jobs")

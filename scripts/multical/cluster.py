@@ -77,6 +77,11 @@ class Partition:
         return number(self.about.get(key, "UNLIMITED"))
 
     @property
+    def tier(self) -> float:
+        """Jobs of a higher tier may preempt those of a lower one."""
+        return number(self.about.get("PriorityTier", "1"))
+
+    @property
     def up(self) -> list[Node]:
         """The nodes that take jobs."""
         return [node for node in self.nodes if node.usable]

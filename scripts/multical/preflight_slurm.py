@@ -148,6 +148,12 @@ def partitions(about: dict[str, str], profile: dict[str, Any], site: Site) -> Fi
             best = max(one.up, key=lambda node: (sum(node.gpus.values()), node.mem_mb))
             told = f"{len(one.up)} of {len(one.nodes)} nodes take jobs, for {one.about['MaxTime']}"
             yield Finding("ok", what, f"{told} at most; {best.name} has {best}")
+        above = [x.name for x in known.values() if x.tier > one.tier]
+        if above and one.about.get("PreemptMode") == "CANCEL":
+            said = f"jobs of {', '.join(sorted(above))} may cancel its jobs, and Snakemake then "
+            said += "waits for them for ever"
+            cure = "set MULTICAL_PARTITIONS to another, or press Ctrl-C and start again"
+            yield Finding("warning", what, said, cure)
 
 
 def chosen(known: dict[str, Partition], site: Site) -> list[Partition]:
