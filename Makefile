@@ -40,7 +40,7 @@ msp_v2: env          ## make study 2 from its released outputs, and compare with
 plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
 	@$(BIN)/python scripts/show_plan.py $(TARGET)
 
-doctor: env          ## is this machine ready for STUDY=results/... on SLURM? (exit 1 warnings, 2 errors)
+doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings and errors with cures
 	@$(BIN)/python scripts/doctor.py $(if $(STUDY),--study $(STUDY))
 
 recover: env         ## go on after a killed Snakemake; ARGS=--cancel cancels its jobs
