@@ -29,6 +29,10 @@ from multical.fingerprint import fingerprint as code
 configfile: "config.yaml"
 
 
+# For `--sdm apptainer` alone: the image of envs/apptainer.def.
+container: "envs/multical.sif"
+
+
 try:
     CONFIG = schema.load(config)
 except InputError as error:

@@ -25,9 +25,9 @@ def copy(folder: Path) -> Path:
     return folder
 
 
-def make_smoke() -> None:
-    """Make the smoke study in the repository itself, or find it up to date."""
-    subprocess.run([*SNAKEMAKE, "--rerun-incomplete", "--keep-going", TARGET], cwd=REPO, check=True)
+def make(target: str = TARGET) -> None:
+    """Make a target in the repository itself, or find it up to date."""
+    subprocess.run([*SNAKEMAKE, "--rerun-incomplete", "--keep-going", target], cwd=REPO, check=True)
 
 
 def copy_made(folder: Path, *results: str) -> Path:

@@ -51,7 +51,7 @@ def would_run(folder: Path) -> dict[str, int]:
 @pytest.fixture(scope="session")
 def smoke() -> Path:
     """The repository with its smoke study made."""
-    checkout.make_smoke()
+    checkout.make()
     return checkout.REPO
 
 

@@ -11,6 +11,10 @@ import pytest
 import lab
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--study", default="smoke", help="of results/, to compare with a local run")
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """A running cluster; tests are skipped where there can be none, but not in CI."""
