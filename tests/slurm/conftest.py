@@ -29,7 +29,8 @@ def cluster() -> Iterator[None]:
     if not found_up:  # else it is someone's at work on these tests
         down = lab.script("down.sh", "--purge")
         assert down.returncode == 0, down.stdout + down.stderr
-        assert not list(Path("/etc/slurm").glob("*.conf"))
+        for name in ("slurm.conf", "slurmdbd.conf", "gres.conf", "cgroup.conf"):
+            assert not Path("/etc/slurm", name).exists()
 
 
 #: Sourced by each bash of a job: it goes on in a network of its own, without even loopback.
