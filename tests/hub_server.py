@@ -146,6 +146,8 @@ class Hub:
         import datasets
         import huggingface_hub
 
+        huggingface_hub.HfFileSystem.clear_instance_cache()  # it remembers listings
+
         for name, value in (
             ("ENDPOINT", self.url),
             ("HUGGINGFACE_CO_URL_TEMPLATE", self.url + "/{repo_id}/resolve/{revision}/{filename}"),

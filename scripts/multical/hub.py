@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -110,35 +111,36 @@ def split(repo: str, revision: str, config: str | None, name: str) -> Split:
     return Split(place, rows, {file: sha256(paths[file]) for file in files[name]})
 
 
+@cache
 def check(source: Source) -> None:
-    """Raise `InputError` unless the hub knows the repository and its commit.
+    """Raise `InputError` unless the repository is open to the user and has the commit.
 
-    Asked first, since `datasets` takes whatever its cache holds of a data set, of any
-    commit, when the hub fails.
+    Asked first, once in a process, since `datasets` does not always tell why it fails.
     """
     from huggingface_hub import HfApi
 
-    api = HfApi()
-    asked(
-        source,
-        lambda: api.repo_info(
-            source.repo, revision=source.revision, repo_type=source.kind, timeout=PATIENCE
-        ),
-    )
+    api, repo, kind = HfApi(), source.repo, source.kind
+
+    def look() -> None:
+        api.repo_info(repo, revision=source.revision, repo_type=kind, timeout=PATIENCE)
+        api.auth_check(repo, repo_type=kind)
+
+    asked(source, look)
 
 
 def _builder(source: Source, config: str | None) -> Any:
     """The builder of `datasets` for a config."""
     import datasets
-    from huggingface_hub.errors import HFValidationError
+    import yaml
 
     datasets.disable_progress_bars()
 
     def load() -> Any:
         try:
             found = datasets.load_dataset_builder(source.repo, config, revision=source.revision)
-        except HFValidationError:
-            raise
+        except yaml.YAMLError as error:
+            told = " ".join(str(error).split())[:120]
+            raise InputError(f"{source}: its card is not readable ({told})") from error
         except ValueError as error:
             if "BuilderConfig" not in str(error):
                 raise
@@ -146,7 +148,8 @@ def _builder(source: Source, config: str | None) -> Any:
             raise InputError(f"{source}: no config {config!r}, found {names}") from error
         for urls in (found.config.data_files or {"": []}).values():
             if not urls or not all(url.startswith(_root(source)) for url in urls):
-                raise ConnectionError("the hub did not list the files")  # another commit's cache
+                # when the hub fails, datasets takes what its cache holds, of any commit
+                raise ConnectionError("the hub did not list the files")
         return found
 
     return asked(source, load)
@@ -245,13 +248,15 @@ def reason(source: Source, error: Exception) -> tuple[str, bool]:
         return f"gated, and {whom}: {cure}", False
     if first(errors.RevisionNotFoundError):
         return "no such revision", False
-    if first(errors.RepositoryNotFoundError):
+    answer = first(errors.HfHubHTTPError)
+    stranger = answer is not None and answer.response.status_code == 401 and get_token() is None
+    if stranger or first(errors.RepositoryNotFoundError):
         return f"no such repository, or it is private and {whom}", False
     if first(errors.OfflineModeIsEnabled):
         return "not in the cache, and HF_HUB_OFFLINE is set", False
     if missing := first(errors.RemoteEntryNotFoundError):
         return f"no such file: {missing.response.url}", False
-    if answer := first(errors.HfHubHTTPError):
+    if answer:
         return _status(answer)
     if first(errors.HFValidationError):
         return "not the name of a repository, expected OWNER/NAME", False
@@ -263,6 +268,8 @@ def reason(source: Source, error: Exception) -> tuple[str, bool]:
         return f"no answer from {constants.ENDPOINT} ({type(lost).__name__})", True
     if first(ConnectionError) or first(errors.LocalEntryNotFoundError):
         return f"no answer from {constants.ENDPOINT}", True
+    if missing := first(FileNotFoundError):
+        return " ".join(str(missing).split())[:200], False
     return "", False
 
 

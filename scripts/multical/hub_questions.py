@@ -63,11 +63,12 @@ def benchmark(
                 left_out[language, row.get("subject") or row.get("category")] += 1
     if not rows:
         raise InputError(f"{repo} {split}: found no questions, expected at least one")
-    frame = pd.DataFrame(rows)
-    counts = frame.groupby(["language", "subject"], dropna=False).size()
-    report = counts.reset_index(name="questions").rename(columns={"subject": "kind"})
-    keys = zip(report["language"], report["kind"], strict=True)
-    return frame, report.assign(left_out=[left_out.pop(key, 0) for key in keys]), files
+    made = Counter((row["language"], row["subject"]) for row in rows)
+    report = [
+        {"language": key[0], "kind": key[1], "questions": made[key], "left_out": left_out[key]}
+        for key in sorted({*made, *left_out}, key=str)
+    ]
+    return pd.DataFrame(rows), pd.DataFrame(report), files
 
 
 def _rows(kind: str, part: hub.Split) -> list[tuple[str, Row]]:
@@ -112,6 +113,8 @@ def mmlu_prox(row: Row, place: str) -> Row:
 
 def _asked(row: Row, names: list[str], options: list[Any], place: str) -> Row:
     """The question, its options and the index of the right one; `OddRowError` if it is odd."""
+    if len(options) < 2:
+        raise OddRowError(f"{names[len(options)]}: found nothing, which leaves under 2 options")
     for name, value in [("question", row["question"]), *zip(names, options, strict=False)]:
         if value is not None and not isinstance(value, str):
             raise InputError(f"{place}: {name}: found {value!r}, expected a text")
@@ -126,8 +129,6 @@ def _asked(row: Row, names: list[str], options: list[Any], place: str) -> Row:
     texts = [option.strip() for option in options]
     if twice := [name for name, text in zip(names, texts, strict=False) if texts.count(text) > 1]:
         raise OddRowError(f"{' and '.join(twice)}: found two alike")
-    if len(options) < 2:
-        raise OddRowError(f"{names[1]}: found {len(options)} options, expected at least 2")
     return {"question": row["question"], "options": options, "answer": LETTERS.index(answer)}
 
 
