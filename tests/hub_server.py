@@ -211,8 +211,10 @@ class Handler(BaseHTTPRequestHandler):
             self.error(401, message="Invalid credentials in Authorization header")
             return None
         found = self.hub.repos.get((kind, name))
-        if found is None:  # the hub does not tell a stranger what does not exist
-            self.error(404 if token else 401, "RepoNotFound" if token else "")
+        if found is None:
+            # a stranger is not told what does not exist; the hub need not send the code then,
+            # since over https its client takes any 401 so
+            self.error(404 if token else 401, "RepoNotFound")
         elif found.gated and content and token != GOOD_TOKEN:
             self.error(403 if token else 401, "GatedRepo", f"Access to {name} is restricted.")
         elif revision not in (None, "main", found.revision):

@@ -248,15 +248,13 @@ def reason(source: Source, error: Exception) -> tuple[str, bool]:
         return f"gated, and {whom}: {cure}", False
     if first(errors.RevisionNotFoundError):
         return "no such revision", False
-    answer = first(errors.HfHubHTTPError)
-    stranger = answer is not None and answer.response.status_code == 401 and get_token() is None
-    if stranger or first(errors.RepositoryNotFoundError):
+    if first(errors.RepositoryNotFoundError):
         return f"no such repository, or it is private and {whom}", False
     if first(errors.OfflineModeIsEnabled):
         return "not in the cache, and HF_HUB_OFFLINE is set", False
     if missing := first(errors.RemoteEntryNotFoundError):
         return f"no such file: {missing.response.url}", False
-    if answer:
+    if answer := first(errors.HfHubHTTPError):
         return _status(answer)
     if first(errors.HFValidationError):
         return "not the name of a repository, expected OWNER/NAME", False
