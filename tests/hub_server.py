@@ -312,7 +312,7 @@ class Handler(BaseHTTPRequestHandler):
         if message:
             headers["X-Error-Message"] = message
         if status == 429:
-            headers["Retry-After"] = "0"
+            headers["RateLimit"] = '"api";r=0;t=7'
         self.send(status, json.dumps({"error": message or code or "?"}).encode(), headers)
 
     def json(self, value: Any) -> None:

@@ -141,7 +141,7 @@ def test_what_does_not_pass(served: Hub, lite: Repo, waits: list[float]) -> None
         f"hub: cannot download {lite.name} at {lite.revision} (the hub answers 429"
     )
     assert said.endswith(", asked 5 times)")
-    assert waits[-4:] == [2, 4, 8, 16]
+    assert waits[-4:] == [8, 8, 8, 16]  # that the hub asks for, a second more, and our own
     served.faults.clear()
     served.fail(403, "/api/")
     assert "(the hub answers 403: a fault that was asked for)" in sentence(lambda: read(lite))
@@ -192,6 +192,27 @@ def test_models(served: Hub, tmp_path: Path) -> None:
     folder = get()
     found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
     assert found == {name: files[name] for name in ("config.json", "x/model.safetensors")}
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "tries"),
+    [
+        (RuntimeError("CAS: 503"), "the hub's storage: CAS: 503, asked 5 times", 5),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device", 1),
+        (TimeoutError("slow"), "no answer from https://huggingface.co, asked 5 times", 5),
+    ],
+)
+def test_other_errors_while_downloading(
+    waits: list[float], error: Exception, said: str, tries: int
+) -> None:
+    source = hub.Source("model", "a/b", NOWHERE)
+
+    def fail() -> None:
+        raise error
+
+    expected = f"hub: cannot download a/b at {NOWHERE} ({said})"
+    assert sentence(lambda: hub.asked(source, fail)) == expected
+    assert waits == [2, 4, 8, 16][: tries - 1]
 
 
 def test_errors_of_ours_pass() -> None:

@@ -139,8 +139,7 @@ def _builder(source: Source, config: str | None) -> Any:
         try:
             found = datasets.load_dataset_builder(source.repo, config, revision=source.revision)
         except yaml.YAMLError as error:
-            told = " ".join(str(error).split())[:120]
-            raise InputError(f"{source}: its card is not readable ({told})") from error
+            raise InputError(f"{source}: its card is not readable ({_line(error)})") from error
         except ValueError as error:
             if "BuilderConfig" not in str(error):
                 raise
@@ -184,9 +183,10 @@ def _prepared(builder: Any, split: str, place: str) -> Dataset:
         builder.download_and_prepare()
         rows: Dataset = builder.as_dataset(split=split)
     except (datasets.exceptions.DatasetsError, pyarrow.ArrowException, ValueError) as error:
-        told = [str(one) for one in _chain(error)]
-        reason = " ".join(min(told, key=len).split())[:200]
-        raise InputError(f"{place}: not a data set as its card says ({reason})") from error
+        *_, cause = _chain(error)
+        raise InputError(f"{place}: not a data set as its card says ({_line(cause)})") from error
+    except OSError as error:
+        raise InputError(f"{place}: cannot be prepared ({_line(error)})") from error
     return rows
 
 
@@ -214,11 +214,16 @@ def asked(source: Source, action: Callable[[], Result]) -> Result:
 
 def _wait(error: Exception, usual: float) -> float:
     """Seconds that the hub asks to wait, or else the usual ones."""
-    for one in _chain(error):
-        response = getattr(one, "response", None)
-        if (text := getattr(response, "headers", {}).get("Retry-After", "")).isdigit():
-            return min(max(float(text), usual), LONGEST_WAIT)
-    return usual
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    answers = [one.response for one in _chain(error) if hasattr(one, "response")]
+    headers: Any = answers[0].headers if answers else {}
+    limit = parse_ratelimit_headers(headers)
+    told = headers.get("Retry-After", "")
+    wanted = float(told) if told.isdigit() else 0.0
+    if limit is not None and limit.remaining == 0:
+        wanted = max(wanted, limit.reset_in_seconds + 1.0)
+    return min(max(wanted, usual), LONGEST_WAIT)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -231,50 +236,59 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def reason(source: Source, error: Exception) -> tuple[str, bool]:
     """Why the hub did not give what was asked, and whether that may pass.
 
-    Empty for errors of another kind. `datasets` wraps what its client raises, so the most
-    telling error of the chain speaks.
+    Empty for errors of another kind. `datasets` wraps what its client raises, so the whole
+    chain is looked through.
     """
     import httpx2
-    from huggingface_hub import constants, errors, get_token
+    from huggingface_hub import constants, errors
 
     found = list(_chain(error))
 
-    def first(kind: type[BaseException]) -> Any:
-        return next((one for one in found if isinstance(one, kind)), None)
+    def first(*kinds: type[BaseException]) -> Any:
+        return next((one for one in found if isinstance(one, kinds)), None)
 
-    whom = "there is no token" if get_token() is None else "it is closed to your token"
-    if first(errors.GatedRepoError):
-        cure = f"ask for access at {source.page}, then hf auth login or set HF_TOKEN"
-        return f"gated, and {whom}: {cure}", False
-    if first(errors.RevisionNotFoundError):
-        return "no such revision", False
-    if first(errors.RepositoryNotFoundError):
-        return f"no such repository, or it is private and {whom}", False
+    if answer := first(errors.HfHubHTTPError):
+        return _refusal(source, answer)
     if first(errors.OfflineModeIsEnabled):
         return "not in the cache, and HF_HUB_OFFLINE is set", False
-    if missing := first(errors.RemoteEntryNotFoundError):
-        return f"no such file: {missing.response.url}", False
-    if answer := first(errors.HfHubHTTPError):
-        return _status(answer)
     if first(errors.HFValidationError):
         return "not the name of a repository, expected OWNER/NAME", False
     if cut := next((one for one in found if "Consistency check failed" in str(one)), None):
-        return f"cut off in the middle: {' '.join(str(cut).split())[:120]}", True
-    if first(httpx2.RemoteProtocolError) or first(httpx2.ReadError):
+        return f"cut off in the middle: {_line(cut)}", True
+    if first(httpx2.RemoteProtocolError, httpx2.ReadError):
         return f"cut off in the middle by {constants.ENDPOINT}", True
     if lost := first(httpx2.TransportError):
         return f"no answer from {constants.ENDPOINT} ({type(lost).__name__})", True
-    if first(ConnectionError) or first(errors.LocalEntryNotFoundError):
+    if first(ConnectionError, TimeoutError, errors.LocalEntryNotFoundError):
         return f"no answer from {constants.ENDPOINT}", True
-    if missing := first(FileNotFoundError):
-        return " ".join(str(missing).split())[:200], False
+    if broken := next((one for one in found if type(one) is RuntimeError), None):
+        return f"the hub's storage: {_line(broken)}", True  # of hf_xet, which has no other type
+    if other := first(OSError):
+        return _line(other), False
     return "", False
 
 
-def _status(error: Any) -> tuple[str, bool]:
-    """The same for an answer that is an error by its status alone."""
+def _refusal(source: Source, error: Any) -> tuple[str, bool]:
+    """The same for an answer of the hub that is an error."""
+    from huggingface_hub import errors, get_token
+
+    whom = "there is no token" if get_token() is None else "it is closed to your token"
+    match error:
+        case errors.GatedRepoError():
+            cure = f"ask for access at {source.page}, then hf auth login or set HF_TOKEN"
+            return f"gated, and {whom}: {cure}", False
+        case errors.RevisionNotFoundError():
+            return "no such revision", False
+        case errors.RepositoryNotFoundError():
+            return f"no such repository, or it is private and {whom}", False
+        case errors.RemoteEntryNotFoundError():
+            return f"no such file: {error.response.url}", False
     status = error.response.status_code
     if status == 401:
         return "the hub refuses your token (401): hf auth login, or unset HF_TOKEN", False
-    said = error.response.headers.get("X-Error-Message") or " ".join(str(error).split())[:120]
+    said = error.response.headers.get("X-Error-Message") or _line(error)
     return f"the hub answers {status}: {said}", status in PASSING
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
