@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,13 @@ def openhermes(count: int = 40, odd: list[Rows] | None = None) -> Files:
         "README.md": b"---\nlanguage:\n- eng\n---\n",
         "openhermes2_5.json": json.dumps(listed).encode(),
     }
+
+
+#: Study 1's data sets by their names at the hub: fewer rows, nothing else
+STUDY_1: dict[str, Callable[[], Files]] = {
+    "CohereLabs/Global-MMLU": global_mmlu,
+    "li-lab/MMLU-ProX": mmlu_prox,
+    "arazd/tulu_stanford_alpaca": alpaca,
+    "allenai/tulu-3-sft-mixture": tulu,
+    "teknium/OpenHermes-2.5": openhermes,
+}

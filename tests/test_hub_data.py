@@ -76,6 +76,11 @@ def sft(repo: Repo, layout: str, **changes: Any) -> dict[str, Any]:
     return plan.sft_data(schema.Config.model_construct(sft_data={"s": made}), "s")
 
 
+def study_1(served: Hub, name: str) -> Repo:
+    """One of study 1's data sets, at the hub under its own name."""
+    return served.add("datasets", name, hub_repos.STUDY_1[name]())
+
+
 def refused(tmp_path: Path, action: Callable[[], Any]) -> str:
     """The one line that an action is refused with; nothing may be left behind."""
     with pytest.raises(InputError) as caught:
@@ -89,7 +94,7 @@ def refused(tmp_path: Path, action: Callable[[], Any]) -> str:
 
 
 def test_global_mmlu_in_all_languages(served: Hub, program: Program) -> None:
-    repo = served.add("datasets", "CohereLabs/Global-MMLU", hub_repos.global_mmlu())
+    repo = study_1(served, "CohereLabs/Global-MMLU")
     out = program(make_benchmark, benchmark(repo, "global_mmlu"))
     frame = questions.read(out / "q.parquet")
     assert sorted(set(frame["language"])) == sorted(hub_repos.GLOBAL_MMLU)
@@ -116,7 +121,7 @@ def test_global_mmlu_in_all_languages(served: Hub, program: Program) -> None:
 
 
 def test_mmlu_prox_in_all_languages(served: Hub, program: Program) -> None:
-    repo = served.add("datasets", "li-lab/MMLU-ProX", hub_repos.mmlu_prox())
+    repo = study_1(served, "li-lab/MMLU-ProX")
     out = program(make_benchmark, benchmark(repo, "mmlu_prox"))
     frame = questions.read(out / "q.parquet")
     assert sorted(set(frame["language"])) == sorted(hub_repos.MMLU_PROX)
@@ -242,13 +247,17 @@ def test_nothing_is_written_when_the_hub_fails(
 
 
 SFT = [
-    ("tulu", "messages"), ("alpaca", "messages"), ("stanford", "alpaca"), ("openhermes", "sharegpt")
-]  # fmt: skip
+    ("allenai/tulu-3-sft-mixture", "messages"),
+    ("arazd/tulu_stanford_alpaca", "messages"),
+    ("teknium/OpenHermes-2.5", "sharegpt"),
+    ("", "alpaca"),  # Stanford's own file, which study 1 does not use
+]
 
 
 @pytest.mark.parametrize(("name", "layout"), SFT)
 def test_sft_data(served: Hub, program: Program, name: str, layout: str) -> None:
-    repo = served.add("datasets", f"lab/{name}", getattr(hub_repos, name)(40))
+    own = study_1(served, name) if name else None
+    repo = own or served.add("datasets", "lab/stanford", hub_repos.stanford(40))
     out = program(make_sft_data, sft(repo, layout, examples=10, held_out=5))
     made = conversations.read(out / "c.jsonl")
     # the order of rows: an independent reading of the module's promise
