@@ -258,6 +258,24 @@ def test_sources_of_data_at_the_hub(section: str, source: dict[str, Any], senten
     assert_match(sentence, refusal(edited((section, "mine"), entry)))
 
 
+def test_all_languages_of_a_benchmark_need_a_level() -> None:
+    """Unless the study, or the benchmark, names those that it takes."""
+    source: dict[str, Any] = MMLU | {"kind": "mmlu_prox"}
+    raw = edited(("benchmarks", "prox"), {"options": None, "source": source})
+    study = raw["studies"]["results/demo"]
+    study["benchmarks"].append("prox")
+    said = refusal(raw)
+    assert "studies.results/demo.benchmarks: prox without languages: found 'af', expected" in said
+    study["languages"] = ["en", "sw"]
+    config.load(raw)
+    study["languages"] = None
+    source["languages"] = ["en", "sw"]
+    config.load(raw)
+    for kind, count in (("global_mmlu", 42), ("mmlu_prox", 29)):
+        made = config.HubBenchmark.model_validate(MMLU | {"kind": kind})
+        assert len(set(made.spoken)) == count
+
+
 @pytest.mark.parametrize(("section", "part"), [("benchmarks", "shots"), ("sft_data", "heldout")])
 def test_no_name_is_that_of_a_part_of_another(section: str, part: str) -> None:
     name, entry = next(iter(RAW[section].items()))

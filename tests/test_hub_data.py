@@ -227,7 +227,7 @@ def test_columns_and_languages_that_are_missing(
     rows[1]["question_id"] = 100
     twice = served.add("datasets", "a/twice", hub_repos.mmlu_prox(["en"], en=rows))
     said = refused(tmp_path, lambda: program(make_benchmark, benchmark(twice, "mmlu_prox")))
-    assert "question_id '100' in language 'en' was already in" in said
+    assert said == "a/twice en test: row 1: id '100' was already in a/twice en test: row 0"
 
 
 def test_nothing_is_written_when_the_hub_fails(
@@ -396,6 +396,14 @@ def test_turns_of_another_layout_are_an_error() -> None:
         hub_sft.read({"messages": [{"role": "user", "content": 3}]}, "messages", "here")
     with pytest.raises(InputError, match="here: input: found 3, expected a text"):
         hub_sft.read({"instruction": "x", "input": 3, "output": "y"}, "alpaca", "here")
+
+
+def test_a_file_is_told_of_too(program: Program, tmp_path: Path) -> None:
+    pair = hub_repos._messages("x", "y")
+    conversations.write(tmp_path / "own.jsonl", [{"id": "a", "messages": pair}])  # type: ignore[typeddict-item]
+    out = program(make_sft_data, {"kind": "file", "path": str(tmp_path / "own.jsonl")})
+    digest = hashlib.sha256((tmp_path / "own.jsonl").read_bytes()).hexdigest()
+    assert json.loads((out / "about.json").read_text())["files"] == {"own.jsonl": digest}
 
 
 def test_held_out_data_are_of_the_hub_alone(program: Program, tmp_path: Path) -> None:

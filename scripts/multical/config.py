@@ -109,6 +109,18 @@ class File(Strict):
     path: str
 
 
+#: Languages of the data sets of the hub; their Lites have fewer
+HUB_LANGUAGES = {
+    "global_mmlu": (
+        "am ar bn cs de el en es fa fil fr ha he hi id ig it ja ko ky lt mg ms ne nl ny pl pt ro "
+        "ru si sn so sr sv sw te tr uk vi yo zh"
+    ),
+    "mmlu_prox": (
+        "af ar bn cs de en es fr hi hu id it ja ko mr ne pt ru sr sw te th uk ur vi wo yo zh zu"
+    ),
+}
+
+
 class HubBenchmark(Strict):
     """Global-MMLU or MMLU-ProX, or its Lite, at one commit of the hub (multical.hub_questions)."""
 
@@ -123,6 +135,11 @@ class HubBenchmark(Strict):
     shots_split: Split | None = Field(
         default=None, description="the split of few-shot examples, dev or validation; null: none"
     )
+
+    @property
+    def spoken(self) -> list[str]:
+        """The languages asked for, or all that the data set had when this was written."""
+        return self.languages or HUB_LANGUAGES[self.kind].split()
 
 
 class Benchmark(Strict):
@@ -275,6 +292,12 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
                 ("languages", languages, spoken[name])
                 for name in study.benchmarks
                 if name in spoken
+            ),
+            *(  # else a missing level would be noticed when all is scored
+                (f"benchmarks: {name} without languages", one.source.spoken, levels)
+                for name in study.benchmarks
+                if (one := config.benchmarks.get(name)) and study.languages is None
+                if isinstance(one.source, HubBenchmark)
             ),
             ("scoring.prompt", [study.scoring.prompt], config.prompts),
             ("figures.benchmark", [shown.benchmark], study.benchmarks),

@@ -38,18 +38,8 @@ RECORD_BYTES = 400
 CLDR_BYTES = 200
 #: Territories that CLDR knows, at most: each gives a question of each kind
 TERRITORIES = 260
-#: Languages of a data set of the hub, and questions in each: of its Lite, at most
-HUB_BENCHMARKS = {
-    "global_mmlu": (
-        "am ar bn cs de el en es fa fil fr ha he hi id ig it ja ko ky lt mg ms ne nl ny pl pt ro "
-        "ru si sn so sr sv sw te tr uk vi yo zh",
-        14042,
-    ),
-    "mmlu_prox": (
-        "af ar bn cs de en es fr hi hu id it ja ko mr ne pt ru sr sw te th uk ur vi wo yo zh zu",
-        11759,
-    ),
-}
+#: Questions of a data set of the hub in each language: of its Lite, at most
+HUB_QUESTIONS = {"global_mmlu": 14042, "mmlu_prox": 11759}
 #: A question of them with its options, and a conversation of the hub; our own guesses
 HUB_QUESTION_BYTES = 1000
 HUB_CONVERSATION_BYTES = 3000
@@ -238,8 +228,8 @@ def _bound(source: CldrBenchmark | HubBenchmark) -> dict[str, Texts]:
     if isinstance(source, CldrBenchmark):
         bound = Texts(source.questions_per_language, CLDR_BYTES)
         return dict.fromkeys(source.languages, bound)
-    languages, count = HUB_BENCHMARKS[source.kind]
-    return dict.fromkeys(source.languages or languages.split(), Texts(count, HUB_QUESTION_BYTES))
+    bound = Texts(HUB_QUESTIONS[source.kind], HUB_QUESTION_BYTES)
+    return dict.fromkeys(source.spoken, bound)
 
 
 def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, int]:

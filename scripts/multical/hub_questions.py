@@ -53,9 +53,13 @@ def benchmark(
     for language in hub.configs(repo, revision) if languages is None else languages:
         part = hub.split(repo, revision, language, split)
         files |= part.files
+        seen: dict[str, str] = {}
         for place, row in _rows(kind, part):
             try:
-                rows.append({"language": language, **READERS[kind](row, place)})
+                made = READERS[kind](row, place)
+                if (first := seen.setdefault(made["question_id"], place)) != place:
+                    raise InputError(f"{place}: id {made['question_id']!r} was already in {first}")
+                rows.append({"language": language, **made})
             except OddRowError as odd:
                 if odd_rows == "error":
                     cure = "expected none, or odd_rows: leave_out"
@@ -63,10 +67,10 @@ def benchmark(
                 left_out[language, row.get("subject") or row.get("category")] += 1
     if not rows:
         raise InputError(f"{repo} {split}: found no questions, expected at least one")
-    made = Counter((row["language"], row["subject"]) for row in rows)
+    count = Counter((row["language"], row["subject"]) for row in rows)
     report = [
-        {"language": key[0], "kind": key[1], "questions": made[key], "left_out": left_out[key]}
-        for key in sorted({*made, *left_out}, key=str)
+        {"language": key[0], "kind": key[1], "questions": count[key], "left_out": left_out[key]}
+        for key in sorted({*count, *left_out}, key=str)
     ]
     return pd.DataFrame(rows), pd.DataFrame(report), files
 
