@@ -135,13 +135,17 @@ def test_what_passes_is_asked_again(
     assert served.faults[-1].times == 0
 
 
-def test_what_does_not_pass(served: Hub, lite: Repo, waits: list[float]) -> None:
+def test_what_does_not_pass(
+    served: Hub, lite: Repo, waits: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     served.fail(429, "/api/", times=float("inf"))
     said = sentence(lambda: read(lite))
     assert said.startswith(
         f"hub: cannot download {lite.name} at {lite.revision} (the hub answers 429"
     )
     assert said.endswith(", asked 5 times)")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hub: ")]
+    assert [line.split("; ")[-1] for line in lines] == ["again in 8 s"] * 3 + ["again in 16 s"]
     assert waits[-4:] == [8, 8, 8, 16]  # that the hub asks for, a second more, and our own
     served.faults.clear()
     served.fail(403, "/api/")

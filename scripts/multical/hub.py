@@ -8,6 +8,7 @@ again, each time after twice the wait.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -209,7 +210,9 @@ def asked(source: Source, action: Callable[[], Result]) -> Result:
             if not passing or tried == TRIES:
                 told += f", asked {tried} times" if passing else ""
                 raise InputError(f"hub: cannot download {source} ({told})") from error
-            time.sleep(_wait(error, WAIT * 2 ** (tried - 1)))
+            wait = _wait(error, WAIT * 2 ** (tried - 1))
+            print(f"hub: {source.repo}: {told}; again in {wait:.0f} s", file=sys.stderr)
+            time.sleep(wait)
 
 
 def _wait(error: Exception, usual: float) -> float:
