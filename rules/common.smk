@@ -17,10 +17,14 @@ def own_files(source):
     return [source.path] if source.kind == "file" else []
 
 
+def one_of(names):
+    """Names as a constraint of a wildcard."""
+    return "|".join(map(re.escape, sorted(names, reverse=True))) or "(?!)"
+
+
 def roots(kind):
     """The roots of the studies of a kind, as a constraint of a wildcard."""
-    found = [root for root, one in CONFIG.studies.items() if one.kind == kind]
-    return "|".join(map(re.escape, sorted(found, reverse=True))) or "(?!)"
+    return one_of(root for root, one in CONFIG.studies.items() if one.kind == kind)
 
 
 def base_manifest(w):

@@ -3,7 +3,11 @@
 # Needs  the sources that the config names (packages, the hub, or local files)
 # Makes  results/inputs/models/MODEL/manifest.json   a checkpoint, and what it is made of
 #        results/inputs/benchmarks/BENCHMARK.parquet questions (multical.questions)
+#        results/inputs/benchmarks/BENCHMARK.shots.parquet  its few-shot examples, if it has a
+#                                                    shots_split
 #        results/inputs/sft/SFT.jsonl                conversations (multical.conversations)
+#        results/inputs/sft/SFT.heldout.jsonl        those held out, if any are
+#        .about.json beside each                     its source, and the files that were read
 
 
 rule fetch_model:
@@ -35,10 +39,13 @@ rule make_benchmark:
     output:
         questions="results/inputs/benchmarks/{benchmark}.parquet",
         names="results/inputs/benchmarks/{benchmark}.names.csv",
+        about="results/inputs/benchmarks/{benchmark}.about.json",
     log:
         "logs/make_benchmark/{benchmark}.log",
     benchmark:
         "logs/make_benchmark/{benchmark}.tsv"
+    wildcard_constraints:
+        benchmark=one_of(CONFIG.benchmarks),
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -48,7 +55,33 @@ rule make_benchmark:
     shell:
         r"""
         python scripts/make_benchmark.py --params {params.settings:q} \
-            --output {output.questions:q} --report {output.names:q} 2>&1 | tee {log:q}
+            --output {output.questions:q} --report {output.names:q} \
+            --about {output.about:q} 2>&1 | tee {log:q}
+        """
+
+
+rule make_shots:
+    output:
+        questions="results/inputs/benchmarks/{benchmark}.shots.parquet",
+        names="results/inputs/benchmarks/{benchmark}.shots.names.csv",
+        about="results/inputs/benchmarks/{benchmark}.shots.about.json",
+    log:
+        "logs/make_shots/{benchmark}.log",
+    benchmark:
+        "logs/make_shots/{benchmark}.tsv"
+    wildcard_constraints:
+        benchmark=one_of(plan.with_shots(CONFIG)),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical(plan.shots(CONFIG, w.benchmark)),
+        code=code("make_benchmark"),
+    shell:
+        r"""
+        python scripts/make_benchmark.py --params {params.settings:q} \
+            --output {output.questions:q} --report {output.names:q} \
+            --about {output.about:q} 2>&1 | tee {log:q}
         """
 
 
@@ -56,11 +89,14 @@ rule make_sft_data:
     input:
         lambda w: own_files(CONFIG.sft_data[w.sft].source),
     output:
-        "results/inputs/sft/{sft}.jsonl",
+        conversations="results/inputs/sft/{sft}.jsonl",
+        about="results/inputs/sft/{sft}.about.json",
     log:
         "logs/make_sft_data/{sft}.log",
     benchmark:
         "logs/make_sft_data/{sft}.tsv"
+    wildcard_constraints:
+        sft=one_of(CONFIG.sft_data),
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -70,5 +106,28 @@ rule make_sft_data:
     shell:
         r"""
         python scripts/make_sft_data.py --params {params.settings:q} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --output {output.conversations:q} --about {output.about:q} 2>&1 | tee {log:q}
+        """
+
+
+rule make_heldout_data:
+    output:
+        conversations="results/inputs/sft/{sft}.heldout.jsonl",
+        about="results/inputs/sft/{sft}.heldout.about.json",
+    log:
+        "logs/make_heldout_data/{sft}.log",
+    benchmark:
+        "logs/make_heldout_data/{sft}.tsv"
+    wildcard_constraints:
+        sft=one_of(plan.with_held_out(CONFIG)),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical(plan.held_out(CONFIG, w.sft)),
+        code=code("make_sft_data"),
+    shell:
+        r"""
+        python scripts/make_sft_data.py --held-out --params {params.settings:q} \
+            --output {output.conversations:q} --about {output.about:q} 2>&1 | tee {log:q}
         """

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from multical import checkpoints, params
+from multical import checkpoints, hub, params
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
 
@@ -99,22 +99,11 @@ def download(source: dict[str, Any], scratch: Path) -> dict[str, bytes]:
 
 def snapshot(source: dict[str, Any]) -> Path:
     """Download one commit of a hub repository, safetensors only."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(
-                source["repo"],
-                revision=source["revision"],
-                allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.model", "*LICENSE*"],
-            )
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"hub: cannot download {source['repo']} at {source['revision']} ({reason})"
-        ) from error
+    return hub.snapshot(
+        source["repo"],
+        source["revision"],
+        ["*.safetensors", "*.json", "*.jinja", "*.model", "*LICENSE*"],
+    )
 
 
 def convert(source: Path, folder: Path, gguf: str | None = None) -> None:

@@ -1,11 +1,14 @@
 """Make a benchmark: questions in the schema of multical.questions, and a report of their names.
 
 --params is {"kind": "cldr", "seed", "kinds", "languages", "held_out",
-"questions_per_language"} for the packaged facts from CLDR (multical.cldr), or
+"questions_per_language"} for the packaged facts from CLDR (multical.cldr);
+{"kind": "global_mmlu" or "mmlu_prox", "repo", "revision", "split", "languages" (null for
+all), "odd_rows"} for data sets of the hub (multical.hub_questions); or
 {"kind": "file", "path"} for any Parquet or JSON Lines file in the schema, of which
 an optional "languages" takes a part. --input says where that file lies instead.
-The report counts questions by language and kind (a file's subject); for cldr also
-the names that are missing, that equal the English ones, and that give an answer away.
+The report counts questions by language and kind (a file's subject); for the hub also the
+rows left out; for cldr the names that are missing, that equal the English ones, and that
+give an answer away. --about says what it was made of: settings, and the SHA-256 of files.
 """
 
 from __future__ import annotations
@@ -15,10 +18,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from multical import cldr, params, questions
+from multical import cldr, hub_questions, params, questions
 from multical.errors import InputError, program
-from multical.files import atomic
+from multical.files import atomic, sha256, write_json
 
+NULL = type(None)
 CLDR = {
     "seed": int,
     "kinds": list,
@@ -27,10 +31,17 @@ CLDR = {
     "questions_per_language": int,
 }
 FILE = {"path": str, "languages": list}
+HUB: params.Kinds = {
+    "repo": str,
+    "revision": str,
+    "split": str,
+    "languages": (list, NULL),
+    "odd_rows": str,
+}
 
 
 def main() -> None:
-    """Write the questions and the report."""
+    """Write the questions, the report, and what they were made of."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -38,22 +49,33 @@ def main() -> None:
     parser.add_argument("--input", type=Path, help="questions to read, for kind file")
     parser.add_argument("--output", required=True, type=Path, help="questions, .parquet")
     parser.add_argument("--report", required=True, type=Path, help="counts of names, .csv")
+    parser.add_argument("--about", type=Path, help="what it was made of, .json")
     args = parser.parse_args()
     wanted = params.parse(args.params)
+    source, files = dict(wanted), {}
     match wanted.pop("kind", None):
         case "cldr":
             params.check(wanted, CLDR)
             frame, report = cldr.benchmark(**wanted)
         case "file":
             params.check(wanted, FILE, optional=["languages"])
-            frame = from_file(args.input or Path(wanted["path"]), wanted.get("languages"))
+            path = args.input or Path(wanted["path"])
+            frame = from_file(path, wanted.get("languages"))
+            files = {path.name: sha256(path)}
             counts = frame.groupby(["language", "subject"], dropna=False).size()
             report = counts.reset_index(name="questions").rename(columns={"subject": "kind"})
+        case "global_mmlu" | "mmlu_prox" as kind:
+            params.check(wanted, HUB)
+            params.known("odd_rows", [wanted["odd_rows"]], ["error", "leave_out"])
+            frame, report, files = hub_questions.benchmark(kind, **wanted)
         case kind:
-            raise InputError(f"--params: kind: {kind!r}, expected 'cldr' or 'file'")
+            kinds = ["cldr", "file", *hub_questions.READERS]
+            raise InputError(f"--params: kind: {kind!r}, expected one of {kinds}")
     questions.write(args.output, frame)
     with atomic(args.report) as temporary:
         report.to_csv(temporary, index=False, lineterminator="\n")
+    if args.about:
+        write_json(args.about, {"source": source, "files": files, "questions": len(frame)})
 
 
 def from_file(path: Path, languages: list[str] | None) -> pd.DataFrame:

@@ -77,6 +77,7 @@ def main() -> None:
         "language": asked["language"],
         "question_id": asked["question_id"],
         "subject": asked["subject"],
+        "culture": asked["culture"],
         "n_options": asked["options"].map(len),
         "gold": asked["answer"],
         "letter_logits": [score.letter_logits for score in scores],

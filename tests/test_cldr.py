@@ -238,7 +238,7 @@ def test_any_file_in_the_schema_is_a_benchmark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"kind": "web"}, "--params: kind: 'web', expected 'cldr' or 'file'"),
+        ({"kind": "web"}, "--params: kind: 'web', expected one of ['cldr', 'file', 'global_mmlu'"),
         ({"kind": "file"}, "missing keys ['path']"),
         ({"kind": "file", "path": "none.jsonl"}, "none.jsonl: not a readable UTF-8 file"),
         ({"kind": "file", "path": "in.jsonl", "languages": ["fr"]}, "no questions in ['fr']"),

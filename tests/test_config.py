@@ -229,6 +229,60 @@ def test_sources_of_models(path: Keys, value: Any, sentence: str) -> None:
     assert "models.gemma3-270m" in said
 
 
+MMLU = {"kind": "global_mmlu", "repo": "CohereLabs/Global-MMLU", "revision": REVISION}
+TULU = {"kind": "hub", "repo": "a/b", "revision": REVISION, "layout": "messages", "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("section", "source", "sentence"),
+    [
+        ("benchmarks", MMLU | {"revision": "main"}, "source.revision: found 'main'"),
+        ("benchmarks", MMLU | {"repo": "Global-MMLU"}, "source.repo: found 'Global-MMLU'"),
+        ("benchmarks", MMLU | {"languages": ["en", "en"]}, "'en' twice"),
+        ("benchmarks", MMLU | {"languages": ["en", "cy"]}, "found 'cy', expected one of"),
+        ("benchmarks", MMLU | {"languages": []}, "at least 1 item"),
+        ("benchmarks", MMLU | {"split": "../test"}, "source.split: found '../test'"),
+        ("benchmarks", MMLU | {"odd_rows": "drop"}, "source.odd_rows: found 'drop'"),
+        ("benchmarks", MMLU | {"shots": "dev"}, r"unknown keys \['shots'\]"),
+        ("benchmarks", MMLU | {"kind": "mmlu"}, "'global_mmlu', 'mmlu_prox'"),
+        ("sft_data", TULU | {"layout": "xml"}, "source.layout: found 'xml'"),
+        ("sft_data", TULU | {"examples": 0}, "source.examples: found 0"),
+        ("sft_data", TULU | {"held_out": -1}, "source.held_out: found -1"),
+        ("sft_data", {k: v for k, v in TULU.items() if k != "seed"}, r"missing keys \['seed'\]"),
+    ],
+)
+def test_sources_of_data_at_the_hub(section: str, source: dict[str, Any], sentence: str) -> None:
+    entry: dict[str, Any] = {"source": source}
+    if section == "benchmarks":
+        entry["options"] = None
+    assert_match(sentence, refusal(edited((section, "mine"), entry)))
+
+
+def test_all_languages_of_a_benchmark_need_a_level() -> None:
+    """Unless the study, or the benchmark, names those that it takes."""
+    source: dict[str, Any] = MMLU | {"kind": "mmlu_prox"}
+    raw = edited(("benchmarks", "prox"), {"options": None, "source": source})
+    study = raw["studies"]["results/demo"]
+    study["benchmarks"].append("prox")
+    said = refusal(raw)
+    assert "studies.results/demo.benchmarks: prox without languages: found 'af', expected" in said
+    study["languages"] = ["en", "sw"]
+    config.load(raw)
+    study["languages"] = None
+    source["languages"] = ["en", "sw"]
+    config.load(raw)
+    for kind, count in (("global_mmlu", 42), ("mmlu_prox", 29)):
+        made = config.HubBenchmark.model_validate(MMLU | {"kind": kind})
+        assert len(set(made.spoken)) == count
+
+
+@pytest.mark.parametrize(("section", "part"), [("benchmarks", "shots"), ("sft_data", "heldout")])
+def test_no_name_is_that_of_a_part_of_another(section: str, part: str) -> None:
+    name, entry = next(iter(RAW[section].items()))
+    said = refusal(edited((section, f"{name}.{part}"), entry))
+    assert_match(rf"{section}: found {name}.{part} beside {name}", said)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
@@ -260,6 +314,10 @@ def test_other_sections(path: Keys, value: Any, sentence: str) -> None:
         ((*DEMO, "scoring", "lettered_languages"), None),
         (("models", "a.b_c-1"), {"chat_format": "tulu", "source": {"kind": "folder", "path": "x"}}),
         (("benchmarks", "own"), {"options": None, "source": {"kind": "file", "path": "x.jsonl"}}),
+        (("benchmarks", "own"), {"options": 4, "source": MMLU | {"shots_split": "dev"}}),
+        (("benchmarks", "own"), {"options": None, "source": MMLU | {"kind": "mmlu_prox"}}),
+        (("sft_data", "own"), {"source": TULU | {"examples": 9, "held_out": 5}}),
+        (("sft_data", "own"), {"source": TULU | {"config": "x", "odd_rows": "leave_out"}}),
     ],
 )
 def test_what_is_accepted(path: Keys, value: Any) -> None:

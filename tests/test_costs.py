@@ -137,6 +137,34 @@ def test_tokens_of_what_was_made(tmp_path: Path) -> None:
     assert sizes.steps("facts", epochs) == 3  # 10 conversations in batches of 4
 
 
+def test_data_of_the_hub_that_are_not_made(tmp_path: Path) -> None:
+    """At most as many questions as the data set has; conversations as many as are asked for."""
+    raw = json.loads(json.dumps(RAW))
+    hub = {"repo": "a/b", "revision": "0" * 40}
+    raw["benchmarks"] = {
+        "all": {"options": 4, "source": {"kind": "global_mmlu", **hub}},
+        "few": {"options": 4, "source": {"kind": "mmlu_prox", **hub, "languages": ["en", "sw"]}},
+    }
+    sft = {"kind": "hub", **hub, "layout": "messages", "seed": 0, "examples": 100}
+    raw["sft_data"]["facts"]["source"] = sft
+    raw["studies"] = {ROOT: raw["studies"][ROOT]}
+    raw["studies"][ROOT]["benchmarks"] = ["all", "few"]
+    raw["studies"][ROOT]["figures"]["benchmark"] = "all"
+    needed = disk_bytes(config.load(raw), ROOT, tmp_path)
+    questions = 42 * 14042 + 2 * 11759
+    assert needed["benchmarks and SFT data"] == 1000 * questions + 3000 * 100
+    assert needed["records"] == 8 * questions * 400
+    sizes = Sizes(config.load(raw), tmp_path)
+    asked = {"languages": ["sw", "yo"], "questions_per_language": 50}
+    assert {k: v.count for k, v in sizes.asked("few", asked).items()} == {"sw": 50}
+    assert (
+        sizes.steps("facts", {"steps": None, "epochs": 2.0, "batch_size": 8, "max_length": 9}) == 25
+    )
+    del sft["examples"]
+    with pytest.raises(InputError, match=r"^config: sft_data.facts.source.examples: found null"):
+        disk_bytes(config.load(raw), ROOT, tmp_path)
+
+
 ANSWER: conversations.Message = {"role": "assistant", "content": "yyyy"}
 
 

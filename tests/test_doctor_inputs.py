@@ -12,6 +12,7 @@ from threading import Thread
 import pytest
 import yaml
 
+import hub_server
 from doctor_house import MSP, SMOKE, about, edited, house, one
 from fake_slurm import Slurm
 from multical import preflight_inputs
@@ -154,6 +155,27 @@ def test_a_model_that_is_not_at_the_hub(hub: type[Hub], source: dict[str, str], 
     found = one(GEMMA, SMOKE)
     assert (found.level, said in found.said) == ("error", True), found
     assert "models.gemma3-270m.source" in found.cure
+
+
+def test_data_sets_of_the_hub(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hub_server.serve() as served:
+        prox = served.add("datasets", "lab/prox", {"README.md": b""}, gated=True)
+        served.point(monkeypatch, Path("cache"))
+        source = {"kind": "mmlu_prox", "repo": prox.name, "revision": prox.revision}
+        sft = {"kind": "hub", "repo": "lab/none", "revision": COMMIT, "layout": "alpaca", "seed": 0}
+        edited({"benchmarks:cldr-facts:source": source, "sft_data:facts:source": sft})
+        found = one("benchmark cldr-facts", SMOKE)
+        assert found.said == "lab/prox is gated, and closed without a token"
+        assert found.cure.startswith(f"ask at {served.url}/datasets/lab/prox, ")
+        found = one("sft data facts", SMOKE)
+        assert found.said == f"{served.url}/datasets/lab/none does not exist, or is private"
+        assert "sft_data.facts.source.repo" in found.cure
+        monkeypatch.setenv("HF_TOKEN", hub_server.GOOD_TOKEN)
+        found = one("benchmark cldr-facts", SMOKE)
+        assert (found.level, found.said[:15]) == ("ok", "not fetched yet")
+        prox.files["new"] = b""  # its commit is another one now
+        found = one("benchmark cldr-facts", SMOKE)
+        assert "benchmarks.cldr-facts.source.revision" in found.cure
 
 
 def test_a_hub_that_does_not_answer(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:

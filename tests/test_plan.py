@@ -32,8 +32,12 @@ def jobs(raw: dict[str, Any]) -> dict[str, str]:
         made[f"model {name}"] = plan.model(loaded, name)
     for name in loaded.benchmarks:
         made[f"benchmark {name}"] = plan.benchmark(loaded, name)
+    for name in plan.with_shots(loaded):
+        made[f"shots {name}"] = plan.shots(loaded, name)
     for name in loaded.sft_data:
         made[f"sft {name}"] = plan.sft_data(loaded, name)
+    for name in plan.with_held_out(loaded):
+        made[f"heldout {name}"] = plan.held_out(loaded, name)
     for root in (DEMO, SMOKE):
         study = loaded.multilingual(root)
         for name, run in config.runs(study).items():
@@ -134,6 +138,49 @@ def test_an_edit_reaches_what_it_names(edit: Edit, beginnings: list[str]) -> Non
     edited = changed(edit)
     assert all(name.startswith(tuple(beginnings)) for name in edited), edited
     assert all(any(name.startswith(b) for name in edited) for b in beginnings), edited
+
+
+HUB: dict[str, Any] = {"repo": "a/b", "revision": "0" * 40}
+
+
+def from_hub(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sources of a benchmark and of SFT data of the hub, which the config then has."""
+    questions = {"kind": "mmlu_prox", **HUB, "shots_split": "validation"}
+    pairs = {"kind": "hub", **HUB, "layout": "sharegpt", "seed": 0, "examples": 8, "held_out": 2}
+    raw["benchmarks"]["prox"] = {"options": None, "source": questions}
+    raw["sft_data"]["hermes"] = {"source": pairs}
+    return questions, pairs
+
+
+@pytest.mark.parametrize(
+    ("changes", "edited"),
+    [
+        ({}, []),
+        ({"split": "test_2"}, ["benchmark prox"]),
+        ({"shots_split": "dev"}, ["shots prox"]),
+        ({"shots_split": None}, ["shots prox"]),
+        ({"languages": ["en"]}, ["benchmark prox", "shots prox"]),
+        ({"examples": 9}, ["sft hermes"]),
+        ({"held_out": 3}, ["heldout hermes", "sft hermes"]),
+        ({"held_out": 0}, ["heldout hermes", "sft hermes"]),
+        ({"seed": 1}, ["heldout hermes", "sft hermes"]),
+    ],
+)
+def test_an_edit_of_data_from_the_hub(changes: dict[str, Any], edited: list[str]) -> None:
+    found = []
+    for change in ({}, changes):
+        raw = own(RAW)
+        for source in from_hub(raw):
+            source |= {key: value for key, value in change.items() if key in KEYS[source["kind"]]}
+        found.append(jobs(raw))
+    before, after = found
+    assert sorted(x for x in before | after if before.get(x) != after.get(x)) == edited
+
+
+KEYS = {
+    "mmlu_prox": ("split", "shots_split", "languages"),
+    "hub": ("examples", "held_out", "seed"),
+}
 
 
 def test_a_chat_format_reaches_the_runs_of_its_model() -> None:

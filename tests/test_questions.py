@@ -25,7 +25,7 @@ def lines(path: Path, *values: Any) -> Path:
 
 def test_jsonl_and_parquet_give_the_same_questions(tmp_path: Path) -> None:
     rows = [
-        GOOD | {"language": "zh-Hant", "subject": "maths"},
+        GOOD | {"language": "zh-Hant", "subject": "maths", "culture": "CS"},
         GOOD | {"options": list("abcdefghij")},
     ]
     frame = questions.read(lines(tmp_path / "a.jsonl", *rows))
@@ -34,6 +34,7 @@ def test_jsonl_and_parquet_give_the_same_questions(tmp_path: Path) -> None:
     assert list(again["language"]) == ["en", "zh-Hant"]
     assert list(again["options"]) == [list("abcdefghij"), ["3", "4"]]
     assert list(again["subject"]) == [None, "maths"]
+    assert list(again["culture"]) == [None, "CS"]
     questions.write(tmp_path / "b.parquet", frame[::-1])
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
@@ -48,6 +49,7 @@ def test_jsonl_and_parquet_give_the_same_questions(tmp_path: Path) -> None:
         (GOOD | {"question": "  "}, "line 2: question: found '  '"),
         (GOOD | {"language": "en_US"}, "line 2: language: found 'en_US', expected a BCP 47 tag"),
         (GOOD | {"subject": 3}, "line 2: subject: found 3"),
+        (GOOD | {"culture": "cs"}, "line 2: culture: found 'cs', expected CS, CA or null"),
         (GOOD | {"options": "ab"}, "line 2: options: found 'ab', expected a list"),
         (GOOD | {"options": ["a", None]}, "line 2: options: .*expected a list of texts"),
         (GOOD | {"options": ["a", ""]}, "line 2: options: .*expected a list of texts"),

@@ -48,6 +48,7 @@ def quiz() -> pd.DataFrame:
             "question_id": f"q{count}",
             "language": language,
             "subject": None if count % 2 else "money",
+            "culture": (None, "CS", "CA")[count % 3],
             "question": text.format("x" * count),
             "options": WORDS[:count],
             "answer": count % 2,
@@ -128,6 +129,7 @@ def test_records_are_those_of_plain_forwards(score: Score) -> None:
         row = found.loc[(question.language, question.question_id)]
         assert (row["n_options"], row["gold"]) == (len(question.options), question.answer)
         assert row["subject"] == question.subject or pd.isna(row["subject"])
+        assert row["culture"] == question.culture or pd.isna(row["culture"])
         for name, value in plainly(question, question.language != "ar").items():
             if value is None:
                 assert pd.isna(row[name]), name

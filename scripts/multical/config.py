@@ -53,12 +53,21 @@ class PypiModel(Strict):
     licence_files: Distinct[Name] = Field(description="names of the files to keep beside the model")
 
 
+Repository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a full commit hash")]
+Split = Annotated[str, Field(pattern=r"^\w+(\.\w+)*$")]
+OddRows = Annotated[
+    Literal["error", "leave_out"],
+    Field(description="rows that are no question or conversation; those left out are counted"),
+]
+
+
 class HubModel(Strict):
     """A model repository of the Hugging Face hub at one commit."""
 
     kind: Literal["hub"]
-    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
-    revision: str = Field(pattern=r"^[0-9a-f]{40}$", description="a full commit hash")
+    repo: Repository
+    revision: Revision
 
 
 class FolderModel(Strict):
@@ -100,10 +109,43 @@ class File(Strict):
     path: str
 
 
+#: Languages of the data sets of the hub; their Lites have fewer
+HUB_LANGUAGES = {
+    "global_mmlu": (
+        "am ar bn cs de el en es fa fil fr ha he hi id ig it ja ko ky lt mg ms ne nl ny pl pt ro "
+        "ru si sn so sr sv sw te tr uk vi yo zh"
+    ),
+    "mmlu_prox": (
+        "af ar bn cs de en es fr hi hu id it ja ko mr ne pt ru sr sw te th uk ur vi wo yo zh zu"
+    ),
+}
+
+
+class HubBenchmark(Strict):
+    """Global-MMLU or MMLU-ProX, or its Lite, at one commit of the hub (multical.hub_questions)."""
+
+    kind: Literal["global_mmlu", "mmlu_prox"]
+    repo: Repository
+    revision: Revision
+    split: Split = "test"
+    languages: Distinct[Language] | None = Field(
+        default=None, min_length=1, description="configs of the data set; null for all"
+    )
+    odd_rows: OddRows = "error"
+    shots_split: Split | None = Field(
+        default=None, description="the split of few-shot examples, dev or validation; null: none"
+    )
+
+    @property
+    def spoken(self) -> list[str]:
+        """The languages asked for, or all that the data set had when this was written."""
+        return self.languages or HUB_LANGUAGES[self.kind].split()
+
+
 class Benchmark(Strict):
     """Multiple-choice questions."""
 
-    source: CldrBenchmark | File = Field(discriminator="kind")
+    source: CldrBenchmark | File | HubBenchmark = Field(discriminator="kind")
     options: Options = Field(
         description="options of every question, for the chance lines; null where they vary"
     )
@@ -118,10 +160,28 @@ class CldrSft(Strict):
     held_out: float = Field(gt=0, lt=1)
 
 
+class HubSft(Strict):
+    """Conversations from a data set of the hub at one commit (multical.hub_sft)."""
+
+    kind: Literal["hub"]
+    repo: Repository
+    revision: Revision
+    config: str | None = Field(default=None, description="of the data set; null for its default")
+    split: Split = "train"
+    layout: Literal["messages", "sharegpt", "alpaca"] = Field(
+        description="messages: {role, content}; sharegpt: conversations of {from, value}; "
+        "alpaca: instruction, input and output"
+    )
+    seed: Seed = Field(description="of the order that rows are taken in")
+    examples: int | None = Field(default=None, ge=1, description="null for all")
+    held_out: int = Field(default=0, ge=0, description="conversations that are never trained on")
+    odd_rows: OddRows = "error"
+
+
 class SftData(Strict):
     """Conversations to fine-tune on."""
 
-    source: CldrSft | File = Field(discriminator="kind")
+    source: CldrSft | File | HubSft = Field(discriminator="kind")
 
 
 class Prompt(Strict):
@@ -192,6 +252,14 @@ class Config(Strict):
         for root, study in _multilingual(self):
             if again := twice([run.id for run in grid_of(study)]):
                 raise ValueError(f"studies.{root}: two runs are named {again[0]}, expected one")
+        for key, members, part in (
+            ("benchmarks", list(self.benchmarks), "shots"),
+            ("sft_data", list(self.sft_data), "heldout"),
+        ):
+            for name in members:
+                if f"{name}.{part}" in members:  # files of one would be named as the other's
+                    found = f"found {name}.{part} beside {name}"
+                    raise ValueError(f"{key}: {found}, expected a name without .{part}")
         return self
 
 
@@ -206,8 +274,8 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
     levels = {language for members in config.resource_levels.values() for language in members}
     spoken = {}
     for name, benchmark in config.benchmarks.items():
-        if isinstance(benchmark.source, CldrBenchmark):
-            spoken[name] = benchmark.source.languages
+        if (said := getattr(benchmark.source, "languages", None)) is not None:
+            spoken[name] = said
             yield f"benchmarks.{name}.source.languages", spoken[name], levels
     for root, found in config.studies.items():
         if isinstance(found, HarnessStudy):
@@ -224,6 +292,12 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
                 ("languages", languages, spoken[name])
                 for name in study.benchmarks
                 if name in spoken
+            ),
+            *(  # else a missing level would be noticed when all is scored
+                (f"benchmarks: {name} without languages", one.source.spoken, levels)
+                for name in study.benchmarks
+                if (one := config.benchmarks.get(name)) and study.languages is None
+                if isinstance(one.source, HubBenchmark)
             ),
             ("scoring.prompt", [study.scoring.prompt], config.prompts),
             ("figures.benchmark", [shown.benchmark], study.benchmarks),

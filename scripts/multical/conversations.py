@@ -9,7 +9,7 @@ last may be either; at least one assistant message must have content to learn.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -34,27 +34,30 @@ class Conversation(TypedDict):
 
 def read(path: str | Path) -> list[Conversation]:
     """Read and check conversations; raises `InputError` naming the file and line."""
-    return _checked([*jsonl.read(path)], path)
+    return list(_checked(jsonl.read(path), path))
 
 
-def write(path: str | Path, conversations: Sequence[Conversation]) -> None:
-    """Check conversations and write them in their order, the same ones as the same bytes."""
-    checked = _checked([(f"row {i}", value) for i, value in enumerate(conversations)], path)
-    lines = [json.dumps(value, ensure_ascii=False, sort_keys=True) + "\n" for value in checked]
-    with atomic(path) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
+def write(path: str | Path, conversations: Iterable[Conversation]) -> None:
+    """Check conversations and write them in their order, the same ones as the same bytes.
+
+    They are taken one by one, so that a million of them need not be in memory.
+    """
+    places = ((f"row {i}", value) for i, value in enumerate(conversations))
+    with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+        for value in _checked(places, path):
+            stream.write(json.dumps(value, ensure_ascii=False, sort_keys=True) + "\n")
 
 
-def _checked(values: list[tuple[str, Any]], path: str | Path) -> list[Conversation]:
-    if not values:
-        raise InputError(f"{path}: found no conversations, expected at least one")
+def _checked(values: Iterable[tuple[str, Any]], path: str | Path) -> Iterator[Conversation]:
     seen: dict[str, str] = {}
     for place, value in values:
         _check(value, f"{path}: {place}")
         if value["id"] in seen:
             raise InputError(f"{path}: {place}: id {value['id']!r} was in {seen[value['id']]}")
         seen[value["id"]] = place
-    return [value for _, value in values]
+        yield value
+    if not seen:
+        raise InputError(f"{path}: found no conversations, expected at least one")
 
 
 def _check(value: Any, place: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from multical import plan
-from multical.config import CldrBenchmark, CldrSft, Config, runs, scored
+from multical.config import CldrBenchmark, CldrSft, Config, File, HubBenchmark, HubSft, runs, scored
 from multical.errors import InputError
 from multical.studies import MultilingualStudy, Run
 
@@ -38,6 +38,11 @@ RECORD_BYTES = 400
 CLDR_BYTES = 200
 #: Territories that CLDR knows, at most: each gives a question of each kind
 TERRITORIES = 260
+#: Questions of a data set of the hub in each language: of its Lite, at most
+HUB_QUESTIONS = {"global_mmlu": 14042, "mmlu_prox": 11759}
+#: A question of them with its options, and a conversation of the hub; our own guesses
+HUB_QUESTION_BYTES = 1000
+HUB_CONVERSATION_BYTES = 3000
 #: Conversations that are read of a large file; their mean stands for all
 SAMPLE = 2000
 
@@ -166,8 +171,7 @@ class Sizes:
             if isinstance(found, Path):
                 self._texts[benchmark] = read_texts(found)
             else:
-                bound = Texts(found.questions_per_language, CLDR_BYTES)
-                self._texts[benchmark] = dict.fromkeys(found.languages, bound)
+                self._texts[benchmark] = _bound(found)
         return self._texts[benchmark]
 
     def _conversations(self, sft: str, longest: int) -> tuple[float, float]:
@@ -175,35 +179,57 @@ class Sizes:
         found = self._sft(sft)
         if isinstance(found, Path):
             return sample(found, longest)
+        if isinstance(found, HubSft):
+            return self._examples(sft, found), longest
         return TERRITORIES * len(found.kinds), longest
 
     def _benchmark_bytes(self, benchmark: str) -> int:
         found = self._benchmark(benchmark)
         if isinstance(found, Path):
             return size(found)
-        return CLDR_BYTES * found.questions_per_language * len(found.languages)
+        return int(sum(texts.count * texts.size for texts in _bound(found).values()))
 
     def _sft_bytes(self, sft: str) -> int:
         found = self._sft(sft)
         if isinstance(found, Path):
             return size(found)
+        if isinstance(found, HubSft):
+            return HUB_CONVERSATION_BYTES * (self._examples(sft, found) + found.held_out)
         return CLDR_BYTES * TERRITORIES * len(found.kinds)
 
-    def _benchmark(self, name: str) -> Path | CldrBenchmark:
+    def _examples(self, sft: str, source: HubSft) -> int:
+        """Conversations of a data set of the hub that is not yet made."""
+        if source.examples is None:
+            raise InputError(
+                f"config: sft_data.{sft}.source.examples: found null, expected a number, since "
+                "the data are not made yet"
+            )
+        return source.examples
+
+    def _benchmark(self, name: str) -> Path | CldrBenchmark | HubBenchmark:
         """A benchmark's file, made or not yet copied; else what it is to be made of."""
         made = self.folder / f"results/inputs/benchmarks/{name}.parquet"
         source = self.config.benchmarks[name].source
         if made.exists():
             return made
-        return source if isinstance(source, CldrBenchmark) else self.folder / source.path
+        return self.folder / source.path if isinstance(source, File) else source
 
-    def _sft(self, name: str) -> Path | CldrSft:
+    def _sft(self, name: str) -> Path | CldrSft | HubSft:
         """The file of SFT data, made or not yet copied; else what they are to be made of."""
         made = self.folder / f"results/inputs/sft/{name}.jsonl"
         source = self.config.sft_data[name].source
         if made.exists():
             return made
-        return source if isinstance(source, CldrSft) else self.folder / source.path
+        return self.folder / source.path if isinstance(source, File) else source
+
+
+def _bound(source: CldrBenchmark | HubBenchmark) -> dict[str, Texts]:
+    """Questions by language of a benchmark that is not yet made, at most."""
+    if isinstance(source, CldrBenchmark):
+        bound = Texts(source.questions_per_language, CLDR_BYTES)
+        return dict.fromkeys(source.languages, bound)
+    bound = Texts(HUB_QUESTIONS[source.kind], HUB_QUESTION_BYTES)
+    return dict.fromkeys(source.spoken, bound)
 
 
 def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, int]:

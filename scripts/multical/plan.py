@@ -10,7 +10,7 @@ import hashlib
 from typing import Any
 
 from multical import globs
-from multical.config import Config, Run, canonical, runs
+from multical.config import Config, HubSft, Run, canonical, runs
 from multical.errors import InputError
 from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy
 
@@ -29,12 +29,39 @@ def model(config: Config, name: str) -> Settings:
 
 def benchmark(config: Config, name: str) -> Settings:
     """Where a benchmark comes from."""
-    return config.benchmarks[name].source.model_dump()
+    return config.benchmarks[name].source.model_dump(exclude={"shots_split"})
+
+
+def shots(config: Config, name: str) -> Settings:
+    """Where a benchmark's few-shot examples come from; raises `KeyError` if it has none."""
+    return {**benchmark(config, name), "split": with_shots(config)[name]}
+
+
+def with_shots(config: Config) -> dict[str, str]:
+    """The benchmarks with few-shot examples, and the split of each that has them."""
+    splits = {
+        name: getattr(one.source, "shots_split", None) for name, one in config.benchmarks.items()
+    }
+    return {name: split for name, split in splits.items() if split is not None}
 
 
 def sft_data(config: Config, name: str) -> Settings:
     """Where SFT data come from."""
     return config.sft_data[name].source.model_dump()
+
+
+def held_out(config: Config, name: str) -> Settings:
+    """Where the held-out part of SFT data comes from, however many are trained on."""
+    return config.sft_data[name].source.model_dump(exclude={"examples"})
+
+
+def with_held_out(config: Config) -> list[str]:
+    """The SFT data with a part that is held out."""
+    return [
+        name
+        for name, one in config.sft_data.items()
+        if isinstance(one.source, HubSft) and one.source.held_out
+    ]
 
 
 def training(config: Config, root: str, name: str) -> Settings:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from multical import globs, plan
-from multical.config import Config, HubModel, PypiModel
+from multical.config import Config, HubBenchmark, HubModel, HubSft, PypiModel
 from multical.errors import InputError
 from multical.preflight import Finding, Findings, checked
 from multical.studies import HarnessStudy, MultilingualStudy, ReleasedStudy
@@ -38,10 +38,12 @@ def inputs(config: Config, root: str) -> Findings:
             yield from checked(f"model {name}", model, config, name)
         for name in study.benchmarks:
             made = INPUTS / f"benchmarks/{name}.parquet"
-            yield from data(f"benchmark {name}", config.benchmarks[name].source, made)
+            key = f"benchmarks.{name}.source"
+            yield from data(f"benchmark {name}", config.benchmarks[name].source, made, key)
         for name in study.sft_data:
             made = INPUTS / f"sft/{name}.jsonl"
-            yield from data(f"sft data {name}", config.sft_data[name].source, made)
+            key = f"sft_data.{name}.source"
+            yield from data(f"sft data {name}", config.sft_data[name].source, made, key)
     elif isinstance(study, HarnessStudy):
         yield from logs(study)
     else:
@@ -57,7 +59,7 @@ def model(config: Config, name: str) -> Findings:
     elif isinstance(source, PypiModel):
         yield from packages(what, source, manifest)
     elif isinstance(source, HubModel):
-        yield from hub(what, source, manifest)
+        yield from hub(what, source, manifest, f"models.{name}.source")
     elif Path(source.path).is_dir():
         yield Finding("ok", what, f"to be copied from {source.path}")
     else:
@@ -101,8 +103,10 @@ def token(config: Config, names: list[str]) -> Findings:
         yield Finding("warning", "hub token", f"not checked ({_line(error)})", "see the models")
 
 
-def hub(what: str, source: HubModel, manifest: Path) -> Findings:
-    """Whether this user may fetch a model from the hub, at its revision."""
+def hub(
+    what: str, source: HubModel | HubBenchmark | HubSft, made: Path, key: str, kind: str = "model"
+) -> Findings:
+    """Whether this user may fetch a model or data set from the hub, at its revision."""
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -113,12 +117,12 @@ def hub(what: str, source: HubModel, manifest: Path) -> Findings:
     )
 
     api, repo = HfApi(), source.repo
-    page, login = f"{api.endpoint}/{repo}", "then hf auth login"
-    key = f"models.{what.removeprefix('model ')}.source"
-    elsewhere = ELSEWHERE.format(target=manifest)
+    folder = "datasets/" if kind == "dataset" else ""
+    page, login = f"{api.endpoint}/{folder}{repo}", "then hf auth login"
+    elsewhere = ELSEWHERE.format(target=made)
     try:
-        api.auth_check(repo)
-        api.model_info(repo, revision=source.revision, timeout=PATIENCE)
+        api.auth_check(repo, repo_type=kind)
+        api.repo_info(repo, repo_type=kind, revision=source.revision, timeout=PATIENCE)
     except GatedRepoError:
         whom = "without a token" if get_token() is None else "to your token"
         yield Finding(
@@ -142,11 +146,13 @@ def hub(what: str, source: HubModel, manifest: Path) -> Findings:
         yield Finding("ok", what, f"not fetched yet; {repo} at the hub is open to you")
 
 
-def data(what: str, source: object, made: Path) -> Findings:
+def data(what: str, source: object, made: Path, key: str) -> Findings:
     """A benchmark or SFT data: made, or to be made from what is here."""
     path = getattr(source, "path", None)
     if made.exists():
         yield Finding("ok", what, f"made: {made}")
+    elif isinstance(source, HubBenchmark | HubSft):
+        yield from hub(what, source, made, key, kind="dataset")
     elif path is None:
         yield Finding("ok", what, "to be made from the installed CLDR")
     elif Path(path).is_file():

@@ -8,6 +8,8 @@ column         type           meaning
 `question_id`  string         the same in every language where the benchmark is parallel
 `language`     string         BCP 47 tag, such as `en` or `zh-Hant`
 `subject`      string         subject or kind of question; null, or no such column, if none
+`culture`      string         `CS`, culturally sensitive, or `CA`, agnostic; null, or no such
+                              column, where nobody has said
 `question`     string         the question, without its options
 `options`      list<string>   2 to 10 different texts, none empty
 `answer`       integer        index of the right option, from 0
@@ -36,12 +38,14 @@ SCHEMA = pa.schema(
         pa.field("question_id", pa.string(), nullable=False),
         pa.field("language", pa.string(), nullable=False),
         pa.field("subject", pa.string()),
+        pa.field("culture", pa.string()),
         pa.field("question", pa.string(), nullable=False),
         pa.field("options", pa.list_(pa.string()), nullable=False),
         pa.field("answer", pa.int64(), nullable=False),
     ],
     metadata={"multical": "questions 1"},
 )
+CULTURES = ("CS", "CA")
 REQUIRED = [field.name for field in SCHEMA if not field.nullable]
 TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
@@ -115,6 +119,8 @@ def _check(row: Any, place: str) -> None:
         raise InputError(f"{place}: language: found {row['language']!r}, expected a BCP 47 tag")
     if row.get("subject") is not None and not _is_text(row["subject"]):
         raise InputError(f"{place}: subject: found {row['subject']!r}, expected a text or null")
+    if row.get("culture") not in (None, *CULTURES):
+        raise InputError(f"{place}: culture: found {row['culture']!r}, expected CS, CA or null")
     _check_options(row["options"], row["answer"], place)
 
 

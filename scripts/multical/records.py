@@ -41,6 +41,7 @@ SCHEMA = pa.schema(
         _column("language", TEXT, "BCP 47 tag of the question's language", True),
         _column("question_id", pa.string(), "the same in all languages if parallel", True),
         _column("subject", TEXT, "subject or question kind; null where the source has none"),
+        _column("culture", TEXT, "CS: culturally sensitive, CA: agnostic; null where not said"),
         _column("n_options", pa.int8(), "number of options, 2 to 10"),
         _column("gold", pa.int8(), "index of the right option, from 0"),
         _column(

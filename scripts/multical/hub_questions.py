@@ -1,0 +1,155 @@
+"""Benchmarks of the hub, Global-MMLU and MMLU-ProX, in the schema of multical.questions.
+
+One config a language, whose name is its tag. Columns and values, and how sure each is
+([T] the data set's own card, [S] others' code and text, [I] inferred):
+
+- Global-MMLU, and its Lite: `sample_id`, the same in all languages, `subject`, `question`,
+  `option_a` to `option_d`, `answer` (a letter) and `cultural_sensitivity_label` [T], which is
+  CS, CA, or - where nobody annotated the question [S]. Ten more columns are not used.
+- MMLU-ProX, and its Lite: `question`, `option_0` to `option_9`, null from the last option
+  on, `answer` (a letter) and `category` [S]; `question_id` or, in some commits,
+  `question_id_src` alone [S]; `answer_index`, compared with the letter where it is there [I].
+
+A row is odd if its question or an option is empty, or two options are alike (some of MMLU's
+are): it cannot be asked. It is an error, or left out and counted, as the config says.
+All else that is not as above is an error.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from multical import hub
+from multical.errors import InputError
+from multical.hub import OddRowError
+
+LETTERS = "ABCDEFGHIJ"
+Row = dict[str, Any]
+#: What a label of cultural sensitivity becomes
+CULTURE = {"CS": "CS", "CA": "CA", "-": None, "": None, None: None}
+
+
+def benchmark(
+    kind: str,
+    repo: str,
+    revision: str,
+    split: str,
+    languages: list[str] | None,
+    odd_rows: str,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    """Questions, a report of their number, and the SHA-256 of the files they are from.
+
+    `kind` is one of `READERS`; `languages` null takes all configs; `odd_rows` is `error`
+    or `leave_out`. The report has a row per (language, kind of question): `questions`, and
+    how many rows are `left_out`.
+    """
+    rows: list[Row] = []
+    left_out: Counter[tuple[str, str | None]] = Counter()
+    files: dict[str, str] = {}
+    for language in hub.configs(repo, revision) if languages is None else languages:
+        part = hub.split(repo, revision, language, split)
+        files |= part.files
+        seen: dict[str, str] = {}
+        for place, row in _rows(kind, part):
+            try:
+                made = READERS[kind](row, place)
+                if (first := seen.setdefault(made["question_id"], place)) != place:
+                    raise InputError(f"{place}: id {made['question_id']!r} was already in {first}")
+                rows.append({"language": language, **made})
+            except OddRowError as odd:
+                if odd_rows == "error":
+                    cure = "expected none, or odd_rows: leave_out"
+                    raise InputError(f"{place}: {odd}, {cure}") from odd
+                left_out[language, row.get("subject") or row.get("category")] += 1
+    if not rows:
+        raise InputError(f"{repo} {split}: found no questions, expected at least one")
+    count = Counter((row["language"], row["subject"]) for row in rows)
+    report = [
+        {"language": key[0], "kind": key[1], "questions": count[key], "left_out": left_out[key]}
+        for key in sorted({*count, *left_out}, key=str)
+    ]
+    return pd.DataFrame(rows), pd.DataFrame(report), files
+
+
+def _rows(kind: str, part: hub.Split) -> list[tuple[str, Row]]:
+    """The rows of a split with their places, once its columns are known to be there."""
+    part.needs(COLUMNS[kind])
+    found = part.rows.to_list()
+    return [(f"{part.place}: row {number}", row) for number, row in enumerate(found)]
+
+
+def global_mmlu(row: Row, place: str) -> Row:
+    """A row of Global-MMLU as a question."""
+    options = [row[f"option_{letter}"] for letter in "abcd"]
+    label = row["cultural_sensitivity_label"]
+    if label not in CULTURE:
+        raise InputError(
+            f"{place}: cultural_sensitivity_label: found {label!r}, expected CS, CA or -"
+        )
+    return {
+        "question_id": _id(row, "sample_id", place),
+        "subject": row["subject"],
+        "culture": CULTURE[label],
+        **_asked(row, [f"option_{letter}" for letter in "abcd"], options, place),
+    }
+
+
+def mmlu_prox(row: Row, place: str) -> Row:
+    """A row of MMLU-ProX as a question."""
+    names = [f"option_{number}" for number in range(10)]
+    options = [row[name] for name in names]
+    while options and options[-1] is None:
+        options.pop()
+    made = _asked(row, names, options, place)
+    index = row.get("answer_index")
+    if index is not None and index != made["answer"]:
+        raise InputError(
+            f"{place}: answer_index: found {index!r}, expected {made['answer']} as answer is "
+            f"{row['answer']!r}"
+        )
+    name = "question_id" if "question_id" in row else "question_id_src"
+    return {"question_id": _id(row, name, place), "subject": row["category"], **made}
+
+
+def _asked(row: Row, names: list[str], options: list[Any], place: str) -> Row:
+    """The question, its options and the index of the right one; `OddRowError` if it is odd."""
+    if len(options) < 2:
+        raise OddRowError(f"{names[len(options)]}: found nothing, which leaves under 2 options")
+    for name, value in [("question", row["question"]), *zip(names, options, strict=False)]:
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"{place}: {name}: found {value!r}, expected a text")
+        if not (value or "").strip():
+            raise OddRowError(f"{name}: found {value!r}, which is empty")
+    answer = row["answer"]
+    if not isinstance(answer, str) or len(answer) != 1 or answer not in LETTERS[: len(options)]:
+        raise InputError(
+            f"{place}: answer: found {answer!r}, expected a letter from A to "
+            f"{LETTERS[len(options) - 1]}"
+        )
+    texts = [option.strip() for option in options]
+    if twice := [name for name, text in zip(names, texts, strict=False) if texts.count(text) > 1]:
+        raise OddRowError(f"{' and '.join(twice)}: found two alike")
+    return {"question": row["question"], "options": options, "answer": LETTERS.index(answer)}
+
+
+def _id(row: Row, name: str, place: str) -> str:
+    if isinstance(row.get(name), bool) or not isinstance(row.get(name), int | str):
+        raise InputError(f"{place}: {name}: found {row.get(name)!r}, expected a name or number")
+    return str(row[name])
+
+
+READERS: dict[str, Callable[[Row, str], Row]] = {
+    "global_mmlu": global_mmlu,
+    "mmlu_prox": mmlu_prox,
+}
+COLUMNS = {
+    "global_mmlu": [
+        *("sample_id", "subject", "question", "option_a", "option_b", "option_c", "option_d"),
+        *("answer", "cultural_sensitivity_label"),
+    ],
+    "mmlu_prox": ["question", *(f"option_{i}" for i in range(10)), "answer", "category"],
+}
