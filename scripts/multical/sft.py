@@ -16,6 +16,7 @@ from accelerate.data_loader import SeedableRandomSampler
 from datasets import Dataset
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
@@ -291,7 +292,10 @@ def train(
     steps = [log for log in trainer.state.log_history if "loss" in log]
     weights = None
     if scale.sharding == "fsdp":
-        weights = trainer.accelerator.get_state_dict(trainer.model)
+        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        weights = get_model_state_dict(trainer.model, options=whole)
+        for tied in model.all_tied_weights_keys:
+            weights.pop(tied, None)  # as transformers saves them: once
     return [{key: log[key] for key in LOGGED} for log in steps], weights
 
 

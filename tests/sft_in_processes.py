@@ -1,0 +1,77 @@
+"""SFT runs in the processes of one `accelerate launch`, for tests: CASES.json FOLDER.
+
+Each case is {"name", "kind" (of tests/tiny.py), "params"}; what becomes of it is
+FOLDER/NAME.jsonl, the loss log, and FOLDER/NAME.safetensors. FSDP runs on processors
+here, which accelerate itself refuses: it is told that these are GPUs, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType
+
+import tiny
+from multical import checkpoints, distributed, sft
+from multical.conversations import Conversation
+from multical.prompts import Chat
+
+
+def pairs(n: int = 10) -> list[Conversation]:
+    """Questions and answers of different lengths."""
+    return [
+        {
+            "id": str(i),
+            "messages": [
+                {"role": "user", "content": "What is " + "so " * (i % 4) + f"{i}?"},
+                {"role": "assistant", "content": "Euro " * (1 + i % 3) + str(i)},
+            ],
+        }
+        for i in range(n)
+    ]
+
+
+def run(name: str, kind: str, params: dict[str, Any], folder: Path, group: Any = None) -> None:
+    """Train a tiny model in this process, or in this one and its fellows."""
+    settings = sft.Settings.of(params)
+    base = folder / f"base.{kind}" / "checkpoint"
+    model, tokenizer = checkpoints.load(base, device="cpu")
+    examples = sft.Examples.of(pairs(), Chat(tokenizer, "plain"), settings.max_length)
+    group = group or distributed.Group()
+    scratch = folder / f"{name}.scratch"
+    log, weights = sft.train(model, tokenizer, examples, settings, scratch, group)
+    if group.main:
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(step) + "\n" for step in log))
+        model.save_pretrained(folder / name, state_dict=weights)
+    group.wait()
+
+
+def as_on_gpus(state: PartialState, *args: Any, **kwargs: Any) -> None:
+    """`PartialState.__init__`, which takes gloo's processes for GPUs."""
+    REAL(state, *args, **kwargs)
+    if state.distributed_type == DistributedType.MULTI_CPU:
+        state.distributed_type = DistributedType.MULTI_GPU
+
+
+REAL = PartialState.__init__
+
+
+def main() -> None:
+    cases, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    torch.set_num_threads(1)
+    for case in cases:
+        sharded = case["params"]["scale"].get("sharding") == "fsdp"
+        os.environ["ACCELERATE_USE_FSDP"] = str(sharded).lower()
+        PartialState._reset_state()
+        PartialState.__init__ = as_on_gpus if sharded else REAL
+        run(**case, folder=folder)
+
+
+if __name__ == "__main__":
+    main()
