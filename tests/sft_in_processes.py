@@ -1,7 +1,7 @@
 """SFT runs in the processes of one `accelerate launch`, for tests: CASES.json FOLDER.
 
 Each case is {"name", "kind" (of tests/tiny.py), "params"}; what becomes of it is
-FOLDER/NAME.jsonl, the loss log, and FOLDER/NAME.safetensors. FSDP runs on processors
+FOLDER/NAME.jsonl, the loss log, and FOLDER/NAME, the model. FSDP runs on processors
 here, which accelerate itself refuses: it is told that these are GPUs, and nothing else.
 """
 
@@ -17,7 +17,6 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 
-import tiny
 from multical import checkpoints, distributed, sft
 from multical.conversations import Conversation
 from multical.prompts import Chat

@@ -34,9 +34,7 @@ def launched() -> bool:
     return RANK in os.environ
 
 
-def accelerate_config(
-    processes: int, sharding: str, precision: str, **_: bool
-) -> dict[str, Any]:
+def accelerate_config(processes: int, sharding: str, precision: str, **_: bool) -> dict[str, Any]:
     """What `accelerate launch` is told of a run's `scale`: the same run, the same text.
 
     MULTI_GPU means several processes of torchrun; without a GPU they use gloo. FSDP's is
@@ -69,15 +67,17 @@ def accelerate_config(
 def launch(config: dict[str, Any], file: Path) -> None:
     """Become `accelerate launch` of this very program, its config written to `file`.
 
-    Does not return. Raises `InputError` where there are GPUs, but fewer than processes.
+    Does not return. Raises `InputError` where there are too few GPUs.
     """
     import torch
 
-    processes = config["num_processes"]
-    if 0 < torch.cuda.device_count() < processes:
+    processes, gpus = config["num_processes"], torch.cuda.device_count()
+    if 0 < gpus < processes or (gpus == 0 and "fsdp_config" in config):
+        # accelerate does not shard where there is no GPU: it would go on without a word
+        either = "" if "fsdp_config" in config else ", or none at all"
         raise InputError(
-            f"--params: scale: processes: {processes}, but this machine has "
-            f"{torch.cuda.device_count()} GPUs, expected a GPU for each process, or none"
+            f"--params: scale: processes: {processes}, but {gpus} GPUs here, expected a GPU for "
+            f"each process{either}"
         )
     with atomic(file) as temporary:
         temporary.write_text(yaml.safe_dump(config), encoding="utf-8")

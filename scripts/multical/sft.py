@@ -128,10 +128,13 @@ class Examples:
 class SmoothedTrainer(SFTTrainer):
     """TRL's trainer with the loss of multical.smoothing, on trained positions only."""
 
-    def __init__(self, smoothing_factor: float, group: Group | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, smoothing_factor: float, group: Group | None = None, fillers: int = 0, **kwargs: Any
+    ) -> None:
         smoothing.check(smoothing_factor, kwargs["model"].config)
         self.smoothing_factor = smoothing_factor
         self.group = group or Group()
+        self.fillers = fillers  # how many rows at the end are such
         self.scratch = Path(kwargs["args"].output_dir)
         text_config = kwargs["model"].config.get_text_config()
         self.softcap = getattr(text_config, "final_logit_softcapping", None)
@@ -179,11 +182,11 @@ class SmoothedTrainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         """The order of one process, then the fillers, which fill the last micro-batches."""
-        real = sum(any(x != IGNORED for x in row) for row in self.train_dataset["labels"])
-        if real == len(self.train_dataset):
+        if not self.fillers:
             found: Sampler[int] | None = super()._get_train_sampler(train_dataset)
             return found
-        return Filled(real, len(self.train_dataset), self.args.seed)
+        rows: Any = self.train_dataset
+        return Filled(len(rows) - self.fillers, len(rows), self.args.seed)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Make the checkpoint elsewhere, rename it when whole, then drop older ones."""
@@ -245,7 +248,7 @@ def train(
     settings: Settings,
     scratch: Path,
     group: Group | None = None,
-) -> tuple[list[dict[str, float]], dict[str, Tensor] | None]:
+) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
     """Train `model` in place, from the last whole checkpoint in `scratch` if there is one.
 
     AdamW with transformers' defaults (betas 0.9 and 0.999, gradients clipped to norm 1),
@@ -264,12 +267,14 @@ def train(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA asks for it, to be
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    fillers = _fillers(examples, settings, tokenizer)
     trainer = SmoothedTrainer(
         settings.smoothing,
         group,
+        len(fillers),
         model=model,
         args=_arguments(settings, scratch),
-        train_dataset=Dataset.from_list(examples.rows + _fillers(examples, settings, tokenizer)),
+        train_dataset=Dataset.from_list(examples.rows + fillers),
         processing_class=tokenizer,
     )
     if scale.sharding == "fsdp":
@@ -290,10 +295,10 @@ def train(
         shutil.rmtree(scratch)  # resumed, it would end the same way
         raise
     steps = [log for log in trainer.state.log_history if "loss" in log]
-    weights = None
+    weights: dict[str, Any] | None = None
     if scale.sharding == "fsdp":
         whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        weights = get_model_state_dict(trainer.model, options=whole)
+        weights = get_model_state_dict(model, options=whole)
         for tied in model.all_tied_weights_keys:
             weights.pop(tied, None)  # as transformers saves them: once
     return [{key: log[key] for key in LOGGED} for log in steps], weights
