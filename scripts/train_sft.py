@@ -32,18 +32,29 @@ from multical.sft import Examples, Settings, train
 def main() -> None:
     """Write the checkpoint and the loss log, then the manifest."""
     args = arguments()
-    given = params.parse(args.params)
-    settings = Settings.of(given)
+    settings = Settings.of(params.parse(args.params))
     scale = settings.scale
     launcher = args.scratch.with_name(f"{args.scratch.name}.yaml")
     if scale.processes > 1 and not distributed.launched():
         distributed.launch(distributed.accelerate_config(**scale.model_dump()), launcher)
     group = distributed.Group()
     logging.disable_progress_bar()
+    try:
+        run(args, settings, group)
+    except InputError:
+        group.leave_to_first()
+        raise
+    launcher.unlink(missing_ok=True)
+
+
+def run(args: argparse.Namespace, settings: Settings, group: distributed.Group) -> None:
+    """Train, in each process; process 0 writes."""
     with group.first():
         base = checkpoints.verified(args.model, contents=group.main)
     pairs = conversations.read(args.data)
-    model, tokenizer = checkpoints.load(base, device="cpu" if scale.processes > 1 else None)
+    model, tokenizer = checkpoints.load(
+        base, device="cpu" if settings.scale.processes > 1 else None
+    )
     chat = Chat(tokenizer, settings.chat_format)
     try:
         examples = Examples.of(pairs, chat, settings.max_length)
@@ -68,7 +79,7 @@ def main() -> None:
         temporary.write_text("".join(json.dumps(step) + "\n" for step in log), encoding="utf-8")
     about = {
         "run": settings.run,
-        "params": given,
+        "params": params.parse(args.params),
         "base_manifest_sha256": sha256(args.model),
         "data_sha256": sha256(args.data),
         "examples": len(examples.rows),
@@ -80,7 +91,6 @@ def main() -> None:
     }
     checkpoints.write_manifest(args.manifest, args.checkpoint, about)
     shutil.rmtree(scratch, ignore_errors=True)
-    launcher.unlink(missing_ok=True)
 
 
 def arguments() -> argparse.Namespace:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,22 @@ def pairs(n: int = 10) -> list[Conversation]:
     ]
 
 
-def run(name: str, kind: str, params: dict[str, Any], folder: Path, group: Any = None) -> None:
-    """Train a tiny model in this process, or in this one and its fellows."""
+def run(name: str, kind: str, params: dict[str, Any], folder: Path, again: bool = False) -> None:
+    """Train a tiny model in this process, or in this one and its fellows.
+
+    With `again` it goes on from the run's last checkpoint and makes "NAME again".
+    """
     settings = sft.Settings.of(params)
     base = folder / f"base.{kind}" / "checkpoint"
     model, tokenizer = checkpoints.load(base, device="cpu")
     examples = sft.Examples.of(pairs(), Chat(tokenizer, "plain"), settings.max_length)
-    group = group or distributed.Group()
+    group = distributed.Group()
     scratch = folder / f"{name}.scratch"
+    if not again:
+        shutil.rmtree(scratch, ignore_errors=True)
+    else:
+        assert sft.last_checkpoint(scratch)
+        name = f"{name} again"
     log, weights = sft.train(model, tokenizer, examples, settings, scratch, group)
     if group.main:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(step) + "\n" for step in log))

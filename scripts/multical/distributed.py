@@ -13,6 +13,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from multical.files import atomic
 #: Set in processes that `accelerate launch` has started, its rank among them
 RANK = "LOCAL_RANK"
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
+PATIENCE = 60  # seconds
 
 
 def launched() -> bool:
@@ -102,6 +104,14 @@ class Group:
         """Go on when all processes have come here."""
         if launched():
             self.state.wait_for_everyone()
+
+    def leave_to_first(self) -> None:
+        """Where all processes find the same fault: give process 0 the time to say it.
+
+        Its end is the end of the others. One that is alone with its fault comes back.
+        """
+        if not self.main:
+            time.sleep(PATIENCE)
 
     @contextmanager
     def first(self) -> Iterator[bool]:

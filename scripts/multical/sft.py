@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import Sampler
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
@@ -182,11 +182,13 @@ class SmoothedTrainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         """The order of one process, then the fillers, which fill the last micro-batches."""
-        if not self.fillers:
+        if self.args.world_size == 1:
             found: Sampler[int] | None = super()._get_train_sampler(train_dataset)
             return found
         rows: Any = self.train_dataset
-        return Filled(len(rows) - self.fillers, len(rows), self.args.seed)
+        order = Filled(len(rows) - self.fillers, len(rows), self.args.seed)
+        self.add_callback(Epochs(order))
+        return order
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Make the checkpoint elsewhere, rename it when whole, then drop older ones."""
@@ -224,6 +226,19 @@ class Filled(Sampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """Draw the order of that epoch next."""
         self.order.set_epoch(epoch)
+
+
+class Epochs(TrainerCallback):
+    """Tells `Filled` of the epoch; a run of several processes that goes on within one does not.
+
+    transformers 5.23 and accelerate 1.15 lose it there, and would go on in epoch 0's order.
+    """
+
+    def __init__(self, order: Filled) -> None:
+        self.order = order
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.order.set_epoch(int(state.epoch or 0))
 
 
 class Progress(ProgressCallback):
