@@ -44,7 +44,9 @@ def main() -> None:
     except InputError:
         group.leave_to_first()
         raise
-    launcher.unlink(missing_ok=True)
+    finally:
+        if group.main:
+            launcher.unlink(missing_ok=True)
 
 
 def run(args: argparse.Namespace, settings: Settings, group: distributed.Group) -> None:

@@ -1,8 +1,10 @@
 """SFT runs in the processes of one `accelerate launch`, for tests: CASES.json FOLDER.
 
 Each case is {"name", "kind" (of tests/tiny.py), "params"}; what becomes of it is
-FOLDER/NAME.jsonl, the loss log, and FOLDER/NAME, the model. FSDP runs on processors
-here, which accelerate itself refuses: it is told that these are GPUs, and nothing else.
+FOLDER/NAME.jsonl, the loss log, FOLDER/NAME, the model, and FOLDER/NAME.whole.json, for
+each smoothing term whether the weights of the head and of each layer are whole then.
+FSDP runs on processors here, which accelerate itself refuses: it is told that these are
+GPUs, and nothing else.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
+from torch.distributed.tensor import DTensor
 
-from multical import checkpoints, distributed, sft
+from multical import checkpoints, distributed, sft, smoothing
 from multical.conversations import Conversation
 from multical.prompts import Chat
 
@@ -53,8 +56,18 @@ def run(name: str, kind: str, params: dict[str, Any], folder: Path, again: bool 
     else:
         assert sft.last_checkpoint(scratch)
         name = f"{name} again"
+    excess, whole = smoothing.excess, []
+
+    def watched(hidden: Any, head: Any, *rest: Any) -> Any:
+        layers = [next(layer.mlp.parameters()) for layer in model.base_model.layers]
+        whole.append([not isinstance(weight, DTensor) for weight in (head.weight, *layers)])
+        return excess(hidden, head, *rest)
+
+    smoothing.excess = watched
     log, weights = sft.train(model, tokenizer, examples, settings, scratch, group)
+    smoothing.excess = excess
     if group.main:
+        (folder / f"{name}.whole.json").write_text(json.dumps(whole))
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(step) + "\n" for step in log))
         model.save_pretrained(folder / name, state_dict=weights)
     group.wait()
