@@ -46,24 +46,25 @@ def run(name: str, kind: str, params: dict[str, Any], folder: Path, again: bool 
     With `again` it goes on from the run's last checkpoint and makes "NAME again".
     """
     settings = sft.Settings.of(params)
+    group = distributed.Group()  # as in the program, before the model is loaded
     base = folder / f"base.{kind}" / "checkpoint"
     model, tokenizer = checkpoints.load(base, device="cpu")
     examples = sft.Examples.of(pairs(), Chat(tokenizer, "plain"), settings.max_length)
-    group = distributed.Group()
     scratch = folder / f"{name}.scratch"
     if not again:
         shutil.rmtree(scratch, ignore_errors=True)
     else:
         assert sft.last_checkpoint(scratch)
         name = f"{name} again"
+    backbone: Any = model.base_model
     excess, whole = smoothing.excess, []
 
     def watched(hidden: Any, head: Any, *rest: Any) -> Any:
-        layers = [next(layer.mlp.parameters()) for layer in model.base_model.layers]
+        layers = [next(layer.mlp.parameters()) for layer in backbone.layers]
         whole.append([not isinstance(weight, DTensor) for weight in (head.weight, *layers)])
         return excess(hidden, head, *rest)
 
-    smoothing.excess = watched
+    smoothing.excess = watched  # type: ignore[assignment]
     log, weights = sft.train(model, tokenizer, examples, settings, scratch, group)
     smoothing.excess = excess
     if group.main:

@@ -28,8 +28,8 @@ from multical.prompts import Chat
 #: Two epochs of ten conversations, four a step: the third step of an epoch has two, so that
 #: of two processes the second gets fillers only
 PARAMS = {**programs.PARAMS, "epochs": 2.0, "steps": None}
-BOTH = ("none", "fsdp")
-CASES: dict[str, tuple[str, float, str, dict[str, Any]]] = {
+Case = tuple[str, float, str, dict[str, Any]]
+CASES: dict[str, Case] = {
     **{
         f"{kind} {b} {sharding}": (kind, b, sharding, {})
         for kind, b, sharding in [
@@ -71,7 +71,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     for kind in {kind for kind, *_ in CASES.values()}:
         tiny.folder(folder / f"base.{kind}", kind)
-    cases = [
+    cases: list[dict[str, Any]] = [
         {
             "name": name,
             "kind": kind,
