@@ -2,7 +2,7 @@
 
 --params is a JSON object: run, smoothing (b in [0, 1)), seed, chat_format,
 learning_rate, warmup_ratio, weight_decay, batch_size (conversations per optimizer
-step), accumulation (micro-batches that a step is split into), epochs or steps (the
+step), accumulation (forward passes that it is split into), epochs or steps (the
 other null), max_length (tokens), save_every (steps between checkpoints to resume
 from), matmul_precision.
 

@@ -28,7 +28,8 @@ from multical.files import atomic
 #: Set in processes that `accelerate launch` has started, its rank among them
 RANK = "LOCAL_RANK"
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
-PATIENCE = 60  # seconds
+#: Seconds that a process waits for process 0 to end the run before it does so itself
+PATIENCE = 60
 
 
 def launched() -> bool:
@@ -127,5 +128,3 @@ def _end_with_parent() -> None:
     """Have Linux kill this process when its launcher is: it would train on, unseen."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:  # it died before that
-            os.kill(os.getpid(), signal.SIGKILL)

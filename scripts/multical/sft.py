@@ -229,9 +229,10 @@ class Filled(Sampler[int]):
 
 
 class Epochs(TrainerCallback):
-    """Tells `Filled` of the epoch; a run of several processes that goes on within one does not.
+    """Tells `Filled` which epoch begins.
 
-    transformers 5.23 and accelerate 1.15 lose it there, and would go on in epoch 0's order.
+    transformers 5.23 with accelerate 1.15 does so too, but not where several processes go
+    on from a checkpoint within an epoch: they would take the order of epoch 0.
     """
 
     def __init__(self, order: Filled) -> None:
@@ -334,7 +335,7 @@ def _arguments(settings: Settings, scratch: Path) -> SFTConfig:
         num_train_epochs=settings.epochs or 1,
         max_steps=settings.steps or -1,
         seed=settings.seed,
-        use_cpu=cpu,
+        use_cpu=cpu and scale.processes > 1,
         bf16=scale.precision == "bfloat16",
         activation_checkpointing=scale.activation_checkpointing,
         padding_free=scale.padding_free,
