@@ -2,7 +2,7 @@
 
 --params is a JSON object: run, smoothing (b in [0, 1)), seed, chat_format,
 learning_rate, warmup_ratio, weight_decay, batch_size (conversations per optimizer
-step), accumulation (micro-batches that a step is split into), epochs or steps (the
+step), accumulation (forward passes that it is split into), epochs or steps (the
 other null), max_length (tokens), save_every (steps between checkpoints to resume
 from), matmul_precision.
 
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from multical import checkpoints, conversations, params
+from multical import checkpoints, conversations, distributed, params
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
 from multical.prompts import Chat
@@ -33,31 +33,55 @@ def main() -> None:
     """Write the checkpoint and the loss log, then the manifest."""
     args = arguments()
     settings = Settings.of(params.parse(args.params))
-    pairs = conversations.read(args.data)
+    scale = settings.scale
+    launcher = args.scratch.with_name(f"{args.scratch.name}.yaml")
+    if scale.processes > 1 and not distributed.launched():
+        distributed.launch(distributed.accelerate_config(**scale.model_dump()), launcher)
+    group = distributed.Group()
     logging.disable_progress_bar()
-    model, tokenizer = checkpoints.load(checkpoints.verified(args.model))
+    try:
+        run(args, settings, group)
+    except InputError:
+        group.leave_to_first()
+        raise
+    finally:
+        if group.main:
+            launcher.unlink(missing_ok=True)
+
+
+def run(args: argparse.Namespace, settings: Settings, group: distributed.Group) -> None:
+    """Train, in each process; process 0 writes."""
+    with group.first():
+        base = checkpoints.verified(args.model, contents=group.main)
+    pairs = conversations.read(args.data)
+    model, tokenizer = checkpoints.load(
+        base, device="cpu" if settings.scale.processes > 1 else None
+    )
     chat = Chat(tokenizer, settings.chat_format)
     try:
         examples = Examples.of(pairs, chat, settings.max_length)
     except InputError as error:
         raise InputError(f"{args.data}: {error}") from error
-    print(
-        f"{settings.run}: {len(examples.rows)} conversations, {examples.trained_tokens} tokens "
-        f"to train ({examples.truncated} truncated, {examples.dropped} dropped)",
-        file=sys.stderr,
-    )
+    if group.main:
+        print(
+            f"{settings.run}: {len(examples.rows)} conversations, {examples.trained_tokens} "
+            f"tokens to train ({examples.truncated} truncated, {examples.dropped} dropped)",
+            file=sys.stderr,
+        )
     # a run on other weights or data must not go on from this one's checkpoint
     made_of = hashlib.sha256(f"{sha256(args.model)} {sha256(args.data)}".encode()).hexdigest()
     scratch = args.scratch.with_name(f"{args.scratch.name}-{made_of[:12]}")
-    log = train(model, tokenizer, examples, settings, scratch)
+    log, weights = train(model, tokenizer, examples, settings, scratch, group)
+    if not group.main:
+        return
     with atomic(args.checkpoint) as folder:
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
         tokenizer.save_pretrained(folder)
     with atomic(args.loss_log) as temporary:
         temporary.write_text("".join(json.dumps(step) + "\n" for step in log), encoding="utf-8")
     about = {
         "run": settings.run,
-        "params": settings.model_dump(),
+        "params": params.parse(args.params),
         "base_manifest_sha256": sha256(args.model),
         "data_sha256": sha256(args.data),
         "examples": len(examples.rows),

@@ -218,6 +218,7 @@ def test_estimates_are_by_hand_what_they_say(tmp_path: Path) -> None:
     flop = 6 * 268098176 * 32 * 16 * 128
     clock = timings(tmp_path, loaded)
     assert clock.of("train_sft", TRAINING, 1, None) == Duration(30 + flop / GPU_FLOPS, "estimated")
+    assert clock.of("train_sft", TRAINING, 4, None).seconds == 30 + flop / GPU_FLOPS / 4
     assert clock.of("train_sft", TRAINING, 0, None).seconds == 30 + flop / CPU_FLOPS
     given = Timings(Sizes(loaded, tmp_path), lambda output: None, flops=1e12)
     assert given.of("train_sft", TRAINING, 1, None).seconds == 30 + flop / 1e12

@@ -116,6 +116,7 @@ def test_a_new_model_adds_its_own_jobs() -> None:
     [
         (lambda raw: demo(raw)["training"].update(steps=9999), [f"{DEMO} train"]),
         (lambda raw: demo(raw)["training"].update(learning_rate=1e-5), [f"{DEMO} train"]),
+        (lambda raw: demo(raw)["training"].update(scale={}), [f"{DEMO} train"]),
         (lambda raw: demo(raw)["scoring"].update(batch_tokens=1), [f"{DEMO} score"]),
         (lambda raw: demo(raw).update(questions_per_language=9), [f"{DEMO} score"]),
         (lambda raw: raw["prompts"]["default"].update(plain="Q: {question}"),
@@ -187,6 +188,15 @@ def test_a_chat_format_reaches_the_runs_of_its_model() -> None:
     edited = changed(lambda raw: raw["models"]["gemma3-270m"].update(chat_format="tulu"))
     assert edited
     assert all("train gemma3-270m." in name or "score gemma3-270m" in name for name in edited)
+
+
+def test_a_study_without_scale_has_the_settings_it_had_before_there_was_one() -> None:
+    """So that its runs are not trained again for a key that they do not use."""
+    edited = changed(lambda raw: demo(raw)["training"].update(scale=None))
+    assert edited == []
+    loaded = config.load(RAW)
+    name = next(name for name in config.runs(loaded.multilingual(DEMO)) if "facts" in name)
+    assert "scale" not in plan.training(loaded, DEMO, name)
 
 
 def test_scratch_folders_are_of_one_run_with_one_setting_and_code() -> None:

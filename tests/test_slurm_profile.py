@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,6 +85,40 @@ def test_gpu_request_styles(
     assert {key: needs[key] for key in needs.keys() - {"runtime", "mem_mb"}} == expected
 
 
+SCALED = """
+studies:
+  results/demo: {kind: multilingual, training: &t {steps: 1}}
+  results/smoke: {kind: multilingual, training: {<<: *t, scale: {processes: 4}}}
+  results/msp: {kind: released}
+"""
+
+
+@pytest.mark.parametrize(
+    ("gpus", "key", "asked"),
+    [
+        ("", "gpu", {"results/smoke": 4, "results/demo": 1}),
+        ("gpus:a100", "gpu", {"results/smoke": 4, "results/demo": 1}),
+        ("gres", "gres", {"results/smoke": "gpu:4", "results/demo": "gpu:1"}),
+        ("gres:a100", "gres", {"results/smoke": "gpu:a100:4", "results/demo": "gpu:a100:1"}),
+    ],
+)
+def test_a_gpu_for_each_process_of_a_training(
+    tmp_path: Path, gpus: str, key: str, asked: dict[str, object]
+) -> None:
+    """As Snakemake evaluates the expression for a job of each study."""
+    (tmp_path / "config.yaml").write_text(SCALED)
+    found = site.Site(gpus=gpus or "gpus").request(site.training_gpus(tmp_path / "config.yaml"))
+    for root, expected in asked.items():
+        assert eval(str(found[key]), {"wildcards": SimpleNamespace(root=root)}) == expected
+
+
+@pytest.mark.parametrize("text", ["studies: [", "studies: {results: 1}", "[]", "models: {}"])
+def test_a_config_that_is_wrong_is_left_to_the_snakefile(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    assert site.training_gpus(tmp_path / "config.yaml") == 1
+    assert site.training_gpus(tmp_path / "none.yaml") == 1
+
+
 def test_account_and_partitions_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(profile(monkeypatch)["default-resources"]) == {"runtime", "mem_mb"}
     given = profile(monkeypatch, account="my-project", partitions="a100,h100")
@@ -91,10 +126,18 @@ def test_account_and_partitions_are_optional(monkeypatch: pytest.MonkeyPatch) ->
     assert given["default-resources"]["slurm_partition"] == "'a100,h100'"
 
 
+#: The smoke study's trainings, on two GPUs each
+SPREAD = "      batch_size: 4\n      accumulation: 2\n      scale: {processes: 2}\n"
+
+
 def test_dry_run_without_slurm(tmp_path: Path) -> None:
     """The needs of a job and the site's values meet in the job."""
     checkout.copy(tmp_path)
     (tmp_path / "slurm/site.yaml").write_text("partitions: gpu\naccount: 007\n")
+    text = (tmp_path / "config.yaml").read_text()
+    scaled = text.replace("      batch_size: 4\n", SPREAD)
+    assert scaled != text
+    (tmp_path / "config.yaml").write_text(scaled)
     done = subprocess.run(
         [*SNAKEMAKE, "--profile", "slurm", "-n", "results/smoke/figures/ece_by_lang.pdf"],
         cwd=tmp_path,
@@ -108,8 +151,10 @@ def test_dry_run_without_slurm(tmp_path: Path) -> None:
     train = next(job for job in jobs if "rule train_sft:" in job)
     resources = re.search(r"resources: (.*)", train)
     assert resources
-    asked = {"gpu=1", "slurm_partition=gpu", "slurm_account=007", "runtime=240", "mem_mb=10000"}
+    asked = {"gpu=2", "slurm_partition=gpu", "slurm_account=007", "runtime=240", "mem_mb=10000"}
     assert asked <= set(resources[1].split(", "))
+    score = next(job for job in jobs if "rule score_run:" in job)
+    assert "gpu=1" in score
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,15 @@ def with_held_out(config: Config) -> list[str]:
 def training(config: Config, root: str, name: str) -> Settings:
     """How a run is trained."""
     one = run(config, root, name)
+    settings = config.multilingual(root).training.model_dump()
+    if settings["scale"] is None:
+        del settings["scale"]
     return {
         "run": one.id,
         "smoothing": one.smoothing,
         "seed": one.seed,
         "chat_format": config.models[one.model].chat_format,
-        **config.multilingual(root).training.model_dump(),
+        **settings,
     }
 
 

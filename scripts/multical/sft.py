@@ -6,21 +6,26 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from accelerate.data_loader import SeedableRandomSampler
 from datasets import Dataset
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.utils.data import Sampler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from multical import smoothing
 from multical.conversations import Conversation
+from multical.distributed import Group
 from multical.errors import InputError
 from multical.prompts import IGNORED, Chat
 
@@ -30,6 +35,18 @@ PARTIAL = "partial"
 #: starts anew after a resume
 LOGGED = ["step", "epoch", "loss", "learning_rate", "grad_norm", "entropy"]
 LOGGED += ["mean_token_accuracy", "num_input_tokens_seen"]
+
+
+class Scale(BaseModel):
+    """How a run is spread over hardware; without it: one process, float32, padded batches."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    processes: int = Field(default=1, ge=1)
+    sharding: Literal["none", "fsdp"] = "none"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    activation_checkpointing: bool = False
+    padding_free: bool = False
 
 
 class Settings(BaseModel):
@@ -51,6 +68,7 @@ class Settings(BaseModel):
     max_length: int = Field(ge=2)
     save_every: int = Field(ge=1)
     matmul_precision: Literal["highest", "high", "medium"]
+    scale: Scale = Scale()
 
     @model_validator(mode="after")
     def _fits(self) -> Settings:
@@ -58,6 +76,10 @@ class Settings(BaseModel):
             raise ValueError("expected exactly one of epochs and steps")
         if self.batch_size % self.accumulation:
             raise ValueError("expected a batch_size that accumulation divides")
+        if self.accumulation % self.scale.processes:
+            raise ValueError("expected an accumulation that scale.processes divides")
+        if self.scale.sharding == "fsdp" and self.scale.processes == 1:
+            raise ValueError("expected at least 2 scale.processes where sharding is fsdp")
         return self
 
     @classmethod
@@ -106,9 +128,13 @@ class Examples:
 class SmoothedTrainer(SFTTrainer):
     """TRL's trainer with the loss of multical.smoothing, on trained positions only."""
 
-    def __init__(self, smoothing_factor: float, **kwargs: Any) -> None:
+    def __init__(
+        self, smoothing_factor: float, group: Group | None = None, fillers: int = 0, **kwargs: Any
+    ) -> None:
         smoothing.check(smoothing_factor, kwargs["model"].config)
         self.smoothing_factor = smoothing_factor
+        self.group = group or Group()
+        self.fillers = fillers  # how many rows at the end are such
         self.scratch = Path(kwargs["args"].output_dir)
         text_config = kwargs["model"].config.get_text_config()
         self.softcap = getattr(text_config, "final_logit_softcapping", None)
@@ -133,23 +159,36 @@ class SmoothedTrainer(SFTTrainer):
             following = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
             trained = following != IGNORED
             targets = following[trained]
-            captured = []
+            terms = []
 
             def keep_trained(module: nn.Module, args: Any, output: Any) -> Any:
-                output.last_hidden_state = output.last_hidden_state[trained][None]
-                captured.append(output.last_hidden_state[0])
+                hidden = output.last_hidden_state[trained]
+                output.last_hidden_state = hidden[None]
+                if self.smoothing_factor:
+                    # here, where a sharded head is whole: FSDP has gathered it together
+                    # with the norm before it, for TRL's head, which comes next
+                    head = inner.get_output_embeddings()
+                    terms.append(smoothing.excess(hidden, head, targets, self.softcap))
                 return output
 
             # hooked, since a backbone called from here would escape autocast
             with inner.base_model.register_forward_hook(keep_trained):
                 outputs = model(**rest, shift_labels=targets[None])
-            if self.smoothing_factor:
-                head = inner.get_output_embeddings()
-                term = smoothing.excess(captured[0], head, targets, self.softcap)
-                outputs.log_probs = outputs.log_probs - self.smoothing_factor * term
+            if terms:
+                outputs.log_probs = outputs.log_probs - self.smoothing_factor * terms[0]
             return outputs
 
         return super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+        """The order of one process, then the fillers, which fill the last micro-batches."""
+        if self.args.world_size == 1:
+            found: Sampler[int] | None = super()._get_train_sampler(train_dataset)
+            return found
+        rows: Any = self.train_dataset
+        order = Filled(len(rows) - self.fillers, len(rows), self.args.seed)
+        self.add_callback(Epochs(order))
+        return order
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Make the checkpoint elsewhere, rename it when whole, then drop older ones."""
@@ -157,14 +196,50 @@ class SmoothedTrainer(SFTTrainer):
         if step >= self.state.max_steps:
             return  # the run is over; its weights are the result
         super()._save_checkpoint(model, trial)
-        older = list(self.scratch.glob("checkpoint-*"))
-        name = f"checkpoint-{step}"
-        (self.scratch / PARTIAL / name).rename(self.scratch / name)
-        for folder in older:
-            shutil.rmtree(folder)
+        self.group.wait()  # for the parts of all processes
+        if self.group.main:
+            older = list(self.scratch.glob("checkpoint-*"))
+            name = f"checkpoint-{step}"
+            (self.scratch / PARTIAL / name).rename(self.scratch / name)
+            for folder in older:
+                shutil.rmtree(folder)
+        self.group.wait()  # else one that is ahead could write into the next one's folder
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.scratch / PARTIAL)
+
+
+class Filled(Sampler[int]):
+    """Rows 0 to `real` in the order that a single process takes, then the rest, the fillers."""
+
+    def __init__(self, real: int, rows: int, seed: int) -> None:
+        self.order = SeedableRandomSampler(range(real), data_seed=seed)
+        self.fillers = range(real, rows)
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self.order
+        yield from self.fillers
+
+    def __len__(self) -> int:
+        return len(self.order) + len(self.fillers)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of that epoch next."""
+        self.order.set_epoch(epoch)
+
+
+class Epochs(TrainerCallback):
+    """Tells `Filled` which epoch begins.
+
+    transformers 5.23 with accelerate 1.15 does so too, but not where several processes go
+    on from a checkpoint within an epoch: they would take the order of epoch 0.
+    """
+
+    def __init__(self, order: Filled) -> None:
+        self.order = order
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.order.set_epoch(int(state.epoch or 0))
 
 
 class Progress(ProgressCallback):
@@ -188,7 +263,8 @@ def train(
     examples: Examples,
     settings: Settings,
     scratch: Path,
-) -> list[dict[str, float]]:
+    group: Group | None = None,
+) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
     """Train `model` in place, from the last whole checkpoint in `scratch` if there is one.
 
     AdamW with transformers' defaults (betas 0.9 and 0.999, gradients clipped to norm 1),
@@ -197,45 +273,37 @@ def train(
 
     Returns:
         the loss log: for each optimizer step the fields `LOGGED`; loss and entropy in
-        nats a token, the loss with its smoothing.
+        nats a token, the loss with its smoothing;
+        the weights, whole, for process 0 to save, where the model's own are sharded; else
+        None.
     """
+    group = group or Group()
+    scale = settings.scale
     torch.set_float32_matmul_precision(settings.matmul_precision)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA asks for it, to be
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    arguments = SFTConfig(
-        output_dir=str(scratch),
-        per_device_train_batch_size=settings.batch_size // settings.accumulation,
-        gradient_accumulation_steps=settings.accumulation,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=settings.warmup_ratio,  # a fraction, since it is less than 1
-        weight_decay=settings.weight_decay,
-        num_train_epochs=settings.epochs or 1,
-        max_steps=settings.steps or -1,
-        seed=settings.seed,
-        bf16=False,
-        activation_checkpointing=False,
-        max_length=None,  # cut already
-        dataset_kwargs={"skip_prepare_dataset": True},
-        dataloader_pin_memory=torch.cuda.is_available(),
-        save_steps=settings.save_every,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        include_num_input_tokens_seen="non_padding",
-        report_to="none",
-    )
+    fillers = _fillers(examples, settings, tokenizer)
     trainer = SmoothedTrainer(
         settings.smoothing,
+        group,
+        len(fillers),
         model=model,
-        args=arguments,
-        train_dataset=Dataset.from_list(examples.rows),
+        args=_arguments(settings, scratch),
+        train_dataset=Dataset.from_list(examples.rows + fillers),
         processing_class=tokenizer,
     )
+    if scale.sharding == "fsdp":
+        # gradients are added up in float32, as in one process: accelerate has them in bfloat16
+        policy = MixedPrecisionPolicy(
+            param_dtype=getattr(torch, scale.precision), reduce_dtype=torch.float32
+        )
+        trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress)
-    last = last_checkpoint(scratch)
-    if last:
+    with group.first():
+        last = last_checkpoint(scratch)
+    if last and group.main:
         print(f"{settings.run}: goes on from {Path(last).name} in {scratch}", file=sys.stderr)
     try:
         trainer.train(resume_from_checkpoint=last)
@@ -243,7 +311,63 @@ def train(
         shutil.rmtree(scratch)  # resumed, it would end the same way
         raise
     steps = [log for log in trainer.state.log_history if "loss" in log]
-    return [{key: log[key] for key in LOGGED} for log in steps]
+    weights: dict[str, Any] | None = None
+    if scale.sharding == "fsdp":
+        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        weights = get_model_state_dict(model, options=whole)
+        for tied in model.all_tied_weights_keys:
+            weights.pop(tied, None)  # as transformers saves them: once
+    return [{key: log[key] for key in LOGGED} for log in steps], weights
+
+
+def _arguments(settings: Settings, scratch: Path) -> SFTConfig:
+    """The same batches, however many processes share the forward passes of a step."""
+    scale = settings.scale
+    cpu = not torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=str(scratch),
+        per_device_train_batch_size=settings.batch_size // settings.accumulation,
+        gradient_accumulation_steps=settings.accumulation // scale.processes,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=settings.warmup_ratio,  # a fraction, since it is less than 1
+        weight_decay=settings.weight_decay,
+        num_train_epochs=settings.epochs or 1,
+        max_steps=settings.steps or -1,
+        seed=settings.seed,
+        use_cpu=cpu and scale.processes > 1,
+        bf16=scale.precision == "bfloat16",
+        activation_checkpointing=scale.activation_checkpointing,
+        padding_free=scale.padding_free,
+        ddp_backend="gloo" if cpu and scale.processes > 1 else None,
+        ddp_find_unused_parameters=False,
+        # sharded gradients stay so between forward passes: whole ones may not fit
+        accelerator_config={
+            "gradient_accumulation_kwargs": {"sync_each_batch": scale.sharding == "fsdp"}
+        },
+        max_length=None,  # cut already
+        dataset_kwargs={"skip_prepare_dataset": True},
+        dataloader_pin_memory=not cpu,
+        save_steps=settings.save_every,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        include_num_input_tokens_seen="non_padding",
+        report_to="none",
+    )
+
+
+def _fillers(
+    examples: Examples, settings: Settings, tokenizer: PreTrainedTokenizerBase
+) -> list[dict[str, list[int]]]:
+    """Rows of one token and no label that fill an epoch's last micro-batches of all processes.
+
+    Else accelerate would fill them with conversations of the epoch's start, which would
+    then count twice. `num_input_tokens_seen` has their one token.
+    """
+    processes = settings.scale.processes
+    at_once = settings.batch_size // settings.accumulation * processes
+    missing = -len(examples.rows) % at_once if processes > 1 else 0
+    return [{"input_ids": [tokenizer.eos_token_id], "labels": [IGNORED]}] * missing
 
 
 def last_checkpoint(scratch: Path) -> str | None:

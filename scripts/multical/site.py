@@ -24,6 +24,7 @@ import yaml
 from multical.errors import InputError
 
 FILE = Path("slurm/site.yaml")
+CONFIG = Path("config.yaml")
 #: What each value may be: it ends up in sbatch's arguments.
 SHAPES = {
     "account": r"[\w.-]+",
@@ -40,14 +41,17 @@ class Site:
     partitions: str | None = None
     gpus: str = "gpus"
 
-    def request(self, gpus: int) -> dict[str, str | int]:
-        """The Snakemake resources that ask for so many GPUs."""
+    def request(self, gpus: int | str) -> dict[str, str | int]:
+        """The Snakemake resources that ask for so many GPUs, a number or an expression."""
         style, _, model = self.gpus.partition(":")
         if style == "none":
             return {}
         if style == "gres":
             # quoted once more: the executor evaluates it as an expression
-            return {"gres": repr(":".join(filter(None, ["gpu", model, str(gpus)])))}
+            asked = f"gpu:{model}:" if model else "gpu:"
+            if isinstance(gpus, int):
+                return {"gres": repr(f"{asked}{gpus}")}
+            return {"gres": f"{asked!r} + str({gpus})"}
         return {"gpu": gpus, **({"gpu_model": repr(model)} if model else {})}
 
 
@@ -67,6 +71,23 @@ def load(file: Path = FILE, environ: Mapping[str, str] = os.environ) -> Site:
                 f"{sources[key]}: {key}: found {value!r}, expected a match of {SHAPES[key]}"
             )
     return Site(**values)
+
+
+def training_gpus(file: Path = CONFIG) -> int | str:
+    """The GPUs of a training: 1, or an expression of the job's `wildcards` for Snakemake.
+
+    They are the `processes` of the study's `training.scale`. `file` is read as it is, since
+    the Snakefile checks it; another one that is given as --configfile is not seen.
+    """
+    try:
+        studies = yaml.safe_load(file.read_text(encoding="utf-8"))["studies"]
+        scales = {root: (one.get("training") or {}).get("scale") for root, one in studies.items()}
+        found = {root: int((scale or {}).get("processes", 1)) for root, scale in scales.items()}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError,
+            ValueError):  # fmt: skip
+        return 1
+    several = {root: number for root, number in sorted(found.items()) if number > 1}
+    return f"{several!r}.get(wildcards.root, 1)" if several else 1
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -67,6 +67,30 @@ class Strict(BaseModel):
         return raw
 
 
+class Scale(Strict):
+    """How an SFT run is spread over hardware; the batches of its steps stay the same."""
+
+    processes: int = Field(
+        default=1, ge=1, description="on one machine, a GPU each; they divide accumulation"
+    )
+    sharding: Literal["none", "fsdp"] = Field(
+        default="none",
+        description="fsdp: a process holds its part of weights, gradients and optimizer state; "
+        "needs GPUs",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="of products; weights, optimizer state and sums of gradients are float32",
+    )
+    activation_checkpointing: bool = Field(
+        default=False, description="make activations again for the gradients, to save memory"
+    )
+    padding_free: bool = Field(
+        default=False,
+        description="the conversations of a forward pass in one row that no attention crosses",
+    )
+
+
 class Training(Strict):
     """One SFT run; the same for all runs of a study but for smoothing and seed."""
 
@@ -74,13 +98,18 @@ class Training(Strict):
     warmup_ratio: float = Field(ge=0, lt=1, description="then linear decay to 0")
     weight_decay: float = Field(ge=0)
     batch_size: int = Field(ge=1, description="conversations per optimizer step")
-    accumulation: int = Field(ge=1, description="forward passes that a step is split into")
+    accumulation: int = Field(
+        ge=1, description="forward passes that a step is split into, those of all processes"
+    )
     epochs: float | None = Field(default=None, gt=0)
     steps: int | None = Field(default=None, ge=1)
     max_length: int = Field(ge=8, description="tokens of a conversation")
     save_every: int = Field(ge=1, description="steps between checkpoints to resume from")
     matmul_precision: Precision = Field(
         description="of float32 matrix products: medium lets bfloat16 units do them"
+    )
+    scale: Scale | None = Field(
+        default=None, description="null: one process, float32, padded batches"
     )
 
     @model_validator(mode="after")
@@ -93,6 +122,13 @@ class Training(Strict):
                 f"found batch_size {self.batch_size} and accumulation {self.accumulation}, "
                 "expected accumulation to divide batch_size"
             )
+        if self.scale and self.accumulation % self.scale.processes:
+            raise ValueError(
+                f"found accumulation {self.accumulation} and scale.processes "
+                f"{self.scale.processes}, expected processes to divide accumulation"
+            )
+        if self.scale and self.scale.sharding == "fsdp" and self.scale.processes == 1:
+            raise ValueError("found scale.sharding fsdp and 1 process, expected at least 2")
         return self
 
 

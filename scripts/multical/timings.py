@@ -96,7 +96,7 @@ class Timings:
     def _estimated(self, rule: str, wildcards: Wildcards, gpus: int) -> Duration:
         settings = self._settings(rule, wildcards)
         flop = FLOP[rule] * self.sizes.parameters(self._model(wildcards))
-        rate = self.flops or (GPU_FLOPS if gpus else CPU_FLOPS)
+        rate = self.flops or (GPU_FLOPS * gpus if gpus else CPU_FLOPS)
         tokens = self.sizes.tokens(rule, wildcards, settings)
         return Duration(START_SECONDS + flop * tokens / rate, "estimated")
 
