@@ -19,8 +19,21 @@ def own_files(source):
 
 def roots(kind):
     """The roots of the studies of a kind, as a constraint of a wildcard."""
-    found = [root for root, one in CONFIG.studies.items() if one.kind == kind]
-    return "|".join(map(re.escape, sorted(found, reverse=True))) or "(?!)"
+    return any_of(root for root, one in CONFIG.studies.items() if one.kind == kind)
+
+
+def sharded_roots():
+    """The roots of the studies that score a benchmark in more than one job, likewise."""
+    return any_of(
+        root
+        for root, one in CONFIG.studies.items()
+        if one.kind == "multilingual" and one.scoring.languages_per_job
+    )
+
+
+def any_of(texts):
+    """A constraint of a wildcard to some texts; nothing fits where there are none."""
+    return "|".join(map(re.escape, sorted(texts, reverse=True))) or "(?!)"
 
 
 def base_manifest(w):

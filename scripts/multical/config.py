@@ -100,10 +100,16 @@ class File(Strict):
     path: str
 
 
+class QuestionFile(File):
+    """A local file of questions, and perhaps one of examples in the same schema."""
+
+    shots: str | None = Field(default=None, description="file of few-shot examples")
+
+
 class Benchmark(Strict):
     """Multiple-choice questions."""
 
-    source: CldrBenchmark | File = Field(discriminator="kind")
+    source: CldrBenchmark | QuestionFile = Field(discriminator="kind")
     options: Options = Field(
         description="options of every question, for the chance lines; null where they vary"
     )
@@ -124,11 +130,19 @@ class SftData(Strict):
     source: CldrSft | File = Field(discriminator="kind")
 
 
+Heading = Annotated[str, Field(pattern=r"^\w+$")]
+
+
 class Prompt(Strict):
     """Texts shown to the model: {question}, and {options} as lines 'A. text'."""
 
     lettered: str
     plain: str
+    headings: dict[Heading, dict[Language, str]] = Field(
+        default={},
+        description="texts by language, which {NAME} stands for; `default` is for languages "
+        "that are not listed",
+    )
 
     @field_validator("lettered", "plain")
     @classmethod
@@ -137,6 +151,23 @@ class Prompt(Strict):
             if part not in text:
                 raise ValueError(f"found {text!r}, expected {part} in it")
         return text
+
+    @field_validator("headings")
+    @classmethod
+    def _are_headings(cls, headings: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for name, texts in headings.items():
+            if name in ("question", "options"):
+                raise ValueError(f"{name}: has another meaning, expected another name")
+            if "default" not in texts:
+                raise ValueError(f"{name}: found {sorted(texts)}, expected a default beside them")
+        return headings
+
+    @model_validator(mode="after")
+    def _shows_its_headings(self) -> Prompt:
+        for name in self.headings:
+            if not any(f"{{{name}}}" in text for text in (self.lettered, self.plain)):
+                raise ValueError(f"headings.{name}: expected {{{name}}} in lettered or plain")
+        return self
 
 
 ROOT = r"^results(/[a-z0-9_]+)?$"
@@ -192,7 +223,31 @@ class Config(Strict):
         for root, study in _multilingual(self):
             if again := twice([run.id for run in grid_of(study)]):
                 raise ValueError(f"studies.{root}: two runs are named {again[0]}, expected one")
+            for name in study.benchmarks:
+                self._can_be_scored(name, f"studies.{root}", study)
         return self
+
+    def _can_be_scored(self, benchmark: str, place: str, study: MultilingualStudy) -> None:
+        source, scoring = self.benchmarks[benchmark].source, study.scoring
+        none = isinstance(source, QuestionFile) and source.shots is None
+        if scoring.shots and (none or isinstance(source, CldrBenchmark)):
+            raise ValueError(
+                f"{place}.scoring.shots: found {scoring.shots}, expected 0, since "
+                f"{benchmark} has no examples"
+                + (f" (benchmarks.{benchmark}.source.shots)" if none else "")
+            )
+        if scoring.languages_per_job and self.languages(study, benchmark) is None:
+            raise ValueError(
+                f"{place}.scoring.languages_per_job: found {scoring.languages_per_job}, expected "
+                f"{place}.languages beside it, since {benchmark} names none"
+            )
+
+    def languages(self, study: MultilingualStudy, benchmark: str) -> list[str] | None:
+        """The languages that a study scores on a benchmark; None where only its file knows."""
+        own: list[str] | None = getattr(self.benchmarks[benchmark].source, "languages", None)
+        if study.languages is None or own is None:
+            return own if study.languages is None else study.languages
+        return [language for language in study.languages if language in own]
 
 
 def _multilingual(config: Config) -> Iterator[tuple[str, MultilingualStudy]]:

@@ -33,10 +33,10 @@ class Kept:
         self._found: dict[str, list[Any]] = {}
         self._new: dict[str, list[Any]] = {}
         self._saved = time.monotonic()
-        files = sorted(folder.glob("*.json"))
+        files = sorted(folder.glob("[0-9]*.json"))
         for file in files:
             self._found |= _read(file)
-        self._next = 1 + max((int(file.stem) for file in files if file.stem.isdecimal()), default=0)
+        self._next = 1 + max((int(file.stem) for file in files), default=0)
         if self._found:
             print(f"goes on after {len(self._found)} batches in {folder}", file=sys.stderr)
 

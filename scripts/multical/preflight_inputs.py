@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from multical import globs, plan
-from multical.config import Config, HubModel, PypiModel
+from multical.config import Config, HubModel, PypiModel, QuestionFile
 from multical.errors import InputError
 from multical.preflight import Finding, Findings, checked
 from multical.studies import HarnessStudy, MultilingualStudy, ReleasedStudy
@@ -38,7 +38,10 @@ def inputs(config: Config, root: str) -> Findings:
             yield from checked(f"model {name}", model, config, name)
         for name in study.benchmarks:
             made = INPUTS / f"benchmarks/{name}.parquet"
-            yield from data(f"benchmark {name}", config.benchmarks[name].source, made)
+            source = config.benchmarks[name].source
+            yield from data(f"benchmark {name}", source, made)
+            if study.scoring.shots and isinstance(source, QuestionFile):
+                yield from examples(f"examples {name}", Path(str(source.shots)))
         for name in study.sft_data:
             made = INPUTS / f"sft/{name}.jsonl"
             yield from data(f"sft data {name}", config.sft_data[name].source, made)
@@ -151,6 +154,14 @@ def data(what: str, source: object, made: Path) -> Findings:
         yield Finding("ok", what, "to be made from the installed CLDR")
     elif Path(path).is_file():
         yield Finding("ok", what, f"to be made from {path}")
+    else:
+        yield Finding("error", what, f"no file {path}", "put it there, or correct config.yaml")
+
+
+def examples(what: str, path: Path) -> Findings:
+    """A local file of few-shot examples, which scoring reads where it is."""
+    if path.is_file():
+        yield Finding("ok", what, f"there: {path}")
     else:
         yield Finding("error", what, f"no file {path}", "put it there, or correct config.yaml")
 

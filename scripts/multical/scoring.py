@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,7 @@ class Scorer:
         scores: list[Scores | None] = [None] * len(group.tries)
         for number, batch in enumerate(group.batches(self.batch_tokens)):
             tries = [group.tries[i] for i in batch]
-            results = recall(number, lambda tries=tries: self._run(tries, group.prefix))
+            results = recall(number, partial(self._run, tries, group.prefix))
             for i, result in zip(batch, results, strict=True):
                 scores[i] = result
             advance(len(batch))
