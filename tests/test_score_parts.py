@@ -16,7 +16,7 @@ import torch
 import merge_records
 import score_run
 import tiny
-from multical import questions, records
+from multical import asking, questions, records
 from multical.config import canonical
 from multical.errors import InputError
 from multical.scoring import Scorer, Scores
@@ -278,6 +278,19 @@ def test_examples_are_run_once_a_language_subject_and_prompt(
     # subject odd has its own examples, even and none have the language's; fr has no letters
     assert len(prefixes) == 2 * (2 + 2 + 1)
     assert min(prefixes) > 40
+
+
+@pytest.mark.parametrize("changes", [{}, {"shots": SHOTS}])
+def test_many_questions_are_scored_some_at_a_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    whole = records.read(run("whole", **changes))
+    monkeypatch.setattr(asking, "MOST", 2)
+    pieces = records.read(run("pieces", **changes))
+    for name in ("letter_logits", "text_logliks"):
+        for one, other in zip(whole[name], pieces[name], strict=True):
+            assert (one is None) == (other is None)
+            assert one is None or list(one) == pytest.approx(list(other), abs=1e-5)
 
 
 @pytest.mark.parametrize(

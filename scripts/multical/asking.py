@@ -21,6 +21,8 @@ from multical.prompts import LETTERS, Chat, fill
 from multical.trie import Asked
 
 Settings = dict[str, Any]
+#: Questions of a part at most, since the tokens of all, examples included, are held at a time
+MOST = 1000
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,19 @@ def parts(asked: pd.DataFrame, settings: Settings, shots: Shots | None) -> Itera
     So the scores of a language do not depend on the others of its job.
     """
     listed = settings["lettered_languages"]
-    for language, rows in asked.groupby("language", sort=True):
+    for tag, of_language in asked.groupby("language", sort=True):
+        language = str(tag)
         lettered = listed is None or language in listed
-        if shots is None:
-            yield Part(str(language), lettered, True, rows)
-            continue
-        for examples, some in shots.of(str(language), rows):
-            yield Part(str(language), False, True, some, examples)
-            if lettered:
-                yield Part(str(language), True, False, some, examples)
+        groups = [([], of_language)] if shots is None else shots.of(language, of_language)
+        for examples, of_group in groups:
+            for start in range(0, len(of_group), MOST):
+                rows = of_group.iloc[start : start + MOST]
+                if shots is None:
+                    yield Part(language, lettered, True, rows)
+                    continue
+                yield Part(language, False, True, rows, examples)
+                if lettered:
+                    yield Part(language, True, False, rows, examples)
 
 
 class Shots:
