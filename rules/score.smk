@@ -10,7 +10,7 @@ rule score_run:
     input:
         model=scored_manifest,
         questions="results/inputs/benchmarks/{benchmark}.parquet",
-        shots=lambda w: plan.shots(CONFIG, w.root, w.benchmark),
+        shots=lambda w: plan.shots_file(CONFIG, w.root, w.benchmark),
     output:
         "{root}/records/{run}/{benchmark}{shard}.parquet",
     log:

@@ -269,8 +269,8 @@ def test_what_a_file_of_questions_has_to_say() -> None:
     assert said.endswith("since cldr-facts has no examples (benchmarks.cldr-facts.source.shots)")
     source["shots"] = "shots.jsonl"
     loaded = config.load(raw)
-    assert plan.shots(loaded, "results/demo", "cldr-facts") == ["shots.jsonl"]
-    assert plan.shots(loaded, "results/smoke", "cldr-facts") == []
+    assert plan.shots_file(loaded, "results/demo", "cldr-facts") == ["shots.jsonl"]
+    assert plan.shots_file(loaded, "results/smoke", "cldr-facts") == []
     assert plan.benchmark(loaded, "cldr-facts") == {"kind": "file", "path": "quiz.jsonl"}
     scoring["languages_per_job"] = 1
     assert "expected studies.results/demo.languages beside it" in refusal(raw)

@@ -229,12 +229,13 @@ class Config(Strict):
 
     def _can_be_scored(self, benchmark: str, place: str, study: MultilingualStudy) -> None:
         source, scoring = self.benchmarks[benchmark].source, study.scoring
-        none = isinstance(source, QuestionFile) and source.shots is None
-        if scoring.shots and (none or isinstance(source, CldrBenchmark)):
+        # by whatever key the kind of source has for them
+        keys = [key for key in type(source).model_fields if key.startswith("shots")]
+        if scoring.shots and not any(getattr(source, key) for key in keys):
+            cure = "".join(f" (benchmarks.{benchmark}.source.{key})" for key in keys)
             raise ValueError(
                 f"{place}.scoring.shots: found {scoring.shots}, expected 0, since "
-                f"{benchmark} has no examples"
-                + (f" (benchmarks.{benchmark}.source.shots)" if none else "")
+                f"{benchmark} has no examples{cure}"
             )
         if scoring.languages_per_job and self.languages(study, benchmark) is None:
             raise ValueError(
@@ -244,7 +245,8 @@ class Config(Strict):
 
     def languages(self, study: MultilingualStudy, benchmark: str) -> list[str] | None:
         """The languages that a study scores on a benchmark; None where only its file knows."""
-        own: list[str] | None = getattr(self.benchmarks[benchmark].source, "languages", None)
+        source = self.benchmarks[benchmark].source
+        own: list[str] | None = getattr(source, "spoken", getattr(source, "languages", None))
         if study.languages is None or own is None:
             return own if study.languages is None else study.languages
         return [language for language in study.languages if language in own]

@@ -109,7 +109,7 @@ def prompt(config: Config, name: str, languages: list[str] | None) -> Settings:
     return {"name": name, **texts, **({"headings": headings} if headings else {})}
 
 
-def shots(config: Config, root: str, benchmark: str) -> list[str]:
+def shots_file(config: Config, root: str, benchmark: str) -> list[str]:
     """The file of few-shot examples, if the study shows any."""
     if not config.multilingual(root).scoring.shots:
         return []
