@@ -27,6 +27,15 @@ def roots(kind):
     return one_of(root for root, one in CONFIG.studies.items() if one.kind == kind)
 
 
+def sharded_roots():
+    """The roots of the studies that score a benchmark in more than one job, likewise."""
+    return one_of(
+        root
+        for root, one in CONFIG.studies.items()
+        if one.kind == "multilingual" and one.scoring.languages_per_job
+    )
+
+
 def base_manifest(w):
     """The manifest of the base model that a run starts from."""
     return (

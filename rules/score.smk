@@ -1,30 +1,74 @@
-# Scoring: one job per run and benchmark writes the records, the waist of the workflow.
+# Scoring: jobs of a run and a benchmark write the records, the waist of the workflow.
 #
-# Needs  the manifest of a base model or of an SFT run; a benchmark
-# Makes  ROOT/records/RUN/BENCHMARK.parquet (multical.records)
+# Needs  the manifest of a base model or of an SFT run; a benchmark, its few-shot examples
+# Makes  ROOT/records/RUN/BENCHMARK.parquet (multical.records), all languages in one job; or,
+#        where the study sets languages_per_job, ROOT/records/RUN/BENCHMARK/LANGUAGES.parquet
+#        in a job each, merged here
 
 
 rule score_run:
     input:
         model=scored_manifest,
         questions="results/inputs/benchmarks/{benchmark}.parquet",
+        shots=lambda w: plan.shots_file(CONFIG, w.root, w.benchmark),
     output:
-        "{root}/records/{run}/{benchmark}.parquet",
+        "{root}/records/{run}/{benchmark}{shard}.parquet",
     log:
-        "logs/{root}/score_run/{run}.{benchmark}.log",
+        "logs/{root}/score_run/{run}.{benchmark}{shard}.log",
     benchmark:
-        "logs/{root}/score_run/{run}.{benchmark}.tsv"
+        "logs/{root}/score_run/{run}.{benchmark}{shard}.tsv"
     wildcard_constraints:
         root=roots("multilingual"),
+        shard=r"(/[A-Za-z0-9+-]+)?",
     conda:
         "../envs/environment.yaml"
     threads: 1
     params:
-        settings=lambda w: canonical(plan.scoring(CONFIG, w.root, w.run, w.benchmark)),
+        settings=lambda w: canonical(
+            plan.scoring(CONFIG, w.root, w.run, w.benchmark, w.shard)
+        ),
         code=code("score_run"),
+        # Undeclared, so that Snakemake leaves it to the retry that resumes from it.
+        scratch=lambda w: "{}/scratch/{}".format(
+            w.root,
+            plan.scoring_key(
+                CONFIG, w.root, w.run, w.benchmark, w.shard, code("score_run")
+            ),
+        ),
     shell:
         r"""
         export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
         python scripts/score_run.py --model {input.model:q} --questions {input.questions:q} \
-            --params {params.settings:q} --output {output:q} 2>&1 | tee {log:q}
+            --shots {input.shots:q} --params {params.settings:q} --output {output:q} \
+            --scratch {params.scratch:q} 2>&1 | tee {log:q}
         """
+
+
+rule merge_records:
+    input:
+        lambda w: [
+            f"{w.root}/records/{w.run}/{w.benchmark}{shard}.parquet"
+            for shard in plan.shards(CONFIG, w.root, w.benchmark)
+        ],
+    output:
+        "{root}/records/{run}/{benchmark}.parquet",
+    log:
+        "logs/{root}/merge_records/{run}.{benchmark}.log",
+    benchmark:
+        "logs/{root}/merge_records/{run}.{benchmark}.tsv"
+    wildcard_constraints:
+        root=sharded_roots(),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=code("merge_records"),
+    shell:
+        r"""
+        python scripts/merge_records.py --records {input:q} --output {output:q} \
+            2>&1 | tee {log:q}
+        """
+
+
+# Where a study has both a whole and its parts, the whole is made of them.
+ruleorder: merge_records > score_run

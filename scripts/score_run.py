@@ -2,8 +2,13 @@
 
 --params is a JSON object: run, model, sft, smoothing, seed (null for a base model),
 benchmark, languages (null for all), questions_per_language (null for all), prompt
-{name, lettered, plain}, lettered_languages (null for all), chat_format, dtype,
-matmul_precision, batch_tokens.
+{name, lettered, plain} (and perhaps headings: {NAME: {LANGUAGE or default: text}}),
+lettered_languages (null for all), chat_format, dtype, matmul_precision, batch_tokens, and
+perhaps shots (few-shot examples before each question).
+
+A job that was killed goes on from what it kept in --scratch and ends with the same records.
+The folder's name is --scratch and a hash of the model, the questions, the examples and the
+precision; it must belong to this job alone, and is removed at the end.
 """
 
 from __future__ import annotations
@@ -11,16 +16,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from tqdm import tqdm
 
 from multical import checkpoints, params, questions, records
+from multical.asking import Asker, Part, Shots, by_hash, parts
 from multical.errors import InputError, program
-from multical.prompts import LETTERS, Chat, letter_ids, lettered
-from multical.scoring import Scorer
-from multical.trie import Trie
+from multical.files import sha256
+from multical.kept import Kept
+from multical.prompts import LETTERS, Chat, letter_ids
+from multical.scoring import Group, Scorer
 
 NULL = type(None)
 RUN: params.Kinds = {
@@ -41,8 +51,10 @@ KINDS: params.Kinds = {
     "dtype": str,
     "matmul_precision": str,
     "batch_tokens": int,
+    "shots": int,
 }
-PROMPT: params.Kinds = {"name": str, "lettered": str, "plain": str}
+PROMPT: params.Kinds = {"name": str, "lettered": str, "plain": str, "headings": dict}
+FOUND = ["letter_logits", "logsumexp", "prompt_tokens", "text_logliks", "text_tokens"]
 CHOICES = {
     "chat_format": ["plain", "tulu", "template"],
     "dtype": ["auto", "float32", "bfloat16", "float16"],
@@ -51,43 +63,50 @@ CHOICES = {
 
 
 def main() -> None:
+    """Score part by part (see multical.asking), then write the records."""
+    args = arguments()
+    settings = read_settings(args.params)
+    asked = choose(questions.read(args.questions), settings, args.questions)
+    cut = list(parts(asked, settings, few_shot(settings, args.shots)))
+    torch.set_float32_matmul_precision(settings["matmul_precision"])
+    model, tokenizer = checkpoints.load(checkpoints.verified(args.model), settings["dtype"])
+    asker = Asker(Chat(tokenizer, settings["chat_format"]), settings["prompt"])
+    most = max(map(len, asked["options"]))
+    letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:most]]
+    scorer = Scorer(model, letters, settings["batch_tokens"])
+    check_longest(cut, asker, scorer)
+
+    title = f"{settings['run']} on {settings['benchmark']}"
+    print(f"{title}: {len(asked)} questions, {model.dtype}", file=sys.stderr)
+    # a job on other weights, questions or units must not go on from this one's scores
+    made_of = [*map(sha256, filter(None, [args.model, args.questions, args.shots]))]
+    made_of += [str(model.dtype), model.device.type]
+    digest = hashlib.sha256(" ".join(made_of).encode()).hexdigest()
+    kept = Kept(args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}"), args.save_every)
+    found: list[dict[str, Any]] = [{} for _ in range(len(asked))]
+    total = sum(len(part.rows) for part in cut)
+    with tqdm(desc=title, total=total, unit="question", mininterval=5) as bar:
+        for number, part in enumerate(cut):
+            for index, values in score(part, number, asker, scorer, kept, bar):
+                found[index] |= values
+    write(args.output, settings, asked, found)
+    kept.forget()
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, metavar="MANIFEST", help="of the checkpoint")
     parser.add_argument("--questions", required=True, metavar="PARQUET")
+    parser.add_argument("--shots", nargs="?", metavar="FILE", help="few-shot examples, if any")
     parser.add_argument("--params", required=True, metavar="JSON", help="see above")
     parser.add_argument("--output", required=True, metavar="PARQUET", help="the records")
-    args = parser.parse_args()
-    settings = read_settings(args.params)
-    asked = choose(questions.read(args.questions), settings, args.questions)
-    torch.set_float32_matmul_precision(settings["matmul_precision"])
-    model, tokenizer = checkpoints.load(checkpoints.verified(args.model), settings["dtype"])
-    chat = Chat(tokenizer, settings["chat_format"])
-    tries = [trie(chat, settings, q) for q in asked.itertuples()]
-    most = max(len(options) for options in asked["options"])
-    letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:most]]
-    title = f"{settings['run']} on {settings['benchmark']}"
-    print(f"{title}: {len(tries)} questions, {model.dtype}", file=sys.stderr)
-    scores = Scorer(model, letters, settings["batch_tokens"]).score(
-        tries, [f"{q.question_id} in {q.language}" for q in asked.itertuples()], title
+    parser.add_argument("--scratch", required=True, type=Path, help="folder to resume from")
+    parser.add_argument(
+        "--save-every", type=float, default=60, metavar="S", help="seconds (default: %(default)s)"
     )
-    columns = {
-        "prompt": settings["prompt"]["name"],
-        "language": asked["language"],
-        "question_id": asked["question_id"],
-        "subject": asked["subject"],
-        "culture": asked["culture"],
-        "n_options": asked["options"].map(len),
-        "gold": asked["answer"],
-        "letter_logits": [score.letter_logits for score in scores],
-        "logsumexp": [score.logsumexp for score in scores],
-        "prompt_tokens": [t.prompt_tokens for t in tries],
-        "text_logliks": [score.text_logliks for score in scores],
-        "text_tokens": [[len(targets) for targets in t.targets] for t in tries],
-    }
-    shared = {key: settings[key] for key in RUN}
-    records.write(args.output, pd.DataFrame({**shared, **columns}, index=asked.index))
+    return parser.parse_args()
 
 
 def read_settings(text: str) -> dict[str, Any]:
@@ -95,8 +114,8 @@ def read_settings(text: str) -> dict[str, Any]:
     settings = params.parse(text)
     # unlike other lists this one may be empty: no language is lettered then
     none = settings.get("lettered_languages") == []
-    params.check({**settings, "lettered_languages": None} if none else settings, KINDS)
-    params.check(settings["prompt"], PROMPT)
+    params.check({**settings, "lettered_languages": None} if none else settings, KINDS, ["shots"])
+    params.check(settings["prompt"], PROMPT, ["headings"])
     for key, values in CHOICES.items():
         params.known(key, [settings[key]], values)
     return settings
@@ -110,23 +129,73 @@ def choose(frame: pd.DataFrame, settings: dict[str, Any], path: str) -> pd.DataF
             raise InputError(f"{path}: no questions in {missing}")
         frame = frame[frame["language"].isin(languages)]
     if (limit := settings["questions_per_language"]) is not None:
-        order = frame["question_id"].map(lambda x: hashlib.sha256(x.encode()).hexdigest())
-        frame = frame.loc[order.sort_values(kind="stable").index]
+        frame = frame.loc[by_hash(frame["question_id"])]
         frame = frame.groupby("language", sort=False).head(limit)
     return frame.reset_index(drop=True)
 
 
-def trie(chat: Chat, settings: dict[str, Any], question: Any) -> Trie:
-    """The question as the model is shown it: with its options listed, and without."""
-    prompt, languages = settings["prompt"], settings["lettered_languages"]
-    listed = None
-    if languages is None or question.language in languages:
-        text = lettered(prompt["lettered"], question.question, question.options)
-        listed = chat.encode(chat.prompt([{"role": "user", "content": text}]))
-    bare = prompt["plain"].replace("{question}", question.question)
-    plain = chat.prompt([{"role": "user", "content": bare}])
-    options = [chat.encode(f"{plain}{chat.joint}{option}") for option in question.options]
-    return Trie.of(listed, chat.encode(plain), options)
+def few_shot(settings: dict[str, Any], path: str | None) -> Shots | None:
+    """The examples, if there are to be any."""
+    if not (count := settings.get("shots", 0)):
+        return None
+    if path is None:
+        raise InputError(f"--shots: no file, expected {count} examples a question")
+    return Shots(questions.read(path), count, path)
+
+
+def check_longest(cut: list[Part], asker: Asker, scorer: Scorer) -> None:
+    """Refuse questions too long for the model at once: the longest of each part in characters.
+
+    One with fewer characters and yet more tokens is found when its part is scored.
+    """
+    for part in cut:
+        lengths = part.rows["question"].str.len() + part.rows["options"].map("".join).str.len()
+        (row,) = part.rows.loc[[lengths.idxmax()]].itertuples()
+        scorer.check_length(asker.encode(part, row), f"{row.question_id} in {part.language}")
+
+
+def score(
+    part: Part, number: int, asker: Asker, scorer: Scorer, kept: Kept, bar: Any
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What the records hold of each question of a part, by the question's index."""
+    asked = []
+    for row in part.rows.itertuples():
+        asked.append(asker.encode(part, row))
+        scorer.check_length(asked[-1], f"{row.question_id} in {part.language}")
+    group = Group.of(asked)
+    scores = scorer.score(
+        group,
+        lambda batch, run: kept.recall(f"{part.language}.{number}.{batch}", run),
+        bar.update,
+    )
+    for index, trie, said in zip(part.rows.index, group.tries, scores, strict=True):
+        values: dict[str, Any] = {}
+        if part.lettered:
+            values["letter_logits"] = said.letter_logits
+            values["logsumexp"] = said.logsumexp
+            values["prompt_tokens"] = trie.prompt_tokens
+        if part.plain:
+            values["text_logliks"] = said.text_logliks
+            values["text_tokens"] = [len(targets) for targets in trie.targets]
+        yield index, values
+
+
+def write(
+    path: str, settings: dict[str, Any], asked: pd.DataFrame, found: list[dict[str, Any]]
+) -> None:
+    """Write the records of questions and what was found of each."""
+    columns = {
+        "prompt": settings["prompt"]["name"],
+        "language": asked["language"],
+        "question_id": asked["question_id"],
+        "subject": asked["subject"],
+        "culture": asked["culture"],
+        "n_options": asked["options"].map(len),
+        "gold": asked["answer"],
+        **{name: [values.get(name) for values in found] for name in FOUND},
+    }
+    shared = {key: settings[key] for key in RUN}
+    records.write(path, pd.DataFrame({**shared, **columns}, index=asked.index))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
-from multical import config
+from multical import config, plan
 from multical.errors import InputError
 from multical.metrics import METRICS
 from multical.readouts import READOUTS
@@ -147,6 +147,10 @@ VALUES = [
     ("training.matmul_precision", "low", "found 'low', .*'highest'"),
     ("scoring.dtype", "int8", "found 'int8', .*'float32'"),
     ("scoring.batch_tokens", 0, "found 0"),
+    ("scoring.languages_per_job", 0, "found 0, .* greater than or equal to 1"),
+    ("scoring.languages_per_job", 21, "found 21, .* less than or equal to 20"),
+    ("scoring.shots", -1, "found -1, .* greater than or equal to 0"),
+    ("scoring.shots", 2, "scoring.shots: found 2, expected 0, since cldr-facts has no examples$"),
     ("metrics.bins", 0, "found 0"),
     ("metrics.bootstrap.level", 1, "found 1, .* less than 1"),
     ("metrics.bootstrap.replicates", -1, "found -1"),
@@ -300,12 +304,36 @@ def test_no_name_is_that_of_a_part_of_another(section: str, part: str) -> None:
         (("resource_levels", "none"), ["en"], "'high', 'mid' or 'low'"),
         (("prompts", "default", "lettered"), "{question}", r"expected \{options\}"),
         (("prompts", "default", "plain"), "Well?", r"found 'Well\?', expected \{question\}"),
+        (("prompts", "default", "headings"), {"A": {"fr": "x"}}, "A: found .'fr'., .* default"),
+        (("prompts", "default", "headings"), {"A": {"default": "x"}}, r"expected \{A\} in letter"),
+        (("prompts", "default", "headings"), {"options": {"default": "x"}}, "has another meaning"),
+        (("prompts", "default", "headings"), {"A B": {"default": "x"}}, "found 'A B'"),
         (("models",), ["gemma3-270m"], "models: .*dict"),
         (("studies",), None, "studies: found None"),
     ],
 )
 def test_other_sections(path: Keys, value: Any, sentence: str) -> None:
     assert_match(sentence, refusal(edited(path, value)))
+
+
+def test_what_a_file_of_questions_has_to_say() -> None:
+    source = {"kind": "file", "path": "quiz.jsonl"}
+    raw = edited(("benchmarks", "cldr-facts", "source"), source)
+    config.load(raw)
+    scoring = raw["studies"]["results/demo"]["scoring"]
+    scoring["shots"] = 2
+    said = refusal(raw)
+    assert said.endswith("since cldr-facts has no examples (benchmarks.cldr-facts.source.shots)")
+    source["shots"] = "shots.jsonl"
+    loaded = config.load(raw)
+    assert plan.shots_file(loaded, "results/demo", "cldr-facts") == ["shots.jsonl"]
+    assert plan.shots_file(loaded, "results/smoke", "cldr-facts") == []
+    assert plan.benchmark(loaded, "cldr-facts") == {"kind": "file", "path": "quiz.jsonl"}
+    scoring["languages_per_job"] = 1
+    assert "expected studies.results/demo.languages beside it" in refusal(raw)
+    raw["studies"]["results/demo"]["languages"] = ["en", "fr"]
+    shards = plan.shards(config.load(raw), "results/demo", "cldr-facts")
+    assert shards == {"/en": ["en"], "/fr": ["fr"]}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import yaml
 import tiny
 from multical import config, conversations, plan, questions
 from multical.config import Config
-from multical.costs import Sizes, disk_bytes, sample, weights
+from multical.costs import Sizes, disk_bytes, jobs, sample, weights
 from multical.errors import InputError
 from multical.timings import CPU_FLOPS, GPU_FLOPS, Duration, Timings, recorded_seconds
 
@@ -22,7 +22,7 @@ RAW: dict[str, Any] = yaml.safe_load(
 ROOT = "results/demo"
 BASE, TUNED = "gemma3-270m", "gemma3-270m.facts.ls0.1.s0"
 TRAINING = {"root": ROOT, "run": TUNED}
-SCORING = {"root": ROOT, "run": BASE, "benchmark": "cldr-facts"}
+SCORING = {"root": ROOT, "run": BASE, "benchmark": "cldr-facts", "shard": ""}
 
 
 def demo(**changed: Any) -> Config:
@@ -198,6 +198,33 @@ def test_tokens_of_questions(tmp_path: Path) -> None:
     assert tokens(questions_per_language=1) == tokens() / 4
     assert tokens(questions_per_language=9) == tokens()
     assert sizes.job_bytes("score_run", SCORING) == {"records": 12 * 400}
+
+
+def test_jobs_by_language_add_up_to_one_for_all(tmp_path: Path) -> None:
+    raw = json.loads(json.dumps(RAW))
+    raw["studies"][ROOT]["scoring"]["languages_per_job"] = 5
+    cut, whole = config.load(raw), demo()
+    sizes, clock = Sizes(cut, tmp_path), Timings(Sizes(cut, tmp_path), lambda output: None)
+    shards = [job for rule, job in jobs(cut, ROOT) if rule == "score_run" and job["run"] == BASE]
+    assert [len(job["shard"].split("+")) for job in shards] == [5] * 8 + [1]
+    tokens, seconds = 0.0, 0.0
+    for job in shards:
+        settings = plan.scoring(cut, ROOT, BASE, "cldr-facts", job["shard"])
+        tokens += sizes.tokens("score_run", job, settings)
+        seconds += clock.of("score_run", job, 1, None).seconds or 0
+    once = Timings(Sizes(whole, tmp_path), lambda output: None)
+    assert tokens == sizes.tokens(
+        "score_run", SCORING, plan.scoring(whole, ROOT, BASE, "cldr-facts")
+    )
+    alone = once.of("score_run", SCORING, 1, None).seconds or 0
+    assert seconds == pytest.approx(alone + 8 * 30)  # each job has to start
+    # the shards stay beside what they are merged into
+    records = [disk_bytes(one, ROOT, tmp_path)["records"] for one in (cut, whole)]
+    assert records == [2 * records[1], 8 * 41 * 110 * 400]
+    # a recorded job of other languages is scaled by its tokens: ar and de have two prompts, then en
+    record(tmp_path, f"{ROOT}/score_run/{BASE}.cldr-facts{shards[0]['shard']}.tsv", "60\t0:01:00")
+    found = clock.of("score_run", shards[1], 1, None)
+    assert (found.source, found.factor, found.records) == ("scaled", pytest.approx(6 / 7), 1)
 
 
 def test_a_large_file_is_sampled(tmp_path: Path) -> None:

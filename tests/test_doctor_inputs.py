@@ -70,6 +70,14 @@ def test_models_from_folders_and_data_from_files(slurm: Slurm) -> None:
     assert one("sft data facts", SMOKE).said == "made: results/inputs/sft/facts.jsonl"
 
 
+def test_files_of_examples(slurm: Slurm) -> None:
+    source = {"kind": "file", "path": "mine.jsonl", "shots": "few.jsonl"}
+    edited({"benchmarks:cldr-facts:source": source, "studies:results/smoke:scoring:shots": 2})
+    assert one("examples cldr-facts", SMOKE).said == "no file few.jsonl"
+    Path("few.jsonl").touch()
+    assert one("examples cldr-facts", SMOKE).said == "there: few.jsonl"
+
+
 class Hub(BaseHTTPRequestHandler):
     """A hub with one model and one commit of it; `gated` and `down` are its moods."""
 

@@ -5,7 +5,7 @@ import pytest
 import tiny
 from multical.conversations import Message
 from multical.errors import InputError
-from multical.prompts import IGNORED, Chat, letter_ids, lettered
+from multical.prompts import IGNORED, Chat, fill, letter_ids
 
 FORMATS = ("plain", "tulu", "template")
 
@@ -99,7 +99,7 @@ def test_unfit_tokenizers_are_refused() -> None:
 
 
 def test_lettered_prompts_fill_braces_of_the_question_as_they_are() -> None:
-    text = lettered("{question}\n{options}\nAnswer:", "what is {options}?", ["{question}", "b"])
+    text = fill("{question}\n{options}\nAnswer:", "what is {options}?", ["{question}", "b"])
     assert text == "what is {options}?\nA. {question}\nB. b\nAnswer:"
 
 

@@ -70,7 +70,9 @@ def place(tmp_path: Path) -> Path:
 def arguments(place: Path, params: Any, output: str = "out.parquet") -> list[str]:
     text = params if isinstance(params, str) else json.dumps(params)
     named = ["--model", place / "model" / "manifest.json", "--questions", place / "quiz.parquet"]
-    return [*map(str, named), "--params", text, "--output", str(place / output)]
+    scratch = place / "scratch" / output
+    named += ["--output", place / output, "--scratch", scratch, "--save-every", "0"]
+    return [*map(str, named), "--params", text]
 
 
 @pytest.fixture

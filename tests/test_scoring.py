@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -21,8 +21,8 @@ from transformers import (
 
 from multical import scoring
 from multical.errors import InputError
-from multical.scoring import Scorer, Scores
-from multical.trie import Trie
+from multical.scoring import Group, Scorer, Scores
+from multical.trie import Asked
 
 VOCABULARY, POSITIONS = 97, 128
 LETTERS = [[i, i + 20] for i in range(10)]
@@ -48,12 +48,6 @@ CONFIGS = {
 }
 
 
-class Question(NamedTuple):
-    lettered: list[int]
-    plain: list[int]
-    options: list[list[int]]
-
-
 def build(config: Any) -> PreTrainedModel:
     torch.manual_seed(0)
     attention = "eager" if config.model_type in ("gemma2", "mamba") else "sdpa"
@@ -64,8 +58,8 @@ def build(config: Any) -> PreTrainedModel:
     return model
 
 
-def questions(prefix: int, seed: int = 0) -> list[Question]:
-    """Questions that all begin with the same `prefix` tokens, with 2 to 10 options."""
+def questions(prefix: int, seed: int = 0) -> list[Asked]:
+    """Askeds that all begin with the same `prefix` tokens, with 2 to 10 options."""
     generator = random.Random(seed)
 
     def draw(count: int) -> list[int]:
@@ -76,7 +70,7 @@ def questions(prefix: int, seed: int = 0) -> list[Question]:
         start = shared + draw(generator.randrange(2, 9))
         plain = [*start, 8]
         options = [plain + draw(generator.randrange(1, 6)) for _ in range(count)]
-        made.append(Question([*start, 7, *draw(9)], plain, options))
+        made.append(Asked([*start, 7, *draw(9)], plain, options))
     q = made[-1]
     longer = [*q.options[0], 5, 6]
     made.append(q._replace(options=[q.options[0], longer, [*q.plain, 3], [*longer[:-1], 4]]))
@@ -85,7 +79,7 @@ def questions(prefix: int, seed: int = 0) -> list[Question]:
     return made
 
 
-def plainly(model: PreTrainedModel, question: Question) -> Scores:
+def plainly(model: PreTrainedModel, question: Asked) -> Scores:
     """The definition: a full forward for the letters, and one for each option."""
     sequences = [question.plain, *question.options]
     start = 0
@@ -112,9 +106,11 @@ def flat(scores: list[Scores]) -> list[float]:
     return numbers
 
 
-def score(model: PreTrainedModel, asked: list[Question], batch_tokens: int = 300) -> list[Scores]:
-    names = [f"q{number}" for number in range(len(asked))]
-    return Scorer(model, LETTERS, batch_tokens).score([Trie.of(*q) for q in asked], names)
+def score(model: PreTrainedModel, asked: list[Asked], batch_tokens: int = 300) -> list[Scores]:
+    scorer = Scorer(model, LETTERS, batch_tokens)
+    for number, question in enumerate(asked):
+        scorer.check_length(question, f"q{number}")
+    return scorer.score(Group.of(asked))
 
 
 @pytest.mark.parametrize("prefix", [0, 3, 12])
@@ -147,7 +143,7 @@ def test_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_question_too_long_is_named() -> None:
-    long = Question([1] * (POSITIONS + 1), [1], [[1, 2], [1, 3]])
+    long = Asked([1] * (POSITIONS + 1), [1], [[1, 2], [1, 3]])
     with pytest.raises(InputError, match=f"question q1: {POSITIONS + 1} tokens, .* {POSITIONS}"):
         score(build(CONFIGS["llama"]), [questions(0)[0], long])
     fits = long._replace(lettered=[1] * POSITIONS)

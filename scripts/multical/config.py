@@ -109,6 +109,12 @@ class File(Strict):
     path: str
 
 
+class QuestionFile(File):
+    """A local file of questions, and perhaps one of examples in the same schema."""
+
+    shots: str | None = Field(default=None, description="file of few-shot examples")
+
+
 #: Languages of the data sets of the hub; their Lites have fewer
 HUB_LANGUAGES = {
     "global_mmlu": (
@@ -145,7 +151,7 @@ class HubBenchmark(Strict):
 class Benchmark(Strict):
     """Multiple-choice questions."""
 
-    source: CldrBenchmark | File | HubBenchmark = Field(discriminator="kind")
+    source: CldrBenchmark | QuestionFile | HubBenchmark = Field(discriminator="kind")
     options: Options = Field(
         description="options of every question, for the chance lines; null where they vary"
     )
@@ -184,11 +190,19 @@ class SftData(Strict):
     source: CldrSft | File | HubSft = Field(discriminator="kind")
 
 
+Heading = Annotated[str, Field(pattern=r"^\w+$")]
+
+
 class Prompt(Strict):
     """Texts shown to the model: {question}, and {options} as lines 'A. text'."""
 
     lettered: str
     plain: str
+    headings: dict[Heading, dict[Language, str]] = Field(
+        default={},
+        description="texts by language, which {NAME} stands for; `default` is for languages "
+        "that are not listed",
+    )
 
     @field_validator("lettered", "plain")
     @classmethod
@@ -197,6 +211,23 @@ class Prompt(Strict):
             if part not in text:
                 raise ValueError(f"found {text!r}, expected {part} in it")
         return text
+
+    @field_validator("headings")
+    @classmethod
+    def _are_headings(cls, headings: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for name, texts in headings.items():
+            if name in ("question", "options"):
+                raise ValueError(f"{name}: has another meaning, expected another name")
+            if "default" not in texts:
+                raise ValueError(f"{name}: found {sorted(texts)}, expected a default beside them")
+        return headings
+
+    @model_validator(mode="after")
+    def _shows_its_headings(self) -> Prompt:
+        for name in self.headings:
+            if not any(f"{{{name}}}" in text for text in (self.lettered, self.plain)):
+                raise ValueError(f"headings.{name}: expected {{{name}}} in lettered or plain")
+        return self
 
 
 ROOT = r"^results(/[a-z0-9_]+)?$"
@@ -252,6 +283,8 @@ class Config(Strict):
         for root, study in _multilingual(self):
             if again := twice([run.id for run in grid_of(study)]):
                 raise ValueError(f"studies.{root}: two runs are named {again[0]}, expected one")
+            for name in study.benchmarks:
+                self._can_be_scored(name, f"studies.{root}", study)
         for key, members, part in (
             ("benchmarks", list(self.benchmarks), "shots"),
             ("sft_data", list(self.sft_data), "heldout"),
@@ -261,6 +294,30 @@ class Config(Strict):
                     found = f"found {name}.{part} beside {name}"
                     raise ValueError(f"{key}: {found}, expected a name without .{part}")
         return self
+
+    def _can_be_scored(self, benchmark: str, place: str, study: MultilingualStudy) -> None:
+        source, scoring = self.benchmarks[benchmark].source, study.scoring
+        # by whatever key the kind of source has for them
+        keys = [key for key in type(source).model_fields if key.startswith("shots")]
+        if scoring.shots and not any(getattr(source, key) for key in keys):
+            cure = "".join(f" (benchmarks.{benchmark}.source.{key})" for key in keys)
+            raise ValueError(
+                f"{place}.scoring.shots: found {scoring.shots}, expected 0, since "
+                f"{benchmark} has no examples{cure}"
+            )
+        if scoring.languages_per_job and self.languages(study, benchmark) is None:
+            raise ValueError(
+                f"{place}.scoring.languages_per_job: found {scoring.languages_per_job}, expected "
+                f"{place}.languages beside it, since {benchmark} names none"
+            )
+
+    def languages(self, study: MultilingualStudy, benchmark: str) -> list[str] | None:
+        """The languages that a study scores on a benchmark; None where only its file knows."""
+        source = self.benchmarks[benchmark].source
+        own: list[str] | None = getattr(source, "spoken", getattr(source, "languages", None))
+        if study.languages is None or own is None:
+            return own if study.languages is None else study.languages
+        return [language for language in study.languages if language in own]
 
 
 def _multilingual(config: Config) -> Iterator[tuple[str, MultilingualStudy]]:

@@ -123,10 +123,8 @@ class Sizes:
                     "checkpoints": self.run_bytes(root, run),
                     "scratch": self.scratch_bytes(root, run),
                 }
-            case "score_run":
-                study = self.config.multilingual(wildcards["root"])
-                asked = self.asked(wildcards["benchmark"], study.model_dump())
-                return {"records": RECORD_BYTES * sum(texts.count for texts in asked.values())}
+            case "score_run" | "merge_records":
+                return {"records": self._records_bytes(**wildcards)}
         return {}
 
     def tokens(self, rule: str, wildcards: Wildcards, settings: Settings) -> float:
@@ -182,6 +180,14 @@ class Sizes:
         if isinstance(found, HubSft):
             return self._examples(sft, found), longest
         return TERRITORIES * len(found.kinds), longest
+
+    def _records_bytes(self, root: str, run: str, benchmark: str, shard: str = "") -> int:
+        """Bytes of the records of a shard, or of the whole benchmark."""
+        study = self.config.multilingual(root)
+        languages = plan.shards(self.config, root, benchmark).get(shard, study.languages)
+        limit = study.questions_per_language
+        asked = self.asked(benchmark, {"languages": languages, "questions_per_language": limit})
+        return RECORD_BYTES * sum(texts.count for texts in asked.values())
 
     def _benchmark_bytes(self, benchmark: str) -> int:
         found = self._benchmark(benchmark)
@@ -244,14 +250,15 @@ def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, in
     sizes = Sizes(config, folder)
     parts = ["base models", "benchmarks and SFT data", "checkpoints", "scratch", "records"]
     total = dict.fromkeys(parts, 0)
-    for rule, wildcards in jobs(study, root):
+    for rule, wildcards in jobs(config, root):
         for part, count in sizes.job_bytes(rule, wildcards).items():
             total[part] += count
     return total
 
 
-def jobs(study: MultilingualStudy, root: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The jobs of a study that cost time or space: rule and wildcards."""
+def jobs(config: Config, root: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The jobs of a multilingual study that cost time or space: rule and wildcards."""
+    study = config.multilingual(root)
     yield from (("fetch_model", {"model": model}) for model in study.models)
     yield from (("make_benchmark", {"benchmark": name}) for name in study.benchmarks)
     yield from (("make_sft_data", {"sft": name}) for name in study.sft_data)
@@ -259,7 +266,11 @@ def jobs(study: MultilingualStudy, root: str) -> Iterator[tuple[str, dict[str, s
         if run.sft is not None:
             yield "train_sft", {"root": root, "run": name}
     for name, benchmark in scored(study):
-        yield "score_run", {"root": root, "run": name, "benchmark": benchmark}
+        whole = {"root": root, "run": name, "benchmark": benchmark}
+        shards = plan.shards(config, root, benchmark)
+        yield from (("score_run", {**whole, "shard": shard}) for shard in shards)
+        if "" not in shards:
+            yield "merge_records", whole
 
 
 def weights(file: Path) -> int:

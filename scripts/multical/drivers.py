@@ -108,5 +108,7 @@ def _jobs(config: Config) -> Iterator[tuple[list[str], plan.Settings, list[str]]
                 made = [f"{root}/runs/{name}/{part}" for part in parts]
                 yield made, plan.training(config, root, name), codes["train_sft"]
         for name, benchmark in scored(study):
-            settings = plan.scoring(config, root, name, benchmark)
-            yield [f"{root}/records/{name}/{benchmark}.parquet"], settings, codes["score_run"]
+            for shard in plan.shards(config, root, benchmark):
+                settings = plan.scoring(config, root, name, benchmark, shard)
+                made = [f"{root}/records/{name}/{benchmark}{shard}.parquet"]
+                yield made, settings, codes["score_run"]

@@ -10,7 +10,7 @@ import hashlib
 from typing import Any
 
 from multical import globs
-from multical.config import Config, HubSft, Run, canonical, runs
+from multical.config import Config, HubSft, QuestionFile, Run, canonical, runs
 from multical.errors import InputError
 from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy
 
@@ -29,7 +29,7 @@ def model(config: Config, name: str) -> Settings:
 
 def benchmark(config: Config, name: str) -> Settings:
     """Where a benchmark comes from."""
-    return config.benchmarks[name].source.model_dump(exclude={"shots_split"})
+    return config.benchmarks[name].source.model_dump(exclude={"shots", "shots_split"})
 
 
 def shots(config: Config, name: str) -> Settings:
@@ -85,11 +85,33 @@ def training_key(config: Config, root: str, name: str, code: str) -> str:
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
-    """How a run is scored on a benchmark."""
+def shards(config: Config, root: str, benchmark: str) -> dict[str, list[str] | None]:
+    """The jobs that score a run on a benchmark, as what their file's name has after it.
+
+    Each with its languages: `/fr`, or `/en+fr` for two. One job of all languages, the name
+    empty, where the study does not cut them.
+    """
+    study = config.multilingual(root)
+    languages, size = config.languages(study, benchmark), study.scoring.languages_per_job
+    if size is None or languages is None:
+        return {"": study.languages}
+    groups = [languages[i : i + size] for i in range(0, len(languages), size)]
+    return {f"/{'+'.join(group)}": group for group in groups}
+
+
+def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "") -> Settings:
+    """How a run is scored on a benchmark, in the languages of one of its `shards`.
+
+    Raises `KeyError` for another shard, as for another run.
+    """
     study, one = config.multilingual(root), run(config, root, name)
-    settings = study.scoring.model_dump()
-    prompt = settings.pop("prompt")
+    languages = shards(config, root, benchmark)[shard]
+    settings = study.scoring.model_dump(exclude={"prompt", "languages_per_job"})
+    listed = settings["lettered_languages"]
+    if shard and languages and listed is not None:
+        settings["lettered_languages"] = [name for name in listed if name in languages]
+    if not settings["shots"]:
+        del settings["shots"]
     return {
         "run": one.id,
         "model": one.model,
@@ -97,12 +119,40 @@ def scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
         "smoothing": one.smoothing,
         "seed": one.seed,
         "benchmark": benchmark,
-        "languages": study.languages,
+        "languages": languages,
         "questions_per_language": study.questions_per_language,
-        "prompt": {"name": prompt, **config.prompts[prompt].model_dump()},
+        "prompt": prompt(config, study.scoring.prompt, languages),
         "chat_format": config.models[one.model].chat_format,
         **settings,
     }
+
+
+def prompt(config: Config, name: str, languages: list[str] | None) -> Settings:
+    """A prompt with its headings in some languages; with all that it has for None."""
+    texts = config.prompts[name].model_dump()
+    headings = texts.pop("headings")
+    if languages is not None:
+        headings = {
+            heading: {language: said.get(language, said["default"]) for language in languages}
+            for heading, said in headings.items()
+        }
+    return {"name": name, **texts, **({"headings": headings} if headings else {})}
+
+
+def shots_file(config: Config, root: str, benchmark: str) -> list[str]:
+    """The file of few-shot examples, if the study shows any."""
+    if not config.multilingual(root).scoring.shots:
+        return []
+    source = config.benchmarks[benchmark].source
+    if isinstance(source, QuestionFile) and source.shots is not None:
+        return [source.shots]
+    return [f"results/inputs/benchmarks/{benchmark}.shots.parquet"]
+
+
+def scoring_key(config: Config, root: str, name: str, benchmark: str, shard: str, code: str) -> str:
+    """Names the scratch folder of a scoring job, as `training_key` that of a run."""
+    text = canonical([scoring(config, root, name, benchmark, shard), code])
+    return f"{name}-{benchmark}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def harness_run(config: Config, root: str, name: str, benchmark: str) -> HarnessRun:

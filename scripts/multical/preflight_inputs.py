@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from multical import globs, plan
-from multical.config import Config, HubBenchmark, HubModel, HubSft, PypiModel
+from multical.config import Config, HubBenchmark, HubModel, HubSft, PypiModel, QuestionFile
 from multical.errors import InputError
 from multical.preflight import Finding, Findings, checked
 from multical.studies import HarnessStudy, MultilingualStudy, ReleasedStudy
@@ -38,8 +38,10 @@ def inputs(config: Config, root: str) -> Findings:
             yield from checked(f"model {name}", model, config, name)
         for name in study.benchmarks:
             made = INPUTS / f"benchmarks/{name}.parquet"
-            key = f"benchmarks.{name}.source"
-            yield from data(f"benchmark {name}", config.benchmarks[name].source, made, key)
+            source = config.benchmarks[name].source
+            yield from data(f"benchmark {name}", source, made, f"benchmarks.{name}.source")
+            if study.scoring.shots and isinstance(source, QuestionFile):
+                yield from examples(f"examples {name}", Path(str(source.shots)))
         for name in study.sft_data:
             made = INPUTS / f"sft/{name}.jsonl"
             key = f"sft_data.{name}.source"
@@ -157,6 +159,14 @@ def data(what: str, source: object, made: Path, key: str) -> Findings:
         yield Finding("ok", what, "to be made from the installed CLDR")
     elif Path(path).is_file():
         yield Finding("ok", what, f"to be made from {path}")
+    else:
+        yield Finding("error", what, f"no file {path}", "put it there, or correct config.yaml")
+
+
+def examples(what: str, path: Path) -> Findings:
+    """A local file of few-shot examples, which scoring reads where it is."""
+    if path.is_file():
+        yield Finding("ok", what, f"there: {path}")
     else:
         yield Finding("error", what, f"no file {path}", "put it there, or correct config.yaml")
 

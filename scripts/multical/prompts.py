@@ -6,7 +6,7 @@ Prompts are our own design: neither study's prompt text is known in full.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from multical.conversations import Message
@@ -109,12 +109,15 @@ def _assistant(content: str) -> Message:
     return {"role": "assistant", "content": content}
 
 
-def lettered(template: str, question: str, options: Sequence[str]) -> str:
-    """Fill the lettered prompt: `{question}` and `{options}`, a line "A. text" each."""
+def fill(
+    template: str, question: str, options: Sequence[str], headings: Mapping[str, str] | None = None
+) -> str:
+    """Fill a prompt: `{question}`, `{options}`, a line "A. text" each, and `{HEADING}`s."""
     lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False)]
-    filled = {"{question}": question, "{options}": "\n".join(lines)}
+    filled = {**(headings or {}), "question": question, "options": "\n".join(lines)}
     # in one pass: what is filled in may hold braces of its own
-    return re.sub(r"\{question\}|\{options\}", lambda mark: filled[mark[0]], template)
+    names = "|".join(map(re.escape, filled))
+    return re.sub(rf"\{{({names})\}}", lambda mark: filled[mark[1]], template)
 
 
 def letter_ids(tokenizer: PreTrainedTokenizerBase, letter: str) -> list[int]:

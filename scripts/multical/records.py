@@ -90,6 +90,8 @@ def write(path: str | Path, frame: pd.DataFrame) -> None:
     frame = frame.sort_values(KEY, kind="stable", ignore_index=True)
     check(frame, path)
     table = pa.Table.from_pandas(frame, schema=SCHEMA, preserve_index=False)
+    # pandas would note its version and types, which differ by where the rows come from
+    table = table.replace_schema_metadata(SCHEMA.metadata)
     with atomic(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 

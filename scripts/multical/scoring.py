@@ -1,24 +1,25 @@
 """Scoring: from a model and questions to letter logits and option log-likelihoods.
 
-A batch is questions as tries (see `trie`), padded to one length and run once with a mask
-that shows each token its ancestors; what all the batch's paths begin with is run once and
-shared. Logits are built only for the positions that a score needs, in bounded chunks.
+What all questions of a group begin with (few-shot examples, say) is run once and its keys
+and values shared. A batch is what is left of some questions as tries (see `trie`), padded to
+one length and run once with a mask that shows each token its ancestors. Logits are built only
+for the positions that a score needs, in bounded chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedModel
 
 from multical.errors import InputError
-from multical.trie import Trie, common_prefix
+from multical.trie import Asked, Trie, shared_prefix
 
 LOGITS_PER_CHUNK = 2**25  # 128 MiB of float32 logits at a time
 
@@ -27,12 +28,48 @@ LOGITS_PER_CHUNK = 2**25  # 128 MiB of float32 logits at a time
 class Scores:
     """What a model says of one question: the columns of `records`, in nats.
 
-    The first two are None for a question without the lettered prompt.
+    The first two are None for a question without the lettered prompt, the last means nothing
+    for one without the plain prompt.
     """
 
     letter_logits: list[float] | None
     logsumexp: float | None
     text_logliks: list[float]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Questions that are scored together: the tokens that all begin with, and the rest.
+
+    Scores depend on the other questions of a group, by rounding alone, and on nothing else.
+    """
+
+    prefix: list[int]
+    tries: list[Trie]
+
+    @classmethod
+    def of(cls, asked: Sequence[Asked]) -> Group:
+        """Group questions, at least one."""
+        prefix = shared_prefix(asked)
+        return cls(prefix, [Trie.of(one, len(prefix)) for one in asked])
+
+    def batches(self, batch_tokens: int) -> list[list[int]]:
+        """The tries by number, longest first, in batches of at most so many padded tokens.
+
+        The prefix counts in each row, since its keys and values are held for each.
+        """
+        order = sorted(range(len(self.tries)), key=lambda i: -len(self.tries[i]))
+        made = []
+        while order:
+            row = len(self.prefix) + len(self.tries[order[0]])
+            count = max(1, batch_tokens // row)
+            made.append(order[:count])
+            order = order[count:]
+        return made
+
+
+#: Gives the scores of a batch, by number: those kept of an earlier try, or the computed ones
+Recall = Callable[[int, Callable[[], list[Scores]]], list[Scores]]
 
 
 class Head:
@@ -85,64 +122,63 @@ class Scorer:
         self.head = Head(model)
         self.letters = [torch.tensor(ids, device=model.device) for ids in letters]
         self.batch_tokens = batch_tokens
+        self._checked = False
         self._prefix: list[int] = []
         self._cache = DynamicCache()
 
-    def score(
-        self, tries: Sequence[Trie], names: Sequence[str], title: str | None = None
-    ) -> list[Scores]:
-        """Score all tries, longest first, under a progress bar; the result is in their order.
+    def check_length(self, one: Asked, name: str) -> None:
+        """Raise `InputError` naming a question that is longer than the model's positions."""
+        length = max(map(len, one.sequences()))
+        limit = getattr(self.config, "max_position_embeddings", None) or length
+        if length > limit:
+            raise InputError(f"question {name}: {length} tokens, the model takes {limit}")
 
-        Raises `InputError` naming a question longer than the model's positions, or a model
-        that gives a trie other scores than its paths one by one.
+    def score(
+        self,
+        group: Group,
+        recall: Recall = lambda _, run: run(),
+        advance: Callable[[int], object] = lambda count: None,
+    ) -> list[Scores]:
+        """Score a group, longest first; the result is in its order.
+
+        `advance` is told how many questions were done. Raises `InputError` for a model that
+        gives a trie other scores than its paths one by one.
         """
-        longest = [int(trie.depths().max()) + 1 for trie in tries]
-        limit = getattr(self.config, "max_position_embeddings", None) or max(longest)
-        for length, name in zip(longest, names, strict=True):
-            if length > limit:
-                raise InputError(f"question {name}: {length} tokens, the model takes {limit}")
-        self._check(tries[int(np.argmin(longest))])
-        scores: list[Scores | None] = [None] * len(tries)
-        order = sorted(range(len(tries)), key=lambda i: -len(tries[i]))
-        with tqdm(desc=title, total=len(tries), unit="question", mininterval=5) as bar:
-            for batch in self._batches(tries, order):
-                for i, result in zip(batch, self._run([tries[i] for i in batch]), strict=True):
-                    scores[i] = result
-                bar.update(len(batch))
+        tried = [trie for trie in group.tries if trie.targets[-1]]
+        if tried and not self._checked:
+            self._check(min(tried, key=len), group.prefix)
+            self._checked = True
+        scores: list[Scores | None] = [None] * len(group.tries)
+        for number, batch in enumerate(group.batches(self.batch_tokens)):
+            tries = [group.tries[i] for i in batch]
+            results = recall(number, partial(self._run, tries, group.prefix))
+            for i, result in zip(batch, results, strict=True):
+                scores[i] = result
+            advance(len(batch))
         return [score for score in scores if score is not None]
 
-    def _batches(self, tries: Sequence[Trie], order: list[int]) -> Iterator[list[int]]:
-        while order:
-            count = max(1, self.batch_tokens // len(tries[order[0]]))
-            yield order[:count]
-            order = order[count:]
-
-    def _shared(self, tries: Sequence[Trie]) -> int:
-        """Number of leading nodes that are one unbranched path, the same in all tries."""
-        return common_prefix([trie.tokens[: trie.trunk()] for trie in tries])
-
     @torch.inference_mode()
-    def _run(self, tries: Sequence[Trie]) -> list[Scores]:
-        shared = self._shared(tries)
-        width = max(len(trie) for trie in tries) - shared
+    def _run(self, tries: Sequence[Trie], prefix: list[int]) -> list[Scores]:
+        shared, width = len(prefix), max(map(len, tries))
         ids = np.zeros((len(tries), width), dtype=np.int64)
         depths = np.zeros((len(tries), width), dtype=np.int64)
         seen = np.zeros((len(tries), width, shared + width), dtype=bool)
         seen[:, :, :1] = True  # padding must attend to something
         for row, trie in enumerate(tries):
-            count = len(trie) - shared
-            ids[row, :count] = trie.tokens[shared:]
-            depths[row, :count] = trie.depths()[shared:]
-            seen[row, :count, : shared + count] = trie.ancestors()[shared:]
+            count = len(trie)
+            ids[row, :count] = trie.tokens
+            depths[row, :count] = trie.depths()
+            seen[row, :count, :shared] = True
+            seen[row, :count, shared : shared + count] = trie.ancestors()
         device = self.model.device
         outputs = self.model.base_model(
             input_ids=torch.from_numpy(ids).to(device),
             position_ids=torch.from_numpy(depths).to(device),
             attention_mask=self._masks(torch.from_numpy(seen).to(device), depths, shared),
-            past_key_values=self._prefix_cache(tries[0].tokens[:shared], len(tries)),
+            past_key_values=self._prefix_cache(prefix, len(tries)),
             use_cache=shared > 0,
         )
-        return self._read(tries, outputs.last_hidden_state, shared)
+        return self._read(tries, outputs.last_hidden_state)
 
     def _prefix_cache(self, tokens: list[int], rows: int) -> DynamicCache | None:
         """Keys and values of the shared prefix, computed when it changes, `rows` times."""
@@ -180,7 +216,7 @@ class Scorer:
             raise InputError(f"model type {name}: layers {unknown}, expected {sorted(masks)}")
         return {kind: masks[kind] for kind in set(kinds)}
 
-    def _read(self, tries: Sequence[Trie], hidden: Tensor, shared: int) -> list[Scores]:
+    def _read(self, tries: Sequence[Trie], hidden: Tensor) -> list[Scores]:
         """Scores from hidden states (rows, width, model width): logits only where read."""
         index: dict[tuple[int, int], int] = {}
         pairs = []
@@ -197,8 +233,8 @@ class Scorer:
             [place for (row, node), place in index.items() if node == tries[row].answer],
             dtype=torch.long,
         )
-        places, tokens = torch.tensor(pairs).T
-        picked = hidden[rows, nodes - shared]
+        places, tokens = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
+        picked = hidden[rows, nodes]
 
         totals = torch.empty(len(index))
         chosen = torch.empty(len(pairs))
@@ -230,12 +266,13 @@ class Scorer:
         return scores
 
     @torch.inference_mode()
-    def _check(self, trie: Trie) -> None:
+    def _check(self, trie: Trie, prefix: list[int]) -> None:
         """Refuse a model that does not keep to attention masks (a recurrent one, say)."""
-        found = self._run([trie])[0].text_logliks[-1]
+        found = self._run([trie], prefix)[0].text_logliks[-1]
         targets = trie.targets[-1]  # the last path to be added: all others stand before it
         nodes = trie.path(targets[-1][0])
-        ids = torch.tensor([[trie.tokens[node] for node in nodes]], device=self.model.device)
+        path = [*prefix, *(trie.tokens[node] for node in nodes)]
+        ids = torch.tensor([path], device=self.model.device)
         hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
         logits = self.model.get_output_embeddings()(hidden[-len(targets) :]).float()
         if self.head.cap is not None:

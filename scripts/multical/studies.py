@@ -144,7 +144,25 @@ class Scoring(Strict):
         description="auto: bfloat16 where the hardware multiplies it, else float32"
     )
     matmul_precision: Precision
-    batch_tokens: int = Field(ge=1, description="upper bound of padded tokens in a batch")
+    batch_tokens: int = Field(
+        ge=1,
+        description="upper bound of padded tokens in a batch; few-shot examples count in each "
+        "question, since each holds their keys and values",
+    )
+    shots: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="answered examples before each question, in its language and, where they "
+        "have any, of its subject",
+    )
+    languages_per_job: int | None = Field(
+        default=None,
+        ge=1,
+        le=20,
+        description="cuts a benchmark's languages, in their order, into jobs of so many; 1: a "
+        "new language scores itself alone; null: all in one job",
+    )
 
 
 class Bootstrap(Strict):

@@ -26,12 +26,12 @@ START_SECONDS = 30
 #: Where Snakemake puts the timings of the rules in `FLOP`: as in rules/
 BENCHMARKS = {
     "train_sft": "logs/{root}/train_sft/{run}.tsv",
-    "score_run": "logs/{root}/score_run/{run}.{benchmark}.tsv",
+    "score_run": "logs/{root}/score_run/{run}.{benchmark}{shard}.tsv",
 }
 #: An output of each, by which Snakemake remembers the settings that it was made with
 OUTPUTS = {
     "train_sft": "{root}/runs/{run}/manifest.json",
-    "score_run": "{root}/records/{run}/{benchmark}.parquet",
+    "score_run": "{root}/records/{run}/{benchmark}{shard}.parquet",
 }
 
 
@@ -116,10 +116,10 @@ class Timings:
         return []
 
     def _jobs(self, rule: str, roots: list[str]) -> Iterator[Wildcards]:
+        config = self.sizes.config
         for root in roots:
-            study = self.sizes.config.studies[root]
-            if isinstance(study, MultilingualStudy):
-                yield from (wildcards for name, wildcards in jobs(study, root) if name == rule)
+            if isinstance(config.studies[root], MultilingualStudy):
+                yield from (made for name, made in jobs(config, root) if name == rule)
 
     def _model(self, wildcards: Wildcards) -> str:
         return plan.run(self.sizes.config, wildcards["root"], wildcards["run"]).model
@@ -128,7 +128,7 @@ class Timings:
         config, root, run = self.sizes.config, wildcards["root"], wildcards["run"]
         if rule == "train_sft":
             return plan.training(config, root, run)
-        return plan.scoring(config, root, run, wildcards["benchmark"])
+        return plan.scoring(config, root, run, wildcards["benchmark"], wildcards["shard"])
 
     def _tokens_then(self, rule: str, wildcards: Wildcards) -> float:
         """Tokens of a job when it was recorded; 0 where its settings had other keys."""

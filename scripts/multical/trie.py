@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,44 @@ def common_prefix(sequences: Sequence[Tokens]) -> int:
     return next((i for i in range(length) if first[i] != last[i]), length)
 
 
+class Asked(NamedTuple):
+    """One question as token ids.
+
+    Attributes:
+        lettered: the prompt that lists the options, or None to leave it out.
+        plain: the prompt that does not; empty to leave it out.
+        options: per option, the plain prompt joined with the option's text; each empty
+            where that is left out.
+    """
+
+    lettered: Tokens | None
+    plain: Tokens
+    options: Sequence[Tokens]
+
+    def start(self) -> int:
+        """The first place at which an option leaves the plain prompt; from there on it is scored.
+
+        It is the same for all options, so that a prompt whose last token merges with what
+        follows is scored alike.
+        """
+        return min(common_prefix([self.plain, option]) for option in self.options)
+
+    def sequences(self) -> list[Tokens]:
+        """All token sequences that a model is to see."""
+        return [tokens for tokens in (self.lettered, *self.options) if tokens]
+
+
+def shared_prefix(asked: Sequence[Asked]) -> list[int]:
+    """The tokens that all questions begin with, before any at which a score is read."""
+    length = common_prefix([tokens for one in asked for tokens in one.sequences()])
+    for one in asked:
+        if one.lettered is not None:
+            length = min(length, len(one.lettered) - 1)
+        if one.plain:
+            length = min(length, one.start() - 1)
+    return list(asked[0].sequences()[0][: max(0, length)])
+
+
 @dataclass
 class Trie:
     """One question's tokens, each distinct prefix once.
@@ -33,33 +72,27 @@ class Trie:
         targets: per option, the (node, token id) pairs whose log-probabilities add up to
             the log-likelihood of the option's text.
         prompt_tokens: number of tokens of the lettered prompt, or None.
+        skipped: number of tokens that stand before the first node of each path.
     """
 
     answer: int | None = None
     prompt_tokens: int | None = None
+    skipped: int = 0
     targets: list[list[tuple[int, int]]] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, lettered: Tokens | None, plain: Tokens, options: Sequence[Tokens]) -> Trie:
-        """Build a question's trie.
-
-        Args:
-            lettered: tokens of the prompt that lists the options, or None to leave it out.
-            plain: tokens of the prompt that does not.
-            options: per option, tokens of the plain prompt joined with the option's text.
-
-        The options are scored from the first token at which any of them leaves `plain`, so
-        that a prompt whose last token merges with what follows is scored the same for all.
-        """
-        trie = cls()
-        if lettered is not None:
-            trie.prompt_tokens = len(lettered)
-            trie.answer = trie._add(lettered)[-1]
-        start = min(common_prefix([plain, option]) for option in options)
-        for option in options:
+    def of(cls, asked: Asked, skip: int = 0) -> Trie:
+        """A question's trie, without the first `skip` tokens, which all its paths share."""
+        trie = cls(skipped=skip)
+        if asked.lettered is not None:
+            trie.prompt_tokens = len(asked.lettered)
+            trie.answer = trie._add(asked.lettered[skip:])[-1]
+        start = max(0, asked.start() - skip)  # below 0 for a question without the plain prompt
+        for tokens in asked.options:
+            option = tokens[skip:]
             path = trie._add(option[:-1])
             trie.targets.append([(path[i - 1], option[i]) for i in range(start, len(option))])
         return trie
@@ -86,18 +119,11 @@ class Trie:
             path.append(self.parents[path[-1]])
         return path[::-1]
 
-    def trunk(self) -> int:
-        """Number of leading nodes that all paths share and that no score reads."""
-        branches = [p + 1 for node, p in enumerate(self.parents) if p != node - 1]
-        reads = [node for pairs in self.targets for node, _ in pairs]
-        reads += [] if self.answer is None else [self.answer]
-        return min([len(self), *branches, *reads])
-
     def depths(self) -> np.ndarray:
-        """Position of each node in its path, (nodes,)."""
+        """Position of each node in its path, skipped tokens counted, (nodes,)."""
         depths = np.zeros(len(self), dtype=np.int64)
         for node, parent in enumerate(self.parents):
-            depths[node] = 0 if parent < 0 else depths[parent] + 1
+            depths[node] = self.skipped if parent < 0 else depths[parent] + 1
         return depths
 
     def ancestors(self) -> np.ndarray:
