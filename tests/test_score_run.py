@@ -16,7 +16,7 @@ import torch
 
 import score_run
 import tiny
-from multical import questions, records
+from multical import checkpoints, questions, records
 from multical.errors import InputError
 
 WORDS = ["Euro", "yen", "円", "원", "рубль", "franc", "a b c", "leu", "krone", "Dinar (old)"]
@@ -230,6 +230,15 @@ def test_bad_input(
         score(**changes)
     assert sentence in str(caught.value)
     assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("native", "name"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_bfloat16_on_a_gpu_that_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, native: bool, name: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert checkpoints.fastest_dtype() == name
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "{'run': 1}"])
