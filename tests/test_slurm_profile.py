@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yte
@@ -107,7 +107,7 @@ def test_a_gpu_for_each_process_of_a_training(
     (tmp_path / "config.yaml").write_text(SCALED)
     found = site.Site(gpus=gpus or "gpus").request(site.training_gpus(tmp_path / "config.yaml"))
     for root, expected in asked.items():
-        assert eval(str(found[key]), {"wildcards": SimpleNamespace(root=root)}) == expected
+        assert eval(str(found[key]), {"wildcards": argparse.Namespace(root=root)}) == expected
 
 
 @pytest.mark.parametrize("text", ["studies: [", "studies: {results: 1}", "[]", "models: {}"])
