@@ -4,7 +4,9 @@
 learning_rate, warmup_ratio, weight_decay, batch_size (conversations per optimizer
 step), accumulation (forward passes that it is split into), epochs or steps (the
 other null), max_length (tokens), save_every (steps between checkpoints to resume
-from), matmul_precision.
+from), matmul_precision, and, where it is wanted, scale: {processes (a GPU each), sharding
+(none, fsdp), precision (float32, bfloat16), activation_checkpointing, padding_free}. Runs
+of several processes start themselves again with `accelerate launch`.
 
 A run that was killed goes on from its last checkpoint in --scratch and ends with the
 same weights. The folder's name is --scratch and a hash of the model and the data; it must

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -109,7 +110,7 @@ def test_a_gpu_for_each_process_of_a_training(
     (tmp_path / "config.yaml").write_text(SCALED)
     found = site.Site(gpus=gpus or "gpus").request(site.training_gpus(tmp_path / "config.yaml"))
     for root, expected in asked.items():
-        assert eval(str(found[key]), {"wildcards": SimpleNamespace(root=root)}) == expected
+        assert eval(str(found[key]), {"wildcards": argparse.Namespace(root=root)}) == expected
 
 
 @pytest.mark.parametrize("text", ["studies: [", "studies: {results: 1}", "[]", "models: {}"])

@@ -335,7 +335,7 @@ def _arguments(settings: Settings, scratch: Path) -> SFTConfig:
         num_train_epochs=settings.epochs or 1,
         max_steps=settings.steps or -1,
         seed=settings.seed,
-        use_cpu=cpu and scale.processes > 1,
+        use_cpu=cpu and scale != Scale(),  # else transformers may take another accelerator
         bf16=scale.precision == "bfloat16",
         activation_checkpointing=scale.activation_checkpointing,
         padding_free=scale.padding_free,
