@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import yaml
@@ -169,7 +170,8 @@ def test_data_sets_of_the_hub(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> 
     with hub_server.serve() as served:
         prox = served.add("datasets", "lab/prox", {"README.md": b""}, gated=True)
         served.point(monkeypatch, Path("cache"))
-        source = {"kind": "mmlu_prox", "repo": prox.name, "revision": prox.revision}
+        source: dict[str, Any] = {"kind": "mmlu_prox", "repo": prox.name, "revision": prox.revision}
+        source["languages"] = ["en", "fr", "bn", "yo"]
         sft = {"kind": "hub", "repo": "lab/none", "revision": COMMIT, "layout": "alpaca", "seed": 0}
         edited({"benchmarks:cldr-facts:source": source, "sft_data:facts:source": sft})
         found = one("benchmark cldr-facts", SMOKE)

@@ -14,7 +14,7 @@ from huggingface_hub import constants
 import hub_repos
 import hub_server
 from hub_server import GOOD_TOKEN, STRANGER, Hub, Repo
-from multical import hub
+from multical import hub, hub_data
 from multical.errors import InputError
 
 NOWHERE = "0" * 40
@@ -54,10 +54,10 @@ def lite(served: Hub) -> Repo:
     )
 
 
-def read(repo: Repo, /, **changes: str) -> hub.Split:
+def read(repo: Repo, /, **changes: str) -> hub_data.Split:
     """The test split in English, or what else is asked for."""
     known = {"repo": repo.name, "revision": repo.revision, "config": "en", "name": "test"}
-    return hub.split(**known | changes)
+    return hub_data.split(**known | changes)
 
 
 def sentence(action: Callable[[], Any]) -> str:
@@ -73,7 +73,7 @@ def test_a_split_and_its_checksums(served: Hub, lite: Repo) -> None:
     assert found.rows.to_list() == hub_repos.global_mmlu_rows("yo", "test", 6)
     path = "yo/test-00000-of-00001.parquet"
     assert found.files == {path: lite.about(path)["lfs"]["oid"]}
-    assert hub.configs(lite.name, lite.revision) == ["en", "yo"]
+    assert hub_data.configs(lite.name, lite.revision) == ["en", "yo"]
     # what is in the cache is not downloaded again
     served.requests.clear()
     read(lite, config="yo")

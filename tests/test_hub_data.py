@@ -19,7 +19,7 @@ import make_benchmark
 import make_sft_data
 from hub_server import Hub, Repo
 from multical import config as schema
-from multical import conversations, hub, hub_sft, plan, questions
+from multical import conversations, hub, hub_data, hub_sft, plan, questions
 from multical.errors import InputError
 
 
@@ -324,7 +324,7 @@ ODD: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("messages", "why"), ODD)
 def test_an_odd_conversation(messages: Any, why: str) -> None:
-    with pytest.raises(hub.OddRowError, match=f"^{why}$"):
+    with pytest.raises(hub_data.OddRowError, match=f"^{why}$"):
         hub_sft.read({"messages": messages}, "messages", "here")
 
 

@@ -1,7 +1,7 @@
-"""The Hugging Face hub: models and data sets at one commit, through the hub's own clients.
+"""The Hugging Face hub: repositories at one commit, through the hub's own client.
 
 Files go into the hub's own cache (HF_HOME), and HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE
-mean what they mean to the clients. What goes wrong is one sentence. What may pass (too
+mean what they mean to the client. What goes wrong is one sentence. What may pass (too
 many requests, an error of the server, no answer, a file cut off in the middle) is tried
 again, each time after twice the wait.
 """
@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from multical.errors import InputError
-from multical.files import sha256
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 #: How often the hub is asked, and the seconds before the second time
 TRIES = 5
@@ -33,10 +29,6 @@ PATIENCE = 60
 PASSING = (408, 429, 500, 502, 503, 504)
 
 Result = TypeVar("Result")
-
-
-class OddRowError(Exception):
-    """A row that is no question or conversation: what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +51,6 @@ class Source:
         return f"{constants.ENDPOINT}/{folder}{self.repo}"
 
 
-@dataclass(frozen=True)
-class Split:
-    """Rows of one split of one config, and the files that they were read from."""
-
-    place: str  # repository, config and split, for messages
-    rows: Dataset
-    files: dict[str, str]  # SHA-256 by path in the repository
-
-    def needs(self, columns: Sequence[str]) -> None:
-        """Raise `InputError` naming the columns that are missing."""
-        if missing := [name for name in columns if name not in self.rows.column_names]:
-            found = sorted(self.rows.column_names)
-            raise InputError(f"{self.place}: no columns {missing}, found {found}")
-
-
 def snapshot(repo: str, revision: str, patterns: list[str]) -> Path:
     """Download the files of a model that match `patterns`; returns their folder."""
     from huggingface_hub import snapshot_download
@@ -82,34 +59,6 @@ def snapshot(repo: str, revision: str, patterns: list[str]) -> Path:
     return Path(
         asked(source, lambda: snapshot_download(repo, revision=revision, allow_patterns=patterns))
     )
-
-
-def configs(repo: str, revision: str) -> list[str]:
-    """The configs of a data set, such as its languages, sorted."""
-    import datasets
-
-    source = Source("dataset", repo, revision)
-    check(source)
-    found = asked(source, lambda: datasets.get_dataset_config_names(repo, revision=revision))
-    return sorted(found)
-
-
-def split(repo: str, revision: str, config: str | None, name: str) -> Split:
-    """Download and read one split, of the default config where `config` is null.
-
-    Raises `InputError` for a config or split that is not there, and for files that are not
-    as the data set's card says.
-    """
-    source = Source("dataset", repo, revision)
-    check(source)
-    builder = _builder(source, config)
-    files = {key: _pinned(source, urls) for key, urls in (builder.config.data_files or {}).items()}
-    place = " ".join(filter(None, [repo, config, name]))
-    if name not in files:
-        raise InputError(f"{place}: no split {name!r}, found {sorted(map(str, files))}")
-    paths = {file: _download(source, file) for each in files.values() for file in each}
-    rows = _prepared(builder, name, place)
-    return Split(place, rows, {file: sha256(paths[file]) for file in files[name]})
 
 
 @cache
@@ -127,68 +76,6 @@ def check(source: Source) -> None:
         api.auth_check(repo, repo_type=kind)
 
     asked(source, look)
-
-
-def _builder(source: Source, config: str | None) -> Any:
-    """The builder of `datasets` for a config."""
-    import datasets
-    import yaml
-
-    datasets.disable_progress_bars()
-
-    def load() -> Any:
-        try:
-            found = datasets.load_dataset_builder(source.repo, config, revision=source.revision)
-        except yaml.YAMLError as error:
-            raise InputError(f"{source}: its card is not readable ({_line(error)})") from error
-        except ValueError as error:
-            if "BuilderConfig" not in str(error):
-                raise
-            names = configs(source.repo, source.revision)
-            raise InputError(f"{source}: no config {config!r}, found {names}") from error
-        for urls in (found.config.data_files or {"": []}).values():
-            if not urls or not all(url.startswith(_root(source)) for url in urls):
-                # when the hub fails, datasets takes what its cache holds, of any commit
-                raise ConnectionError("the hub did not list the files")
-        return found
-
-    return asked(source, load)
-
-
-def _root(source: Source) -> str:
-    return f"hf://datasets/{source.repo}@{source.revision}/"
-
-
-def _pinned(source: Source, urls: Sequence[str]) -> list[str]:
-    return [url.removeprefix(_root(source)) for url in urls]
-
-
-def _download(source: Source, file: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    def get() -> str:
-        found: str = hf_hub_download(
-            source.repo, file, repo_type=source.kind, revision=source.revision
-        )
-        return found
-
-    return Path(asked(source, get))
-
-
-def _prepared(builder: Any, split: str, place: str) -> Dataset:
-    """The rows of a split whose files are in the cache."""
-    import datasets.exceptions
-    import pyarrow
-
-    try:
-        builder.download_and_prepare()
-        rows: Dataset = builder.as_dataset(split=split)
-    except (datasets.exceptions.DatasetsError, pyarrow.ArrowException, ValueError) as error:
-        *_, cause = _chain(error)
-        raise InputError(f"{place}: not a data set as its card says ({_line(cause)})") from error
-    except OSError as error:
-        raise InputError(f"{place}: cannot be prepared ({_line(error)})") from error
-    return rows
 
 
 def asked(source: Source, action: Callable[[], Result]) -> Result:
@@ -219,7 +106,7 @@ def _wait(error: Exception, usual: float) -> float:
     """Seconds that the hub asks to wait, or else the usual ones."""
     from huggingface_hub.utils import parse_ratelimit_headers
 
-    answers = [one.response for one in _chain(error) if hasattr(one, "response")]
+    answers = [one.response for one in chain(error) if hasattr(one, "response")]
     headers: Any = answers[0].headers if answers else {}
     limit = parse_ratelimit_headers(headers)
     told = headers.get("Retry-After", "")
@@ -229,7 +116,7 @@ def _wait(error: Exception, usual: float) -> float:
     return min(max(wanted, usual), LONGEST_WAIT)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error and those that it came from."""
     while error is not None:
         yield error
@@ -245,7 +132,7 @@ def reason(source: Source, error: Exception) -> tuple[str, bool]:
     import httpx2
     from huggingface_hub import constants, errors
 
-    found = list(_chain(error))
+    found = list(chain(error))
 
     def first(*kinds: type[BaseException]) -> Any:
         return next((one for one in found if isinstance(one, kinds)), None)
@@ -257,7 +144,7 @@ def reason(source: Source, error: Exception) -> tuple[str, bool]:
     if first(errors.HFValidationError):
         return "not the name of a repository, expected OWNER/NAME", False
     if cut := next((one for one in found if "Consistency check failed" in str(one)), None):
-        return f"cut off in the middle: {_line(cut)}", True
+        return f"cut off in the middle: {one_line(cut)}", True
     if first(httpx2.RemoteProtocolError, httpx2.ReadError):
         return f"cut off in the middle by {constants.ENDPOINT}", True
     if lost := first(httpx2.TransportError):
@@ -265,9 +152,9 @@ def reason(source: Source, error: Exception) -> tuple[str, bool]:
     if first(ConnectionError, TimeoutError, errors.LocalEntryNotFoundError):
         return f"no answer from {constants.ENDPOINT}", True
     if broken := next((one for one in found if type(one) is RuntimeError), None):
-        return f"the hub's storage: {_line(broken)}", True  # of hf_xet, which has no other type
+        return f"the hub's storage: {one_line(broken)}", True  # of hf_xet, which has no other type
     if other := first(OSError):
-        return _line(other), False
+        return one_line(other), False
     return "", False
 
 
@@ -289,9 +176,10 @@ def _refusal(source: Source, error: Any) -> tuple[str, bool]:
     status = error.response.status_code
     if status == 401:
         return "the hub refuses your token (401): hf auth login, or unset HF_TOKEN", False
-    said = error.response.headers.get("X-Error-Message") or _line(error)
+    said = error.response.headers.get("X-Error-Message") or one_line(error)
     return f"the hub answers {status}: {said}", status in PASSING
 
 
-def _line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What an error says, shortened, for a sentence."""
     return " ".join(str(error).split())[:200]

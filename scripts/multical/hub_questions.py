@@ -23,9 +23,9 @@ from typing import Any
 
 import pandas as pd
 
-from multical import hub
+from multical import hub_data
 from multical.errors import InputError
-from multical.hub import OddRowError
+from multical.hub_data import OddRowError
 
 LETTERS = "ABCDEFGHIJ"
 Row = dict[str, Any]
@@ -50,8 +50,8 @@ def benchmark(
     rows: list[Row] = []
     left_out: Counter[tuple[str, str | None]] = Counter()
     files: dict[str, str] = {}
-    for language in hub.configs(repo, revision) if languages is None else languages:
-        part = hub.split(repo, revision, language, split)
+    for language in hub_data.configs(repo, revision) if languages is None else languages:
+        part = hub_data.split(repo, revision, language, split)
         files |= part.files
         seen: dict[str, str] = {}
         for place, row in _rows(kind, part):
@@ -75,7 +75,7 @@ def benchmark(
     return pd.DataFrame(rows), pd.DataFrame(report), files
 
 
-def _rows(kind: str, part: hub.Split) -> list[tuple[str, Row]]:
+def _rows(kind: str, part: hub_data.Split) -> list[tuple[str, Row]]:
     """The rows of a split with their places, once its columns are known to be there."""
     part.needs(COLUMNS[kind])
     found = part.rows.to_list()

@@ -30,10 +30,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from multical import hub
+from multical import hub_data
 from multical.conversations import Conversation, Message
 from multical.errors import InputError
-from multical.hub import OddRowError
+from multical.hub_data import OddRowError
 
 #: Column of a layout's turns, keys of a turn's role and text
 LAYOUTS = {
@@ -57,7 +57,7 @@ class Rows:
     def __init__(
         self, repo: str, revision: str, config: str | None, split: str, layout: str, odd_rows: str
     ) -> None:
-        self.part = hub.split(repo, revision, config, split)
+        self.part = hub_data.split(repo, revision, config, split)
         self.part.needs(ALPACA if layout == "alpaca" else LAYOUTS[layout][:1])
         self.split, self.layout, self.odd_rows = split, layout, odd_rows
         self.left_out: Counter[str] = Counter()
