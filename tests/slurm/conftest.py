@@ -18,6 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """A running cluster; tests are skipped where there can be none, but not in CI."""
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
     found_up = lab.STATE.joinpath("run/slurmctld.pid").exists()
     up = lab.script("up.sh")
     if up.returncode:

@@ -11,6 +11,7 @@
 #                PORT_BASE   ctld=PORT_BASE, dbd=+1, mariadb=+2, slurmd=+11...   [16800]
 #                READY_S     seconds to wait for idle nodes      [60]
 set -u -o pipefail
+export PATH=$PATH:/usr/sbin:/sbin   # the daemons' own folders, which a login may lack
 trap '' PIPE   # 'up.sh | head' must not stop half way
 SLURMLAB=${SLURMLAB:-/var/tmp/multical-slurm}
 CPU_NODES=${CPU_NODES:-1} GPU_NODES=${GPU_NODES:-2} NODE_CPUS=${NODE_CPUS:-8}
