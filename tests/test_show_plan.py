@@ -260,7 +260,8 @@ def test_timings_are_looked_for_where_snakemake_puts_them(made: Path) -> None:
     for run in ("little.own.ls0.s0", TUNED):
         for paths in (timings.BENCHMARKS, timings.OUTPUTS):
             for rule in timings.FLOP:
-                path = paths[rule].format(root="results/tiny", run=run, benchmark="quiz")
+                wildcards = {"root": "results/tiny", "run": run, "benchmark": "quiz", "shard": ""}
+                path = paths[rule].format(**wildcards)
                 assert (made / path).is_file()
 
 
