@@ -21,23 +21,9 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 from torch.distributed.tensor import DTensor
 
+import tiny
 from multical import checkpoints, distributed, sft, smoothing
-from multical.conversations import Conversation
 from multical.prompts import Chat
-
-
-def pairs(n: int = 10) -> list[Conversation]:
-    """Questions and answers of different lengths."""
-    return [
-        {
-            "id": str(i),
-            "messages": [
-                {"role": "user", "content": "What is " + "so " * (i % 4) + f"{i}?"},
-                {"role": "assistant", "content": "Euro " * (1 + i % 3) + str(i)},
-            ],
-        }
-        for i in range(n)
-    ]
 
 
 def run(name: str, kind: str, params: dict[str, Any], folder: Path, again: bool = False) -> None:
@@ -49,7 +35,7 @@ def run(name: str, kind: str, params: dict[str, Any], folder: Path, again: bool 
     group = distributed.Group()  # as in the program, before the model is loaded
     base = folder / f"base.{kind}" / "checkpoint"
     model, tokenizer = checkpoints.load(base, device="cpu")
-    examples = sft.Examples.of(pairs(), Chat(tokenizer, "plain"), settings.max_length)
+    examples = sft.Examples.of(tiny.pairs(), Chat(tokenizer, "plain"), settings.max_length)
     scratch = folder / f"{name}.scratch"
     if not again:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -186,7 +186,7 @@ def test_each_epoch_takes_the_order_of_one_process() -> None:
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    conversations.write(tmp_path / "data.jsonl", alone.pairs())
+    conversations.write(tmp_path / "data.jsonl", tiny.pairs())
     tiny.folder(tmp_path / "base", "tied")
     return tmp_path
 
@@ -242,7 +242,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) 
     checkpoints.verified(base / "killed" / "manifest.json")
     losses = [step["loss"] for step in programs.read_log(base / "killed")]
     # the same as one process, which was not interrupted
-    examples = sft.Examples.of(alone.pairs(), Chat(tiny.tokenizer(), "plain"), 64)
+    examples = sft.Examples.of(tiny.pairs(), Chat(tiny.tokenizer(), "plain"), 64)
     settings = sft.Settings.of({**programs.PARAMS, "steps": 60, "save_every": 60})
     expected, _ = sft.train(
         tiny.model("tied", len(tiny.tokenizer())), tiny.tokenizer(), examples, settings,

@@ -20,6 +20,7 @@ import train_sft
 from multical import checkpoints, conversations, sft
 from multical.errors import InputError
 from multical.prompts import IGNORED, Chat
+from tiny import pairs
 
 SCRIPT = Path(train_sft.__file__)
 PARAMS: dict[str, Any] = {
@@ -38,20 +39,6 @@ PARAMS: dict[str, Any] = {
     "save_every": 3,
     "matmul_precision": "highest",
 }
-
-
-def pairs(n: int = 10) -> list[conversations.Conversation]:
-    """Questions and answers of different lengths."""
-    return [
-        {
-            "id": str(i),
-            "messages": [
-                {"role": "user", "content": "What is " + "so " * (i % 4) + f"{i}?"},
-                {"role": "assistant", "content": "Euro " * (1 + i % 3) + str(i)},
-            ],
-        }
-        for i in range(n)
-    ]
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from multical.checkpoints import write_manifest
+from multical.conversations import Conversation
 
 CORPUS = [
     "Question: What is the currency of France? Answer: Euro",
@@ -111,3 +112,17 @@ def folder(
     made.save_pretrained(path / "checkpoint")
     write_manifest(path / "manifest.json", path / "checkpoint", {"model": kind})
     return path / "manifest.json"
+
+
+def pairs(n: int = 10) -> list[Conversation]:
+    """Questions and answers of different lengths."""
+    return [
+        {
+            "id": str(i),
+            "messages": [
+                {"role": "user", "content": "What is " + "so " * (i % 4) + f"{i}?"},
+                {"role": "assistant", "content": "Euro " * (1 + i % 3) + str(i)},
+            ],
+        }
+        for i in range(n)
+    ]
