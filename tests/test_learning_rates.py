@@ -17,7 +17,7 @@ import choose_learning_rate
 import evaluate_sft
 import tiny
 import train_sft
-from multical import checkpoints, conversations
+from multical import checkpoints, conversations, usage
 from multical.errors import InputError
 from multical.prompts import IGNORED, Chat
 from multical.usage import Clock
@@ -216,9 +216,12 @@ def test_a_retry_counts_what_was_saved(tmp_path: Path, monkeypatch: pytest.Monke
     now = 150.0  # lost
     second = Clock(tmp_path / "scratch", now)
     now = 160.0
-    second.write(tmp_path / "usage.json", run="r")
-    found = json.loads((tmp_path / "usage.json").read_text())
-    assert (found["seconds"], found["run"]) == (40.0, "r")
-    assert found["gpus"] == int(torch.cuda.is_available())
+    second.write(tmp_path / "usage.json", processes=2)
+    found = usage.read(tmp_path / "usage.json")
+    assert found["seconds"] == 40.0
+    assert found["gpu_seconds"] == (80.0 if torch.cuda.is_available() else 0.0)
+    usage.write_sum(tmp_path / "sum.json", [tmp_path / "usage.json"] * 2)
+    assert usage.read(tmp_path / "sum.json")["seconds"] == 80.0
+    assert usage.read(tmp_path / "sum.json")["machines"] == found["machines"]
     (tmp_path / "scratch/seconds").write_text("")  # a crash of the machine
     assert Clock(tmp_path / "scratch", now).seconds == 0.0
