@@ -64,6 +64,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
     for ax, model in zip(axes[0], models, strict=True):
         ax.set_title(model)
     for ax in axes.flat:
+        ax.tick_params(axis="x", which="minor", length=0)
         for xs in groups(places).values():
             ax.axvline(xs[0] - (1 + GAP) / 2, color="0.75", linewidth=0.6)
     for ax in axes[-1]:
@@ -124,7 +125,7 @@ def names(ax: Axes, places: Places, width: float) -> None:
     ]
     ax.xaxis.remove_overlapping_locs = False  # a set stands in the middle of its smoothings
     ax.set_xticks(middles, wrapped, minor=True, fontsize=6, fontweight="bold")
-    ax.tick_params(axis="x", which="minor", length=0, pad=25 if upright else 14)
+    ax.tick_params(axis="x", which="minor", pad=25 if upright else 14)
     ax.set_xlim(-0.7, max(places.values()) + 0.7)
 
 

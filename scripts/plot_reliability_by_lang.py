@@ -60,7 +60,7 @@ def panels(count: int) -> tuple[Figure, list[Axes]]:
         lines, columns, figsize=(plots.WIDTH, 0.8 + 1.05 * side * lines), sharex=True, sharey=True,
         squeeze=False,
     )  # fmt: skip
-    axes[0, 0].set(xlim=(0, 1), ylim=(0, 1))
+    axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))  # bins of one question lie on 0 or 1
     axes[0, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes[0, 0].set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     used, spare = list(axes.flat[:count]), axes.flat[count:]
@@ -78,9 +78,9 @@ def diagram(ax: Axes, bins: pd.DataFrame, condition: float | None, place: int) -
     """The line of one condition, the `place`th, and its ECE."""
     colour, marker = plots.condition_style(condition)
     full = bins[bins["n"] > 0].sort_values("bin")
-    ax.plot(full["confidence"], full["accuracy"], color=colour, linewidth=0.7, alpha=0.8)
+    ax.plot(full["confidence"], full["accuracy"], color=colour, linewidth=0.7, alpha=0.6)
     share = full["n"] / full["n"].sum()
-    plots.scatter(ax, full["confidence"], full["accuracy"], colour, marker, 2 + 25 * share)
+    plots.scatter(ax, full["confidence"], full["accuracy"], colour, marker, 2 + 40 * share)
     if len(full):
         ece = (share * (full["confidence"] - full["accuracy"]).abs()).sum()
         ax.annotate(f"{ece:.3f}".lstrip("0"), (0, 1), xycoords="axes fraction",
