@@ -269,6 +269,27 @@ def test_main_table_holds_the_summary(
     assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {10}
 
 
+def test_every_condition_is_shown_whichever_sft_set_is_chosen(
+    make: Callable[..., Any], tmp_path: Path
+) -> None:
+    tables = figure_data.write_tables(
+        tmp_path, {"en": "high", "yo": "low"}, smoothings=(0.0, 0.1), sets=("facts", "alpaca")
+    )
+    one, other, base = (
+        make("plot_conditions_by_resource", tables, tmp_path, **changes)["pdf"]
+        for changes in ({}, {"sft": "alpaca"}, {"sft": None, "seed": None})
+    )
+    assert one == other
+    assert base != one
+
+
+def test_a_model_that_the_table_lacks(
+    make: Callable[..., Any], small: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"no rows with model \['large'\], found \['gemma3-270m'"):
+        make("plot_reliability_by_lang", small, tmp_path, model="large")
+
+
 def _cone_responses(colour: str, kind: str) -> np.ndarray:
     """CIELAB of a colour as a dichromat sees it (Machado et al. 2009, severity 1)."""
     simulate = {
