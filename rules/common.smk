@@ -33,6 +33,10 @@ def one_of_runs(runs):
     )
 
 
+#: The studies of study 1 and of harness runs.
+MEASURED = [root for root, one in CONFIG.studies.items() if one.kind != "released"]
+
+
 def roots(kind):
     """The roots of the studies of a kind, as a constraint of a wildcard."""
     return one_of(root for root, one in CONFIG.studies.items() if one.kind == kind)
@@ -76,22 +80,63 @@ def all_records(w):
     ]
 
 
-def figure(name):
-    """The files of a figure; the screen version and the sidecar go into the report."""
-    stem = f"{{root}}/figures/{name}"
+def optional_view():
+    """What a path has before a figure's name, as a constraint of a wildcard."""
+    views = {view for root in MEASURED for view in plan.views(CONFIG, root)}
+    return f"({one_of(views - {''})})?"
+
+
+def shown(label):
+    """What the report says of a figure or table: which it is, and what it is of."""
+
+    def labels(w):
+        benchmark, sft = plan.views(CONFIG, w.root)[w.view]
+        name = f"{label} {w.model}" if "model" in w.keys() else label
+        return {"figure": name, "benchmark": benchmark, "SFT data": sft or "none"}
+
+    return labels
+
+
+def figure(name, part=""):
+    """The files of a figure, or of one part of it.
+
+    The screen version and the sidecar go into the report.
+    """
+    stem = f"{{root}}/figures/{{view}}{name}{part}"
     label = name.replace("_", " ")
-    shown = report(
+    screen = report(
         f"{stem}.png",
         caption=f"../report/{name}.rst",
         category="Figures",
-        labels={"figure": label},
+        labels=shown(label),
     )
-    told = report(f"{stem}.json", category="Provenance", labels={"of": label})
-    return {"pdf": f"{stem}.pdf", "png": shown, "sidecar": told}
+    told = report(f"{stem}.json", category="Provenance", labels=shown(label))
+    return {"pdf": f"{stem}.pdf", "png": screen, "sidecar": told}
+
+
+def product_settings(target, *keys):
+    """The settings of the job that makes a figure or table, as a function of its wildcards."""
+
+    def settings(w):
+        path = target.format(**dict(w.items()))
+        one = w.get("model")
+        return plan.figure(CONFIG, w.root, path, *keys, view=w.view, model=one)
+
+    return lambda w: canonical(settings(w))
 
 
 def figure_settings(name, *keys):
-    """The settings of a figure's job, as a function of its wildcards."""
-    return lambda w: canonical(
-        plan.figure(CONFIG, w.root, f"{w.root}/figures/{name}.pdf", *keys)
-    )
+    """Those of a figure."""
+    return product_settings(f"{{root}}/figures/{{view}}{name}.pdf", *keys)
+
+
+def figures_and_tables(w):
+    """The figures (FIGURES, and more) and tables of all views of a study."""
+    made = []
+    for view, (benchmark, _) in plan.views(CONFIG, w.root).items():
+        models = plan.shown_models(CONFIG, w.root, benchmark)
+        names = [*FIGURES, *(f"reliability_by_lang.{model}" for model in models)]
+        names += ["culture"] * plan.labelled(CONFIG, w.root, benchmark)
+        made += [f"{w.root}/figures/{view}{name}.pdf" for name in names]
+        made.append(f"{w.root}/tables/{view}main.csv")
+    return made

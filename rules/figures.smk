@@ -1,7 +1,9 @@
 # Figures and tables of study 1, each with a sidecar that says where it came from.
 #
-# Needs  ROOT/metrics.csv, ROOT/summary.csv, ROOT/reliability.csv
-# Makes  ROOT/figures/NAME.pdf, .png and .json; ROOT/tables/main.csv, .tex and .json;
+# Needs  ROOT/metrics.csv, summary.csv, reliability.csv, reliability_by_lang.csv, culture.csv
+# Makes  ROOT/figures/NAME.pdf, .png and .json, of the benchmark and the SFT data that the
+#        study's `figures` names; ROOT/tables/main.csv, .tex and .json
+#        ROOT/figures/BENCHMARK.SFT/NAME.*, ROOT/tables/BENCHMARK.SFT/main.*, of any other
 #        ROOT/headline.txt, the study's result in a few lines
 
 FIGURES = [
@@ -11,7 +13,12 @@ FIGURES = [
     "smoothing_sweep",
     "entropy_by_lang",
     "ece_by_resource",
+    "conditions_by_resource",
 ]
+
+
+wildcard_constraints:
+    view=optional_view(),
 
 
 rule plot_ece_by_lang:
@@ -20,9 +27,9 @@ rule plot_ece_by_lang:
     output:
         **figure("ece_by_lang"),
     log:
-        "logs/{root}/plot_ece_by_lang.log",
+        "logs/{root}/{view}plot_ece_by_lang.log",
     benchmark:
-        "logs/{root}/plot_ece_by_lang.tsv"
+        "logs/{root}/{view}plot_ece_by_lang.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -43,9 +50,9 @@ rule plot_entropy_by_lang:
     output:
         **figure("entropy_by_lang"),
     log:
-        "logs/{root}/plot_entropy_by_lang.log",
+        "logs/{root}/{view}plot_entropy_by_lang.log",
     benchmark:
-        "logs/{root}/plot_entropy_by_lang.tsv"
+        "logs/{root}/{view}plot_entropy_by_lang.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -68,9 +75,9 @@ rule plot_confidence_vs_accuracy_shift:
     output:
         **figure("confidence_vs_accuracy_shift"),
     log:
-        "logs/{root}/plot_confidence_vs_accuracy_shift.log",
+        "logs/{root}/{view}plot_confidence_vs_accuracy_shift.log",
     benchmark:
-        "logs/{root}/plot_confidence_vs_accuracy_shift.tsv"
+        "logs/{root}/{view}plot_confidence_vs_accuracy_shift.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -93,9 +100,9 @@ rule plot_reliability:
     output:
         **figure("reliability"),
     log:
-        "logs/{root}/plot_reliability.log",
+        "logs/{root}/{view}plot_reliability.log",
     benchmark:
-        "logs/{root}/plot_reliability.tsv"
+        "logs/{root}/{view}plot_reliability.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -116,9 +123,9 @@ rule plot_smoothing_sweep:
     output:
         **figure("smoothing_sweep"),
     log:
-        "logs/{root}/plot_smoothing_sweep.log",
+        "logs/{root}/{view}plot_smoothing_sweep.log",
     benchmark:
-        "logs/{root}/plot_smoothing_sweep.tsv"
+        "logs/{root}/{view}plot_smoothing_sweep.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -139,9 +146,9 @@ rule plot_ece_by_resource:
     output:
         **figure("ece_by_resource"),
     log:
-        "logs/{root}/plot_ece_by_resource.log",
+        "logs/{root}/{view}plot_ece_by_resource.log",
     benchmark:
-        "logs/{root}/plot_ece_by_resource.tsv"
+        "logs/{root}/{view}plot_ece_by_resource.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -156,33 +163,100 @@ rule plot_ece_by_resource:
         """
 
 
+rule plot_conditions_by_resource:
+    input:
+        "{root}/summary.csv",
+    output:
+        **figure("conditions_by_resource"),
+    log:
+        "logs/{root}/{view}plot_conditions_by_resource.log",
+    benchmark:
+        "logs/{root}/{view}plot_conditions_by_resource.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=figure_settings("conditions_by_resource", "options"),
+        code=code("plot_conditions_by_resource"),
+    shell:
+        r"""
+        python scripts/plot_conditions_by_resource.py --summary {input:q} \
+            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
+            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
+        """
+
+
+rule plot_reliability_by_lang:
+    input:
+        "{root}/reliability_by_lang.csv",
+    output:
+        **figure("reliability_by_lang", ".{model}"),
+    log:
+        "logs/{root}/{view}plot_reliability_by_lang.{model}.log",
+    benchmark:
+        "logs/{root}/{view}plot_reliability_by_lang.{model}.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=figure_settings("reliability_by_lang.{model}", "smoothing"),
+        code=code("plot_reliability_by_lang"),
+    shell:
+        r"""
+        python scripts/plot_reliability_by_lang.py --reliability_by_lang {input:q} \
+            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
+            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
+        """
+
+
+rule plot_culture:
+    input:
+        "{root}/culture.csv",
+    output:
+        **figure("culture"),
+    log:
+        "logs/{root}/{view}plot_culture.log",
+    benchmark:
+        "logs/{root}/{view}plot_culture.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=figure_settings("culture", "smoothing", "options"),
+        code=code("plot_culture"),
+    shell:
+        r"""
+        python scripts/plot_culture.py --culture {input:q} \
+            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
+            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
+        """
+
+
 rule make_main_table:
     input:
         "{root}/summary.csv",
     output:
         csv=report(
-            "{root}/tables/main.csv",
+            "{root}/tables/{view}main.csv",
             caption="../report/main_table.rst",
             category="Tables",
-            labels={"table": "main"},
+            labels=shown("main table"),
         ),
-        tex="{root}/tables/main.tex",
+        tex="{root}/tables/{view}main.tex",
         sidecar=report(
-            "{root}/tables/main.json",
+            "{root}/tables/{view}main.json",
             category="Provenance",
-            labels={"of": "main table"},
+            labels=shown("main table"),
         ),
     log:
-        "logs/{root}/make_main_table.log",
+        "logs/{root}/{view}make_main_table.log",
     benchmark:
-        "logs/{root}/make_main_table.tsv"
+        "logs/{root}/{view}make_main_table.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(
-            plan.figure(CONFIG, w.root, f"{w.root}/tables/main.csv")
-        ),
+        settings=product_settings("{root}/tables/{view}main.csv"),
         code=code("make_main_table"),
     shell:
         r"""
@@ -195,8 +269,7 @@ rule make_main_table:
 rule write_headline:
     input:
         summary="{root}/summary.csv",
-        figures=expand("{{root}}/figures/{name}.pdf", name=FIGURES),
-        table="{root}/tables/main.csv",
+        products=figures_and_tables,
     output:
         "{root}/headline.txt",
     log:

@@ -3,7 +3,10 @@
 # Needs  ROOT/records/RUN/BENCHMARK.parquet of all that the study scored or imported
 # Makes  ROOT/metrics.csv      by run, benchmark, language, readout and metric
 #        ROOT/summary.csv      the same over groups of languages
-#        ROOT/reliability.csv  bins of reliability diagrams
+#        ROOT/reliability.csv  bins of reliability diagrams by group of languages
+#        ROOT/reliability_by_lang.csv  the same by language
+#        ROOT/culture.csv      metrics of culturally sensitive and agnostic questions, and how
+#                              they differ, where a benchmark tells them apart
 
 
 rule compute_metrics:
@@ -33,7 +36,8 @@ rule bin_reliability:
     input:
         all_records,
     output:
-        "{root}/reliability.csv",
+        groups="{root}/reliability.csv",
+        languages="{root}/reliability_by_lang.csv",
     log:
         "logs/{root}/bin_reliability.log",
     benchmark:
@@ -47,5 +51,27 @@ rule bin_reliability:
     shell:
         r"""
         python scripts/bin_reliability.py --records {input:q} --params {params.settings:q} \
-            --output {output:q} >{log:q} 2>&1
+            --output {output.groups:q} --by-language {output.languages:q} >{log:q} 2>&1
+        """
+
+
+rule compute_culture:
+    input:
+        all_records,
+    output:
+        "{root}/culture.csv",
+    log:
+        "logs/{root}/compute_culture.log",
+    benchmark:
+        "logs/{root}/compute_culture.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical(plan.metrics(CONFIG, w.root)),
+        code=code("compute_culture"),
+    shell:
+        r"""
+        python scripts/compute_culture.py --records {input:q} --params {params.settings:q} \
+            --output {output:q} 2>&1 | tee {log:q}
         """

@@ -1,4 +1,4 @@
-"""Bin confidences for reliability diagrams: per run, benchmark, group of languages, readout.
+"""Bin confidences for reliability diagrams: per run, benchmark, readout, group or language.
 
 --params is a JSON object: readouts (names), bins, resource_levels {language: high,
 mid or low}. The bins have equal width and are half-open, the last one closed, as
@@ -10,6 +10,7 @@ confidence or accuracy.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from multical.cells import RUN, Block, blocks, check_levels, groups, parameters,
 from multical.errors import program
 from multical.files import atomic
 from multical.metrics import bin_sums, edges
+from multical.readouts import Floats
 
 PARAMS = {"readouts": list, "bins": int, "resource_levels": dict}
 
@@ -31,46 +33,64 @@ def main() -> None:
     )
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
     parser.add_argument("--params", required=True, metavar="JSON")
-    parser.add_argument("--output", required=True, metavar="CSV")
+    parser.add_argument("--output", required=True, metavar="CSV", help="by group of languages")
+    parser.add_argument("--by-language", required=True, metavar="CSV", help="output, by language")
     arguments = parser.parse_args()
     params = parameters(arguments.params, PARAMS)
-    table = reliability(records.read(arguments.records), params)
-    with atomic(arguments.output) as temporary:
-        table.astype({"seed": "Int64"}).to_csv(temporary, index=False, lineterminator="\n")
+    by_group, by_language = reliability(records.read(arguments.records), params)
+    with atomic(arguments.output) as first, atomic(arguments.by_language) as second:
+        for path, table in ((first, by_group), (second, by_language)):
+            table.astype({"seed": "Int64"}).to_csv(path, index=False, lineterminator="\n")
 
 
-def reliability(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
-    """The table of a records frame, a row per run, benchmark, group, readout and bin."""
+def reliability(frame: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of a records frame, a row per run, benchmark, readout, place and bin.
+
+    A place is a group of languages in the first, and a language in the second.
+    """
     check_levels(frame, params["resource_levels"])
-    parts = [
-        binned(block, name, params)
-        for block in tqdm(list(blocks(frame)), unit="run", desc="reliability")
-        for name in params["readouts"]
-    ]
-    columns = ["group", "readout", "bin", "low", "high", "n", "confidence", "accuracy"]
-    return pd.concat([pd.DataFrame(part, columns=[*RUN, *columns]) for part in parts])
+    levels = params["resource_levels"]
+    by_group, by_language = [], []
+    for block in tqdm(list(blocks(frame)), unit="run", desc="reliability"):
+        for name in params["readouts"]:
+            sums = binned(block, name, params["bins"])
+            by_group += [
+                {"group": group, **row}
+                for group, languages in groups(sums, levels).items()
+                for row in rows(np.sum([sums[x] for x in languages], axis=0), block, name)
+            ]
+            by_language += [
+                {"language": language, "resource_level": levels[language], **row}
+                for language, own in sums.items()
+                for row in rows(own, block, name)
+            ]
+    columns = ["readout", "bin", "low", "high", "n", "confidence", "accuracy"]
+    return (
+        pd.DataFrame(by_group, columns=[*RUN, "group", *columns]),
+        pd.DataFrame(by_language, columns=[*RUN, "language", "resource_level", *columns]),
+    )
 
 
-def binned(block: Block, name: str, params: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of one block and readout by group and bin."""
-    bins = params["bins"]
+def binned(block: Block, name: str, bins: int) -> dict[str, Floats]:
+    """(3, bins) of each language: number, sum of confidences, number of right answers."""
     readouts = readings(block, name)
     if not all(readout.is_probability for readout in readouts.values()):
-        return []
-    sums = {
+        return {}
+    return {
         language: np.concatenate(bin_sums(readout.confidence, readout.correct, bins=bins))
         for language, readout in readouts.items()
     }
-    rows = []
-    for group, languages in groups(readouts, params["resource_levels"]).items():
-        total = np.sum([sums[language] for language in languages], axis=0)
-        for index, (n, confidence, right) in enumerate(total.T):
-            row = {"group": group, "readout": name, "bin": index, "n": int(n)}
-            row |= {"low": edges(bins)[index], "high": edges(bins)[index + 1]}
-            if n:
-                row |= {"confidence": confidence / n, "accuracy": right / n}
-            rows.append(block.keys | row)
-    return rows
+
+
+def rows(sums: Floats, block: Block, name: str) -> Iterator[dict[str, Any]]:
+    """A row per bin of what `binned` gives of a language, or of its sum over languages."""
+    limits = edges(sums.shape[1])
+    for index, (n, confidence, right) in enumerate(sums.T):
+        row = block.keys | {"readout": name, "bin": index, "n": int(n)}
+        row |= {"low": limits[index], "high": limits[index + 1]}
+        if n:
+            row |= {"confidence": confidence / n, "accuracy": right / n}
+        yield row
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ PARAMS = {
     "smoothing": 0.1,
     "reference_language": "en",
     "options": 4,
+    "model": "gemma3-270m",
 }
 
 
@@ -39,14 +40,16 @@ def write_tables(
     languages: dict[str, str] = FORTY_ONE,
     models: tuple[str, ...] = MODELS,
     smoothings: tuple[float, ...] = (0.0, 0.1, 0.2),
+    sets: tuple[str, ...] = ("facts",),
 ) -> dict[str, Path]:
-    """Write metrics.csv, summary.csv and reliability.csv; their paths by kind."""
+    """Write the tables that figures are drawn from; their paths by kind."""
     rng = np.random.default_rng(0)
-    metrics, reliability = [], []
+    metrics, reliability, by_lang = [], [], []
     language_shift = {name: rng.normal(0, 0.04) for name in languages}
-    for model, smoothing in product(models, (None, *smoothings)):
+    tuned = list(product(sets, smoothings))
+    for model, (sft, smoothing) in product(models, [(None, None), *tuned]):
         run = [model, model, None, None, None] if smoothing is None else [
-            f"{model}.facts.ls{smoothing:g}.s0", model, "facts", smoothing, 0]  # fmt: skip
+            f"{model}.{sft}.ls{smoothing:g}.s0", model, sft, smoothing, 0]  # fmt: skip
         run.append("cldr-facts")
         for language, level in languages.items():
             for metric in METRICS:
@@ -57,16 +60,22 @@ def write_tables(
                     [*run, language, level, "text_ppl", metric, value, value - width,
                      value + width, 160]
                 )  # fmt: skip
+            by_lang += [[*run, language, level, *row] for row in _bins(rng, smoothing, 0.12)]
         for group in (*dict.fromkeys(languages.values()), "non-english", "all"):
             reliability += [[*run, group, *row] for row in _bins(rng, smoothing)]
     columns = [*RUN, "language", "resource_level", "readout", "metric"]
     frame = pd.DataFrame(metrics, columns=[*columns, "value", "ci_low", "ci_high", "n"])
-    paths = {kind: folder / f"{kind}.csv" for kind in ("metrics", "summary", "reliability")}
-    frame.to_csv(paths["metrics"], index=False)
-    _summary(frame).to_csv(paths["summary"], index=False)
-    bins = pd.DataFrame(reliability, columns=[*RUN, *RELIABILITY])
-    bins.to_csv(paths["reliability"], index=False)
-    return paths
+    places = [*RUN, "language", "resource_level", *RELIABILITY[1:]]
+    tables = {
+        "metrics": frame,
+        "summary": _summary(frame),
+        "reliability": pd.DataFrame(reliability, columns=[*RUN, *RELIABILITY]),
+        "reliability_by_lang": pd.DataFrame(by_lang, columns=places),
+        "culture": _culture(_summary(frame)),
+    }
+    for kind, table in tables.items():
+        table.to_csv(folder / f"{kind}.csv", index=False)
+    return {kind: folder / f"{kind}.csv" for kind in tables}
 
 
 def _value(metric: str, level: str, smoothing: float | None) -> float:
@@ -81,13 +90,15 @@ def _value(metric: str, level: str, smoothing: float | None) -> float:
     }.get(metric, 0.22 + worse + tuned)
 
 
-def _bins(rng: np.random.Generator, smoothing: float | None) -> list[list[object]]:
+def _bins(
+    rng: np.random.Generator, smoothing: float | None, noise: float = 0.04
+) -> list[list[object]]:
     edges = np.linspace(0, 1, 16)
     rows: list[list[object]] = []
     for i, (low, high) in enumerate(pairwise(edges)):
         n = 0 if high < 0.25 else int(rng.integers(20, 400))
         middle = (low + high) / 2
-        right = min(1.0, max(0.0, 0.2 + 0.6 * middle + rng.normal(0, 0.04)))
+        right = min(1.0, max(0.0, 0.2 + 0.6 * middle + rng.normal(0, noise)))
         rows.append(["text_ppl", i, low, high, n, *((middle, right) if n else (None, None))])
     return rows
 
@@ -103,3 +114,15 @@ def _summary(frame: pd.DataFrame) -> pd.DataFrame:
         parts.append(part.reset_index().assign(group=group))
     columns = [*RUN, "group", "languages", "readout", "metric", "value", "ci_low", "ci_high"]
     return pd.concat(parts)[columns].sort_values(["run", "group"], kind="stable")
+
+
+def _culture(summary: pd.DataFrame) -> pd.DataFrame:
+    parts = []
+    for culture, shift in (("CS", -0.03), ("CA", 0.03), ("CS-CA", None)):
+        part = summary.assign(culture=culture)
+        ends = part[["value", "ci_low", "ci_high"]]
+        part[ends.columns] = (
+            ends.sub(part["value"] + 0.06, axis=0) if shift is None else ends + shift
+        )
+        parts.append(part)
+    return pd.concat(parts)

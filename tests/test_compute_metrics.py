@@ -40,7 +40,7 @@ def run(
     outputs = (
         ["--metrics", folder / "m.csv", "--summary", folder / "s.csv"]
         if script == "compute_metrics"
-        else ["--output", folder / "r.csv"]
+        else ["--output", folder / "r.csv", "--by-language", folder / "l.csv"]
     )
     text = settings if isinstance(settings, str) else json.dumps(settings)
     command = [sys.executable, SCRIPTS / f"{script}.py", "--params", text, *outputs]
@@ -223,6 +223,30 @@ def test_reliability_bins_are_pooled_and_complete(frame: pd.DataFrame, made: Pat
             assert np.isnan(accuracy)
     ece = (part["n"] * (part["confidence"] - part["accuracy"]).abs()).sum() / part["n"].sum()
     assert ece == pytest.approx(METRICS["ece"](readout, None, 15)[0])
+
+
+def test_reliability_bins_of_a_language(frame: pd.DataFrame, made: Path) -> None:
+    table = pd.read_csv(made / "l.csv")
+    columns = "run model sft smoothing seed benchmark language resource_level readout bin low high"
+    assert list(table) == [*columns.split(), "n", "confidence", "accuracy"]
+    assert len(table) == 3 * 5 * 2 * 15
+    assert (table["language"].map(LEVELS) == table["resource_level"]).all()
+    for (run, language, name), part in table.groupby(["run", "language", "readout"]):
+        readout = READOUTS[str(name)](
+            frame[(frame["run"] == run) & (frame["language"] == language)]
+        )
+        index = np.minimum((readout.confidence * 15).astype(int), 14)
+        assert part["n"].tolist() == np.bincount(index, minlength=15).tolist()
+        for column, values in (("confidence", readout.confidence), ("accuracy", readout.correct)):
+            sums = part["n"] * part[column].fillna(0)
+            np.testing.assert_allclose(sums, np.bincount(index, values, minlength=15), atol=1e-9)
+        gaps = part["n"] * (part["confidence"] - part["accuracy"]).abs()
+        ece = gaps.sum() / part["n"].sum()
+        assert ece == pytest.approx(METRICS["ece"](readout, None, 15)[0])
+    pooled = pd.read_csv(made / "r.csv")
+    keys = ["run", "readout", "bin"]
+    whole = pooled[pooled["group"] == "all"].set_index(keys)["n"]
+    assert whole.eq(table.groupby(keys)["n"].sum().reindex(whole.index)).all()
 
 
 @pytest.mark.parametrize(

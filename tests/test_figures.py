@@ -39,6 +39,9 @@ PROGRAMS = {
     "plot_reliability": ("reliability", ["smoothing", "options"], ("pdf", "png")),
     "plot_smoothing_sweep": ("summary", ["options"], ("pdf", "png")),
     "plot_ece_by_resource": ("summary", [], ("pdf", "png")),
+    "plot_conditions_by_resource": ("summary", ["options"], ("pdf", "png")),
+    "plot_reliability_by_lang": ("reliability_by_lang", ["smoothing", "model"], ("pdf", "png")),
+    "plot_culture": ("culture", ["smoothing", "options"], ("pdf", "png")),
     "make_main_table": ("summary", [], ("csv", "tex")),
 }
 EVERY = pytest.mark.parametrize("name", PROGRAMS)
@@ -121,13 +124,19 @@ CASES: dict[str, dict[str, Any]] = {
         "languages": figure_data.SEVENTY_ONE,
         "models": ("Llama-3.1-8B", "Mistral_7B-v0.1", "gemma-2-2b"),
     },
+    "3 SFT sets": {
+        "languages": {"en": "high", "bn": "mid", "yo": "low"},
+        "sets": ("alpaca", "a-mixture-with-a-long-name", "facts"),
+    },
 }
 
 
 @EVERY
 @pytest.mark.parametrize("case", CASES)
 def test_every_size(name: str, case: str, make: Callable[..., Any], tmp_path: Path) -> None:
-    made = make(name, figure_data.write_tables(tmp_path, **CASES[case]), tmp_path)
+    (model, *_) = CASES[case].get("models", figure_data.MODELS)
+    own = {"model": model} if "model" in PROGRAMS[name][1] else {}
+    made = make(name, figure_data.write_tables(tmp_path, **CASES[case]), tmp_path, **own)
     assert all(len(content) > 500 for content in made.values())
 
 
@@ -142,8 +151,8 @@ def test_missing_intervals_and_values(
 ) -> None:
     kind = PROGRAMS[name][0]
     frame = pd.read_csv(small[kind])
-    if kind == "reliability":
-        frame.loc[frame["group"] == "low", "n"] = 0
+    if kind.startswith("reliability"):
+        frame.loc[places(frame).isin(["yo", "low"]), "n"] = 0
     else:
         ends = ["ci_low", "ci_high"]
         frame.loc[places(frame).isin(["yo", "low"]), ends] = np.nan
@@ -258,6 +267,27 @@ def test_main_table_holds_the_summary(
     assert tex.count(r"\midrule") == 2
     assert f"& {row.value:.3f} &" in body
     assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {10}
+
+
+def test_every_condition_is_shown_whichever_sft_set_is_chosen(
+    make: Callable[..., Any], tmp_path: Path
+) -> None:
+    tables = figure_data.write_tables(
+        tmp_path, {"en": "high", "yo": "low"}, smoothings=(0.0, 0.1), sets=("facts", "alpaca")
+    )
+    one, other, base = (
+        make("plot_conditions_by_resource", tables, tmp_path, **changes)["pdf"]
+        for changes in ({}, {"sft": "alpaca"}, {"sft": None, "seed": None})
+    )
+    assert one == other
+    assert base != one
+
+
+def test_a_model_that_the_table_lacks(
+    make: Callable[..., Any], small: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"no rows with model \['large'\], found \['gemma3-270m'"):
+        make("plot_reliability_by_lang", small, tmp_path, model="large")
 
 
 def _cone_responses(colour: str, kind: str) -> np.ndarray:

@@ -21,6 +21,8 @@ PLOTS = {
     "plot_reliability",
     "plot_smoothing_sweep",
     "plot_ece_by_resource",
+    "plot_conditions_by_resource",
+    "plot_reliability_by_lang",
 }
 TABLES = {"make_main_table", "write_headline"}
 METRICS = {"compute_metrics", "bin_reliability"} | PLOTS | TABLES
@@ -186,7 +188,7 @@ EDITS: dict[str, tuple[Callable[[Path], None], set[str], dict[str, int]]] = {
     ),
     "the seed of the intervals": (
         edit("config.yaml", "replicates: 100, seed: 0", "replicates: 100, seed: 1"),
-        METRICS - {"bin_reliability", "plot_reliability"},
+        METRICS - {"bin_reliability", "plot_reliability", "plot_reliability_by_lang"},
         {},
     ),
     "two settings that swap their values": (
@@ -227,7 +229,7 @@ def test_results_are_made_again_byte_for_byte(copy: Path) -> None:
         copy / "results/smoke/records/smollm2-135m-instruct/cldr-facts.parquet",
     ]
     before = {path: sha256(path.read_bytes()).hexdigest() for path in made}
-    assert len(made) == 3 + 12 + 2 + 1
+    assert len(made) == 4 + 18 + 2 + 1
     made[-1].unlink()
     snakemake(copy, "--forcerun", "compute_metrics", "bin_reliability", "--", TARGET)
     assert {path: sha256(path.read_bytes()).hexdigest() for path in made} == before

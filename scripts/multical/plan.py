@@ -7,6 +7,7 @@ them the one string that Snakemake compares.
 from __future__ import annotations
 
 import hashlib
+from itertools import product
 from typing import Any
 
 from multical import globs
@@ -246,25 +247,71 @@ def reliability(config: Config, root: str) -> Settings:
     return {key: settings[key] for key in ("readouts", "bins", "resource_levels")}
 
 
-def figure(config: Config, root: str, target: str, *keys: str) -> Settings:
-    """What a figure or table shows; `keys` are those that it takes beside the usual ones."""
+def views(config: Config, root: str) -> dict[str, tuple[str, str | None]]:
+    """What the figures of a study can show: the benchmark and the SFT data of each view.
+
+    Each by what the figure's path has before its name: nothing for the view of the study's
+    `figures`, which is the first, and `BENCHMARK.SFT/` for any other.
+    """
     study = config.measured(root)
-    shown = study.figures
+    first = (study.figures.benchmark, study.figures.sft)
+    found: dict[str, tuple[str, str | None]] = {"": first}
     if isinstance(study, MultilingualStudy):
-        options = config.benchmarks[shown.benchmark].options
+        for pair in product(study.benchmarks, study.sft_data):
+            view = f"{'.'.join(pair)}/"
+            if view in found:  # a.b on c, and a on b.c
+                raise InputError(
+                    f"config: studies.{root}: figures of two benchmarks and SFT sets are named "
+                    f"{view[:-1]}, expected one"
+                )
+            if pair != first:
+                found[view] = pair
+    return found
+
+
+def shown_models(config: Config, root: str, benchmark: str) -> list[str]:
+    """The models that a figure of a benchmark shows."""
+    study = config.measured(root)
+    if isinstance(study, MultilingualStudy):
+        return study.models
+    return list(dict.fromkeys(one.model for one in study.runs if one.benchmark == benchmark))
+
+
+def labelled(config: Config, root: str, benchmark: str) -> bool:
+    """Whether some questions of a benchmark are known to be culturally sensitive or agnostic."""
+    if not isinstance(config.measured(root), MultilingualStudy):
+        return False
+    return config.benchmarks[benchmark].source.kind == "global_mmlu"
+
+
+def figure(
+    config: Config, root: str, target: str, *keys: str, view: str = "", model: str | None = None
+) -> Settings:
+    """What a figure or table shows; `keys` are those that it takes beside the usual ones.
+
+    `model` is that of a figure of one model. Raises `KeyError` for a view, or a model, that
+    the study lacks.
+    """
+    study = config.measured(root)
+    benchmark, sft = views(config, root)[view]
+    if model is not None and model not in shown_models(config, root, benchmark):
+        raise KeyError(model)
+    if isinstance(study, MultilingualStudy):
+        options = config.benchmarks[benchmark].options
     else:
         options = study.figures.options
     known = {
-        "smoothing": shown.smoothing,
-        "reference_language": shown.reference_language,
+        "smoothing": study.figures.smoothing,
+        "reference_language": study.figures.reference_language,
         "options": options,
     }
     return {
         "study": root,
         "target": target,
-        "benchmark": shown.benchmark,
-        "readout": shown.readout,
-        "sft": shown.sft,
-        "seed": shown.seed,
+        "benchmark": benchmark,
+        "readout": study.figures.readout,
+        "sft": sft,
+        "seed": study.figures.seed,
+        **({} if model is None else {"model": model}),
         **{key: known[key] for key in keys},
     }

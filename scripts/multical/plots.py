@@ -37,6 +37,8 @@ LineStyle = Literal["-", "--", ":", ""]
 WIDTH = 7.0  # inches
 GREY = "0.45"  # reference lines
 HALO = [withStroke(linewidth=2, foreground="white")]  # keeps text legible over lines
+MARKER: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.3}
+OPEN: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.8}
 #: Colour and marker by resource level.
 LEVEL_STYLE = {"high": ("#009E73", "o"), "mid": ("#E69F00", "s"), "low": ("#332288", "^")}
 _SMOOTHING_COLOURS = {0.05: "#003A5D", 0.1: "#0072B2", 0.2: "#56B4E9", 0.4: "#B3DDF2"}
@@ -135,12 +137,15 @@ def condition_style(condition: float | None) -> tuple[str, str]:
     return to_hex((red, green, blue)), {0.1: "^", 0.2: "D"}.get(condition, "v")
 
 
-def handle(name: str, colour: str, marker: str = "", line: LineStyle = "") -> Line2D:
+def handle(
+    name: str, colour: str, marker: str = "", line: LineStyle = "", filled: bool = True
+) -> Line2D:
     """One entry of a legend."""
-    return Line2D([], [], color=colour, marker=marker, linestyle=line, label=name)
+    look = {} if filled else OPEN
+    return Line2D([], [], color=colour, marker=marker, linestyle=line, label=name, **look)
 
 
-def legend(fig: Figure, handles: Sequence[Line2D]) -> None:
+def legend(fig: Figure, handles: Sequence[Line2D], title: str | None = None) -> None:
     """One legend for the whole figure, in a row above it."""
     fig.legend(
         handles=list(handles),
@@ -148,6 +153,8 @@ def legend(fig: Figure, handles: Sequence[Line2D]) -> None:
         ncols=len(handles),
         columnspacing=1.2,
         handletextpad=0.4,
+        title=title,
+        title_fontproperties={"weight": "bold", "size": 8},
     )
 
 
@@ -159,6 +166,7 @@ def with_intervals(
     marker: str,
     line: LineStyle = "",
     size: float = 4,
+    filled: bool = True,
 ) -> None:
     """Draw `value` at `x` and its interval `ci_low` to `ci_high` as a bar.
 
@@ -167,7 +175,7 @@ def with_intervals(
     """
     ax.vlines(x, rows["ci_low"], rows["ci_high"], color=colour, linewidth=0.25 * size, alpha=0.7)
     ax.plot(x, rows["value"], color=colour, marker=marker, linestyle=line, markersize=size,
-            markeredgecolor="white", markeredgewidth=0.3)  # fmt: skip
+            **MARKER if filled else OPEN | {"markeredgecolor": colour})  # fmt: skip
 
 
 def by_language(

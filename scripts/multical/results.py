@@ -21,27 +21,25 @@ from multical.params import read as read_params
 RUN = {"run": "text", "model": "text", "sft": "text", "smoothing": "number", "seed": "number"}
 READING = {"benchmark": "text", "readout": "text"}
 INTERVAL = {"value": "number", "ci_low": "number", "ci_high": "number"}
+BINS = {
+    "bin": "number",
+    "low": "number",
+    "high": "number",
+    "n": "number",
+    "confidence": "number",
+    "accuracy": "number",
+}
+GROUPED = {"group": "text", "languages": "number", "metric": "text"}
 #: Columns of each table, as text or number; all are required.
 COLUMNS = {
     "metrics": RUN
     | READING
     | {"language": "text", "resource_level": "text", "metric": "text", "n": "number"}
     | INTERVAL,
-    "summary": RUN
-    | READING
-    | {"group": "text", "languages": "number", "metric": "text"}
-    | INTERVAL,
-    "reliability": RUN
-    | READING
-    | {
-        "group": "text",
-        "bin": "number",
-        "low": "number",
-        "high": "number",
-        "n": "number",
-        "confidence": "number",
-        "accuracy": "number",
-    },
+    "summary": RUN | READING | GROUPED | INTERVAL,
+    "culture": RUN | READING | {"culture": "text"} | GROUPED | INTERVAL,
+    "reliability": RUN | READING | {"group": "text"} | BINS,
+    "reliability_by_lang": RUN | READING | {"language": "text", "resource_level": "text"} | BINS,
 }
 #: Every parameter that a figure or table may take, with its type. Where a study has base
 #: models alone, sft, seed and smoothing are null.
@@ -55,6 +53,7 @@ PARAMS: Kinds = {
     "smoothing": (int, float, type(None)),
     "reference_language": str,
     "options": (int, type(None)),
+    "model": str,
 }
 
 
@@ -206,7 +205,7 @@ def _complete(
     labels: list[str],
     params: dict[str, Any],
 ) -> None:
-    unit = [n for n in ("language", "group", "bin", "metric") if n in chosen]
+    unit = [n for n in ("culture", "language", "group", "bin", "metric") if n in chosen]
     everything = set(map(tuple, chosen[unit].to_numpy()))
     for model in models:
         for name in labels:

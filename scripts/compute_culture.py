@@ -1,0 +1,102 @@
+"""Compute the metrics of culturally sensitive and of culturally agnostic questions.
+
+--params is that of compute_metrics.py. Only the questions with such a label count; a
+benchmark without any is left out. The rows are those of its summary, for the questions of
+each label (CS, CA) and for their difference (CS-CA), which is taken in each language and
+then averaged over the languages in which both are defined. The bootstrap draws from all
+labelled questions of a benchmark, and a replicate of the difference is that of the same draw.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from multical import records
+from multical.cells import RUN, Block, blocks, check_levels
+from multical.errors import InputError, program
+from multical.estimates import (
+    SUMMARY,
+    Estimate,
+    Estimates,
+    bootstraps,
+    estimate,
+    read_params,
+    summary_rows,
+    write,
+)
+from multical.files import atomic
+
+CULTURES = ["CS", "CA"]
+DIFFERENCE = "CS-CA"
+COLUMNS = [*RUN, "culture", *SUMMARY[len(RUN) :]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
+    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument("--output", required=True, metavar="CSV")
+    arguments = parser.parse_args()
+    params = read_params(arguments.params)
+    table = compute(records.read(arguments.records), params)
+    with atomic(arguments.output) as temporary:
+        write(temporary, table)
+
+
+def compute(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+    """The table of a records frame, of the questions that have a label."""
+    frame = frame[frame["culture"].isin(CULTURES)]
+    if frame.empty:
+        raise InputError(
+            f"records: culture: no question is labelled, expected some of {CULTURES} "
+            "(benchmarks of kind global_mmlu have them)"
+        )
+    check_levels(frame, params["resource_levels"])
+    draws = bootstraps(frame, params)
+    rows: list[dict[str, Any]] = []
+    for block in tqdm(list(blocks(frame)), unit="run", desc="culture"):
+        draw = draws[block.keys["benchmark"]]
+        parts = {name: estimate(labelled(block, name), draw, params) for name in CULTURES}
+        parts[DIFFERENCE] = difference(*parts.values())
+        for culture, estimates in parts.items():
+            rows += [{**row, "culture": culture} for row in summary_rows(block, estimates, params)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def labelled(block: Block, culture: str) -> Block:
+    """The questions of a block with one label, in the languages that have any."""
+    parts = {name: rows[rows["culture"] == culture] for name, rows in block.languages.items()}
+    return Block(block.keys, {name: rows for name, rows in parts.items() if len(rows)})
+
+
+def difference(one: Estimates, other: Estimates) -> Estimates:
+    """The first less the second, in the languages that have both."""
+    return {
+        key: {
+            language: minus(cell, other[key][language])
+            for language, cell in cells.items()
+            if language in other[key]
+        }
+        for key, cells in one.items()
+        if key in other
+    }
+
+
+def minus(one: Estimate, other: Estimate) -> Estimate:
+    low, high = one.bounds
+    return Estimate(
+        one.value - other.value,
+        one.replicates - other.replicates,
+        one.n + other.n,
+        (low - high, high - low),
+    )
+
+
+if __name__ == "__main__":
+    program(main)

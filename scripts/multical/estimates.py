@@ -1,0 +1,129 @@
+"""Metrics of records with their bootstrap replicates, and the rows of tables made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multical.bootstrap import Bootstrap, interval, recentred
+from multical.cells import RUN, Block, groups, parameters, readings
+from multical.errors import InputError
+from multical.metrics import METRICS
+from multical.params import known
+from multical.readouts import Floats
+
+PARAMS = {
+    "readouts": list,
+    "metrics": list,
+    "bins": int,
+    "bootstrap": dict,
+    "resource_levels": dict,
+}
+INTERVAL = ["value", "ci_low", "ci_high"]
+SUMMARY = [*RUN, "group", "languages", "readout", "metric", *INTERVAL]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric of n rows: its value, its (B,) bootstrap replicates, and its range."""
+
+    value: float
+    replicates: Floats
+    n: int
+    bounds: tuple[float, float]
+
+
+#: The estimates of a block by (readout, metric) and language.
+Estimates = dict[tuple[str, str], dict[str, Estimate]]
+
+
+def read_params(text: str) -> dict[str, Any]:
+    """Parse and check --params."""
+    params = parameters(text, PARAMS)
+    known("metrics", params["metrics"], METRICS)
+    bootstrap = params["bootstrap"]
+    wanted = {"replicates": int, "seed": int, "level": float}
+    if {key: type(value) for key, value in bootstrap.items()} != wanted:
+        raise InputError(
+            f"--params: bootstrap: {bootstrap}, expected replicates, seed (whole) and level"
+        )
+    if min(bootstrap["replicates"], bootstrap["seed"]) < 0 or not 0 < bootstrap["level"] < 1:
+        raise InputError(
+            f"--params: bootstrap: {bootstrap}, expected replicates and seed of 0 or more, "
+            "and a level between 0 and 1"
+        )
+    return params
+
+
+def bootstraps(frame: pd.DataFrame, params: dict[str, Any]) -> dict[str, Bootstrap]:
+    """The bootstrap of each benchmark of a records frame."""
+    settings = params["bootstrap"]
+    return {
+        str(benchmark): Bootstrap(rows.to_list(), settings["replicates"], settings["seed"])
+        for benchmark, rows in frame.groupby("benchmark", observed=True)["question_id"]
+    }
+
+
+def estimate(block: Block, bootstrap: Bootstrap, params: dict[str, Any]) -> Estimates:
+    """All metrics of all readouts and languages of one block."""
+    estimates: Estimates = {}
+    for name in params["readouts"]:
+        for language, readout in readings(block, name).items():
+            questions = block.languages[language]["question_id"].to_list()
+            counts = bootstrap.counts(questions)
+            for metric in params["metrics"]:
+                function = METRICS[metric]
+                if function.applies(readout):
+                    value = float(function(readout, None, params["bins"])[0])
+                    replicates = function(readout, counts, params["bins"])
+                    cell = Estimate(value, replicates, len(questions), function.bounds)
+                    estimates.setdefault((name, metric), {})[language] = cell
+    return estimates
+
+
+def summary_rows(
+    block: Block, estimates: Estimates, params: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Rows by group, readout and metric: means over the languages of the group."""
+    rows = []
+    for group, languages in groups(block.languages, params["resource_levels"]).items():
+        for (readout, metric), cells in estimates.items():
+            chosen = [cells[language] for language in languages if language in cells]
+            if not chosen:
+                continue
+            values = np.array([cell.value for cell in chosen])
+            replicates = mean(np.array([cell.replicates for cell in chosen]))
+            n = sum(cell.n for cell in chosen)
+            average = Estimate(float(mean(values)), replicates, n, chosen[0].bounds)
+            row = {
+                **block.keys,
+                "group": group,
+                "languages": int((~np.isnan(values)).sum()),
+                "readout": readout,
+                "metric": metric,
+            }
+            rows.append(row | with_interval(average, params))
+    return rows
+
+
+def mean(values: Floats) -> Floats:
+    """Mean over the first axis without NaN; NaN where there is nothing else."""
+    defined = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0))
+
+
+def with_interval(cell: Estimate, params: dict[str, Any]) -> dict[str, float]:
+    """The columns of `INTERVAL`."""
+    around = recentred(cell.replicates, cell.value, cell.bounds)
+    low, high = interval(around, params["bootstrap"]["level"])
+    return {"value": cell.value, "ci_low": float(low), "ci_high": float(high)}
+
+
+def write(path: Path, table: pd.DataFrame) -> None:
+    """Write a table with every digit of its floats; a base model's seed is an empty cell."""
+    table.astype({"seed": "Int64"}).to_csv(path, index=False, lineterminator="\n")

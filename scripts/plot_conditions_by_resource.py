@@ -1,0 +1,139 @@
+"""Draw accuracy, confidence and ECE of every condition, by resource level.
+
+A column of panels per model; the base model, then every SFT set of the table with its
+smoothings, whichever SFT set is chosen. A line per resource level, with bootstrap intervals;
+the thin dashed lines are the base model, the dotted line is a random guess.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from multical import plots, results
+from multical.errors import program
+
+KEYS = ("benchmark", "readout", "sft", "seed", "options")
+METRICS = {"accuracy": "accuracy", "confidence": "mean confidence", "ece": "ECE"}
+GAP = 0.6  # between SFT sets, where one smoothing stands 1 from the next
+
+#: Where each condition stands, an SFT set and a smoothing; both None for the base model
+Places = dict[tuple[str | None, float | None], float]
+
+
+def conditions(path: str | Path, params: dict[str, Any]) -> pd.DataFrame:
+    """The rows of all SFT sets, each with the base model's, and a column `set` beside them."""
+    table = results.read(path, "summary")
+    table = table[table["benchmark"] == params["benchmark"]]
+    names = table.loc[table["seed"] == params["seed"], "sft"].unique().tolist()
+    if params["sft"] not in names:  # then it is refused, or null: base models alone
+        names.append(params["sft"])
+    parts = []
+    for name in names:
+        rows = results.chosen(path, "summary", params | {"sft": name}, metric=list(METRICS))
+        parts.append(rows.assign(set=name))
+    rows = pd.concat(parts)
+    return rows[rows["group"].isin(results.LEVELS)]
+
+
+def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+    models, levels = results.models(rows), results.levels(rows, "group")
+    figure, axes = plt.subplots(
+        len(METRICS), len(models), figsize=(plots.WIDTH, 5.6), sharex=True, sharey="row",
+        squeeze=False,
+    )  # fmt: skip
+    places = along(rows)
+    for line, (metric, name) in zip(axes, METRICS.items(), strict=True):
+        for ax, model in zip(line, models, strict=True):
+            part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
+            for place, level in enumerate(levels):
+                shift = 0.16 * (place - (len(levels) - 1) / 2)
+                lines(ax, part[part["group"] == level], places, level, shift)
+            if metric == "accuracy" and params["options"]:
+                ax.axhline(1 / params["options"], color=plots.GREY, linestyle=":")
+        line[0].set_ylabel(name)
+    axes[-1, 0].set_ylim(bottom=0)
+    for ax, model in zip(axes[0], models, strict=True):
+        ax.set_title(model)
+    for ax in axes.flat:
+        ax.tick_params(axis="x", which="minor", length=0)
+        for xs in groups(places).values():
+            ax.axvline(xs[0] - (1 + GAP) / 2, color="0.75", linewidth=0.6)
+    for ax in axes[-1]:
+        names(ax, places, plots.WIDTH * 72 * 0.9 / len(models))
+        ax.set_xlabel("label smoothing b, by SFT data")
+    figure.align_ylabels(axes[:, 0])
+    entries = [plots.handle(name, *plots.LEVEL_STYLE[name], line="-") for name in levels]
+    entries.append(plots.handle("base", plots.GREY, line="--"))
+    if params["options"]:
+        entries.append(plots.handle("random guess", plots.GREY, line=":"))
+    plots.legend(figure, entries)
+    return figure
+
+
+def along(rows: pd.DataFrame) -> Places:
+    """The conditions from left to right, with a gap before each SFT set."""
+    places: Places = {(None, None): 0.0}
+    x = 0.0
+    for name, part in rows.dropna(subset=["smoothing"]).groupby("set", sort=False):
+        x += GAP
+        for smoothing in sorted(part["smoothing"].unique()):
+            x += 1
+            places[str(name), float(smoothing)] = x
+    return places
+
+
+def lines(ax: Axes, rows: pd.DataFrame, places: Places, level: str, shift: float) -> None:
+    """One metric of one model and level: a point for the base, a line for each SFT set."""
+    colour, marker = plots.LEVEL_STYLE[level]
+    base = rows[rows["smoothing"].isna()].iloc[:1]
+    ax.axhline(base["value"].iloc[0], color=colour, linestyle="--", linewidth=0.6, alpha=0.6)
+    plots.with_intervals(ax, [shift], base, colour, marker)
+    for name, part in rows.dropna(subset=["smoothing"]).groupby("set", sort=False):
+        part = part.sort_values("smoothing")
+        at = np.array([places[str(name), smoothing] for smoothing in part["smoothing"]])
+        plots.with_intervals(ax, at + shift, part, colour, marker, line="-")
+
+
+def groups(places: Places) -> dict[str, list[float]]:
+    """Where the conditions of each SFT set stand."""
+    found: dict[str, list[float]] = {}
+    for (name, _), x in places.items():
+        if name is not None:
+            found.setdefault(name, []).append(x)
+    return found
+
+
+def names(ax: Axes, places: Places, width: float) -> None:
+    """Tick labels: the smoothings, and the SFT sets below them; `width` in points."""
+    step = width / (max(places.values()) + 1)
+    labels = ["base" if smoothing is None else f"{smoothing:g}" for _, smoothing in places]
+    upright = step < 3.6 * max(map(len, labels[1:]), default=0)
+    ax.set_xticks(list(places.values()), labels, fontsize=6, rotation=90 if upright else 0)
+    sets = groups(places)
+    middles = [float(np.mean(xs)) for xs in sets.values()]
+    wrapped = [
+        textwrap.fill(name, max(4, int(step * (len(xs) + GAP) / 3.7))) for name, xs in sets.items()
+    ]
+    ax.xaxis.remove_overlapping_locs = False  # a set stands in the middle of its smoothings
+    ax.set_xticks(middles, wrapped, minor=True, fontsize=6, fontweight="bold")
+    ax.tick_params(axis="x", which="minor", pad=25 if upright else 14)
+    ax.set_xlim(-0.7, max(places.values()) + 0.7)
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = plots.arguments(__doc__, "summary", KEYS)
+    plots.finish(draw(conditions(args.table, args.params), args.params), args, started)
+
+
+if __name__ == "__main__":
+    program(main)

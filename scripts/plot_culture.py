@@ -1,0 +1,84 @@
+"""Draw accuracy, confidence and ECE of culturally sensitive and of agnostic questions.
+
+A column of panels per model; by resource level and condition (base, SFT, SFT with smoothing)
+the culturally sensitive questions beside the agnostic ones, with bootstrap intervals. The
+dotted line is a random guess.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from multical import plots, results
+from multical.errors import program
+
+KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "options")
+METRICS = {"accuracy": "accuracy", "confidence": "mean confidence", "ece": "ECE"}
+CULTURES = {"CS": "culturally sensitive", "CA": "agnostic"}
+
+
+def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+    models, levels = results.models(rows), results.levels(rows, "group")
+    conditions = results.conditions(params)
+    figure, axes = plt.subplots(
+        len(METRICS), len(models), figsize=(plots.WIDTH, 5.4), sharex=True, sharey="row",
+        squeeze=False,
+    )  # fmt: skip
+    for line, (metric, name) in zip(axes, METRICS.items(), strict=True):
+        for ax, model in zip(line, models, strict=True):
+            part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
+            pairs(ax, part, levels, conditions)
+            if metric == "accuracy" and params["options"]:
+                ax.axhline(1 / params["options"], color=plots.GREY, linestyle=":")
+        line[0].set_ylabel(name)
+    axes[-1, 0].set_ylim(bottom=0)
+    for top, bottom, model in zip(axes[0], axes[-1], models, strict=True):
+        top.set_title(model)
+        bottom.set_xlabel("resource level")
+    axes[-1, 0].set(xlim=(-0.55, len(levels) - 0.45))
+    axes[-1, 0].set_xticks(range(len(levels)), levels)
+    figure.align_ylabels(axes[:, 0])
+    entries = [plots.handle(results.label(c), *plots.condition_style(c)) for c in conditions]
+    entries += [
+        plots.handle(name, plots.GREY, "o", filled=culture == "CS")
+        for culture, name in CULTURES.items()
+    ]
+    if params["options"]:
+        entries.append(plots.handle("random guess", plots.GREY, line=":"))
+    plots.legend(figure, entries)
+    return figure
+
+
+def pairs(ax: Axes, rows: pd.DataFrame, levels: list[str], conditions: list[float | None]) -> None:
+    """One metric of one model: two points per level and condition, sensitive and agnostic."""
+    for place, condition in enumerate(conditions):
+        middle = 0.3 * (place - (len(conditions) - 1) / 2)
+        own = rows[rows["condition"] == results.label(condition)]
+        colour, marker = plots.condition_style(condition)
+        for culture, shift in zip(CULTURES, (-0.05, 0.05), strict=True):
+            part = own[own["culture"] == culture]
+            at = part["group"].map(levels.index).to_numpy(float) + middle + shift
+            plots.with_intervals(ax, at, part, colour, marker, filled=culture == "CS")
+    for border in np.arange(1, len(levels)) - 0.5:
+        ax.axvline(border, color="0.75", linewidth=0.6)
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = plots.arguments(__doc__, "culture", KEYS)
+    conditions = results.conditions(args.params)
+    rows = results.chosen(
+        args.table, "culture", args.params, conditions, metric=list(METRICS), culture=list(CULTURES)
+    )  # fmt: skip
+    plots.finish(draw(rows[rows["group"].isin(results.LEVELS)], args.params), args, started)
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,101 @@
+"""Draw reliability diagrams of one model, a panel per language, a line per condition.
+
+Languages by resource level, then by name. A line joins the equal-width bins that are not
+empty, accuracy against mean confidence; the area of a marker grows with the number of its
+questions. The numbers are the ECE of the conditions, in their order and colours.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from multical import plots, results
+from multical.errors import program
+
+KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "model")
+COLUMNS = (3, 6)  # of panels, least and most where a page has room for 7 rows
+
+
+def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+    conditions = results.conditions(params)
+    languages = rows[["resource_level", "language"]].drop_duplicates()
+    levels = results.levels(languages, "resource_level")
+    languages["rank"] = languages["resource_level"].map(levels.index)
+    languages = languages.sort_values(["rank", "language"])
+    figure, axes = panels(len(languages))
+    for ax, (level, language, _) in zip(axes, languages.to_numpy(), strict=True):
+        ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.6, linestyle="--")
+        ax.set_title(language, loc="left", fontsize=7)
+        ax.set_title(level, loc="right", fontsize=6, color=plots.GREY, fontweight="normal")
+        for place, condition in enumerate(conditions):
+            part = rows[
+                (rows["language"] == language) & (rows["condition"] == results.label(condition))
+            ]
+            diagram(ax, part, condition, place)
+    figure.supxlabel("confidence", fontsize=8)
+    figure.supylabel("accuracy", fontsize=8)
+    styles = [(results.label(c), *plots.condition_style(c)) for c in conditions]
+    entries = [plots.handle(*style, line="-") for style in styles]
+    entries.append(plots.handle("calibrated", plots.GREY, line="--"))
+    plots.legend(figure, entries, title=params["model"])
+    return figure
+
+
+def panels(count: int) -> tuple[Figure, list[Axes]]:
+    """A page of square panels, as many as there are languages."""
+    least, columns = COLUMNS
+    columns = max(least, min(columns, count))
+    while math.ceil(count / columns) > 7 / 6 * columns:  # else higher than a page
+        columns += 1
+    lines = math.ceil(count / columns)
+    side = plots.WIDTH / columns
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(plots.WIDTH, 0.8 + 1.05 * side * lines), sharex=True, sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))  # bins of one question lie on 0 or 1
+    axes[0, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes[0, 0].set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    used, spare = list(axes.flat[:count]), axes.flat[count:]
+    for ax in used:
+        ax.grid(axis="x")
+        ax.tick_params(labelsize=6, length=2)
+    for ax in spare:
+        ax.remove()
+    for ax in used[len(used) - columns :] if lines > 1 else []:
+        ax.tick_params(labelbottom=True)
+    return figure, used
+
+
+def diagram(ax: Axes, bins: pd.DataFrame, condition: float | None, place: int) -> None:
+    """The line of one condition, the `place`th, and its ECE."""
+    colour, marker = plots.condition_style(condition)
+    full = bins[bins["n"] > 0].sort_values("bin")
+    ax.plot(full["confidence"], full["accuracy"], color=colour, linewidth=0.7, alpha=0.6)
+    share = full["n"] / full["n"].sum()
+    plots.scatter(ax, full["confidence"], full["accuracy"], colour, marker, 2 + 40 * share)
+    if len(full):
+        ece = (share * (full["confidence"] - full["accuracy"]).abs()).sum()
+        ax.annotate(f"{ece:.3f}".lstrip("0"), (0, 1), xycoords="axes fraction",
+                    xytext=(4, -4 - 7 * place), textcoords="offset points", va="top",
+                    fontsize=5.5, color=colour, path_effects=plots.HALO)  # fmt: skip
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = plots.arguments(__doc__, "reliability_by_lang", KEYS)
+    conditions = results.conditions(args.params)
+    rows = results.chosen(args.table, "reliability_by_lang", args.params, conditions)
+    rows = results.select(rows, args.table, model=args.params["model"])
+    plots.finish(draw(rows, args.params), args, started)
+
+
+if __name__ == "__main__":
+    program(main)
