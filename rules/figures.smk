@@ -1,8 +1,9 @@
 # Figures and tables of study 1, each with a sidecar that says where it came from.
 #
-# Needs  ROOT/metrics.csv, ROOT/summary.csv, ROOT/reliability.csv
+# Needs  ROOT/metrics.csv, ROOT/summary.csv, ROOT/reliability.csv; for the table of settings,
+#        what the jobs of inputs.smk, train.smk and score.smk say of themselves
 # Makes  ROOT/figures/NAME.pdf, .png and .json; ROOT/tables/main.csv, .tex and .json;
-#        ROOT/headline.txt, the study's result in a few lines
+#        ROOT/tables/settings.csv, .tex and .json; ROOT/headline.txt, the study's result in a few lines
 
 FIGURES = [
     "ece_by_lang",
@@ -192,11 +193,54 @@ rule make_main_table:
         """
 
 
+# The files of what jobs used are thousands in a large study, too many for a command line: the
+# program finds them by the names that its settings give it.
+rule make_settings_table:
+    input:
+        lambda w: plan.settings_files(CONFIG, w.root),
+    output:
+        csv=report(
+            "{root}/tables/settings.csv",
+            caption="../report/settings_table.rst",
+            category="Tables",
+            labels={"table": "settings"},
+        ),
+        tex="{root}/tables/settings.tex",
+        sidecar=report(
+            "{root}/tables/settings.json",
+            category="Provenance",
+            labels={"of": "settings table"},
+        ),
+    log:
+        "logs/{root}/make_settings_table.log",
+    benchmark:
+        "logs/{root}/make_settings_table.tsv"
+    wildcard_constraints:
+        root=roots("multilingual"),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical(plan.settings_table(CONFIG, w.root)),
+        code=code("make_settings_table"),
+    shell:
+        r"""
+        python scripts/make_settings_table.py --params {params.settings:q} \
+            --code {params.code:q} --csv {output.csv:q} --tex {output.tex:q} \
+            --sidecar {output.sidecar:q} >{log:q} 2>&1
+        """
+
+
 rule write_headline:
     input:
         summary="{root}/summary.csv",
         figures=expand("{{root}}/figures/{name}.pdf", name=FIGURES),
         table="{root}/tables/main.csv",
+        settings=lambda w: (
+            [f"{w.root}/tables/settings.csv"]
+            if study(w.root).kind == "multilingual"
+            else []
+        ),
     output:
         "{root}/headline.txt",
     log:

@@ -24,7 +24,7 @@ PLOTS = {
 }
 TABLES = {"make_main_table", "write_headline"}
 METRICS = {"compute_metrics", "bin_reliability"} | PLOTS | TABLES
-SCORES = {"score_run"} | METRICS
+SCORES = {"score_run", "make_settings_table"} | METRICS
 TRAINING = {"train_sft"} | SCORES
 
 pytestmark = pytest.mark.workflow
@@ -165,7 +165,7 @@ EDITS: dict[str, tuple[Callable[[Path], None], set[str], dict[str, int]]] = {
         edit("config.yaml", "models: [gemma3-270m, smollm2-135m-instruct]\n    sft_data: [facts]\n"
              "    smoothing: [0.0, 0.1]", "models: [gemma3-270m]\n    sft_data: [facts]\n"
              "    smoothing: [0.0, 0.1]"),
-        METRICS,
+        METRICS | {"make_settings_table"},
         {},
     ),
     "another language": (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from multical import globs
+from multical import globs, settings
 from multical.config import Config, HubSft, QuestionFile, Run, canonical, runs
 from multical.errors import InputError
 from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy, trials
@@ -268,3 +268,34 @@ def figure(config: Config, root: str, target: str, *keys: str) -> Settings:
         "seed": shown.seed,
         **{key: known[key] for key in keys},
     }
+
+
+def settings_table(config: Config, root: str) -> Settings:
+    """The runs whose settings and compute are told, and where what they used is found."""
+    study = config.multilingual(root)
+    made = [
+        *(("base" if one.sft is None else "run", one) for one in runs(study).values()),
+        *(("trial", one) for one in trials(study)),
+    ]
+    own_trials = adopted(config).get(root, [])
+    return {
+        "study": root,
+        "target": f"{root}/tables/settings.csv",
+        "benchmarks": {name: list(shards(config, root, name)) for name in study.benchmarks},
+        "tried": study.training.tried,
+        "runs": [
+            {
+                "run": one.id,
+                "role": role,
+                "model": one.model,
+                "sft": one.sft,
+                "adopted": one.id in own_trials,
+            }
+            for role, one in sorted(made, key=lambda pair: ("base", "trial", "run").index(pair[0]))
+        ],
+    }
+
+
+def settings_files(config: Config, root: str) -> list[str]:
+    """The files that the table of settings is made of."""
+    return settings.files(settings_table(config, root))
