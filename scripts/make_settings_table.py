@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,6 +119,7 @@ def latex(rows: Sequence[Row]) -> str:
     )[[row["role"] != "trial" for row in rows]]
     style = table.style.hide(axis="index").format(escape="latex")
     text = style.to_latex(hrules=True, column_format="ll" + "r" * (len(table.columns) - 2))
+    text = re.sub(r"(?<=\\\\\n)(?=\S+ & base )", r"\\addlinespace\n", text)  # a new model
     width = rf"\multicolumn{{{len(table.columns)}}}{{p{{\linewidth}}}}"
     notes = "".join(rf"{width}{{{note}}} \\" + "\n" for note in below(rows, unit, work))
     return text.replace("\\bottomrule", f"\\midrule\n{notes}\\bottomrule")

@@ -173,6 +173,7 @@ def test_latex_has_a_line_per_run_and_what_all_share(
     assert cells["mistral-7b", "tulu3", "0.1"].endswith(r"& 704,507,250 & 2.00 & 7.10 \\")
     assert cells["mistral-7b", "base", "--"].endswith(r"& -- & 7.10 \\")
     assert "batch 128; epochs 2; max. length 4096; warm-up 0.03" in tex
+    assert tex.count(r"\addlinespace") == 2  # between models
     assert "lr2e" not in tex  # trials are in the totals
     assert tex.count(r"\multicolumn{11}{p{\linewidth}}") == 3
     assert max(map(len, lines)) < 160

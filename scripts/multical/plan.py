@@ -17,6 +17,8 @@ from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy, trials
 Settings = dict[str, Any]
 #: Keys of SFT data that no job depends on
 FOR_PLANS = {"rows", "mean_tokens"}
+#: Of runs in the table of settings, in their order
+ROLES = ("base", "trial", "run")
 
 
 def run(config: Config, root: str, name: str) -> Run:
@@ -277,6 +279,7 @@ def settings_table(config: Config, root: str) -> Settings:
         *(("base" if one.sft is None else "run", one) for one in runs(study).values()),
         *(("trial", one) for one in trials(study)),
     ]
+    made.sort(key=lambda pair: (study.models.index(pair[1].model), ROLES.index(pair[0])))
     own_trials = adopted(config).get(root, [])
     return {
         "study": root,
@@ -291,7 +294,7 @@ def settings_table(config: Config, root: str) -> Settings:
                 "sft": one.sft,
                 "adopted": one.id in own_trials,
             }
-            for role, one in sorted(made, key=lambda pair: ("base", "trial", "run").index(pair[0]))
+            for role, one in made
         ],
     }
 
