@@ -193,8 +193,7 @@ rule make_main_table:
         """
 
 
-# The files of what jobs used are thousands in a large study, too many for a command line: the
-# program finds them by the names that its settings give it.
+# Its inputs are hundreds in a large study: the program finds them by the names in its settings.
 rule make_settings_table:
     input:
         lambda w: plan.settings_files(CONFIG, w.root),

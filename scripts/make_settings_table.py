@@ -2,16 +2,16 @@
 
 The CSV has a row per base model, per trial of a learning rate and per SFT run (column role);
 the LaTeX table (package booktabs) leaves the trials to a line of totals. trained_tokens are
-the labels of an epoch; training_hours and scoring_hours are those of the jobs on the wall, and
-the GPU-hours are those times the GPUs: 0 on CPUs. What measuring held-out losses took is not
-counted. held_out_loss is that of a trial, and of the run that adopted it.
+the labels of an epoch. training_hours and scoring_hours are the wall time of the jobs, added
+up, and the GPU-hours are that times the GPUs of each: 0 on CPUs. What measuring held-out
+losses took is not counted. held_out_loss is that of a trial, and of the run that adopted it.
 
 A run that adopted a trial was not trained again. What its training took stands in the row of
 the trial alone, so that sums are right; its own cells are empty.
 
---params is a JSON object: study, target, benchmarks ({BENCHMARK: [SHARD, ...]}), tried (learning
-rates) and runs, each with run, role, model, sft and adopted (true where it is one of the trials).
-The files to read follow from them, as seen from the working folder.
+--params is a JSON object: study, target, benchmarks, tried (learning rates) and runs, each with
+run, role, model, sft and adopted (true where it is one of the trials). The files to read follow
+from them, as seen from the working folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from multical.errors import InputError, program
 from multical.files import atomic
 from multical.settings import Row
 
-KINDS: params.Kinds = {"study": str, "target": str, "benchmarks": dict, "tried": list, "runs": list}
+KINDS: params.Kinds = {"study": str, "target": str, "benchmarks": list, "tried": list, "runs": list}
 RUN: params.Kinds = {
     "run": str,
     "role": str,

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import make_settings_table
-from multical import config, plan, settings
+from multical import config, plan, settings, usage
 from multical.config import canonical
 from multical.errors import InputError
 from multical.files import write_json
@@ -26,11 +26,8 @@ PAPER, SMOKE = "results", "results/smoke"
 CHOSEN = "mistral-7b.tulu3.lr2e-05"
 ADOPTED = "mistral-7b.tulu3.ls0.s0"
 SMOOTHED = "mistral-7b.tulu3.ls0.1.s0"
-USED = {
-    "seconds": 1800.0,
-    "gpus": 0,
-    "machine": {"cpu": "Some CPU", "gpus": ["NVIDIA H100 80GB HBM3"] * 4},
-}
+CPU = {"cpu": "Some CPU", "gpus": []}
+GPU = {"cpu": "Some CPU", "gpus": ["NVIDIA H100 80GB HBM3"] * 4}
 LOSSES = {5e-6: 1.25, 2e-5: 1.125, 8e-5: 1.5}
 
 Made = tuple[pd.DataFrame, str]
@@ -54,9 +51,9 @@ def write_study(root: str, gpus: int) -> dict[str, Any]:
         if one["sft"] is not None:
             write_json(f"{root}/runs/{one['run']}/manifest.json", manifest(root, one))
         for path in settings.training_usage(told, one):
-            write_json(path, USED | {"run": one["run"], "gpus": gpus})
+            write_json(path, used(1800.0, gpus))
         for path in settings.scoring_usage(told, one):
-            write_json(path, USED | {"run": one["run"], "gpus": min(gpus, 1), "seconds": 360.0})
+            write_shards(path, gpus=min(gpus, 1))
         if told["tried"] and one["sft"]:
             trials = [
                 {"run": trial.id, "learning_rate": rate, "loss": LOSSES[rate]}
@@ -66,6 +63,20 @@ def write_study(root: str, gpus: int) -> dict[str, Any]:
             best = {"run": trials[1]["run"], "learning_rate": 2e-5, "trials": trials}
             write_json(f"{root}/learning_rates/{one['model']}.{one['sft']}.json", best)
     return told
+
+
+def used(seconds: float, gpus: int) -> dict[str, Any]:
+    """What a job used, as usage.Clock writes it."""
+    machine = GPU if gpus else CPU
+    return {"seconds": seconds, "gpu_seconds": seconds * gpus, "machines": [machine]}
+
+
+def write_shards(path: str, gpus: int) -> None:
+    """What three jobs used together, half an hour each."""
+    parts = [f"part{number}.json" for number in range(3)]
+    for part in parts:
+        write_json(part, used(1800.0, gpus))
+    usage.write_sum(path, parts)
 
 
 def manifest(root: str, one: dict[str, Any]) -> dict[str, Any]:
@@ -153,12 +164,10 @@ def test_compute_is_counted_once(paper: dict[str, Any], here: pytest.MonkeyPatch
     trained = 27 + 18  # trials, and the runs that adopted none
     assert table["training_hours"].sum() == trained * 0.5
     assert table["training_gpu_hours"].sum() == trained * 0.5 * 4
-    shards = sum(map(len, paper["benchmarks"].values()))
-    assert shards == 71
-    assert table["scoring_hours"].sum() == pytest.approx(30 * shards * 0.1)
-    assert table["scoring_gpu_hours"].sum() == table["scoring_hours"].sum()
+    assert table["scoring_hours"].sum() == 30 * 2 * 1.5  # runs, benchmarks
+    assert table["scoring_gpu_hours"].sum() == 30 * 2 * 1.5
     assert "training of 18 runs 36.00 GPU-h; 27 trials of learning rates 54.00 GPU-h" in tex
-    assert "scoring 213.00 GPU-h" in tex
+    assert "scoring 90.00 GPU-h" in tex
 
 
 def test_latex_has_a_line_per_run_and_what_all_share(
@@ -169,9 +178,9 @@ def test_latex_has_a_line_per_run_and_what_all_share(
     assert len(lines) == 1 + 3 + 27
     cells = {tuple(re.split(r" +& +", line)[:3]): line for line in lines}
     assert cells["mistral-7b", "tulu3", "0"].endswith(r"& 1.125 & 0.750 & 14,662 & 704,507,250 "
-                                                      r"& trial & 7.10 \\")  # fmt: skip
-    assert cells["mistral-7b", "tulu3", "0.1"].endswith(r"& 704,507,250 & 2.00 & 7.10 \\")
-    assert cells["mistral-7b", "base", "--"].endswith(r"& -- & 7.10 \\")
+                                                      r"& trial & 3.00 \\")  # fmt: skip
+    assert cells["mistral-7b", "tulu3", "0.1"].endswith(r"& 704,507,250 & 2.00 & 3.00 \\")
+    assert cells["mistral-7b", "base", "--"].endswith(r"& -- & 3.00 \\")
     assert "batch 128; epochs 2; max. length 4096; warm-up 0.03" in tex
     assert tex.count(r"\addlinespace") == 2  # between models
     assert "lr2e" not in tex  # trials are in the totals
@@ -181,7 +190,7 @@ def test_latex_has_a_line_per_run_and_what_all_share(
 
 def test_a_study_with_one_learning_rate_on_cpus(here: pytest.MonkeyPatch) -> None:
     told = write_study(SMOKE, gpus=0)
-    assert told["benchmarks"] == {"cldr-facts": [""]}
+    assert told["benchmarks"] == ["cldr-facts"]
     table, tex = made(told, here)
     assert table["role"].value_counts().to_dict() == {"run": 4, "base": 2}
     assert table[["trial", "tried", "held_out_loss", "epochs"]].isna().all(axis=None)
@@ -193,9 +202,9 @@ def test_a_study_with_one_learning_rate_on_cpus(here: pytest.MonkeyPatch) -> Non
     assert (run["precision"], run["sharding"], run["processes"]) == ("float32", "none", 1)
     assert run["hardware"] == "Some CPU"
     assert (run["training_hours"], run["training_gpu_hours"]) == (0.5, 0)
-    assert (run["scoring_hours"], run["scoring_gpu_hours"]) == (0.1, 0)
+    assert (run["scoring_hours"], run["scoring_gpu_hours"]) == (1.5, 0)
     assert "training (h)" in tex
-    assert "training of 4 runs 2.00 h; scoring 0.60 h." in tex
+    assert "training of 4 runs 2.00 h; scoring 9.00 h." in tex
 
 
 def test_folders_and_files_are_told_without_where_they_lie(
@@ -225,7 +234,7 @@ def test_the_same_files_give_the_same_bytes(
 
 
 def test_its_command_is_short_enough_for_a_shell(paper: dict[str, Any]) -> None:
-    assert len(settings.files(paper)) > 2130
+    assert len(settings.files(paper)) > 150
     assert len(shlex.quote(canonical(paper))) < 16 * 1024
 
 
@@ -252,18 +261,20 @@ def edited(path: str, change: Callable[[dict[str, Any]], Any]) -> None:
 
 
 RUNS = "results/runs"
-SHARD = f"results/records/{SMOOTHED}/global-mmlu/sw.usage.json"
+SCORED = f"results/records/{SMOOTHED}/global-mmlu.usage.json"
 RATES = "results/learning_rates/mistral-7b.tulu3.json"
 
 
 @pytest.mark.parametrize(
     ("path", "change", "sentence"),
     [
-        (SHARD, lambda x: x.update(run="other"), "run: found 'other', expected 'mistral-7b"),
-        (SHARD, lambda x: x.update(seconds="1"), "seconds: found '1', expected a whole number or"),
-        (SHARD, lambda x: x.update(seconds=-1), "seconds: found -1, expected at least 0"),
-        (SHARD, lambda x: x.update(gpus=1, machine={}), "machine: found {}, expected the name"),
-        (SHARD, lambda x: x.pop("gpus"), "gpus: found nothing, expected a whole number"),
+        (SCORED, lambda x: x.pop("gpu_seconds"), "not what a job used"),
+        (SCORED, lambda x: x.update(machines=[{}]), "machines: cpu: found nothing, expected a"),
+        (
+            f"{RUNS}/{SMOOTHED}/manifest.json",
+            lambda x: x.update(run="other"),
+            "run: found 'other', expected 'mistral-7b",
+        ),
         (
             f"{RUNS}/{SMOOTHED}/manifest.json",
             lambda x: x["params"].update(learning_rate=8e-5),
@@ -304,11 +315,11 @@ def test_odd_files_are_refused(
 def test_missing_and_unreadable_files_are_refused(
     paper: dict[str, Any], here: pytest.MonkeyPatch
 ) -> None:
-    Path(SHARD).write_text("{", encoding="utf-8")
-    with pytest.raises(InputError, match=r"sw\.usage\.json: not a readable JSON file"):
+    Path(SCORED).unlink()
+    with pytest.raises(InputError, match=r"global-mmlu\.usage\.json: not what a job used"):
         made(paper, here)
-    Path(SHARD).unlink()
-    with pytest.raises(InputError, match=r"sw\.usage\.json: not a readable JSON file"):
+    Path(RATES).write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"mistral-7b\.tulu3\.json: not a readable JSON file"):
         made(paper, here)
     with pytest.raises(InputError, match="--params: runs: found none"):
         made({**paper, "runs": []}, here)

@@ -273,7 +273,7 @@ def figure(config: Config, root: str, target: str, *keys: str) -> Settings:
 
 
 def settings_table(config: Config, root: str) -> Settings:
-    """The runs whose settings and compute are told, and where what they used is found."""
+    """The runs whose settings and compute are told, in the order of the table."""
     study = config.multilingual(root)
     made = [
         *(("base" if one.sft is None else "run", one) for one in runs(study).values()),
@@ -284,7 +284,7 @@ def settings_table(config: Config, root: str) -> Settings:
     return {
         "study": root,
         "target": f"{root}/tables/settings.csv",
-        "benchmarks": {name: list(shards(config, root, name)) for name in study.benchmarks},
+        "benchmarks": study.benchmarks,
         "tried": study.training.tried,
         "runs": [
             {

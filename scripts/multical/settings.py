@@ -1,8 +1,8 @@
 """The settings of a study's runs and what they used, read from the files that their jobs left.
 
-A study is told as `plan.settings_table` does: its root, its runs, the learning rates that it
-tried, and its benchmarks, each with the shards that score it. Nothing is derived but hours;
-what a file does not say, the row does not say either.
+A study is told as `plan.settings_table` does: its root, its runs, its benchmarks, and the
+learning rates that it tried. Nothing is derived but hours; what a file does not say, the row
+does not say either.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from multical import usage
 from multical.errors import InputError
 from multical.files import sha256
 from multical.params import NAMES, Kinds
@@ -46,7 +47,7 @@ SCALE: Kinds = {"precision": str, "sharding": str, "processes": int}
 UNSCALED = {"precision": "float32", "sharding": "none", "processes": 1}
 CHOICE: Kinds = {"run": str, "learning_rate": NUMBER, "trials": list}
 TRIAL: Kinds = {"run": str, "learning_rate": NUMBER, "loss": NUMBER}
-USAGE: Kinds = {"run": str, "seconds": NUMBER, "gpus": int, "machine": dict}
+MACHINE: Kinds = {"cpu": str}
 
 COLUMNS = """run role trial model model_source model_revision sft sft_source sft_revision smoothing
 seed learning_rate tried held_out_loss final_loss conversations truncated dropped trained_tokens
@@ -98,7 +99,7 @@ def choice(study: dict[str, Any], one: Row) -> str:
 
 
 def training_usage(study: dict[str, Any], one: Row) -> Iterator[str]:
-    """None for a base model, and for an adopted run: its trial was trained."""
+    """None for a base model, and for an adopted run, which has a copy of its trial's."""
     if one["sft"] is not None and not one["adopted"]:
         yield f"{study['study']}/runs/{one['run']}/usage.json"
 
@@ -106,9 +107,8 @@ def training_usage(study: dict[str, Any], one: Row) -> Iterator[str]:
 def scoring_usage(study: dict[str, Any], one: Row) -> Iterator[str]:
     """None for a trial: it is not scored."""
     if one["role"] != "trial":
-        for benchmark, shards in study["benchmarks"].items():
-            for shard in shards:
-                yield f"{study['study']}/records/{one['run']}/{benchmark}{shard}.usage.json"
+        for benchmark in study["benchmarks"]:
+            yield f"{study['study']}/records/{one['run']}/{benchmark}.usage.json"
 
 
 def row(study: dict[str, Any], one: Row) -> Row:
@@ -124,11 +124,11 @@ def row(study: dict[str, Any], one: Row) -> Row:
         found["benchmarks"] = "; ".join(named)
     hardware: set[str] = set()
     for work, paths in (("training", training_usage), ("scoring", scoring_usage)):
-        if used := [usage(path, one["run"]) for path in paths(study, one)]:
-            hours, gpu_hours, machines = zip(*used, strict=True)
-            found[f"{work}_hours"] = round(sum(hours), 6)
-            found[f"{work}_gpu_hours"] = round(sum(gpu_hours), 6)
-            hardware.update(*machines)
+        if used := {path: usage.read(path) for path in paths(study, one)}:
+            for unit, key in (("hours", "seconds"), ("gpu_hours", "gpu_seconds")):
+                seconds = sum(job[key] for job in used.values())
+                found[f"{work}_{unit}"] = round(seconds / 3600, 6)
+            hardware.update(*(machines(path, job) for path, job in used.items()))
     return found | {"hardware": "; ".join(sorted(hardware))}
 
 
@@ -198,18 +198,14 @@ def source(path: str) -> tuple[str, str]:
     )
 
 
-def usage(path: str, run: str) -> tuple[float, float, list[str]]:
-    """The hours of a job, its GPU-hours (0 on CPUs), and the names of what did the work."""
-    about = read(path, USAGE)
-    same(path, "run", about["run"], run)
-    machine, gpus = about["machine"], about["gpus"]
-    names = machine.get("gpus") if gpus else [machine.get("cpu")]
-    if not names or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{path}: machine: found {machine}, expected the name of what was used")
-    if not 0 <= about["seconds"] < float("inf"):
-        raise InputError(f"{path}: seconds: found {about['seconds']}, expected at least 0")
-    hours = about["seconds"] / 3600
-    return hours, hours * gpus, names
+def machines(path: str, used: Row) -> list[str]:
+    """The names of the GPUs that a job used; where it used none, of the CPUs."""
+    found: list[str] = []
+    for machine in used["machines"]:
+        pick(f"{path}: machines", machine, MACHINE)
+        gpus = machine.get("gpus") if used["gpu_seconds"] else None
+        found += gpus or [machine["cpu"]]
+    return found
 
 
 def read(path: str, kinds: Kinds) -> dict[str, Any]:
