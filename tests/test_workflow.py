@@ -179,8 +179,9 @@ EDITS: dict[str, tuple[Callable[[Path], None], set[str], dict[str, int]]] = {
         {"score_run": 6},
     ),
     "a setting of the figures": (
-        edit("config.yaml", "sft: facts\n      smoothing: 0.1\n      seed: 0\n      reference_language: en",
-             "sft: facts\n      smoothing: 0.1\n      seed: 0\n      reference_language: fr"),
+        edit("config.yaml", "sft: facts\n      smoothing: 0.1\n      seed: 0\n"
+             "      reference_language: en", "sft: facts\n      smoothing: 0.1\n      seed: 0\n"
+             "      reference_language: fr"),
         {"plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift"}
         | {"write_headline"},
         {},
