@@ -139,4 +139,6 @@ def figures_and_tables(w):
         names += ["culture"] * plan.labelled(CONFIG, w.root, benchmark)
         made += [f"{w.root}/figures/{view}{name}.pdf" for name in names]
         made.append(f"{w.root}/tables/{view}main.csv")
+    if study(w.root).kind == "multilingual":
+        made.append(f"{w.root}/tables/settings.csv")
     return made

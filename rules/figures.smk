@@ -1,10 +1,11 @@
 # Figures and tables of study 1, each with a sidecar that says where it came from.
 #
-# Needs  ROOT/metrics.csv, summary.csv, reliability.csv, reliability_by_lang.csv, culture.csv
+# Needs  ROOT/metrics.csv, summary.csv, reliability.csv, reliability_by_lang.csv, culture.csv; for
+#        the table of settings, what the jobs of inputs, train and score say of themselves
 # Makes  ROOT/figures/NAME.pdf, .png and .json, of the benchmark and the SFT data that the
 #        study's `figures` names; ROOT/tables/main.csv, .tex and .json
 #        ROOT/figures/BENCHMARK.SFT/NAME.*, ROOT/tables/BENCHMARK.SFT/main.*, of any other
-#        ROOT/headline.txt, the study's result in a few lines
+#        ROOT/tables/settings.csv, .tex and .json; ROOT/headline.txt, the study's result in a few lines
 
 FIGURES = [
     "ece_by_lang",
@@ -261,6 +262,43 @@ rule make_main_table:
     shell:
         r"""
         python scripts/make_main_table.py --summary {input:q} --params {params.settings:q} \
+            --code {params.code:q} --csv {output.csv:q} --tex {output.tex:q} \
+            --sidecar {output.sidecar:q} >{log:q} 2>&1
+        """
+
+
+# Its inputs are hundreds in a large study: the program finds them by the names in its settings.
+rule make_settings_table:
+    input:
+        lambda w: plan.settings_files(CONFIG, w.root),
+    output:
+        csv=report(
+            "{root}/tables/settings.csv",
+            caption="../report/settings_table.rst",
+            category="Tables",
+            labels={"table": "settings"},
+        ),
+        tex="{root}/tables/settings.tex",
+        sidecar=report(
+            "{root}/tables/settings.json",
+            category="Provenance",
+            labels={"of": "settings table"},
+        ),
+    log:
+        "logs/{root}/make_settings_table.log",
+    benchmark:
+        "logs/{root}/make_settings_table.tsv"
+    wildcard_constraints:
+        root=roots("multilingual"),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical(plan.settings_table(CONFIG, w.root)),
+        code=code("make_settings_table"),
+    shell:
+        r"""
+        python scripts/make_settings_table.py --params {params.settings:q} \
             --code {params.code:q} --csv {output.csv:q} --tex {output.tex:q} \
             --sidecar {output.sidecar:q} >{log:q} 2>&1
         """

@@ -26,7 +26,7 @@ PLOTS = {
 }
 TABLES = {"make_main_table", "write_headline"}
 METRICS = {"compute_metrics", "bin_reliability"} | PLOTS | TABLES
-SCORES = {"score_run"} | METRICS
+SCORES = {"score_run", "make_settings_table"} | METRICS
 TRAINING = {"train_sft"} | SCORES
 
 pytestmark = pytest.mark.workflow
@@ -167,7 +167,7 @@ EDITS: dict[str, tuple[Callable[[Path], None], set[str], dict[str, int]]] = {
         edit("config.yaml", "models: [gemma3-270m, smollm2-135m-instruct]\n    sft_data: [facts]\n"
              "    smoothing: [0.0, 0.1]", "models: [gemma3-270m]\n    sft_data: [facts]\n"
              "    smoothing: [0.0, 0.1]"),
-        METRICS,
+        METRICS | {"make_settings_table"},
         {},
     ),
     "another language": (
@@ -181,7 +181,9 @@ EDITS: dict[str, tuple[Callable[[Path], None], set[str], dict[str, int]]] = {
         {"score_run": 6},
     ),
     "a setting of the figures": (
-        edit("config.yaml", "reference_language: en", "reference_language: fr"),
+        edit("config.yaml", "sft: facts\n      smoothing: 0.1\n      seed: 0\n"
+             "      reference_language: en", "sft: facts\n      smoothing: 0.1\n      seed: 0\n"
+             "      reference_language: fr"),
         {"plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift"}
         | {"write_headline"},
         {},

@@ -10,7 +10,7 @@ import hashlib
 from itertools import product
 from typing import Any
 
-from multical import globs
+from multical import globs, settings
 from multical.config import Config, HubSft, QuestionFile, Run, canonical, runs
 from multical.errors import InputError
 from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy, trials
@@ -18,6 +18,8 @@ from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy, trials
 Settings = dict[str, Any]
 #: Keys of SFT data that no job depends on
 FOR_PLANS = {"rows", "mean_tokens"}
+#: Of runs in the table of settings, in their order
+ROLES = ("base", "trial", "run")
 
 
 def run(config: Config, root: str, name: str) -> Run:
@@ -315,3 +317,35 @@ def figure(
         **({} if model is None else {"model": model}),
         **{key: known[key] for key in keys},
     }
+
+
+def settings_table(config: Config, root: str) -> Settings:
+    """The runs whose settings and compute are told, in the order of the table."""
+    study = config.multilingual(root)
+    made = [
+        *(("base" if one.sft is None else "run", one) for one in runs(study).values()),
+        *(("trial", one) for one in trials(study)),
+    ]
+    made.sort(key=lambda pair: (study.models.index(pair[1].model), ROLES.index(pair[0])))
+    own_trials = adopted(config).get(root, [])
+    return {
+        "study": root,
+        "target": f"{root}/tables/settings.csv",
+        "benchmarks": study.benchmarks,
+        "tried": study.training.tried,
+        "runs": [
+            {
+                "run": one.id,
+                "role": role,
+                "model": one.model,
+                "sft": one.sft,
+                "adopted": one.id in own_trials,
+            }
+            for role, one in made
+        ],
+    }
+
+
+def settings_files(config: Config, root: str) -> list[str]:
+    """The files that the table of settings is made of."""
+    return settings.files(settings_table(config, root))
