@@ -52,13 +52,20 @@ class Source:
 
 
 def snapshot(repo: str, revision: str, patterns: list[str]) -> Path:
-    """Download the files of a model that match `patterns`; returns their folder."""
+    """Download the files of a model that match `patterns`; returns their folder.
+
+    Not those of its folders, nor `consolidated` weights: the same model as its makers have it.
+    """
     from huggingface_hub import snapshot_download
 
-    source = Source("model", repo, revision)
-    return Path(
-        asked(source, lambda: snapshot_download(repo, revision=revision, allow_patterns=patterns))
+    source, ignored = Source("model", repo, revision), ["*/*", "consolidated*"]
+    found = asked(
+        source,
+        lambda: snapshot_download(
+            repo, revision=revision, allow_patterns=patterns, ignore_patterns=ignored
+        ),
     )
+    return Path(found)
 
 
 @cache
