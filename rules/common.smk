@@ -22,6 +22,17 @@ def one_of(names):
     return "|".join(map(re.escape, sorted(names, reverse=True))) or "(?!)"
 
 
+def one_of_runs(runs):
+    """Studies with some of their runs each, as a constraint of the wildcard `root`."""
+    return (
+        "|".join(
+            f"{re.escape(root)}(?=/runs/({one_of(names)})/)"
+            for root, names in runs.items()
+        )
+        or "(?!)"
+    )
+
+
 def roots(kind):
     """The roots of the studies of a kind, as a constraint of a wildcard."""
     return one_of(root for root, one in CONFIG.studies.items() if one.kind == kind)
@@ -48,6 +59,14 @@ def scored_manifest(w):
     if plan.run(CONFIG, w.root, w.run).sft is None:
         return f"results/inputs/models/{w.run}/manifest.json"
     return f"{w.root}/runs/{w.run}/manifest.json"
+
+
+def unkept_checkpoint(w):
+    """The weights of an SFT run that go once all is made, which whoever reads them must say."""
+    one = plan.run(CONFIG, w.root, w.run)
+    if CONFIG.keep_checkpoints or one.sft is None:
+        return []
+    return [f"{w.root}/runs/{w.run}/checkpoint"]
 
 
 def all_records(w):

@@ -1,7 +1,8 @@
 # Scoring: jobs of a run and a benchmark write the records, the waist of the workflow.
 #
 # Needs  the manifest of a base model or of an SFT run; a benchmark, its few-shot examples
-# Makes  ROOT/records/RUN/BENCHMARK.parquet (multical.records), all languages in one job; or,
+# Makes  ROOT/records/RUN/BENCHMARK.parquet (multical.records), what it used in .usage.json
+#        beside it, all languages in one job; or,
 #        where the study sets languages_per_job, ROOT/records/RUN/BENCHMARK/LANGUAGES.parquet
 #        in a job each, merged here
 
@@ -9,10 +10,12 @@
 rule score_run:
     input:
         model=scored_manifest,
+        checkpoint=unkept_checkpoint,
         questions="results/inputs/benchmarks/{benchmark}.parquet",
         shots=lambda w: plan.shots_file(CONFIG, w.root, w.benchmark),
     output:
-        "{root}/records/{run}/{benchmark}{shard}.parquet",
+        records="{root}/records/{run}/{benchmark}{shard}.parquet",
+        usage="{root}/records/{run}/{benchmark}{shard}.usage.json",
     log:
         "logs/{root}/score_run/{run}.{benchmark}{shard}.log",
     benchmark:
@@ -39,8 +42,9 @@ rule score_run:
         r"""
         export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
         python scripts/score_run.py --model {input.model:q} --questions {input.questions:q} \
-            --shots {input.shots:q} --params {params.settings:q} --output {output:q} \
-            --scratch {params.scratch:q} 2>&1 | tee {log:q}
+            --shots {input.shots:q} --params {params.settings:q} \
+            --output {output.records:q} --usage {output.usage:q} --scratch {params.scratch:q} \
+            2>&1 | tee {log:q}
         """
 
 

@@ -1,17 +1,42 @@
-# SFT runs: TRL's SFTTrainer with the smoothed loss, one job a run.
+# SFT runs: TRL's SFTTrainer with the smoothed loss, one job a run. Where a study tries several
+# learning rates, a trial for each, which is an SFT run without smoothing, is measured on
+# held-out conversations; the best one becomes the study's run without smoothing, and the
+# others take its learning rate. All jobs are known from the config: what is chosen is a file.
 #
-# Needs  results/inputs/models/MODEL/manifest.json, results/inputs/sft/SFT.jsonl
-# Makes  ROOT/runs/RUN/manifest.json, the checkpoint beside it, and its loss log
+# Needs  results/inputs/models/MODEL/manifest.json, results/inputs/sft/SFT.jsonl, and for
+#        trials results/inputs/sft/SFT.heldout.jsonl
+# Makes  ROOT/runs/RUN/manifest.json, the checkpoint beside it, its loss log, and what it used;
+#        checkpoints are temporary if the config says keep_checkpoints: false
+#        ROOT/runs/TRIAL/heldout.json           a trial's loss
+#        ROOT/learning_rates/MODEL.SFT.json     the choice, and what it was made from
+
+
+def kept(checkpoint):
+    """A checkpoint as an output."""
+    return checkpoint if CONFIG.keep_checkpoints else temp(checkpoint)
+
+
+def trial_files(name):
+    """Files of the trials for the model and SFT data of a job's wildcards."""
+    return lambda w: [f"{w.root}/runs/{trial.id}/{name}" for trial in own_trials(w)]
+
+
+def own_trials(w):
+    """The trials for a run, or for a model and SFT data."""
+    one = plan.run(CONFIG, w.root, w.run) if hasattr(w, "run") else w
+    return plan.trials_of(CONFIG, w.root, one.model, one.sft)
 
 
 rule train_sft:
     input:
         model=base_manifest,
         data=lambda w: f"results/inputs/sft/{plan.run(CONFIG, w.root, w.run).sft}.jsonl",
+        learning_rate=lambda w: plan.learning_rate_file(CONFIG, w.root, w.run),
     output:
         manifest="{root}/runs/{run}/manifest.json",
-        checkpoint=directory("{root}/runs/{run}/checkpoint"),
+        checkpoint=kept(directory("{root}/runs/{run}/checkpoint")),
         loss="{root}/runs/{run}/loss.jsonl",
+        usage="{root}/runs/{run}/usage.json",
     log:
         "logs/{root}/train_sft/{run}.log",
     benchmark:
@@ -30,7 +55,94 @@ rule train_sft:
         r"""
         export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
         python scripts/train_sft.py --model {input.model:q} --data {input.data:q} \
-            --params {params.settings:q} --manifest {output.manifest:q} \
-            --checkpoint {output.checkpoint:q} --loss-log {output.loss:q} \
+            --params {params.settings:q} --learning-rate {input.learning_rate:q} \
+            --manifest {output.manifest:q} --checkpoint {output.checkpoint:q} \
+            --loss-log {output.loss:q} --usage {output.usage:q} \
             --scratch {params.scratch:q} 2>&1 | tee {log:q}
         """
+
+
+rule evaluate_sft:
+    input:
+        model="{root}/runs/{run}/manifest.json",
+        checkpoint=unkept_checkpoint,
+        data=lambda w: "results/inputs/sft/{}.heldout.jsonl".format(
+            plan.run(CONFIG, w.root, w.run).sft
+        ),
+    output:
+        "{root}/runs/{run}/heldout.json",
+    log:
+        "logs/{root}/evaluate_sft/{run}.log",
+    benchmark:
+        "logs/{root}/evaluate_sft/{run}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        settings=lambda w: canonical(plan.evaluating(CONFIG, w.root, w.run)),
+        code=code("evaluate_sft"),
+    shell:
+        r"""
+        export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
+        python scripts/evaluate_sft.py --model {input.model:q} --data {input.data:q} \
+            --params {params.settings:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule choose_learning_rate:
+    input:
+        manifests=trial_files("manifest.json"),
+        losses=trial_files("heldout.json"),
+    output:
+        "{root}/learning_rates/{model}.{sft}.json",
+    log:
+        "logs/{root}/choose_learning_rate/{model}.{sft}.log",
+    benchmark:
+        "logs/{root}/choose_learning_rate/{model}.{sft}.tsv"
+    wildcard_constraints:
+        model=one_of(CONFIG.models),
+        sft=one_of(CONFIG.sft_data),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=code("choose_learning_rate"),
+    shell:
+        r"""
+        python scripts/choose_learning_rate.py --manifests {input.manifests:q} \
+            --losses {input.losses:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule adopt_trial:
+    input:
+        choice=lambda w: plan.learning_rate_file(CONFIG, w.root, w.run),
+        manifests=trial_files("manifest.json"),
+        checkpoints=lambda w: (
+            [] if CONFIG.keep_checkpoints else trial_files("checkpoint")(w)
+        ),
+    output:
+        manifest="{root}/runs/{run}/manifest.json",
+        checkpoint=kept(directory("{root}/runs/{run}/checkpoint")),
+        loss="{root}/runs/{run}/loss.jsonl",
+    log:
+        "logs/{root}/adopt_trial/{run}.log",
+    benchmark:
+        "logs/{root}/adopt_trial/{run}.tsv"
+    wildcard_constraints:
+        # of each study its own runs, which another may train
+        root=one_of_runs(plan.adopted(CONFIG)),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        code=code("adopt_trial"),
+    shell:
+        r"""
+        python scripts/adopt_trial.py --run {wildcards.run:q} --choice {input.choice:q} \
+            --manifests {input.manifests:q} --manifest {output.manifest:q} \
+            --checkpoint {output.checkpoint:q} --loss-log {output.loss:q} 2>&1 | tee {log:q}
+        """
+
+
+ruleorder: adopt_trial > train_sft

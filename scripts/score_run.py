@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ CHOICES = {
 
 def main() -> None:
     """Score part by part (see multical.asking), then write the records."""
+    started = time.monotonic()
     args = arguments()
     settings = read_settings(args.params)
     asked = choose(questions.read(args.questions), settings, args.questions)
@@ -82,7 +84,8 @@ def main() -> None:
     made_of = [*map(sha256, filter(None, [args.model, args.questions, args.shots]))]
     made_of += [str(model.dtype), model.device.type]
     digest = hashlib.sha256(" ".join(made_of).encode()).hexdigest()
-    kept = Kept(args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}"), args.save_every)
+    folder = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
+    kept = Kept(folder, args.save_every, started)
     found: list[dict[str, Any]] = [{} for _ in range(len(asked))]
     total = sum(len(part.rows) for part in cut)
     with tqdm(desc=title, total=total, unit="question", mininterval=5) as bar:
@@ -90,6 +93,7 @@ def main() -> None:
             for index, values in score(part, number, asker, scorer, kept, bar):
                 found[index] |= values
     write(args.output, settings, asked, found)
+    kept.clock.write(args.usage, run=settings["run"], benchmark=settings["benchmark"])
     kept.forget()
 
 
@@ -102,6 +106,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shots", nargs="?", metavar="FILE", help="few-shot examples, if any")
     parser.add_argument("--params", required=True, metavar="JSON", help="see above")
     parser.add_argument("--output", required=True, metavar="PARQUET", help="the records")
+    parser.add_argument("--usage", required=True, type=Path, help="seconds and hardware, .json")
     parser.add_argument("--scratch", required=True, type=Path, help="folder to resume from")
     parser.add_argument(
         "--save-every", type=float, default=60, metavar="S", help="seconds (default: %(default)s)"

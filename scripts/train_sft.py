@@ -1,12 +1,13 @@
 """Fine-tune a model on conversations with TRL's SFTTrainer and label smoothing.
 
 --params is a JSON object: run, smoothing (b in [0, 1)), seed, chat_format,
-learning_rate, warmup_ratio, weight_decay, batch_size (conversations per optimizer
-step), accumulation (forward passes that it is split into), epochs or steps (the
-other null), max_length (tokens), save_every (steps between checkpoints to resume
-from), matmul_precision, and, where it is wanted, scale: {processes (a GPU each), sharding
-(none, fsdp), precision (float32, bfloat16), activation_checkpointing, padding_free}. Runs
-of several processes start themselves again with `accelerate launch`.
+learning_rate (null: that of the file --learning-rate), warmup_ratio, weight_decay,
+batch_size (conversations per optimizer step), accumulation (forward passes that it is
+split into), epochs or steps (the other null), max_length (tokens), save_every (steps
+between checkpoints to resume from), matmul_precision, and, where it is wanted, scale:
+{processes (a GPU each), sharding (none, fsdp), precision (float32, bfloat16),
+activation_checkpointing, padding_free}. Runs of several processes start themselves again
+with `accelerate launch`.
 
 A run that was killed goes on from its last checkpoint in --scratch and ends with the
 same weights. The folder's name is --scratch and a hash of the model and the data; it must
@@ -20,21 +21,25 @@ import hashlib
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from transformers.utils import logging
 
 from multical import checkpoints, conversations, distributed, params
 from multical.errors import InputError, program
+from multical.examples import Examples
 from multical.files import atomic, sha256
 from multical.prompts import Chat
-from multical.sft import Examples, Settings, train
+from multical.sft import Settings, train
+from multical.usage import Clock
 
 
 def main() -> None:
     """Write the checkpoint and the loss log, then the manifest."""
     args = arguments()
-    settings = Settings.of(params.parse(args.params))
+    settings = Settings.of(with_rate(params.parse(args.params), args.learning_rate))
     scale = settings.scale
     launcher = args.scratch.with_name(f"{args.scratch.name}.yaml")
     if scale.processes > 1 and not distributed.launched():
@@ -51,11 +56,27 @@ def main() -> None:
             launcher.unlink(missing_ok=True)
 
 
+def with_rate(given: dict[str, Any], choice: Path | None) -> dict[str, Any]:
+    """The parameters, with the learning rate that was chosen where they have none."""
+    if choice is None or given.get("learning_rate") is not None:
+        return given
+    try:
+        rate = json.loads(choice.read_text(encoding="utf-8"))["learning_rate"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{choice}: not the choice of a learning rate ({error!r})") from error
+    return {**given, "learning_rate": rate}
+
+
 def run(args: argparse.Namespace, settings: Settings, group: distributed.Group) -> None:
     """Train, in each process; process 0 writes."""
+    started = time.monotonic()
     with group.first():
         base = checkpoints.verified(args.model, contents=group.main)
     pairs = conversations.read(args.data)
+    # a run on other weights or data must not go on from this one's checkpoint
+    made_of = hashlib.sha256(f"{sha256(args.model)} {sha256(args.data)}".encode()).hexdigest()
+    scratch = args.scratch.with_name(f"{args.scratch.name}-{made_of[:12]}")
+    clock = Clock(scratch, started)
     model, tokenizer = checkpoints.load(
         base, device="cpu" if settings.scale.processes > 1 else None
     )
@@ -70,10 +91,7 @@ def run(args: argparse.Namespace, settings: Settings, group: distributed.Group) 
             f"tokens to train ({examples.truncated} truncated, {examples.dropped} dropped)",
             file=sys.stderr,
         )
-    # a run on other weights or data must not go on from this one's checkpoint
-    made_of = hashlib.sha256(f"{sha256(args.model)} {sha256(args.data)}".encode()).hexdigest()
-    scratch = args.scratch.with_name(f"{args.scratch.name}-{made_of[:12]}")
-    log, weights = train(model, tokenizer, examples, settings, scratch, group)
+    log, weights = train(model, tokenizer, examples, settings, scratch, group, clock)
     if not group.main:
         return
     with atomic(args.checkpoint) as folder:
@@ -83,7 +101,7 @@ def run(args: argparse.Namespace, settings: Settings, group: distributed.Group) 
         temporary.write_text("".join(json.dumps(step) + "\n" for step in log), encoding="utf-8")
     about = {
         "run": settings.run,
-        "params": params.parse(args.params),
+        "params": with_rate(params.parse(args.params), args.learning_rate),
         "base_manifest_sha256": sha256(args.model),
         "data_sha256": sha256(args.data),
         "examples": len(examples.rows),
@@ -93,6 +111,7 @@ def run(args: argparse.Namespace, settings: Settings, group: distributed.Group) 
         "steps": len(log),
         "final_loss": log[-1]["loss"],
     }
+    clock.write(args.usage, settings.scale.processes, run=settings.run)
     checkpoints.write_manifest(args.manifest, args.checkpoint, about)
     shutil.rmtree(scratch, ignore_errors=True)
 
@@ -104,9 +123,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", required=True, type=Path, help="manifest of the base model")
     parser.add_argument("--data", required=True, type=Path, help="conversations, .jsonl")
     parser.add_argument("--params", required=True, metavar="JSON", help="see above")
+    parser.add_argument("--learning-rate", nargs="?", type=Path, help="of choose_learning_rate")
     parser.add_argument("--manifest", required=True, type=Path, help="of the result, .json")
     parser.add_argument("--checkpoint", required=True, type=Path, help="folder of the result")
     parser.add_argument("--loss-log", required=True, type=Path, help="a line per step, .jsonl")
+    parser.add_argument("--usage", required=True, type=Path, help="seconds and hardware, .json")
     parser.add_argument("--scratch", required=True, type=Path, help="folder to resume from")
     return parser.parse_args()
 

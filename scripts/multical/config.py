@@ -31,6 +31,7 @@ from multical.studies import (
     grid_of,
     runs,
     scored,
+    trials,
     twice,
 )
 
@@ -54,7 +55,10 @@ class PypiModel(Strict):
 
 
 Repository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a full commit hash")]
+Revision = Annotated[
+    Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None,
+    Field(description="a full commit hash; null where you do not know it: the job then says it"),
+]
 Split = Annotated[str, Field(pattern=r"^\w+(\.\w+)*$")]
 OddRows = Annotated[
     Literal["error", "leave_out"],
@@ -182,6 +186,12 @@ class HubSft(Strict):
     examples: int | None = Field(default=None, ge=1, description="null for all")
     held_out: int = Field(default=0, ge=0, description="conversations that are never trained on")
     odd_rows: OddRows = "error"
+    rows: int | None = Field(
+        default=None, ge=1, description="of the split, for `make plan` where it is not yet made"
+    )
+    mean_tokens: float | None = Field(
+        default=None, gt=0, description="of a conversation, likewise; null: max_length"
+    )
 
 
 class SftData(Strict):
@@ -241,6 +251,11 @@ class Config(Strict):
     sft_data: dict[Name, SftData]
     resource_levels: dict[Literal["high", "mid", "low"], Distinct[Language]]
     prompts: dict[Name, Prompt]
+    keep_checkpoints: bool = Field(
+        default=True,
+        description="false: an SFT run's weights are removed once all that needs them is made; "
+        "a later change that needs them trains it again, and then scores it again as a whole",
+    )
     studies: dict[Annotated[str, Field(pattern=ROOT)], Study]
 
     def multilingual(self, root: str) -> MultilingualStudy:
@@ -281,8 +296,9 @@ class Config(Strict):
                 if name not in known:
                     raise ValueError(f"{key}: found {name!r}, expected one of {sorted(known)}")
         for root, study in _multilingual(self):
-            if again := twice([run.id for run in grid_of(study)]):
+            if again := twice([run.id for run in [*grid_of(study), *trials(study)]]):
                 raise ValueError(f"studies.{root}: two runs are named {again[0]}, expected one")
+            self._can_choose(f"studies.{root}.training.learning_rate", study)
             for name in study.benchmarks:
                 self._can_be_scored(name, f"studies.{root}", study)
         for key, members, part in (
@@ -294,6 +310,19 @@ class Config(Strict):
                     found = f"found {name}.{part} beside {name}"
                     raise ValueError(f"{key}: {found}, expected a name without .{part}")
         return self
+
+    def _can_choose(self, key: str, study: MultilingualStudy) -> None:
+        if not study.training.tried:
+            return
+        if 0 not in study.smoothing:
+            raise ValueError(f"{key}: found a list, expected one, or 0 among the smoothings")
+        for name in study.sft_data:
+            source = self.sft_data[name].source
+            if not (isinstance(source, HubSft) and source.held_out):
+                raise ValueError(
+                    f"{key}: found a list, expected one, or conversations that are held out of "
+                    f"{name} (sft_data.{name}.source.held_out of kind hub)"
+                )
 
     def _can_be_scored(self, benchmark: str, place: str, study: MultilingualStudy) -> None:
         source, scoring = self.benchmarks[benchmark].source, study.scoring

@@ -33,14 +33,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Source:
-    """A repository at a commit; `kind` is `model` or `dataset`."""
+    """A repository at a commit, or at none yet; `kind` is `model` or `dataset`."""
 
     kind: str
     repo: str
-    revision: str
+    revision: str | None
 
     def __str__(self) -> str:
-        return f"{self.repo} at {self.revision}"
+        return f"{self.repo} at {self.revision or 'its newest commit'}"
 
     @property
     def page(self) -> str:
@@ -51,7 +51,7 @@ class Source:
         return f"{constants.ENDPOINT}/{folder}{self.repo}"
 
 
-def snapshot(repo: str, revision: str, patterns: list[str]) -> Path:
+def snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
     """Download the files of a model that match `patterns`; returns their folder.
 
     Not those of its folders, nor `consolidated` weights: the same model as its makers have it.
@@ -59,6 +59,7 @@ def snapshot(repo: str, revision: str, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     source, ignored = Source("model", repo, revision), ["*/*", "consolidated*"]
+    need_commit(source)
     found = asked(
         source,
         lambda: snapshot_download(
@@ -66,6 +67,21 @@ def snapshot(repo: str, revision: str, patterns: list[str]) -> Path:
         ),
     )
     return Path(found)
+
+
+def need_commit(source: Source) -> None:
+    """Raise `InputError` that names the newest commit where none is said."""
+    from huggingface_hub import HfApi
+
+    if source.revision is None:
+        about = asked(
+            source,
+            lambda: HfApi().repo_info(source.repo, repo_type=source.kind, timeout=PATIENCE),
+        )
+        raise InputError(
+            f"config: revision of {source.repo}: found null, expected a commit; the newest is "
+            f"{about.sha}"
+        )
 
 
 @cache
@@ -76,6 +92,7 @@ def check(source: Source) -> None:
     """
     from huggingface_hub import HfApi
 
+    need_commit(source)
     api, repo, kind = HfApi(), source.repo, source.kind
 
     def look() -> None:

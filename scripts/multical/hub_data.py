@@ -38,7 +38,7 @@ class Split:
             raise InputError(f"{self.place}: no columns {missing}, found {found}")
 
 
-def configs(repo: str, revision: str) -> list[str]:
+def configs(repo: str, revision: str | None) -> list[str]:
     """The configs of a data set, such as its languages, sorted."""
     import datasets
 
@@ -48,7 +48,7 @@ def configs(repo: str, revision: str) -> list[str]:
     return sorted(found)
 
 
-def split(repo: str, revision: str, config: str | None, name: str) -> Split:
+def split(repo: str, revision: str | None, config: str | None, name: str) -> Split:
     """Download and read one split, of the default config where `config` is null.
 
     Raises `InputError` for a config or split that is not there, and for files that are not

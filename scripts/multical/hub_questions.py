@@ -38,7 +38,7 @@ CULTURE = {"CS": "CS", "CA": "CA", "-": None, "": None, None: None}
 def benchmark(
     kind: str,
     repo: str,
-    revision: str,
+    revision: str | None,
     split: str,
     languages: list[str] | None,
     odd_rows: str,

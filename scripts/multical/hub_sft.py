@@ -55,7 +55,13 @@ class Rows:
     """
 
     def __init__(
-        self, repo: str, revision: str, config: str | None, split: str, layout: str, odd_rows: str
+        self,
+        repo: str,
+        revision: str | None,
+        config: str | None,
+        split: str,
+        layout: str,
+        odd_rows: str,
     ) -> None:
         self.part = hub_data.split(repo, revision, config, split)
         self.part.needs(ALPACA if layout == "alpaca" else LAYOUTS[layout][:1])

@@ -17,6 +17,7 @@ from typing import Any
 
 from multical.files import atomic
 from multical.scoring import Scores
+from multical.usage import Clock
 
 
 class Kept:
@@ -25,14 +26,16 @@ class Kept:
     Args:
         folder: of this job alone, with these settings, code, model and questions.
         seconds: of work that may be lost; 0 keeps each batch at once.
+        started: `time.monotonic()` at the start of the job.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, seconds: float, started: float) -> None:
         self.folder = folder
         self.seconds = seconds
         self._found: dict[str, list[Any]] = {}
         self._new: dict[str, list[Any]] = {}
         self._saved = time.monotonic()
+        self.clock = Clock(folder, started)
         files = sorted(folder.glob("[0-9]*.json"))
         for file in files:
             self._found |= _read(file)
@@ -53,6 +56,7 @@ class Kept:
     def _save(self) -> None:
         with atomic(self.folder / f"{self._next:06d}.json") as temporary:
             temporary.write_text(json.dumps(self._new), encoding="utf-8")
+        self.clock.save()
         self._new, self._saved, self._next = {}, time.monotonic(), self._next + 1
 
     def forget(self) -> None:

@@ -12,14 +12,41 @@ from typing import Any
 from multical import globs
 from multical.config import Config, HubSft, QuestionFile, Run, canonical, runs
 from multical.errors import InputError
-from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy
+from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy, trials
 
 Settings = dict[str, Any]
+#: Keys of SFT data that no job depends on
+FOR_PLANS = {"rows", "mean_tokens"}
 
 
 def run(config: Config, root: str, name: str) -> Run:
-    """The run of that id in the study at `root`; raises `KeyError` for any other."""
-    return runs(config.multilingual(root))[name]
+    """The run or trial of that id in the study at `root`; raises `KeyError` for any other."""
+    study = config.multilingual(root)
+    return {**runs(study), **{one.id: one for one in trials(study)}}[name]
+
+
+def trials_of(config: Config, root: str, model: str, sft: str) -> list[Run]:
+    """The trials of learning rates for a model and SFT data; empty where there is no choice."""
+    study = config.multilingual(root)
+    return [one for one in trials(study) if (one.model, one.sft) == (model, sft)]
+
+
+def learning_rate_file(config: Config, root: str, name: str) -> list[str]:
+    """The file of the learning rate that was chosen for a run, if one is to be chosen."""
+    one = run(config, root, name)
+    if one.learning_rate is not None or not config.multilingual(root).training.tried:
+        return []
+    return [f"{root}/learning_rates/{one.model}.{one.sft}.json"]
+
+
+def adopted(config: Config) -> dict[str, list[str]]:
+    """By study, the runs that are one of their own trials: not trained a second time."""
+    found = {}
+    for root, study in config.studies.items():
+        if isinstance(study, MultilingualStudy):
+            tried = trials(study)
+            found[root] = sorted({Run(x.model, x.sft, x.smoothing, x.seed).id for x in tried})
+    return {root: names for root, names in found.items() if names}
 
 
 def model(config: Config, name: str) -> Settings:
@@ -47,12 +74,12 @@ def with_shots(config: Config) -> dict[str, str]:
 
 def sft_data(config: Config, name: str) -> Settings:
     """Where SFT data come from."""
-    return config.sft_data[name].source.model_dump()
+    return config.sft_data[name].source.model_dump(exclude=FOR_PLANS)
 
 
 def held_out(config: Config, name: str) -> Settings:
     """Where the held-out part of SFT data comes from, however many are trained on."""
-    return config.sft_data[name].source.model_dump(exclude={"examples"})
+    return config.sft_data[name].source.model_dump(exclude={"examples", *FOR_PLANS})
 
 
 def with_held_out(config: Config) -> list[str]:
@@ -65,11 +92,13 @@ def with_held_out(config: Config) -> list[str]:
 
 
 def training(config: Config, root: str, name: str) -> Settings:
-    """How a run is trained."""
+    """How a run is trained; learning_rate is null where it is that of `learning_rate_file`."""
     one = run(config, root, name)
     settings = config.multilingual(root).training.model_dump()
     if settings["scale"] is None:
         del settings["scale"]
+    if isinstance(settings["learning_rate"], list):
+        settings["learning_rate"] = one.learning_rate
     return {
         "run": one.id,
         "smoothing": one.smoothing,
@@ -83,6 +112,18 @@ def training_key(config: Config, root: str, name: str, code: str) -> str:
     """Names the scratch folder of a run: other settings or code never resume from it."""
     text = canonical([training(config, root, name), code])
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def evaluating(config: Config, root: str, name: str) -> Settings:
+    """How the loss of a trial on held-out conversations is computed."""
+    study, one = config.multilingual(root), run(config, root, name)
+    return {
+        "run": one.id,
+        "chat_format": config.models[one.model].chat_format,
+        "max_length": study.training.max_length,
+        "dtype": study.scoring.dtype,
+        "matmul_precision": study.scoring.matmul_precision,
+    }
 
 
 def shards(config: Config, root: str, benchmark: str) -> dict[str, list[str] | None]:

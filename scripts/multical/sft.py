@@ -1,4 +1,4 @@
-"""Supervised fine-tuning with TRL: settings, examples, the smoothed trainer, resuming."""
+"""Supervised fine-tuning with TRL: settings, the smoothed trainer, resuming."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +23,11 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from multical import smoothing
-from multical.conversations import Conversation
 from multical.distributed import Group
 from multical.errors import InputError
-from multical.prompts import IGNORED, Chat
+from multical.examples import Examples
+from multical.prompts import IGNORED
+from multical.usage import Clock
 
 #: Where a checkpoint grows, inside the scratch folder, until it is whole
 PARTIAL = "partial"
@@ -91,38 +91,6 @@ class Settings(BaseModel):
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "together"
             raise InputError(f"--params: {key}: {first['input']!r}: {first['msg']}") from error
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Tokenised conversations, and how many were changed on the way."""
-
-    rows: list[dict[str, list[int]]]  # input_ids and labels, IGNORED where not trained
-    truncated: int  # cut to max_length
-    dropped: int  # left without a token to train
-
-    @property
-    def trained_tokens(self) -> int:
-        """Labels that count, over all examples."""
-        return sum(label != IGNORED for row in self.rows for label in row["labels"])
-
-    @classmethod
-    def of(cls, conversations: Sequence[Conversation], chat: Chat, max_length: int) -> Examples:
-        """Tokenise; raises `InputError` if no token is left to train."""
-        rows, truncated = [], 0
-        for conversation in conversations:
-            ids, labels = chat.encode_for_training(conversation["messages"])
-            truncated += len(ids) > max_length
-            # nothing precedes the first token, so nothing predicts it
-            labels = [IGNORED, *labels[1:max_length]]
-            rows.append({"input_ids": ids[:max_length], "labels": labels})
-        kept = [row for row in rows if any(label != IGNORED for label in row["labels"])]
-        if not kept:
-            raise InputError(
-                f"no token to train in {len(rows)} conversations, {truncated} of them cut to "
-                f"max_length {max_length}; expected answers within that length"
-            )
-        return cls(kept, truncated, len(rows) - len(kept))
 
 
 class SmoothedTrainer(SFTTrainer):
@@ -242,6 +210,16 @@ class Epochs(TrainerCallback):
         self.order.set_epoch(int(state.epoch or 0))
 
 
+class Saved(TrainerCallback):
+    """Has a retry count the time up to the checkpoint that it goes on from."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.clock.save()
+
+
 class Progress(ProgressCallback):
     """A bar on stderr with the loss beside it; a loss that is no number ends the run."""
 
@@ -264,6 +242,7 @@ def train(
     settings: Settings,
     scratch: Path,
     group: Group | None = None,
+    clock: Clock | None = None,
 ) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
     """Train `model` in place, from the last whole checkpoint in `scratch` if there is one.
 
@@ -301,6 +280,8 @@ def train(
         trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress)
+    if clock is not None and group.main:
+        trainer.add_callback(Saved(clock))
     with group.first():
         last = last_checkpoint(scratch)
     if last and group.main:

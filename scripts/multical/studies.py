@@ -15,6 +15,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+LearningRate = Annotated[float, Field(gt=0, lt=1)]
 Options = Annotated[int, Field(ge=2, le=10)] | None
 Precision = Literal["highest", "high", "medium"]
 
@@ -94,7 +95,10 @@ class Scale(Strict):
 class Training(Strict):
     """One SFT run; the same for all runs of a study but for smoothing and seed."""
 
-    learning_rate: float = Field(gt=0, lt=1)
+    learning_rate: LearningRate | Annotated[Distinct[LearningRate], Field(min_length=2)] = Field(
+        description="several: each is tried without smoothing, and the one whose loss on "
+        "held-out conversations is least serves all runs of the model and the SFT data"
+    )
     warmup_ratio: float = Field(ge=0, lt=1, description="then linear decay to 0")
     weight_decay: float = Field(ge=0)
     batch_size: int = Field(ge=1, description="conversations per optimizer step")
@@ -111,6 +115,11 @@ class Training(Strict):
     scale: Scale | None = Field(
         default=None, description="null: one process, float32, padded batches"
     )
+
+    @property
+    def tried(self) -> list[float]:
+        """The learning rates to choose from; none where there is no choice."""
+        return self.learning_rate if isinstance(self.learning_rate, list) else []
 
     @model_validator(mode="after")
     def _one_length(self) -> Training:
@@ -363,17 +372,23 @@ Study = Annotated[Measured | ReleasedStudy, Field(discriminator="kind")]
 
 @dataclass(frozen=True)
 class Run:
-    """A base model, or one SFT run on it; `id` is what paths and tables call it."""
+    """A base model, or one SFT run on it; `id` is what paths and tables call it.
+
+    A run with a learning rate of its own is a trial of it.
+    """
 
     model: str
     sft: str | None = None
     smoothing: float | None = None
     seed: int | None = None
+    learning_rate: float | None = None
 
     @property
     def id(self) -> str:
         if self.sft is None:
             return self.model
+        if self.learning_rate is not None:
+            return f"{self.model}.{self.sft}.lr{self.learning_rate:g}"
         return f"{self.model}.{self.sft}.ls{self.smoothing:g}.s{self.seed}"
 
 
@@ -386,6 +401,12 @@ def grid_of(study: MultilingualStudy) -> list[Run]:
     """The runs of `runs`, of which two may have one id."""
     grid = product(study.models, study.sft_data, study.smoothing, study.seeds)
     return [*map(Run, study.models), *(Run(*cell) for cell in grid)]
+
+
+def trials(study: MultilingualStudy) -> list[Run]:
+    """The runs that learning rates are chosen by: no smoothing, the first seed."""
+    grid = product(study.models, study.sft_data, study.training.tried)
+    return [Run(model, sft, 0.0, study.seeds[0], rate) for model, sft, rate in grid]
 
 
 def scored(study: Measured) -> list[tuple[str, str]]:

@@ -1,0 +1,53 @@
+"""Make the trial of the chosen learning rate a run of the study, without training it again.
+
+Its checkpoint's files become the run's by hard links, or copies where links do not work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+from multical import checkpoints
+from multical.errors import InputError, program
+from multical.files import atomic, write_json
+
+
+def main() -> None:
+    """Link the checkpoint, copy the loss log, write the manifest with the run's own name."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", required=True, help="id of the run")
+    parser.add_argument("--choice", required=True, type=Path, help="of choose_learning_rate")
+    parser.add_argument("--manifests", nargs="+", required=True, type=Path, help="of the trials")
+    parser.add_argument("--manifest", required=True, type=Path, help="of the run, .json")
+    parser.add_argument("--checkpoint", required=True, type=Path, help="folder of the run")
+    parser.add_argument("--loss-log", required=True, type=Path, help="of the run, .jsonl")
+    args = parser.parse_args()
+    chosen = str(json.loads(args.choice.read_text(encoding="utf-8"))["run"])
+    trial = next((one for one in args.manifests if one.parent.name == chosen), None)
+    if trial is None:
+        found = [one.parent.name for one in args.manifests]
+        raise InputError(f"{args.choice}: run: found {chosen!r}, expected one of {found}")
+    source = checkpoints.verified(trial, contents=False)
+    about = json.loads(trial.read_text(encoding="utf-8"))
+    with atomic(args.checkpoint) as folder, atomic(args.loss_log) as log:
+        shutil.copytree(source, folder, copy_function=link)
+        shutil.copyfile(trial.with_name("loss.jsonl"), log)
+    write_json(args.manifest, {**about, "run": args.run, "trial": chosen})
+
+
+def link(source: str, target: str) -> None:
+    """A hard link, or a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,42 @@
+"""Conversations as token ids with labels: what SFT trains on, and its loss is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from multical.conversations import Conversation
+from multical.errors import InputError
+from multical.prompts import IGNORED, Chat
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Tokenised conversations, and how many were changed on the way."""
+
+    rows: list[dict[str, list[int]]]  # input_ids and labels, IGNORED where not trained
+    truncated: int  # cut to max_length
+    dropped: int  # left without a token to train
+
+    @property
+    def trained_tokens(self) -> int:
+        """Labels that count, over all examples."""
+        return sum(label != IGNORED for row in self.rows for label in row["labels"])
+
+    @classmethod
+    def of(cls, conversations: Sequence[Conversation], chat: Chat, max_length: int) -> Examples:
+        """Tokenise; raises `InputError` if no token is left to train."""
+        rows, truncated = [], 0
+        for conversation in conversations:
+            ids, labels = chat.encode_for_training(conversation["messages"])
+            truncated += len(ids) > max_length
+            # nothing precedes the first token, so nothing predicts it
+            labels = [IGNORED, *labels[1:max_length]]
+            rows.append({"input_ids": ids[:max_length], "labels": labels})
+        kept = [row for row in rows if any(label != IGNORED for label in row["labels"])]
+        if not kept:
+            raise InputError(
+                f"no token to train in {len(rows)} conversations, {truncated} of them cut to "
+                f"max_length {max_length}; expected answers within that length"
+            )
+        return cls(kept, truncated, len(rows) - len(kept))
