@@ -133,6 +133,7 @@ def test_its_questions_are_scored(
         params = {**SCORING, "chat_format": "tulu", "batch_tokens": tokens}
         arguments = {"--model": fetched[name], "--questions": tmp_path / "q.parquet",
                      "--params": json.dumps(params), "--output": tmp_path / "r.parquet",
+                     "--usage": tmp_path / "usage.json",
                      "--scratch": tmp_path / "scratch"}  # fmt: skip
         flat = [str(part) for pair in arguments.items() for part in pair]
         monkeypatch.setattr(sys, "argv", ["score_run.py", *flat])
@@ -160,7 +161,7 @@ def test_it_is_fine_tuned(
     arguments = {"--model": fetched[name], "--data": tmp_path / "data.jsonl",
                  "--params": json.dumps(params), "--manifest": tmp_path / "manifest.json",
                  "--checkpoint": tmp_path / "checkpoint", "--loss-log": tmp_path / "loss.jsonl",
-                 "--scratch": tmp_path / "scratch"}  # fmt: skip
+                 "--usage": tmp_path / "usage.json", "--scratch": tmp_path / "scratch"}  # fmt: skip
     flat = [str(part) for pair in arguments.items() for part in pair]
     monkeypatch.setattr(sys, "argv", ["train_sft.py", *flat])
     train_sft.main()
