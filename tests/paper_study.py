@@ -93,8 +93,10 @@ def changed(file: Path, text: str) -> Iterator[None]:
     """A file with another text, until the end of the block."""
     before = file.read_text("utf-8")
     file.write_text(text, encoding="utf-8")
-    yield
-    file.write_text(before, encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.write_text(before, encoding="utf-8")
 
 
 def snakemake(folder: Path, hub: Hub, *arguments: str) -> str:
