@@ -10,7 +10,7 @@
 rule score_run:
     input:
         model=scored_manifest,
-        checkpoint=unkept_checkpoint,
+        checkpoint=tuned_checkpoint,
         questions="results/inputs/benchmarks/{benchmark}.parquet",
         shots=lambda w: plan.shots_file(CONFIG, w.root, w.benchmark),
     output:

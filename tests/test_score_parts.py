@@ -90,6 +90,7 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "--shots": place / "shots.parquet",
             "--params": canonical({**PARAMS, **changes}),
             "--output": output,
+            "--usage": place / f"{name}.usage.json",
             "--scratch": place / "scratch" / name,
             "--save-every": 0,
         }
