@@ -186,13 +186,27 @@ def mmlu_prox_rows(language: str, split: str, count: int) -> Rows:
     return rows
 
 
+def contradiction(language: str) -> Rows:
+    """Question 3787 as the data set has it: its answer is C by letter, B by index."""
+    (row,) = mmlu_prox_rows(language, "test", 1)
+    return [{**row, "question_id": 3787, "answer": "C", "answer_index": 1}]
+
+
 def mmlu_prox(
-    languages: list[str] | None = None, test: int = 8, validation: int = 4, **changes: Rows
+    languages: list[str] | None = None,
+    test: int = 8,
+    validation: int = 4,
+    contradictory: bool = False,
+    **changes: Rows,
 ) -> Files:
-    """MMLU-ProX, or its Lite with fewer questions; `changes` are a language's test rows."""
+    """MMLU-ProX, or its Lite with fewer questions; `changes` are a language's test rows.
+
+    `contradictory` adds the row of `contradiction` to the test split of each language.
+    """
     rows = {
         language: {
-            "test": changes.get(language) or mmlu_prox_rows(language, "test", test),
+            "test": (changes.get(language) or mmlu_prox_rows(language, "test", test))
+            + contradiction(language) * contradictory,
             "validation": mmlu_prox_rows(language, "val", validation),
         }
         for language in languages or MMLU_PROX

@@ -187,7 +187,8 @@ def test_files_that_are_not_what_they_say(served: Hub, lite: Repo) -> None:
 
 
 def test_models(served: Hub, tmp_path: Path) -> None:
-    files = {"config.json": b"{}", "x/model.safetensors": b"12345678", "y.bin": b"no"}
+    files = {"config.json": b"{}", "model.safetensors": b"12345678", "y.bin": b"no"}
+    files |= {"x/model.safetensors": b"no", "consolidated.safetensors": b"no"}
     model = served.add("models", "a/model", files, gated=True)
     get = lambda: hub.snapshot(model.name, model.revision, ["*.json", "*.safetensors"])  # noqa: E731
     assert f"ask for access at {served.url}/a/model" in sentence(get)
@@ -196,7 +197,7 @@ def test_models(served: Hub, tmp_path: Path) -> None:
     served.cut("safetensors")
     folder = get()
     found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
-    assert found == {name: files[name] for name in ("config.json", "x/model.safetensors")}
+    assert found == {name: files[name] for name in ("config.json", "model.safetensors")}
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,8 @@ def test_odd_rows_of_global_mmlu(
     [
         ({"option_1": None}, "option_1: found None, which is empty"),
         ({"answer": "J", "answer_index": 9}, "answer: found 'J', expected a letter from A to G"),
-        ({"answer_index": 7}, "answer_index: found 7, expected "),
+        ({"answer": "C", "answer_index": 1},
+         "answer_index: found 1, which contradicts answer 'C', expected none, or odd_rows"),
         ({f"option_{i}": None for i in range(10)}, "option_0: found nothing"),
         ({f"option_{i}": None for i in range(1, 10)} | {"answer": "A", "answer_index": 0},
          "option_1: found nothing"),
@@ -211,6 +212,17 @@ def test_odd_rows_of_mmlu_prox(
     repo = served.add("datasets", "a/prox", hub_repos.mmlu_prox(["ur"], ur=rows))
     told = refused(tmp_path, lambda: program(make_benchmark, benchmark(repo, "mmlu_prox")))
     assert told.startswith(f"a/prox ur test: row 3: {said}")
+
+
+def test_a_contradiction_is_left_out_and_counted(served: Hub, program: Program) -> None:
+    files = hub_repos.mmlu_prox(["en", "sw"], contradictory=True)
+    repo = served.add("datasets", "a/prox", files)
+    out = program(make_benchmark, benchmark(repo, "mmlu_prox", odd_rows="leave_out"))
+    frame = questions.read(out / "q.parquet")
+    assert frame.groupby("language").size().to_dict() == {"en": 8, "sw": 8}
+    assert "3787" not in set(frame["question_id"])
+    left_out = pd.read_csv(out / "names.csv").groupby("language")["left_out"].sum()
+    assert left_out.to_dict() == {"en": 1, "sw": 1}
 
 
 def test_columns_and_languages_that_are_missing(

@@ -52,14 +52,21 @@ class Source:
 
 
 def snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
-    """Download the files of a model that match `patterns`; returns their folder."""
+    """Download the files of a model that match `patterns`; returns their folder.
+
+    Not those of its folders, nor `consolidated` weights: the same model as its makers have it.
+    """
     from huggingface_hub import snapshot_download
 
-    source = Source("model", repo, revision)
+    source, ignored = Source("model", repo, revision), ["*/*", "consolidated*"]
     need_commit(source)
-    return Path(
-        asked(source, lambda: snapshot_download(repo, revision=revision, allow_patterns=patterns))
+    found = asked(
+        source,
+        lambda: snapshot_download(
+            repo, revision=revision, allow_patterns=patterns, ignore_patterns=ignored
+        ),
     )
+    return Path(found)
 
 
 def need_commit(source: Source) -> None:
