@@ -116,6 +116,6 @@ def _jobs(config: Config) -> Iterator[tuple[list[str], plan.Settings, list[str]]
         for name, benchmark in scored(study):
             for shard in plan.shards(config, root, benchmark):
                 settings = plan.scoring(config, root, name, benchmark, shard)
-                parts = ("parquet", "usage.json")
-                made = [f"{root}/records/{name}/{benchmark}{shard}.{part}" for part in parts]
+                records = f"{root}/records/{name}/{benchmark}{shard}"
+                made = [f"{records}.parquet", f"{records}.usage.json"]
                 yield made, settings, codes["score_run"]

@@ -191,6 +191,8 @@ def disk(config: Config, root: str) -> Findings:
     if free < needed + once:
         largest = max(left, key=lambda part: left[part])
         cure = f"make room: {largest} take {_gb(left[largest])} of it"
+        if largest == "checkpoints":
+            cure += ", and keep_checkpoints: false in config.yaml would not keep them"
         yield Finding("error", "disk", told, cure)
     elif free < needed + most:
         cure = f"make room, or have fewer jobs at a time: --jobs {int((free - needed) // once)}"
