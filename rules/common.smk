@@ -61,12 +61,11 @@ def scored_manifest(w):
     return f"{w.root}/runs/{w.run}/manifest.json"
 
 
-def unkept_checkpoint(w):
-    """The weights of an SFT run that go once all is made, which whoever reads them must say."""
-    one = plan.run(CONFIG, w.root, w.run)
-    if CONFIG.keep_checkpoints or one.sft is None:
+def tuned_checkpoint(w):
+    """The weights of an SFT run, which may be temporary; none for a base model."""
+    if plan.run(CONFIG, w.root, w.run).sft is None:
         return []
-    return [f"{w.root}/runs/{w.run}/checkpoint"]
+    return f"{w.root}/runs/{w.run}/checkpoint"
 
 
 def all_records(w):

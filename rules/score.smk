@@ -7,10 +7,18 @@
 #        in a job each, merged here
 
 
+def shard_files(suffix):
+    """Files of the shards of a run on a benchmark."""
+    return lambda w: [
+        f"{w.root}/records/{w.run}/{w.benchmark}{shard}.{suffix}"
+        for shard in plan.shards(CONFIG, w.root, w.benchmark)
+    ]
+
+
 rule score_run:
     input:
         model=scored_manifest,
-        checkpoint=unkept_checkpoint,
+        checkpoint=tuned_checkpoint,
         questions="results/inputs/benchmarks/{benchmark}.parquet",
         shots=lambda w: plan.shots_file(CONFIG, w.root, w.benchmark),
     output:
@@ -50,12 +58,12 @@ rule score_run:
 
 rule merge_records:
     input:
-        lambda w: [
-            f"{w.root}/records/{w.run}/{w.benchmark}{shard}.parquet"
-            for shard in plan.shards(CONFIG, w.root, w.benchmark)
-        ],
+        records=shard_files("parquet"),
+        used=shard_files("usage.json"),
     output:
-        "{root}/records/{run}/{benchmark}.parquet",
+        # all that score_run makes, or Snakemake would not notice when one takes over
+        records="{root}/records/{run}/{benchmark}.parquet",
+        usage="{root}/records/{run}/{benchmark}.usage.json",
     log:
         "logs/{root}/merge_records/{run}.{benchmark}.log",
     benchmark:
@@ -69,8 +77,8 @@ rule merge_records:
         code=code("merge_records"),
     shell:
         r"""
-        python scripts/merge_records.py --records {input:q} --output {output:q} \
-            2>&1 | tee {log:q}
+        python scripts/merge_records.py --records {input.records:q} --used {input.used:q} \
+            --output {output.records:q} --usage {output.usage:q} 2>&1 | tee {log:q}
         """
 
 

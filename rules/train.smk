@@ -65,7 +65,7 @@ rule train_sft:
 rule evaluate_sft:
     input:
         model="{root}/runs/{run}/manifest.json",
-        checkpoint=unkept_checkpoint,
+        checkpoint="{root}/runs/{run}/checkpoint",
         data=lambda w: "results/inputs/sft/{}.heldout.jsonl".format(
             plan.run(CONFIG, w.root, w.run).sft
         ),
@@ -118,13 +118,13 @@ rule adopt_trial:
     input:
         choice=lambda w: plan.learning_rate_file(CONFIG, w.root, w.run),
         manifests=trial_files("manifest.json"),
-        checkpoints=lambda w: (
-            [] if CONFIG.keep_checkpoints else trial_files("checkpoint")(w)
-        ),
+        checkpoints=trial_files("checkpoint"),
     output:
         manifest="{root}/runs/{run}/manifest.json",
         checkpoint=kept(directory("{root}/runs/{run}/checkpoint")),
         loss="{root}/runs/{run}/loss.jsonl",
+        # all that train_sft makes, or Snakemake would not notice when it takes over
+        usage="{root}/runs/{run}/usage.json",
     log:
         "logs/{root}/adopt_trial/{run}.log",
     benchmark:
@@ -141,7 +141,8 @@ rule adopt_trial:
         r"""
         python scripts/adopt_trial.py --run {wildcards.run:q} --choice {input.choice:q} \
             --manifests {input.manifests:q} --manifest {output.manifest:q} \
-            --checkpoint {output.checkpoint:q} --loss-log {output.loss:q} 2>&1 | tee {log:q}
+            --checkpoint {output.checkpoint:q} --loss-log {output.loss:q} \
+            --usage {output.usage:q} 2>&1 | tee {log:q}
         """
 
 

@@ -17,7 +17,7 @@ from multical.files import atomic, write_json
 
 
 def main() -> None:
-    """Link the checkpoint, copy the loss log, write the manifest with the run's own name."""
+    """Link the checkpoint, copy what the trial used, write a manifest with the run's name."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--manifest", required=True, type=Path, help="of the run, .json")
     parser.add_argument("--checkpoint", required=True, type=Path, help="folder of the run")
     parser.add_argument("--loss-log", required=True, type=Path, help="of the run, .jsonl")
+    parser.add_argument("--usage", required=True, type=Path, help="of the trial, .json")
     args = parser.parse_args()
     chosen = str(json.loads(args.choice.read_text(encoding="utf-8"))["run"])
     trial = next((one for one in args.manifests if one.parent.name == chosen), None)
@@ -35,9 +36,14 @@ def main() -> None:
         raise InputError(f"{args.choice}: run: found {chosen!r}, expected one of {found}")
     source = checkpoints.verified(trial, contents=False)
     about = json.loads(trial.read_text(encoding="utf-8"))
-    with atomic(args.checkpoint) as folder, atomic(args.loss_log) as log:
+    with (
+        atomic(args.checkpoint) as folder,
+        atomic(args.loss_log) as log,
+        atomic(args.usage) as usage,
+    ):
         shutil.copytree(source, folder, copy_function=link)
         shutil.copyfile(trial.with_name("loss.jsonl"), log)
+        shutil.copyfile(trial.with_name("usage.json"), usage)
     write_json(args.manifest, {**about, "run": args.run, "trial": chosen})
 
 

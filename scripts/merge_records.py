@@ -1,10 +1,10 @@
-"""Join the records of a run's shards into the file that one job for all would have written."""
+"""Join a run's shards into what one job for all would have written, and add up what they used."""
 
 from __future__ import annotations
 
 import argparse
 
-from multical import records
+from multical import records, usage
 from multical.errors import program
 
 
@@ -12,9 +12,13 @@ def main() -> None:
     """Read all shards, which must not overlap, and write them as one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", required=True, nargs="+", metavar="PARQUET")
+    parser.add_argument("--used", required=True, nargs="+", metavar="JSON", help="by each shard")
     parser.add_argument("--output", required=True, metavar="PARQUET")
+    parser.add_argument("--usage", required=True, metavar="JSON", help="output: all together")
     args = parser.parse_args()
-    records.write(args.output, records.read(args.records))
+    whole = records.read(args.records)
+    usage.write_sum(args.usage, args.used)
+    records.write(args.output, whole)
 
 
 if __name__ == "__main__":

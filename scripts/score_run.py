@@ -93,7 +93,7 @@ def main() -> None:
             for index, values in score(part, number, asker, scorer, kept, bar):
                 found[index] |= values
     write(args.output, settings, asked, found)
-    kept.clock.write(args.usage, run=settings["run"], benchmark=settings["benchmark"])
+    kept.clock.write(args.usage)
     kept.forget()
 
 

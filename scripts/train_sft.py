@@ -111,7 +111,7 @@ def run(args: argparse.Namespace, settings: Settings, group: distributed.Group) 
         "steps": len(log),
         "final_loss": log[-1]["loss"],
     }
-    clock.write(args.usage, settings.scale.processes, run=settings.run)
+    clock.write(args.usage, settings.scale.processes)
     checkpoints.write_manifest(args.manifest, args.checkpoint, about)
     shutil.rmtree(scratch, ignore_errors=True)
 

@@ -205,6 +205,7 @@ def test_real_fingerprints_differ() -> None:
     [
         ("smoothing", {"train_sft"}),
         ("sft", {"train_sft"}),
+        ("examples", {"train_sft", "evaluate_sft"}),
         ("scoring", {"score_run"}),
         ("trie", {"score_run"}),
         ("cldr_facts", {"make_benchmark", "make_sft_data"}),
@@ -214,7 +215,7 @@ def test_what_reruns_when_a_module_changes(changed: str, scripts: set[str]) -> N
     assert {script for script in SCRIPTS if changed in closure(script)} == scripts
 
 
-@pytest.mark.parametrize("script", ["fetch_model", "train_sft", "score_run"])
+@pytest.mark.parametrize("script", ["fetch_model", "train_sft", "score_run", "evaluate_sft"])
 def test_what_needs_a_model_does_not_rerun_for_metrics_or_figures(script: str) -> None:
     later = {"plots", "metrics", "readouts", "results", "bootstrap", "cells", "provenance"}
     assert not closure(script) & (later | {"config", "plan", "fingerprint"})

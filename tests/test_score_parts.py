@@ -90,6 +90,7 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "--shots": place / "shots.parquet",
             "--params": canonical({**PARAMS, **changes}),
             "--output": output,
+            "--usage": place / f"{name}.usage.json",
             "--scratch": place / "scratch" / name,
             "--save-every": 0,
         }
@@ -111,7 +112,9 @@ def test_merged_shards_are_the_bytes_of_one_job(
         run("ja+en", languages=["ja", "en"], lettered_languages=["en", "ja"], **changes),
     ]
     merged = place / "merged.parquet"
+    used = [str(part.with_suffix(".usage.json")) for part in parts]
     words = ["--records", *map(str, parts), "--output", str(merged)]
+    words += ["--used", *used, "--usage", str(place / "merged.usage.json")]
     monkeypatch.setattr(sys, "argv", ["merge_records.py", *words])
     merge_records.main()
     assert merged.read_bytes() == whole
@@ -154,7 +157,7 @@ def test_a_killed_job_goes_on_and_writes_the_same_bytes(
                 run("killed", **changes)
         assert not (place / "killed.parquet").exists()
     (folder,) = (place / "scratch").glob("killed-*")
-    assert len(list(folder.iterdir())) == 3 + 2
+    assert len(list(folder.glob("*.json"))) == 3 + 2
     (folder / "000002.json").write_text('{"en.0')  # a crash of the machine
     with monkeypatch.context() as patched:
         batches = interrupt(patched, None)

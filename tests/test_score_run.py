@@ -71,7 +71,8 @@ def arguments(place: Path, params: Any, output: str = "out.parquet") -> list[str
     text = params if isinstance(params, str) else json.dumps(params)
     named = ["--model", place / "model" / "manifest.json", "--questions", place / "quiz.parquet"]
     scratch = place / "scratch" / output
-    named += ["--output", place / output, "--scratch", scratch, "--save-every", "0"]
+    named += ["--output", place / output, "--usage", place / f"{output}.usage.json"]
+    named += ["--scratch", scratch, "--save-every", "0"]
     return [*map(str, named), "--params", text]
 
 

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 given = dict(zip(sys.argv[1:], sys.argv[2:]))
-for flag in ("--output", "--report", "--about", "--manifest"):
+for flag in ("--output", "--usage", "--report", "--about", "--manifest"):
     if flag in given:
         Path(given[flag]).write_text("made")
 if "--checkpoint" in given:

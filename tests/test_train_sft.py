@@ -63,6 +63,7 @@ def command(base: Path, out: str = "out", **changes: Any) -> list[str]:
         "--manifest": folder / "manifest.json",
         "--checkpoint": folder / "checkpoint",
         "--loss-log": folder / "loss.jsonl",
+        "--usage": folder / "usage.json",
         "--scratch": base / f"{out}.scratch",
     }
     return [str(SCRIPT), *(str(part) for pair in files.items() for part in pair)]
@@ -79,10 +80,11 @@ def read_log(folder: Path) -> list[dict[str, float]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
+    """All but the time that it took."""
     return {
         file.relative_to(folder).as_posix(): file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file()
+        if file.is_file() and file.name != "usage.json"
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import re
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from multical import files
+from multical.machine import machine
 
 #: The direct libraries, each with its reason, are listed here and nowhere else.
 REQUIREMENTS = Path(__file__).parents[2] / "envs" / "requirements.in"
@@ -101,29 +101,3 @@ def libraries() -> dict[str, str]:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def machine() -> dict[str, Any]:
-    """Hardware and operating system; GPUs only where torch is already imported."""
-    libc, version = platform.libc_ver()
-    found: dict[str, Any] = {
-        "system": " ".join(filter(None, (platform.system(), platform.machine(), libc, version))),
-        "cpu": _cpu_model(),
-        "cpus": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-    }
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        count = torch.cuda.device_count()
-        found["gpus"] = [torch.cuda.get_device_name(i) for i in range(count)]
-        found["cuda"] = torch.version.cuda
-    return found
-
-
-def _cpu_model() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # not Linux
-        return platform.processor()
-    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return match[1].strip() if match else platform.machine()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from multical.errors import InputError
 from multical.files import atomic, write_json
-from multical.provenance import machine
+from multical.machine import machine
 
 
 class Clock:
@@ -38,10 +42,30 @@ class Clock:
         with atomic(self.file) as temporary:
             temporary.write_text(repr(self.seconds), encoding="utf-8")
 
-    def write(self, path: Path, processes: int = 1, **about: str) -> None:
-        """Write the seconds, the GPUs that did the work, and the machine, as JSON."""
-        torch = sys.modules["torch"]
-        gpus = processes if torch.cuda.is_available() else 0
+    def write(self, path: Path, processes: int = 1) -> None:
+        """Write the seconds, those of each GPU added up, and the machine, as JSON."""
+        gpus = processes if sys.modules["torch"].cuda.is_available() else 0
+        seconds = round(self.seconds, 1)
         write_json(
-            path, {**about, "seconds": round(self.seconds, 1), "gpus": gpus, "machine": machine()}
+            path, {"seconds": seconds, "gpu_seconds": seconds * gpus, "machines": [machine()]}
         )
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """What `Clock.write` or `write_sum` wrote; raises `InputError` for anything else."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        numbers = {key: float(found[key]) for key in ("seconds", "gpu_seconds")}
+        return {**numbers, "machines": list(found["machines"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not what a job used ({error!r})") from error
+
+
+def write_sum(path: str | Path, parts: Iterable[str | Path]) -> None:
+    """Write what several jobs used together; each machine is named once."""
+    used = [*map(read, parts)]
+    machines: list[Any] = []
+    for one in used:
+        machines += [name for name in one["machines"] if name not in machines]
+    total = {key: round(sum(one[key] for one in used), 1) for key in ("seconds", "gpu_seconds")}
+    write_json(path, {**total, "machines": machines})
