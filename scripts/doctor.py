@@ -22,6 +22,7 @@ from multical import cluster, config, preflight, preflight_inputs, preflight_slu
 from multical.config import Config
 from multical.errors import InputError, program
 from multical.preflight import LEVELS, Finding, Findings, checked
+from multical.studies import MultilingualStudy
 
 LOCK = Path("envs/requirements.lock")
 CONFIG = Path("config.yaml")
@@ -50,12 +51,20 @@ def findings(root: str | None) -> Findings:
     found, faults = loaded("site", site.load)
     yield from faults
     if found:
-        yield from slurm(found)
+        yield from slurm(found, runs(root))
     if root:
         yield from study(root)
 
 
-def slurm(values: site.Site) -> Findings:
+def runs(root: str | None) -> list[tuple[str, str]]:
+    """The runs of a study that jobs train and score; none where the config does not tell."""
+    known, _ = loaded("config", read_config) if root else (None, [])
+    study = known.studies.get(str(root)) if known else None
+    found = study.by_id if isinstance(study, MultilingualStudy) else {}
+    return [(str(root), run) for run in found]
+
+
+def slurm(values: site.Site, jobs: list[tuple[str, str]]) -> Findings:
     """The checks of the cluster; without one, or without its answers, no more than that."""
     answers = list(checked("slurm", preflight_slurm.reachable))
     yield from answers
@@ -71,7 +80,7 @@ def slurm(values: site.Site) -> Findings:
     yield from checked("squeue", preflight_slurm.polling, about, profile, values)
     yield from checked("account", preflight_slurm.account, about, values)
     yield from checked("gpus", preflight_slurm.gpus, about, values)
-    yield from checked("partitions", preflight_slurm.partitions, about, profile, values)
+    yield from checked("partitions", preflight_slurm.partitions, about, profile, values, jobs)
 
 
 def study(root: str) -> Findings:

@@ -11,15 +11,15 @@ import argparse
 import shutil
 import signal
 import textwrap
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from multical import config, dryrun, history, timings
-from multical.costs import Sizes
+from multical import config, dryrun, history, plan, timings
+from multical.costs import Sizes, passing
 from multical.dryrun import Job
 from multical.errors import InputError, program
 from multical.timings import Duration, Timings
@@ -27,7 +27,10 @@ from multical.timings import Duration, Timings
 #: Runs are named where a reason holds for at most so many jobs of a rule
 NAMED = 4
 ROW = "  {:<34} {:>4}  {:<8} {:>11} {:>11} {:>10}  {}"
+SUM = "  {:<12} {:<22} {:<14} {:>5} {:>9} {:>9} {:>9} {:>10}"
 NOT_KNOWN = "not known"
+#: Bytes of a part of the disk that is named
+SHOWN = 5e7
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,12 @@ def main() -> None:
     for title, lines in (
         ("Why", why(planned.jobs)),
         ("What it takes", table(costs)),
+        ("How the estimates add up", sums(costs, clock)),
         ("In all", totals(costs, sizes)),
         ("Where the times are from", notes(costs, args.flops)),
     ):
-        print(f"\n{title}", *lines, sep="\n")
+        if told := list(lines):
+            print(f"\n{title}", *told, sep="\n")
 
 
 def arguments() -> argparse.Namespace:
@@ -138,6 +143,27 @@ def scale(costs: list[Cost]) -> str:
     return f" {between} from {max(time.records for time in scaled)} recorded"
 
 
+def sums(costs: list[Cost], clock: Timings) -> Iterator[str]:
+    """A row for each rule, model, and data, of the jobs whose time is estimated."""
+    groups: dict[tuple[str, str, str], list[Cost]] = defaultdict(list)
+    for cost in costs:
+        if cost.time.source == "estimated":
+            wildcards = cost.job.wildcards
+            run = plan.run(clock.sizes.config, wildcards["root"], wildcards["run"])
+            data = wildcards.get("benchmark", run.sft)
+            groups[cost.job.rule, run.model, str(data)].append(cost)
+    if groups:
+        columns = ("jobs", "tokens", "weights", "FLOP", "GPU-hours")
+        yield SUM.format("rule", "model", "data", *columns)
+    for (rule, model, data), members in sorted(groups.items()):
+        tokens = sum(clock.tokens(rule, cost.job.wildcards) for cost in members)
+        weights = clock.sizes.parameters(model)
+        flop = timings.FLOP[rule] * weights * tokens
+        sizes = (f"{size:.3g}" for size in (tokens, weights, flop))
+        hours = f"{gpu_hours(members):.1f}" if members[0].job.gpus else "-"
+        yield SUM.format(rule, model, data, len(members), *sizes, hours)
+
+
 def totals(costs: list[Cost], sizes: Sizes) -> Iterator[str]:
     """Wall time, GPU-hours and disk space of all jobs."""
     for place, local in (("cluster", False), ("here", True)):
@@ -159,22 +185,30 @@ def totals(costs: list[Cost], sizes: Sizes) -> Iterator[str]:
 
 def disk(jobs: list[Job], sizes: Sizes) -> Iterator[str]:
     """Space that the jobs need beyond what they replace, and what is free."""
-    parts: Counter[str] = Counter()
+    parts: dict[str, list[int]] = defaultdict(list)
     free = shutil.disk_usage("results" if Path("results").exists() else ".").free
+    going = passing(sizes.config)
     try:
         for job in jobs:
             for part, count in sizes.job_bytes(job.rule, job.wildcards).items():
                 if not job.made or part == "scratch":
-                    parts[part] += count
+                    parts[part].append(count)
     except InputError as error:
         yield f"  disk: not known ({error}); {free / 1e9:.1f} GB free"
         return
-    told = ", ".join(f"{part} {count / 1e9:.1f}" for part, count in parts.items() if count >= 5e7)
-    needed = parts.total()
+    staying = {part: sum(sizes) for part, sizes in parts.items() if part not in going}
+    told = ", ".join(f"{part} {gb(count)}" for part, count in staying.items() if count >= SHOWN)
+    needed = sum(staying.values()) + sum(max(parts[part], default=0) for part in going)
     yield (
-        f"  disk: {needed / 1e9:.1f} GB more at most{f' ({told})' if told else ''}, beside tables "
-        f"and figures; {free / 1e9:.1f} GB free{'' if needed < free else ': NOT ENOUGH'}"
+        f"  disk: {gb(sum(staying.values()))} GB more at most{f' ({told})' if told else ''}, "
+        f"beside tables and figures; {gb(free)} GB free{'' if needed < free else ': NOT ENOUGH'}"
     )
+    for part, when in going.items():
+        if sum(parts[part]) >= SHOWN:
+            yield (
+                f"  {part}: {gb(max(parts[part]))} GB more for a run {when}, at most; "
+                f"{gb(sum(parts[part]))} for all {len(parts[part])} at once"
+            )
 
 
 def notes(costs: list[Cost], flops: float | None) -> Iterator[str]:
@@ -204,23 +238,38 @@ def notes(costs: list[Cost], flops: float | None) -> Iterator[str]:
         yield (
             f"  estimated: {timings.START_SECONDS} s to start, then "
             f"{timings.FLOP['train_sft']} FLOP a weight and token for training, "
-            f"{timings.FLOP['score_run']} for scoring,"
+            f"{timings.FLOP['score_run']} for the rest,"
         )
         yield f"    at {', '.join(a_job)}{'' if flops else ': our assumption'}"
     if NOT_KNOWN in used:
         reasons = sorted({cost.time.reason for cost in costs if cost.time.reason})
         yield f"  {NOT_KNOWN}: never run here{''.join(f'; {reason}' for reason in reasons)}"
+    yield from too_long(costs)
+
+
+def too_long(costs: list[Cost]) -> Iterator[str]:
+    """The jobs that will be cut off, of each rule the first few by name."""
+    groups: dict[tuple[str, float], list[str]] = defaultdict(list)
     for cost in costs:
         if cost.job.limit and (cost.time.seconds or 0) > cost.job.limit:
-            yield (
-                f"  {cost.job.rule} {cost.job.wildcards.get('run', '')}: longer than its limit of "
-                f"{clock_time(cost.job.limit)} (runtime in the profile)"
-            )
+            name = cost.job.wildcards.get("run", "")
+            groups[cost.job.rule, cost.job.limit].append(name)
+    for (rule, limit), names in groups.items():
+        resumes = "" if rule == "evaluate_sft" else "; the next attempt goes on where it was"
+        yield (
+            f"  {rule} {dryrun.listed(names)}: longer than the limit of {clock_time(limit)} "
+            f"(runtime in the profile){resumes}"
+        )
 
 
 def counted(costs: list[Cost]) -> str:
     """Number of jobs, in words."""
     return "1 job" if len(costs) == 1 else f"{len(costs)} jobs"
+
+
+def gb(size: float) -> str:
+    """Bytes as gigabytes."""
+    return f"{size / 1e9:.1f}"
 
 
 def gpu_hours(costs: list[Cost]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 import tiny
 from multical import config, conversations, plan, questions
 from multical.config import Config
-from multical.costs import Sizes, disk_bytes, jobs, sample, weights
+from multical.costs import Sizes, disk_bytes, jobs, passing, sample, weights
 from multical.errors import InputError
 from multical.timings import CPU_FLOPS, GPU_FLOPS, Duration, Timings, recorded_seconds
 
@@ -99,8 +100,13 @@ def test_what_is_no_safetensors_is_named(tmp_path: Path, content: bytes) -> None
         weights(file)
 
 
+def disk(loaded: Config, folder: Path) -> dict[str, int]:
+    """Bytes of each part, of all jobs at once."""
+    return {part: sum(sizes) for part, sizes in disk_bytes(loaded, ROOT, folder).items()}
+
+
 def test_disk_of_the_demo(tmp_path: Path) -> None:
-    needed = disk_bytes(demo(), ROOT, tmp_path)
+    needed = disk(demo(), tmp_path)
     assert list(needed) == [
         "base models",
         "benchmarks and SFT data",
@@ -116,7 +122,7 @@ def test_disk_of_the_demo(tmp_path: Path) -> None:
     assert needed["scratch"] == 0  # it saves nothing but the end
     # weights and two moments of each, in two checkpoints, of 3 runs a model
     saving = disk_bytes(demo(save_every=10), ROOT, tmp_path)["scratch"]
-    assert saving == 3 * (268098176 + 134515008) * 4 * 3 * 2
+    assert sorted(saving) == 3 * [134515008 * 4 * 3 * 2] + 3 * [268098176 * 4 * 3 * 2]
     assert disk_bytes(demo(), "results/msp_v2", tmp_path) == {}
 
 
@@ -150,7 +156,7 @@ def test_data_of_the_hub_that_are_not_made(tmp_path: Path) -> None:
     raw["studies"] = {ROOT: raw["studies"][ROOT]}
     raw["studies"][ROOT]["benchmarks"] = ["all", "few"]
     raw["studies"][ROOT]["figures"]["benchmark"] = "all"
-    needed = disk_bytes(config.load(raw), ROOT, tmp_path)
+    needed = disk(config.load(raw), tmp_path)
     questions = 42 * 14042 + 2 * 11759
     assert needed["benchmarks and SFT data"] == 1000 * questions + 3000 * 100
     assert needed["records"] == 8 * questions * 400
@@ -161,8 +167,14 @@ def test_data_of_the_hub_that_are_not_made(tmp_path: Path) -> None:
         sizes.steps("facts", {"steps": None, "epochs": 2.0, "batch_size": 8, "max_length": 9}) == 25
     )
     del sft["examples"]
-    with pytest.raises(InputError, match=r"^config: sft_data.facts.source.examples: found null"):
+    with pytest.raises(InputError, match=r"^config: sft_data.facts.source.rows: found null"):
         disk_bytes(config.load(raw), ROOT, tmp_path)
+    sft |= {"rows": 110, "held_out": 10, "mean_tokens": 30.5}
+    sizes = Sizes(config.load(raw), tmp_path)
+    settings = plan.training(sizes.config, ROOT, TUNED) | {"steps": None, "epochs": 2.0}
+    assert sizes.steps("facts", settings) == 13  # 200 in batches of 16
+    assert sizes.tokens("train_sft", TRAINING, settings) == 13 * 16 * 30.5
+    assert sizes.tokens("train_sft", TRAINING, settings | {"max_length": 20}) == 13 * 16 * 20
 
 
 ANSWER: conversations.Message = {"role": "assistant", "content": "yyyy"}
@@ -219,10 +231,11 @@ def test_jobs_by_language_add_up_to_one_for_all(tmp_path: Path) -> None:
     alone = once.of("score_run", SCORING, 1, None).seconds or 0
     assert seconds == pytest.approx(alone + 8 * 30)  # each job has to start
     # the shards stay beside what they are merged into
-    records = [disk_bytes(one, ROOT, tmp_path)["records"] for one in (cut, whole)]
+    records = [disk(one, tmp_path)["records"] for one in (cut, whole)]
     assert records == [2 * records[1], 8 * 41 * 110 * 400]
     # a recorded job of other languages is scaled by its tokens: ar and de have two prompts, then en
     record(tmp_path, f"{ROOT}/score_run/{BASE}.cldr-facts{shards[0]['shard']}.tsv", "60\t0:01:00")
+    clock = Timings(Sizes(cut, tmp_path), lambda output: None)
     found = clock.of("score_run", shards[1], 1, None)
     assert (found.source, found.factor, found.records) == ("scaled", pytest.approx(6 / 7), 1)
 
@@ -271,15 +284,60 @@ def test_a_record_with_other_settings_is_scaled(tmp_path: Path) -> None:
 
 
 def test_records_of_the_model_stand_in_the_nearest_first(tmp_path: Path) -> None:
-    clock = timings(tmp_path, demo())
+    def found() -> Duration:
+        return timings(tmp_path, demo()).of("train_sft", TRAINING, 1, None)
+
     trained(tmp_path, "smollm2-135m-instruct.facts.ls0.s0", "5\t0:00:05")
-    assert clock.of("train_sft", TRAINING, 1, None).source == "estimated"
+    assert found().source == "estimated"
     # the smoke study has 2 steps of 4, the demo 32 of 16
     for run, seconds in (("gemma3-270m.facts.ls0.s0", 10), (TUNED, 20)):
         trained(tmp_path, run, f"{seconds}\t-", root="results/smoke")
-    assert clock.of("train_sft", TRAINING, 1, None) == Duration(15 * 64, "scaled", 64, 2)
+    assert found() == Duration(15 * 64, "scaled", 64, 2)
     trained(tmp_path, "gemma3-270m.facts.ls0.2.s0", "90\t0:01:30")
-    assert clock.of("train_sft", TRAINING, 1, None) == Duration(90, "scaled", 1, 1)
+    assert found() == Duration(90, "scaled", 1, 1)
+
+
+PAPER = "results"
+TRIAL = {"root": PAPER, "run": "gemma-2-2b.alpaca.lr5e-06"}
+
+
+def test_trials_are_trained_and_what_is_adopted_is_not(tmp_path: Path) -> None:
+    loaded = config.load(RAW)
+    listed = [*jobs(loaded, PAPER)]
+    counts = Counter(rule for rule, _ in listed)
+    assert counts == {
+        "fetch_model": 3, "make_benchmark": 2, "make_sft_data": 3, "make_heldout_data": 3,
+        "train_sft": 27 + 18, "evaluate_sft": 27, "score_run": 2130, "merge_records": 60,
+    }  # fmt: skip
+    assert ("evaluate_sft", TRIAL) in listed
+    trained = {wildcards["run"] for rule, wildcards in listed if rule == "train_sft"}
+    assert "gemma-2-2b.alpaca.ls0.1.s0" in trained
+    assert "gemma-2-2b.alpaca.ls0.s0" not in trained
+    sizes = Sizes(loaded, tmp_path)
+    adopted = {"root": PAPER, "run": "gemma-2-2b.alpaca.ls0.s0"}
+    assert sizes.job_bytes("adopt_trial", adopted) == {}
+
+
+def test_a_trial_s_loss_costs_a_pass_over_what_is_held_out(tmp_path: Path) -> None:
+    clock = Timings(Sizes(config.load(RAW), tmp_path), lambda output: None)
+    assert clock.tokens("evaluate_sft", TRIAL) == 1000 * 110
+    flop = 2 * 2614341888 * 1000 * 110
+    found = clock.of("evaluate_sft", TRIAL, 1, None)
+    assert found == Duration(30 + flop / GPU_FLOPS, "estimated")
+    pairs: list[conversations.Conversation] = [
+        {"id": "1", "messages": [{"role": "user", "content": "x" * 36}, ANSWER]}
+    ]
+    conversations.write(tmp_path / "results/inputs/sft/alpaca.heldout.jsonl", pairs)
+    assert clock.tokens("evaluate_sft", TRIAL) == 30
+
+
+def test_weights_that_are_not_kept_need_not_be_there_at_once() -> None:
+    kept = config.load(RAW)
+    assert list(passing(kept)) == ["scratch"]
+    assert list(passing(config.load({**RAW, "keep_checkpoints": False}))) == [
+        "scratch",
+        "checkpoints",
+    ]
 
 
 def test_other_rules_are_recorded_or_not_known(tmp_path: Path) -> None:

@@ -215,9 +215,35 @@ def test_disk(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     assert gigabytes(less) == pytest.approx(needed - 1, abs=0.11)
     with open(there, "wb") as stream:
         stream.truncate(10**12)  # more than all checkpoints: the models still need room
-    models = yaml.safe_load(Path("config.yaml").read_text())["models"].values()
-    weights = sum(model["parameters"] for model in models) * 4 / 1e9
+    raw = yaml.safe_load(Path("config.yaml").read_text())
+    models = raw["studies"][SMOKE]["models"]
+    weights = sum(raw["models"][name]["parameters"] for name in models) * 4 / 1e9
     assert gigabytes(one("disk", SMOKE)) == pytest.approx(weights, abs=0.2)
+
+
+def test_disk_that_trainings_need_for_a_time(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training of Gemma 3 has 6.4 GB of scratch: weights and two moments, twice, float32."""
+    edited({f"studies:{SMOKE}:training:save_every": 1})
+    usage = namedtuple("usage", "total used free")
+    free = {"now": 10**12}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 0, free["now"]))
+    found = one("disk", SMOKE)
+    assert found.level == "ok"
+    assert found.said.endswith("for each run that is at work 6.4 GB, 19.3 GB for all at once")
+    stays = gigabytes(found)
+    free["now"] = int((stays + 13) * 1e9)
+    found = one("disk", SMOKE)
+    assert (found.level, found.cure[-8:]) == ("warning", "--jobs 2")
+    free["now"] = int((stays + 6) * 1e9)
+    assert one("disk", SMOKE).level == "error"
+    edited({f"studies:{SMOKE}:training:save_every": 1, "keep_checkpoints": False})
+    assert gigabytes(one("disk", SMOKE)) < stays
+
+
+def test_a_file_with_two_names_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"xyz")
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    assert preflight._bytes([tmp_path]) == 3
 
 
 def test_a_study_whose_size_is_not_known(slurm: Slurm) -> None:

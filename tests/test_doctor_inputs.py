@@ -188,6 +188,26 @@ def test_data_sets_of_the_hub(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> 
         assert "benchmarks.cldr-facts.source.revision" in found.cure
 
 
+def test_a_revision_that_is_not_named(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hub_server.serve() as served:
+        repo = served.add("datasets", "lab/sft", {"README.md": b""})
+        served.point(monkeypatch, Path("cache"))
+        sft = {"kind": "hub", "repo": repo.name, "revision": None, "layout": "alpaca", "seed": 0}
+        edited({"sft_data:facts:source": {**sft, "examples": 3}})
+        told = f"no commit is named; the newest of lab/sft is {repo.revision}"
+        made = Path("results/inputs/sft/facts.jsonl")
+        made.parent.mkdir(parents=True)
+        for _ in range(2):  # not made, and made when it was named
+            found = one("sft data facts", SMOKE)
+            assert (found.level, found.said) == ("error", told)
+            assert found.cure == "set sft_data.facts.source.revision to it in config.yaml"
+            made.touch()
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+        found = one("sft data facts", SMOKE)
+        assert found.said.endswith("and sft_data.facts.source.revision names no commit")
+        assert found.cure.startswith("name one (http://127.0.0.1:9/datasets/lab/sft/commits lists")
+
+
 def test_a_hub_that_does_not_answer(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_TOKEN", "hf_good")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 import fake_slurm
-from doctor_house import about, house, one
+from checkout import REPO
+from doctor_house import SMOKE, about, house, one
 from fake_slurm import Slurm
 from multical import cluster
 
@@ -259,6 +261,21 @@ def test_threads_that_no_node_has(slurm: Slurm) -> None:
     assert one("partition gpu").level == "error"
 
 
+def test_a_study_s_own_needs(slurm: Slurm) -> None:
+    """The doctor of a study asks for the most that any of its runs does: memory and GPUs."""
+    shutil.copy(REPO / cluster.PROFILE, cluster.PROFILE)
+    assert one("partition gpu", SMOKE).level == "ok"
+    found = about("partition gpu", "results")
+    # the fake cluster's nodes have 30000 MB and one GPU
+    assert found[0].said.startswith(
+        "train_sft asks for 128180 MB and CPUs: 2 and GPUs: 4; no node gives all (gpu1 has "
+    )
+    slurm.edit(fake_slurm.SINFO, "|2|30000|gpu:1", "|32|500000|gpu:3")
+    assert one("partition gpu", "results").said.startswith("train_sft asks for 128180 MB")
+    slurm.edit(fake_slurm.SINFO, "gpu:3", "gpu:a100:4")
+    assert one("partition gpu", "results").level == "ok"
+
+
 def test_a_large_node_without_gpus_is_no_help(slurm: Slurm) -> None:
     slurm.edit(fake_slurm.SINFO, "gpu1|idle|2|30000|gpu:1", "gpu1|idle|64|900000|(null)")
     slurm.edit(fake_slurm.SINFO, "gpu2|alloc|2|30000|gpu:1", "gpu2|alloc|64|5000|gpu:1")
@@ -274,6 +291,9 @@ def test_what_the_profile_asks_for() -> None:
     train, score = cluster.requests(profile)
     assert train == cluster.Request("train", 240, 2000, 4)
     assert score == cluster.Request("score", 30, 700, 1)
+    own = {"mem_mb": "1500.4 if wildcards.run == 'b' else 9", "gres": "'gpu:a100:' + str(4)"}
+    (asked,) = cluster.requests({"set-resources": {"x": own}}, [("r", "a"), ("r", "b")])
+    assert asked == cluster.Request("x", 0, 1500, 1, 4)
 
 
 def test_a_partition_whose_preempted_jobs_are_cancelled(slurm: Slurm) -> None:

@@ -58,6 +58,7 @@ class Tree:
         path.write_text(text.replace(old, new), encoding="utf-8")
 
     def code(self) -> str:
+        module.fingerprint.cache_clear()
         module._parsed.cache_clear()
         module._lock.cache_clear()
         return module.fingerprint("job")

@@ -25,6 +25,10 @@ from multical.errors import InputError
 RAW = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
 RECORD = "results/smoke/records/gemma3-270m.facts.ls0.1.s0/cldr-facts.parquet"
 WEIGHTS = "results/smoke/runs/gemma3-270m.facts.ls0.1.s0/checkpoint"
+USAGE = "results/smoke/runs/gemma3-270m.facts.ls0.1.s0/usage.json"
+#: Of a study that tries learning rates: a run that trains nothing, and a trial
+ADOPTED = "results/runs/gemma-2-2b.alpaca.ls0.s0/manifest.json"
+TRIAL = [f"results/runs/gemma-2-2b.alpaca.lr5e-06/{x}.json" for x in ("usage", "heldout")]
 
 
 @pytest.fixture
@@ -106,7 +110,8 @@ def test_a_product_is_known_by_its_own_settings(
     raw = copy.deepcopy(RAW)
     change(raw)
     before, after = dead.products, drivers.products(config.load(raw))
-    assert before.keys() == after.keys() >= {WEIGHTS, RECORD}
+    assert before.keys() == after.keys() >= {WEIGHTS, RECORD, USAGE, *TRIAL}
+    assert ADOPTED not in before
     assert {name for name in (WEIGHTS, RECORD) if before[name] != after[name]} == changed
 
 

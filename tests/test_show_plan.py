@@ -43,7 +43,7 @@ def main():
 
 
 given = dict(zip(sys.argv[1:], sys.argv[2:]))
-for flag in ("--output", "--metrics", "--summary", "--loss-log"):
+for flag in ("--output", "--metrics", "--summary", "--loss-log", "--usage"):
     if flag in given:
         Path(given[flag]).write_text("made\\n")
 if "--manifest" in given:
@@ -259,7 +259,7 @@ def test_equal_reasons_are_one_line(copy: Path) -> None:
 def test_timings_are_looked_for_where_snakemake_puts_them(made: Path) -> None:
     for run in ("little.own.ls0.s0", TUNED):
         for paths in (timings.BENCHMARKS, timings.OUTPUTS):
-            for rule in timings.FLOP:
+            for rule in timings.FLOP.keys() - {"evaluate_sft"}:
                 wildcards = {"root": "results/tiny", "run": run, "benchmark": "quiz", "shard": ""}
                 path = paths[rule].format(**wildcards)
                 assert (made / path).is_file()
@@ -271,6 +271,9 @@ def test_times_say_where_they_are_from(copy: Path) -> None:
     assert row(said, "train_sft") == "train_sft 2 cluster 0:01:00 0:00:30 0.02 estimated"
     assert "40 % of an A100's bfloat16 peak): our assumption" in said
     assert row(said, "compute_metrics") == "compute_metrics 1 here - - - not known"
+    (line,) = [line for line in said.splitlines() if line.startswith("  train_sft    little")]
+    # 2 runs of 2 steps of 4 conversations of 25.155 tokens, 1e8 weights, 6 FLOP each
+    assert line.split() == "train_sft little own 2 402 1e+08 2.41e+11 0.0".split()
     # twice 30 s and 6 FLOP x 1e8 weights x 2 steps x 4 conversations x 25.155 tokens at 1e8 FLOP/s
     told = row(plan(copy, METRICS, "--flops", "1e8"), "train_sft")
     assert told == "train_sft 2 cluster 0:41:15 0:20:37 0.69 estimated"
@@ -287,7 +290,7 @@ def test_times_say_where_they_are_from(copy: Path) -> None:
     assert (
         row(said, "train_sft") == "train_sft 2 cluster 10:00:00 5:00:00 - scaled x5 from 1 recorded"
     )
-    assert f"train_sft {TUNED}: longer than its limit of 4:00:00" in said
+    assert f"train_sft {TUNED}, little.own.ls0.s0: longer than the limit of 4:00:00" in said
     assert "GPU-hours" not in said.split("In all")[1].split("Where")[0]
 
 
@@ -296,9 +299,12 @@ def test_disk_is_for_what_is_not_there_yet(copy: Path) -> None:
     edit(copy, "config.yaml", "save_every: 2", "save_every: 1")
     # 1e8 weights and twice as many of AdamW, of 4 bytes, in two checkpoints, of two runs
     (line,) = [line for line in plan(copy, METRICS).splitlines() if line.startswith("  disk: ")]
-    assert line.startswith("  disk: 4.8 GB more at most (scratch 4.8), beside tables and figures; ")
+    assert line.startswith("  disk: 0.0 GB more at most, beside tables and figures; ")
+    assert (
+        "\n  scratch: 2.4 GB more for a run while it is trained, at most; 4.8 for all 2 at once\n"
+    ) in plan(copy, METRICS)
     edit(copy, "config.yaml", "save_every: 1", "save_every: 3")
-    assert "  disk: 0.0 GB more at most, beside" in plan(copy, METRICS)
+    assert "  scratch: " not in plan(copy, METRICS)
 
 
 def test_it_writes_nothing_and_needs_no_lock(copy: Path) -> None:

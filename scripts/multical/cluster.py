@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import re
 import subprocess
+from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,13 @@ class SlurmError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """What a job of a rule asks for at its first attempt."""
+    """What a job of a rule asks for at its first attempt; of several jobs, the most."""
 
     rule: str
     minutes: int
     mem_mb: int
     cpus: int
+    gpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,15 @@ class Node:
     def offers(self, model: str) -> bool:
         """Whether it has a GPU of that model, or any for the empty text."""
         return self.gpus.get(model, 0) > 0 if model else bool(self.gpus)
+
+    def holds(self, asked: Request, cpus: float, mem_mb: float, model: str) -> bool:
+        """Whether a job fits, where it may have so many CPUs and so much memory at most."""
+        own = self.gpus.get(model, 0) if model else sum(self.gpus.values())
+        return (
+            asked.cpus <= min(self.cpus, cpus)
+            and asked.mem_mb <= min(self.mem_mb, mem_mb)
+            and asked.gpus <= own
+        )
 
     def __str__(self) -> str:
         sizes = [f"{self.cpus} CPUs", f"{self.mem_mb} MB", tally(self.gpus)]
@@ -115,15 +126,27 @@ def load_profile(file: Path = PROFILE) -> dict[str, Any]:
         raise InputError(f"{file}: not a profile that Snakemake reads ({told})") from error
 
 
-def requests(profile: dict[str, Any]) -> list[Request]:
-    """What the profile asks for, a rule each."""
+def requests(profile: dict[str, Any], runs: Sequence[tuple[str, str]] = ()) -> list[Request]:
+    """What the profile asks for, a rule each: the most for any of the `runs`, (root, id) each."""
     defaults, threads = profile.get("default-resources", {}), profile.get("set-threads", {})
+    jobs = [Namespace(root=root, run=run) for root, run in runs or [("", "")]]
     found = []
     for rule, own in profile.get("set-resources", {}).items():
         cpus = int(threads.get(rule, 1))
         values = {**defaults, **own}
-        minutes, mem_mb = (_first(key, values.get(key, 0), cpus) for key in ("runtime", "mem_mb"))
-        found.append(Request(rule, minutes, mem_mb, cpus))
+
+        def most(key: str, values: dict[str, Any] = values, cpus: int = cpus) -> int:
+            return max(_first(key, values.get(key, 0), cpus, job) for job in jobs)
+
+        found.append(
+            Request(
+                rule,
+                most("runtime"),
+                most("mem_mb"),
+                cpus,
+                most("gres" if "gres" in values else "gpu"),
+            )
+        )
     return found
 
 
@@ -195,15 +218,19 @@ def reason(done: subprocess.CompletedProcess[str]) -> str:
     return f"{command}: {told.splitlines()[0].removeprefix(f'{command}: ')}"
 
 
-def _first(name: str, value: Any, threads: int) -> int:
+def _first(name: str, value: Any, threads: int, wildcards: Any) -> int:
     """A resource at the first attempt, by Snakemake's own rules: `240 * attempt`, `4h`."""
     from snakemake.resources import Resource
 
     if isinstance(value, str):
         value = Resource.cli_evaluator(
-            name, value, wildcards=None, input=None, attempt=1, threads=threads, async_run=None
+            name, value, wildcards=wildcards, input=None, attempt=1, threads=threads, async_run=None
         )
         value = Resource.parse_human_friendly(name, value)
+    if name == "gres" and isinstance(value, str):
+        value = sum(gpus_of(value).values())
+    if isinstance(value, float):
+        value = round(value)
     if not isinstance(value, int):
         raise InputError(f"{PROFILE}: {name}: found {value!r}, expected a number")
     return value

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from multical import plan
-from multical.config import CldrBenchmark, CldrSft, Config, File, HubBenchmark, HubSft, runs, scored
+from multical.config import CldrBenchmark, CldrSft, Config, File, HubBenchmark, HubSft, scored
 from multical.errors import InputError
-from multical.studies import MultilingualStudy, Run
+from multical.studies import MultilingualStudy, Run, trials
 
 BYTES_PER_TOKEN = 4
 #: Tokens that a prompt's template adds to a question or conversation
@@ -68,6 +68,7 @@ class Sizes:
     config: Config
     folder: Path = Path()
     _texts: dict[str, dict[str, Texts]] = field(default_factory=dict)
+    _samples: dict[tuple[Path, int], tuple[float, float]] = field(default_factory=dict)
 
     def parameters(self, model: str) -> int:
         """Number of weights of a base model."""
@@ -107,7 +108,8 @@ class Sizes:
     def job_bytes(self, rule: str, wildcards: Wildcards) -> dict[str, int]:
         """Bytes that a job writes under `folder`, at most, by part of the study.
 
-        Empty for rules whose files are small: tables and figures.
+        Empty for rules whose files are small, as tables and figures, or links to others, as
+        those of adopt_trial.
         """
         match rule:
             case "fetch_model":
@@ -116,6 +118,8 @@ class Sizes:
                 return {"benchmarks and SFT data": self._benchmark_bytes(wildcards["benchmark"])}
             case "make_sft_data":
                 return {"benchmarks and SFT data": self._sft_bytes(wildcards["sft"])}
+            case "make_heldout_data":
+                return {"benchmarks and SFT data": self._held_out_bytes(wildcards["sft"])}
             case "train_sft":
                 root = wildcards["root"]
                 run = plan.run(self.config, root, wildcards["run"])
@@ -128,11 +132,16 @@ class Sizes:
         return {}
 
     def tokens(self, rule: str, wildcards: Wildcards, settings: Settings) -> float:
-        """Tokens that a job of train_sft or score_run has, with its settings of `plan`."""
+        """Tokens that a job has, with its settings of `plan`.
+
+        One of train_sft, evaluate_sft or score_run; of the last without few-shot examples.
+        """
         if rule == "score_run":
             return self._scoring_tokens(wildcards["benchmark"], settings)
-        sft = plan.run(self.config, wildcards["root"], wildcards["run"]).sft
-        return self._training_tokens(str(sft), settings)
+        sft = str(plan.run(self.config, wildcards["root"], wildcards["run"]).sft)
+        if rule == "evaluate_sft":
+            return math.prod(self._held_out(sft, settings["max_length"]))
+        return self._training_tokens(sft, settings)
 
     def steps(self, sft: str, settings: Settings) -> int:
         """Optimizer steps of a training."""
@@ -176,10 +185,23 @@ class Sizes:
         """Number of conversations, and tokens of one, mean; of CLDR pairs not made, at most."""
         found = self._sft(sft)
         if isinstance(found, Path):
-            return sample(found, longest)
+            return self._sample(found, longest)
         if isinstance(found, HubSft):
-            return self._examples(sft, found), longest
+            return self._examples(sft, found), min(longest, found.mean_tokens or longest)
         return TERRITORIES * len(found.kinds), longest
+
+    def _held_out(self, sft: str, longest: int) -> tuple[float, float]:
+        """The same of those held out."""
+        made = self.folder / f"results/inputs/sft/{sft}.heldout.jsonl"
+        if made.exists():
+            return self._sample(made, longest)
+        _, length = self._conversations(sft, longest)
+        return getattr(self.config.sft_data[sft].source, "held_out", 0), length
+
+    def _sample(self, path: Path, longest: int) -> tuple[float, float]:
+        if (path, longest) not in self._samples:
+            self._samples[path, longest] = sample(path, longest)
+        return self._samples[path, longest]
 
     def _records_bytes(self, root: str, run: str, benchmark: str, shard: str = "") -> int:
         """Bytes of the records of a shard, or of the whole benchmark."""
@@ -200,17 +222,23 @@ class Sizes:
         if isinstance(found, Path):
             return size(found)
         if isinstance(found, HubSft):
-            return HUB_CONVERSATION_BYTES * (self._examples(sft, found) + found.held_out)
+            return HUB_CONVERSATION_BYTES * self._examples(sft, found)
         return CLDR_BYTES * TERRITORIES * len(found.kinds)
+
+    def _held_out_bytes(self, sft: str) -> int:
+        count, _ = self._held_out(sft, 1)
+        return int(HUB_CONVERSATION_BYTES * count)
 
     def _examples(self, sft: str, source: HubSft) -> int:
         """Conversations of a data set of the hub that is not yet made."""
-        if source.examples is None:
+        if source.examples is not None:
+            return source.examples
+        if source.rows is None:
             raise InputError(
-                f"config: sft_data.{sft}.source.examples: found null, expected a number, since "
-                "the data are not made yet"
+                f"config: sft_data.{sft}.source.rows: found null, expected their number, since "
+                "the data are not made yet, and examples says all"
             )
-        return source.examples
+        return max(1, source.rows - source.held_out)
 
     def _benchmark(self, name: str) -> Path | CldrBenchmark | HubBenchmark:
         """A benchmark's file, made or not yet copied; else what it is to be made of."""
@@ -238,10 +266,10 @@ def _bound(source: CldrBenchmark | HubBenchmark) -> dict[str, Texts]:
     return dict.fromkeys(source.spoken, bound)
 
 
-def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, int]:
-    """Bytes that the study at `root` needs under `folder`, at most, by part.
+def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, list[int]]:
+    """Bytes that the study at `root` needs under `folder`, at most, by part, for each job.
 
-    `scratch` is for all its trainings at once. Empty for studies that need no model.
+    Those of `passing` need not be there at once. Empty for studies that need no model.
     Raises `InputError` naming the key of the config where a model's size is not known.
     """
     study = config.studies[root]
@@ -249,11 +277,19 @@ def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, in
         return {}
     sizes = Sizes(config, folder)
     parts = ["base models", "benchmarks and SFT data", "checkpoints", "scratch", "records"]
-    total = dict.fromkeys(parts, 0)
+    found: dict[str, list[int]] = {part: [] for part in parts}
     for rule, wildcards in jobs(config, root):
         for part, count in sizes.job_bytes(rule, wildcards).items():
-            total[part] += count
-    return total
+            found[part].append(count)
+    return found
+
+
+def passing(config: Config) -> dict[str, str]:
+    """The parts of a study's files that do not stay, and until when a run has its own."""
+    scratch = {"scratch": "while it is trained"}
+    if config.keep_checkpoints:
+        return scratch
+    return {**scratch, "checkpoints": "until all that reads its weights is made"}
 
 
 def jobs(config: Config, root: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -262,9 +298,10 @@ def jobs(config: Config, root: str) -> Iterator[tuple[str, dict[str, str]]]:
     yield from (("fetch_model", {"model": model}) for model in study.models)
     yield from (("make_benchmark", {"benchmark": name}) for name in study.benchmarks)
     yield from (("make_sft_data", {"sft": name}) for name in study.sft_data)
-    for name, run in runs(study).items():
-        if run.sft is not None:
-            yield "train_sft", {"root": root, "run": name}
+    if study.training.tried:
+        yield from (("make_heldout_data", {"sft": name}) for name in study.sft_data)
+    yield from (("train_sft", {"root": root, "run": run.id}) for run in plan.trained(config, root))
+    yield from (("evaluate_sft", {"root": root, "run": run.id}) for run in trials(study))
     for name, benchmark in scored(study):
         whole = {"root": root, "run": name, "benchmark": benchmark}
         shards = plan.shards(config, root, benchmark)

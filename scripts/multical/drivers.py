@@ -18,11 +18,11 @@ from pathlib import Path
 import psutil
 
 from multical import plan
-from multical.config import Config, canonical, runs, scored
+from multical.config import Config, canonical, scored
 from multical.errors import InputError
 from multical.files import sha256, write_json
 from multical.fingerprint import fingerprint
-from multical.studies import MultilingualStudy
+from multical.studies import MultilingualStudy, trials
 
 FOLDER = Path(".snakemake/drivers")
 
@@ -97,18 +97,25 @@ def products(config: Config) -> dict[str, str]:
 def _jobs(config: Config) -> Iterator[tuple[list[str], plan.Settings, list[str]]]:
     codes = {
         program: [fingerprint(program), sha256(Path("rules", rules))]
-        for program, rules in (("train_sft", "train.smk"), ("score_run", "score.smk"))
+        for program, rules in (
+            ("train_sft", "train.smk"),
+            ("evaluate_sft", "train.smk"),
+            ("score_run", "score.smk"),
+        )
     }
     for root, study in config.studies.items():
         if not isinstance(study, MultilingualStudy):
             continue
-        for name, run in runs(study).items():
-            if run.sft is not None:
-                parts = ("manifest.json", "checkpoint", "loss.jsonl")
-                made = [f"{root}/runs/{name}/{part}" for part in parts]
-                yield made, plan.training(config, root, name), codes["train_sft"]
+        for run in plan.trained(config, root):
+            parts = ("manifest.json", "checkpoint", "loss.jsonl", "usage.json")
+            made = [f"{root}/runs/{run.id}/{part}" for part in parts]
+            yield made, plan.training(config, root, run.id), codes["train_sft"]
+        for run in trials(study):
+            made = [f"{root}/runs/{run.id}/heldout.json"]
+            yield made, plan.evaluating(config, root, run.id), codes["evaluate_sft"]
         for name, benchmark in scored(study):
             for shard in plan.shards(config, root, benchmark):
                 settings = plan.scoring(config, root, name, benchmark, shard)
-                made = [f"{root}/records/{name}/{benchmark}{shard}.parquet"]
+                records = f"{root}/records/{name}/{benchmark}{shard}"
+                made = [f"{records}.parquet", f"{records}.usage.json"]
                 yield made, settings, codes["score_run"]

@@ -24,6 +24,7 @@ LOCK = SCRIPTS.parent / "envs" / "requirements.lock"
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 
+@cache
 def fingerprint(script: str) -> str:
     """16 hexadecimal digits for `scripts/{script}.py` and what it imports.
 

@@ -24,8 +24,7 @@ ROLES = ("base", "trial", "run")
 
 def run(config: Config, root: str, name: str) -> Run:
     """The run or trial of that id in the study at `root`; raises `KeyError` for any other."""
-    study = config.multilingual(root)
-    return {**runs(study), **{one.id: one for one in trials(study)}}[name]
+    return config.multilingual(root).by_id[name]
 
 
 def trials_of(config: Config, root: str, model: str, sft: str) -> list[Run]:
@@ -50,6 +49,12 @@ def adopted(config: Config) -> dict[str, list[str]]:
             tried = trials(study)
             found[root] = sorted({Run(x.model, x.sft, x.smoothing, x.seed).id for x in tried})
     return {root: names for root, names in found.items() if names}
+
+
+def trained(config: Config, root: str) -> list[Run]:
+    """The SFT runs of a study that are trained: the trials, and all that adopt none."""
+    study, own = config.multilingual(root), adopted(config).get(root, [])
+    return [one for one in study.by_id.values() if one.sft is not None and one.id not in own]
 
 
 def model(config: Config, name: str) -> Settings:

@@ -168,11 +168,17 @@ def folder() -> Findings:
 
 def disk(config: Config, root: str) -> Findings:
     """Free space against what is still to be written of a study, at most."""
-    from multical.costs import disk_bytes
+    from multical.costs import disk_bytes, passing
 
-    needs = disk_bytes(config, root)
-    left = {part: need - _bytes(_folders(config, root, part)) for part, need in needs.items()}
+    needs, going = disk_bytes(config, root), passing(config)
+    left = {
+        part: sum(sizes) - _bytes(_folders(config, root, part))
+        for part, sizes in needs.items()
+        if part not in going
+    }
     needed = sum(max(0, size) for size in left.values())
+    once = sum(max(needs.get(part, []), default=0) for part in going)
+    most = sum(sum(needs.get(part, [])) for part in going)
     free = shutil.disk_usage(_existing(Path("results"))).free
     if not needs:
         yield Finding(
@@ -180,10 +186,17 @@ def disk(config: Config, root: str) -> Findings:
         )
         return
     told = f"{_gb(free)} free in results, {root} needs {_gb(needed)} more at most"
-    if free < needed:
+    if most:
+        told += f", and for each run that is at work {_gb(once)}, {_gb(most)} for all at once"
+    if free < needed + once:
         largest = max(left, key=lambda part: left[part])
         cure = f"make room: {largest} take {_gb(left[largest])} of it"
+        if largest == "checkpoints":
+            cure += ", and keep_checkpoints: false in config.yaml would not keep them"
         yield Finding("error", "disk", told, cure)
+    elif free < needed + most:
+        cure = f"make room, or have fewer jobs at a time: --jobs {int((free - needed) // once)}"
+        yield Finding("warning", "disk", told, cure)
     else:
         yield Finding("ok", "disk", told)
 
@@ -215,15 +228,16 @@ def _folders(config: Config, root: str, part: str) -> list[Path]:
     return {
         "base models": [inputs / "models" / name for name in study.models],
         "benchmarks and SFT data": [inputs / "benchmarks", inputs / "sft"],
-        "checkpoints": [Path(root, "runs", name) for name in runs(study)],
+        "checkpoints": [Path(root, "runs", name) for name in study.by_id],
         "scratch": [Path(root, "scratch")],
         "records": [Path(root, "records", name) for name in runs(study)],
     }[part]
 
 
 def _bytes(folders: list[Path]) -> int:
-    files = (file for one in folders for file in one.rglob("*"))
-    return sum(file.stat().st_size for file in files if file.is_file())
+    """Bytes of all files, each once: an adopted run has links to those of its trial."""
+    files = (file.stat() for one in folders for file in one.rglob("*") if file.is_file())
+    return sum({(one.st_dev, one.st_ino): one.st_size for one in files}.values())
 
 
 def _existing(path: Path) -> Path:

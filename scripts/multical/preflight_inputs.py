@@ -122,9 +122,10 @@ def hub(
     folder = "datasets/" if kind == "dataset" else ""
     page, login = f"{api.endpoint}/{folder}{repo}", "then hf auth login"
     elsewhere = ELSEWHERE.format(target=made)
+    unnamed = "" if source.revision else f", and {key}.revision names no commit"
     try:
         api.auth_check(repo, repo_type=kind)
-        api.repo_info(repo, repo_type=kind, revision=source.revision, timeout=PATIENCE)
+        found = api.repo_info(repo, repo_type=kind, revision=source.revision, timeout=PATIENCE)
     except GatedRepoError:
         whom = "without a token" if get_token() is None else "to your token"
         yield Finding(
@@ -142,16 +143,21 @@ def hub(
     except HfHubHTTPError as error:
         yield Finding("error", what, f"not fetched, and the hub answers: {_line(error)}", elsewhere)
     except Exception as error:  # of the HTTP library: no network, no such host, too slow
-        told = f"not fetched, and no answer from {api.endpoint} ({_line(error)})"
-        yield Finding("error", what, told, elsewhere)
+        told = f"not fetched, and no answer from {api.endpoint} ({_line(error)}){unnamed}"
+        name = f"name one ({page}/commits lists them), then " if unnamed else ""
+        yield Finding("error", what, told, f"{name}{elsewhere}")
     else:
+        if unnamed:
+            told = f"no commit is named; the newest of {repo} is {found.sha}"
+            yield Finding("error", what, told, f"set {key}.revision to it in config.yaml")
+            return
         yield Finding("ok", what, f"not fetched yet; {repo} at the hub is open to you")
 
 
 def data(what: str, source: object, made: Path, key: str) -> Findings:
     """A benchmark or SFT data: made, or to be made from what is here."""
     path = getattr(source, "path", None)
-    if made.exists():
+    if made.exists() and getattr(source, "revision", "") is not None:
         yield Finding("ok", what, f"made: {made}")
     elif isinstance(source, HubBenchmark | HubSft):
         yield from hub(what, source, made, key, kind="dataset")

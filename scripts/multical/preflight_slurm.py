@@ -7,7 +7,7 @@ import grp
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from multical import cluster
@@ -127,15 +127,23 @@ def _accounts(user: str) -> set[str]:
     return set(listed.lower().split())
 
 
-def partitions(about: dict[str, str], profile: dict[str, Any], site: Site) -> Findings:
-    """Whether the partitions that jobs go to would run them; one of several is enough."""
+def partitions(
+    about: dict[str, str],
+    profile: dict[str, Any],
+    site: Site,
+    runs: Sequence[tuple[str, str]] = (),
+) -> Findings:
+    """Whether the partitions that jobs go to would run them; one of several is enough.
+
+    `runs`, (root, id) each, are those that jobs are for, if that is known.
+    """
     try:
         known = cluster.partitions()
         own = chosen(known, site)
     except InputError as error:
         yield Finding("error", "partitions", str(error), "set MULTICAL_PARTITIONS to some of them")
         return
-    wanted = cluster.requests(profile)
+    wanted = cluster.requests(profile, runs)
     _, _, model = site.gpus.partition(":")
     having = [one.name for one in known.values() if any(x.offers(model) for x in one.nodes)]
     faults = {one.name: list(_faults(one, site, wanted, having)) for one in own}
@@ -179,7 +187,8 @@ def gpus(about: dict[str, str], site: Site) -> Findings:
         cure = "set MULTICAL_GPUS=" + site.gpus.replace("gpus", "gres")
         yield Finding("error", "gpus", f"the cluster's {select} does not know --gpus", cure)
     else:
-        yield Finding("ok", "gpus", f"each job asks for one, in the style {site.gpus}")
+        told = f"asked for in the style {site.gpus}, one for each process"
+        yield Finding("ok", "gpus", told)
 
 
 def _faults(
@@ -216,14 +225,13 @@ def _faults(
         return
     cpus, mem_mb = one.limit("MaxCPUsPerNode"), one.limit("MaxMemPerNode")
     for asked in wanted:
-        if not any(
-            asked.cpus <= min(node.cpus, cpus) and asked.mem_mb <= min(node.mem_mb, mem_mb)
-            for node in up
-        ):
-            best = max(up, key=lambda node: node.mem_mb)
+        if not any(node.holds(asked, cpus, mem_mb, model) for node in up):
+            best = max(up, key=lambda node: (node.mem_mb, sum(node.gpus.values())))
             bound = "" if mem_mb >= best.mem_mb else f", of which a job may have {mem_mb:.0f} MB"
-            said = f"{asked.rule} asks for {asked.mem_mb} MB and CPUs: {asked.cpus}; no node gives "
-            yield f"{said}both ({best.name} has {best}{bound})", less
+            several = f" and GPUs: {asked.gpus}" if asked.gpus > 1 else ""
+            said = f"{asked.rule} asks for {asked.mem_mb} MB and CPUs: {asked.cpus}{several}; "
+            every = "all" if several else "both"
+            yield f"{said}no node gives {every} ({best.name} has {best}{bound})", less
 
 
 def _refused(about: dict[str, str], site: Site) -> str:

@@ -25,6 +25,10 @@ from multical.errors import InputError
 
 FILE = Path("slurm/site.yaml")
 CONFIG = Path("config.yaml")
+#: What reading a config of another form may raise; the Snakefile says what is wrong with it
+WRONG = (
+    OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError
+)  # fmt: skip
 #: What each value may be: it ends up in sbatch's arguments.
 SHAPES = {
     "account": r"[\w.-]+",
@@ -83,11 +87,29 @@ def training_gpus(file: Path = CONFIG) -> int | str:
         studies = yaml.safe_load(file.read_text(encoding="utf-8"))["studies"]
         scales = {root: (one.get("training") or {}).get("scale") for root, one in studies.items()}
         found = {root: int((scale or {}).get("processes", 1)) for root, scale in scales.items()}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError,
-            ValueError):  # fmt: skip
+    except WRONG:
         return 1
-    several = {root: number for root, number in sorted(found.items()) if number > 1}
-    return f"{several!r}.get(wildcards.root, 1)" if several else 1
+    # pairs, as Snakemake 9.27 takes braces in a run time for its own
+    several = [(root, number) for root, number in sorted(found.items()) if number > 1]
+    return f"dict({several!r}).get(wildcards.root, 1)" if several else 1
+
+
+def billions(file: Path = CONFIG) -> int | str:
+    """The weights of a job's model, in billions: 0, or an expression of its `wildcards`.
+
+    0 for a model of less than one, and where `models.*.parameters` does not say; `file` is
+    read as `training_gpus` reads it. A run's id begins with its model's.
+    """
+    try:
+        models = yaml.safe_load(file.read_text(encoding="utf-8"))["models"]
+        sizes = {name: int(one.get("parameters") or 0) / 1e9 for name, one in models.items()}
+    except WRONG:
+        return 0
+    large = [(f"{name}.", round(size, 2)) for name, size in sorted(sizes.items()) if size >= 1]
+    if not large:
+        return 0
+    own = f"for name, size in {large!r} if (wildcards.run + '.').startswith(name)"
+    return f"max((size {own}), default=0)"
 
 
 def _read(file: Path) -> dict[str, Any]:

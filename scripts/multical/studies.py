@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -220,6 +221,11 @@ class MultilingualStudy(Strict):
     scoring: Scoring
     metrics: Metrics
     figures: Figures
+
+    @cached_property
+    def by_id(self) -> dict[str, Run]:
+        """All runs and trials."""
+        return runs(self) | {run.id: run for run in trials(self)}
 
 
 class HarnessRun(Strict):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import csv
 import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from multical import plan
@@ -17,7 +18,7 @@ from multical.errors import InputError
 from multical.studies import MultilingualStudy
 
 #: FLOP a weight and token: forward and backward, or forward alone
-FLOP = {"train_sft": 6, "score_run": 2}
+FLOP = {"train_sft": 6, "evaluate_sft": 2, "score_run": 2}
 #: FLOP/s of one job where nothing was recorded, and seconds to start it: our assumptions
 GPU_FLOPS = 0.4 * 312e12  # 40 % of the bfloat16 peak of an A100
 CPU_FLOPS = 1e11
@@ -26,11 +27,13 @@ START_SECONDS = 30
 #: Where Snakemake puts the timings of the rules in `FLOP`: as in rules/
 BENCHMARKS = {
     "train_sft": "logs/{root}/train_sft/{run}.tsv",
+    "evaluate_sft": "logs/{root}/evaluate_sft/{run}.tsv",
     "score_run": "logs/{root}/score_run/{run}.{benchmark}{shard}.tsv",
 }
 #: An output of each, by which Snakemake remembers the settings that it was made with
 OUTPUTS = {
     "train_sft": "{root}/runs/{run}/manifest.json",
+    "evaluate_sft": "{root}/runs/{run}/heldout.json",
     "score_run": "{root}/records/{run}/{benchmark}{shard}.parquet",
 }
 
@@ -47,6 +50,10 @@ class Duration:
 
 
 UNKNOWN = Duration(None, "not known")
+#: Seconds of a recorded job, and its tokens
+Measured = tuple[float, float]
+#: Those of a rule, by model and study
+Recorded = defaultdict[str, dict[str, list[Measured]]]
 
 
 @dataclass
@@ -62,6 +69,7 @@ class Timings:
     sizes: Sizes
     remembered: Callable[[str], Settings | None]
     flops: float | None = None
+    _recorded: dict[str, Recorded] = field(default_factory=dict)
 
     def of(self, rule: str, wildcards: Wildcards, gpus: int, record: str | None) -> Duration:
         """How long a job will take; `record` is its benchmark file."""
@@ -70,64 +78,70 @@ class Timings:
             return UNKNOWN if own is None else Duration(own, "recorded")
         try:
             return (
-                self._scaled(rule, wildcards, [wildcards])
-                or self._scaled(rule, wildcards, [*self._siblings(rule, wildcards)])
+                self._scaled(rule, wildcards, self._measured(rule, wildcards), own=True)
+                or self._scaled(rule, wildcards, self._siblings(rule, wildcards))
                 or self._estimated(rule, wildcards, gpus)
             )
         except InputError as error:
             return Duration(None, "not known", reason=str(error))
 
-    def _scaled(self, rule: str, wildcards: Wildcards, like: list[Wildcards]) -> Duration | None:
+    def tokens(self, rule: str, wildcards: Wildcards) -> float:
+        """Tokens of a job of a rule in `FLOP`."""
+        return self.sizes.tokens(rule, wildcards, self._settings(rule, wildcards))
+
+    def model(self, wildcards: Wildcards) -> str:
+        """The base model of a job of such a rule."""
+        return plan.run(self.sizes.config, wildcards["root"], wildcards["run"]).model
+
+    def _scaled(
+        self, rule: str, wildcards: Wildcards, like: list[Measured], own: bool = False
+    ) -> Duration | None:
         """The median of recorded jobs, scaled by tokens; `None` where none was recorded."""
-        tokens = self.sizes.tokens(rule, wildcards, self._settings(rule, wildcards))
-        found = []
-        for other in like:
-            seconds = recorded_seconds(self.sizes.folder / BENCHMARKS[rule].format(**other))
-            then = self._tokens_then(rule, other)
-            if seconds is not None and then:
-                found.append((seconds * tokens / then, tokens / then))
-        if not found:
+        if not like:
             return None
-        seconds, factor = (statistics.median(values) for values in zip(*found, strict=True))
-        if like == [wildcards] and factor == 1:
+        tokens = self.tokens(rule, wildcards)
+        seconds = statistics.median(seconds * tokens / then for seconds, then in like)
+        factor = statistics.median(tokens / then for _, then in like)
+        if own and factor == 1:
             return Duration(seconds, "recorded")
-        return Duration(seconds, "scaled", factor, len(found))
+        return Duration(seconds, "scaled", factor, len(like))
 
     def _estimated(self, rule: str, wildcards: Wildcards, gpus: int) -> Duration:
-        settings = self._settings(rule, wildcards)
-        flop = FLOP[rule] * self.sizes.parameters(self._model(wildcards))
+        flop = FLOP[rule] * self.sizes.parameters(self.model(wildcards))
         rate = self.flops or (GPU_FLOPS * gpus if gpus else CPU_FLOPS)
-        tokens = self.sizes.tokens(rule, wildcards, settings)
-        return Duration(START_SECONDS + flop * tokens / rate, "estimated")
+        return Duration(START_SECONDS + flop * self.tokens(rule, wildcards) / rate, "estimated")
 
-    def _siblings(self, rule: str, wildcards: Wildcards) -> list[Wildcards]:
-        """Other jobs of the rule and model that were recorded: of this study, or of others."""
-        model, own = self._model(wildcards), wildcards["root"]
-        for roots in ([own], [root for root in self.sizes.config.studies if root != own]):
-            found = [
-                other
-                for other in self._jobs(rule, roots)
-                if other != wildcards
-                and self._model(other) == model
-                and recorded_seconds(self.sizes.folder / BENCHMARKS[rule].format(**other))
-            ]
-            if found:
-                return found
-        return []
+    def _siblings(self, rule: str, wildcards: Wildcards) -> list[Measured]:
+        """Jobs of the rule and model that were recorded: of this study, or of others."""
+        if rule not in self._recorded:
+            self._recorded[rule] = self._all_recorded(rule)
+        found = self._recorded[rule][self.model(wildcards)]
+        own = found.get(wildcards["root"], [])
+        return own or [one for listed in found.values() for one in listed]
 
-    def _jobs(self, rule: str, roots: list[str]) -> Iterator[Wildcards]:
-        config = self.sizes.config
-        for root in roots:
-            if isinstance(config.studies[root], MultilingualStudy):
-                yield from (made for name, made in jobs(config, root) if name == rule)
+    def _all_recorded(self, rule: str) -> Recorded:
+        config, found = self.sizes.config, defaultdict[str, dict[str, list[Measured]]](dict)
+        for root, study in config.studies.items():
+            if isinstance(study, MultilingualStudy):
+                for name, other in jobs(config, root):
+                    if name == rule and (measured := self._measured(rule, other)):
+                        found[self.model(other)].setdefault(root, []).extend(measured)
+        return found
 
-    def _model(self, wildcards: Wildcards) -> str:
-        return plan.run(self.sizes.config, wildcards["root"], wildcards["run"]).model
+    def _measured(self, rule: str, wildcards: Wildcards) -> list[Measured]:
+        """Seconds of a job as recorded, and its tokens then; empty if that cannot be known."""
+        seconds = recorded_seconds(self.sizes.folder / BENCHMARKS[rule].format(**wildcards))
+        if seconds is None:
+            return []
+        then = self._tokens_then(rule, wildcards)
+        return [(seconds, then)] if then else []
 
     def _settings(self, rule: str, wildcards: Wildcards) -> Settings:
         config, root, run = self.sizes.config, wildcards["root"], wildcards["run"]
         if rule == "train_sft":
             return plan.training(config, root, run)
+        if rule == "evaluate_sft":
+            return plan.evaluating(config, root, run)
         return plan.scoring(config, root, run, wildcards["benchmark"], wildcards["shard"])
 
     def _tokens_then(self, rule: str, wildcards: Wildcards) -> float:

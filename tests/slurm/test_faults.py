@@ -33,7 +33,7 @@ def cancelled_by_somebody_else(study: Path, undisturbed: Result) -> None:
 
 def over_its_time_limit(study: Path, undisturbed: Result) -> None:
     """A job that hangs is ended by its limit; the next attempt has twice the time."""
-    lab.edit(study / "slurm/profile.yaml", "runtime: 240 * attempt", "runtime: 1 * attempt")
+    lab.edit(study / "slurm/profile.yaml", "240 * attempt", "1 * attempt")
     driver = Driver(study)
     hold_training(study)
     driver.finish()
