@@ -20,8 +20,9 @@ import hub_server
 import paper_study
 from hub_server import Hub
 from multical import config as schema
+from multical import plan
 from paper_study import ROOT, TARGET
-from test_workflow import METRICS
+from test_workflow import SCORES
 
 pytestmark = pytest.mark.workflow
 
@@ -65,16 +66,41 @@ def test_the_study_has_the_shape_of_the_paper(hub: Hub) -> None:
     assert len(schema.runs(study)) == 3 + 27
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_each_figure_shows_something(study: Path, name: str) -> None:
-    stem = study / ROOT / "figures" / name
-    assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
-    assert np.std(matplotlib.image.imread(stem.with_suffix(".png"))) > 0.01
-    assert json.loads(stem.with_suffix(".json").read_text("utf-8"))
+def test_each_figure_of_each_view_shows_something(study: Path, hub: Hub) -> None:
+    chosen = settings(hub)
+    views = plan.views(chosen, ROOT)
+    assert len(views) == 6  # two benchmarks, three SFT sets
+    for view, (benchmark, sft) in views.items():
+        names = FIGURES + [
+            f"reliability_by_lang.{model}" for model in chosen.multilingual(ROOT).models
+        ]
+        names += ["culture"] * (benchmark == "global-mmlu")
+        for name in names:
+            stem = study / ROOT / "figures" / f"{view}{name}"
+            assert Path(f"{stem}.pdf").read_bytes().startswith(b"%PDF"), stem
+            assert np.std(matplotlib.image.imread(f"{stem}.png")) > 0.01, stem
+            shown = json.loads(Path(f"{stem}.json").read_text("utf-8"))["params"]
+            assert (shown["benchmark"], shown["sft"]) == (benchmark, sft), stem
+
+
+def test_the_table_of_settings_tells_of_runs_and_trials(study: Path, hub: Hub) -> None:
+    table = pd.read_csv(study / ROOT / "tables/settings.csv")
+    tried = len(settings(hub).multilingual(ROOT).training.tried)
+    assert table["role"].value_counts().to_dict() == {"run": 27, "trial": 9 * tried, "base": 3}
+    runs = table[table["role"] == "run"].set_index("run")
+    for name, row in runs.iterrows():
+        made = json.loads((study / ROOT / f"runs/{name}/manifest.json").read_text("utf-8"))
+        assert row["learning_rate"] == made["params"]["learning_rate"]
+    adopted = runs["smoothing"] == 0
+    assert runs["held_out_loss"].notna().eq(adopted).all()
+    assert runs["training_hours"].isna().eq(adopted).all()  # counted in the trial's row
+    assert (table["training_hours"].dropna() > 0).all()
 
 
 def test_tables_and_headline_tell_of_all_models(study: Path, hub: Hub) -> None:
-    for name in ("tables/main.csv", "tables/main.tex", "headline.txt"):
+    names = ["tables/main.csv", "tables/main.tex", "headline.txt", "tables/settings.tex"]
+    names += [f"tables/{view}main.csv" for view in plan.views(settings(hub), ROOT)]
+    for name in names:
         text = (study / ROOT / name).read_text("utf-8")
         assert all(model in text for model in settings(hub).multilingual(ROOT).models), name
 
@@ -140,17 +166,18 @@ def cost(raw: dict[str, Any]) -> None:
     raw["sft_data"]["tulu3"]["source"]["mean_tokens"] = 1
 
 
+CULTURE = {"compute_culture", "plot_culture"}
 TRIALS = {"train_sft", "evaluate_sft", "choose_learning_rate", "adopt_trial"}
 #: Each change of the config, the rules that must run again because of it, and some how often
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], None], set[str], dict[str, int]]] = {
     "another smoothing": (
         smoothing,
-        {"train_sft", "score_run"} | METRICS,
+        {"train_sft"} | SCORES | CULTURE,
         {"train_sft": 9, "score_run": 18},
     ),
     "one learning rate more to try": (  # what may be chosen then is known to no dry run
         learning_rate,
-        TRIALS | {"score_run"} | METRICS,
+        TRIALS | SCORES | CULTURE,
         {"train_sft": 9 + 18, "evaluate_sft": 9, "choose_learning_rate": 9, "score_run": 54},
     ),
     "a setting of the figures": (
@@ -178,4 +205,4 @@ def test_a_change_of_a_figure_draws_it_alone(study: Path, hub: Hub) -> None:
     file = study / "scripts/plot_reliability.py"
     with paper_study.changed(file, file.read_text("utf-8") + "\n\nADDED = 1\n"):
         jobs = paper_study.would_run(study, hub)
-    assert jobs == {"plot_reliability": 1, "write_headline": 1}
+    assert jobs == {"plot_reliability": 6, "write_headline": 1}
