@@ -164,7 +164,7 @@ def test_the_weights_of_a_job_s_model(tmp_path: Path) -> None:
 
 
 def test_account_and_partitions_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(profile(monkeypatch)["default-resources"]) == {"runtime", "mem_mb"}
+    assert set(profile(monkeypatch)["default-resources"]) == {"runtime", "mem_mb", "disk_mb"}
     given = profile(monkeypatch, account="my-project", partitions="a100,h100")
     assert given["default-resources"]["slurm_account"] == "'my-project'"
     assert given["default-resources"]["slurm_partition"] == "'a100,h100'"
