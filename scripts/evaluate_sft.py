@@ -73,8 +73,8 @@ def summed_loss(model: PreTrainedModel, examples: Examples) -> float:
     """The negative log-likelihood of all labels, in nats, log-probabilities in float32."""
     total = 0.0
     for row in tqdm(examples.rows, unit="conversation", mininterval=5):
-        ids = torch.tensor([row["input_ids"]], device=model.device)
-        following = torch.tensor(row["labels"][1:], device=model.device)
+        ids = torch.tensor(row["input_ids"][None], dtype=torch.long, device=model.device)
+        following = torch.tensor(row["labels"][1:], dtype=torch.long, device=model.device)
         trained = following != IGNORED
         logits = model(input_ids=ids).logits[0, :-1][trained].float()
         total += float(nn.functional.cross_entropy(logits, following[trained], reduction="sum"))

@@ -268,10 +268,10 @@ def test_a_study_s_own_needs(slurm: Slurm) -> None:
     found = about("partition gpu", "results")
     # the fake cluster's nodes have 30000 MB and one GPU
     assert found[0].said.startswith(
-        "train_sft asks for 128180 MB and CPUs: 2 and GPUs: 4; no node gives all (gpu1 has "
+        "train_sft asks for 148180 MB and CPUs: 2 and GPUs: 4; no node gives all (gpu1 has "
     )
     slurm.edit(fake_slurm.SINFO, "|2|30000|gpu:1", "|32|500000|gpu:3")
-    assert one("partition gpu", "results").said.startswith("train_sft asks for 128180 MB")
+    assert one("partition gpu", "results").said.startswith("train_sft asks for 148180 MB")
     slurm.edit(fake_slurm.SINFO, "gpu:3", "gpu:a100:4")
     assert one("partition gpu", "results").level == "ok"
 

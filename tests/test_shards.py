@@ -126,4 +126,9 @@ def test_recover_knows_the_files_of_the_cluster_s_jobs(monkeypatch: pytest.Monke
     monkeypatch.chdir(checkout.REPO)
     made = drivers.products(config.load(raw(["en", "ja", "fr"], 2)))
     records = {file for file in made if "/records/small/" in file}
-    assert records == {f"{ROOT}/records/small/quiz/{name}.parquet" for name in ("en+ja", "fr")}
+    made_by_one = ("parquet", "usage.json")
+    assert records == {
+        f"{ROOT}/records/small/quiz/{name}.{part}"
+        for name in ("en+ja", "fr")
+        for part in made_by_one
+    }

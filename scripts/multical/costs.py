@@ -269,7 +269,8 @@ def _bound(source: CldrBenchmark | HubBenchmark) -> dict[str, Texts]:
 def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, list[int]]:
     """Bytes that the study at `root` needs under `folder`, at most, by part, for each job.
 
-    Those of `passing` need not be there at once. Empty for studies that need no model.
+    Those of `passing` need not be there at once; a run that is trained needs no scratch.
+    Empty for studies that need no model.
     Raises `InputError` naming the key of the config where a model's size is not known.
     """
     study = config.studies[root]
@@ -280,7 +281,9 @@ def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, li
     found: dict[str, list[int]] = {part: [] for part in parts}
     for rule, wildcards in jobs(config, root):
         for part, count in sizes.job_bytes(rule, wildcards).items():
-            found[part].append(count)
+            manifest = folder / f"{root}/runs/{wildcards.get('run')}/manifest.json"
+            if part != "scratch" or not manifest.exists():
+                found[part].append(count)
     return found
 
 

@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from multical.conversations import Conversation
 from multical.errors import InputError
 from multical.prompts import IGNORED, Chat
+
+#: Token ids and labels of one conversation: 8 bytes a token, of which lists would take 49
+Row = dict[str, NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
 class Examples:
     """Tokenised conversations, and how many were changed on the way."""
 
-    rows: list[dict[str, list[int]]]  # input_ids and labels, IGNORED where not trained
+    rows: list[Row]  # input_ids and labels, IGNORED where not trained
     truncated: int  # cut to max_length
     dropped: int  # left without a token to train
 
     @property
     def trained_tokens(self) -> int:
         """Labels that count, over all examples."""
-        return sum(label != IGNORED for row in self.rows for label in row["labels"])
+        return sum(int(np.sum(row["labels"] != IGNORED)) for row in self.rows)
 
     @classmethod
     def of(cls, conversations: Sequence[Conversation], chat: Chat, max_length: int) -> Examples:
@@ -32,11 +38,16 @@ class Examples:
             truncated += len(ids) > max_length
             # nothing precedes the first token, so nothing predicts it
             labels = [IGNORED, *labels[1:max_length]]
-            rows.append({"input_ids": ids[:max_length], "labels": labels})
-        kept = [row for row in rows if any(label != IGNORED for label in row["labels"])]
+            rows.append(row_of(ids[:max_length], labels))
+        kept = [row for row in rows if np.any(row["labels"] != IGNORED)]
         if not kept:
             raise InputError(
                 f"no token to train in {len(rows)} conversations, {truncated} of them cut to "
                 f"max_length {max_length}; expected answers within that length"
             )
         return cls(kept, truncated, len(rows) - len(kept))
+
+
+def row_of(ids: list[int], labels: list[int]) -> Row:
+    """A row of `Examples`."""
+    return {"input_ids": np.array(ids, np.int32), "labels": np.array(labels, np.int32)}
