@@ -72,6 +72,30 @@ def tuned_checkpoint(w):
     return f"{w.root}/runs/{w.run}/checkpoint"
 
 
+def kept(checkpoint):
+    """A checkpoint as an output."""
+    return checkpoint if CONFIG.keep_checkpoints else temp(checkpoint)
+
+
+def trial_files(name):
+    """Files of the trials for the model and SFT data of a job's wildcards."""
+    return lambda w: [f"{w.root}/runs/{trial.id}/{name}" for trial in own_trials(w)]
+
+
+def own_trials(w):
+    """The trials for a run, or for a model and SFT data."""
+    one = plan.run(CONFIG, w.root, w.run) if hasattr(w, "run") else w
+    return plan.trials_of(CONFIG, w.root, one.model, one.sft)
+
+
+def shard_files(suffix):
+    """Files of the shards of a run on a benchmark."""
+    return lambda w: [
+        f"{w.root}/records/{w.run}/{w.benchmark}{shard}.{suffix}"
+        for shard in plan.shards(CONFIG, w.root, w.benchmark)
+    ]
+
+
 def all_records(w):
     """The records of a study."""
     return [

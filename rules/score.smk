@@ -7,14 +7,6 @@
 #        in a job each, merged here
 
 
-def shard_files(suffix):
-    """Files of the shards of a run on a benchmark."""
-    return lambda w: [
-        f"{w.root}/records/{w.run}/{w.benchmark}{shard}.{suffix}"
-        for shard in plan.shards(CONFIG, w.root, w.benchmark)
-    ]
-
-
 rule score_run:
     input:
         model=scored_manifest,

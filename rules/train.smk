@@ -11,22 +11,6 @@
 #        ROOT/learning_rates/MODEL.SFT.json     the choice, and what it was made from
 
 
-def kept(checkpoint):
-    """A checkpoint as an output."""
-    return checkpoint if CONFIG.keep_checkpoints else temp(checkpoint)
-
-
-def trial_files(name):
-    """Files of the trials for the model and SFT data of a job's wildcards."""
-    return lambda w: [f"{w.root}/runs/{trial.id}/{name}" for trial in own_trials(w)]
-
-
-def own_trials(w):
-    """The trials for a run, or for a model and SFT data."""
-    one = plan.run(CONFIG, w.root, w.run) if hasattr(w, "run") else w
-    return plan.trials_of(CONFIG, w.root, one.model, one.sft)
-
-
 rule train_sft:
     input:
         model=base_manifest,
