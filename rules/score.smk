@@ -23,6 +23,8 @@ rule score_run:
     wildcard_constraints:
         root=roots("multilingual"),
         shard=r"(/[A-Za-z0-9+-]+)?",
+    # before what is still to be trained, whose weights take space
+    priority: 1
     conda:
         "../envs/environment.yaml"
     threads: 1

@@ -59,6 +59,8 @@ rule evaluate_sft:
         "logs/{root}/evaluate_sft/{run}.log",
     benchmark:
         "logs/{root}/evaluate_sft/{run}.tsv"
+    # before what is still to be trained, whose weights take space
+    priority: 1
     conda:
         "../envs/environment.yaml"
     threads: 1
