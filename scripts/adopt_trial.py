@@ -15,6 +15,9 @@ from multical import checkpoints
 from multical.errors import InputError, program
 from multical.files import atomic, write_json
 
+#: Where Snakemake keeps when it made a folder: shared, the trial would seem to be made again
+OWN_OF_SNAKEMAKE = shutil.ignore_patterns(".snakemake_timestamp")
+
 
 def main() -> None:
     """Link the checkpoint, copy what the trial used, write a manifest with the run's name."""
@@ -41,7 +44,7 @@ def main() -> None:
         atomic(args.loss_log) as log,
         atomic(args.usage) as usage,
     ):
-        shutil.copytree(source, folder, copy_function=link)
+        shutil.copytree(source, folder, copy_function=link, ignore=OWN_OF_SNAKEMAKE)
         shutil.copyfile(trial.with_name("loss.jsonl"), log)
         shutil.copyfile(trial.with_name("usage.json"), usage)
     write_json(args.manifest, {**about, "run": args.run, "trial": chosen})

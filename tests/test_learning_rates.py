@@ -176,7 +176,9 @@ def test_from_trials_to_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     weights = "checkpoint/model.safetensors"
     assert (chosen / weights).read_bytes() == (written / weights).read_bytes()
 
-    # the trial is the study's run, under another name
+    # the trial is the study's run, under another name and with a time of its own
+    stamp = folders[1] / "checkpoint/.snakemake_timestamp"
+    stamp.touch()
     own = tmp_path / "runs/m.own.ls0.s0"
     run(
         monkeypatch,
@@ -193,6 +195,7 @@ def test_from_trials_to_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     trial = json.loads((folders[1] / "manifest.json").read_text())
     assert manifest == trial | {"run": "m.own.ls0.s0", "trial": "m.own.lr0.1"}
     checkpoints.verified(own / "manifest.json")
+    assert not (own / "checkpoint" / stamp.name).exists()
     assert (own / weights).stat().st_ino == (folders[1] / weights).stat().st_ino
     assert (own / "loss.jsonl").read_bytes() == (folders[1] / "loss.jsonl").read_bytes()
 
