@@ -20,6 +20,7 @@ from multical import config, plan
 from multical.errors import InputError
 from multical.metrics import METRICS
 from multical.readouts import READOUTS
+from multical.sources import HubBenchmark
 from multical.studies import Strict
 
 ROOT = Path(__file__).parents[1]
@@ -289,7 +290,7 @@ def test_all_languages_of_a_benchmark_need_a_level() -> None:
     source["languages"] = ["en", "sw"]
     config.load(raw)
     for kind, count in (("global_mmlu", 42), ("mmlu_prox", 29)):
-        made = config.HubBenchmark.model_validate(MMLU | {"kind": kind})
+        made = HubBenchmark.model_validate(MMLU | {"kind": kind})
         assert len(set(made.spoken)) == count
 
 

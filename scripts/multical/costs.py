@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from multical import plan
-from multical.config import CldrBenchmark, CldrSft, Config, File, HubBenchmark, HubSft, scored
+from multical.config import Config, scored
 from multical.errors import InputError
+from multical.sources import CldrBenchmark, CldrSft, File, HubBenchmark, HubSft
 from multical.studies import MultilingualStudy, Run, trials
 
 BYTES_PER_TOKEN = 4

@@ -11,8 +11,9 @@ from itertools import product
 from typing import Any
 
 from multical import globs, settings
-from multical.config import Config, HubSft, QuestionFile, Run, canonical, runs
+from multical.config import Config, Run, canonical, runs
 from multical.errors import InputError
+from multical.sources import HubSft, QuestionFile
 from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy, trials
 
 Settings = dict[str, Any]

@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from multical import globs, plan
-from multical.config import Config, HubBenchmark, HubModel, HubSft, PypiModel, QuestionFile
+from multical.config import Config
 from multical.errors import InputError
 from multical.preflight import Finding, Findings, checked
+from multical.sources import HubBenchmark, HubModel, HubSft, PypiModel, QuestionFile
 from multical.studies import HarnessStudy, MultilingualStudy, ReleasedStudy
 
 INPUTS = Path("results/inputs")
