@@ -253,7 +253,7 @@ def test_equal_reasons_are_one_line(copy: Path) -> None:
     said = why(plan(copy, "results/tiny/headline.txt"))
     assert said[0] == "output missing"
     assert len(" ".join(said[1:]).split(", ")) == 12
-    assert "plot_reliability, write_headline" in " ".join(said)
+    assert "plot_reliability_by_lang, write_headline" in " ".join(said)
 
 
 def test_timings_are_looked_for_where_snakemake_puts_them(made: Path) -> None:
