@@ -100,7 +100,7 @@ given = dict(zip(sys.argv[1:], sys.argv[2:]))
 
 
 def main():
-    for flag in ("--output", "--about", "--report", "--manifest", "--loss-log"):
+    for flag in ("--output", "--about", "--report", "--manifest", "--loss-log", "--usage"):
         if flag in given:
             Path(given[flag]).write_text("{}\\n")
     if "--checkpoint" in given:
@@ -109,6 +109,7 @@ def main():
 SCORE = """
 import json
 import sys
+from pathlib import Path
 
 from multical import records
 from multical.synthetic import make_records
@@ -122,6 +123,7 @@ def main():
     labels = ["CS", "CA", None] * 40 if params["benchmark"].startswith("mmlu") else None
     own = {key: params[key] for key in ("run", "model", "sft", "smoothing", "seed", "benchmark")}
     records.write(given["--output"], frame.assign(**own, culture=labels))
+    Path(given["--usage"]).write_text("{}\\n")
 """
 
 
