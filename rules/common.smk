@@ -104,6 +104,16 @@ def all_records(w):
     ]
 
 
+def labelled_records(w):
+    """Those of benchmarks that tell cultures apart; all where none does, to be refused."""
+    found = [
+        f"{w.root}/records/{run}/{benchmark}.parquet"
+        for run, benchmark in schema.scored(CONFIG.measured(w.root))
+        if plan.labelled(CONFIG, w.root, benchmark)
+    ]
+    return found or all_records(w)
+
+
 def optional_view():
     """What a path has before a figure's name, as a constraint of a wildcard."""
     views = {view for root in MEASURED for view in plan.views(CONFIG, root)}

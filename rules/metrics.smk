@@ -57,7 +57,7 @@ rule bin_reliability:
 
 rule compute_culture:
     input:
-        all_records,
+        labelled_records,
     output:
         "{root}/culture.csv",
     log:

@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from multical import checkpoints
+from multical import checkpoints, choice
 from multical.errors import InputError, program
 from multical.files import atomic, write_json
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--loss-log", required=True, type=Path, help="of the run, .jsonl")
     parser.add_argument("--usage", required=True, type=Path, help="of the trial, .json")
     args = parser.parse_args()
-    chosen = str(json.loads(args.choice.read_text(encoding="utf-8"))["run"])
+    chosen, _ = choice.read(args.choice)
     trial = next((one for one in args.manifests if one.parent.name == chosen), None)
     if trial is None:
         found = [one.parent.name for one in args.manifests]

@@ -71,11 +71,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
         names(ax, places, plots.WIDTH * 72 * 0.9 / len(models))
         ax.set_xlabel("label smoothing b, by SFT data")
     figure.align_ylabels(axes[:, 0])
-    entries = [plots.handle(name, *plots.LEVEL_STYLE[name], line="-") for name in levels]
-    entries.append(plots.handle("base", plots.GREY, line="--"))
-    if params["options"]:
-        entries.append(plots.handle("random guess", plots.GREY, line=":"))
-    plots.legend(figure, entries)
+    plots.level_legend(figure, levels, "base", guess=bool(params["options"]))
     return figure
 
 

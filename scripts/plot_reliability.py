@@ -48,11 +48,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
         bottom.set_xlabel("confidence")
     axes[-1, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     figure.align_ylabels(axes[:, 0])
-    entries = [plots.handle(name, *plots.LEVEL_STYLE[name], line="-") for name in levels]
-    entries.append(plots.handle("calibrated", plots.GREY, line="--"))
-    if params["options"]:
-        entries.append(plots.handle("random guess", plots.GREY, line=":"))
-    plots.legend(figure, entries)
+    plots.level_legend(figure, levels, "calibrated", guess=bool(params["options"]))
     return figure
 
 

@@ -39,11 +39,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel("label smoothing b")
     axes[0, 0].set_ylim(bottom=0)
-    entries = [plots.handle(name, *plots.LEVEL_STYLE[name], line="-") for name in levels]
-    entries.append(plots.handle("base", plots.GREY, line="--"))
-    if params["options"]:
-        entries.append(plots.handle("random guess", plots.GREY, line=":"))
-    plots.legend(figure, entries)
+    plots.level_legend(figure, levels, "base", guess=bool(params["options"]))
     return figure
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from transformers.utils import logging
 
-from multical import checkpoints, conversations, distributed, params
+from multical import checkpoints, choice, conversations, distributed, params
 from multical.errors import InputError, program
 from multical.examples import Examples
 from multical.files import atomic, sha256
@@ -39,7 +39,10 @@ from multical.usage import Clock
 def main() -> None:
     """Write the checkpoint and the loss log, then the manifest."""
     args = arguments()
-    settings = Settings.of(with_rate(params.parse(args.params), args.learning_rate))
+    given = params.parse(args.params)
+    if args.learning_rate is not None and given.get("learning_rate") is None:
+        _, given["learning_rate"] = choice.read(args.learning_rate)
+    settings = Settings.of(given)
     scale = settings.scale
     launcher = args.scratch.with_name(f"{args.scratch.name}.yaml")
     if scale.processes > 1 and not distributed.launched():
@@ -47,7 +50,7 @@ def main() -> None:
     group = distributed.Group()
     logging.disable_progress_bar()
     try:
-        run(args, settings, group)
+        run(args, given, settings, group)
     except InputError:
         group.leave_to_first()
         raise
@@ -56,19 +59,10 @@ def main() -> None:
             launcher.unlink(missing_ok=True)
 
 
-def with_rate(given: dict[str, Any], choice: Path | None) -> dict[str, Any]:
-    """The parameters, with the learning rate that was chosen where they have none."""
-    if choice is None or given.get("learning_rate") is not None:
-        return given
-    try:
-        rate = json.loads(choice.read_text(encoding="utf-8"))["learning_rate"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{choice}: not the choice of a learning rate ({error!r})") from error
-    return {**given, "learning_rate": rate}
-
-
-def run(args: argparse.Namespace, settings: Settings, group: distributed.Group) -> None:
-    """Train, in each process; process 0 writes."""
+def run(
+    args: argparse.Namespace, given: dict[str, Any], settings: Settings, group: distributed.Group
+) -> None:
+    """Train, in each process; process 0 writes. `given` are the settings as parameters."""
     started = time.monotonic()
     with group.first():
         base = checkpoints.verified(args.model, contents=group.main)
@@ -101,7 +95,7 @@ def run(args: argparse.Namespace, settings: Settings, group: distributed.Group) 
         temporary.write_text("".join(json.dumps(step) + "\n" for step in log), encoding="utf-8")
     about = {
         "run": settings.run,
-        "params": with_rate(params.parse(args.params), args.learning_rate),
+        "params": given,
         "base_manifest_sha256": sha256(args.model),
         "data_sha256": sha256(args.data),
         "examples": len(examples.rows),

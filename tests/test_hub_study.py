@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,9 @@ import checkout
 import hub_repos
 import hub_server
 import tiny
-from hub_server import GOOD_TOKEN, Hub
+from hub_server import Hub
 from multical import conversations, questions, records
+from paper_study import snakemake
 
 STUDY = "results/demo"
 INPUTS = Path("results/inputs")
@@ -57,19 +56,6 @@ def clone(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw["studies"] = {STUDY: study}
     (folder / "config.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     return folder
-
-
-def snakemake(clone: Path, hub: Hub, *arguments: str) -> str:
-    done = subprocess.run(
-        [*checkout.SNAKEMAKE, *arguments],
-        cwd=clone,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=hub.environment(clone / "cache") | {"HF_TOKEN": GOOD_TOKEN, "PATH": os.environ["PATH"]},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.mark.workflow

@@ -208,6 +208,20 @@ def test_a_choice_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         train(monkeypatch, tmp_path, "r", None, learning_rate=tmp_path / "choice.json")
     with pytest.raises(InputError, match="learning_rate"):
         train(monkeypatch, tmp_path, "r", None)
+    out = tmp_path / "own"
+    with pytest.raises(InputError, match="not the choice of a learning rate"):
+        run(
+            monkeypatch,
+            adopt_trial,
+            run="own",
+            choice=tmp_path / "choice.json",
+            manifests=[tmp_path / "base/manifest.json"],
+            manifest=out / "manifest.json",
+            checkpoint=out / "checkpoint",
+            loss_log=out / "loss.jsonl",
+            usage=out / "usage.json",
+        )
+    assert not out.exists()
 
 
 def test_a_retry_counts_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

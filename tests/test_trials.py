@@ -162,22 +162,14 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], None], set[str], set[str]]] = 
 
 @pytest.mark.workflow
 @pytest.mark.parametrize("edit", EDITS)
-def test_what_runs_again_where_checkpoints_stay(kept: Path, edit: str) -> None:
-    change, wanted, _ = EDITS[edit]
-    found = raw(keep=True)
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_runs_again(request: pytest.FixtureRequest, keep: bool, edit: str) -> None:
+    folder: Path = request.getfixturevalue("kept" if keep else "unkept")
+    change, if_kept, if_not = EDITS[edit]
+    found = raw(keep)
     change(found)
-    configure(kept, found)
-    assert snakemake(kept, "--dry-run") == wanted
-
-
-@pytest.mark.workflow
-@pytest.mark.parametrize("edit", EDITS)
-def test_what_runs_again_where_they_do_not(unkept: Path, edit: str) -> None:
-    change, _, wanted = EDITS[edit]
-    found = raw(keep=False)
-    change(found)
-    configure(unkept, found)
-    assert snakemake(unkept, "--dry-run") == wanted
+    configure(folder, found)
+    assert snakemake(folder, "--dry-run") == (if_kept if keep else if_not)
 
 
 @pytest.mark.workflow

@@ -158,6 +158,15 @@ def legend(fig: Figure, handles: Sequence[Line2D], title: str | None = None) -> 
     )
 
 
+def level_legend(fig: Figure, levels: Sequence[str], dashed: str, guess: bool) -> None:
+    """The legend of lines by resource level, a dashed line, and perhaps a random guess's."""
+    entries = [handle(name, *LEVEL_STYLE[name], line="-") for name in levels]
+    entries.append(handle(dashed, GREY, line="--"))
+    if guess:
+        entries.append(handle("random guess", GREY, line=":"))
+    legend(fig, entries)
+
+
 def with_intervals(
     ax: Axes,
     x: Any,
