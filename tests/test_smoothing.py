@@ -150,7 +150,7 @@ def test_half_precision_weights_lose_no_precision_in_the_mean() -> None:
     head = torch.nn.Linear(8, 50_000, bias=False).to(torch.bfloat16)
     hidden = torch.randn((6, 8), generator=draw).to(torch.bfloat16).requires_grad_()
     targets = torch.tensor([7, 7, 7, 1, 2, 3])
-    found = smoothing.excess(hidden, head, targets, None)
+    _, found = smoothing.excess(hidden, head, targets, None)
     found.sum().backward()
     wide = head.weight.detach().double().requires_grad_()
     logits = hidden.detach().double() @ wide.T
