@@ -61,11 +61,13 @@ class Sample:
         return np.ascontiguousarray(self.factor.numpy().T)
 
     @cached_property
-    def by_row_32(self) -> NDArray[np.int32]:
-        return self.by_row.astype(np.int32)
+    def by_row_to_sum(self) -> NDArray[Any]:
+        """`by_row` in the smallest type that holds a sum of all."""
+        return self.by_row.astype(np.int16 if self.size.max() < 1 << 15 else np.int32)
 
     @cached_property
-    def by_row_64(self) -> Ints:
+    def by_row_to_weigh(self) -> Ints:
+        """`by_row` in the type of sums of values."""
         return self.by_row.astype(np.int64)
 
 
@@ -93,36 +95,36 @@ class Product:
     """Sums of columns of values over the rows of each sample, by one product of integers."""
 
     def __init__(self, rows: int) -> None:
-        self.rows, self.width = np.arange(rows), 0
+        self.rows, self.width = rows, 0
         self.parts: list[tuple[Ints, Ints, Ints]] = []
-        self.units: list[tuple[int, float]] = []
+        self.units: list[float] = []
 
     def add(
-        self,
-        values: Floats,
-        first: Any = 0,
-        second: Any = 0,
-        rows: Any = None,
-        column: Any = 0,
-        columns: int = 1,
-    ) -> slice:
-        """Sum (m,) `values` and two flags of 0 or 1, each row in its own `column`.
-
-        Returns the columns' place in the result of `sums`.
-        """
-        place = slice(self.width, self.width + columns)
+        self, values: Floats, *flags: Any, rows: Any = None, column: Any = 0, columns: int = 1
+    ) -> None:
+        """Sum (m,) `values` and up to two flags of 0 or 1, each row in its own `column`."""
         unit = _unit(values)
-        whole = _whole(values, unit)
-        packed = ((whole + OFFSET) ^ OFFSET) | np.left_shift(np.int64(first), 48)
-        packed |= np.left_shift(np.int64(second), 56)
-        self.parts.append((self.rows if rows is None else rows, self.width + column, packed))
-        self.units.append((columns, unit))
+        rows = np.arange(self.rows) if rows is None else rows
+        self.add_whole(_whole(values, unit), rows, column, columns, *flags)
+        self.units[-columns:] = [unit] * columns
+
+    def add_whole(self, whole: Ints, rows: Ints, column: Any, columns: int, *flags: Any) -> None:
+        """The same of whole numbers up to 2^46."""
+        packed = (whole + OFFSET) ^ OFFSET
+        for place, flag in enumerate(flags):
+            packed |= np.left_shift(np.asarray(flag, np.int64), 8 * (DIGITS + place))
+        self.parts.append((rows, self.width + column, packed))
+        self.units += [1.0] * columns
         self.width += columns
-        return place
 
     def sums(self, sample: Sample) -> tuple[Floats, Ints, Ints]:
         """(B, width) sums of the values and of both flags."""
-        table = np.zeros((len(self.rows), self.width), "<i8")
+        whole, first, second = self.whole_sums(sample)
+        return whole * np.array(self.units), first, second
+
+    def whole_sums(self, sample: Sample) -> tuple[Ints, Ints, Ints]:
+        """`sums`, the values in their units."""
+        table = np.zeros((self.rows, self.width), "<i8")
         for rows, column, packed in self.parts:
             table[rows, column] = packed
         digits = torch.from_numpy(table.view(np.int8))
@@ -130,8 +132,7 @@ class Product:
         total = product[..., DIGITS - 1].astype(np.int64)
         for digit in reversed(range(DIGITS - 1)):
             total = total * 256 + product[..., digit]
-        unit = np.concatenate([np.full(columns, unit) for columns, unit in self.units])
-        return total * unit, product[..., DIGITS], product[..., DIGITS + 1]
+        return total, product[..., DIGITS], product[..., DIGITS + 1]
 
 
 def _unit(values: Floats) -> float:
@@ -225,54 +226,63 @@ def _equal_mass(
     confidence = readout.confidence[order]
     first = np.searchsorted(confidence, confidence)  # of its equals
     values = confidence - readout.correct[order]
-    unit = _unit(values)
-    whole = _whole(values, unit)
-    rows = np.arange(len(order))
-    starts = np.append(rows[::STEP], len(rows))
-    counts = cumulated(sum_rows(np.ones(len(rows), np.int32), order, starts, sample.by_row_32))
-    totals = cumulated(sum_rows(whole, order, starts, sample.by_row_64))
+    unit, samples = _unit(values), np.arange(len(sample.size))
+    starts = np.append(np.arange(0, len(order), STEP), len(order))
+    ones = np.ones(len(order), np.int8)
+    counts = cumulated(sum_rows(ones, order, starts, sample.by_row_to_sum))
 
-    samples = np.arange(len(sample.size))
     last = np.maximum(sample.size - 1, 1)
     wanted = 1 + -(-np.arange(1, bins)[:, None] * last // bins)  # (bins - 1, B)
     # One ascending sequence of the samples' cumulated counts, so that one search finds all.
-    apart = sample.size.max(initial=0) + bins + 3
-    ascending = (counts[1:].astype(np.int64) + apart * samples).T.ravel()
-    step = np.searchsorted(ascending, wanted + apart * samples) - (len(starts) - 1) * samples
-    edge = _rows_below(step, wanted, counts, order, sample)
-    below = np.append(first, len(rows))[edge]
-    total = _totals_below(below, totals, whole, order, sample)
-    ends = np.zeros((1, len(samples)), np.int64), totals[-1:]
-    each = np.diff(np.concatenate([ends[0], total, ends[1]]), axis=0)
+    apart = samples * (sample.size.max(initial=0) + bins + 3)
+    step = np.searchsorted((counts[1:] + apart).T.ravel(), wanted + apart)
+    step = np.minimum(step - (len(starts) - 1) * samples, len(starts) - 2)
+    padding = np.zeros((STEP, len(samples)), np.int8)
+    table = np.concatenate([sample.by_row[order], padding])
+    own = _drawn(table, step, samples)
+    reached = counts[step, samples][..., None] + np.cumsum(own, axis=-1, dtype=np.int32)
+    edge = step * STEP + (reached < wanted[..., None]).sum(axis=-1)
+    below = np.append(first, len(order))[np.minimum(edge, len(order))]
+
+    moved = below // STEP != step  # to the first of its equals
+    step = below // STEP
+    own[moved] = _drawn(table, step[moved], np.broadcast_to(samples, step.shape)[moved])
+    whole = _whole(values, unit)
+    rows = step[..., None] * STEP + np.arange(STEP)
+    inside = np.where(rows < below[..., None], np.append(whole, padding[:, 0])[rows], 0)
+    totals = _totals(whole, order, starts, step, sample)
+    total = totals[step, samples] + np.einsum("ebs,ebs->eb", inside, own)
+    each = np.diff(total, axis=0, prepend=np.zeros((1, len(samples)), np.int64), append=totals[-1:])
     return {"ece_mass": np.abs(each * unit).sum(axis=0) / sample.size}
 
 
-def _rows_below(step: Ints, wanted: Ints, counts: Any, order: Ints, sample: Sample) -> Ints:
-    """(bins - 1, B) number of sorted rows before the one with which a count is reached."""
-    samples = np.arange(len(sample.size))
-    step = np.minimum(step, len(counts) - 2)
-    rows = step[..., None] * STEP + np.arange(STEP)
-    own = _drawn(rows, order, sample)
-    reached = counts[step, samples][..., None] + np.cumsum(own, axis=-1, dtype=np.int32)
-    edge = step * STEP + (reached < wanted[..., None]).sum(axis=-1)
-    return np.minimum(edge, len(order))
+def _drawn(table: NDArray[np.int8], step: Ints, samples: Ints) -> NDArray[np.int8]:
+    """(..., STEP) how often the rows of a step occur in a sample, both (...)."""
+    place = step * STEP * table.shape[1] + samples
+    return table.ravel().take(place[..., None] + np.arange(STEP) * table.shape[1], mode="clip")
 
 
-def _totals_below(below: Ints, totals: Ints, whole: Ints, order: Ints, sample: Sample) -> Ints:
-    """(bins - 1, B) sum of the drawn values of that many sorted rows."""
-    samples = np.arange(len(sample.size))
-    step = below // STEP
-    rows = step[..., None] * STEP + np.arange(STEP)
-    own = np.append(whole, 0)[np.minimum(rows, len(whole))]
-    own = np.where(rows < below[..., None], own, 0)
-    return totals[step, samples] + (own * _drawn(rows, order, sample)).sum(axis=-1)
+def _totals(whole: Ints, order: Ints, starts: Ints, wanted: Ints, sample: Sample) -> Ints:
+    """(s + 1, B) sums of drawn values before each start, right at the steps that are wanted.
 
-
-def _drawn(rows: Ints, order: Ints, sample: Sample) -> Ints:
-    """(e, B, s) how often each of the sorted rows (e, B, s) occurs in its sample."""
-    padded = np.append(order, 0)[np.minimum(rows, len(order))]
-    found = sample.by_row[padded, np.arange(len(sample.size))[:, None]]
-    return np.where(rows < len(order), found, 0)
+    An edge is in few steps of all samples. Other steps are summed as one, up to the next edge.
+    """
+    near = np.zeros(len(starts) + 1, bool)
+    for steps in wanted:
+        near[steps.min() : steps.max() + 1] = True
+    near = near[: len(starts) - 1]
+    parts = np.zeros((len(starts) - 1, len(sample.size)), np.int64)
+    rows_near = np.repeat(near, np.diff(starts))
+    if near.any():
+        sizes = np.append(0, np.cumsum(np.diff(starts)[near]))
+        parts[near] = sum_rows(whole[rows_near], order[rows_near], sizes, sample.by_row_to_weigh)
+    if not near.all():
+        heads = ~near & np.append(True, near[:-1])
+        group = np.repeat(np.cumsum(heads) - 1, np.diff(starts))[~rows_near]
+        product = Product(len(order))
+        product.add_whole(whole[~rows_near], order[~rows_near], group, int(heads.sum()))
+        parts[heads] = product.whole_sums(sample)[0].T
+    return cumulated(parts)
 
 
 def sum_rows(values: Any, order: Ints, starts: Ints, table: Any) -> Any:
@@ -308,13 +318,12 @@ def _ranked(
     sign[:-1] = answers[:-1].astype(float) - answers[1:]
     sign[-1] = 0.0 if answers[-1] else -1.0
 
-    counts = sum_rows(np.ones(len(order), np.int32), order, starts, sample.by_row_32)
-    wrong = np.asarray((~answers).astype(np.int64) @ counts)
+    counts = sum_rows(np.ones(len(order), np.int8), order, starts, sample.by_row_to_sum)
     size, most = sample.size, int(sample.size.max())
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, most + 1))])
     table = np.arange(most + 1) * (harmonic - harmonic[-1])
     up_to = cumulated(counts)
-    squares, area = np.zeros((2, len(size)))
+    wrong, squares, area = np.zeros((3, len(size)))
     index, values = np.empty((SLICE, len(size)), np.intp), np.empty((SLICE, len(size)))
     for start in range(0, len(sign), SLICE):
         part = up_to[1 + start : 1 + start + SLICE]
@@ -323,12 +332,14 @@ def _ranked(
         own[:] = part
         table.take(own, out=looked_up, mode="clip")
         area += signs @ looked_up
-        np.multiply(part, part, out=looked_up, dtype=float)
+        looked_up[:] = part
+        wrong -= signs @ looked_up
+        looked_up *= looked_up
         squares += signs @ looked_up
-    pairs = -(squares + wrong.astype(float) ** 2) / 2
+    pairs = -(squares + wrong**2) / 2
     area += wrong * (1 - (harmonic[-1] - harmonic[size]))
     if len(tied):
-        half, more = _ties(tied, counts, up_to, wrong, answers, harmonic)
+        half, more = _ties(tied, counts, up_to, answers, harmonic)
         pairs, area = pairs - half, area + more
     return {"auroc": pairs / (wrong * (size - wrong)), "aurc": area / size}
 
@@ -351,11 +362,11 @@ def _runs(confidence: Floats, right: NDArray[np.bool_]) -> tuple[Ints, Ints]:
 
 
 def _ties(
-    tied: Ints, counts: Any, up_to: Any, wrong: Ints, answers: NDArray[np.bool_], harmonic: Floats
+    tied: Ints, counts: Any, up_to: Any, answers: NDArray[np.bool_], harmonic: Floats
 ) -> tuple[Floats, Floats]:
     """What ties take from the pairs, and add to the area, of right answers put first."""
     wrong_up_to = cumulated(counts * ~answers[:, None])
-    half, more = np.zeros((2, len(wrong)))
+    half, more = np.zeros((2, counts.shape[1]))
     for part in np.array_split(tied, 1 + len(tied) // SLICE):
         r, w = counts[part].astype(np.int64), counts[part + 1].astype(np.int64)
         start, end = up_to[part], up_to[part + 2]
