@@ -25,6 +25,9 @@ from multical.readouts import Floats, Readout, entropies
 
 Ints = NDArray[np.int64]
 
+#: Cells are shared out over processes; threads of one small product cost more than they give.
+torch.set_num_threads(1)
+
 BITS = 46
 #: Added to a whole number and taken from its bytes, it makes them digits from -128 to 127.
 OFFSET = 0x8080_8080_8080
@@ -36,34 +39,33 @@ MOST_DRAWS, MOST_ROWS = 127, 1 << 16
 RANKED = {"ece_mass", "auroc", "aurc"}
 
 #: Rows whose counts are summed before the edges of bins of equal mass are looked for.
-STEP = 32
+STEP = 16
 #: Rows of one slice of cumulated counts, which shall stay in a cache.
 SLICE = 64
 
 
-class Sample:
-    """How often each of n rows occurs in each of B samples, in the layouts that are needed."""
+class Draws:
+    """How often each of Q questions occurs in each of B samples, in the layouts that are needed."""
 
     def __init__(self, counts: Counts) -> None:
         self.counts = counts
-        self.size = counts.sum(axis=1, dtype=np.int64)
-        largest = counts.max(initial=0), self.size.max(initial=0)
-        self.is_small = largest[0] <= MOST_DRAWS and largest[1] < MOST_ROWS
+        self.most = int(counts.sum(axis=1, dtype=np.int64).max(initial=0))
+        self.is_small = counts.max(initial=0) <= MOST_DRAWS and self.most < MOST_ROWS
 
     @cached_property
     def factor(self) -> torch.Tensor:
-        """(B, n) int8, a factor of products."""
+        """(B, Q) int8, a factor of products."""
         return torch.from_numpy(np.ascontiguousarray(self.counts, np.int8))
 
     @cached_property
     def by_row(self) -> NDArray[np.int8]:
-        """(n, B): a row's counts side by side, to take rows in any order."""
+        """(Q, B): a question's counts side by side, to take questions in any order."""
         return np.ascontiguousarray(self.factor.numpy().T)
 
     @cached_property
     def by_row_to_sum(self) -> NDArray[Any]:
         """`by_row` in the smallest type that holds a sum of all."""
-        return self.by_row.astype(np.int16 if self.size.max() < 1 << 15 else np.int32)
+        return self.by_row.astype(np.int16 if self.most < 1 << 15 else np.int32)
 
     @cached_property
     def by_row_to_weigh(self) -> Ints:
@@ -71,14 +73,29 @@ class Sample:
         return self.by_row.astype(np.int64)
 
 
+class Sample:
+    """The draws of a cell: of n rows, which are the questions at `places`, no two the same."""
+
+    def __init__(self, draws: Draws, places: Ints) -> None:
+        self.draws, self.places = draws, places
+
+    @cached_property
+    def size(self) -> Ints:
+        """(B,) rows of each sample."""
+        whole = np.array([0, len(self.places)])
+        ones = np.ones(len(self.places), np.int8)
+        return sum_rows(ones, self.places, whole, self.draws.by_row_to_sum)[0].astype(np.int64)
+
+
 def replicates(
     readout: Readout, sample: Sample, names: Collection[str], bins: int
 ) -> dict[str, Floats]:
     """(B,) values of each named metric, as METRICS[name](readout, counts, bins) has them."""
-    if not len(sample.counts):
+    if not len(sample.draws.counts):
         return {name: np.empty(0) for name in names}
-    if not sample.is_small:
-        return {name: METRICS[name](readout, sample.counts, bins) for name in names}
+    if not sample.draws.is_small:
+        counts = sample.draws.counts[:, sample.places]
+        return {name: METRICS[name](readout, counts, bins) for name in names}
     found: dict[str, Floats] = {}
     with np.errstate(invalid="ignore", divide="ignore"):
         for metrics, function in (
@@ -94,8 +111,8 @@ def replicates(
 class Product:
     """Sums of columns of values over the rows of each sample, by one product of integers."""
 
-    def __init__(self, rows: int) -> None:
-        self.rows, self.width = rows, 0
+    def __init__(self, sample: Sample) -> None:
+        self.sample, self.width = sample, 0
         self.parts: list[tuple[Ints, Ints, Ints]] = []
         self.units: list[float] = []
 
@@ -104,31 +121,32 @@ class Product:
     ) -> None:
         """Sum (m,) `values` and up to two flags of 0 or 1, each row in its own `column`."""
         unit = _unit(values)
-        rows = np.arange(self.rows) if rows is None else rows
-        self.add_whole(_whole(values, unit), rows, column, columns, *flags)
+        self.add_whole(
+            _whole(values, unit), slice(None) if rows is None else rows, column, columns, *flags
+        )
         self.units[-columns:] = [unit] * columns
 
-    def add_whole(self, whole: Ints, rows: Ints, column: Any, columns: int, *flags: Any) -> None:
+    def add_whole(self, whole: Ints, rows: Any, column: Any, columns: int, *flags: Any) -> None:
         """The same of whole numbers up to 2^46."""
         packed = (whole + OFFSET) ^ OFFSET
         for place, flag in enumerate(flags):
             packed |= np.left_shift(np.asarray(flag, np.int64), 8 * (DIGITS + place))
-        self.parts.append((rows, self.width + column, packed))
+        self.parts.append((self.sample.places[rows], self.width + column, packed))
         self.units += [1.0] * columns
         self.width += columns
 
-    def sums(self, sample: Sample) -> tuple[Floats, Ints, Ints]:
+    def sums(self) -> tuple[Floats, Ints, Ints]:
         """(B, width) sums of the values and of both flags."""
-        whole, first, second = self.whole_sums(sample)
+        whole, first, second = self.whole_sums()
         return whole * np.array(self.units), first, second
 
-    def whole_sums(self, sample: Sample) -> tuple[Ints, Ints, Ints]:
+    def whole_sums(self) -> tuple[Ints, Ints, Ints]:
         """`sums`, the values in their units."""
-        table = np.zeros((self.rows, self.width), "<i8")
+        table = np.zeros((self.sample.draws.factor.shape[1], self.width), "<i8")
         for rows, column, packed in self.parts:
             table[rows, column] = packed
         digits = torch.from_numpy(table.view(np.int8))
-        product = torch._int_mm(sample.factor, digits).numpy().reshape(-1, self.width, 8)
+        product = torch._int_mm(self.sample.draws.factor, digits).numpy().reshape(-1, self.width, 8)
         total = product[..., DIGITS - 1].astype(np.int64)
         for digit in reversed(range(DIGITS - 1)):
             total = total * 256 + product[..., digit]
@@ -144,9 +162,7 @@ def _whole(values: Floats, unit: float) -> Ints:
     return np.rint(values / unit).astype(np.int64)
 
 
-def _sums(
-    readout: Readout, sample: Sample, names: Collection[str], bins: int
-) -> dict[str, Floats]:
+def _sums(readout: Readout, sample: Sample, names: Collection[str], bins: int) -> dict[str, Floats]:
     """Metrics that are made of sums over rows, or over the rows of bins of equal width."""
     found = _answers(readout, sample, bins)
     if readout.probabilities is not None and readout.gold is not None:
@@ -157,14 +173,18 @@ def _sums(
 
 
 def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
-    product, right, size = Product(len(readout.correct)), readout.correct, sample.size
+    product, right, size = Product(sample), readout.correct, sample.size
     if not readout.is_probability:
         product.add(right.astype(float))
-        return {"accuracy": product.sums(sample)[0][:, 0] / size}
+        return {"accuracy": product.sums()[0][:, 0] / size}
     product.add(
-        readout.confidence - right, True, right, column=_bins(readout.confidence, bins), columns=bins
+        readout.confidence - right,
+        True,
+        right,
+        column=_bins(readout.confidence, bins),
+        columns=bins,
     )
-    surplus, mass, hits = product.sums(sample)
+    surplus, mass, hits = product.sums()
     distance, filled = np.abs(surplus), np.maximum(mass, 1)
     gap, accuracy = surplus.sum(axis=1) / size, hits.sum(axis=1) / size
     return {
@@ -178,29 +198,27 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
 
 
 def _distributions(probabilities: Floats, gold: Ints, sample: Sample) -> dict[str, Floats]:
-    product = Product(len(gold))
+    product = Product(sample)
     right = np.arange(probabilities.shape[1]) == gold[:, None]
     product.add(np.nansum((probabilities - right) ** 2, axis=1))
     likelihood = probabilities[np.arange(len(gold)), gold]
     possible = likelihood > 0
     product.add(-np.log(np.where(possible, likelihood, 1.0)), ~possible)
     product.add(entropies(probabilities))
-    totals, impossible, _ = product.sums(sample)
+    totals, impossible, _ = product.sums()
     brier, nll, entropy = totals.T / sample.size
     return {"brier": brier, "nll": np.where(impossible[:, 1], np.inf, nll), "entropy": entropy}
 
 
-def _options(
-    probabilities: Floats, gold: Ints, sample: Sample, bins: int
-) -> dict[str, Floats]:
-    product, options = Product(len(gold)), probabilities.shape[1]
+def _options(probabilities: Floats, gold: Ints, sample: Sample, bins: int) -> dict[str, Floats]:
+    product, options = Product(sample), probabilities.shape[1]
     for option in range(options):
         rows = np.flatnonzero(~np.isnan(probabilities[:, option]))
         own = probabilities[rows, option]
         product.add(
             own - (gold[rows] == option), True, rows=rows, column=_bins(own, bins), columns=bins
         )
-    surplus, mass, _ = (part.reshape(-1, options, bins) for part in product.sums(sample))
+    surplus, mass, _ = (part.reshape(-1, options, bins) for part in product.sums())
     size = mass.sum(axis=2)
     errors = np.abs(surplus).sum(axis=2) / size
     return {
@@ -226,10 +244,10 @@ def _equal_mass(
     confidence = readout.confidence[order]
     first = np.searchsorted(confidence, confidence)  # of its equals
     values = confidence - readout.correct[order]
-    unit, samples = _unit(values), np.arange(len(sample.size))
+    unit, samples, draws = _unit(values), np.arange(len(sample.size)), sample.draws
     starts = np.append(np.arange(0, len(order), STEP), len(order))
     ones = np.ones(len(order), np.int8)
-    counts = cumulated(sum_rows(ones, order, starts, sample.by_row_to_sum))
+    counts = cumulated(sum_rows(ones, sample.places[order], starts, draws.by_row_to_sum))
 
     last = np.maximum(sample.size - 1, 1)
     wanted = 1 + -(-np.arange(1, bins)[:, None] * last // bins)  # (bins - 1, B)
@@ -238,7 +256,7 @@ def _equal_mass(
     step = np.searchsorted((counts[1:] + apart).T.ravel(), wanted + apart)
     step = np.minimum(step - (len(starts) - 1) * samples, len(starts) - 2)
     padding = np.zeros((STEP, len(samples)), np.int8)
-    table = np.concatenate([sample.by_row[order], padding])
+    table = np.concatenate([draws.by_row[sample.places[order]], padding])
     own = _drawn(table, step, samples)
     reached = counts[step, samples][..., None] + np.cumsum(own, axis=-1, dtype=np.int32)
     edge = step * STEP + (reached < wanted[..., None]).sum(axis=-1)
@@ -275,20 +293,21 @@ def _totals(whole: Ints, order: Ints, starts: Ints, wanted: Ints, sample: Sample
     rows_near = np.repeat(near, np.diff(starts))
     if near.any():
         sizes = np.append(0, np.cumsum(np.diff(starts)[near]))
-        parts[near] = sum_rows(whole[rows_near], order[rows_near], sizes, sample.by_row_to_weigh)
+        places = sample.places[order[rows_near]]
+        parts[near] = sum_rows(whole[rows_near], places, sizes, sample.draws.by_row_to_weigh)
     if not near.all():
         heads = ~near & np.append(True, near[:-1])
         group = np.repeat(np.cumsum(heads) - 1, np.diff(starts))[~rows_near]
-        product = Product(len(order))
+        product = Product(sample)
         product.add_whole(whole[~rows_near], order[~rows_near], group, int(heads.sum()))
-        parts[heads] = product.whole_sums(sample)[0].T
+        parts[heads] = product.whole_sums()[0].T
     return cumulated(parts)
 
 
-def sum_rows(values: Any, order: Ints, starts: Ints, table: Any) -> Any:
+def sum_rows(values: Any, places: Ints, starts: Ints, table: Any) -> Any:
     """(s, B) sums of rows of `table`, times their value, from each start to the next."""
     shape = len(starts) - 1, len(table)
-    return sparse.csr_array((values, order, starts), shape=shape) @ table
+    return sparse.csr_array((values, places, starts), shape=shape) @ table
 
 
 def cumulated(parts: Any) -> Any:
@@ -318,7 +337,8 @@ def _ranked(
     sign[:-1] = answers[:-1].astype(float) - answers[1:]
     sign[-1] = 0.0 if answers[-1] else -1.0
 
-    counts = sum_rows(np.ones(len(order), np.int8), order, starts, sample.by_row_to_sum)
+    ones, places = np.ones(len(order), np.int8), sample.places[order]
+    counts = sum_rows(ones, places, starts, sample.draws.by_row_to_sum)
     size, most = sample.size, int(sample.size.max())
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, most + 1))])
     table = np.arange(most + 1) * (harmonic - harmonic[-1])
@@ -331,11 +351,11 @@ def _ranked(
         own, looked_up = index[: len(part)], values[: len(part)]
         own[:] = part
         table.take(own, out=looked_up, mode="clip")
-        area += signs @ looked_up
+        area += np.einsum("s,sb->b", signs, looked_up)  # in one order, unlike a library's @
         looked_up[:] = part
-        wrong -= signs @ looked_up
+        wrong -= np.einsum("s,sb->b", signs, looked_up)
         looked_up *= looked_up
-        squares += signs @ looked_up
+        squares += np.einsum("s,sb->b", signs, looked_up)
     pairs = -(squares + wrong**2) / 2
     area += wrong * (1 - (harmonic[-1] - harmonic[size]))
     if len(tied):
