@@ -56,7 +56,7 @@ class Bootstrap:
         if categories is not self._categories:  # some may be of other benchmarks
             known = np.isin(categories, self._questions)
             self._known = np.full(len(categories), -1)
-            self._known[known] = self._places(categories[known])
+            self._known[known] = self._places(categories[known].to_list())
             self._categories = categories
         places = self._known[questions.cat.codes]
         if (places < 0).any():
