@@ -25,6 +25,7 @@ bfloat16 is autocast over float32 weights. ratio: theirs / ours, so that more th
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import statistics
 import sys
@@ -50,10 +51,10 @@ from trl import SFTConfig, SFTTrainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from recording import note, record  # noqa: E402
+from recording import note, record
 
-from multical.prompts import IGNORED  # noqa: E402
-from multical.sft import SmoothedTrainer  # noqa: E402
+from multical.prompts import IGNORED
+from multical.sft import SmoothedTrainer
 
 SMOOTHING = 0.1
 GEMMA: dict[str, Any] = {
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5, help="alternating runs")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--types", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--peers", nargs="+", default=["nll", "trained", "trl", "torch", "liger"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--item", default="smoothed SFT step", help="name in the table of results")
     arguments = parser.parse_args()
@@ -120,7 +122,7 @@ def main() -> None:
     for name in arguments.models:
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(MODELS[name]()).train().to(DEVICE)
-        sides = trainers(model)
+        sides = trainers(model, ["ours", *arguments.peers])
         for dtype in arguments.types:
             for masked in (0.0, 0.75):
                 inputs = batch(model.config.vocab_size, shape, masked)
@@ -130,7 +132,7 @@ def main() -> None:
                 record(arguments.item + (" (quick)" if arguments.quick else ""), rows)
 
 
-def trainers(model: Any) -> dict[str, Any]:
+def trainers(model: Any, wanted: list[str]) -> dict[str, Any]:
     """Each side's trainer. All patch the model's forward in the same way, with TRL's head."""
     words = Tokenizer(WordLevel({"<unk>": 0, "<eos>": 1, "<pad>": 2}, unk_token="<unk>"))
     common: dict[str, Any] = {
@@ -159,7 +161,7 @@ def trainers(model: Any) -> dict[str, Any]:
         made["torch"] = lambda: Alternative(torch_loss, args=args, **common)
         if CUDA and (liger := liger_loss()):
             made["liger"] = lambda: Alternative(liger, args=args, **common)
-    return {name: make() for name, make in made.items()}
+    return {name: make() for name, make in made.items() if name in wanted}
 
 
 def torch_loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
@@ -230,6 +232,7 @@ def held(reset: bool = False) -> float:
             torch.cuda.reset_peak_memory_stats()
         return torch.cuda.max_memory_allocated() / 1e6
     if reset:
+        ctypes.CDLL(None).malloc_trim(0)  # give back what was freed, or it would hide new needs
         Path("/proc/self/clear_refs").write_text("5")
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
