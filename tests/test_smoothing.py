@@ -67,8 +67,11 @@ def reference(kind: str, b: float, inputs: dict[str, Tensor]) -> tuple[Tensor, d
 
 
 def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
-    named = model.named_parameters()
-    return {name: p.grad.double() for name, p in named if p.grad is not None}
+    return slopes(dict(model.named_parameters()))
+
+
+def slopes(given: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: one.grad.double() for name, one in given.items() if one.grad is not None}
 
 
 def close(found: dict[str, Tensor], expected: dict[str, Tensor], rtol: float) -> None:
@@ -88,11 +91,11 @@ def test_loss_and_gradients(kind: str, b: float, tmp_path: Path, monkeypatch: An
     made = trainer(kind, b, tmp_path)
     made.model.train()
     inputs = batch(SIZES)
-    expected, slopes = reference(kind, b, inputs)
+    expected, wanted = reference(kind, b, inputs)
     loss = made.compute_loss(made.model, dict(inputs), num_items_in_batch=torch.tensor(15))
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=2e-6)
-    close(gradients(made.model), slopes, 1e-5)
+    close(gradients(made.model), wanted, 1e-5)
 
 
 @pytest.mark.parametrize("kind", ["tied", "gemma2"])
@@ -184,19 +187,15 @@ def test_large_vocabularies_against_float64(vocabulary: int, cap: float | None) 
     targets[-3:] = vocabulary - 1  # the same label more than once, in the last tile
     loss = smoothed_nll(hidden, head, targets, cap)
     loss.backward()
-    names = ("hidden", "weight", "bias")
-    wide = [x.detach().double().requires_grad_() for x in (hidden, head.weight, head.bias)]
-    logits = wide[0] @ wide[1].T + wide[2]
+    given = {"hidden": hidden, "weight": head.weight, "bias": head.bias}
+    wide = {name: one.detach().double().requires_grad_() for name, one in given.items()}
+    logits = wide["hidden"] @ wide["weight"].T + wide["bias"]
     if cap is not None:
         logits = cap * torch.tanh(logits / cap)
     expected = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1)
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    found = dict(zip(names, (hidden.grad, head.weight.grad, head.bias.grad), strict=True))
-    references = (x.grad for x in wide)
-    close(
-        {k: v.double() for k, v in found.items()}, dict(zip(names, references, strict=True)), 1e-4
-    )
+    close(slopes(given), slopes(wide), 1e-4)
 
 
 @pytest.mark.parametrize("cap", [None, 3.0])
