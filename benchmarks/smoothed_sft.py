@@ -113,23 +113,23 @@ def main() -> None:
     parser.add_argument("--types", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--peers", nargs="+", default=["nll", "trained", "trl", "torch", "liger"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--item", default="smoothed SFT step", help="name in the table of results")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
     shape = (2, 64) if arguments.quick else (8, 128)
-    rows: list[dict[str, str | float]] = []
     for name in arguments.models:
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(MODELS[name]()).train().to(DEVICE)
         sides = trainers(model, ["ours", *arguments.peers])
         for dtype in arguments.types:
+            item = f"smoothed SFT step, {name}, {dtype}{', quick' if arguments.quick else ''}"
+            rows: list[dict[str, str | float]] = []
             for masked in (0.0, 0.75):
                 inputs = batch(model.config.vocab_size, shape, masked)
                 found = measured(sides, inputs, getattr(torch, dtype), arguments.times)
-                setting = f"{name}, {dtype}, {shape[0]} x {shape[1]} tokens, {masked:.0%} masked"
+                setting = f"{shape[0]} x {shape[1]} tokens, {masked:.0%} masked"
                 rows += compared(setting, found)
-                record(arguments.item + (" (quick)" if arguments.quick else ""), rows)
+                record(item, rows)
 
 
 def trainers(model: Any, wanted: list[str]) -> dict[str, Any]:
