@@ -136,11 +136,14 @@ def run_ours(
         },
     }
     script = HERE.parent / "scripts/compute_metrics.py"
-    outputs = ["--metrics", folder / "metrics.csv", "--summary", folder / "summary.csv"]
-    usage = measured(
-        [sys.executable, script, "--params", json.dumps(params), *outputs]
-        + ["--processes", str(arguments.processes), "--records", *paths]
-    )
+    outputs: list[str | Path] = [
+        "--metrics",
+        folder / "metrics.csv",
+        "--summary",
+        folder / "summary.csv",
+    ]
+    outputs += ["--processes", str(arguments.processes), "--records", *paths]
+    usage = measured([sys.executable, script, "--params", json.dumps(params), *outputs])
     note(f"{usage}")
     check_truth(pd.read_csv(folder / "summary.csv"))
     return usage

@@ -54,13 +54,11 @@ class Bootstrap:
             return Sample(self._draws, self._places(questions.to_list()))
         categories = questions.cat.categories
         if categories is not self._categories:  # some may be of other benchmarks
-            known = np.isin(categories, self._questions)
-            self._known = np.full(len(categories), -1)
-            self._known[known] = self._places(categories[known].to_list())
+            self._known = pd.Index(self._questions).get_indexer(categories)
             self._categories = categories
         places = self._known[questions.cat.codes]
         if (places < 0).any():
-            self._places(questions.to_list())
+            self._places(questions.to_list())  # says which
         return Sample(self._draws, places)
 
     @cached_property

@@ -122,9 +122,7 @@ def read(paths: str | Path | Iterable[str | Path], compact: bool = False) -> pd.
         place = whole.schema.get_field_index("question_id")
         ids = whole["question_id"].combine_chunks().dictionary_encode()
         whole = whole.set_column(place, "question_id", ids)
-        types = {
-            SCHEMA.field(name).type: pd.ArrowDtype(SCHEMA.field(name).type) for name in PER_OPTION
-        }.get
+        types = _stays
     frame = whole.unify_dictionaries().to_pandas(types_mapper=types)
     end = 0
     for path, table in zip(paths, tables, strict=True):
@@ -133,6 +131,10 @@ def read(paths: str | Path | Iterable[str | Path], compact: bool = False) -> pd.
     if len(paths) > 1:
         _check_unique(frame, ", ".join(map(str, paths)))
     return frame
+
+
+def _stays(kind: pa.DataType) -> pd.ArrowDtype | None:
+    return pd.ArrowDtype(kind) if pa.types.is_list(kind) else None
 
 
 def flat(lists: pd.Series) -> tuple[np.ndarray, np.ndarray]:

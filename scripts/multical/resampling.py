@@ -155,7 +155,7 @@ class Product:
 
 def _unit(values: Floats) -> float:
     """A power of two, of which no value is more than 2^46."""
-    return float(np.ldexp(1.0, int(np.frexp(np.abs(values).max(initial=0.5))[1]) - BITS))
+    return float(np.ldexp(1.0, int(np.frexp(np.abs(values).max(initial=2.0**-900))[1]) - BITS))
 
 
 def _whole(values: Floats, unit: float) -> Ints:
@@ -203,10 +203,14 @@ def _distributions(probabilities: Floats, gold: Ints, sample: Sample) -> dict[st
     product.add(np.nansum((probabilities - right) ** 2, axis=1))
     likelihood = probabilities[np.arange(len(gold)), gold]
     possible = likelihood > 0
-    product.add(-np.log(np.where(possible, likelihood, 1.0)), ~possible)
+    loss = -np.log(np.where(possible, likelihood, 1.0))
+    unit = _unit(loss)  # coarse, if one loss is large: what it leaves is a column of its own
+    product.add(loss, ~possible)
+    product.add(loss - _whole(loss, unit) * unit)
     product.add(entropies(probabilities))
     totals, impossible, _ = product.sums()
-    brier, nll, entropy = totals.T / sample.size
+    brier, loss, rest, entropy = totals.T / sample.size
+    nll = loss + rest
     return {"brier": brier, "nll": np.where(impossible[:, 1], np.inf, nll), "entropy": entropy}
 
 
