@@ -19,7 +19,7 @@ machine does not count, and on a GPU the wall time. Memory is the peak of a step
 was held before it (resident, reset by /proc/self/clear_refs; on a GPU, allocated).
 bfloat16 is autocast over float32 weights. ratio: theirs / ours, so that more than 1 is better.
 
---quick is 2 x 64 tokens a step rather than 8 x 128.
+--small is 2 x 64 tokens a step rather than 8 x 128.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--times", type=int, default=5, help="alternating runs")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--types", nargs="+", default=["float32", "bfloat16"])
@@ -116,13 +116,13 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
-    shape = (2, 64) if arguments.quick else (8, 128)
+    shape = (2, 64) if arguments.small else (8, 128)
     for name in arguments.models:
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(MODELS[name]()).train().to(DEVICE)
         sides = trainers(model, ["ours", *arguments.peers])
         for dtype in arguments.types:
-            item = f"smoothed SFT step, {name}, {dtype}{', quick' if arguments.quick else ''}"
+            item = f"smoothed SFT step, {name}, {dtype}{', small' if arguments.small else ''}"
             rows: list[dict[str, str | float]] = []
             for masked in (0.0, 0.75):
                 inputs = batch(model.config.vocab_size, shape, masked)

@@ -8,7 +8,7 @@ these programs do one thing at a time, and wait for nothing. The tables are thos
 tests, with the demo's 41 languages. The first run of each is not counted. ratio: theirs /
 ours, so that more than 1 is better.
 
---quick is one figure, and one run of each.
+--small is one figure, and one run of each.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--times", type=int, default=5, help="alternating runs")
     arguments = parser.parse_args()
-    quick = arguments.quick
+    small = arguments.small
     snakemake = str(Path(sys.executable).with_name("snakemake"))
     with tempfile.TemporaryDirectory() as folder:
         tables = figure_data.write_tables(Path(folder))
         commands = {YARDSTICK: [sys.executable, "-c", "import torch"]}
         commands[DRY_RUN] = [snakemake, "--dry-run", DRY_RUN.split()[-1]]
-        for name in list(FIGURES)[: 1 if quick else None]:
+        for name in list(FIGURES)[: 1 if small else None]:
             commands[f"{name}.py"] = replot(name, tables, Path(folder))
         for name in HELPS:
             commands[f"{name}.py --help"] = [sys.executable, f"scripts/{name}.py", "--help"]
         runs = [partial(seconds, command) for command in commands.values()]
         alternating(runs, 1)  # byte code, fonts
         medians = dict(
-            zip(commands, alternating(runs, 1 if quick else arguments.times), strict=True)
+            zip(commands, alternating(runs, 1 if small else arguments.times), strict=True)
         )
     rows = []
     for name, ours in medians.items():
@@ -72,7 +72,7 @@ def main() -> None:
             rows.append(row("limit", name, ours, limit))
         if name != YARDSTICK:
             rows.append(row(YARDSTICK, name, ours, medians[YARDSTICK]))
-    record("startup (quick)" if quick else "startup", rows)
+    record("startup (small)" if small else "startup", rows)
     note("\n".join(map(str, rows)))
 
 
