@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers.trainer_pt_utils import LabelSmoother
 from trl import SFTConfig
+from trl.kernels import ChunkedLogProbFunction
 
 import tiny
 from multical import sft, smoothing
@@ -66,8 +67,11 @@ def reference(kind: str, b: float, inputs: dict[str, Tensor]) -> tuple[Tensor, d
 
 
 def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
-    named = model.named_parameters()
-    return {name: p.grad.double() for name, p in named if p.grad is not None}
+    return slopes(dict(model.named_parameters()))
+
+
+def slopes(given: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: one.grad.double() for name, one in given.items() if one.grad is not None}
 
 
 def close(found: dict[str, Tensor], expected: dict[str, Tensor], rtol: float) -> None:
@@ -87,11 +91,11 @@ def test_loss_and_gradients(kind: str, b: float, tmp_path: Path, monkeypatch: An
     made = trainer(kind, b, tmp_path)
     made.model.train()
     inputs = batch(SIZES)
-    expected, slopes = reference(kind, b, inputs)
+    expected, wanted = reference(kind, b, inputs)
     loss = made.compute_loss(made.model, dict(inputs), num_items_in_batch=torch.tensor(15))
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=2e-6)
-    close(gradients(made.model), slopes, 1e-5)
+    close(gradients(made.model), wanted, 1e-5)
 
 
 @pytest.mark.parametrize("kind", ["tied", "gemma2"])
@@ -150,7 +154,7 @@ def test_half_precision_weights_lose_no_precision_in_the_mean() -> None:
     head = torch.nn.Linear(8, 50_000, bias=False).to(torch.bfloat16)
     hidden = torch.randn((6, 8), generator=draw).to(torch.bfloat16).requires_grad_()
     targets = torch.tensor([7, 7, 7, 1, 2, 3])
-    found = smoothing.excess(hidden, head, targets, None)
+    _, found = smoothing.excess(hidden, head, targets, None)
     found.sum().backward()
     wide = head.weight.detach().double().requires_grad_()
     logits = hidden.detach().double() @ wide.T
@@ -159,6 +163,77 @@ def test_half_precision_weights_lose_no_precision_in_the_mean() -> None:
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
     assert head.weight.grad is not None
     torch.testing.assert_close(head.weight.grad.double(), wide.grad, rtol=4e-3, atol=1e-7)
+
+
+def smoothed_nll(hidden: Tensor, head: torch.nn.Linear, targets: Tensor, cap: Any) -> Tensor:
+    """The loss as the trainer puts it together, b = 0.1: TRL's head, and what smoothing adds."""
+    weight, excess = smoothing.excess(hidden, head, targets, cap)
+    logp = ChunkedLogProbFunction.apply(
+        hidden, weight, head.bias, targets, 1.0, 32768, cap, 1.0, ("log_probs",)
+    )[0]
+    return (0.1 * excess - logp).mean()
+
+
+@pytest.mark.parametrize("cap", [None, 30.0])
+@pytest.mark.parametrize("vocabulary", [49_152, 262_144])
+def test_large_vocabularies_against_float64(vocabulary: int, cap: float | None) -> None:
+    """Loss to 1e-5 and gradients to 1e-4, of logits that spread as a trained model's do."""
+    draw = torch.Generator().manual_seed(2)
+    hidden = torch.randn((12, 24), generator=draw).requires_grad_()
+    head = torch.nn.Linear(24, vocabulary)
+    with torch.no_grad():
+        head.weight.copy_(torch.randn(head.weight.shape, generator=draw) + 0.5)
+    targets = torch.randint(0, vocabulary, (12,), generator=draw)
+    targets[-3:] = vocabulary - 1  # the same label more than once, in the last tile
+    loss = smoothed_nll(hidden, head, targets, cap)
+    loss.backward()
+    given = {"hidden": hidden, "weight": head.weight, "bias": head.bias}
+    wide = {name: one.detach().double().requires_grad_() for name, one in given.items()}
+    logits = wide["hidden"] @ wide["weight"].T + wide["bias"]
+    if cap is not None:
+        logits = cap * torch.tanh(logits / cap)
+    expected = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1)
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    close(slopes(given), slopes(wide), 1e-4)
+
+
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_no_second_matrix_of_gradients_of_the_head(cap: float | None) -> None:
+    """The gradient of its weight is the matrix that TRL's head made, and no sum of two."""
+    made = []
+
+    class Seen(ChunkedLogProbFunction):
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            found = ChunkedLogProbFunction.backward(ctx, *grads)
+            made.append(found[1].data_ptr())
+            return found
+
+    draw = torch.Generator().manual_seed(3)
+    hidden = torch.randn((5, 8), generator=draw).requires_grad_()
+    head = torch.nn.Linear(8, 300, bias=False)
+    targets = torch.tensor([1, 2, 3, 299, 299])
+    weight, excess = smoothing.excess(hidden, head, targets, cap)
+    logp = Seen.apply(hidden, weight, None, targets, 1.0, 128, cap, 1.0, ("log_probs",))[0]
+    (0.1 * excess - logp).mean().backward()
+    assert head.weight.grad is not None
+    assert [head.weight.grad.data_ptr()] == made
+
+
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_a_frozen_head_is_left_alone(cap: float | None) -> None:
+    draw = torch.Generator().manual_seed(4)
+    head = torch.nn.Linear(8, 300, bias=False).requires_grad_(False)
+    targets = torch.tensor([1, 2, 299])
+    hidden = torch.randn((3, 8), generator=draw).requires_grad_()
+    smoothed_nll(hidden, head, targets, cap).backward()
+    assert head.weight.grad is None
+    expected = hidden.detach().clone().requires_grad_()
+    logits = expected @ head.weight.T
+    logits = logits if cap is None else cap * torch.tanh(logits / cap)
+    torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1).backward()
+    torch.testing.assert_close(hidden.grad, expected.grad, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("b", [-0.1, 1.0, 1.5, float("nan")])

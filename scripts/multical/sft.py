@@ -7,7 +7,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
@@ -138,11 +140,14 @@ class SmoothedTrainer(SFTTrainer):
                     # here, where a sharded head is whole: FSDP has gathered it together
                     # with the norm before it, for TRL's head, which comes next
                     head = inner.get_output_embeddings()
-                    terms.append(smoothing.excess(hidden, head, targets, self.softcap))
+                    weight, term = smoothing.excess(hidden, head, targets, self.softcap)
+                    terms.append(term)
+                    shared = SimpleNamespace(weight=weight, bias=head.bias)
+                    heads.enter_context(_output_embeddings(inner, shared))
                 return output
 
             # hooked, since a backbone called from here would escape autocast
-            with inner.base_model.register_forward_hook(keep_trained):
+            with ExitStack() as heads, inner.base_model.register_forward_hook(keep_trained):
                 outputs = model(**rest, shift_labels=targets[None])
             if terms:
                 outputs.log_probs = outputs.log_probs - self.smoothing_factor * terms[0]
@@ -177,6 +182,16 @@ class SmoothedTrainer(SFTTrainer):
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.scratch / PARTIAL)
+
+
+@contextmanager
+def _output_embeddings(model: Any, head: Any) -> Iterator[None]:
+    """Have TRL's head find `head` as the output embedding."""
+    model.get_output_embeddings = lambda: head
+    try:
+        yield
+    finally:
+        del model.get_output_embeddings
 
 
 class Filled(Sampler[int]):

@@ -1,0 +1,106 @@
+"""Item 4: how long a command takes before it has done anything.
+
+`snakemake -n` of the demo, figures drawn again from their tables, and light commands: each
+a process of its own, as a user starts it, by turns with `python -c "import torch"`, which is
+what each of them would wait for if it loaded the models' libraries. Limits: 5 s for the dry
+run, 10 s for a figure. Times are CPU times, so that other work on the machine does not count:
+these programs do one thing at a time, and wait for nothing. The tables are those of the
+tests, with the demo's 41 languages. The first run of each is not counted. ratio: theirs /
+ours, so that more than 1 is better.
+
+--small is one figure, and one run of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from recording import alternating, note, record
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import figure_data  # noqa: E402
+
+YARDSTICK = "python -c 'import torch'"
+DRY_RUN = "snakemake -n results/demo/headline.txt"
+LIMITS = {DRY_RUN: 5.0}  # seconds; of figures:
+FIGURE = 10.0
+#: Figures, and the table and parameters of each
+FIGURES = {
+    "plot_ece_by_lang": ("metrics", ["smoothing", "reference_language"]),
+    "plot_reliability": ("reliability", ["smoothing", "options"]),
+    "plot_smoothing_sweep": ("summary", ["options"]),
+    "plot_reliability_by_lang": ("reliability_by_lang", ["smoothing", "model"]),
+}
+HELPS = ["show_plan", "doctor", "choose_learning_rate", "adopt_trial", "merge_records"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--times", type=int, default=5, help="alternating runs")
+    arguments = parser.parse_args()
+    small = arguments.small
+    snakemake = str(Path(sys.executable).with_name("snakemake"))
+    with tempfile.TemporaryDirectory() as folder:
+        tables = figure_data.write_tables(Path(folder))
+        commands = {YARDSTICK: [sys.executable, "-c", "import torch"]}
+        commands[DRY_RUN] = [snakemake, "--dry-run", DRY_RUN.split()[-1]]
+        for name in list(FIGURES)[: 1 if small else None]:
+            commands[f"{name}.py"] = replot(name, tables, Path(folder))
+        for name in HELPS:
+            commands[f"{name}.py --help"] = [sys.executable, f"scripts/{name}.py", "--help"]
+        runs = [partial(seconds, command) for command in commands.values()]
+        alternating(runs, 1)  # byte code, fonts
+        medians = dict(
+            zip(commands, alternating(runs, 1 if small else arguments.times), strict=True)
+        )
+    rows = []
+    for name, ours in medians.items():
+        limit = LIMITS.get(name, FIGURE if name.startswith("plot_") else None)
+        if limit is not None:
+            rows.append(row("limit", name, ours, limit))
+        if name != YARDSTICK:
+            rows.append(row(YARDSTICK, name, ours, medians[YARDSTICK]))
+    record("startup (small)" if small else "startup", rows)
+    note("\n".join(map(str, rows)))
+
+
+def row(peer: str, setting: str, ours: float, theirs: float) -> dict[str, str | float]:
+    numbers = {"ours": f"{ours:.4g}", "theirs": f"{theirs:.4g}", "ratio": f"{theirs / ours:.3g}"}
+    return {"peer": peer, "setting": setting, "unit": "CPU s", **numbers}
+
+
+def replot(name: str, tables: dict[str, Path], out: Path) -> list[str]:
+    """The command that draws a figure from its table."""
+    kind, keys = FIGURES[name]
+    common = ["study", "benchmark", "readout", "sft", "seed"]
+    params = {key: figure_data.PARAMS[key] for key in [*common, *keys]}
+    params["target"] = f"results/demo/figures/{name}.pdf"
+    files = {"--pdf": "pdf", "--png": "png", "--sidecar": "json"}
+    outputs = [text for key, end in files.items() for text in (key, str(out / f"{name}.{end}"))]
+    given = [f"--{kind}", str(tables[kind]), "--params", json.dumps(params), "--code", "0"]
+    return [sys.executable, f"scripts/{name}.py", *given, *outputs]
+
+
+def seconds(command: list[str]) -> float:
+    """CPU seconds of a command and what it starts."""
+    before = os.times()
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    after = os.times()
+    used = (after.children_user, after.children_system)
+    return sum(used) - before.children_user - before.children_system
+
+
+if __name__ == "__main__":
+    main()
