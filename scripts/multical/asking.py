@@ -137,14 +137,14 @@ class Asker:
         """One question of a part, tokenised as the whole text that it makes."""
         lettered = None
         if part.lettered:
-            lettered = self.chat.encode(self._text(part, row, "lettered"))
+            lettered = self.chat.encode(self.text(part, row, "lettered"))
         if not part.plain:
             return Asked(lettered, [], [[]] * len(row.options))
-        plain = self._text(part, row, "plain")
+        plain = self.text(part, row, "plain")
         options = [self.chat.encode(f"{plain}{self.chat.joint}{text}") for text in row.options]
         return Asked(lettered, self.chat.encode(plain), options)
 
-    def _text(self, part: Part, row: Any, kind: str) -> str:
+    def text(self, part: Part, row: Any, kind: str) -> str:
         """The prompt, its examples before it."""
         messages: list[Message] = []
         for one in part.examples:
