@@ -1,12 +1,13 @@
 # The verbs of multical. `make` alone prints them.
 PYTHON ?= python3.11
 CORES  ?= 2
+ITEMS  ?= paper_statistics
 LOCK   := envs/requirements.lock
 BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
-.PHONY: help env lock demo smoke msp_v2 plan doctor recover test test-slurm check format clean
+.PHONY: help env lock demo smoke msp_v2 plan doctor recover test test-slurm bench check format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -52,6 +53,17 @@ test: env            ## checks, then all tests but those of test-slurm; a smoke 
 
 test-slurm: env      ## a smoke study and every fault on a real SLURM cluster on this machine (root)
 	$(BIN)/python -m pytest tests/slurm
+
+# Peers see what .venv has, and bring only what it lacks; nothing of theirs is in the lock.
+benchmarks/.venv/lock: benchmarks/requirements.txt | env
+	$(PYTHON) -m venv --clear --without-pip benchmarks/.venv
+	(cd .venv/lib/python3*/site-packages && pwd -P) > peers.pth.tmp
+	mv peers.pth.tmp $$(echo benchmarks/.venv/lib/python3*/site-packages)/ours.pth
+	$(PYTHON) -m pip --python benchmarks/.venv/bin/python install --no-deps --requirement $<
+	cp $< $@
+
+bench: benchmarks/.venv/lock ## speed against peers and limits, into benchmarks/results.csv; hours
+	set -e; for item in $(ITEMS); do $(BIN)/python benchmarks/$$item.py $(ARGS); done
 
 check: env           ## formatting, lint and types
 	$(BIN)/ruff format --check scripts tests

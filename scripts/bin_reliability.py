@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from multical import records
-from multical.cells import RUN, Block, blocks, check_levels, groups, parameters, readings
+from multical.cells import RUN, Block, groups, parameters, readings
 from multical.errors import program
 from multical.files import atomic
 from multical.metrics import bin_sums, edges
+from multical.parts import each, survey
 from multical.readouts import Floats
 
 PARAMS = {"readouts": list, "bins": int, "resource_levels": dict}
@@ -37,38 +36,47 @@ def main() -> None:
     parser.add_argument("--by-language", required=True, metavar="CSV", help="output, by language")
     arguments = parser.parse_args()
     params = parameters(arguments.params, PARAMS)
-    by_group, by_language = reliability(records.read(arguments.records), params)
+    parts, _ = survey(arguments.records, params["resource_levels"])
+    by_group, by_language = tables(each(parts, block_rows, params, processes=1))
     with atomic(arguments.output) as first, atomic(arguments.by_language) as second:
         for path, table in ((first, by_group), (second, by_language)):
             table.astype({"seed": "Int64"}).to_csv(path, index=False, lineterminator="\n")
 
 
-def reliability(frame: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables of a records frame, a row per run, benchmark, readout, place and bin.
+Rows = list[dict[str, Any]]
+
+
+def tables(made: list[tuple[Rows, Rows]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables, a row per run, benchmark, readout, place and bin.
 
     A place is a group of languages in the first, and a language in the second.
     """
-    check_levels(frame, params["resource_levels"])
-    levels = params["resource_levels"]
-    by_group, by_language = [], []
-    for block in tqdm(list(blocks(frame)), unit="run", desc="reliability"):
-        for name in params["readouts"]:
-            sums = binned(block, name, params["bins"])
-            by_group += [
-                {"group": group, **row}
-                for group, languages in groups(sums, levels).items()
-                for row in rows(np.sum([sums[x] for x in languages], axis=0), block, name)
-            ]
-            by_language += [
-                {"language": language, "resource_level": levels[language], **row}
-                for language, own in sums.items()
-                for row in rows(own, block, name)
-            ]
+    by_group = [row for own, _ in made for row in own]
+    by_language = [row for _, own in made for row in own]
     columns = ["readout", "bin", "low", "high", "n", "confidence", "accuracy"]
     return (
         pd.DataFrame(by_group, columns=[*RUN, "group", *columns]),
         pd.DataFrame(by_language, columns=[*RUN, "language", "resource_level", *columns]),
     )
+
+
+def block_rows(block: Block, params: dict[str, Any]) -> tuple[Rows, Rows]:
+    """Both tables' rows of one run on one benchmark."""
+    levels = params["resource_levels"]
+    by_group, by_language = [], []
+    for name in params["readouts"]:
+        sums = binned(block, name, params["bins"])
+        by_group += [
+            {"group": group, **row}
+            for group, languages in groups(sums, levels).items()
+            for row in rows(np.sum([sums[x] for x in languages], axis=0), block, name)
+        ]
+        by_language += [
+            {"language": language, "resource_level": levels[language], **row}
+            for language, own in sums.items()
+            for row in rows(own, block, name)
+        ]
+    return by_group, by_language
 
 
 def binned(block: Block, name: str, bins: int) -> dict[str, Floats]:

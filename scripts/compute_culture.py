@@ -13,25 +13,29 @@ import argparse
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
-from multical import records
 from multical.cells import RUN, Block, blocks, check_levels
 from multical.errors import InputError, program
 from multical.estimates import (
     SUMMARY,
     Estimate,
     Estimates,
-    bootstraps,
+    asked,
+    bootstrap,
     estimate,
     read_params,
     summary_rows,
     write,
 )
 from multical.files import atomic
+from multical.parts import each, survey
 
 CULTURES = ["CS", "CA"]
 DIFFERENCE = "CS-CA"
+NONE = (
+    f"records: culture: no question is labelled, expected some of {CULTURES} "
+    "(benchmarks of kind global_mmlu have them)"
+)
 COLUMNS = [*RUN, "culture", *SUMMARY[len(RUN) :]]
 
 
@@ -42,31 +46,48 @@ def main() -> None:
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
     parser.add_argument("--params", required=True, metavar="JSON")
     parser.add_argument("--output", required=True, metavar="CSV")
+    parser.add_argument("--processes", type=int, default=2, help="for many records (%(default)s)")
     arguments = parser.parse_args()
     params = read_params(arguments.params)
-    table = compute(records.read(arguments.records), params)
+    parts, questions = survey(arguments.records, params["resource_levels"], CULTURES)
+    if not questions:
+        raise InputError(NONE)
+    made = each(
+        parts, block_rows, questions, params, processes=arguments.processes, select=with_label
+    )
+    table = pd.DataFrame([row for rows in made for row in rows], columns=COLUMNS)
     with atomic(arguments.output) as temporary:
         write(temporary, table)
 
 
 def compute(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     """The table of a records frame, of the questions that have a label."""
-    frame = frame[frame["culture"].isin(CULTURES)]
+    frame = with_label(frame)
     if frame.empty:
-        raise InputError(
-            f"records: culture: no question is labelled, expected some of {CULTURES} "
-            "(benchmarks of kind global_mmlu have them)"
-        )
+        raise InputError(NONE)
     check_levels(frame, params["resource_levels"])
-    draws = bootstraps(frame, params)
-    rows: list[dict[str, Any]] = []
-    for block in tqdm(list(blocks(frame)), unit="run", desc="culture"):
-        draw = draws[block.keys["benchmark"]]
-        parts = {name: estimate(labelled(block, name), draw, params) for name in CULTURES}
-        parts[DIFFERENCE] = difference(*parts.values())
-        for culture, estimates in parts.items():
-            rows += [{**row, "culture": culture} for row in summary_rows(block, estimates, params)]
+    questions = asked(frame)
+    rows = [row for block in blocks(frame) for row in block_rows(block, questions, params)]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def with_label(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have a label."""
+    return frame[frame["culture"].isin(CULTURES)]
+
+
+def block_rows(
+    block: Block, questions: dict[str, list[str]], params: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The table's rows of one run on one benchmark."""
+    draw = bootstrap(block, questions, params)
+    parts = {name: estimate(labelled(block, name), draw, params) for name in CULTURES}
+    parts[DIFFERENCE] = difference(*parts.values())
+    return [
+        {**row, "culture": culture}
+        for culture, estimates in parts.items()
+        for row in summary_rows(block, estimates, params)
+    ]
 
 
 def labelled(block: Block, culture: str) -> Block:

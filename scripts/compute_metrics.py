@@ -16,16 +16,15 @@ import argparse
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
-from multical import records
 from multical.cells import RUN, Block, blocks, check_levels
 from multical.errors import program
 from multical.estimates import (
     INTERVAL,
     SUMMARY,
     Estimates,
-    bootstraps,
+    asked,
+    bootstrap,
     estimate,
     read_params,
     summary_rows,
@@ -33,6 +32,7 @@ from multical.estimates import (
     write,
 )
 from multical.files import atomic
+from multical.parts import each, survey
 
 COLUMNS = [*RUN, "language", "resource_level", "readout", "metric", *INTERVAL, "n"]
 
@@ -45,9 +45,13 @@ def main() -> None:
     parser.add_argument("--params", required=True, metavar="JSON")
     parser.add_argument("--metrics", required=True, metavar="CSV", help="output, by language")
     parser.add_argument("--summary", required=True, metavar="CSV", help="output, by group")
+    parser.add_argument("--processes", type=int, default=2, help="for many records (%(default)s)")
     arguments = parser.parse_args()
     params = read_params(arguments.params)
-    metrics, summary = compute(records.read(arguments.records), params)
+    parts, questions = survey(arguments.records, params["resource_levels"])
+    metrics, summary = tables(
+        each(parts, block_rows, questions, params, processes=arguments.processes)
+    )
     # Both are ready before one is written.
     with atomic(arguments.metrics) as first, atomic(arguments.summary) as second:
         write(first, metrics)
@@ -57,20 +61,28 @@ def main() -> None:
 def compute(frame: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two tables of a records frame: by language, and by group of languages."""
     check_levels(frame, params["resource_levels"])
-    draws = bootstraps(frame, params)
-    cells = frame.drop_duplicates(["run", "benchmark", "language"])
-    metrics: list[dict[str, Any]] = []
-    summary: list[dict[str, Any]] = []
-    with tqdm(total=len(cells), unit="cell", desc="metrics") as bar:
-        for block in blocks(frame):
-            estimates = estimate(block, draws[block.keys["benchmark"]], params)
-            metrics += metric_rows(block, estimates, params)
-            summary += summary_rows(block, estimates, params)
-            bar.update(len(block.languages))
+    questions = asked(frame)
+    return tables([block_rows(block, questions, params) for block in blocks(frame)])
+
+
+Rows = list[dict[str, Any]]
+
+
+def tables(rows: list[tuple[Rows, Rows]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    metrics = [row for own, _ in rows for row in own]
+    summary = [row for _, own in rows for row in own]
     return pd.DataFrame(metrics, columns=COLUMNS), pd.DataFrame(summary, columns=SUMMARY)
 
 
-def metric_rows(block: Block, estimates: Estimates, params: dict[str, Any]) -> list[dict[str, Any]]:
+def block_rows(
+    block: Block, questions: dict[str, list[str]], params: dict[str, Any]
+) -> tuple[Rows, Rows]:
+    """Both tables' rows of one run on one benchmark."""
+    estimates = estimate(block, bootstrap(block, questions, params), params)
+    return metric_rows(block, estimates, params), summary_rows(block, estimates, params)
+
+
+def metric_rows(block: Block, estimates: Estimates, params: dict[str, Any]) -> Rows:
     """Rows by language, readout and metric."""
     rows = []
     for language in block.languages:

@@ -9,12 +9,15 @@ A replicate is a row of *counts*, how often each question was drawn.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from multical.errors import InputError
 from multical.readouts import Floats
+from multical.resampling import Draws, Sample
 
 
 class Bootstrap:
@@ -36,15 +39,40 @@ class Bootstrap:
         for replicate in self._counts:
             replicate[:] = np.bincount(generator.integers(size, size=size), minlength=size)
 
+        self._categories: pd.Index | None = None
+
     def counts(self, questions: Sequence[str]) -> NDArray[np.int32]:
         """(B, n) counts of the given questions, one column per row of a cell."""
+        return self._counts[:, self._places(questions)]
+
+    def sample(self, questions: pd.Series) -> Sample:
+        """The same for `resampling.replicates`; the last sample, B + 1, is the rows themselves.
+
+        A categorical's categories are looked up once for all the cells that share them.
+        """
+        if not isinstance(questions.dtype, pd.CategoricalDtype):
+            return Sample(self._draws, self._places(questions.to_list()))
+        categories = questions.cat.categories
+        if categories is not self._categories:  # some may be of other benchmarks
+            self._known = pd.Index(self._questions).get_indexer(categories)
+            self._categories = categories
+        places = self._known[questions.cat.codes]
+        if (places < 0).any():
+            self._places(questions.to_list())  # says which
+        return Sample(self._draws, places)
+
+    @cached_property
+    def _draws(self) -> Draws:
+        return Draws(np.vstack([self._counts, np.ones_like(self._questions, np.int32)]))
+
+    def _places(self, questions: Sequence[str]) -> NDArray[np.int64]:
         wanted = np.asarray(questions, dtype=str)
         column = np.searchsorted(self._questions, wanted)
         column = np.minimum(column, len(self._questions) - 1)
         unknown = self._questions[column] != wanted
         if unknown.any():
             raise InputError(f"bootstrap: {str(wanted[unknown][0])!r} is none of its questions")
-        return self._counts[:, column]
+        return column
 
 
 def recentred(

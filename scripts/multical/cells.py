@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,11 @@ def parameters(text: str, kinds: Kinds) -> dict[str, Any]:
 
 def check_levels(frame: pd.DataFrame, levels: Mapping[str, str]) -> None:
     """Raise `InputError` naming the languages of the records that have no resource level."""
-    missing = sorted(set(map(str, frame["language"].unique())) - set(levels))
+    check_languages(map(str, frame["language"].unique()), levels)
+
+
+def check_languages(languages: Iterable[str], levels: Mapping[str, str]) -> None:
+    """The same of the names of languages."""
+    missing = sorted(set(languages) - set(levels))
     if missing:
         raise InputError(f"--params: resource_levels: no {missing}, which the records hold")

@@ -15,6 +15,7 @@ from multical.errors import InputError
 from multical.metrics import METRICS
 from multical.params import known
 from multical.readouts import Floats
+from multical.resampling import replicates
 
 PARAMS = {
     "readouts": list,
@@ -59,13 +60,23 @@ def read_params(text: str) -> dict[str, Any]:
     return params
 
 
-def bootstraps(frame: pd.DataFrame, params: dict[str, Any]) -> dict[str, Bootstrap]:
-    """The bootstrap of each benchmark of a records frame."""
-    settings = params["bootstrap"]
-    return {
-        str(benchmark): Bootstrap(rows.to_list(), settings["replicates"], settings["seed"])
-        for benchmark, rows in frame.groupby("benchmark", observed=True)["question_id"]
-    }
+def asked(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """The questions of each benchmark of a records frame, sorted."""
+    groups = frame.groupby("benchmark", observed=True)["question_id"]
+    return {str(benchmark): sorted(rows.unique()) for benchmark, rows in groups}
+
+
+#: Bootstraps of this process by benchmark and settings, and the questions that they are of.
+_BOOTSTRAPS: dict[tuple[Any, ...], tuple[list[str], Bootstrap]] = {}
+
+
+def bootstrap(block: Block, questions: dict[str, list[str]], params: dict[str, Any]) -> Bootstrap:
+    """The bootstrap of a block's benchmark, made once."""
+    name, settings = block.keys["benchmark"], params["bootstrap"]
+    key = (name, settings["replicates"], settings["seed"])
+    if key not in _BOOTSTRAPS or _BOOTSTRAPS[key][0] != questions[name]:
+        _BOOTSTRAPS[key] = questions[name], Bootstrap(questions[name], *key[1:])
+    return _BOOTSTRAPS[key][1]
 
 
 def estimate(block: Block, bootstrap: Bootstrap, params: dict[str, Any]) -> Estimates:
@@ -73,15 +84,13 @@ def estimate(block: Block, bootstrap: Bootstrap, params: dict[str, Any]) -> Esti
     estimates: Estimates = {}
     for name in params["readouts"]:
         for language, readout in readings(block, name).items():
-            questions = block.languages[language]["question_id"].to_list()
-            counts = bootstrap.counts(questions)
-            for metric in params["metrics"]:
-                function = METRICS[metric]
-                if function.applies(readout):
-                    value = float(function(readout, None, params["bins"])[0])
-                    replicates = function(readout, counts, params["bins"])
-                    cell = Estimate(value, replicates, len(questions), function.bounds)
-                    estimates.setdefault((name, metric), {})[language] = cell
+            sample = bootstrap.sample(block.languages[language]["question_id"])
+            metrics = [metric for metric in params["metrics"] if METRICS[metric].applies(readout)]
+            found = replicates(readout, sample, metrics, params["bins"])
+            for metric, values in found.items():
+                n, bounds = len(readout.correct), METRICS[metric].bounds
+                cell = Estimate(float(values[-1]), values[:-1], n, bounds)
+                estimates.setdefault((name, metric), {})[language] = cell
     return estimates
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multical.errors import InputError
+from multical.records import flat
 
 Floats = NDArray[np.float64]
 
@@ -65,9 +66,9 @@ def check_confidence(confidence: Floats, correct: NDArray[Any], probability: boo
 
 def padded(lists: pd.Series) -> Floats:
     """(n, k) float64 of a per-option column, k the longest list; NaN beyond a row's own options."""
-    lengths = np.array([len(values) for values in lists])
+    values, lengths = flat(lists)
     table = np.full((len(lengths), lengths.max()), np.nan)
-    table[np.arange(table.shape[1]) < lengths[:, None]] = np.concatenate(lists.to_list())
+    table[np.arange(table.shape[1]) < lengths[:, None]] = values
     return table
 
 

@@ -1,0 +1,122 @@
+"""The fast replicates equal the metrics of counts, which are the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from multical.bootstrap import Bootstrap
+from multical.errors import InputError
+from multical.metrics import METRICS, Counts
+from multical.readouts import Readout
+from multical.resampling import Draws, Sample, replicates
+from test_metrics import make, simple, tied
+
+RNG = np.random.default_rng
+
+
+def awkward(rows: int) -> dict[str, Readout]:
+    rng = RNG(rows)
+    right = rng.random(rows) < 0.5
+    alike = np.round(make(rows).confidence, 1)
+    sure = np.zeros((rows, 2))
+    sure[:, 0] = 1
+    return {
+        "four": make(rows),
+        "ragged": make(rows, 10, 2, ragged=True),
+        "tied": tied(rows),
+        "mostly tied": simple(alike, right),
+        "all equal": simple(np.full(rows, 0.5), right),
+        "all right": simple(rng.random(rows), np.ones(rows)),
+        "all wrong": simple(rng.random(rows), np.zeros(rows)),
+        "certain": Readout(sure[:, 0], right, sure, (~right).astype(np.int64), True),
+        "scores": Readout(rng.normal(size=rows).round(1) * 9, right, None, None, False),
+    }
+
+
+def samples(rows: int) -> Counts:
+    """The rows themselves, no row, one row, a bootstrap's, and uneven ones."""
+    rng = RNG(rows)
+    counts = rng.integers(0, 4, size=(8, rows))
+    counts[0], counts[1:3] = 1, 0
+    counts[2, -1] = 1
+    counts[3] = np.bincount(rng.integers(rows, size=rows), minlength=rows)
+    return counts
+
+
+def assert_equal(readout: Readout, counts: Counts, bins: int, draws: Draws | None = None) -> None:
+    names = [name for name, metric in METRICS.items() if metric.applies(readout)]
+    sample = Sample(draws or Draws(counts), np.arange(counts.shape[1]))
+    found = replicates(readout, sample, names, bins)
+    assert list(found) == names
+    for name in names:
+        expected = METRICS[name](readout, counts, bins)
+        np.testing.assert_allclose(found[name], expected, rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", awkward(3))
+@pytest.mark.parametrize("rows", [1, 2, 5, 16, 17, 31, 64, 65, 300])
+@pytest.mark.parametrize("bins", [1, 2, 15])
+def test_replicates_equal_the_metrics_of_counts(kind: str, rows: int, bins: int) -> None:
+    assert_equal(awkward(rows)[kind], samples(rows), bins)
+
+
+def test_at_the_size_of_a_benchmark() -> None:
+    questions = [f"q{number:05d}" for number in range(5000)]
+    counts = Bootstrap(questions, 20, 0).counts(questions)
+    for readout in (make(5000), make(5000, 10, 1, ragged=True), tied(5000)):
+        assert_equal(readout, counts, 15)
+
+
+def test_a_large_loss_leaves_the_digits_of_the_others() -> None:
+    p = np.array([[1e-300, 1 - 1e-16], [0.5, 0.5], [0.25, 0.75]] * 20)
+    readout = Readout(p.max(axis=1), p[:, 0] > 0.4, p, np.zeros(60, np.int64), True)
+    assert_equal(readout, samples(60), 15)
+
+
+def test_what_would_overflow_is_left_to_the_reference() -> None:
+    counts = samples(5) * 60  # up to 180
+    assert not Draws(counts).is_small
+    assert_equal(make(5), counts, 15)
+    assert not Draws(np.full((1, 1000), 100)).is_small
+
+
+def test_without_samples() -> None:
+    sample = Sample(Draws(np.zeros((0, 4), int)), np.arange(4))
+    assert replicates(make(4), sample, ["ece", "aurc"], 15)["aurc"].shape == (0,)
+
+
+def test_a_cell_has_some_questions_in_its_own_order() -> None:
+    questions = [f"q{number:02d}" for number in range(50)]
+    bootstrap = Bootstrap(questions, 30, 0)
+    own = pd.Series([questions[index] for index in RNG(0).permutation(50)[:33]])
+    counts = bootstrap.counts(own.to_list())
+    whole = np.vstack([counts, np.ones((1, 33), int)])
+    readout = make(33)
+    for series in (own, own.astype("category"), pd.Categorical(own, [*questions, "other"])):
+        sample = bootstrap.sample(pd.Series(series))
+        for name, values in replicates(readout, sample, list(METRICS), 15).items():
+            expected = METRICS[name](readout, whole, 15)
+            np.testing.assert_allclose(values, expected, rtol=1e-12, atol=1e-14, err_msg=name)
+    for odd in (pd.Series(["q01", "q1"]), pd.Series(["q01", "q1"], dtype="category")):
+        with pytest.raises(InputError, match="'q1' is none of its questions"):
+            bootstrap.sample(odd)
+
+
+def test_sums_are_the_same_in_any_order_of_rows() -> None:
+    readout, counts = make(300), samples(300)
+    order = RNG(1).permutation(300)
+    assert readout.probabilities is not None
+    assert readout.gold is not None
+    shuffled = Readout(
+        readout.confidence[order],
+        readout.correct[order],
+        readout.probabilities[order],
+        readout.gold[order],
+        True,
+    )
+    once = replicates(readout, Sample(Draws(counts), np.arange(300)), list(METRICS), 15)
+    again = replicates(shuffled, Sample(Draws(counts), order), list(METRICS), 15)
+    for name, values in once.items():
+        np.testing.assert_array_equal(values, again[name], err_msg=name)
