@@ -54,14 +54,15 @@ def parts(asked: pd.DataFrame, settings: Settings, shots: Shots | None) -> Itera
         lettered = listed is None or language in listed
         groups = [([], of_language)] if shots is None else shots.of(language, of_language)
         for examples, of_group in groups:
-            for start in range(0, len(of_group), MOST):
-                rows = of_group.iloc[start : start + MOST]
-                if shots is None:
-                    yield Part(language, lettered, True, rows)
-                    continue
-                yield Part(language, False, True, rows, examples)
-                if lettered:
-                    yield Part(language, True, False, rows, examples)
+            starts = range(0, len(of_group), MOST)
+            pieces = [of_group.iloc[start : start + MOST] for start in starts]
+            if shots is None:
+                yield from (Part(language, lettered, True, rows) for rows in pieces)
+                continue
+            # one prompt after the other, so that the examples of each are run once
+            yield from (Part(language, False, True, rows, examples) for rows in pieces)
+            if lettered:
+                yield from (Part(language, True, False, rows, examples) for rows in pieces)
 
 
 class Shots:
