@@ -1,7 +1,7 @@
 # The verbs of multical. `make` alone prints them.
 PYTHON ?= python3.11
 CORES  ?= 2
-ITEMS  ?= paper_statistics
+ITEMS  ?= paper_statistics scoring
 LOCK   := envs/requirements.lock
 BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)

@@ -9,7 +9,7 @@ questions to their scores, prompts included; neither has start-up and loading in
 time both tell the seconds of the processor, which other work on the machine does not add to.
 
 First, in float32, every prompt must be the harness's to the byte, and every log-likelihood to
-1e-4. At last, model FLOP utilisation: what scoring took of the rate at which the same process
+1e-4 a token. At last, model FLOP utilisation: what scoring took of the rate at which the same process
 multiplied large matrices.
 
     snakemake -c2 results/inputs/models/gemma3-270m/manifest.json \
@@ -89,7 +89,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             few = asked.groupby(["language", "subject"], dropna=False)
-            compare(folder / "check", few.head(-(-args.check // few.ngroups)), shots, args)
+            checked = few.head(-(-args.check // few.ngroups))
+            rows += compare(folder / "check", name, checked, shots, args)
             rows += measure(folder / "timed", name, asked, shots, args)
     record(f"{ITEM} (quick)" if args.quick else ITEM, rows)
     note("\n".join(str(row) for row in rows))
@@ -166,32 +167,42 @@ def _rows(archive: tarfile.TarFile, subject: str, split: str) -> list[dict[str, 
 
 
 def compare(
-    folder: Path, asked: pd.DataFrame, shots: pd.DataFrame, args: argparse.Namespace
-) -> None:
-    """Raise `InputError` where a prompt, or a log-likelihood in float32, is not the harness's.
+    folder: Path, name: str, asked: pd.DataFrame, shots: pd.DataFrame, args: argparse.Namespace
+) -> list[dict[str, str | float]]:
+    """The largest differences of log-likelihoods in float32, of an option and of a token of it.
 
-    Our letter logit is of all tokens that stand for a letter, so the harness is asked for each.
+    Raises `InputError` where a prompt is not the harness's, or a difference is above the
+    tolerance: it is of a token, since rounding adds up over the tokens of a text. Our letter
+    logit is of all tokens that stand for a letter, so the harness is asked for each.
     """
+    rows = []
     for kind in KINDS:
         forms = [" ", ""] if kind == "letters" else [" "]
         place = write(folder / kind, kind, asked, shots, forms)
         ours = run_ours(place, kind, "float32", "highest", args)
         theirs = run_harness(place, "float32", "highest", args)
-        worst = 0.0
+        found = []
         for one, sample in zip(ours["scores"], harness_order(place, theirs), strict=True):
             texts = [context + text for context, text in sample["asked"]]
             if texts != [one["prompt"] + form + text for text in one["said"] for form in forms]:
                 raise InputError(f"{kind}: found the prompt {texts[0]!r}, expected {one}")
-            logliks = one.get("text_logliks")
             if kind == "letters":
                 logliks = [logit - one["logsumexp"] for logit in one["letter_logits"]]
+            else:
+                logliks = one["text_logliks"]
             for number, loglik in enumerate(logliks):
                 parts = sample["logliks"][number * len(forms) : (number + 1) * len(forms)]
                 expected = math.log(sum(map(math.exp, parts))) if len(parts) > 1 else parts[0]
-                worst = max(worst, abs(loglik - expected))
-        note(f"{kind}, float32: {len(asked)} questions, largest difference {worst:.1e}")
-        if worst > TOLERANCE:
-            raise InputError(f"{kind}: found a difference of {worst}, expected {TOLERANCE} at most")
+                tokens = one.get("text_tokens", [1] * len(logliks))[number]
+                found.append((abs(loglik - expected), abs(loglik - expected) / tokens))
+        worst = [max(differences) for differences in zip(*found, strict=True)]
+        setting = f"{name}, {kind}, {len(asked)} questions, float32, against the tolerance"
+        for value, unit in zip(worst, ("nats an option", "nats a token"), strict=True):
+            rows.append(row(PEER, setting, value, TOLERANCE, unit))
+        note(f"{name}, {kind}, float32: largest differences {worst}")
+        if worst[-1] > TOLERANCE:
+            raise InputError(f"{setting}: found {worst[-1]}, expected {TOLERANCE} at most")
+    return rows
 
 
 def measure(
