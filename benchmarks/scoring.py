@@ -105,8 +105,8 @@ def make_environment() -> None:
     base = getattr(sys, "_base_executable", sys.executable)
     subprocess.run([base, "-m", "venv", "--clear", "--without-pip", ENVIRONMENT], check=True)
     python = ENVIRONMENT / "bin/python"
-    install = ["install", "--progress-bar", "off", "--requirement", PINS]
-    subprocess.run([sys.executable, "-m", "pip", "--python", python, *install], check=True)
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install"]
+    subprocess.run([*install, "--progress-bar", "off", "--requirement", str(PINS)], check=True)
     stamp.write_bytes(PINS.read_bytes())
 
 
@@ -221,8 +221,8 @@ def measure(
         setting = f"{name}, {kind}, {len(asked)} questions, {SHOTS}-shot, {args.dtype}, "
         setting += f"{args.threads} thread(s), median of {args.rounds}"
         for clock, unit in (("wall", "questions/s"), ("cpu", "questions/CPU s")):
-            rates = [len(asked) / _median(runs, clock) for runs in (ours, theirs)]
-            rows.append(row(PEER, setting, *rates, unit))
+            rate, other = (len(asked) / _median(runs, clock) for runs in (ours, theirs))
+            rows.append(row(PEER, setting, rate, other, unit))
         reached = statistics.median(run["flop"] / run["cpu"] for run in ours)
         rows.append(
             row("matrix product", setting, reached / 1e9, _median(ours, "rate") / 1e9, "GFLOP/s")

@@ -58,7 +58,8 @@ def main() -> None:
     result = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
     for part in cut:
-        for one in part.rows.itertuples():
+        shown: list[Any] = list(part.rows.itertuples())
+        for one in shown:
             kind = "lettered" if part.lettered else "plain"
             said = LETTERS[: len(one.options)] if part.lettered else one.options
             found[one.Index] |= {"prompt": asker.text(part, one, kind), "said": list(said)}

@@ -55,7 +55,7 @@ def test_scores_are_those_of_the_joined_text(language: str, shots: int) -> None:
         {"question": [f"{'?' * i}{end}" for i in range(1, 6)], "options": [options] * 5,
          "answer": [i % 3 for i in range(5)], "language": language}
     )  # fmt: skip
-    rows = list(frame.itertuples())
+    rows: list[Any] = list(frame.itertuples())
     part = Part(language, False, True, frame.iloc[shots:], rows[:shots])
     sizes = {**tiny.SIZES, "vocab_size": len(words)}
     torch.manual_seed(0)
@@ -66,7 +66,7 @@ def test_scores_are_those_of_the_joined_text(language: str, shots: int) -> None:
     for row, one, scores in zip(rows[shots:], asked, found, strict=True):
         prompt = f"<s>{examples}{row.question}|{end}"
         plain, *joined = (encode(words, prompt + text) for text in ["", *options])
-        assert one == (None, plain, joined)
+        assert (one.lettered, one.plain, one.options) == (None, plain, joined)
         assert joined[1][: len(plain)] != plain  # merged, and
         start = one.start()
         assert 0 < start < len(plain)
