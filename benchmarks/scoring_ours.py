@@ -40,15 +40,15 @@ def main() -> None:
     settings = args.params
     torch.set_float32_matmul_precision(settings["matmul_precision"])
     model, tokenizer = checkpoints.load(args.model, settings["dtype"])
-
-    wall, cpu = time.perf_counter(), time.process_time()
     file, shots = args.questions / "asked.parquet", args.questions / "shots.parquet"
     asked = questions.read(file)
     examples = Shots(questions.read(shots), settings["shots"], str(shots))
-    cut = [p for p in parts(asked, settings, examples) if p.lettered == (args.kind == "letters")]
     asker = Asker(Chat(tokenizer, settings["chat_format"]), settings["prompt"])
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[: max(map(len, asked.options))]]
     scorer = Scorer(model, letters, settings["batch_tokens"])
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    cut = [p for p in parts(asked, settings, examples) if p.lettered == (args.kind == "letters")]
     found: list[dict[str, Any]] = [{} for _ in range(len(asked))]
     with TemporaryDirectory() as scratch, tqdm(total=len(asked), unit="question") as bar:
         kept = Kept(Path(scratch), 60, time.monotonic())
