@@ -1,7 +1,7 @@
 # The verbs of multical. `make` alone prints them.
 PYTHON ?= python3.11
 CORES  ?= 2
-ITEMS  ?= smoothed_sft paper_statistics startup
+ITEMS  ?= smoothed_sft scoring paper_statistics startup
 LOCK   := envs/requirements.lock
 BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -281,6 +282,15 @@ def test_examples_are_run_once_a_language_subject_and_prompt(
     # subject odd has its own examples, even and none have the language's; fr has no letters
     assert len(prefixes) == 2 * (2 + 2 + 1)
     assert min(prefixes) > 40
+
+
+def test_parts_with_the_same_examples_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that these are run once, however many parts their questions are cut into."""
+    monkeypatch.setattr(asking, "MOST", 2)
+    cut = list(asking.parts(quiz(), PARAMS, asking.Shots(examples(), SHOTS, "shots.parquet")))
+    shown = [(p.language, p.lettered, *(one.question_id for one in p.examples)) for p in cut]
+    assert len(shown) > len(set(shown)) == 2 * (2 + 2 + 1)
+    assert len([*itertools.groupby(shown)]) == len(set(shown))
 
 
 @pytest.mark.parametrize("changes", [{}, {"shots": SHOTS}])

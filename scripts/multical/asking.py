@@ -54,14 +54,15 @@ def parts(asked: pd.DataFrame, settings: Settings, shots: Shots | None) -> Itera
         lettered = listed is None or language in listed
         groups = [([], of_language)] if shots is None else shots.of(language, of_language)
         for examples, of_group in groups:
-            for start in range(0, len(of_group), MOST):
-                rows = of_group.iloc[start : start + MOST]
-                if shots is None:
-                    yield Part(language, lettered, True, rows)
-                    continue
-                yield Part(language, False, True, rows, examples)
-                if lettered:
-                    yield Part(language, True, False, rows, examples)
+            starts = range(0, len(of_group), MOST)
+            pieces = [of_group.iloc[start : start + MOST] for start in starts]
+            if shots is None:
+                yield from (Part(language, lettered, True, rows) for rows in pieces)
+                continue
+            # one prompt after the other, so that the examples of each are run once
+            yield from (Part(language, False, True, rows, examples) for rows in pieces)
+            if lettered:
+                yield from (Part(language, True, False, rows, examples) for rows in pieces)
 
 
 class Shots:
@@ -137,14 +138,14 @@ class Asker:
         """One question of a part, tokenised as the whole text that it makes."""
         lettered = None
         if part.lettered:
-            lettered = self.chat.encode(self._text(part, row, "lettered"))
+            lettered = self.chat.encode(self.text(part, row, "lettered"))
         if not part.plain:
             return Asked(lettered, [], [[]] * len(row.options))
-        plain = self._text(part, row, "plain")
+        plain = self.text(part, row, "plain")
         options = [self.chat.encode(f"{plain}{self.chat.joint}{text}") for text in row.options]
         return Asked(lettered, self.chat.encode(plain), options)
 
-    def _text(self, part: Part, row: Any, kind: str) -> str:
+    def text(self, part: Part, row: Any, kind: str) -> str:
         """The prompt, its examples before it."""
         messages: list[Message] = []
         for one in part.examples:

@@ -1,0 +1,357 @@
+"""Item 2: questions a second, against lm-evaluation-harness 0.4.13, with five examples each.
+
+Both score the same questions with the packaged Gemma 3 270M, in the same precision, on the same
+number of threads: once the letters after a prompt that lists the options, once the options'
+texts. `cldr-facts` gives the questions, in languages with and without spaces, and MMLU, of two
+whole subjects as far as asked for. A run is a process of its own, ours and the harness's in
+turn. Clocks stand inside: the harness's runs in its `loglikelihood` alone, ours from questions to
+their scores, prompts included; neither has start-up and loading in it. Besides wall
+time both tell the seconds of the processor, which other work on the machine does not add to.
+
+First, in float32, every prompt must be the harness's to the byte, and every log-likelihood to
+1e-4 a token. At last, model FLOP utilisation: what scoring took of the rate at which the same
+process multiplied large matrices.
+
+    snakemake -c2 results/inputs/models/gemma3-270m/manifest.json \
+        results/inputs/benchmarks/cldr-facts.parquet
+    python benchmarks/scoring.py --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "scripts"))
+
+from recording import note, record  # noqa: E402
+
+from multical import questions  # noqa: E402
+from multical.asking import by_hash  # noqa: E402
+from multical.errors import InputError, program  # noqa: E402
+from multical.prompts import LETTERS  # noqa: E402
+
+ITEM, PEER = "scoring", "lm-eval 0.4.13"
+ENVIRONMENT, PINS = HERE / ".venv-harness", HERE / "harness-requirements.txt"
+KINDS = ("letters", "texts")
+LANGUAGES = ["en", "zh", "ar", "ja", "sw"]  # two of them without spaces
+AT_LEAST = 12  # questions of a language; the benchmark has 106 with the same examples
+#: Short enough for the harness, which holds logits of the whole vocabulary for every token.
+SUBJECTS = ["high_school_psychology", "marketing"]
+SHOTS = 5
+SETTINGS: dict[str, Any] = {
+    "prompt": {"name": "default", "lettered": "{question}\n{options}", "plain": "{question}"},
+    "lettered_languages": None,
+    "chat_format": "plain",
+    "shots": SHOTS,
+}
+TOLERANCE = 1e-4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="24 questions, one round")
+    parser.add_argument("--questions", type=int, default=200, help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument("--check", type=int, default=24, help="questions compared in float32, or 0")
+    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    parser.add_argument("--threads", type=int, default=1, help="as rules/score.smk has it")
+    parser.add_argument("--batch", type=int, default=4, help="prompts in the harness's batches")
+    parser.add_argument("--batch-tokens", type=int, default=2048, help="tokens in ours")
+    parser.add_argument("--inputs", type=Path, default=Path("results/inputs"), metavar="FOLDER")
+    parser.add_argument(
+        "--mmlu", type=Path, default=Path("../shared/data/mmlu/mmlu_csv.tar.xz"), metavar="ARCHIVE",
+        help="of MMLU's own CSV files; left out where there is none",
+    )  # fmt: skip
+    parser.add_argument("--only", choices=["cldr-facts", "mmlu"])
+    args = parser.parse_args()
+    if args.quick:
+        args.questions, args.rounds, args.check = 24, 1, min(args.check, 8)
+    make_environment()
+    rows = []
+    for name, (asked, shots) in benchmarks(args).items():
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            few = asked.groupby(["language", "subject"], dropna=False)
+            checked = few.head(-(-args.check // few.ngroups))
+            if args.check:
+                rows += compare(folder / "check", name, checked, shots, args)
+            rows += measure(folder / "timed", name, asked, shots, args)
+    record(f"{ITEM} (quick)" if args.quick else ITEM, rows)
+    note("\n".join(str(row) for row in rows))
+
+
+def make_environment() -> None:
+    """The harness's own environment, made anew where its pins have changed."""
+    stamp = ENVIRONMENT / PINS.name
+    if stamp.exists() and stamp.read_bytes() == PINS.read_bytes():
+        return
+    base = getattr(sys, "_base_executable", sys.executable)
+    subprocess.run([base, "-m", "venv", "--clear", "--without-pip", ENVIRONMENT], check=True)
+    python = ENVIRONMENT / "bin/python"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install"]
+    subprocess.run([*install, "--progress-bar", "off", "--requirement", str(PINS)], check=True)
+    stamp.write_bytes(PINS.read_bytes())
+
+
+def benchmarks(args: argparse.Namespace) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    """Questions and examples by the name of their benchmark."""
+    found = {}
+    if args.only != "mmlu":
+        found["cldr-facts"] = cldr_facts(args)
+    if args.only != "cldr-facts" and args.mmlu.exists():
+        found["mmlu"] = mmlu(args)
+    elif args.only != "cldr-facts":
+        note(f"{args.mmlu}: not there, so MMLU is left out (--mmlu)")
+    return found
+
+
+def cldr_facts(args: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Per language five examples for all kinds of questions, and some of the others."""
+    file = args.inputs / "benchmarks/cldr-facts.parquet"
+    if not file.exists():
+        raise InputError(f"{file}: not there, expected what `snakemake -c2 {file}` makes")
+    frame = questions.read(file)
+    languages = LANGUAGES[: max(1, args.questions // AT_LEAST)]
+    frame = frame[frame["language"].isin(languages)].assign(subject=None)
+    by_language = frame.loc[by_hash(frame["question_id"])].groupby("language")
+    count = -(-args.questions // len(languages))
+    shots = by_language.head(SHOTS)
+    return by_language.head(SHOTS + count).drop(shots.index), shots
+
+
+def mmlu(args: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The first questions of each subject, with the subject's own examples."""
+    count = -(-args.questions // len(SUBJECTS))
+    asked, shots = [], []
+    with tarfile.open(args.mmlu) as archive:
+        for subject in SUBJECTS:
+            asked += _rows(archive, subject, "test")[:count]
+            shots += _rows(archive, subject, "dev")
+    return pd.DataFrame(asked), pd.DataFrame(shots)
+
+
+def _rows(archive: tarfile.TarFile, subject: str, split: str) -> list[dict[str, Any]]:
+    """Questions with four different options: our schema wants that."""
+    content = archive.extractfile(f"data/{split}/{subject}_{split}.csv")
+    assert content is not None
+    rows = []
+    for number, line in enumerate(csv.reader(io.TextIOWrapper(content, "utf-8", newline=""))):
+        question, *options, letter = line
+        if len({option.strip() for option in options} - {""}) == len(options):
+            rows.append(
+                {
+                    "question_id": f"{subject}.{split}.{number:04d}",
+                    "language": "en",
+                    "subject": subject,
+                    "question": question,
+                    "options": options,
+                    "answer": LETTERS.index(letter),
+                }
+            )
+    return rows
+
+
+def compare(
+    folder: Path, name: str, asked: pd.DataFrame, shots: pd.DataFrame, args: argparse.Namespace
+) -> list[dict[str, str | float]]:
+    """The largest differences of log-likelihoods in float32, of an option and of a token of it.
+
+    Raises `InputError` where a prompt is not the harness's, or a difference is above the
+    tolerance: it is of a token, since rounding adds up over the tokens of a text. Our letter
+    logit is of all tokens that stand for a letter, so the harness is asked for each.
+    """
+    rows = []
+    for kind in KINDS:
+        forms = [" ", ""] if kind == "letters" else [" "]
+        place = write(folder / kind, kind, asked, shots, forms)
+        ours = run_ours(place, kind, "float32", "highest", args)
+        theirs = run_harness(place, "float32", "highest", args)
+        found = []
+        for one, sample in zip(ours["scores"], harness_order(place, theirs), strict=True):
+            texts = [context + text for context, text in sample["asked"]]
+            if texts != [one["prompt"] + form + text for text in one["said"] for form in forms]:
+                raise InputError(f"{kind}: found the prompt {texts[0]!r}, expected {one}")
+            if kind == "letters":
+                logliks = [logit - one["logsumexp"] for logit in one["letter_logits"]]
+            else:
+                logliks = one["text_logliks"]
+            for number, loglik in enumerate(logliks):
+                parts = sample["logliks"][number * len(forms) : (number + 1) * len(forms)]
+                expected = math.log(sum(map(math.exp, parts))) if len(parts) > 1 else parts[0]
+                tokens = one.get("text_tokens", [1] * len(logliks))[number]
+                found.append((abs(loglik - expected), abs(loglik - expected) / tokens))
+        worst = [max(differences) for differences in zip(*found, strict=True)]
+        setting = f"{name}, {kind}, {len(asked)} questions, float32, against the tolerance"
+        for value, unit in zip(worst, ("nats an option", "nats a token"), strict=True):
+            rows.append(row(PEER, setting, value, TOLERANCE, unit))
+        note(f"{name}, {kind}, float32: largest differences {worst}")
+        if worst[-1] > TOLERANCE:
+            raise InputError(f"{setting}: found {worst[-1]}, expected {TOLERANCE} at most")
+    return rows
+
+
+def measure(
+    folder: Path, name: str, asked: pd.DataFrame, shots: pd.DataFrame, args: argparse.Namespace
+) -> list[dict[str, str | float]]:
+    """Medians of alternating runs."""
+    rows = []
+    for kind in KINDS:
+        place = write(folder / kind, kind, asked, shots, [" "])
+        ours, theirs = [], []
+        for _ in range(args.rounds):
+            ours.append(run_ours(place, kind, args.dtype, "medium", args))
+            theirs.append(run_harness(place, args.dtype, "medium", args))
+            note(f"{name}, {kind}: {clocks(ours[-1])} ours, {clocks(theirs[-1])} theirs")
+        setting = f"{name}, {kind}, {len(asked)} questions, {SHOTS}-shot, {args.dtype}, "
+        setting += f"{args.threads} thread(s), median of {args.rounds}"
+        for clock, unit in (("wall", "questions/s"), ("cpu", "questions/CPU s")):
+            rate, other = (len(asked) / _median(runs, clock) for runs in (ours, theirs))
+            rows.append(row(PEER, setting, rate, other, unit))
+        reached = statistics.median(run["flop"] / run["cpu"] for run in ours)
+        rows.append(
+            row("matrix product", setting, reached / 1e9, _median(ours, "rate") / 1e9, "GFLOP/s")
+        )
+    return rows
+
+
+def clocks(run: dict[str, Any]) -> str:
+    return f"{run['wall']:.1f} s, {run['cpu']:.1f} CPU s"
+
+
+def _median(runs: list[dict[str, Any]], name: str) -> float:
+    return statistics.median(run[name] for run in runs)
+
+
+def row(peer: str, setting: str, ours: float, theirs: float, unit: str) -> dict[str, str | float]:
+    numbers = {"ours": f"{ours:.4g}", "theirs": f"{theirs:.4g}", "ratio": f"{ours / theirs:.3g}"}
+    return {"peer": peer, "setting": setting, "unit": unit, **numbers}
+
+
+def write(
+    folder: Path, kind: str, asked: pd.DataFrame, shots: pd.DataFrame, forms: list[str]
+) -> Path:
+    """Questions and examples as we read them, and as tasks of the harness, one per examples."""
+    folder.mkdir(parents=True)
+    questions.write(folder / "asked.parquet", asked)
+    questions.write(folder / "shots.parquet", shots)
+    asked, shots = (questions.read(folder / f"{name}.parquet") for name in ("asked", "shots"))
+    for (language, subject), rows in asked.groupby(["language", "subject"], dropna=False):
+        own = shots[shots["language"] == language]
+        if isinstance(subject, str):
+            own = own[own["subject"] == subject].sort_values("question_id")
+        else:
+            own = own.loc[by_hash(own["question_id"])]
+        task = f"{language}.{subject}"
+        files = {}
+        for split, frame in (("test", rows), ("dev", own.head(SHOTS))):
+            files[split] = str(folder / f"{task}.{split}.jsonl")
+            lines = [json.dumps(_document(one, kind, forms)) for one in frame.itertuples()]
+            Path(files[split]).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        about = {
+            "task": task,
+            "dataset_path": "json",
+            "dataset_kwargs": {"data_files": files},
+            "test_split": "test",
+            "fewshot_split": "dev",
+            "fewshot_config": {"sampler": "first_n"},
+            "num_fewshot": SHOTS,
+            "output_type": "multiple_choice",
+            "doc_to_text": "Question: {{shown}}\nAnswer:",
+            "doc_to_choice": "{{said}}",
+            "doc_to_target": "answer",
+            "target_delimiter": "",
+            "fewshot_delimiter": "<eos>\n",
+            "metric_list": [{"metric": "acc"}],
+        }
+        (folder / f"{task}.yaml").write_text(yaml.safe_dump(about), encoding="utf-8")
+    return folder
+
+
+def _document(one: Any, kind: str, forms: list[str]) -> dict[str, Any]:
+    """A question for the harness; the first form of an answer is that of the examples."""
+    lines = zip(LETTERS, one.options, strict=False)
+    listed = "".join(f"\n{letter}. {option}" for letter, option in lines)
+    said = list(LETTERS[: len(one.options)]) if kind == "letters" else one.options
+    return {
+        "id": [one.language, one.question_id],
+        "shown": one.question + (listed if kind == "letters" else ""),
+        "said": [form + text for text in said for form in forms],
+        "answer": one.answer * len(forms),
+    }
+
+
+def harness_order(folder: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The harness's samples in the order of our questions."""
+    by_id = {}
+    for task, samples in found["tasks"].items():
+        lines = (folder / f"{task}.test.jsonl").read_text(encoding="utf-8").splitlines()
+        for line, sample in zip(lines, samples, strict=True):
+            by_id[tuple(json.loads(line)["id"])] = sample
+    asked = questions.read(folder / "asked.parquet")
+    return [by_id[key] for key in zip(asked["language"], asked["question_id"], strict=True)]
+
+
+def run_ours(
+    folder: Path, kind: str, dtype: str, precision: str, args: argparse.Namespace
+) -> dict[str, Any]:
+    params = {**SETTINGS, "dtype": dtype, "matmul_precision": precision}
+    params["batch_tokens"] = args.batch_tokens
+    words = ["--questions", folder, "--params", json.dumps(params), "--kind", kind]
+    return run(sys.executable, "scoring_ours.py", words, folder, args)
+
+
+def run_harness(
+    folder: Path, dtype: str, precision: str, args: argparse.Namespace
+) -> dict[str, Any]:
+    words = ["--tasks", folder, "--dtype", dtype, "--matmul-precision", precision]
+    words += ["--batch", args.batch]
+    return run(ENVIRONMENT / "bin/python", "scoring_harness.py", words, folder, args)
+
+
+def run(
+    python: str | Path, program: str, words: list[Any], folder: Path, args: argparse.Namespace
+) -> dict[str, Any]:
+    """What a program of this folder found; its messages are shown only if it fails."""
+    output = folder / "found.json"
+    model = args.inputs / "models/gemma3-270m/checkpoint"
+    if not model.exists():
+        manifest = model.with_name("manifest.json")
+        raise InputError(f"{model}: not there, expected what `snakemake -c2 {manifest}` makes")
+    command = [python, HERE / program, "--model", model, "--output", output, *words]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(args.threads),
+        "OMP_WAIT_POLICY": "passive",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_CACHE": str(folder / "cache"),
+    }
+    done = subprocess.run(
+        [str(word) for word in command], env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise InputError(f"{program}: exit code {done.returncode}: {done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+    return found
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,105 @@
+"""multical's scoring on the questions of a folder: our side of benchmarks/scoring.py.
+
+Writes as JSON, like scoring_harness.py, the seconds from questions to scores (prompts, tokenising
+and what a killed job would go on from included, loading left out), and each question's scores;
+besides, the floating-point operations that these took, and the machine's own rate of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+
+import score_run
+from multical import checkpoints, questions
+from multical.asking import Asker, Shots, parts
+from multical.kept import Kept
+from multical.prompts import LETTERS, Chat, letter_ids
+from multical.scoring import Group, Scorer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, metavar="FOLDER")
+    parser.add_argument("--questions", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--params", required=True, type=json.loads, metavar="JSON")
+    parser.add_argument("--kind", required=True, choices=["letters", "texts"])
+    parser.add_argument("--output", required=True, type=Path)
+    args = parser.parse_args()
+    settings = args.params
+    torch.set_float32_matmul_precision(settings["matmul_precision"])
+    model, tokenizer = checkpoints.load(args.model, settings["dtype"])
+    file, shots = args.questions / "asked.parquet", args.questions / "shots.parquet"
+    asked = questions.read(file)
+    examples = Shots(questions.read(shots), settings["shots"], str(shots))
+    asker = Asker(Chat(tokenizer, settings["chat_format"]), settings["prompt"])
+    letters = [letter_ids(tokenizer, letter) for letter in LETTERS[: max(map(len, asked.options))]]
+    scorer = Scorer(model, letters, settings["batch_tokens"])
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    cut = [p for p in parts(asked, settings, examples) if p.lettered == (args.kind == "letters")]
+    found: list[dict[str, Any]] = [{} for _ in range(len(asked))]
+    with TemporaryDirectory() as scratch, tqdm(total=len(asked), unit="question") as bar:
+        kept = Kept(Path(scratch), 60, time.monotonic())
+        for number, part in enumerate(cut):
+            for index, values in score_run.score(part, number, asker, scorer, kept, bar):
+                found[index] = values
+    result = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+    for part in cut:
+        shown: list[Any] = list(part.rows.itertuples())
+        for one in shown:
+            kind = "lettered" if part.lettered else "plain"
+            said = LETTERS[: len(one.options)] if part.lettered else one.options
+            found[one.Index] |= {"prompt": asker.text(part, one, kind), "said": list(said)}
+    groups = [Group.of([asker.encode(part, r) for r in part.rows.itertuples()]) for part in cut]
+    result["flop"] = sum(flop(group, model) for group in groups)
+    result["rate"] = matrix_rate(model.dtype)
+    args.output.write_text(json.dumps({**result, "scores": found}))
+
+
+def flop(group: Group, model: Any) -> int:
+    """Floating-point operations of scoring a group once, padding left out.
+
+    Two for each weight of a linear layer and token, or position where the head is run; four
+    for each token, key that it attends to (a sliding window not deducted) and channel.
+    """
+    config = model.config.get_text_config()
+    layers = [m for m in model.base_model.modules() if isinstance(m, torch.nn.Linear)]
+    weights = sum(layer.weight.numel() for layer in layers)
+    channels = config.num_hidden_layers * config.num_attention_heads * config.head_dim
+    shared = len(group.prefix)
+    tokens, keys, read = shared, shared * (shared + 1) // 2, 0
+    for trie in group.tries:
+        tokens += len(trie)
+        keys += int((trie.depths() + 1).sum())
+        nodes = {node for targets in trie.targets for node, _ in targets} | {trie.answer}
+        read += len(nodes - {None})
+    head = read * model.get_output_embeddings().weight.numel()
+    return 2 * (tokens * weights + head) + 4 * keys * channels
+
+
+def matrix_rate(dtype: torch.dtype, size: int = 2048) -> float:
+    """Floating-point operations a second of the processor, of products of large matrices."""
+    left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(8):
+        started = time.process_time()
+        torch.mm(left, right)
+        seconds.append(time.process_time() - started)
+    return 2 * size**3 / statistics.median(seconds[1:])
+
+
+if __name__ == "__main__":
+    main()
