@@ -34,7 +34,7 @@ from recording import PEERS, Usage, alternating, measured, note, record  # noqa:
 from multical import records  # noqa: E402
 from multical.metrics import METRICS  # noqa: E402
 from multical.readouts import READOUTS  # noqa: E402
-from multical.resampling import Draws, Sample, replicates  # noqa: E402
+from multical.resampling import Sample, replicates  # noqa: E402
 
 ITEM = "statistics"
 LIMITS = Usage(wall=120.0, cpu=240.0, gigabytes=6.0)
@@ -172,7 +172,7 @@ def against_peers(folder: Path, path: Path, languages: int, times: int) -> list[
         correct=np.array([readout.correct for readout in readouts]),
     )
     questions = len(readouts[0].gold)
-    sample = Sample(Draws(np.ones((1, questions), np.int32)), np.arange(questions))
+    sample = Sample(np.ones((questions, 1), np.uint8), np.arange(questions))
 
     def ours(names: list[str]) -> float:
         start = time.perf_counter()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from multical.errors import InputError
 from multical.readouts import Floats
-from multical.resampling import Draws, Sample
+from multical.resampling import Sample, table
 
 
 class Bootstrap:
@@ -51,7 +52,7 @@ class Bootstrap:
         A categorical's categories are looked up once for all the cells that share them.
         """
         if not isinstance(questions.dtype, pd.CategoricalDtype):
-            return Sample(self._draws, self._places(questions.to_list()))
+            return Sample(self._table, self._places(questions.to_list()))
         categories = questions.cat.categories
         if categories is not self._categories:  # some may be of other benchmarks
             self._known = pd.Index(self._questions).get_indexer(categories)
@@ -59,11 +60,11 @@ class Bootstrap:
         places = self._known[questions.cat.codes]
         if (places < 0).any():
             self._places(questions.to_list())  # says which
-        return Sample(self._draws, places)
+        return Sample(self._table, places)
 
     @cached_property
-    def _draws(self) -> Draws:
-        return Draws(np.vstack([self._counts, np.ones_like(self._questions, np.int32)]))
+    def _table(self) -> NDArray[Any]:
+        return table(np.vstack([self._counts, np.ones_like(self._questions, np.int32)]))
 
     def _places(self, questions: Sequence[str]) -> NDArray[np.int64]:
         wanted = np.asarray(questions, dtype=str)

@@ -82,9 +82,13 @@ def bootstrap(block: Block, questions: dict[str, list[str]], params: dict[str, A
 def estimate(block: Block, bootstrap: Bootstrap, params: dict[str, Any]) -> Estimates:
     """All metrics of all readouts and languages of one block."""
     estimates: Estimates = {}
+    samples = {
+        language: bootstrap.sample(rows["question_id"])
+        for language, rows in block.languages.items()
+    }
     for name in params["readouts"]:
         for language, readout in readings(block, name).items():
-            sample = bootstrap.sample(block.languages[language]["question_id"])
+            sample = samples[language]
             metrics = [metric for metric in params["metrics"] if METRICS[metric].applies(readout)]
             found = replicates(readout, sample, metrics, params["bins"])
             for metric, values in found.items():

@@ -176,7 +176,7 @@ def ece_classwise(readout: Readout, counts: Counts | None = None, bins: int = 15
     Also the static calibration error of Nixon et al. (2019). A position counts the
     questions that have it, and drops out of a sample in which no question has it.
     """
-    probabilities, gold = _distribution(readout)
+    probabilities, gold = distribution(readout)
     counts = checked_counts(counts, len(gold))
     total, positions = np.zeros((2, len(counts)))
     for option in range(probabilities.shape[1]):
@@ -194,7 +194,7 @@ def ece_classwise(readout: Readout, counts: Counts | None = None, bins: int = 15
 
 def ece_all(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
     """ECE over all options of all questions, each a binary prediction that it is right."""
-    probabilities, gold = _distribution(readout)
+    probabilities, gold = distribution(readout)
     row, option = np.nonzero(~np.isnan(probabilities))
     counts = checked_counts(counts, len(gold))
     return calibration_error(
@@ -204,7 +204,7 @@ def ece_all(readout: Readout, counts: Counts | None = None, bins: int = 15) -> F
 
 def brier(readout: Readout, counts: Counts | None = None) -> Floats:
     """Brier score (1950): squared error summed over the options, between 0 and 2."""
-    probabilities, gold = _distribution(readout)
+    probabilities, gold = distribution(readout)
     right = np.arange(probabilities.shape[1]) == gold[:, None]
     return _mean(np.nansum((probabilities - right) ** 2, axis=1), counts)
 
@@ -214,7 +214,7 @@ def nll(readout: Readout, counts: Counts | None = None) -> Floats:
 
     Infinite for each sample with a right option of probability 0: it is not clipped.
     """
-    probabilities, gold = _distribution(readout)
+    probabilities, gold = distribution(readout)
     counts = checked_counts(counts, len(gold))
     likelihood = probabilities[np.arange(len(gold)), gold]
     possible = likelihood > 0
@@ -224,7 +224,7 @@ def nll(readout: Readout, counts: Counts | None = None) -> Floats:
 
 def entropy(readout: Readout, counts: Counts | None = None) -> Floats:
     """Mean predictive entropy (nats) of the distribution over the options."""
-    return _mean(entropies(_distribution(readout)[0]), counts)
+    return _mean(entropies(distribution(readout)[0]), counts)
 
 
 def auroc(readout: Readout, counts: Counts | None = None) -> Floats:
@@ -333,7 +333,8 @@ def _mean(values: Floats, counts: Counts | None) -> Floats:
         return np.asarray((counts @ values) / counts.sum(axis=1))
 
 
-def _distribution(readout: Readout) -> tuple[Floats, NDArray[np.int64]]:
+def distribution(readout: Readout) -> tuple[Floats, NDArray[np.int64]]:
+    """The (n, k) distribution and the (n,) right options, or `InputError` if there are none."""
     if readout.probabilities is None or readout.gold is None:
         raise InputError("readout: no distribution over the options, which this metric needs")
     return readout.probabilities, readout.gold
