@@ -20,6 +20,7 @@ rule compute_metrics:
     benchmark:
         "logs/{root}/compute_metrics.tsv"
     localrule: True
+    threads: 2
     conda:
         "../envs/environment.yaml"
     params:
@@ -28,7 +29,8 @@ rule compute_metrics:
     shell:
         r"""
         python scripts/compute_metrics.py --records {input:q} --params {params.settings:q} \
-            --metrics {output.metrics:q} --summary {output.summary:q} 2>&1 | tee {log:q}
+            --metrics {output.metrics:q} --summary {output.summary:q} \
+            --processes {threads} 2>&1 | tee {log:q}
         """
 
 
@@ -65,6 +67,7 @@ rule compute_culture:
     benchmark:
         "logs/{root}/compute_culture.tsv"
     localrule: True
+    threads: 2
     conda:
         "../envs/environment.yaml"
     params:
@@ -73,5 +76,5 @@ rule compute_culture:
     shell:
         r"""
         python scripts/compute_culture.py --records {input:q} --params {params.settings:q} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --output {output:q} --processes {threads} 2>&1 | tee {log:q}
         """
