@@ -20,9 +20,9 @@ rule compute_metrics:
     benchmark:
         "logs/{root}/compute_metrics.tsv"
     localrule: True
-    threads: 2
     conda:
         "../envs/environment.yaml"
+    threads: 2
     params:
         settings=lambda w: canonical(plan.metrics(CONFIG, w.root)),
         code=code("compute_metrics"),
@@ -67,9 +67,9 @@ rule compute_culture:
     benchmark:
         "logs/{root}/compute_culture.tsv"
     localrule: True
-    threads: 2
     conda:
         "../envs/environment.yaml"
+    threads: 2
     params:
         settings=lambda w: canonical(plan.metrics(CONFIG, w.root)),
         code=code("compute_culture"),

@@ -10,10 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODELS = {"torch", "transformers", "trl", "datasets", "accelerate"}
-TABLES = {"numpy", "pandas", "pyarrow", "scipy", "matplotlib"}
-#: They run a model, or draw thousands of replicates
-HEAVY = {"evaluate_sft", "score_run", "train_sft", "compute_metrics", "compute_culture"}
-HEAVY |= {"compute_msp_intervals"}
+TABLES = {"numpy", "pandas", "pyarrow", "scipy", "matplotlib", "numba"}
+HEAVY = {"evaluate_sft", "score_run", "train_sft"}
 #: They answer at once: neither a model nor a table
 LIGHT = ["adopt_trial", "choose_learning_rate", "doctor", "fetch_model", "recover", "show_plan"]
 SCRIPTS = sorted(file.stem for file in (ROOT / "scripts").glob("*.py"))
@@ -54,4 +52,4 @@ def test_a_dry_run_loads_no_model() -> None:
     """Snakemake, the Snakefile and its rules; pandas is there for Snakemake's SLURM plugin."""
     found = loaded(f"exec({DRY_RUN!r})")
     assert "multical.config" in found
-    assert not found & (MODELS | {"scipy", "matplotlib"})
+    assert not found & (MODELS | {"scipy", "matplotlib", "numba"})
