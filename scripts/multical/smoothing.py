@@ -27,8 +27,9 @@ from trl.kernels.chunked_logprob import _addmm_fp32  # sums of products, as in i
 
 from multical.errors import InputError
 
-#: Logits that the gradient of a soft cap has in memory at a time: tokens, times vocabulary
-TILE = (1024, 32768)
+#: Logits in memory at a time: tokens, for the gradient of a soft cap, times vocabulary, on
+#: CPUs. There TRL's own, of 32768, takes many times its size and is no faster.
+TILE = (1024, 8192)
 #: What TRL's head calls, by its name there (trl 1.16)
 HEAD = "trl.trainer.utils._ChunkedLogProbFunction"
 #: Keys of model configurations that multiply or divide the logits
@@ -112,6 +113,8 @@ class SmoothedLogProb(ChunkedLogProbFunction):
         outputs: tuple[str, ...],
         smoothing: float,
     ) -> tuple[Any, ...]:
+        if hidden.device.type == "cpu":
+            chunk_size = min(chunk_size, TILE[1])
         if softcap is not None:
             outputs = (*outputs, "mean_logits")
         trl = (temperature, chunk_size, softcap, logit_scale, outputs)
@@ -183,7 +186,7 @@ def _add_capped(
         grad_weight.index_add_(0, targets, into_rows.to(grad_weight.dtype))
     if grad_bias is not None:
         grad_bias.index_add_(0, targets, pulled.to(grad_bias.dtype))
-    for entries in _tiles(weight, TILE[1]):
+    for entries in _tiles(weight, ctx.chunk_size):
         part = weight[entries].to(dtype)
         into = None if grad_weight is None else grad_weight[entries].float()  # itself, if float32
         for tokens in _tiles(hidden, TILE[0]):
