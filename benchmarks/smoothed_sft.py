@@ -10,15 +10,17 @@ head scores masked positions too, ours does not. Peers:
     trained  the same of trained positions only (ours with b = 0): what smoothing itself adds
     trl      TRL with label_smoothing_factor
     torch    torch.nn.functional.linear_cross_entropy with label_smoothing, trained positions
+             (its options= make no whole logits, but in torch 2.13 not with label_smoothing)
     liger    Liger's fused linear cross entropy with label_smoothing, likewise; on GPUs,
              where it is installed
 
-torch and liger have no soft cap in their smoothing, or none at all: not on capped heads.
-All sides take turns in one process. Time is CPU time of one thread, so that other work on the
-machine does not count, and on a GPU the wall time. Memory is the peak of a step over what
-was held before it (resident, reset by /proc/self/clear_refs; on a GPU, allocated).
+torch's has no soft cap: not on capped heads.
+All sides take turns in one process. Time is wall time, so nothing else should run meanwhile.
+Memory is the peak of a step over what was held before it (resident, reset by
+/proc/self/clear_refs; on a GPU, allocated).
 bfloat16 is autocast over float32 weights. ratio: theirs / ours, so that more than 1 is better.
 
+A whole run takes an hour on two cores; --models, --types and --masked cut it into pieces.
 --small is 2 x 64 tokens a step rather than 8 x 128.
 """
 
@@ -33,6 +35,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +87,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "gemma3-270m, soft cap": lambda: Gemma3TextConfig(**GEMMA, final_logit_softcapping=30.0),
     "smollm2-135m": lambda: LlamaConfig(**SMOLLM),
 }
+PEERS = ["nll", "trained", "trl", "torch", "liger"]
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
 
@@ -111,8 +115,9 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5, help="alternating runs")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--types", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--peers", nargs="+", default=["nll", "trained", "trl", "torch", "liger"])
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--peers", nargs="+", default=PEERS)
+    parser.add_argument("--masked", nargs="+", type=float, default=[0.0, 0.75], help="shares")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
@@ -121,15 +126,17 @@ def main() -> None:
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(MODELS[name]()).train().to(DEVICE)
         sides = trainers(model, ["ours", *arguments.peers])
-        for dtype in arguments.types:
-            item = f"smoothed SFT step, {name}, {dtype}{', small' if arguments.small else ''}"
-            rows: list[dict[str, str | float]] = []
-            for masked in (0.0, 0.75):
-                inputs = batch(model.config.vocab_size, shape, masked)
-                found = measured(sides, inputs, getattr(torch, dtype), arguments.times)
-                setting = f"{shape[0]} x {shape[1]} tokens, {masked:.0%} masked"
-                rows += compared(setting, found)
-                record(item, rows)
+        for dtype, masked in product(arguments.types, arguments.masked):
+            inputs = batch(model.config.vocab_size, shape, masked)
+            found = measured(sides, inputs, getattr(torch, dtype), arguments.times)
+            share = f"{masked:.0%} masked"
+            setting = f"{dtype}, {shape[0]} x {shape[1]} tokens, {share}, {hardware()}"
+            item = f"smoothed SFT step, {name}, {dtype}, {share}{', small' * arguments.small}"
+            record(item, compared(setting, found))
+
+
+def hardware() -> str:
+    return torch.cuda.get_device_name() if CUDA else f"{torch.get_num_threads()} threads"
 
 
 def trainers(model: Any, wanted: list[str]) -> dict[str, Any]:
@@ -157,10 +164,11 @@ def trainers(model: Any, wanted: list[str]) -> dict[str, Any]:
         "trained": lambda: SmoothedTrainer(0.0, args=args, **common),
         "trl": lambda: SFTTrainer(args=smoothed, **common),
     }
-    if model.config.get_text_config().__dict__.get("final_logit_softcapping") is None:
+    cap = getattr(model.config, "final_logit_softcapping", None)
+    if cap is None:
         made["torch"] = lambda: Alternative(torch_loss, args=args, **common)
-        if CUDA and (liger := liger_loss()):
-            made["liger"] = lambda: Alternative(liger, args=args, **common)
+    if CUDA and (liger := liger_loss(cap)):
+        made["liger"] = lambda: Alternative(liger, args=args, **common)
     return {name: make() for name, make in made.items() if name in wanted}
 
 
@@ -170,12 +178,12 @@ def torch_loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     )
 
 
-def liger_loss() -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+def liger_loss(cap: float | None) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
     try:
         from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
     except ImportError:
         return None
-    loss = LigerFusedLinearCrossEntropyLoss(label_smoothing=SMOOTHING, reduction="sum")
+    loss = LigerFusedLinearCrossEntropyLoss(label_smoothing=SMOOTHING, reduction="sum", softcap=cap)
     return lambda hidden, weight, labels: loss(weight, hidden, labels)
 
 
@@ -212,17 +220,16 @@ def measured(
 
 def step(trainer: Any, inputs: dict[str, Tensor], dtype: torch.dtype) -> tuple[float, float, float]:
     """Seconds, MB and loss of one step: forward and backward."""
-    clock = time.perf_counter if CUDA else time.process_time
     count = (inputs["labels"][:, 1:] != IGNORED).sum()
     trainer.model.zero_grad()
     gc.collect()
-    before, start = held(reset=True), clock()
+    before, start = held(reset=True), time.perf_counter()
     with torch.autocast(DEVICE, dtype, enabled=dtype != torch.float32):
         loss = trainer.compute_loss(trainer.model, dict(inputs), num_items_in_batch=count)
     loss.backward()
     if CUDA:
         torch.cuda.synchronize()
-    return clock() - start, held() - before, float(loss)
+    return time.perf_counter() - start, held() - before, float(loss)
 
 
 def held(reset: bool = False) -> float:
@@ -240,7 +247,7 @@ def held(reset: bool = False) -> float:
 
 def compared(setting: str, found: dict[str, tuple[float, float]]) -> list[dict[str, str | float]]:
     rows: list[dict[str, str | float]] = []
-    for index, unit in enumerate(("s" if CUDA else "CPU s", "MB")):
+    for index, unit in enumerate(("s", "MB")):
         ours = found["ours"][index]
         for peer, values in found.items():
             if peer != "ours":

@@ -15,6 +15,7 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from accelerate import PartialState
@@ -43,16 +44,17 @@ def run(name: str, kind: str, params: dict[str, Any], folder: Path, again: bool 
         assert sft.last_checkpoint(scratch)
         name = f"{name} again"
     backbone: Any = model.base_model
-    excess, whole = smoothing.excess, []
+    whole = []
 
-    def watched(hidden: Any, head: Any, *rest: Any) -> Any:
+    def watched(*given: Any) -> Any:
         layers = [next(layer.mlp.parameters()) for layer in backbone.layers]
-        whole.append([not isinstance(weight, DTensor) for weight in (head.weight, *layers)])
-        return excess(hidden, head, *rest)
+        weights = [model.get_output_embeddings().weight, *layers]
+        whole.append([not isinstance(weight, DTensor) for weight in weights])
+        return smoothed(*given)
 
-    smoothing.excess = watched  # type: ignore[assignment]
-    log, weights = sft.train(model, tokenizer, examples, settings, scratch, group)
-    smoothing.excess = excess
+    smoothed = smoothing.SmoothedLogProb.apply
+    with patch.object(smoothing.SmoothedLogProb, "apply", watched):
+        log, weights = sft.train(model, tokenizer, examples, settings, scratch, group)
     if group.main:
         (folder / f"{name}.whole.json").write_text(json.dumps(whole))
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(step) + "\n" for step in log))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import trl.trainer.utils
 from torch import Tensor
 from transformers.trainer_pt_utils import LabelSmoother
 from trl import SFTConfig
 from trl.kernels import ChunkedLogProbFunction
+from trl.kernels.chunked_logprob import OPTIONAL_OUTPUTS, _addmm_fp32
 
 import tiny
 from multical import sft, smoothing
@@ -151,27 +154,29 @@ def test_metrics_count_trained_tokens_only(tmp_path: Path) -> None:
 def test_half_precision_weights_lose_no_precision_in_the_mean() -> None:
     """Sums run in float32: in bfloat16 a mean of many rows would be lost."""
     draw = torch.Generator().manual_seed(1)
-    head = torch.nn.Linear(8, 50_000, bias=False).to(torch.bfloat16)
-    hidden = torch.randn((6, 8), generator=draw).to(torch.bfloat16).requires_grad_()
+    weight = torch.nn.Linear(8, 50_000).weight.detach().to(torch.bfloat16).requires_grad_()
+    hidden = torch.randn((6, 8), generator=draw).to(torch.bfloat16)
     targets = torch.tensor([7, 7, 7, 1, 2, 3])
-    _, found = smoothing.excess(hidden, head, targets, None)
-    found.sum().backward()
-    wide = head.weight.detach().double().requires_grad_()
-    logits = hidden.detach().double() @ wide.T
+    given = (hidden, weight, None, targets, None)
+    excess = log_probs(0.0, *given) - log_probs(1.0, *given)
+    wide = weight.detach().double().requires_grad_()
+    logits = hidden.double() @ wide.T
     expected = logits.gather(1, targets[:, None])[:, 0] - logits.mean(-1)
-    expected.sum().backward()
-    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
-    assert head.weight.grad is not None
-    torch.testing.assert_close(head.weight.grad.double(), wide.grad, rtol=4e-3, atol=1e-7)
+    torch.testing.assert_close(excess.double(), expected, rtol=1e-5, atol=4e-6)
+    (-log_probs(0.1, *given)).mean().backward()
+    torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1).backward()
+    close(slopes({"weight": weight}), slopes({"weight": wide}), 1e-2)
+
+
+def log_probs(b: float, *given: Any) -> Tensor:
+    """Of hidden states, weight, bias, targets and soft cap, as TRL's head asks for them."""
+    rest = (1.0, 32768, given[-1], 1.0, ("entropy", "is_top1"))
+    found: Tensor = smoothing.SmoothedLogProb.apply(*given[:-1], *rest, b)[0]
+    return found
 
 
 def smoothed_nll(hidden: Tensor, head: torch.nn.Linear, targets: Tensor, cap: Any) -> Tensor:
-    """The loss as the trainer puts it together, b = 0.1: TRL's head, and what smoothing adds."""
-    weight, excess = smoothing.excess(hidden, head, targets, cap)
-    logp = ChunkedLogProbFunction.apply(
-        hidden, weight, head.bias, targets, 1.0, 32768, cap, 1.0, ("log_probs",)
-    )[0]
-    return (0.1 * excess - logp).mean()
+    return -log_probs(0.1, hidden, head.weight, head.bias, targets, cap).mean()
 
 
 @pytest.mark.parametrize("cap", [None, 30.0])
@@ -199,26 +204,74 @@ def test_large_vocabularies_against_float64(vocabulary: int, cap: float | None) 
 
 
 @pytest.mark.parametrize("cap", [None, 3.0])
-def test_no_second_matrix_of_gradients_of_the_head(cap: float | None) -> None:
+def test_no_second_matrix_of_gradients_of_the_head(cap: Any, monkeypatch: Any) -> None:
     """The gradient of its weight is the matrix that TRL's head made, and no sum of two."""
     made = []
+    backward = ChunkedLogProbFunction.backward
 
-    class Seen(ChunkedLogProbFunction):
-        @staticmethod
-        def backward(ctx: Any, *grads: Any) -> Any:
-            found = ChunkedLogProbFunction.backward(ctx, *grads)
-            made.append(found[1].data_ptr())
-            return found
+    def seen(ctx: Any, *grads: Any) -> Any:
+        found = backward(ctx, *grads)
+        made.append(found[1].data_ptr())
+        return found
 
+    monkeypatch.setattr(ChunkedLogProbFunction, "backward", seen)
     draw = torch.Generator().manual_seed(3)
     hidden = torch.randn((5, 8), generator=draw).requires_grad_()
     head = torch.nn.Linear(8, 300, bias=False)
-    targets = torch.tensor([1, 2, 3, 299, 299])
-    weight, excess = smoothing.excess(hidden, head, targets, cap)
-    logp = Seen.apply(hidden, weight, None, targets, 1.0, 128, cap, 1.0, ("log_probs",))[0]
-    (0.1 * excess - logp).mean().backward()
+    smoothed_nll(hidden, head, torch.tensor([1, 2, 3, 299, 299]), cap).backward()
     assert head.weight.grad is not None
     assert [head.weight.grad.data_ptr()] == made
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_a_weight_with_another_use(cap: float | None, first: bool) -> None:
+    """Before the head's or after it: its gradient is the sum, and the other's is as it was."""
+    draw = torch.Generator().manual_seed(5)
+    hidden, head = torch.randn((4, 8), generator=draw), torch.nn.Linear(8, 300)
+    targets = torch.tensor([1, 2, 2, 299])
+    uses = [lambda: head.weight.sum(), lambda: smoothed_nll(hidden, head, targets, cap)]
+    losses = [use() for use in (uses if first else uses[::-1])]
+    alone = [torch.autograd.grad(one, head.weight, retain_graph=True)[0] for one in losses]
+    both = torch.autograd.grad(losses, head.weight)[0]
+    torch.testing.assert_close(both, alone[0] + alone[1])
+    assert any((one == 1).all() for one in alone)
+
+
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_a_head_alone_is_trained(cap: float | None) -> None:
+    """Hidden states of a frozen backbone have no gradient."""
+    draw = torch.Generator().manual_seed(6)
+    hidden, head = torch.randn((4, 8), generator=draw), torch.nn.Linear(8, 300)
+    targets = torch.tensor([1, 2, 2, 299])
+    smoothed_nll(hidden, head, targets, cap).backward()
+    found = slopes(dict(head.named_parameters()))
+    head.zero_grad()
+    logits = head(hidden)
+    logits = logits if cap is None else cap * torch.tanh(logits / cap)
+    torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1).backward()
+    close(found, slopes(dict(head.named_parameters())), 1e-5)
+
+
+def test_trl_has_what_is_used_of_it() -> None:
+    """Private names and the order of arguments; after an update of trl, read these anew."""
+    used = "multical.smoothing stands on this of trl, which has changed"
+    assert trl.trainer.utils._ChunkedLogProbFunction is ChunkedLogProbFunction, used
+    assert list(inspect.signature(ChunkedLogProbFunction.forward).parameters) == [
+        "ctx", "hidden", "weight", "bias", "targets", "temperature", "chunk_size",
+        "final_logit_softcapping", "logit_scale", "outputs",
+    ], used  # fmt: skip
+    assert OPTIONAL_OUTPUTS == ("entropy", "log_sum_sq_probs", "mean_logits", "is_top1"), used
+    into = torch.ones(2, 2)
+    _addmm_fp32(into, torch.eye(2), torch.eye(2))
+    assert into.tolist() == [[2, 1], [1, 2]], used
+
+
+def test_a_head_that_escapes_smoothing_is_an_error(tmp_path: Path, monkeypatch: Any) -> None:
+    made = trainer("llama", 0.1, tmp_path)
+    monkeypatch.setattr(smoothing, "HEAD", "trl.trainer.utils.is_rich_available")
+    with pytest.raises(RuntimeError, match="expected TRL's head to call"):
+        made.compute_loss(made.model, batch(SIZES))
 
 
 @pytest.mark.parametrize("cap", [None, 3.0])

@@ -7,9 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
@@ -108,8 +106,6 @@ class SmoothedTrainer(SFTTrainer):
         self.group = group or Group()
         self.fillers = fillers  # how many rows at the end are such
         self.scratch = Path(kwargs["args"].output_dir)
-        text_config = kwargs["model"].config.get_text_config()
-        self.softcap = getattr(text_config, "final_logit_softcapping", None)
         super().__init__(**kwargs)
 
     def compute_loss(
@@ -131,27 +127,15 @@ class SmoothedTrainer(SFTTrainer):
             following = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
             trained = following != IGNORED
             targets = following[trained]
-            terms = []
 
             def keep_trained(module: nn.Module, args: Any, output: Any) -> Any:
-                hidden = output.last_hidden_state[trained]
-                output.last_hidden_state = hidden[None]
-                if self.smoothing_factor:
-                    # here, where a sharded head is whole: FSDP has gathered it together
-                    # with the norm before it, for TRL's head, which comes next
-                    head = inner.get_output_embeddings()
-                    weight, term = smoothing.excess(hidden, head, targets, self.softcap)
-                    terms.append(term)
-                    shared = SimpleNamespace(weight=weight, bias=head.bias)
-                    heads.enter_context(_output_embeddings(inner, shared))
+                output.last_hidden_state = output.last_hidden_state[trained][None]
                 return output
 
             # hooked, since a backbone called from here would escape autocast
-            with ExitStack() as heads, inner.base_model.register_forward_hook(keep_trained):
-                outputs = model(**rest, shift_labels=targets[None])
-            if terms:
-                outputs.log_probs = outputs.log_probs - self.smoothing_factor * terms[0]
-            return outputs
+            hook = inner.base_model.register_forward_hook(keep_trained)
+            with hook, smoothing.smoothed_head(self.smoothing_factor):
+                return model(**rest, shift_labels=targets[None])
 
         return super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
 
@@ -182,16 +166,6 @@ class SmoothedTrainer(SFTTrainer):
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.scratch / PARTIAL)
-
-
-@contextmanager
-def _output_embeddings(model: Any, head: Any) -> Iterator[None]:
-    """Have TRL's head find `head` as the output embedding."""
-    model.get_output_embeddings = lambda: head
-    try:
-        yield
-    finally:
-        del model.get_output_embeddings
 
 
 class Filled(Sampler[int]):

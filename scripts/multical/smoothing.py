@@ -1,4 +1,4 @@
-"""The label-smoothed loss of study 1, exact and nearly free on top of a fused NLL.
+"""The label-smoothed loss of study 1, exact and nearly free on top of TRL's fused NLL.
 
 With V the height of the output embedding, z the logits of a position and y its label,
 
@@ -8,23 +8,30 @@ so that any NLL becomes a smoothed one by adding b times the *excess* of the lab
 logit over the mean logit. For a linear head the excess is h . (W_y - mean_v W_v), plus
 the same of the biases: one gather and one dot product for each token, and no logits.
 A soft cap (Gemma 2) stands between that product and z, so there the logits are
-needed, and made a tile at a time.
+needed: TRL's head tells their mean, and the gradient makes them again, a tile at a time.
 
 The left side is the loss of arXiv 2601.01362, the label itself included in the sum.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from trl.kernels import ChunkedLogProbFunction
 from trl.kernels.chunked_logprob import _addmm_fp32  # sums of products, as in its NLL
 
 from multical.errors import InputError
 
-#: Logits that a soft-capped head has in memory at a time: tokens, times vocabulary entries
-TILE = (1024, 32768)
+#: Logits in memory at a time: tokens, for the gradient of a soft cap, times vocabulary, on
+#: CPUs. There TRL's own, of 32768, takes many times its size and is no faster.
+TILE = (1024, 8192)
+#: What TRL's head calls, by its name there (trl 1.16)
+HEAD = "trl.trainer.utils._ChunkedLogProbFunction"
 #: Keys of model configurations that multiply or divide the logits
 SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 
@@ -42,119 +49,162 @@ def check(smoothing: float, config: Any) -> None:
             )
 
 
-def excess(
-    hidden: Tensor, head: nn.Linear, targets: Tensor, softcap: float | None
-) -> tuple[Tensor, Tensor]:
-    """z_y - mean_v z_v of each token, and the head's weight for the NLL of the same tokens.
+@contextmanager
+def smoothed_head(smoothing: float) -> Iterator[None]:
+    """Have TRL's head, within, take `smoothing` times the excess off its log-probabilities.
 
-    The NLL must take that weight, not the head's own: then both gradients of it are added
-    up in the matrix that the NLL's backward made, and no second one of (V, width) is.
+    A head that ran past this would train without smoothing, so one must come by.
+    """
+    if not smoothing:
+        yield
+        return
+    head = _Head(smoothing)
+    with patch(HEAD, head):
+        yield
+    if not head.calls:
+        raise RuntimeError(f"smoothing: expected TRL's head to call {HEAD}")
+
+
+class _Head:
+    """Stands in for TRL's function, and gives it the smoothing."""
+
+    def __init__(self, smoothing: float) -> None:
+        self.smoothing = smoothing
+        self.calls = 0
+
+    def apply(self, *given: Any) -> Any:
+        self.calls += 1
+        return SmoothedLogProb.apply(*given, self.smoothing)
+
+
+class SmoothedLogProb(ChunkedLogProbFunction):
+    """TRL's function of a head, whose log-probabilities are log p_y - b * excess.
+
+    Its backward adds to the gradients that TRL's has just made, which nothing else holds
+    yet. Autograd would build a matrix of the weight's size, (V, width), for the gather, one
+    for the mean and one for each sum, which for large vocabularies costs more than the rest
+    of the loss. Where TRL has no gradient, as for a frozen head, none is made.
 
     Args:
         hidden: last hidden states, (tokens, width), any floating type.
-        head: the output embedding, V rows.
+        weight, bias: the output embedding, (V, width), and its (V,) or None.
         targets: token ids, (tokens,).
+        temperature, chunk_size: TRL's; the temperature is 1.
         softcap: the logits are softcap * tanh(logits / softcap), unless None.
+        logit_scale: TRL's, 1, see `check`.
+        outputs: names of what TRL computes besides log-probabilities.
+        smoothing: b.
 
     Returns:
-        (V, width), the head's weight;
-        (tokens,) in nats, float32, differentiable in `hidden` and the head's parameters.
-    """
-    device = hidden.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-    with torch.autocast(device, enabled=False):
-        if softcap is not None:
-            return _CappedExcess.apply(hidden, head.weight, head.bias, targets, softcap, dtype)
-        weight, difference = _LinearExcess.apply(hidden, head.weight, targets)
-        if head.bias is not None:
-            bias = head.bias.float()
-            difference = difference + bias[targets] - bias.mean()
-        return weight, difference
-
-
-class _LinearExcess(torch.autograd.Function):
-    """The weight as it is, and h . (W_y - mean W).
-
-    Its backward is given the NLL's gradient for the weight, which nothing else holds, and
-    adds its own in place. Autograd would build a matrix for the gather, one for the mean
-    and one for each sum, which for large vocabularies costs more than the rest of the loss.
+        (tokens,) in nats, float32; then TRL's other outputs, not smoothed.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        mean = _mean(weight)
-        ctx.save_for_backward(hidden, weight, targets, mean)
-        centred = weight[targets].float() - mean
-        return weight.view_as(weight), (hidden.float() * centred).sum(-1)
-
-    @staticmethod
-    def backward(ctx: Any, grad_weight: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        hidden, weight, targets, mean = ctx.saved_tensors
-        pulled = grad[:, None] * hidden.float()
-        grad_weight.sub_(pulled.sum(0) / len(weight))
-        grad_weight.index_add_(0, targets, pulled.to(grad_weight.dtype))
-        centred = weight[targets].float() - mean
-        return (grad[:, None] * centred).to(hidden.dtype), grad_weight, None
-
-
-class _CappedExcess(torch.autograd.Function):
-    """The same through a soft cap: tiles of logits, made again for the gradient.
-
-    Products are of `dtype`, the NLL's, and sums in float32.
-    """
-
-    @staticmethod
-    def forward(
+    def forward(  # type: ignore[override]  # one more, the smoothing
         ctx: Any,
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         targets: Tensor,
-        softcap: float,
-        dtype: torch.dtype,
-    ) -> tuple[Tensor, Tensor]:
-        ctx.softcap, ctx.dtype = softcap, dtype
-        mean = hidden.new_zeros(len(hidden), dtype=torch.float32)
-        for rows in _tiles(weight, TILE[1]):
-            part = weight[rows].to(dtype)
-            for tokens in _tiles(hidden, TILE[0]):
-                tile = _capped(hidden[tokens].to(dtype), part, bias, rows, softcap)
-                mean[tokens] += tile.sum(-1)
-        mean /= len(weight)
-        label = (hidden.float() * weight[targets].float()).sum(-1)
+        temperature: float,
+        chunk_size: int,
+        softcap: float | None,
+        logit_scale: float,
+        outputs: tuple[str, ...],
+        smoothing: float,
+    ) -> tuple[Any, ...]:
+        if hidden.device.type == "cpu":
+            chunk_size = min(chunk_size, TILE[1])
+        if softcap is not None:
+            outputs = (*outputs, "mean_logits")
+        trl = (temperature, chunk_size, softcap, logit_scale, outputs)
+        given = (hidden, weight, bias, targets, *trl)
+        rest: list[Any]
+        logp, *rest = ChunkedLogProbFunction.forward(ctx, *given)
+        ctx.smoothing, ctx.softcap = smoothing, softcap
+        ctx.mean = _mean(weight) if softcap is None else None
+        rows = weight[targets].float()
+        excess = (hidden.float() * (rows if ctx.mean is None else rows - ctx.mean)).sum(-1)
         if bias is not None:
-            label += bias[targets]
-        label = torch.tanh(label / softcap)
-        ctx.save_for_backward(hidden, weight, bias, targets, label)
-        return weight.view_as(weight), softcap * (label - mean)
+            excess += bias[targets]
+        if softcap is not None:
+            excess = softcap * torch.tanh(excess / softcap) - rest[2]  # mean_logits
+        elif bias is not None:
+            excess -= bias.float().mean()
+        return logp - smoothing * excess, *rest
 
     @staticmethod
-    def backward(
-        ctx: Any, grad_weight: Tensor, grad: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None, None, None, None]:
-        hidden, weight, bias, targets, label = ctx.saved_tensors
-        slope = grad * (1 - label * label)  # of softcap * tanh(z / softcap) in z
-        grad_hidden = slope[:, None] * weight[targets].float()
+    def backward(ctx: Any, grad: Tensor | None, *others: Any) -> tuple[Any, ...]:
+        grads = ChunkedLogProbFunction.backward(ctx, grad, *others)
+        if grad is not None:
+            add = _add_linear if ctx.softcap is None else _add_capped
+            add(ctx, -ctx.smoothing * grad.float(), *grads[:3])
+        return *grads, None
+
+
+def _add_linear(
+    ctx: Any,
+    slope: Tensor,
+    grad_hidden: Tensor | None,
+    grad_weight: Tensor | None,
+    grad_bias: Tensor | None,
+) -> None:
+    """Add slope times the gradients of h . (W_y - mean W), and of the biases."""
+    hidden, weight, _, targets, *_ = ctx.saved_tensors
+    if grad_hidden is not None:
+        grad_hidden += slope[:, None] * (weight[targets].float() - ctx.mean)
+    if grad_weight is not None:
         pulled = slope[:, None] * hidden.float()
+        grad_weight -= pulled.sum(0) / len(weight)
         grad_weight.index_add_(0, targets, pulled.to(grad_weight.dtype))
-        grad_bias = None
-        if bias is not None:
-            grad_bias = torch.zeros_like(bias).index_add_(0, targets, slope.to(bias.dtype))
-        for rows in _tiles(weight, TILE[1]):
-            part = weight[rows].to(ctx.dtype)
-            total = grad_weight[rows].float()  # itself, where that is its type
-            for tokens in _tiles(hidden, TILE[0]):
-                some = hidden[tokens].to(ctx.dtype)
-                tile = _capped(some, part, bias, rows, ctx.softcap)
-                tile.square_().sub_(1).mul_(grad[tokens, None] / len(weight))
-                if grad_bias is not None:
-                    grad_bias[rows] += tile.sum(0).to(bias.dtype)
-                tile = tile.to(ctx.dtype)
-                _addmm_fp32(grad_hidden[tokens], tile, part)
-                _addmm_fp32(total, tile.t(), some)
-            if grad_weight.dtype != total.dtype:
-                grad_weight[rows] = total.to(grad_weight.dtype)
-        return grad_hidden.to(hidden.dtype), grad_weight, grad_bias, None, None, None
+    if grad_bias is not None:
+        grad_bias -= slope.sum() / len(weight)
+        grad_bias.index_add_(0, targets, slope.to(grad_bias.dtype))
+
+
+def _add_capped(
+    ctx: Any,
+    slope: Tensor,
+    grad_hidden: Tensor | None,
+    grad_weight: Tensor | None,
+    grad_bias: Tensor | None,
+) -> None:
+    """The same through a soft cap, from tiles of logits.
+
+    Products are of the NLL's type, and sums in float32.
+    """
+    hidden, weight, bias, targets, *_ = ctx.saved_tensors
+    dtype, softcap = ctx.compute_dtype, ctx.softcap
+    rows = weight[targets].float()
+    label = (hidden.float() * rows).sum(-1)
+    if bias is not None:
+        label += bias[targets]
+    pulled = slope * (1 - torch.tanh(label / softcap) ** 2)  # softcap * tanh(z / softcap) in z
+    into_hidden = pulled[:, None] * rows
+    if grad_weight is not None:
+        into_rows = pulled[:, None] * hidden.float()
+        grad_weight.index_add_(0, targets, into_rows.to(grad_weight.dtype))
+    if grad_bias is not None:
+        grad_bias.index_add_(0, targets, pulled.to(grad_bias.dtype))
+    for entries in _tiles(weight, ctx.chunk_size):
+        part = weight[entries].to(dtype)
+        into = None if grad_weight is None else grad_weight[entries].float()  # itself, if float32
+        for tokens in _tiles(hidden, TILE[0]):
+            some = hidden[tokens].to(dtype)
+            tile = torch.mm(some, part.t()).float()
+            if bias is not None:
+                tile += bias[entries].float()
+            tile.div_(softcap).tanh_().square_().sub_(1).mul_(slope[tokens, None] / len(weight))
+            if grad_bias is not None:
+                grad_bias[entries] += tile.sum(0).to(grad_bias.dtype)
+            tile = tile.to(dtype)
+            _addmm_fp32(into_hidden[tokens], tile, part)
+            if into is not None:
+                _addmm_fp32(into, tile.t(), some)
+        if grad_weight is not None and into is not None and into.dtype != grad_weight.dtype:
+            grad_weight[entries] = into.to(grad_weight.dtype)
+    if grad_hidden is not None:
+        grad_hidden += into_hidden
 
 
 def _mean(weight: Tensor) -> Tensor:
@@ -165,13 +215,3 @@ def _mean(weight: Tensor) -> Tensor:
 
 def _tiles(rows: Tensor, size: int) -> list[slice]:
     return [slice(at, at + size) for at in range(0, len(rows), size)]
-
-
-def _capped(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, rows: slice, softcap: float
-) -> Tensor:
-    """tanh(logits / softcap) of a tile, float32."""
-    logits = torch.mm(hidden, weight.t()).float()
-    if bias is not None:
-        logits += bias[rows].float()
-    return logits.div_(softcap).tanh_()
