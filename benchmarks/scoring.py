@@ -74,7 +74,7 @@ def main() -> None:
         "--questions", type=int, default=120,
         help="of cldr-facts, half as many of MMLU, whose are longer (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--check", type=int, default=8, help="questions compared in float32, or 0")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--threads", type=int, default=1, help="as rules/score.smk has it")
