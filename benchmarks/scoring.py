@@ -180,10 +180,10 @@ def compare(
     """The largest differences of an option's log-likelihood in float32.
 
     From the harness with its softmax in float64, and as it is by itself. Raises `InputError`
-    where a prompt is not the harness's, or the first of these is above the tolerance: what is
-    left of float32 in the layers stays below half of that, a wrong token, position or mask is
-    far above it. Our letter logit is of all tokens that stand for a letter, so the harness is
-    asked for each.
+    where a prompt is not the harness's, or the first of these is above the tolerance: rounding
+    in float32 layers adds up to some 6e-5 over the tokens of a long option, a wrong token,
+    position or mask is far above. Our letter logit is of all tokens that stand for a
+    letter, so the harness is asked for each.
     """
     rows = []
     for kind in KINDS:
