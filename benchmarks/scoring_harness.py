@@ -40,12 +40,14 @@ def main() -> None:
     parser.add_argument("--dtype", required=True)
     parser.add_argument("--matmul-precision", required=True)
     parser.add_argument("--batch", required=True, type=int, help="prompts in a batch")
+    parser.add_argument("--softmax-dtype", help="of the logits' softmax (default: the model's)")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
     torch.set_float32_matmul_precision(args.matmul_precision)
     model = TimedLM(
         pretrained=args.model,
         dtype=args.dtype,
+        softmax_dtype=args.softmax_dtype,
         device="cpu",
         batch_size=args.batch,
         add_bos_token=True,

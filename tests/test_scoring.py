@@ -135,6 +135,42 @@ def test_the_batch_changes_nothing(kind: str) -> None:
     assert flat(backwards) == pytest.approx(alone, abs=1e-5)
 
 
+def test_batches_keep_to_the_tokens_longest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the model is given: the prefix once, then rows whose prefix counts too."""
+    model, asked, budget = build(CONFIGS["llama"]), questions(12), 150
+    group = Group.of(asked)
+    shared, longest = len(group.prefix), max(map(len, group.tries))
+    assert shared >= 12
+    assert shared + longest <= budget
+    scorer, shapes = Scorer(model, LETTERS, budget), []
+    monkeypatch.setattr(scorer, "_checked", True)
+    model.base_model.register_forward_pre_hook(
+        lambda module, args, given: shapes.append(tuple(given["input_ids"].shape)),
+        with_kwargs=True,
+    )
+    scorer.score(group)
+    prefixes = [shape for shape in shapes if shape == (1, shared)]
+    batches = [shape for shape in shapes if shape != (1, shared)]
+    assert len(prefixes) == 1
+    assert sum(rows for rows, _ in batches) == len(asked)
+    assert all(rows * (shared + width) <= budget for rows, width in batches)
+    widths = [width for _, width in batches]
+    assert widths == sorted(widths, reverse=True)
+    lengths = [len(group.tries[i]) for batch in group.batches(budget) for i in batch]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_a_large_vocabulary_is_added_up_exactly() -> None:
+    """In float32 too, where many small terms after a large one are easily lost (up to 2e-4)."""
+    torch.manual_seed(0)
+    logits = torch.randn(4, 262_144)
+    logits[:, 0] = 18
+    expected = logits.double().logsumexp(-1)
+    found = scoring.logsumexp_(logits.clone())
+    assert found.dtype == torch.float32
+    assert found.double().tolist() == pytest.approx(expected.tolist(), abs=3e-6)
+
+
 def test_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, asked = build(CONFIGS["gemma2"]), questions(4)
     whole = flat(score(model, asked))
