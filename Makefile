@@ -54,27 +54,24 @@ test: env            ## checks, then all tests but those of test-slurm; a smoke 
 test-slurm: env      ## a smoke study and every fault on a real SLURM cluster on this machine (root)
 	$(BIN)/python -m pytest tests/slurm
 
-# Peers see what .venv has, and bring only what it lacks; nothing of theirs is in the lock.
 benchmarks/.venv/lock: benchmarks/requirements.txt | env
 	$(PYTHON) -m venv --clear --without-pip benchmarks/.venv
-	(cd .venv/lib/python3*/site-packages && pwd -P) > peers.pth.tmp
-	mv peers.pth.tmp $$(echo benchmarks/.venv/lib/python3*/site-packages)/ours.pth
-	$(PYTHON) -m pip --python benchmarks/.venv/bin/python install --no-deps --requirement $<
+	$(PYTHON) -m pip --python benchmarks/.venv/bin/python install --progress-bar off --requirement $<
 	cp $< $@
 
-bench: benchmarks/.venv/lock ## speed against peers and limits, into benchmarks/results.csv; hours
+bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv: an hour; ITEMS=startup for one
 	set -e; for item in $(ITEMS); do $(BIN)/python benchmarks/$$item.py $(ARGS); done
 
 check: env           ## formatting, lint and types
-	$(BIN)/ruff format --check scripts tests
-	$(BIN)/ruff check scripts tests
+	$(BIN)/ruff format --check scripts tests benchmarks
+	$(BIN)/ruff check scripts tests benchmarks
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
 format: env          ## format everything
-	$(BIN)/ruff format scripts tests
-	$(BIN)/ruff check --fix scripts tests
+	$(BIN)/ruff format scripts tests benchmarks
+	$(BIN)/ruff check --fix scripts tests benchmarks
 	$(BIN)/snakefmt Snakefile rules
 
 clean:               ## remove what the studies made, not the environment

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +22,14 @@ import psutil
 HERE = Path(__file__).resolve().parent
 RESULTS, TABLE = HERE / "results.csv", HERE / "results.md"
 COLUMNS = ["item", "peer", "setting", "ours", "theirs", "unit", "ratio"]
+HEAD = """\
+# Speed
+
+Made by `make bench`; what each item measures is told at the top of `benchmarks/ITEM.py`.
+Medians of alternating runs. A ratio above 1 says that ours is better; of a limit or a
+tolerance, that it is kept.
+
+"""
 #: Interpreter of the peers' own environment (make bench).
 PEERS = HERE / ".venv/bin/python"
 
@@ -69,37 +79,55 @@ def alternating(functions: Sequence[Callable[[], float]], times: int) -> list[fl
     return [statistics.median(seconds) for seconds in zip(*found, strict=True)]
 
 
-def record(item: str, rows: Sequence[dict[str, str | float]]) -> None:
-    """Put an item's rows in place of its earlier ones, and write the readable table anew."""
-    kept: list[dict[str, str | float]] = []
-    if RESULTS.exists():
+def row(
+    peer: str, setting: str, ours: float, theirs: float, unit: str, more: bool = False
+) -> dict[str, str]:
+    """A result; `more` of its unit is better, or less, and a ratio above 1 always."""
+    ratio = ours / theirs if more else theirs / ours
+    numbers = {"ours": f"{ours:.4g}", "theirs": f"{theirs:.4g}", "ratio": f"{ratio:.3g}"}
+    return {"peer": peer, "setting": setting, "unit": unit, **numbers}
+
+
+def record(item: str, rows: Sequence[dict[str, str]], trial: bool = False) -> None:
+    """Print an item's rows; unless it is a trial, put them in place of its earlier ones.
+
+    Results of another machine or of other versions are dropped: the table is of one.
+    """
+    note("\n".join(map(str, rows)))
+    if trial:
+        return
+    head = f"{machine()}\n"
+    kept: list[dict[str, str]] = []
+    if RESULTS.exists() and TABLE.exists() and head in TABLE.read_text(encoding="utf-8"):
         with open(RESULTS, encoding="utf-8", newline="") as stream:
-            kept = [dict(row) for row in csv.DictReader(stream) if row["item"] != item]
-    whole = sorted([*kept, *({"item": item, **row} for row in rows)], key=lambda r: str(r["item"]))
+            kept = [one for one in csv.DictReader(stream) if one["item"] != item]
+    whole = sorted([*kept, *({"item": item, **one} for one in rows)], key=lambda one: one["item"])
     with open(RESULTS, "w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(whole)
-    lines = [f"Made by `make bench` on {machine()}.", ""]
-    lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(str(row[name]) for name in COLUMNS) + " |" for row in whole]
-    TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    TABLE.write_text(HEAD + head + "\n".join(_table(whole)) + "\n", encoding="utf-8")
+
+
+def _table(rows: Sequence[dict[str, str]]) -> Iterator[str]:
+    """Lines of Markdown, a table an item."""
+    columns = COLUMNS[1:]
+    for item, own in itertools.groupby(rows, key=lambda one: one["item"]):
+        yield from ("", f"## {item}", "", "| " + " | ".join(columns) + " |")
+        yield "|" + "---|" * len(columns)
+        yield from ("| " + " | ".join(one[name] for name in columns) + " |" for one in own)
 
 
 def machine() -> str:
-    """Processor, cores, memory, system, and the versions that matter."""
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    amx = ", AMX" if "amx_int8" in flags else ", no AMX"
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "torch"))
+    """Processor, cores, memory, and the versions that matter."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    names = re.findall(r"model name\s*: (.*)", text) or [platform.processor()]
+    libraries = ("torch", "transformers", "trl", "numpy", "numba", "snakemake")
+    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
     gigabytes = psutil.virtual_memory().total / 1e9
     return (
-        f"{names[0] if names else platform.processor()}{amx}, {os.cpu_count()} cores, "
-        f"{gigabytes:.0f} GB, Python {platform.python_version()}, {libraries}"
+        f"{names[0].strip()}{', AMX' if 'amx_int8' in text else ''}, {os.cpu_count()} cores, "
+        f"{gigabytes:.0f} GB; Python {platform.python_version()}, {versions}"
     )
 
 

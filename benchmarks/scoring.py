@@ -1,12 +1,13 @@
 """Item 2: questions a second, against lm-evaluation-harness 0.4.13, with five examples each.
 
 Both score the same questions with the packaged Gemma 3 270M, in the same precision, on the same
-number of threads: once the letters after a prompt that lists the options, once the options'
-texts. `cldr-facts` gives the questions, in languages with and without spaces, and MMLU, of two
-whole subjects as far as asked for. A run is a process of its own, ours and the harness's in
-turn. Clocks stand inside: the harness's runs in its `loglikelihood` alone, ours from questions to
-their scores, prompts included; neither has start-up and loading in it. Besides wall
-time both tell the seconds of the processor, which other work on the machine does not add to.
+number of threads, in batches of as many tokens: once the letters after a prompt that lists the
+options, once the options' texts. `cldr-facts` gives the questions, in languages with and without
+spaces, and MMLU, of two whole subjects as far as asked for. A run is a process of its own, ours
+and the harness's in turn. Clocks stand inside: the harness's runs in its `loglikelihood` alone,
+ours from questions to their scores, prompts included; neither has start-up and loading in it.
+Besides wall time both tell the seconds of the processor, which other work on the machine does
+not add to.
 
 First, in float32, every prompt must be the harness's to the byte, and every log-likelihood of an
 option to 1e-4, with the harness's softmax in float64: its own loses small terms as it adds up
@@ -16,7 +17,7 @@ multiplied large matrices.
 
     snakemake -c2 results/inputs/models/gemma3-270m/manifest.json \
         results/inputs/benchmarks/cldr-facts.parquet
-    python benchmarks/scoring.py --quick
+    make bench ITEMS=scoring
 """
 
 from __future__ import annotations
@@ -41,15 +42,13 @@ import yaml
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
 
-from recording import note, record  # noqa: E402
-
 from multical import questions  # noqa: E402
 from multical.asking import by_hash  # noqa: E402
 from multical.errors import InputError, program  # noqa: E402
 from multical.prompts import LETTERS  # noqa: E402
+from recording import PEERS, note, record, row  # noqa: E402
 
 ITEM, PEER = "scoring", "lm-eval 0.4.13"
-ENVIRONMENT, PINS = HERE / ".venv-harness", HERE / "harness-requirements.txt"
 KINDS = ("letters", "texts")
 LANGUAGES = ["en", "zh", "sw", "ja", "ar"]  # two of them without spaces
 AT_LEAST = 40  # questions of a language; the benchmark has 106 with the same examples
@@ -69,7 +68,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="24 questions, one round")
+    parser.add_argument(
+        "--small", action="store_true", help="24 questions, one round; records nothing"
+    )
     parser.add_argument(
         "--questions", type=int, default=120,
         help="of cldr-facts, half as many of MMLU, whose are longer (default: %(default)s)",
@@ -78,8 +79,7 @@ def main() -> None:
     parser.add_argument("--check", type=int, default=8, help="questions compared in float32, or 0")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--threads", type=int, default=1, help="as rules/score.smk has it")
-    parser.add_argument("--batch", type=int, default=4, help="prompts in the harness's batches")
-    parser.add_argument("--batch-tokens", type=int, default=2048, help="tokens in ours")
+    parser.add_argument("--batch-tokens", type=int, default=2048, help="(default: %(default)s)")
     parser.add_argument("--inputs", type=Path, default=Path("results/inputs"), metavar="FOLDER")
     parser.add_argument(
         "--mmlu", type=Path, default=Path("../shared/data/mmlu/mmlu_csv.tar.xz"), metavar="ARCHIVE",
@@ -87,9 +87,8 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--only", choices=["cldr-facts", "mmlu"])
     args = parser.parse_args()
-    if args.quick:
+    if args.small:
         args.questions, args.rounds, args.check = 24, 1, min(args.check, 4)
-    make_environment()
     rows = []
     for name, (asked, shots) in benchmarks(args).items():
         with tempfile.TemporaryDirectory() as temporary:
@@ -99,21 +98,7 @@ def main() -> None:
             if args.check:
                 rows += compare(folder / "check", name, checked, shots, args)
             rows += measure(folder / "timed", name, asked, shots, args)
-    record(f"{ITEM} (quick)" if args.quick else ITEM, rows)
-    note("\n".join(str(row) for row in rows))
-
-
-def make_environment() -> None:
-    """The harness's own environment, made anew where its pins have changed."""
-    stamp = ENVIRONMENT / PINS.name
-    if stamp.exists() and stamp.read_bytes() == PINS.read_bytes():
-        return
-    base = getattr(sys, "_base_executable", sys.executable)
-    subprocess.run([base, "-m", "venv", "--clear", "--without-pip", ENVIRONMENT], check=True)
-    python = ENVIRONMENT / "bin/python"
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install"]
-    subprocess.run([*install, "--progress-bar", "off", "--requirement", str(PINS)], check=True)
-    stamp.write_bytes(PINS.read_bytes())
+    record(ITEM, rows, args.small)
 
 
 def benchmarks(args: argparse.Namespace) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
@@ -176,7 +161,7 @@ def _rows(archive: tarfile.TarFile, subject: str, split: str) -> list[dict[str, 
 
 def compare(
     folder: Path, name: str, asked: pd.DataFrame, shots: pd.DataFrame, args: argparse.Namespace
-) -> list[dict[str, str | float]]:
+) -> list[dict[str, str]]:
     """The largest differences of an option's log-likelihood in float32.
 
     From the harness with its softmax in float64, and as it is by itself. Raises `InputError`
@@ -191,7 +176,7 @@ def compare(
         place = write(folder / kind, kind, asked, shots, forms)
         ours = run_ours(place, kind, "float32", "highest", args)["scores"]
         for softmax in ("float64", "float32"):
-            theirs = run_harness(place, "float32", "highest", args, softmax)
+            theirs = run_harness(place, "float32", "highest", 1, args, softmax)
             pairs = zip(ours, harness_order(place, theirs), strict=True)
             worst = max(difference(one, sample, forms) for one, sample in pairs)
             setting = f"{name}, {kind}, {len(asked)} questions, float32, their softmax in {softmax}"
@@ -221,7 +206,7 @@ def difference(one: dict[str, Any], sample: dict[str, Any], forms: list[str]) ->
 
 def measure(
     folder: Path, name: str, asked: pd.DataFrame, shots: pd.DataFrame, args: argparse.Namespace
-) -> list[dict[str, str | float]]:
+) -> list[dict[str, str]]:
     """Medians of alternating runs."""
     rows = []
     for kind in KINDS:
@@ -229,17 +214,17 @@ def measure(
         ours, theirs = [], []
         for _ in range(args.rounds):
             ours.append(run_ours(place, kind, args.dtype, "medium", args))
-            theirs.append(run_harness(place, args.dtype, "medium", args))
+            batch = max(1, args.batch_tokens // ours[-1]["longest"])
+            theirs.append(run_harness(place, args.dtype, "medium", batch, args))
             note(f"{name}, {kind}: {clocks(ours[-1])} ours, {clocks(theirs[-1])} theirs")
         setting = f"{name}, {kind}, {len(asked)} questions, {SHOTS}-shot, {args.dtype}, "
-        setting += f"{args.threads} thread(s), median of {args.rounds}"
+        setting += f"{args.threads} thread(s), batches of {args.batch_tokens} tokens"
         for clock, unit in (("wall", "questions/s"), ("cpu", "questions/CPU s")):
             rate, other = (len(asked) / _median(runs, clock) for runs in (ours, theirs))
-            rows.append(row(PEER, setting, rate, other, unit))
+            rows.append(row(PEER, setting, rate, other, unit, more=True))
         reached = statistics.median(run["flop"] / run["cpu"] for run in ours)
-        rows.append(
-            row("matrix product", setting, reached / 1e9, _median(ours, "rate") / 1e9, "GFLOP/s")
-        )
+        rate = _median(ours, "rate")
+        rows.append(row("matrix product", setting, reached / 1e9, rate / 1e9, "GFLOP/s", more=True))
     return rows
 
 
@@ -249,11 +234,6 @@ def clocks(run: dict[str, Any]) -> str:
 
 def _median(runs: list[dict[str, Any]], name: str) -> float:
     return statistics.median(run[name] for run in runs)
-
-
-def row(peer: str, setting: str, ours: float, theirs: float, unit: str) -> dict[str, str | float]:
-    numbers = {"ours": f"{ours:.4g}", "theirs": f"{theirs:.4g}", "ratio": f"{ours / theirs:.3g}"}
-    return {"peer": peer, "setting": setting, "unit": unit, **numbers}
 
 
 def write(
@@ -330,12 +310,16 @@ def run_ours(
 
 
 def run_harness(
-    folder: Path, dtype: str, precision: str, args: argparse.Namespace, softmax: str | None = None
+    folder: Path,
+    dtype: str,
+    precision: str,
+    batch: int,
+    args: argparse.Namespace,
+    softmax: str | None = None,
 ) -> dict[str, Any]:
     words = ["--tasks", folder, "--dtype", dtype, "--matmul-precision", precision]
-    # a softmax apart from the model's type holds the logits of a batch twice, or thrice
-    words += ["--batch", 1, "--softmax-dtype", softmax] if softmax else ["--batch", args.batch]
-    return run(ENVIRONMENT / "bin/python", "scoring_harness.py", words, folder, args)
+    words += ["--batch", batch, *(["--softmax-dtype", softmax] if softmax else [])]
+    return run(PEERS, "scoring_harness.py", words, folder, args)
 
 
 def run(

@@ -64,6 +64,7 @@ def main() -> None:
             said = LETTERS[: len(one.options)] if part.lettered else one.options
             found[one.Index] |= {"prompt": asker.text(part, one, kind), "said": list(said)}
     groups = [Group.of([asker.encode(part, r) for r in part.rows.itertuples()]) for part in cut]
+    result["longest"] = max(len(g.prefix) + len(trie) for g in groups for trie in g.tries)
     result["flop"] = sum(flop(group, model) for group in groups)
     result["rate"] = matrix_rate(model.dtype)
     args.output.write_text(json.dumps({**result, "scores": found}))

@@ -21,7 +21,7 @@ Memory is the peak of a step over what was held before it (resident, reset by
 bfloat16 is autocast over float32 weights. ratio: theirs / ours, so that more than 1 is better.
 
 A whole run takes some 20 minutes on two cores; --models, --types and --masked cut it into pieces.
---small is 2 x 64 tokens a step rather than 4 x 128.
+--small is 2 x 64 tokens a step rather than 4 x 128, and records nothing.
 """
 
 from __future__ import annotations
@@ -54,10 +54,9 @@ from trl import SFTConfig, SFTTrainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from recording import note, record
-
 from multical.prompts import IGNORED
 from multical.sft import SmoothedTrainer
+from recording import record, row
 
 SMOOTHING = 0.1
 GEMMA: dict[str, Any] = {
@@ -130,9 +129,9 @@ def main() -> None:
             inputs = batch(model.config.vocab_size, shape, masked)
             found = measured(sides, inputs, getattr(torch, dtype), arguments.times)
             share = f"{masked:.0%} masked"
-            setting = f"{dtype}, {shape[0]} x {shape[1]} tokens, {share}, {hardware()}"
-            item = f"smoothed SFT step, {name}, {dtype}, {share}{', small' * arguments.small}"
-            record(item, compared(setting, found))
+            setting = f"{shape[0]} x {shape[1]} tokens, {hardware()}"
+            item = f"smoothed SFT step, {name}, {dtype}, {share}"
+            record(item, compared(setting, found), arguments.small)
 
 
 def hardware() -> str:
@@ -245,18 +244,13 @@ def held(reset: bool = False) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
 
 
-def compared(setting: str, found: dict[str, tuple[float, float]]) -> list[dict[str, str | float]]:
-    rows: list[dict[str, str | float]] = []
-    for index, unit in enumerate(("s", "MB")):
-        ours = found["ours"][index]
-        for peer, values in found.items():
-            if peer != "ours":
-                theirs = values[index]
-                rows.append({"peer": peer, "setting": setting, "unit": unit})
-                rows[-1] |= {"ours": f"{ours:.4g}", "theirs": f"{theirs:.4g}"}
-                rows[-1]["ratio"] = f"{theirs / ours:.3g}"
-    note("\n".join(map(str, rows)))
-    return rows
+def compared(setting: str, found: dict[str, tuple[float, float]]) -> list[dict[str, str]]:
+    return [
+        row(peer, setting, found["ours"][index], values[index], unit)
+        for index, unit in enumerate(("s", "MB"))
+        for peer, values in found.items()
+        if peer != "ours"
+    ]
 
 
 if __name__ == "__main__":

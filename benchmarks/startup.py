@@ -8,7 +8,7 @@ run meanwhile. The tables are those of the
 tests, with the demo's 41 languages. The first run of each is not counted. ratio: theirs /
 ours, so that more than 1 is better.
 
---small is one figure, and one run of each.
+--small is one figure and one run of each, and records nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from recording import alternating, note, record
+from recording import alternating, record, row
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -69,16 +69,10 @@ def main() -> None:
     for name, ours in medians.items():
         limit = LIMITS.get(name, FIGURE if name.startswith("plot_") else None)
         if limit is not None:
-            rows.append(row("limit", name, ours, limit))
+            rows.append(row("limit", name, ours, limit, "s"))
         if name != YARDSTICK:
-            rows.append(row(YARDSTICK, name, ours, medians[YARDSTICK]))
-    record("startup (small)" if small else "startup", rows)
-    note("\n".join(map(str, rows)))
-
-
-def row(peer: str, setting: str, ours: float, theirs: float) -> dict[str, str | float]:
-    numbers = {"ours": f"{ours:.4g}", "theirs": f"{theirs:.4g}", "ratio": f"{theirs / ours:.3g}"}
-    return {"peer": peer, "setting": setting, "unit": "s", **numbers}
+            rows.append(row(YARDSTICK, name, ours, medians[YARDSTICK], "s"))
+    record("startup", rows, small)
 
 
 def replot(name: str, tables: dict[str, Path], out: Path) -> list[str]:

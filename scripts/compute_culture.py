@@ -46,7 +46,9 @@ def main() -> None:
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
     parser.add_argument("--params", required=True, metavar="JSON")
     parser.add_argument("--output", required=True, metavar="CSV")
-    parser.add_argument("--processes", type=int, default=2, help="that share many records (%(default)s)")
+    parser.add_argument(
+        "--processes", type=int, default=2, help="that share many records (%(default)s)"
+    )
     arguments = parser.parse_args()
     params = read_params(arguments.params)
     parts, questions = survey(arguments.records, params["resource_levels"], CULTURES)

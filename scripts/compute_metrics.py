@@ -45,7 +45,9 @@ def main() -> None:
     parser.add_argument("--params", required=True, metavar="JSON")
     parser.add_argument("--metrics", required=True, metavar="CSV", help="output, by language")
     parser.add_argument("--summary", required=True, metavar="CSV", help="output, by group")
-    parser.add_argument("--processes", type=int, default=2, help="that share many records (%(default)s)")
+    parser.add_argument(
+        "--processes", type=int, default=2, help="that share many records (%(default)s)"
+    )
     arguments = parser.parse_args()
     params = read_params(arguments.params)
     parts, questions = survey(arguments.records, params["resource_levels"])

@@ -1,0 +1,48 @@
+"""The benchmarks' own parts: what they record, and that statistics find the known truth."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import paper_statistics
+import recording
+from recording import record, row
+
+
+def test_a_ratio_above_one_is_better() -> None:
+    assert row("peer", "s", 2.0, 4.0, "s")["ratio"] == "2"
+    assert row("peer", "s", 2.0, 4.0, "questions/s", more=True)["ratio"] == "0.5"
+
+
+def test_an_item_takes_the_place_of_its_earlier_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, table = tmp_path / "results.csv", tmp_path / "results.md"
+    monkeypatch.setattr(recording, "RESULTS", results)
+    monkeypatch.setattr(recording, "TABLE", table)
+    record("b", [row("peer", "old", 1, 2, "s")])
+    record("a", [row("peer", "x", 1, 2, "s")])
+    record("b", [row("peer", "new", 1, 3, "s")])
+    record("b", [row("peer", "small", 1, 4, "s")], trial=True)
+    written = "item,peer,setting,ours,theirs,unit,ratio\na,peer,x,1,2,s,2\nb,peer,new,1,3,s,3\n"
+    assert results.read_text() == written
+    shown = table.read_text()
+    assert recording.machine() in shown
+    assert shown.index("## a") < shown.index("## b") < shown.index("| peer | new | 1 | 3 | s | 3 |")
+    monkeypatch.setattr(recording, "machine", lambda: "another machine")
+    record("c", [row("peer", "x", 1, 2, "s")])
+    assert "a,peer" not in results.read_text()
+
+
+def test_statistics_find_the_known_truth(tmp_path: Path) -> None:
+    paths = [paper_statistics.make_run(tmp_path, run, 3, 400) for run in range(2)]
+    paper_statistics.run_ours(tmp_path, paths, 3, Namespace(replicates=50, processes=1))
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    base = summary["sft"].isna() & (summary["metric"] == "gap")
+    summary.loc[base, "value"] += 0.2
+    with pytest.raises(SystemExit, match="the known truth was not found"):
+        paper_statistics.check_truth(summary)
