@@ -31,12 +31,13 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
 
 from multical import records  # noqa: E402
+from multical.files import atomic  # noqa: E402
 from multical.metrics import METRICS  # noqa: E402
 from multical.readouts import READOUTS  # noqa: E402
 from multical.resampling import Sample, replicates  # noqa: E402
 from recording import PEERS, Usage, alternating, measured, note, record, row  # noqa: E402
 
-ITEM = "statistics"
+ITEM = "paper_statistics"
 LIMITS = Usage(wall=120.0, cpu=240.0, gigabytes=6.0)
 SETTINGS = {"readouts": ["text_ppl", "text_sum", "letter"], "metrics": list(METRICS), "bins": 15}
 #: What `peers.py` computes, and what it takes for it.
@@ -56,6 +57,7 @@ def main() -> None:
     runs, languages, questions = (2, 3, 2000) if arguments.small else (30, 42, 14042)
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         note(f"records of {runs} runs x {languages} languages x {questions} questions")
         paths = [make_run(folder, run, languages, questions) for run in range(runs)]
         setting = f"{runs} runs x {languages} languages x {questions} questions x 3 readouts"
@@ -111,7 +113,8 @@ def make_run(folder: Path, run: int, languages: int, questions: int) -> Path:
         columns |= {"sft": text("sft"), "smoothing": pa.array(np.zeros(n))}
         columns |= {"seed": pa.array(np.zeros(n, np.int64))}
     arrays = [columns.get(f.name, pa.nulls(n, f.type)) for f in records.SCHEMA]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=records.SCHEMA), path, compression="zstd")
+    with atomic(path) as temporary:
+        pq.write_table(pa.Table.from_arrays(arrays, schema=records.SCHEMA), temporary)
     return path
 
 

@@ -26,8 +26,8 @@ HEAD = """\
 # Speed
 
 Made by `make bench`; what each item measures is told at the top of `benchmarks/ITEM.py`.
-Medians of alternating runs. A ratio above 1 says that ours is better; of a limit or a
-tolerance, that it is kept.
+Against peers these are medians of alternating runs, against limits and tolerances of one. A
+ratio above 1 says that ours is better, or that a limit is kept.
 
 """
 #: Interpreter of the peers' own environment (make bench).
@@ -95,6 +95,7 @@ def record(item: str, rows: Sequence[dict[str, str]], trial: bool = False) -> No
     """
     note("\n".join(map(str, rows)))
     if trial:
+        note("a trial: not recorded")
         return
     head = f"{machine()}\n"
     kept: list[dict[str, str]] = []

@@ -82,8 +82,8 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=2048, help="(default: %(default)s)")
     parser.add_argument("--inputs", type=Path, default=Path("results/inputs"), metavar="FOLDER")
     parser.add_argument(
-        "--mmlu", type=Path, default=Path("../shared/data/mmlu/mmlu_csv.tar.xz"), metavar="ARCHIVE",
-        help="of MMLU's own CSV files; left out where there is none",
+        "--mmlu", type=Path, metavar="ARCHIVE",
+        help="the CSV files of https://github.com/hendrycks/test; without it only cldr-facts",
     )  # fmt: skip
     parser.add_argument("--only", choices=["cldr-facts", "mmlu"])
     args = parser.parse_args()
@@ -98,7 +98,7 @@ def main() -> None:
             if args.check:
                 rows += compare(folder / "check", name, checked, shots, args)
             rows += measure(folder / "timed", name, asked, shots, args)
-    record(ITEM, rows, args.small)
+    record(ITEM, rows, trial=args.small or args.only is not None)
 
 
 def benchmarks(args: argparse.Namespace) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
@@ -106,10 +106,10 @@ def benchmarks(args: argparse.Namespace) -> dict[str, tuple[pd.DataFrame, pd.Dat
     found = {}
     if args.only != "mmlu":
         found["cldr-facts"] = cldr_facts(args)
-    if args.only != "cldr-facts" and args.mmlu.exists():
+    if args.only != "cldr-facts" and args.mmlu:
         found["mmlu"] = mmlu(args)
     elif args.only != "cldr-facts":
-        note(f"{args.mmlu}: not there, so MMLU is left out (--mmlu)")
+        note("MMLU is left out: no --mmlu ARCHIVE")
     return found
 
 

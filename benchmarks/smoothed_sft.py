@@ -21,7 +21,7 @@ Memory is the peak of a step over what was held before it (resident, reset by
 bfloat16 is autocast over float32 weights. ratio: theirs / ours, so that more than 1 is better.
 
 A whole run takes some 20 minutes on two cores; --models, --types and --masked cut it into pieces.
---small is 2 x 64 tokens a step rather than 4 x 128, and records nothing.
+--small is 2 x 64 tokens a step rather than 4 x 128. Only a whole run is recorded.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from multical.prompts import IGNORED
 from multical.sft import SmoothedTrainer
-from recording import record, row
+from recording import note, record, row
 
 SMOOTHING = 0.1
 GEMMA: dict[str, Any] = {
@@ -121,6 +121,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
     shape = (2, 64) if arguments.small else (4, 128)
+    whole = vars(arguments) == vars(parser.parse_args(["--threads", str(arguments.threads)]))
+    rows: list[dict[str, str]] = []
     for name in arguments.models:
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(MODELS[name]()).train().to(DEVICE)
@@ -128,10 +130,10 @@ def main() -> None:
         for dtype, masked in product(arguments.types, arguments.masked):
             inputs = batch(model.config.vocab_size, shape, masked)
             found = measured(sides, inputs, getattr(torch, dtype), arguments.times)
-            share = f"{masked:.0%} masked"
-            setting = f"{shape[0]} x {shape[1]} tokens, {hardware()}"
-            item = f"smoothed SFT step, {name}, {dtype}, {share}"
-            record(item, compared(setting, found), arguments.small)
+            setting = f"{name}, {dtype}, {shape[0]} x {shape[1]} tokens, {masked:.0%} masked"
+            rows += compared(f"{setting}, {hardware()}", found)
+            note("\n".join(map(str, rows[-2 * len(found) + 2 :])))
+    record("smoothed_sft", rows, trial=not whole)
 
 
 def hardware() -> str:

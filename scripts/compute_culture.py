@@ -10,17 +10,17 @@ labelled questions of a benchmark, and a replicate of the difference is that of 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from multical.cells import RUN, Block, blocks, check_levels
+from multical.cells import RUN, Block
 from multical.errors import InputError, program
 from multical.estimates import (
     SUMMARY,
     Estimate,
     Estimates,
-    asked,
     bootstrap,
     estimate,
     read_params,
@@ -47,30 +47,22 @@ def main() -> None:
     parser.add_argument("--params", required=True, metavar="JSON")
     parser.add_argument("--output", required=True, metavar="CSV")
     parser.add_argument(
-        "--processes", type=int, default=2, help="that share many records (%(default)s)"
+        "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     arguments = parser.parse_args()
     params = read_params(arguments.params)
-    parts, questions = survey(arguments.records, params["resource_levels"], CULTURES)
-    if not questions:
-        raise InputError(NONE)
-    made = each(
-        parts, block_rows, questions, params, processes=arguments.processes, select=with_label
-    )
-    table = pd.DataFrame([row for rows in made for row in rows], columns=COLUMNS)
+    table = compute(arguments.records, params, arguments.processes)
     with atomic(arguments.output) as temporary:
         write(temporary, table)
 
 
-def compute(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
-    """The table of a records frame, of the questions that have a label."""
-    frame = with_label(frame)
-    if frame.empty:
+def compute(paths: Iterable[str], params: dict[str, Any], processes: int = 1) -> pd.DataFrame:
+    """The table of record files, of the questions that have a label."""
+    parts, questions = survey(paths, params["resource_levels"], CULTURES)
+    if not questions:
         raise InputError(NONE)
-    check_levels(frame, params["resource_levels"])
-    questions = asked(frame)
-    rows = [row for block in blocks(frame) for row in block_rows(block, questions, params)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    made = each(parts, block_rows, questions, params, processes=processes, select=with_label)
+    return pd.DataFrame([row for rows in made for row in rows], columns=COLUMNS)
 
 
 def with_label(frame: pd.DataFrame) -> pd.DataFrame:

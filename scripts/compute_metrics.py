@@ -13,17 +13,17 @@ replicates lie above it); with 0 replicates they are empty.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from multical.cells import RUN, Block, blocks, check_levels
+from multical.cells import RUN, Block
 from multical.errors import program
 from multical.estimates import (
     INTERVAL,
     SUMMARY,
     Estimates,
-    asked,
     bootstrap,
     estimate,
     read_params,
@@ -46,33 +46,28 @@ def main() -> None:
     parser.add_argument("--metrics", required=True, metavar="CSV", help="output, by language")
     parser.add_argument("--summary", required=True, metavar="CSV", help="output, by group")
     parser.add_argument(
-        "--processes", type=int, default=2, help="that share many records (%(default)s)"
+        "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     arguments = parser.parse_args()
     params = read_params(arguments.params)
-    parts, questions = survey(arguments.records, params["resource_levels"])
-    metrics, summary = tables(
-        each(parts, block_rows, questions, params, processes=arguments.processes)
-    )
+    metrics, summary = compute(arguments.records, params, arguments.processes)
     # Both are ready before one is written.
     with atomic(arguments.metrics) as first, atomic(arguments.summary) as second:
         write(first, metrics)
         write(second, summary)
 
 
-def compute(frame: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The two tables of a records frame: by language, and by group of languages."""
-    check_levels(frame, params["resource_levels"])
-    questions = asked(frame)
-    return tables([block_rows(block, questions, params) for block in blocks(frame)])
-
-
 Rows = list[dict[str, Any]]
 
 
-def tables(rows: list[tuple[Rows, Rows]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    metrics = [row for own, _ in rows for row in own]
-    summary = [row for _, own in rows for row in own]
+def compute(
+    paths: Iterable[str], params: dict[str, Any], processes: int = 1
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two tables of record files: by language, and by group of languages."""
+    parts, questions = survey(paths, params["resource_levels"])
+    made = each(parts, block_rows, questions, params, processes=processes)
+    metrics = [row for own, _ in made for row in own]
+    summary = [row for _, own in made for row in own]
     return pd.DataFrame(metrics, columns=COLUMNS), pd.DataFrame(summary, columns=SUMMARY)
 
 

@@ -17,6 +17,15 @@ RUN = re.compile(
 )
 
 
+def written(folder: Path, frame: pd.DataFrame) -> list[str]:
+    """Files of records, one for each run and benchmark."""
+    paths = []
+    for number, (_, rows) in enumerate(frame.groupby(["run", "benchmark"], observed=True)):
+        paths.append(str(folder / f"{number}.parquet"))
+        records.write(paths[-1], rows)
+    return paths
+
+
 def make_records(
     runs: Sequence[str], languages: Sequence[str], questions: int, seed: int, options: int = 4
 ) -> pd.DataFrame:

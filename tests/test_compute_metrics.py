@@ -15,7 +15,7 @@ from multical import records
 from multical.bootstrap import Bootstrap, interval, recentred
 from multical.metrics import METRICS
 from multical.readouts import READOUTS
-from synthetic import make_records
+from synthetic import make_records, written
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 RUNS = ["base", "base.facts.ls0.s0", "base.facts.ls0.1.s0"]
@@ -152,11 +152,12 @@ def test_every_interval_holds_its_value_in_the_range_of_its_metric(made: Path) -
         assert (table["ci_high"] <= high).all()
 
 
-def test_known_calibration_is_found() -> None:
+def test_known_calibration_is_found(tmp_path: Path) -> None:
     """Base and b = 0.2 are calibrated, by construction; less smoothing is overconfident."""
     smoothed = [f"base.facts.ls{b}.s0" for b in (0, 0.1, 0.2)]
     settings = params(metrics=["gap", "ece"], resource_levels={"en": "high"})
-    _, summary = compute(make_records(["base", *smoothed], ["en"], 4000, 0), settings)
+    paths = written(tmp_path, make_records(["base", *smoothed], ["en"], 4000, 0))
+    _, summary = compute(paths, settings)
     everything = summary[summary["group"] == "all"]
     for readout in ("letter", "text_ppl"):
         own = everything[everything["readout"] == readout]

@@ -19,7 +19,7 @@ from multical.bootstrap import Bootstrap, interval, recentred
 from multical.errors import InputError
 from multical.metrics import METRICS
 from multical.readouts import READOUTS
-from synthetic import make_records
+from synthetic import make_records, written
 
 SCRIPT = Path(__file__).parents[1] / "scripts/compute_culture.py"
 LEVELS = {"en": "high", "ko": "mid", "sw": "low", "yo": "low"}
@@ -48,8 +48,8 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def table(frame: pd.DataFrame) -> pd.DataFrame:
-    return compute_culture.compute(frame, PARAMS)
+def table(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return compute_culture.compute(written(tmp_path_factory.mktemp("all"), frame), PARAMS)
 
 
 def test_columns_and_rows(table: pd.DataFrame) -> None:
@@ -65,9 +65,10 @@ def test_columns_and_rows(table: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("culture", ["CS", "CA"])
 def test_values_are_those_of_the_labelled_records(
-    frame: pd.DataFrame, table: pd.DataFrame, culture: str
+    frame: pd.DataFrame, table: pd.DataFrame, culture: str, tmp_path: Path
 ) -> None:
-    _, expected = compute_metrics.compute(frame[frame["culture"] == culture], PARAMS)
+    paths = written(tmp_path, frame[frame["culture"] == culture])
+    _, expected = compute_metrics.compute(paths, PARAMS)
     found = table[table["culture"] == culture].drop(columns="culture").reset_index(drop=True)
     pd.testing.assert_frame_equal(found[[*KEY, "value"]], expected[[*KEY, "value"]])
 
@@ -99,10 +100,11 @@ def test_a_difference_and_its_interval(frame: pd.DataFrame, table: pd.DataFrame)
 
 
 def test_no_labelled_question(frame: pd.DataFrame, tmp_path: Path) -> None:
+    paths = written(tmp_path, frame[frame["benchmark"] == "other"])
     with pytest.raises(
         InputError, match=r"no question is labelled, expected some of .*global_mmlu"
     ):
-        compute_culture.compute(frame[frame["benchmark"] == "other"], PARAMS)
+        compute_culture.compute(paths, PARAMS)
 
 
 def test_the_program(frame: pd.DataFrame, table: pd.DataFrame, tmp_path: Path) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 
 import compute_culture
-import compute_metrics
+from multical import parts as parts_module
 from multical import records
 from multical.cells import Block
 from multical.errors import InputError
@@ -61,33 +68,34 @@ def test_files_that_share_a_run_are_one_part(paths: list[str]) -> None:
     assert each(parts, place, processes=2, many=0) == expected
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_tables_are_those_of_all_records(
-    frame: pd.DataFrame, paths: list[str], processes: int
+@pytest.mark.parametrize("program", ["compute_metrics", "compute_culture"])
+def test_bytes_are_the_same_from_one_file_or_more_and_any_number_of_processes(
+    program: str,
+    frame: pd.DataFrame,
+    paths: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    parts, questions = survey(paths, LEVELS)
-    made = each(parts, compute_metrics.block_rows, questions, PARAMS, processes=processes, many=0)
-    for found, expected in zip(
-        compute_metrics.tables(made), compute_metrics.compute(frame, PARAMS), strict=True
-    ):
-        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    records.write(tmp_path / "all.parquet", frame)
+    outputs = {"compute_metrics": ["metrics", "summary"], "compute_culture": ["output"]}[program]
+    module, made = importlib.import_module(program), []
+    monkeypatch.setattr(parts_module, "MANY_ROWS", 0)
+    for given, processes in (([str(tmp_path / "all.parquet")], 1), (paths, 1), (paths, 2)):
+        words = [program, "--records", *given, "--params", json.dumps(PARAMS)]
+        words += ["--processes", str(processes)]
+        for name in outputs:
+            words += [f"--{name}", str(tmp_path / name)]
+        monkeypatch.setattr(sys, "argv", words)
+        module.main()
+        made.append([(tmp_path / name).read_bytes() for name in outputs])
+    assert made[0] == made[1] == made[2]
 
 
 def test_culture_draws_from_labelled_questions(frame: pd.DataFrame, tmp_path: Path) -> None:
     few = frame.assign(culture=frame["culture"].where(frame["question_id"] < "q00025"))
     records.write(tmp_path / "r.parquet", few)
-    parts, questions = survey([str(tmp_path / "r.parquet")], LEVELS, compute_culture.CULTURES)
+    _, questions = survey([str(tmp_path / "r.parquet")], LEVELS, compute_culture.CULTURES)
     assert len(questions["synthetic"]) == 25
-    made = each(
-        parts,
-        compute_culture.block_rows,
-        questions,
-        PARAMS,
-        processes=1,
-        select=compute_culture.with_label,
-    )
-    found = pd.DataFrame([row for rows in made for row in rows], columns=compute_culture.COLUMNS)
-    pd.testing.assert_frame_equal(found, compute_culture.compute(few, PARAMS), check_exact=True)
 
 
 def test_a_row_in_two_files_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
@@ -99,13 +107,59 @@ def test_a_row_in_two_files_is_refused(frame: pd.DataFrame, tmp_path: Path) -> N
         each(parts, place, processes=1)
 
 
-def test_errors_come_back_from_processes(paths: list[str]) -> None:
+def test_a_language_without_a_level_is_named(paths: list[str]) -> None:
     with pytest.raises(InputError, match=r"no \['ko'\], which the records hold"):
         survey(paths, {"en": "high"})
+
+
+def test_errors_come_back_from_processes(paths: list[str]) -> None:
     parts, _ = survey(paths, LEVELS)
     with pytest.raises(InputError, match="of run"):
         each(parts, refuse, processes=2, many=0)
+    with pytest.raises(InputError, match="--processes: 0, expected at least 1"):
+        each(parts, refuse, processes=0)
 
 
 def refuse(block: Block) -> None:
     raise InputError(f"of run {block.keys['run']}")
+
+
+def test_a_process_that_is_killed_is_told_of(paths: list[str]) -> None:
+    parts, _ = survey(paths, LEVELS)
+    with pytest.raises(InputError, match="was killed, most likely for lack of memory"):
+        each(parts, end, processes=2, many=0)
+
+
+def end(block: Block) -> None:
+    os._exit(9)
+
+
+SLEEPER = """
+import sys
+from test_parts import LEVELS, sleep
+from multical.parts import each, survey
+if __name__ == "__main__":
+    parts, _ = survey(sys.argv[1:], LEVELS)
+    each(parts, sleep, processes=2, many=0)
+"""
+
+
+def sleep(block: Block) -> None:
+    time.sleep(60)
+
+
+def test_processes_end_with_their_parent(paths: list[str], tmp_path: Path) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, tmp_path / "sleeper.py", *paths], env=environment)
+    try:
+        children: list[psutil.Process] = []
+        while len(children) < 3 and parent.poll() is None:  # two, and what tracks resources
+            time.sleep(0.2)
+            children = psutil.Process(parent.pid).children()
+    finally:
+        parent.terminate()
+        parent.wait()
+    assert len(children) == 3
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive

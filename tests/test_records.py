@@ -164,5 +164,6 @@ def test_what_is_no_records_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a readable Parquet file"):
         records.read(path)
     pd.DataFrame({"run": ["m"], "extra": [1]}).to_parquet(path)
-    with pytest.raises(InputError, match=r"not a records file; columns .*'extra'"):
-        records.read(path)
+    for look in (records.read, records.contents):
+        with pytest.raises(InputError, match=r"not a records file; columns .*'extra'"):
+            look(path)

@@ -90,7 +90,8 @@ SIZES = [(5, 3), (2, 7), (9, 1), (1, 4)]
 @pytest.mark.parametrize("b", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_loss_and_gradients(kind: str, b: float, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(smoothing, "TILE", (4, 96))  # neither divides what it cuts
+    monkeypatch.setattr(smoothing, "TOKENS", 4)  # neither divides what it cuts
+    monkeypatch.setattr(smoothing, "ENTRIES", 96)
     made = trainer(kind, b, tmp_path)
     made.model.train()
     inputs = batch(SIZES)
@@ -272,6 +273,14 @@ def test_a_head_that_escapes_smoothing_is_an_error(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(smoothing, "HEAD", "trl.trainer.utils.is_rich_available")
     with pytest.raises(RuntimeError, match="expected TRL's head to call"):
         made.compute_loss(made.model, batch(SIZES))
+
+
+def test_scaled_logits_are_an_error() -> None:
+    hidden, weight, targets = torch.ones(2, 4), torch.ones(9, 4), torch.zeros(2, dtype=torch.long)
+    for temperature, scale in ((2.0, 1.0), (1.0, 0.5)):
+        given = (hidden, weight, None, targets, temperature, 96, None, scale, (), 0.1)
+        with pytest.raises(RuntimeError, match=f"logits scaled by {scale} / {temperature}"):
+            smoothing.SmoothedLogProb.apply(*given)
 
 
 @pytest.mark.parametrize("cap", [None, 3.0])

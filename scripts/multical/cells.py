@@ -93,13 +93,8 @@ def parameters(text: str, kinds: Kinds) -> dict[str, Any]:
     return found
 
 
-def check_levels(frame: pd.DataFrame, levels: Mapping[str, str]) -> None:
-    """Raise `InputError` naming the languages of the records that have no resource level."""
-    check_languages(map(str, frame["language"].unique()), levels)
-
-
 def check_languages(languages: Iterable[str], levels: Mapping[str, str]) -> None:
-    """The same of the names of languages."""
+    """Raise `InputError` naming the languages that have no resource level."""
     missing = sorted(set(languages) - set(levels))
     if missing:
         raise InputError(f"--params: resource_levels: no {missing}, which the records hold")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,23 +61,16 @@ def read_params(text: str) -> dict[str, Any]:
     return params
 
 
-def asked(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """The questions of each benchmark of a records frame, sorted."""
-    groups = frame.groupby("benchmark", observed=True)["question_id"]
-    return {str(benchmark): sorted(rows.unique()) for benchmark, rows in groups}
-
-
-#: Bootstraps of this process by benchmark and settings, and the questions that they are of.
-_BOOTSTRAPS: dict[tuple[Any, ...], tuple[list[str], Bootstrap]] = {}
-
-
 def bootstrap(block: Block, questions: dict[str, list[str]], params: dict[str, Any]) -> Bootstrap:
-    """The bootstrap of a block's benchmark, made once."""
-    name, settings = block.keys["benchmark"], params["bootstrap"]
-    key = (name, settings["replicates"], settings["seed"])
-    if key not in _BOOTSTRAPS or _BOOTSTRAPS[key][0] != questions[name]:
-        _BOOTSTRAPS[key] = questions[name], Bootstrap(questions[name], *key[1:])
-    return _BOOTSTRAPS[key][1]
+    """The bootstrap of a block's benchmark; some are kept, since a study's blocks share them."""
+    settings = params["bootstrap"]
+    asked = tuple(questions[block.keys["benchmark"]])
+    return _bootstrap(asked, settings["replicates"], settings["seed"])
+
+
+@lru_cache(maxsize=4)
+def _bootstrap(questions: tuple[str, ...], replicates: int, seed: int) -> Bootstrap:
+    return Bootstrap(questions, replicates, seed)
 
 
 def estimate(block: Block, bootstrap: Bootstrap, params: dict[str, Any]) -> Estimates:

@@ -3,8 +3,11 @@
 `table` is (Q, B): how often question q occurs in sample b, one sample beside the next, so that
 each step of a loop over rows is the same few operations on B neighbours. A row of a cell is the
 question at its place, (n,). Nothing is summed across samples, and each sample's rows are summed
-in their order: results do not depend on the width of a processor's registers. Callers see to
-types: indices are unsigned, so that no loop asks whether one counts from the end.
+in their order: results do not depend on the width of a processor's registers. Nothing is
+checked here: callers see to indices (`resampling.Sample`).
+
+The first call compiles, some seconds; what is compiled is kept in __pycache__, or, where that
+cannot be written, in the user's cache or in NUMBA_CACHE_DIR.
 """
 
 from __future__ import annotations

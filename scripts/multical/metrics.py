@@ -1,10 +1,13 @@
-"""Metrics of calibration, one implementation each, for estimate and bootstrap alike.
+"""Metrics of calibration, one definition each, for estimate and bootstrap alike.
 
 A metric is a function of a readout of n rows and of *counts* (B, n): how often
 each row occurs in each of B samples. One row of ones is the data themselves;
 the rows of a bootstrap are its replicates. A metric of counts equals the metric
 of the rows written out that often, and is returned as (B,) float64. A sample
 without rows, or one for which a metric is not defined, gives NaN.
+
+The tables are made by `resampling.replicates`, which computes all of `METRICS` at once
+and far faster; a test holds both equal. A new metric needs a place in each.
 """
 
 from __future__ import annotations

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import pyarrow
 from tqdm import tqdm
 
 from multical import records
 from multical.cells import Block, blocks, check_languages
+from multical.errors import InputError
 from multical.records import Contents
 
 #: Fewer rows than these are not worth starting processes for.
@@ -67,17 +72,19 @@ def each(
     *arguments: Any,
     processes: int,
     select: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
-    many: int = MANY_ROWS,
+    many: int | None = None,
 ) -> list[Any]:
     """`function(block, *arguments)` of every block, sorted by run and benchmark.
 
-    With more than `many` rows in several parts, as many `processes` share them; their
+    With at least `many` rows in several parts, as many `processes` share them; their
     number never shows in a result.
     """
+    if processes < 1:
+        raise InputError(f"--processes: {processes}, expected at least 1")
     rows = sum(found.rows for part in parts for found in part.found)
     tasks = [(part.paths, function, arguments, select) for part in parts]
     processes = min(processes, len(parts))
-    if processes < 2 or rows < many:
+    if processes < 2 or rows < (MANY_ROWS if many is None else many):
         made = list(tqdm(map(_one, tasks), total=len(parts), unit="part", desc="records"))
     else:
         made = list(tqdm(_shared(tasks, processes), total=len(parts), unit="part", desc="records"))
@@ -86,14 +93,32 @@ def each(
 
 
 def _shared(tasks: list[Any], processes: int) -> Iterator[Any]:
-    os.environ["OMP_NUM_THREADS"] = "1"  # of each process
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(processes, context, _alone, (os.getpid(),)) as pool:
         try:
             yield from pool.map(_one, tasks)
+        except BrokenProcessPool as error:
+            raise InputError(
+                "records: a process that computed metrics was killed, most likely for lack of "
+                "memory; --processes 1 needs less"
+            ) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _alone(parent: int) -> None:
+    """What each process does first: it reads with one thread, and ends with its parent."""
+    pyarrow.set_cpu_count(1)
+    pyarrow.set_io_thread_count(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    # A parent that is terminated runs no code of its own, and the memory would stay taken.
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _one(task: Any) -> list[tuple[tuple[str, str], Any]]:

@@ -119,10 +119,7 @@ def read(paths: str | Path | Iterable[str | Path], compact: bool = False) -> pd.
         raise InputError("records: no files, expected at least one")
     whole, types = pa.concat_tables(tables), None
     if compact:
-        place = whole.schema.get_field_index("question_id")
-        ids = whole["question_id"].combine_chunks().dictionary_encode()
-        whole = whole.set_column(place, "question_id", ids)
-        types = _stays
+        whole, types = _encoded(whole), _stays
     frame = whole.unify_dictionaries().to_pandas(types_mapper=types)
     end = 0
     for path, table in zip(paths, tables, strict=True):
@@ -131,6 +128,12 @@ def read(paths: str | Path | Iterable[str | Path], compact: bool = False) -> pd.
     if len(paths) > 1:
         _check_unique(frame, ", ".join(map(str, paths)))
     return frame
+
+
+def _encoded(table: pa.Table) -> pa.Table:
+    """With question ids as a dictionary."""
+    ids = table["question_id"].combine_chunks().dictionary_encode()
+    return table.set_column(table.schema.get_field_index("question_id"), "question_id", ids)
 
 
 def _stays(kind: pa.DataType) -> pd.ArrowDtype | None:
@@ -167,9 +170,7 @@ def contents(path: str | Path, cultures: Sequence[str] | None = None) -> Content
     table = _table(path, ["run", "benchmark", "language", "question_id", "culture"])
     if cultures is not None:
         table = table.filter(pc.is_in(table["culture"].cast(pa.string()), pa.array(cultures)))
-    ids = table["question_id"].combine_chunks().dictionary_encode()
-    table = table.set_column(3, "question_id", ids).unify_dictionaries().combine_chunks()
-    frame = table.to_pandas()
+    frame = _encoded(table).unify_dictionaries().combine_chunks().to_pandas()
     pairs = frame[["run", "benchmark"]].drop_duplicates().dropna()
     questions: dict[str, set[str]] = {}
     asked = frame[["benchmark", "question_id"]].drop_duplicates().dropna()
@@ -182,10 +183,10 @@ def contents(path: str | Path, cultures: Sequence[str] | None = None) -> Content
 def _table(path: str | Path, columns: list[str] | None = None) -> pa.Table:
     try:
         schema = pq.read_schema(path)
-        table = pq.read_table(path, columns=columns)
+        table = pq.read_table(path, columns=columns) if schema.equals(SCHEMA) else None
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: not a readable Parquet file ({error})") from error
-    if not schema.equals(SCHEMA):
+    if table is None:
         found = {f.name: str(f.type) for f in schema}
         wanted = {f.name: str(f.type) for f in SCHEMA}
         odd = sorted(n for n in found.keys() | wanted if found.get(n) != wanted.get(n))

@@ -34,6 +34,8 @@ class Sample:
 
     def __init__(self, table: NDArray[np.unsignedinteger[Any]], places: Ints) -> None:
         self.table, self.places = table, np.asarray(places, np.uint32)
+        if len(self.places) and self.places.max() >= len(table):  # compiled code does not check
+            raise IndexError(f"sample: row {self.places.max()} of {len(table)} questions")
 
     @cached_property
     def size(self) -> NDArray[np.int64]:
@@ -68,6 +70,8 @@ def replicates(
     readout: Readout, sample: Sample, names: Collection[str], bins: int
 ) -> dict[str, Floats]:
     """(B,) values of each named metric, as METRICS[name](readout, counts, bins) has them."""
+    if len(sample.places) != len(readout.correct):
+        raise IndexError(f"sample: {len(sample.places)} rows of {len(readout.correct)}")
     wanted = set(names)
     with np.errstate(invalid="ignore", divide="ignore"):
         found = _answers(readout, sample, bins)
@@ -83,7 +87,7 @@ def replicates(
 def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
     """Metrics of answers and confidences, in bins of equal width or in none."""
     size = sample.size
-    accuracy = sample.of(readout.correct).size / size
+    accuracy = sample.of(np.flatnonzero(readout.correct)).size / size
     if not readout.is_probability:
         return {"accuracy": accuracy}
     surplus, mass = sample.bin_sums(readout.confidence - readout.correct, readout.confidence, bins)
@@ -91,7 +95,7 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
     distance, filled = np.abs(surplus), np.maximum(mass, 1)
     return {
         "accuracy": accuracy,
-        "confidence": gap + accuracy,
+        "confidence": sample.sums(readout.confidence)[0] / size,
         "gap": gap,
         "ece": distance.sum(axis=0) / size,
         "rms": np.sqrt((distance**2 / filled).sum(axis=0) / size),

@@ -27,9 +27,13 @@ from trl.kernels.chunked_logprob import _addmm_fp32  # sums of products, as in i
 
 from multical.errors import InputError
 
-#: Logits in memory at a time: tokens, for the gradient of a soft cap, times vocabulary, on
-#: CPUs. There TRL's own, of 32768, takes many times its size and is no faster.
-TILE = (1024, 8192)
+#: Entries of the vocabulary in one tile of logits on CPUs, where TRL's own 32768 take many
+#: times the memory and are no faster
+ENTRIES = 8192
+#: Tokens in one tile of logits of a soft-capped head's gradient
+TOKENS = 1024
+#: Rows of the head that are added up at a time: few enough to stay in a cache
+ROWS = 1024
 #: What TRL's head calls, by its name there (trl 1.16)
 HEAD = "trl.trainer.utils._ChunkedLogProbFunction"
 #: Keys of model configurations that multiply or divide the logits
@@ -113,8 +117,10 @@ class SmoothedLogProb(ChunkedLogProbFunction):
         outputs: tuple[str, ...],
         smoothing: float,
     ) -> tuple[Any, ...]:
+        if (temperature, logit_scale) != (1, 1):  # `check` knows the models that have any
+            raise RuntimeError(f"smoothing: logits scaled by {logit_scale} / {temperature}")
         if hidden.device.type == "cpu":
-            chunk_size = min(chunk_size, TILE[1])
+            chunk_size = min(chunk_size, ENTRIES)
         if softcap is not None:
             outputs = (*outputs, "mean_logits")
         trl = (temperature, chunk_size, softcap, logit_scale, outputs)
@@ -171,7 +177,8 @@ def _add_capped(
 ) -> None:
     """The same through a soft cap, from tiles of logits.
 
-    Products are of the NLL's type, and sums in float32.
+    Products are of the NLL's type, sums in float32, rounded to the gradients' own type as
+    TRL's are: with half-precision weights the gradients have the precision of these.
     """
     hidden, weight, bias, targets, *_ = ctx.saved_tensors
     dtype, softcap = ctx.compute_dtype, ctx.softcap
@@ -189,7 +196,7 @@ def _add_capped(
     for entries in _tiles(weight, ctx.chunk_size):
         part = weight[entries].to(dtype)
         into = None if grad_weight is None else grad_weight[entries].float()  # itself, if float32
-        for tokens in _tiles(hidden, TILE[0]):
+        for tokens in _tiles(hidden, TOKENS):
             some = hidden[tokens].to(dtype)
             tile = torch.mm(some, part.t()).float()
             if bias is not None:
@@ -209,7 +216,7 @@ def _add_capped(
 
 def _mean(weight: Tensor) -> Tensor:
     """mean_v W_v in float32, from sums that stay in a cache: on CPUs in half the time."""
-    sums = [part.sum(0, dtype=torch.float32) for part in weight.split(TILE[0])]
+    sums = [part.sum(0, dtype=torch.float32) for part in weight.split(ROWS)]
     return torch.stack(sums).sum(0) / len(weight)
 
 
