@@ -60,7 +60,7 @@ benchmarks/.venv/lock: benchmarks/requirements.txt | env
 	cp $< $@
 
 bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv: an hour; ITEMS=startup for one
-	$(SNAKEMAKE) --quiet all results/inputs/models/gemma3-270m/manifest.json \
+	$(SNAKEMAKE) --quiet all -- results/inputs/models/gemma3-270m/manifest.json \
 	  results/inputs/benchmarks/cldr-facts.parquet
 	set -e; for item in $(ITEMS); do $(BIN)/python benchmarks/$$item.py $(ARGS); done
 
