@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def cluster() -> Iterator[None]:
     """A running cluster; tests are skipped where there can be none, but not in CI."""
     os.environ["PATH"] += ":/usr/sbin:/sbin"
+    # What a shell runs in the background ignores Ctrl-C, and so would the drivers of tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     found_up = lab.STATE.joinpath("run/slurmctld.pid").exists()
     up = lab.script("up.sh")
     if up.returncode:
