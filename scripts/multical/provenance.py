@@ -32,6 +32,7 @@ def write_sidecar(
     params: dict[str, Any],
     code: str,
     inputs: Iterable[str | Path],
+    outputs: Iterable[str | Path],
     started: float,
     seed: int | None,
 ) -> None:
@@ -43,6 +44,7 @@ def write_sidecar(
         params: the canonical parameters of the job; their SHA-256 goes with them.
         code: fingerprint of the code that the job ran.
         inputs: the files read; each is listed with the SHA-256 of its content.
+        outputs: the files made, likewise: the product in all its forms.
         started: `time.monotonic()` at the start of the job; the wall time is in seconds.
         seed: seed of the job, None where nothing is random.
     """
@@ -54,6 +56,7 @@ def write_sidecar(
         "params_sha256": hashlib.sha256(canonical(params).encode()).hexdigest(),
         "code": code,
         "inputs": {relative(name): files.sha256(name) for name in inputs},
+        "outputs": {relative(name): files.sha256(name) for name in outputs},
         "seed": seed,
         "wall_seconds": round(time.monotonic() - started, 3),
         "python": platform.python_version(),
