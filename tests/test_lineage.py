@@ -41,6 +41,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = checkout.copy(tmp_path_factory.mktemp("made"))
     tiny_study(folder)
     (folder / "scripts/compute_metrics.py").write_text(COMPUTE, encoding="utf-8")
+    for name in ("train_sft", "score_run"):  # whose usage.json is read
+        stub = (folder / f"scripts/{name}.py").read_text(encoding="utf-8")
+        (folder / f"scripts/{name}.py").write_text(stub.replace('"made\\n"', '"{}"'), "utf-8")
     tables = figure_data.write_tables(folder, models=("little",), sets=("own",))
     for kind in ("metrics", "summary"):
         text = tables[kind].read_text(encoding="utf-8").replace("cldr-facts", "quiz")

@@ -322,7 +322,7 @@ class Release(Strict):
     """Where the released outputs are; $MSP_V2_ARCHIVE goes before `archive`."""
 
     archive: str | None = Field(description="local archive or folder; null downloads the commit")
-    repository: str = Field(pattern=r"^https://\S+$")
+    repository: str = Field(pattern=r"^https://[^\s@]+$")  # no login: it is recorded with the job
     commit: str = Field(pattern=r"^[0-9a-f]{40}$")
     folder: str = Field(description="folder of the outputs in the repository")
     manifest: str | None = Field(description="file of SHA-256 sums, one a released file")
