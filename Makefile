@@ -7,7 +7,7 @@ BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
-.PHONY: help env lock demo smoke msp_v2 plan doctor recover test test-slurm bench check format clean
+.PHONY: help env lock demo smoke msp_v2 plan provenance doctor recover test test-slurm bench check format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -40,6 +40,9 @@ msp_v2: env          ## make study 2 from its released outputs, and compare with
 
 plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
 	@$(BIN)/python scripts/show_plan.py $(TARGET)
+
+provenance: env      ## all that TARGET=... was made from, and what is missing; CRATE=... writes an RO-Crate
+	@$(BIN)/python scripts/show_provenance.py $(if $(CRATE),--crate $(CRATE)) $(TARGET)
 
 doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings and errors with cures
 	@$(BIN)/python scripts/doctor.py $(if $(STUDY),--study $(STUDY))
