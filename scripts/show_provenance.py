@@ -101,8 +101,8 @@ def details(step: Step) -> Iterator[str]:
         yield from wrapped(f"machine    {hardware(machine)}", " " * 11)
     if step.seconds is not None:
         yield f"took       {step.seconds:g} s, ended {moment(step.ended)}"
-    for word, names in (("read", step.inputs), ("made", step.outputs)):
-        yield from files(names, f"{word:<11}")
+    for word, found in (("read", step.inputs), ("made", step.outputs)):
+        yield from files(found, f"{word:<11}")
 
 
 def hardware(machine: dict[str, Any]) -> str:

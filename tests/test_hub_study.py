@@ -84,9 +84,9 @@ def test_inputs_from_the_hub_and_records_of_them(clone: Path, hub: Hub) -> None:
 
     # the token that the hub was asked with is in nothing that was made, logged or remembered
     places = ["results", "logs", ".snakemake", "cache"]
-    made = [file for place in places for file in (clone / place).rglob("*") if file.is_file()]
-    assert {file.relative_to(clone).parts[0] for file in made} == set(places)
-    assert not [file for file in made if GOOD_TOKEN.encode() in file.read_bytes()]
+    written = [file for place in places for file in (clone / place).rglob("*") if file.is_file()]
+    assert {file.relative_to(clone).parts[0] for file in written} == set(places)
+    assert not [file for file in written if GOOD_TOKEN.encode() in file.read_bytes()]
 
     # more examples change neither what is held out, nor the questions
     text = (clone / "config.yaml").read_text(encoding="utf-8")

@@ -263,7 +263,7 @@ HOSTILE = [
     "a\ntouch pwned", "a\n", "{wildcards}", "{root}", "a|b", "a&b", "a>b", "*", "~", "-a", "a\0b",
 ]  # fmt: skip
 #: All of it at once, as the name of a folder or file
-NAME = """a $(touch pwned1)`touch pwned2`; touch pwned3 & '"\\ {wildcards}{root} * ~ | >pwned4 #"""
+NAME = """a $(touch pwned1)`touch pwned2`; touch pwned3 & '"\\ * ~ | >pwned4 #"""
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -297,6 +297,24 @@ def test_hostile_values_are_refused(place: tuple[str, ...], name: str) -> None:
         config.load(raw)
 
 
+@pytest.mark.parametrize("name", ["a{root}", "{wildcards}", "a\nb", "a\n", "a\0b", "a\x1b[2J", ""])
+@pytest.mark.parametrize(
+    ("section", "source"),
+    [
+        ("models", {"kind": "folder"}),
+        ("benchmarks", {"kind": "file"}),
+        ("sft_data", {"kind": "file"}),
+    ],
+)
+def test_paths_that_snakemake_would_read_otherwise_are_refused(
+    section: str, source: dict[str, str], name: str
+) -> None:
+    raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    next(iter(raw[section].values()))["source"] = source | {"path": name}
+    with pytest.raises(InputError, match=r"source.*path"):
+        config.load(raw)
+
+
 def hostile_study(folder: Path, name: str) -> None:
     """The tiny study, with a hostile name of its model, questions and data, and such a prompt."""
     tiny_study(folder)
@@ -308,7 +326,7 @@ def hostile_study(folder: Path, name: str) -> None:
     ):
         (folder / old).rename(folder / new)
         raw[section][entry]["source"]["path"] = new
-    raw["prompts"]["default"]["plain"] = f"{name} {{question}}"
+    raw["prompts"]["default"]["plain"] = f"{name} {{wildcards}} {{question}}"
     (folder / "config.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     stub = (folder / "scripts/score_run.py").read_text(encoding="utf-8")
     keep = "\nPath(given['--output'] + '.params').write_text(given['--params'])\n"
@@ -325,7 +343,7 @@ def test_hostile_paths_and_prompts_reach_programs_as_they_are(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stdout + done.stderr
     given = json.loads((folder / f"{target}.params").read_text(encoding="utf-8"))
-    assert given["prompt"]["plain"] == f"{NAME} {{question}}"
+    assert given["prompt"]["plain"] == f"{NAME} {{wildcards}} {{question}}"
     about = json.loads((folder / "results/inputs/sft/own.about.json").read_text(encoding="utf-8"))
     assert about["source"]["path"] == f"{NAME}.jsonl"
     assert not [path for path in tmp_path.rglob("pwned*") if path.is_file()]
