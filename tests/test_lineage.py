@@ -19,7 +19,7 @@ from multical.lineage import seeds
 from test_show_plan import snakemake, tiny_study
 
 FIGURE = "results/tiny/figures/ece_by_resource.pdf"
-METRICS = "results/tiny/metrics.csv"
+TABLE = "results/tiny/summary.csv"
 RECORDS = "results/tiny/records/little.own.ls0.1.s0/quiz.parquet"
 #: A program that writes a table for figures, at once
 COMPUTE = """
@@ -101,7 +101,7 @@ def test_a_figure_is_traced_to_all_that_it_was_made_from(made: Path) -> None:
     assert found["given"] == given
     steps = dict(zip(titles, found["steps"], strict=True))
     plot, trained = steps["plot_ece_by_resource"], steps["train_sft little.own.ls0.1.s0"]
-    assert plot["inputs"] == {METRICS: digest(made / METRICS)}
+    assert plot["inputs"] == {TABLE: digest(made / TABLE)}
     assert plot["outputs"][FIGURE] == digest(made / FIGURE)
     assert plot["machines"][0]["cpus"] >= 1
     assert "matplotlib" in plot["libraries"]
@@ -119,11 +119,11 @@ def test_a_figure_is_traced_to_all_that_it_was_made_from(made: Path) -> None:
 
 
 def test_a_table_that_was_changed_by_hand(copy: Path) -> None:
-    with open(copy / METRICS, "a", encoding="utf-8") as stream:
+    with open(copy / TABLE, "a", encoding="utf-8") as stream:
         stream.write("\n")
     found = traced(copy)
     assert found["code"] == 1
-    assert f"{METRICS}: its content is not that which plot_ece_by_resource read" in breaks(found)
+    assert f"{TABLE}: its content is not that which plot_ece_by_resource read" in breaks(found)
     assert "Not as it was recorded" in found["text"]
 
 
