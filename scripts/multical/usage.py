@@ -12,8 +12,8 @@ from typing import Any
 
 from multical.errors import InputError
 from multical.files import atomic, write_json
+from multical.libraries import libraries
 from multical.machine import machine
-from multical.provenance import libraries
 
 
 class Clock:
