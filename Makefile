@@ -41,8 +41,8 @@ msp_v2: env          ## make study 2 from its released outputs, and compare with
 plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
 	@$(BIN)/python scripts/show_plan.py $(TARGET)
 
-provenance: env      ## all that TARGET=... was made from, and what is missing; CRATE=... writes an RO-Crate
-	@$(BIN)/python scripts/show_provenance.py $(if $(CRATE),--crate $(CRATE)) $(TARGET)
+provenance: env      ## all that TARGET=... was made from, and what is missing; ARGS="--crate FOLDER" for an RO-Crate
+	@$(BIN)/python scripts/show_provenance.py $(ARGS) $(TARGET)
 
 doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings and errors with cures
 	@$(BIN)/python scripts/doctor.py $(if $(STUDY),--study $(STUDY))

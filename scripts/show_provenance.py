@@ -27,6 +27,8 @@ from multical.lineage import Lineage, Step
 WIDTH = 96
 #: At most so many files of a source or job are named
 NAMED = 8
+#: Longest text of a step's settings
+LONGEST = 600
 
 
 def main() -> None:
@@ -87,7 +89,9 @@ def sources(found: Lineage) -> Iterator[str]:
 def details(step: Step) -> Iterator[str]:
     """What is known of a step."""
     if step.settings is not None:
-        yield from wrapped(f"settings   {text(step.settings)}", " " * 11)
+        told = text(step.settings)
+        told = told if len(told) <= LONGEST else f"{told[:LONGEST]}... (--json has all)"
+        yield from wrapped(f"settings   {told}", " " * 11)
     if step.seeds:
         yield "seeds      " + ", ".join(f"{key} {value}" for key, value in step.seeds.items())
     if step.code:
