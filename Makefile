@@ -1,4 +1,5 @@
-# The verbs of multical. `make` alone prints them.
+# The verbs of multical. `make` alone prints them. TARGET and STUDY reach programs by the
+# environment, where make puts what it is given, since the shell would read them in a recipe.
 PYTHON ?= python3.11
 CORES  ?= 2
 ITEMS  ?= smoothed_sft scoring paper_statistics startup
@@ -7,7 +8,7 @@ BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
-.PHONY: help env lock demo smoke msp_v2 plan doctor recover test test-slurm bench check format clean
+.PHONY: help env lock demo smoke msp_v2 plan provenance doctor recover test test-slurm bench check format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -39,10 +40,13 @@ msp_v2: env          ## make study 2 from its released outputs, and compare with
 	$(SNAKEMAKE) msp_v2 msp_v2_verify
 
 plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
-	@$(BIN)/python scripts/show_plan.py $(TARGET)
+	@$(BIN)/python scripts/show_plan.py $${TARGET:+"$$TARGET"}
+
+provenance: env      ## all that TARGET=... was made from, and what is missing; ARGS="--crate FOLDER" for an RO-Crate
+	@$(BIN)/python scripts/show_provenance.py $(ARGS) $${TARGET:+"$$TARGET"}
 
 doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings and errors with cures
-	@$(BIN)/python scripts/doctor.py $(if $(STUDY),--study $(STUDY))
+	@$(BIN)/python scripts/doctor.py $${STUDY:+--study "$$STUDY"}
 
 recover: env         ## go on after a killed Snakemake; ARGS=--cancel cancels its jobs
 	@$(BIN)/python scripts/recover.py $(ARGS)

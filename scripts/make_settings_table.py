@@ -80,6 +80,7 @@ def main() -> None:
         params=study,
         code=args.code,
         inputs=settings.files(study),
+        outputs=[args.csv, args.tex],
         started=started,
         seed=None,
     )

@@ -13,7 +13,7 @@ import checkout
 import hub_repos
 import hub_server
 import tiny
-from hub_server import Hub
+from hub_server import GOOD_TOKEN, Hub
 from multical import conversations, questions, records
 from paper_study import snakemake
 
@@ -81,6 +81,12 @@ def test_inputs_from_the_hub_and_records_of_them(clone: Path, hub: Hub) -> None:
     assert set(prox["language"]) == {"yo"}
     assert prox["n_options"].max() == 10
     assert prox["culture"].isna().all()
+
+    # the token that the hub was asked with is in nothing that was made, logged or remembered
+    places = ["results", "logs", ".snakemake", "cache"]
+    written = [file for place in places for file in (clone / place).rglob("*") if file.is_file()]
+    assert {file.relative_to(clone).parts[0] for file in written} == set(places)
+    assert not [file for file in written if GOOD_TOKEN.encode() in file.read_bytes()]
 
     # more examples change neither what is held out, nor the questions
     text = (clone / "config.yaml").read_text(encoding="utf-8")

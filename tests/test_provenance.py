@@ -22,6 +22,7 @@ def sidecar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(folder)
     (folder / "results" / "metrics.csv").write_text("a,b\n1,2\n")
     (tmp_path / "elsewhere.csv").write_text("x\n")
+    (folder / "results" / "figure.pdf").write_text("drawn\n")
     provenance.write_sidecar(
         "results/figure.json",
         study="results/demo",
@@ -29,6 +30,7 @@ def sidecar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         params={"model": {"folder": str(tmp_path / "models" / "mine")}, "b": 0.1, "n": [1, None]},
         code="0123abcd",
         inputs=[folder / "results" / "metrics.csv", tmp_path / "elsewhere.csv"],
+        outputs=[folder / "results" / "figure.pdf"],
         started=time.monotonic() - 2.0,
         seed=7,
     )
@@ -41,6 +43,7 @@ def test_says_what_was_read_and_run(sidecar: dict[str, Any]) -> None:
         "results/metrics.csv": hashlib.sha256(b"a,b\n1,2\n").hexdigest(),
         "elsewhere.csv": hashlib.sha256(b"x\n").hexdigest(),
     }
+    assert sidecar["outputs"] == {"results/figure.pdf": hashlib.sha256(b"drawn\n").hexdigest()}
     assert (sidecar["study"], sidecar["code"], sidecar["seed"]) == ("results/demo", "0123abcd", 7)
     assert sidecar["rebuild"].endswith(" results/demo/figures/figure.pdf")
     assert 2.0 <= sidecar["wall_seconds"] < 30
@@ -76,7 +79,15 @@ def test_hash_of_parameters_is_of_the_canonical_text(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     params = {"smoothing": 0.1, "benchmark": "cldr-facts"}
     provenance.write_sidecar(
-        path, study="s", target="t", params=params, code="c", inputs=[], started=0.0, seed=None
+        path,
+        study="s",
+        target="t",
+        params=params,
+        code="c",
+        inputs=[],
+        outputs=[],
+        started=0.0,
+        seed=None,
     )
     found = json.loads(path.read_text())
     text = '{"benchmark":"cldr-facts","smoothing":0.1}'
@@ -97,6 +108,6 @@ def test_a_missing_input_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         provenance.write_sidecar(
             tmp_path / "s.json", study="s", target="t", params={}, code="c",
-            inputs=[tmp_path / "gone.csv"], started=0.0, seed=None,
+            inputs=[tmp_path / "gone.csv"], outputs=[], started=0.0, seed=None,
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,9 @@ from multical.files import sha256, write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+#: Code comes from transformers alone, files from this machine
+SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
 
 def write_manifest(path: str | Path, checkpoint: str | Path, about: dict[str, Any]) -> None:
     """List the files of `checkpoint` with size and SHA-256, beside what is said of it."""
@@ -70,10 +73,9 @@ def load(
 
     if not Path(checkpoint).is_dir():
         raise InputError(f"{checkpoint}: no such folder, expected a model in it")
-    safe = {"local_files_only": True, "trust_remote_code": False}
     try:
-        config = AutoConfig.from_pretrained(checkpoint, **safe)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **safe)
+        config = AutoConfig.from_pretrained(checkpoint, **SAFE)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **SAFE)
         # a capped attention score exists in the eager implementation only
         capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -83,7 +85,7 @@ def load(
             use_safetensors=True,
             ignore_mismatched_sizes=True,  # refused below
             output_loading_info=True,
-            **safe,
+            **SAFE,
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -65,7 +65,14 @@ class DryRun:
 
 
 def run(target: str, profile: str | None, explain: Explain) -> DryRun:
-    """What would run for `target`, here and now.
+    """What would run for `target`, here and now; `opened` says what it raises."""
+    with opened(target, profile) as (workflow, remote):
+        return DryRun(_jobs(workflow, remote, explain), lambda path: _settings(workflow, path))
+
+
+@contextlib.contextmanager
+def opened(target: str, profile: str | None) -> Iterator[tuple[Any, bool]]:
+    """Snakemake's workflow after a dry run for `target`, and whether it submits jobs.
 
     Takes no lock, and needs none: a driver may be at work. Raises `InputError` where
     Snakemake refuses: an unknown target, a missing input, a wrong profile or config.
@@ -102,8 +109,7 @@ def run(target: str, profile: str | None, explain: Explain) -> DryRun:
                 pseudo_executor="dryrun",
                 execution_settings=types.ExecutionSettings(lock=False),
             )
-            workflow = workflow_api._workflow
-            return DryRun(_jobs(workflow, remote, explain), lambda path: _settings(workflow, path))
+            yield workflow_api._workflow, remote
     except MissingRuleException as error:
         raise InputError(f"{target}: no rule makes it, expected a file of a study") from error
     except (WorkflowError, RuleException, CliException, ApiError) as error:
@@ -148,7 +154,7 @@ def _jobs(workflow: Any, remote: bool, explain: Explain) -> list[Job]:
             limit=60 * job.resources.get("runtime", 0) or None if remote else None,
             record=None if job.benchmark is None else str(job.benchmark),
             made=_made(job, all),
-            reasons=tuple(_reasons(workflow, job, explain)),
+            reasons=tuple(reasons(workflow, job, explain)),
         )
         for job in ordered
         if not job.rule.norun
@@ -171,13 +177,13 @@ def _settings(workflow: Any, path: str) -> Settings | None:
     """The settings that an output was made with, where Snakemake remembers them."""
     from snakemake.io import IOFile
 
-    for value in map(_value, workflow.persistence.params(IOFile(path)) or ()):
+    for value in map(remembered, workflow.persistence.params(IOFile(path)) or ()):
         if isinstance(value, dict):
             return value
     return None
 
 
-def _value(text: str) -> Any:
+def remembered(text: str) -> Any:
     """A parameter from the form in which Snakemake remembers it: settings as a dict."""
     try:
         value = ast.literal_eval(text)
@@ -186,7 +192,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _reasons(workflow: Any, job: Any, explain: Explain) -> Iterator[str]:
+def reasons(workflow: Any, job: Any, explain: Explain) -> Iterator[str]:
     """Why a job would run, in plain words, the first cause first."""
     reason, dag = workflow.dag.reason(job), workflow.dag
     again = set(reason.updated_input_run)
@@ -215,7 +221,9 @@ def _reasons(workflow: Any, job: Any, explain: Explain) -> Iterator[str]:
 
 def _params_changed(workflow: Any, job: Any, change: Any, explain: Explain) -> Iterator[str]:
     """Changes of settings and of code."""
-    old, new = ([_value(text) for text in texts] for texts in (change.only_old, change.only_new))
+    old, new = (
+        [remembered(text) for text in texts] for texts in (change.only_old, change.only_new)
+    )
     before, after = ([v for v in values if isinstance(v, dict)] for values in (old, new))
     if len(before) == len(after) == 1:
         section, model = SECTIONS.get(job.rule.name, ("", None))

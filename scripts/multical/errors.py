@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -10,9 +12,30 @@ class InputError(Exception):
     """Bad input, said in one sentence: the file, the key or row, found, expected."""
 
 
+#: Variables that hold a token
+SECRET = re.compile(r"TOKEN|PASSWORD|SECRET|API_?KEY")
+#: Who logs in, in an address; a token in its query; a token of the hub
+SIGNED = re.compile(r"(?<=://)[^/\s@'\"]+@")
+QUERIED = re.compile(r"(?<=[?&])([\w-]*(?:token|key|signature|secret)[\w-]*)=[^&\s'\")]+", re.I)
+HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
+HIDDEN = "***"
+
+
+def redacted(text: str) -> str:
+    """A text for logs, in which no token or password stands.
+
+    Those of the environment, those in addresses, and what looks like a token of the hub.
+    """
+    for name, value in os.environ.items():
+        if SECRET.search(name) and len(value) >= 8:  # not 0, 1, true
+            text = text.replace(value, HIDDEN)
+    text = SIGNED.sub(f"{HIDDEN}@", text)
+    return HUB_TOKEN.sub(HIDDEN, QUERIED.sub(rf"\1={HIDDEN}", text))
+
+
 def program(main: Callable[[], None]) -> None:
     """Run a script's `main`; an `InputError` becomes one line on stderr and exit code 1."""
     try:
         main()
     except InputError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {redacted(str(error))}")

@@ -38,6 +38,18 @@ def fingerprint(script: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
+def libraries(script: str) -> set[str]:
+    """The libraries that `scripts/{script}.py` and its modules import, as the lock names them."""
+    modules = _closure(SCRIPTS / f"{script}.py")
+    imported = {library for module in modules for library in _parsed(module)[2]}
+    return {normal(DISTRIBUTIONS.get(library, library)) for library in imported}
+
+
+def normal(name: str) -> str:
+    """The name of a library in the one form of all its spellings."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _closure(script: Path) -> set[Path]:
     found, todo = {script}, [script]
     while todo:
@@ -99,4 +111,4 @@ def _pin(library: str, module: Path) -> str:
 @cache
 def _lock() -> dict[str, str]:
     pins = re.findall(r"^([\w.-]+)==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins}
+    return {normal(name): version for name, version in pins}

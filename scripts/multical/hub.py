@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from multical.errors import InputError
+from multical.errors import InputError, redacted
 
 #: How often the hub is asked, and the seconds before the second time
 TRIES = 5
@@ -122,7 +122,8 @@ def asked(source: Source, action: Callable[[], Result]) -> Result:
                 told += f", asked {tried} times" if passing else ""
                 raise InputError(f"hub: cannot download {source} ({told})") from error
             wait = _wait(error, WAIT * 2 ** (tried - 1))
-            print(f"hub: {source.repo}: {told}; again in {wait:.0f} s", file=sys.stderr)
+            said = redacted(f"hub: {source.repo}: {told}; again in {wait:.0f} s")
+            print(said, file=sys.stderr)
             time.sleep(wait)
 
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+#: Formats that are read: tables and text, nothing that could hold code
+FORMATS = ("parquet", "json", "csv")
+
+
 class OddRowError(Exception):
     """A row that is no question or conversation: what is wrong with it."""
 
@@ -57,6 +61,9 @@ def split(repo: str, revision: str | None, config: str | None, name: str) -> Spl
     source = Source("dataset", repo, revision)
     check(source)
     builder = _builder(source, config)
+    if builder.name not in FORMATS:
+        found = f"files of the format {builder.name}"
+        raise InputError(f"{source}: found {found}, expected one of {list(FORMATS)}")
     files = {key: _pinned(source, urls) for key, urls in (builder.config.data_files or {}).items()}
     place = " ".join(filter(None, [repo, config, name]))
     if name not in files:

@@ -144,23 +144,20 @@ def write_table(
 ) -> None:
     """Write `path` (.csv), and beside it LaTeX of `printed` (.tex) and a sidecar (.json)."""
     path = Path(path)
-    with (
-        atomic(path) as csv,
-        atomic(path.with_suffix(".tex")) as tex,
-        atomic(path.with_suffix(".json")) as sidecar,
-    ):
+    with atomic(path) as csv, atomic(path.with_suffix(".tex")) as tex:
         table.to_csv(csv, index=False, lineterminator="\n")
         tex.write_text(latex(printed, dataset_names(args.params)), encoding="utf-8")
-        provenance.write_sidecar(
-            sidecar,
-            study=args.params["study"],
-            target=str(path),
-            params=args.params,
-            code=args.code,
-            inputs=inputs,
-            started=started,
-            seed=seed,
-        )
+    provenance.write_sidecar(
+        path.with_suffix(".json"),
+        study=args.params["study"],
+        target=str(path),
+        params=args.params,
+        code=args.code,
+        inputs=inputs,
+        outputs=[path, path.with_suffix(".tex")],
+        started=started,
+        seed=seed,
+    )
 
 
 def write_data(path: str | Path, table: pd.DataFrame) -> None:

@@ -75,6 +75,7 @@ def save(
         params=args.params,
         code=args.code,
         inputs=inputs,
+        outputs=[target, target.with_suffix(".png")],
         started=started,
         seed=None,
     )

@@ -120,6 +120,7 @@ def finish(fig: Figure, args: argparse.Namespace, started: float) -> None:
         params=args.params,
         code=args.code,
         inputs=[args.table],
+        outputs=[args.pdf, args.png],
         started=started,
         seed=args.params["seed"],
     )

@@ -9,19 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
-import sys
 import time
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from multical import files
+from multical.libraries import libraries
 from multical.machine import machine
-
-#: The direct libraries, each with its reason, are listed here and nowhere else.
-REQUIREMENTS = Path(__file__).parents[2] / "envs" / "requirements.in"
 
 
 def write_sidecar(
@@ -32,6 +27,7 @@ def write_sidecar(
     params: dict[str, Any],
     code: str,
     inputs: Iterable[str | Path],
+    outputs: Iterable[str | Path],
     started: float,
     seed: int | None,
 ) -> None:
@@ -43,6 +39,7 @@ def write_sidecar(
         params: the canonical parameters of the job; their SHA-256 goes with them.
         code: fingerprint of the code that the job ran.
         inputs: the files read; each is listed with the SHA-256 of its content.
+        outputs: the files made, likewise: the product in all its forms.
         started: `time.monotonic()` at the start of the job; the wall time is in seconds.
         seed: seed of the job, None where nothing is random.
     """
@@ -54,6 +51,7 @@ def write_sidecar(
         "params_sha256": hashlib.sha256(canonical(params).encode()).hexdigest(),
         "code": code,
         "inputs": {relative(name): files.sha256(name) for name in inputs},
+        "outputs": {relative(name): files.sha256(name) for name in outputs},
         "seed": seed,
         "wall_seconds": round(time.monotonic() - started, 3),
         "python": platform.python_version(),
@@ -86,18 +84,3 @@ def without_folders(value: Any) -> Any:
     if isinstance(value, str) and (Path(value).is_absolute() or value.startswith("~")):
         return relative(Path(value).expanduser())
     return value
-
-
-def libraries() -> dict[str, str]:
-    """Version of each direct library that this process has imported, by its name."""
-    lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
-    names = (re.match(r"[A-Za-z0-9_.-]+", line) for line in lines)
-    direct = {_normal(match[0]) for match in names if match}
-    imported = {module.partition(".")[0] for module in list(sys.modules)}
-    owners = metadata.packages_distributions()
-    used = {name for module in imported for name in owners.get(module, [])}
-    return {name: metadata.version(name) for name in sorted(used) if _normal(name) in direct}
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

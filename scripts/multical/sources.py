@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from multical.studies import SEGMENT, Distinct, Language, Name, Options, Seed, Strict
+from multical.studies import SEGMENT, Distinct, Language, LocalPath, Name, Options, Seed, Strict
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -45,7 +45,7 @@ class FolderModel(Strict):
     """A local folder as transformers writes it, weights in safetensors."""
 
     kind: Literal["folder"]
-    path: str
+    path: LocalPath
 
 
 class Model(Strict):
@@ -77,13 +77,13 @@ class File(Strict):
     """A local file in the documented schema, .parquet or .jsonl."""
 
     kind: Literal["file"]
-    path: str
+    path: LocalPath
 
 
 class QuestionFile(File):
     """A local file of questions, and perhaps one of examples in the same schema."""
 
-    shots: str | None = Field(default=None, description="file of few-shot examples")
+    shots: LocalPath | None = Field(default=None, description="file of few-shot examples")
 
 
 #: Languages of the data sets of the hub; their Lites have fewer

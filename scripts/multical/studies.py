@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 NAME = f"^{SEGMENT}$"
 Name = Annotated[str, Field(pattern=NAME)]
+#: Braces would be wildcards to Snakemake, and control characters tear its records apart
+LocalPath = Annotated[str, Field(pattern=r"^[^{}\x00-\x1f\x7f]+$")]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -237,7 +239,7 @@ class HarnessRun(Strict):
     seed: Seed | None = None
     benchmark: Name
     prompt: Name = Field(description="what to call the harness's prompt")
-    samples: dict[Language, str] = Field(
+    samples: dict[Language, LocalPath] = Field(
         min_length=1, description="the logs of each language, a path or a glob"
     )
     id_field: str | None = Field(
@@ -321,11 +323,13 @@ class HarnessStudy(Strict):
 class Release(Strict):
     """Where the released outputs are; $MSP_V2_ARCHIVE goes before `archive`."""
 
-    archive: str | None = Field(description="local archive or folder; null downloads the commit")
-    repository: str = Field(pattern=r"^https://\S+$")
+    archive: LocalPath | None = Field(
+        description="local archive or folder; null downloads the commit"
+    )
+    repository: str = Field(pattern=r"^https://[^\s@]+$")  # no login: it is recorded with the job
     commit: str = Field(pattern=r"^[0-9a-f]{40}$")
     folder: str = Field(description="folder of the outputs in the repository")
-    manifest: str | None = Field(description="file of SHA-256 sums, one a released file")
+    manifest: LocalPath | None = Field(description="file of SHA-256 sums, one a released file")
 
 
 class ReleasedModel(Strict):
@@ -361,7 +365,7 @@ class ReleasedStudy(Strict):
 
     kind: Literal["released"]
     source: Release
-    expected: str = Field(description="file of the published numbers")
+    expected: LocalPath = Field(description="file of the published numbers")
     models: list[ReleasedModel] = Field(min_length=1)
     datasets: list[ReleasedDataset] = Field(min_length=1)
     prompts: list[Name] = Field(min_length=1)

@@ -1,8 +1,9 @@
-"""What a job used: its hardware, and its seconds, those before an interruption included."""
+"""What a job used: hardware, libraries, and its seconds, those before an interruption included."""
 
 from __future__ import annotations
 
 import json
+import platform
 import sys
 import time
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from typing import Any
 
 from multical.errors import InputError
 from multical.files import atomic, write_json
+from multical.libraries import libraries
 from multical.machine import machine
 
 
@@ -43,12 +45,11 @@ class Clock:
             temporary.write_text(repr(self.seconds), encoding="utf-8")
 
     def write(self, path: Path, processes: int = 1) -> None:
-        """Write the seconds, those of each GPU added up, and the machine, as JSON."""
+        """Write the seconds, those of each GPU added up, the machine and libraries, as JSON."""
         gpus = processes if sys.modules["torch"].cuda.is_available() else 0
         seconds = round(self.seconds, 1)
-        write_json(
-            path, {"seconds": seconds, "gpu_seconds": seconds * gpus, "machines": [machine()]}
-        )
+        used = {"seconds": seconds, "gpu_seconds": seconds * gpus, "machines": [machine()]}
+        write_json(path, {**used, "python": platform.python_version(), "libraries": libraries()})
 
 
 def read(path: str | Path) -> dict[str, Any]:
