@@ -57,7 +57,7 @@ def calibration_error(
         chance = calibrated_errors(
             readout.confidence, params["bins"], settings["replicates"], generator
         )
-        tests.append(Test(model, float(found), outcomes.tail(-chance, -float(found), "below")))
+        tests.append(Test(model, float(found), outcomes.tail(chance, float(found), "below")))
     said = "mean calibration error of the MSP over {} models"
     return _over_models(said, tests, [test.name for test in tests], settings)
 
@@ -69,12 +69,14 @@ def calibrated_errors(
     mass, sure, _ = metrics.bin_sums(confidence, np.zeros(len(confidence)), bins=bins, **DEFINITION)
     filled = mass[0] > 0
     sizes, sums = mass[0][filled], sure[0][filled]
-    ordered = np.sort(confidence)[: int(sizes.sum())]  # the bins one after the other
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(int)
+    # the bins one after the other; float32 is fine enough to draw with
+    ordered = np.sort(confidence)[: int(sizes.sum())].astype(np.float32)
+    ends = np.cumsum(sizes)[:-1].astype(int)
     errors = np.empty(replicates)
     for place in range(replicates):
-        right = np.add.reduceat((generator.random(len(ordered)) < ordered).astype(float), starts)
-        errors[place] = (np.abs(right - sums) / sizes).mean()
+        right = generator.random(len(ordered), dtype=np.float32) < ordered
+        hits = np.array([np.count_nonzero(part) for part in np.split(right, ends)])
+        errors[place] = (np.abs(hits - sums) / sizes).mean()
     return errors
 
 
@@ -88,7 +90,7 @@ def auroc(part: Auroc, path: str, params: dict[str, Any]) -> Found:
     cells = cells[cells["model"].isin(good)]
     tests = []
     for row in cells.to_dict("records"):
-        name = "{model}, {dataset}, {prompt}".format(**row)
+        name = f"{row['model']}, {row['dataset']}, {row['prompt']}"
         need(not np.isnan(row["auroc"]), f"the AUROC of {name} is not defined")
         tests.append(Test(name, float(row["auroc"]), float(row["p"])))
     said = f"mean AUROC of {msp.METHOD_NAMES[part.method]} over {{}} models with an accuracy "
