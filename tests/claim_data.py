@@ -50,7 +50,7 @@ def study_1(
     A run of each smoothing in `powers` takes the base model's distribution to that power;
     SFT without smoothing puts the share `learnt` of the questions right.
     """
-    base = make_records(["tiny"], languages, 80, 0)
+    base = make_records(["tiny"], languages, 240, 0)
     frames = {"tiny": base}
     for smoothing, power in powers.items():
         run = f"tiny.facts.ls{smoothing:g}.s0"
@@ -81,9 +81,11 @@ def _taught(logliks: list[Any], base: pd.DataFrame, share: float) -> list[Any]:
 
 
 MODELS = [
-    {"file": f"m{place}", "name": f"Model {place}", "size": 7.0, "max_logit": False}
+    {"file": f"m{place}", "name": f"Model {place}", "size": 7.0, "max_logit": place == 0}
     for place in range(7)
 ]
+#: How sure they are of themselves, the less the more: errors without a trend
+SURE = [0.68, 0.45, 0.59, 0.43, 0.3, 0.39, 0.32]
 DATASETS = {"arc": 150, "quiz": 150}
 SETTINGS: dict[str, Any] = {
     "study": "results/made",
@@ -114,19 +116,20 @@ def released_params(**changes: Any) -> dict[str, Any]:
 
 
 def study_2(
-    folder: Path, sure: float = 0.3, telling: float = 1.0, steady: bool = False
+    folder: Path, sure: float | None = None, telling: float = 1.0, steady: bool = False
 ) -> tuple[list[str], dict[str, str]]:
     """Records and tables of made-up models, made by the study's own programs; their paths.
 
     Better models tell right from wrong better. Confidence is the chance of being right to
-    the power `sure`; for 1 it is calibrated. `telling` 0 makes it chance's own, and
-    `steady` makes worse models tell better.
+    the power `sure`, by default each model's own; for 1 it is calibrated. With `telling` 0 it
+    says nothing, and `steady` makes worse models tell better.
     """
     source = folder / "release"
     source.mkdir(parents=True)
     generator = np.random.default_rng(0)
     for place, model in enumerate(MODELS):
         rate = 0.4 + 0.07 * place
+        power = SURE[place] if sure is None else sure
         spread = telling * (1.0 + (6 - place if steady else place) * 0.5)
         for dataset, count in DATASETS.items():
             for prompt in released.PROMPTS:
@@ -134,9 +137,9 @@ def study_2(
                 right = generator.random(count) < chance
                 shown = chance if telling else generator.random(count)
                 grades = ["Correct" if one else "Wrong" for one in right]
-                text = released.content(grades, shown**sure)
-                name = released.name(dataset, model["file"], 0, count, "norm", prompt)
-                (source / name).write_text(text)
+                for value in ("norm", "raw") if model["max_logit"] else ("norm",):
+                    name = released.name(dataset, model["file"], 0, count, value, prompt)
+                    (source / name).write_text(released.content(grades, shown**power))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MSP_V2_ARCHIVE", str(source))
