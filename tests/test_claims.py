@@ -81,7 +81,7 @@ def test_files_that_are_no_claims(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=r"claims\.yaml: "):
         claims.load(path)
-    with pytest.raises(InputError, match="absent.yaml: not readable"):
+    with pytest.raises(InputError, match=r"absent\.yaml: not readable"):
         claims.load(tmp_path / "absent.yaml")
 
 

@@ -82,11 +82,6 @@ def test_flipped_data_flip_a_verdict_of_study_1(
         ({"readouts": ["text_sum"]}, FIRST, "metrics.readouts of the study has no text_ppl"),
         ({"metrics": ["accuracy", "ece"]}, ["M1"], "metrics.metrics of the study has no confid"),
         (
-            {"resource_levels": dict.fromkeys(claim_data.LEVELS, "high")},
-            ["M1", "M2"],
-            "synthetic has no low-resource languages",
-        ),
-        (
             {"bootstrap": {"replicates": 0, "seed": 1, "level": 0.95}},
             FIRST,
             "metrics.bootstrap.replicates of the study is 0",
@@ -100,6 +95,13 @@ def test_what_a_study_lacks_is_the_reason(
     for claim in claims:
         assert found[claim]["verdict"] == NOT_TESTABLE
         assert reason in found[claim]["reason"]
+
+
+def test_a_study_without_low_resource_languages(tmp_path: Path) -> None:
+    made = claim_data.study_1(tmp_path, languages=("en", "fr", "ko"))
+    found = verify(made, claim_data.measured())
+    assert verdicts(found, FIRST) == dict.fromkeys(FIRST, NOT_TESTABLE)
+    assert {found[name]["reason"] for name in FIRST} == {"synthetic has no low-resource languages"}
 
 
 def test_too_few_replicates_for_so_many_tests(first: Made) -> None:
