@@ -57,7 +57,7 @@ def study_1(
         logliks = [np.float32(power) * row for row in base["text_logliks"]]
         if smoothing == 0:
             logliks = _taught(logliks, base, learnt)
-        keys = {"run": run, "sft": "facts", "smoothing": smoothing, "seed": 0}
+        keys: dict[str, Any] = {"run": run, "sft": "facts", "smoothing": smoothing, "seed": 0}
         frames[run] = base.astype(object).assign(text_logliks=logliks, **keys)
     paths = []
     for run, frame in frames.items():
@@ -80,7 +80,7 @@ def _taught(logliks: list[Any], base: pd.DataFrame, share: float) -> list[Any]:
     ]
 
 
-MODELS = [
+MODELS: list[dict[str, Any]] = [
     {"file": f"m{place}", "name": f"Model {place}", "size": 7.0, "max_logit": place == 0}
     for place in range(7)
 ]
