@@ -9,24 +9,6 @@
 # (`make verify STUDY=...`), so that an unexpected one can still be read.
 
 
-def claimed(w):
-    """What the verdicts on a study depend on."""
-    kind = study(w.root).kind
-    if kind == "released":
-        settings = msp_settings(w.root, ["bins"])
-        settings["bootstrap"] = study(w.root).bootstrap.model_dump()
-    else:
-        settings = {"study": w.root} | plan.metrics(CONFIG, w.root)
-    return canonical({**settings, "kind": kind, **claims.dumped(CLAIMS)})
-
-
-def claimed_records(w):
-    """The records of a study, of whatever kind."""
-    if study(w.root).kind == "released":
-        return [f"{w.root}/records/released.parquet"]
-    return all_records(w)
-
-
 rule verify_claims:
     input:
         records=claimed_records,
