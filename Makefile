@@ -8,7 +8,7 @@ BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
-.PHONY: help env lock demo smoke msp_v2 plan provenance doctor recover test test-slurm bench check format clean
+.PHONY: help env lock demo smoke msp_v2 verify plan provenance doctor recover test test-slurm bench check format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -28,16 +28,23 @@ lock:                ## resolve envs/requirements.in into the lock anew
 	$(PYTHON) envs/generate.py
 
 demo smoke: env      ## make a study of packaged models, with its report
-	$(SNAKEMAKE) results/$@/headline.txt
+	$(SNAKEMAKE) results/$@/headline.txt results/$@/claims/verdicts.json
 	@$(MAKE) --no-print-directory --silent results/$@/report.html
 	@cat results/$@/headline.txt
 
 # The report cannot be a rule: it reports on a workflow that has run.
-results/%/report.html: results/%/headline.txt
-	$(SNAKEMAKE) --quiet all --report $@ $<
+results/%/report.html: results/%/headline.txt results/%/claims/verdicts.json
+	$(SNAKEMAKE) --quiet all --report $@ $^
 
 msp_v2: env          ## make study 2 from its released outputs, and compare with the published
 	$(SNAKEMAKE) msp_v2 msp_v2_verify
+
+# STUDY is the root of a study, without or with its results/.
+verify: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
+verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error where a verdict is unexpected
+	$(if $(STUDY),,$(error verify: which STUDY=demo|msp_v2|...?))
+	$(SNAKEMAKE) --quiet all -- "$$ROOT/claims/verdicts.json"
+	@$(BIN)/python scripts/check_verdicts.py --verdicts "$$ROOT/claims/verdicts.json" --expected expected/claims.yaml
 
 plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
 	@$(BIN)/python scripts/show_plan.py $${TARGET:+"$$TARGET"}

@@ -20,7 +20,7 @@ os.environ.update(
 )
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
-from multical import config as schema, drivers, plan
+from multical import claims, config as schema, drivers, plan
 from multical.config import canonical
 from multical.errors import InputError
 from multical.fingerprint import fingerprint as code
@@ -35,6 +35,7 @@ container: "envs/multical.sif"
 
 try:
     CONFIG = schema.load(config)
+    CLAIMS = claims.load(Path(workflow.basedir, "claims.yaml"))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -69,3 +70,4 @@ include: "rules/harness.smk"
 include: "rules/metrics.smk"
 include: "rules/figures.smk"
 include: "rules/msp.smk"
+include: "rules/claims.smk"

@@ -1,6 +1,6 @@
 # What the rules of study 1, and of harness runs, share: which files a job takes, and what it makes.
 #
-# Needs  CONFIG, the validated config (Snakefile)
+# Needs  CONFIG and CLAIMS, the validated config and claims (Snakefile)
 
 
 def study(root):
@@ -176,3 +176,21 @@ def figures_and_tables(w):
     if study(w.root).kind == "multilingual":
         made.append(f"{w.root}/tables/settings.csv")
     return made
+
+
+def claimed(w):
+    """What the verdicts on a study depend on."""
+    kind = study(w.root).kind
+    if kind == "released":
+        settings = msp_settings(w.root, ["bins"])
+        settings["bootstrap"] = study(w.root).bootstrap.model_dump()
+    else:
+        settings = {"study": w.root} | plan.metrics(CONFIG, w.root)
+    return canonical({**settings, "kind": kind, **claims.dumped(CLAIMS)})
+
+
+def claimed_records(w):
+    """The records of a study, of whatever kind."""
+    if study(w.root).kind == "released":
+        return [f"{w.root}/records/released.parquet"]
+    return all_records(w)

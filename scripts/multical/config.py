@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from multical.errors import InputError
 from multical.sources import Benchmark, HubBenchmark, HubSft, Model, SftData
@@ -33,13 +33,14 @@ from multical.studies import (
     trials,
     twice,
 )
+from multical.validation import validated
 
 __all__ = [
     "SEGMENT", "Config", "Metric", "Readout", "Run", "canonical", "load", "runs", "scored"
 ]  # fmt: skip
 
 #: Folders of `results` that no study may be named after
-TAKEN = {"figures", "inputs", "records", "runs", "scratch", "tables"}
+TAKEN = {"claims", "figures", "inputs", "records", "runs", "scratch", "tables"}
 
 
 Heading = Annotated[str, Field(pattern=r"^\w+$")]
@@ -245,27 +246,7 @@ def load(raw: dict[str, Any]) -> Config:
     Raises `InputError` naming the first key that is wrong, what was found there and
     what was expected.
     """
-    try:
-        return Config.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(_keys_of(raw, first["loc"]))
-        own = first["type"] == "value_error"  # says itself what was found
-        said = isinstance(first["input"], dict | list) or own
-        found = "" if said else f"found {first['input']!r}, expected: "
-        reason = found + first["msg"].removeprefix("Value error, ")
-        sentence = ": ".join(filter(None, ["config", where, reason]))
-        raise InputError(" ".join(sentence.split())) from error
-
-
-def _keys_of(raw: Any, loc: tuple[int | str, ...]) -> Iterator[str]:
-    """The keys of `raw` in pydantic's location, which holds kinds of unions too."""
-    for part in loc:
-        try:
-            raw = raw[part]
-        except (KeyError, IndexError, TypeError):
-            continue
-        yield str(part)
+    return validated(Config, raw, "config")
 
 
 def canonical(value: Any) -> str:

@@ -1,0 +1,49 @@
+# Do the claims of the two studies hold: a verdict on each, from one study's own files.
+#
+# Needs  claims.yaml; ROOT/records/* and, by kind of study, ROOT/summary.csv or ROOT/tables/*.csv
+# Makes  ROOT/claims/verdicts.json   verdicts, and all that they were judged by
+#        ROOT/claims/verdicts.md     the table; verdicts.html, the page of the report
+#        ROOT/claims/provenance.json where they came from
+#
+# Whether verdicts are those of expected/claims.yaml is told by scripts/check_verdicts.py
+# (`make verify STUDY=...`), so that an unexpected one can still be read.
+
+
+rule verify_claims:
+    input:
+        records=claimed_records,
+        tables=lambda w: [
+            f"{w.root}/{file}" for file in CLAIMS.evidence(study(w.root).kind)
+        ],
+    output:
+        json="{root}/claims/verdicts.json",
+        markdown="{root}/claims/verdicts.md",
+        page=report(
+            "{root}/claims/verdicts.html",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"page": "verdicts"},
+        ),
+        sidecar=report(
+            "{root}/claims/provenance.json",
+            category="Provenance",
+            labels={"of": "claims"},
+        ),
+    log:
+        "logs/{root}/verify_claims.log",
+    benchmark:
+        "logs/{root}/verify_claims.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    threads: 2
+    params:
+        settings=claimed,
+        code=code("verify_claims"),
+    shell:
+        r"""
+        python scripts/verify_claims.py --records {input.records:q} --tables {input.tables:q} \
+            --params {params.settings:q} --code {params.code:q} --json {output.json:q} \
+            --markdown {output.markdown:q} --page {output.page:q} \
+            --sidecar {output.sidecar:q} --processes {threads} >{log:q} 2>&1
+        """

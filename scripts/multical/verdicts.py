@@ -1,0 +1,110 @@
+"""Verdicts for readers: one table as Markdown and as a page of the report."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+COLUMNS = ["Claim", "The paper says", "We measure", "Verdict", "Evidence", "Command", "Time"]
+SIGNS = {"above": ">", "below": "<", "absent": "within"}
+STYLE = """
+body { font: 15px/1.4 sans-serif; margin: 2em; color: #222; max-width: 80em }
+table { border-collapse: collapse; margin: 1em 0 }
+td, th { border: 1px solid #bbb; padding: .4em .6em; text-align: left; vertical-align: top }
+th { background: #eee }
+"""
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The table of a study's claims."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
+    for row in _rows(document):
+        cells = ["<br>".join(_piped(line) for line in cell) for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def page(document: dict[str, Any]) -> str:
+    """The table, and below it every test of every claim; it needs no other file."""
+    title = f"Claims, as tested on {document['study']}"
+    lines = [
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
+        f"<h1>{escape(title)}</h1>",
+        _table(COLUMNS, _rows(document)),
+        f"<p>{escape(_note(document))}</p>",
+    ]
+    for name, claim in document["claims"].items():
+        for part in claim["parts"]:
+            lines.append(f"<h2>{escape(name)}: {escape(part['said'])}</h2>")
+            lines.append(f"<p>{escape(_judgement(claim, part))}</p>")
+            titles = ["Of", "Value", "p", "p, adjusted", "Passes"]
+            lines.append(_table(titles, [_test_row(test) for test in part["tests"]]))
+    return "\n".join([*lines, "</body>", "</html>", ""])
+
+
+def _note(document: dict[str, Any]) -> str:
+    return (
+        "A claim is reproduced where all its parts hold. Claims are the papers'; thresholds, "
+        "corrections and shares are our own reading of their words (claims.yaml). Intervals "
+        f"are of level {document['level']:g}. Time is that of computing the verdict."
+    )
+
+
+def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
+    """Of each claim the cells, each some lines."""
+    rows = []
+    for name, claim in document["claims"].items():
+        files = dict.fromkeys(part["evidence"] for part in claim["parts"])
+        rows.append([
+            [name],
+            [f"{claim['says']} ({claim['source']})"],
+            [_measured(part) for part in claim["parts"]] or [claim["reason"]],
+            [claim["verdict"]],
+            [f"{document['study']}/{file}" for file in files] or ["none"],
+            [document["command"]],
+            [f"{claim['seconds']:.1f} s"],
+        ])  # fmt: skip
+    return rows
+
+
+def _measured(part: dict[str, Any]) -> str:
+    limit = f"{SIGNS[part['direction']]} {part['threshold']:g}"
+    holds = "holds" if part["holds"] else "does not hold"
+    said = f"{part['said']}: {_value(part)}, claimed {limit}: {holds}"
+    detail = f"; {part['detail']}" if part["detail"] else ""
+    return f"{said} ({part['passed']} of {len(part['tests'])} tests pass{detail})"
+
+
+def _judgement(claim: dict[str, Any], part: dict[str, Any]) -> str:
+    correction = "" if claim["correction"] == "none" else f", correction {claim['correction']}"
+    return (
+        f"{_measured(part)}. Test {part['test']}, level {claim['alpha']:g}{correction}; "
+        f"{part['share']:.0%} of the tests must pass."
+    )
+
+
+def _test_row(test: dict[str, Any]) -> list[list[str]]:
+    passes = "yes" if test["passes"] else "no"
+    return [
+        [test["of"]], [_value(test)], [f"{test['p']:.2g}"], [f"{test['p_adjusted']:.2g}"], [passes]
+    ]  # fmt: skip
+
+
+def _value(of: dict[str, Any]) -> str:
+    if of["low"] is None or of["high"] is None:
+        return f"{of['value']:.3f}"
+    return f"{of['value']:.3f} [{of['low']:.3f}, {of['high']:.3f}]"
+
+
+def _table(titles: list[str], rows: list[list[list[str]]]) -> str:
+    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    body = [
+        "<tr>" + "".join(f"<td>{'<br>'.join(map(escape, cell))}</td>" for cell in row) + "</tr>"
+        for row in rows
+    ]
+    return "\n".join([f"<table>\n<tr>{head}</tr>", *body, "</table>"])
+
+
+def _piped(text: str) -> str:
+    return text.replace("|", r"\|").replace("<", "&lt;")

@@ -1,0 +1,178 @@
+"""Compute the verdicts on the studies' claims from one study's own tables and records.
+
+--params is a JSON object: study, kind, claims (as in claims.yaml), bootstrap and bins; for
+kind released also models and datasets, for others also readouts, metrics and
+resource_levels. A verdict is `reproduced`, `not reproduced`, or `not testable here`, with
+the reason: the study lacks what the claim needs. Same inputs give the same bytes, but for
+the seconds. What is expected is compared by check_verdicts.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from multical import files, msp_claims, params, provenance, results, shifts, verdicts
+from multical.claims import (
+    AbstentionGain,
+    Auroc,
+    CalibrationError,
+    Change,
+    Claim,
+    Claims,
+    Correlation,
+    Part,
+)
+from multical.errors import InputError, program
+from multical.files import atomic
+from multical.outcomes import Found, NotTestableError, judged, not_testable
+from multical.params import Kinds
+from multical.validation import validated
+
+SHARED: Kinds = {"study": str, "kind": str, "claims": dict, "bootstrap": dict, "bins": int}
+#: Further keys by kind of study
+OWN = {
+    "multilingual": {"readouts", "metrics", "resource_levels"},
+    "harness": {"readouts", "metrics", "resource_levels"},
+    "released": {"models", "datasets"},
+}
+
+
+def main() -> None:
+    started = time.monotonic()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
+    parser.add_argument("--tables", nargs="*", default=[], metavar="CSV", help="the evidence")
+    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecar")
+    for name, made in (("json", "all"), ("markdown", "the table"), ("page", "HTML")):
+        parser.add_argument(f"--{name}", required=True, help=f"output: {made}")
+    parser.add_argument("--sidecar", required=True, metavar="JSON", help="output")
+    parser.add_argument("--processes", type=int, default=1, help="that share many rows")
+    args = parser.parse_args()
+    settings = read_params(args.params)
+    tables = {Path(path).name: path for path in args.tables}
+    document = verify(settings, args.records, tables, args.processes)
+    # All are ready before one is written.
+    text, page = verdicts.markdown(document), verdicts.page(document)
+    with atomic(args.markdown) as first, atomic(args.page) as second:
+        first.write_text(text, encoding="utf-8")
+        second.write_text(page, encoding="utf-8")
+        provenance.write_sidecar(
+            args.sidecar,
+            study=settings["study"],
+            target=args.json,
+            params=settings | {"claims": settings["claims"].model_dump(mode="json")["claims"]},
+            code=args.code,
+            inputs=[*args.records, *args.tables],
+            started=started,
+            seed=settings["bootstrap"]["seed"],
+        )
+        files.write_json(args.json, document)
+    print(text, end="")
+
+
+def read_params(text: str) -> dict[str, Any]:
+    """Parse and check --params; `claims` become those of the schema."""
+    found = params.parse(text)
+    if found.get("kind") not in OWN:
+        raise InputError(f"--params: kind: {found.get('kind')!r}, expected one of {list(OWN)}")
+    wanted = sorted(SHARED.keys() | OWN[found["kind"]])
+    if sorted(found) != wanted:
+        raise InputError(f"--params: found the keys {sorted(found)}, expected {wanted}")
+    params.check({key: found[key] for key in SHARED}, SHARED)
+    found["claims"] = validated(Claims, {"claims": found["claims"]}, "--params")
+    return found
+
+
+def verify(
+    settings: dict[str, Any], records: list[str], tables: dict[str, str], processes: int
+) -> dict[str, Any]:
+    """The document of a study: what it is, and each claim with verdict and measurements."""
+    claims: Claims = settings["claims"]
+    study = settings["study"]
+    statistic = _statistics(settings, records, tables, processes)
+    found = {}
+    for name, claim in claims.claims.items():
+        started = time.monotonic()
+        outcome = _outcome(claim, settings, statistic)
+        told = claim.model_dump(mode="json", exclude={"parts", "tested_on"})
+        seconds = round(time.monotonic() - started, 3)
+        found[name] = told | outcome | {"seconds": seconds}
+    return {
+        "study": study,
+        "command": f"make verify STUDY={study.removeprefix('results/')}",
+        "level": settings["bootstrap"]["level"],
+        "claims": found,
+    }
+
+
+Statistic = Callable[[Any], Found]
+
+
+def _outcome(claim: Claim, settings: dict[str, Any], statistic: Statistic) -> dict[str, Any]:
+    try:
+        if settings["kind"] not in claim.tested_on:
+            raise NotTestableError(
+                f"{settings['study']} is of kind {settings['kind']}; this needs "
+                f"{' or '.join(claim.tested_on)}"
+            )
+        found = [statistic(part) for part in claim.parts]
+        _fine_enough(claim, found, settings["bootstrap"]["replicates"])
+    except NotTestableError as reason:
+        return not_testable(str(reason))
+    return judged(claim, found)
+
+
+def _fine_enough(claim: Claim, found: list[Found], replicates: int) -> None:
+    """Raise `NotTestableError` where so few replicates can make no test pass."""
+    tests = sum(len(one.tests) for one in found)
+    least = (tests if claim.correction == "holm" else 1) / (replicates + 1)
+    drawn = any(part.test in ("paired_bootstrap", "consistency_resampling") for part in claim.parts)
+    if drawn and least >= claim.alpha:
+        raise NotTestableError(
+            f"{tests} tests with {replicates} replicates can have no p under {claim.alpha:g}"
+        )
+
+
+def _statistics(
+    settings: dict[str, Any], records: list[str], tables: dict[str, str], processes: int
+) -> Statistic:
+    """What computes the statistic of a part, on tables and records that are read once."""
+    cached: dict[str, Any] = {}
+
+    def path(part: Part) -> str:
+        name = Path(part.evidence).name
+        if name not in tables:
+            raise InputError(f"--tables: found {sorted(tables)}, expected {name} among them")
+        return tables[name]
+
+    def change(part: Change) -> Found:
+        if not cached:
+            own = settings["claims"].claims.values()
+            cached["scored"] = shifts.read(records, own, settings, processes)
+            cached["summary"] = results.read(path(part), "summary")
+        return shifts.change(part, cached["scored"], cached["summary"], path(part), settings)
+
+    def statistic(part: Part) -> Found:
+        if isinstance(part, Change):
+            return change(part)
+        if isinstance(part, CalibrationError):
+            return msp_claims.calibration_error(part, path(part), records, settings)
+        if isinstance(part, Auroc):
+            return msp_claims.auroc(part, path(part), settings)
+        if isinstance(part, Correlation):
+            return msp_claims.correlation(part, path(part), settings)
+        assert isinstance(part, AbstentionGain)
+        return msp_claims.abstention_gain(part, path(part), settings)
+
+    return statistic
+
+
+if __name__ == "__main__":
+    program(main)
