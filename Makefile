@@ -58,16 +58,17 @@ doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings an
 recover: env         ## go on after a killed Snakemake; ARGS=--cancel cancels its jobs
 	@$(BIN)/python scripts/recover.py $(ARGS)
 
-test: env            ## checks, then all tests but those of test-slurm; a smoke study among them
+test: env tests/.venv/lock ## checks, then all tests but those of test-slurm; a smoke study among them
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest
 
 test-slurm: env      ## a smoke study and every fault on a real SLURM cluster on this machine (root)
 	$(BIN)/python -m pytest tests/slurm
 
-benchmarks/.venv/lock: benchmarks/requirements.txt | env
-	$(PYTHON) -m venv --clear --without-pip benchmarks/.venv
-	$(PYTHON) -m pip --python benchmarks/.venv/bin/python install --progress-bar off --requirement $<
+# Of what wants other versions than multical: the peers, and the validator of RO-Crates.
+%/.venv/lock: %/requirements.txt | env
+	$(PYTHON) -m venv --clear --without-pip $*/.venv
+	$(PYTHON) -m pip --python $*/.venv/bin/python install --progress-bar off --requirement $<
 	cp $< $@
 
 bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv: an hour; ITEMS=startup for one
