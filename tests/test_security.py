@@ -286,6 +286,18 @@ def test_programs_hide_tokens_in_what_they_refuse(monkeypatch: pytest.MonkeyPatc
     assert caught.value.code == "error: https://***@host: no download (***)"
 
 
+def test_tracebacks_hide_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "a-token-of-mine")
+
+    def main() -> None:
+        raise OSError("no download (a-token-of-mine)")
+
+    with pytest.raises(SystemExit) as caught:
+        errors.program(main)
+    assert str(caught.value.code).startswith("Traceback")
+    assert "OSError: no download (***)" in str(caught.value.code)
+
+
 def test_a_login_in_the_config_is_refused() -> None:
     raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
     raw["studies"]["results/msp_v2"]["source"]["repository"] = "https://me:word@host/x"
