@@ -29,7 +29,7 @@ import fetch_model
 import hub_server
 import tiny
 from hub_server import Hub
-from multical import checkpoints, config, errors, hub_data
+from multical import checkpoints, config, errors, hub_data, site
 from multical.errors import InputError, redacted
 from test_show_plan import tiny_study
 
@@ -362,6 +362,13 @@ def test_paths_that_snakemake_would_read_otherwise_are_refused(
     next(iter(raw[section].values()))["source"] = source | {"path": name}
     with pytest.raises(InputError, match=r"source.*path"):
         config.load(raw)
+
+
+@pytest.mark.parametrize("value", [name for name in HOSTILE if "\0" not in name])
+@pytest.mark.parametrize("key", site.SHAPES)
+def test_hostile_values_of_a_cluster_are_refused(key: str, value: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"MULTICAL_{key.upper()}"):
+        site.load(tmp_path / "none.yaml", {f"MULTICAL_{key.upper()}": value})
 
 
 def hostile_study(folder: Path, name: str) -> None:
