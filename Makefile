@@ -34,7 +34,7 @@ demo smoke: env      ## make a study of packaged models, with its report
 
 # The report cannot be a rule: it reports on a workflow that has run.
 results/%/report.html: results/%/headline.txt results/%/claims/verdicts.json
-	$(SNAKEMAKE) --quiet all --report $@ $^
+	$(SNAKEMAKE) --quiet all --report $@ --report-stylesheet report/style.css -- $^
 
 msp_v2: env          ## make study 2 from its released outputs, and compare with the published
 	$(SNAKEMAKE) msp_v2 msp_v2_verify

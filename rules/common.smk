@@ -120,15 +120,21 @@ def optional_view():
     return f"({one_of(views - {''})})?"
 
 
-def shown(label):
-    """What the report says of a figure or table: which it is, and what it is of."""
+def shown(label, kind="of"):
+    """What the report says of a figure or table, or of its sidecar: its name, and its data."""
 
     def labels(w):
         benchmark, sft = plan.views(CONFIG, w.root)[w.view]
         name = f"{label} {w.model}" if "model" in w.keys() else label
-        return {"figure": name, "benchmark": benchmark, "SFT data": sft or "none"}
+        return {kind: name, "benchmark": benchmark, "SFT data": sft or "none"}
 
     return labels
+
+
+def readable(name):
+    """A figure's name as its readers write it."""
+    words = {"ece": "ECE", "auroc": "AUROC", "lang": "language", "vs": "against"}
+    return " ".join(words.get(word, word) for word in name.split("_"))
 
 
 def figure(name, part=""):
@@ -137,12 +143,12 @@ def figure(name, part=""):
     The screen version and the sidecar go into the report.
     """
     stem = f"{{root}}/figures/{{view}}{name}{part}"
-    label = name.replace("_", " ")
+    label = readable(name)
     screen = report(
         f"{stem}.png",
         caption=f"../report/{name}.rst",
         category="Figures",
-        labels=shown(label),
+        labels=shown(label, "figure"),
     )
     told = report(f"{stem}.json", category="Provenance", labels=shown(label))
     return {"pdf": f"{stem}.pdf", "png": screen, "sidecar": told}

@@ -261,7 +261,7 @@ def test_report_shows_figures_and_provenance(smoke: Path, tmp_path: Path) -> Non
     page = tmp_path / "report.html"
     snakemake(smoke, "--report", str(page), TARGET)
     text = page.read_text(encoding="utf-8")
-    for name in ("ece by lang", "reliability", "Provenance", "main"):
+    for name in ("ECE by language", "reliability", "Provenance", "main"):
         assert name in text
     # nothing is loaded from elsewhere
     assert not re.findall(r'(?:src|href)="https?://[^"]+\.(?:js|css)"', text)
