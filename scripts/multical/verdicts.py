@@ -23,7 +23,6 @@ h2 { font-size: 1.1em; margin: 2em 0 0 }
 .claims td:nth-child(2) { min-width: 13em }
 .claims td:nth-child(3) { min-width: 22em }
 .claims td:nth-child(4) { border-left: .4em solid }
-.claims td:nth-child(5) { min-width: 11em; overflow-wrap: anywhere }
 .claims td:nth-child(7) { white-space: nowrap }
 .reproduced { color: #0072b2 }
 .not-reproduced { color: #b34700 }
@@ -130,7 +129,8 @@ def _table(name: str, titles: list[str], rows: list[list[list[str]]]) -> str:
 
 def _cell(lines: list[str]) -> str:
     kind = f' class="{lines[0].replace(" ", "-")}"' if lines[0] in VERDICTS else ""
-    return f"<td{kind}>" + "".join(f"<div>{escape(line)}</div>" for line in lines) + "</td>"
+    shown = (escape(line).replace("/", "/<wbr>") for line in lines)  # a path breaks at folders
+    return f"<td{kind}>" + "".join(f"<div>{line}</div>" for line in shown) + "</td>"
 
 
 def _piped(text: str) -> str:
