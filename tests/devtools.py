@@ -127,7 +127,7 @@ class Page:
 
 
 @contextlib.contextmanager
-def page(profile: Path, width: int = 1600, height: int = 1000) -> Iterator[Page]:
+def page(profile: Path, width: int = 1440, height: int = 900) -> Iterator[Page]:
     """A page of a browser that starts and ends here; `profile` is a folder of its own."""
     assert PROGRAM is not None
     to_us, theirs = os.pipe()

@@ -21,6 +21,8 @@ from test_workflow import PLOTS
 REPORT = "results/smoke/report.html"
 VERDICTS = "results/smoke/claims/verdicts.json"
 ROWS = "[...document.querySelectorAll('nav tbody tr')]"
+#: No name and no setting runs out of the left column
+FITS = "(column => column.scrollWidth <= column.clientWidth)(document.querySelector('nav'))"
 FIGURE = "[...document.images].find(image => image.src.startsWith('data:image/png'))"
 
 pytestmark = [
@@ -90,6 +92,7 @@ def test_each_figure_is_seen_with_its_caption(page: devtools.Page, tmp_path: Pat
     names = rows(page, "Figures")
     assert len(names) == len(PLOTS) + 1  # one of each model
     assert "ECE by language" in names
+    assert page.run(FITS)
     for row, name in enumerate(names):
         press(page, row, "show")
         page.wait(f"results[app.state.resultPath].labels.figure == {name!r}")
@@ -97,6 +100,7 @@ def test_each_figure_is_seen_with_its_caption(page: devtools.Page, tmp_path: Pat
         assert screen.shape[0] > 300, name
         assert screen.std() > 15, name  # not blank
         assert np.abs(screen - wanted).mean() < 4, name
+        assert screen.shape[1] > 900, name  # wide enough to be read
     for row, name in enumerate(names):
         press(page, row, "tell")
         page.wait("document.querySelector('nav .prose') !== null")
@@ -104,7 +108,7 @@ def test_each_figure_is_seen_with_its_caption(page: devtools.Page, tmp_path: Pat
         rule = page.run("results[app.state.resultPath].job_properties.rule")
         caption = (checkout.REPO / f"report/{rule.removeprefix('plot_')}.rst").read_text("utf-8")
         assert told.split()[:3] == caption.split()[:3], name
-        assert page.run("(n => n.scrollWidth <= n.clientWidth)(document.querySelector('nav'))")
+        assert page.run(FITS)
         click(page, "Figures")
 
 

@@ -20,8 +20,8 @@ td { font-variant-numeric: tabular-nums }
 td div + div { margin-top: .6em }
 h2 { font-size: 1.1em; margin: 2em 0 0 }
 .claims td:nth-child(1), .claims td:nth-child(4) { font-weight: bold }
-.claims td:nth-child(2) { min-width: 13em }
-.claims td:nth-child(3) { min-width: 22em }
+.claims td:nth-child(2) { min-width: 12em }
+.claims td:nth-child(3) { min-width: 18em }
 .claims td:nth-child(4) { border-left: .4em solid }
 .claims td:nth-child(7) { white-space: nowrap }
 .reproduced { color: #0072b2 }
