@@ -33,8 +33,8 @@ demo smoke: env      ## make a study of packaged models, with its report
 	@cat results/$@/headline.txt
 
 # The report cannot be a rule: it reports on a workflow that has run.
-results/%/report.html: results/%/headline.txt results/%/claims/verdicts.json
-	$(SNAKEMAKE) --quiet all --report $@ --report-stylesheet report/style.css -- $^
+results/%/report.html: results/%/headline.txt results/%/claims/verdicts.json $(wildcard report/*)
+	$(SNAKEMAKE) --quiet all --report $@ --report-stylesheet report/style.css -- $(filter results/%,$^)
 
 msp_v2: env          ## make study 2 from its released outputs, and compare with the published
 	$(SNAKEMAKE) msp_v2 msp_v2_verify

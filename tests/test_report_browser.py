@@ -77,6 +77,7 @@ def press(page: devtools.Page, row: int, button: str) -> None:
 def seen(page: devtools.Page, picture: Path) -> tuple[Any, Any]:
     """The shown figure as the window shows it, and that part of its file; grey, 0 to 255."""
     page.wait(f"(image => image && image.complete && image.naturalWidth > 0)({FIGURE})")
+    page.wait("document.getAnimations().length == 0")  # the left column moves
     box = page.run(f"(b => [b.x, b.y, b.width, b.height])({FIGURE}.getBoundingClientRect())")
     x, y, width, height = map(round, box)
     assert min(x, y) >= 0, "begins where no scroll bar reaches"
