@@ -133,7 +133,13 @@ def shown(label, kind="of"):
 
 def readable(name):
     """A figure's name as its readers write it."""
-    words = {"ece": "ECE", "auroc": "AUROC", "lang": "language", "vs": "against"}
+    words = {
+        "ece": "ECE",
+        "auroc": "AUROC",
+        "platt": "(Platt)",
+        "lang": "language",
+        "vs": "against",
+    }
     return " ".join(words.get(word, word) for word in name.split("_"))
 
 
