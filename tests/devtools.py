@@ -28,6 +28,7 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND",
     "--disable-background-networking",
     "--disable-component-update",
+    "--disable-dev-shm-usage",  # small in containers
     "--disable-gpu",
     "--disable-site-isolation-trials",  # frames answer as parts of their page
     "--no-first-run",
@@ -128,7 +129,10 @@ class Page:
 
 @contextlib.contextmanager
 def page(profile: Path, width: int = 1440, height: int = 900) -> Iterator[Page]:
-    """A page of a browser that starts and ends here; `profile` is a folder of its own."""
+    """A page of a browser that starts and ends here.
+
+    `profile` is a folder of its own; what the browser says goes into PROFILE.log.
+    """
     assert PROGRAM is not None
     to_us, theirs = os.pipe()
     mine, to_them = os.pipe()
@@ -137,12 +141,13 @@ def page(profile: Path, width: int = 1440, height: int = 900) -> Iterator[Page]:
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     command = [PROGRAM, *FLAGS, *sandbox, f"--user-data-dir={profile}"]
     script = f'exec "$@" 3<&{ends[0]} 4>&{ends[1]}'
-    browser = subprocess.Popen(
-        ["bash", "-c", script, "bash", *command, f"--window-size={width},{height}"],
-        pass_fds=ends,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with open(profile.with_suffix(".log"), "wb") as log:
+        browser = subprocess.Popen(
+            ["bash", "-c", script, "bash", *command, f"--window-size={width},{height}"],
+            pass_fds=ends,
+            stdout=log,
+            stderr=log,
+        )
     for end in (mine, theirs, *ends):
         os.close(end)
     try:

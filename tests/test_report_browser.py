@@ -27,7 +27,9 @@ FIGURE = "[...document.images].find(image => image.src.startsWith('data:image/pn
 
 pytestmark = [
     pytest.mark.workflow,
-    pytest.mark.skipif(devtools.PROGRAM is None, reason="chromium is not installed (Debian: chromium)"),
+    pytest.mark.skipif(
+        devtools.PROGRAM is None, reason="chromium is not installed (Debian: chromium)"
+    ),
 ]
 
 
