@@ -19,7 +19,9 @@ import pyarrow.parquet
 
 SMOKE = "results/smoke"
 GEMMA, SMOLLM = "gemma3-270m", "smollm2-135m-instruct"
-SFT = [f"{model}.facts.{smoothing}.s0" for model in (GEMMA, SMOLLM) for smoothing in ("ls0", "ls0.1")]
+SFT = [
+    f"{model}.facts.{smoothing}.s0" for model in (GEMMA, SMOLLM) for smoothing in ("ls0", "ls0.1")
+]
 RECORD = f"{SMOKE}/records/{SMOLLM}/cldr-facts.parquet"
 LOG = "data/samples_quiz.jsonl"
 
@@ -43,6 +45,7 @@ BY_RESOURCE = rules("plot_ece_by_resource", "plot_conditions_by_resource")
 PLOTS = SHIFTS | RELIABILITY | BY_RESOURCE | rules("plot_smoothing_sweep")
 HEADLINE, VERDICTS = rules("write_headline"), rules("verify_claims")
 SETTINGS = rules("make_settings_table", "write_headline")
+TABLES = rules("make_main_table") | SETTINGS
 LOGS = rules("compute_metrics of logs")
 IMPORTED = rules("import_harness of logs") | LOGS
 #: What is made of the metrics, of the bins of reliability diagrams, and of records
@@ -55,9 +58,10 @@ RESULTS = ESTIMATES | BINS
 SCORES = jobs("score_run", [GEMMA, SMOLLM, *SFT]) | SETTINGS | RESULTS
 TUNED = jobs("score_run", SFT) | SETTINGS | RESULTS
 TRAINING = jobs("train_sft", SFT) | TUNED
+TRAINED_AGAIN = jobs("train_sft", SFT[:1])
 
 
-def of_run(smoothing: str) -> Jobs:
+def of_smoothing(smoothing: str) -> Jobs:
     """The jobs of one smoothing's runs, and of what is made of them."""
     runs = [f"{model}.facts.{smoothing}.s0" for model in (GEMMA, SMOLLM)]
     return jobs("train_sft", runs) | jobs("score_run", runs) | SETTINGS | RESULTS
@@ -66,6 +70,10 @@ def of_run(smoothing: str) -> Jobs:
 def without(some: Jobs, *names: str) -> Jobs:
     """Jobs but those of runs or models with these names."""
     return frozenset(job for job in some if not any(name in job for name in names))
+
+
+def figure(rule: str) -> Jobs:
+    return rules(rule) | HEADLINE
 
 
 @dataclass(frozen=True)
@@ -166,9 +174,9 @@ def _one_answer_less(folder: Path) -> None:
     (folder / LOG).write_text("".join(lines[:-1]), encoding="utf-8")
 
 
-def _record_lost(file: str) -> Change:
-    """A file as it comes without its record, which Snakemake names by the path in base 64."""
-    name = urlsafe_b64encode(file.encode()).decode()
+def _forgotten(file: str) -> Change:
+    """A result as it comes without its record, which Snakemake names by the path in base 64."""
+    name = urlsafe_b64encode(f"{SMOKE}/{file}".encode()).decode()
     return lost(f".snakemake/metadata/{name}")
 
 
@@ -180,7 +188,9 @@ def figures(setting: str) -> Change:
     """A setting of the smoke study's figures, which it shares with the demo."""
 
     def change(folder: Path) -> None:
-        before, smoke, after = (folder / "config.yaml").read_text("utf-8").partition("  results/smoke:")
+        before, smoke, after = (
+            (folder / "config.yaml").read_text("utf-8").partition("  results/smoke:")
+        )
         own = re.sub("figures: .*", f"figures: {{<<: *demo_figures, {setting}}}", after, count=1)
         (folder / "config.yaml").write_text(before + smoke + own, encoding="utf-8")
 
@@ -216,7 +226,12 @@ SWAPPED = all_of(
     config("      batch_size: 4\n", "      batch_size: 2\n"),
     config("      steps: 2\n", "      steps: 4\n"),
 )
-FRENCH = all_of(config("es, fa, fr, hi, ", "es, fa, hi, "), config("mid: [af, bn,", "mid: [af, bn, fr,"))
+SEED = config("100, seed: 0", "100, seed: 1")
+METRICS = code("compute_metrics")
+SMOOTHING = all_of(smoothing("0.0, 0.2"), figures("smoothing: 0.2"))
+FRENCH = all_of(
+    config("es, fa, fr, hi, ", "es, fa, hi, "), config("mid: [af, bn,", "mid: [af, bn, fr,")
+)
 PROMPT = config('plain: "{question}"', 'plain: "{question} "')
 TRIE = text("scripts/multical/trie.py", "return path[::-1]", "return list(reversed(path))")
 GAINED = all_of(
@@ -227,74 +242,85 @@ GAINED = all_of(
     text("rules/metrics.smk", "--bare >{log:q} 2>&1", ">{log:q} 2>&1 && touch {output.note:q}"),
 )  # fmt: skip
 SHELL = text(
-    "rules/figures.smk", "python scripts/plot_smoothing_sweep.py", "python -B scripts/plot_smoothing_sweep.py"
+    "rules/figures.smk",
+    "python scripts/plot_smoothing_sweep.py",
+    "python -B scripts/plot_smoothing_sweep.py",
 )
-LOST_AND_CHANGED = all_of(lost(f"{SMOKE}/summary.csv", f"{SMOKE}/metrics.csv"), _other_parquet(RECORD))
+CLAIM = text("claims.yaml", "threshold: 0.03", "threshold: 0.02")
+OLDER_DATA = _older(LOG, _one_answer_less)
+TOUCHED_INPUTS = _touched(
+    "scripts/**/*.py", "rules/*", "*.yaml", "Snakefile", "results/inputs/*/*.*", "data/*"
+)
+TOUCHED_RESULTS = _touched(
+    f"{SMOKE}/**/*.*", f"{SMOKE}/runs/*/checkpoint/.*", f"{SMOKE}/runs/*/checkpoint"
+)
+OTHER_STUDY = config("smoothing: [0.0, 0.1, 0.2]", "smoothing: [0.0, 0.1, 0.4]")
+OTHER_ORDER = config(MODELS, MODELS.replace(f"{GEMMA}, {SMOLLM}", f"{SMOLLM}, {GEMMA}"))
+LOST_METRICS = lost(f"{SMOKE}/metrics.csv", f"{SMOKE}/summary.csv")
+LOST_WEIGHTS = lost(f"{SMOKE}/runs/{SFT[0]}/checkpoint")
+LOSS = code("multical/smoothing")
+OTHER_RECORDS = _other_parquet(RECORD)
 
 EDITS = [
     # what changes no result
     Edit("nothing", lambda folder: None, NONE),
-    Edit("touched programs, rules, config and inputs",
-         _touched("scripts/**/*.py", "rules/*", "*.yaml", "Snakefile", "results/inputs/*/*.*", "data/*"), NONE),
-    Edit("touched results and weights",
-         _touched(f"{SMOKE}/**/*.*", f"{SMOKE}/runs/*/checkpoint/.*", f"{SMOKE}/runs/*/checkpoint"), NONE, True),
+    Edit("touched programs, rules, config and inputs", TOUCHED_INPUTS, NONE),
+    Edit("touched results and weights", TOUCHED_RESULTS, NONE),
     Edit("reordered and reformatted config", REORDERED, NONE),
     Edit("the same numbers, written otherwise", NUMBERS, NONE),
     Edit("languages in another order", config("[en, fr, bn, yo]", "[yo, en, fr, bn]"), NONE),
     Edit("comments, docstrings and layout of code", LAYOUT, NONE),
-    Edit("comment lines of the lock", text("envs/requirements.lock", "# Exact", "# All exact"), NONE),
+    Edit("comment lines of the lock", text("envs/requirements.lock", "# Exact", "# All"), NONE),
     Edit("a library that no program uses", lock("ruff"), NONE),
     Edit("a module that no program of the study uses", code("multical/costs"), NONE),
-    Edit("another study's settings", config("smoothing: [0.0, 0.1, 0.2]", "smoothing: [0.0, 0.1, 0.4]"), NONE),
+    Edit("another study's settings", OTHER_STUDY, NONE),
     Edit("a comment in the claims", text("claims.yaml", "# Study 1.", "# Of study 1."), NONE),
-    Edit("the expected verdicts", text("expected/claims.yaml", "verdicts:", "verdicts: # of now"), NONE),
+    Edit("the expected verdicts", _appended("expected/claims.yaml", "# as of now\n"), NONE),
     Edit("the report's captions", _appended("report/reliability.rst", "\nMore.\n"), NONE),
     Edit("lost logs", lost("logs"), NONE),
-    Edit("a lost intermediate", lost(f"{SMOKE}/metrics.csv"), NONE),
+    Edit("a lost intermediate", LOST_METRICS, NONE),
     # figures, tables and verdicts
-    Edit("one figure's program", code("plot_ece_by_resource"), rules("plot_ece_by_resource") | HEADLINE),
-    Edit("a rule's shell command", SHELL, rules("plot_smoothing_sweep") | HEADLINE),
+    Edit("one figure's program", code("plot_ece_by_resource"), figure("plot_ece_by_resource")),
+    Edit("a rule's shell command", SHELL, figure("plot_smoothing_sweep")),
     Edit("a setting of figures", figures("reference_language: fr"), SHIFTS | HEADLINE),
     Edit("plot style", code("multical/plots"), PLOTS | HEADLINE),
     Edit("a library that only figures use", lock("seaborn"), PLOTS | HEADLINE),
     Edit("a library of that library", lock("pillow"), PLOTS | HEADLINE),
-    Edit("a library that only pandas imports", lock("Jinja2"), rules("make_main_table") | SETTINGS),
-    Edit("a claim's threshold", text("claims.yaml", "threshold: 0.03", "threshold: 0.02"), VERDICTS),
-    Edit("models in another order", config(f"[{GEMMA}, {SMOLLM}]\n    sft_data: [facts]\n    smoothing: [0.0, 0.1]\n",
-         f"[{SMOLLM}, {GEMMA}]\n    sft_data: [facts]\n    smoothing: [0.0, 0.1]\n"), SETTINGS),
-    Edit("a figure's rule that another output was added to, and then its program", GAINED,
-         BINS, True),
-    Edit("results whose record is lost", _record_lost(f"{SMOKE}/metrics.csv"), ESTIMATES, True),
+    Edit("a library that pandas loads for tables", lock("Jinja2"), TABLES),
+    Edit("a claim's threshold", CLAIM, VERDICTS),
+    Edit("models in another order", OTHER_ORDER, SETTINGS),
+    Edit("an output more of a rule, and its command", GAINED, BINS, overlooked=True),
     # metrics
     Edit("a metric's definition", code("multical/metrics"), RESULTS | LOGS),
-    Edit("a module that is imported only by others", code("multical/bootstrap"), ESTIMATES | LOGS),
-    Edit("a library of a library that metrics use", lock("llvmlite"), ESTIMATES | LOGS),
-    Edit("the seed of the intervals", config("replicates: 100, seed: 0", "replicates: 100, seed: 1"), ESTIMATES),
+    Edit("a module that only modules import", code("multical/bootstrap"), ESTIMATES | LOGS),
+    Edit("a library of a library of metrics", lock("llvmlite"), ESTIMATES | LOGS),
+    Edit("the seed of intervals", SEED, ESTIMATES),
     Edit("a language's resource level", FRENCH, RESULTS | LOGS),
     Edit("one model less", config(MODELS, ONE_MODEL), without(RESULTS | SETTINGS, GEMMA)),
-    Edit("other records", _other_parquet(RECORD), RESULTS),
-    Edit("records that older ones replace", _older(RECORD, _other_parquet(RECORD)), RESULTS, True),
-    Edit("a lost intermediate whose inputs have changed", LOST_AND_CHANGED, RESULTS),
-    Edit("a lost intermediate whose code has changed", all_of(lost(f"{SMOKE}/metrics.csv", f"{SMOKE}/summary.csv"),
-         code("compute_metrics")), ESTIMATES | LOGS),
+    Edit("other records", OTHER_RECORDS, RESULTS),
+    Edit("older records in their place", _older(RECORD, OTHER_RECORDS), RESULTS, overlooked=True),
+    Edit("metrics without their record", _forgotten("metrics.csv"), ESTIMATES, overlooked=True),
+    Edit("lost metrics of other records", all_of(LOST_METRICS, OTHER_RECORDS), RESULTS),
+    Edit("lost metrics of another seed", all_of(LOST_METRICS, SEED), ESTIMATES),
+    Edit("lost metrics of another program", all_of(LOST_METRICS, METRICS), ESTIMATES | LOGS),
     # scores
     Edit("the scoring of options", TRIE, SCORES),
     Edit("a prompt", PROMPT, SCORES),
-    Edit("another language", config("languages: [en, fr, bn, yo]", "languages: [en, fr, bn, yo, am]"), SCORES),
-    Edit("lost records whose code has changed", all_of(lost(RECORD), TRIE), SCORES),
-    Edit("lost records whose prompt has changed", all_of(lost(RECORD), PROMPT), SCORES),
+    Edit("another language", config("[en, fr, bn, yo]", "[en, fr, bn, yo, am]"), SCORES),
+    Edit("lost records of another program", all_of(lost(RECORD), TRIE), SCORES),
+    Edit("lost records of another prompt", all_of(lost(RECORD), PROMPT), SCORES),
     Edit("the schema of records", code("multical/records"), SCORES | IMPORTED),
     # training
-    Edit("the loss", code("multical/smoothing"), TRAINING),
+    Edit("the loss", LOSS, TRAINING),
     Edit("a library that only training uses", lock("trl"), TRAINING),
     Edit("a library of that one", lock("accelerate"), TRAINING),
-    Edit("one smoothing more", smoothing("0.0, 0.1, 0.3"), of_run("ls0.3")),
-    Edit("the smoothing of one run", all_of(smoothing("0.0, 0.2"), figures("smoothing: 0.2")), of_run("ls0.2")),
+    Edit("one smoothing more", smoothing("0.0, 0.1, 0.3"), of_smoothing("ls0.3")),
+    Edit("the smoothing of one run", SMOOTHING, of_smoothing("ls0.2")),
     Edit("two settings that swap their values", SWAPPED, TRAINING),
-    Edit("lost weights whose loss has changed",
-         all_of(lost(f"{SMOKE}/runs/{SFT[0]}/checkpoint"), code("multical/smoothing")), TRAINING),
+    Edit("lost weights of another loss", all_of(LOST_WEIGHTS, LOSS), TRAINING),
+    Edit("weights lost, another prompt", all_of(LOST_WEIGHTS, PROMPT), SCORES | TRAINED_AGAIN),
     # inputs that are files of the user's
     Edit("a data file", _one_answer_less, IMPORTED),
-    Edit("a data file that an older one replaces", _older(LOG, _one_answer_less), IMPORTED, True),
-    Edit("a data file that is touched", _touched(LOG), NONE),
+    Edit("an older data file in its place", OLDER_DATA, IMPORTED, overlooked=True),
+    Edit("a touched data file of more than 1 MB", _touched(LOG), NONE, overlooked=True),
 ]  # fmt: skip

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,9 +15,8 @@ import pytest
 import yaml
 
 import checkout
-from rerun_edits import (
-    EDITS, GEMMA, IMPORTED, LOG, RESULTS, SETTINGS, SFT, SMOKE, SMOLLM, Edit, Jobs, jobs, rules, without,
-)  # fmt: skip
+import rerun_edits as table
+from rerun_edits import EDITS, GEMMA, SFT, SMOKE, SMOLLM, Edit, Jobs, jobs, rules, without
 from test_harness_study import RUN, study
 
 TARGETS = [checkout.TARGET, f"{SMOKE}/claims/verdicts.json", "results/logs/metrics.csv"]
@@ -31,27 +29,27 @@ ROUNDS: list[tuple[list[str], tuple[str, ...]]] = [
     (["one figure's program"], ()),
     (["a rule's shell command"], ()),
     (["a setting of figures"], ()),
-    (["a claim's threshold", "a library that only pandas imports"], ()),
-    (["a data file that an older one replaces"], ()),
-    (["a data file that is touched"], ()),
+    (["a claim's threshold", "a library that pandas loads for tables"], ()),
+    (["an older data file in its place"], ()),
+    (["a touched data file of more than 1 MB"], ()),
     (["a lost intermediate"], ()),
     (
         [
-            "a figure's rule that another output was added to, and then its program",
+            "an output more of a rule, and its command",
             "plot style",
             "a library that only figures use",
             "a library of that library",
             "a metric's definition",
-            "a module that is imported only by others",
-            "a library of a library that metrics use",
-            "the seed of the intervals",
+            "a module that only modules import",
+            "a library of a library of metrics",
+            "the seed of intervals",
             "a language's resource level",
             "one model less",
-            "records that older ones replace",
+            "older records in their place",
         ],
         (GEMMA,),
     ),
-    (["a prompt", "another language", "lost records whose code has changed"], (GEMMA,)),
+    (["a prompt", "another language", "lost records of another program"], (GEMMA,)),
     (
         [
             "the loss",
@@ -66,9 +64,9 @@ ROUNDS: list[tuple[list[str], tuple[str, ...]]] = [
 UNDONE = (
     jobs("train_sft", [f"{SMOLLM}.facts.ls0.s0"])
     | jobs("score_run", [SMOLLM, *(run for run in SFT if SMOLLM in run)])
-    | RESULTS
-    | SETTINGS
-    | IMPORTED
+    | table.RESULTS
+    | table.SETTINGS
+    | table.IMPORTED
 )
 
 pytestmark = pytest.mark.workflow
@@ -110,24 +108,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         checkout.make(target)
     folder = checkout.copy_made(tmp_path_factory.mktemp("finished"), "inputs", "smoke")
     (log,) = checkout.REPO.glob("tests/data/harness/samples_quiz_2*.jsonl")
-    (folder / LOG).parent.mkdir()
+    (folder / table.LOG).parent.mkdir()
     lines = log.read_text(encoding="utf-8").splitlines()
-    (folder / LOG).write_text("".join(f"{line}{' ' * 150_000}\n" for line in lines), "utf-8")
-    own = yaml.safe_dump({"results/logs": study(RUN | {"samples": {"en": LOG}})})
+    (folder / table.LOG).write_text("".join(f"{line}{' ' * 150_000}\n" for line in lines), "utf-8")
+    own = yaml.safe_dump({"results/logs": study(RUN | {"samples": {"en": table.LOG}})})
     with open(folder / "config.yaml", "a", encoding="utf-8") as stream:
         stream.write("".join(f"  {line}\n" for line in own.splitlines()))
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "finished")
-    assert snakemake(folder) == IMPORTED
+    assert snakemake(folder) == table.IMPORTED
     return folder
 
 
 @pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Iterator[Path]:
+def copy(finished: Path, tmp_path: Path) -> Path:
     """A copy of it, to change things in."""
     checkout.copy_light(finished, tmp_path)
-    yield tmp_path
+    return tmp_path
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name)
@@ -160,12 +158,21 @@ def test_a_fresh_clone_with_copied_results(finished: Path, tmp_path: Path) -> No
     for path in sorted((clone / ".snakemake").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     everything = INPUTS | jobs("train_sft", SFT) | jobs("score_run", [GEMMA, SMOLLM, *SFT])
-    assert snakemake(clone, "--dry-run") == everything | RESULTS | SETTINGS | IMPORTED
+    assert (
+        snakemake(clone, "--dry-run")
+        == everything | table.RESULTS | table.SETTINGS | table.IMPORTED
+    )
 
 
 def digests(folder: Path) -> dict[str, str]:
     """What the results are: without what says when and where they were made."""
-    patterns = ["records/**/*.parquet", "*.csv", "headline.txt", "tables/main.[ct]*", "figures/*.p*"]
+    patterns = [
+        "records/**/*.parquet",
+        "*.csv",
+        "headline.txt",
+        "tables/main.[ct]*",
+        "figures/*.p*",
+    ]
     files = [path for pattern in patterns for path in (folder / SMOKE).glob(pattern)]
     return {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 

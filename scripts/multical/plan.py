@@ -170,7 +170,9 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
         "smoothing": one.smoothing,
         "seed": one.seed,
         "benchmark": benchmark,
-        "languages": None if languages is None else sorted(languages),  # their order is of no matter
+        "languages": None
+        if languages is None
+        else sorted(languages),  # their order is of no matter
         "questions_per_language": study.questions_per_language,
         "prompt": prompt(config, study.scoring.prompt, languages),
         "chat_format": config.models[one.model].chat_format,

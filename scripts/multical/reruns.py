@@ -11,7 +11,7 @@ It compares the code, parameters and inputs of a job with its records of the job
   st_ctime, which no program sets, says that the file was changed after the job ended;
 - no content of inputs over 1 MB: copies of large results are out of date. Here over `LARGEST`.
 
-Only the Snakefile uses this. tests/test_rerun_matrix.py says whether a new Snakemake still needs it.
+Only the Snakefile uses this. tests/test_rerun_matrix.py tells when a Snakemake needs it no more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from multical.files import sha256
 LARGEST = 2_000_000_000
 
 
-class Records(FilePersistence):  # type: ignore[misc]
+class Records(FilePersistence):
     """Snakemake's records of outputs, by which less is taken for current."""
 
     #: What jobs of a killed Snakemake may have finished since: for `make recover` to judge
@@ -38,7 +38,7 @@ class Records(FilePersistence):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self.max_checksum_file_size = max(self.max_checksum_file_size, LARGEST)
+        self.max_checksum_file_size: int = max(self.max_checksum_file_size, LARGEST)
         self.dag.max_checksum_file_size = self.max_checksum_file_size
 
     def has_metadata(self, job: Any) -> bool:
@@ -74,6 +74,6 @@ def _digest(path: Path, changed: int) -> str:
 
 
 def mend() -> None:
-    """Have this Snakemake compare as above; raises `InputError` for a record of drivers that is none."""
+    """Have this Snakemake compare as above; raises `InputError` as `drivers.found`."""
     Records.left = frozenset(file for one in drivers.found() for file in one.products)
     snakemake.workflow.FilePersistence = Records
