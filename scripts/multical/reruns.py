@@ -16,6 +16,7 @@ Only the Snakefile uses this. tests/test_rerun_matrix.py tells when a Snakemake 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,18 +47,23 @@ class Records(FilePersistence):
         return any(self.metadata(file) or Path(file).exists() for file in job.output)
 
     def _code_changed(self, job: Any, file: Any = None) -> bool:
-        if self.metadata(file) is None:
-            return Path(file).exists() and str(file) not in self.left
-        return bool(super()._code_changed(job, file))
+        return bool(super()._code_changed(job, file)) or self.unrecorded(file)
 
     def _input_changed(self, job: Any, file: Any = None) -> bool:
+        return bool(super()._input_changed(job, file)) or any(self.replaced(file))
+
+    def unrecorded(self, file: Any) -> bool:
+        """Whether an output is there, but not how it was made."""
+        return self.metadata(file) is None and Path(file).exists() and str(file) not in self.left
+
+    def replaced(self, file: Any) -> Iterator[str]:
+        """The inputs of an output whose content is no longer that of when it was made."""
         record = self.metadata(file)
-        if super()._input_changed(job, file):
-            return True
-        return record is not None and any(
-            _differs(name, checksum, record.endtime)
-            for name, checksum in (record.input_checksums or {}).items()
-        )
+        if record is None:
+            return
+        for name, checksum in (record.input_checksums or {}).items():
+            if _differs(name, checksum, record.endtime):
+                yield name
 
 
 def _differs(name: str, checksum: str, ended: float) -> bool:
