@@ -45,7 +45,6 @@ BY_RESOURCE = rules("plot_ece_by_resource", "plot_conditions_by_resource")
 PLOTS = SHIFTS | RELIABILITY | BY_RESOURCE | rules("plot_smoothing_sweep")
 HEADLINE, VERDICTS = rules("write_headline"), rules("verify_claims")
 SETTINGS = rules("make_settings_table", "write_headline")
-TABLES = rules("make_main_table") | SETTINGS
 LOGS = rules("compute_metrics of logs")
 IMPORTED = rules("import_harness of logs") | LOGS
 #: What is made of the metrics, of the bins of reliability diagrams, and of records
@@ -58,6 +57,7 @@ RESULTS = ESTIMATES | BINS
 SCORES = jobs("score_run", [GEMMA, SMOLLM, *SFT]) | SETTINGS | RESULTS
 TUNED = jobs("score_run", SFT) | SETTINGS | RESULTS
 TRAINING = jobs("train_sft", SFT) | TUNED
+FETCHED = jobs("fetch_model", [GEMMA, SMOLLM]) | TRAINING | SCORES
 TRAINED_AGAIN = jobs("train_sft", SFT[:1])
 
 
@@ -286,7 +286,6 @@ EDITS = [
     Edit("plot style", code("multical/plots"), PLOTS | HEADLINE),
     Edit("a library that only figures use", lock("seaborn"), PLOTS | HEADLINE),
     Edit("a library of that library", lock("pillow"), PLOTS | HEADLINE),
-    Edit("a library that pandas loads for tables", lock("Jinja2"), TABLES),
     Edit("a claim's threshold", CLAIM, VERDICTS),
     Edit("models in another order", OTHER_ORDER, SETTINGS),
     Edit("an output more of a rule, and its command", GAINED, BINS, overlooked=True),
@@ -319,6 +318,8 @@ EDITS = [
     Edit("two settings that swap their values", SWAPPED, TRAINING),
     Edit("lost weights of another loss", all_of(LOST_WEIGHTS, LOSS), TRAINING),
     Edit("weights lost, another prompt", all_of(LOST_WEIGHTS, PROMPT), SCORES | TRAINED_AGAIN),
+    Edit("a library of models, unseen in any program", lock("tokenizers"), FETCHED),
+    Edit("a library of their templates and of tables", lock("Jinja2"), FETCHED),
     # inputs that are files of the user's
     Edit("a data file", _one_answer_less, IMPORTED),
     Edit("an older data file in its place", OLDER_DATA, IMPORTED, overlooked=True),

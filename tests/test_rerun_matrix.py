@@ -33,7 +33,7 @@ ROUNDS: list[tuple[list[str], tuple[str, ...]]] = [
     (["one figure's program"], ()),
     (["a rule's shell command"], ()),
     (["a setting of figures"], ()),
-    (["a claim's threshold", "a library that pandas loads for tables"], ()),
+    (["a claim's threshold"], ()),
     (["an older data file in its place"], ()),
     (["a touched data file of more than 1 MB"], ()),
     (["a lost intermediate"], ()),
