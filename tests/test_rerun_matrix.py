@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 
@@ -98,12 +99,10 @@ def would_run(folder: Path) -> Jobs:
 
 def _dry_run(folder: Path, said: Path) -> None:
     os.chdir(folder)
-    with open(said, "w") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
     for name in [name for name in sys.modules if name.partition(".")[0] == "multical"]:
         del sys.modules[name]  # the folder has its own
-    snakemake_cli.main([*checkout.SNAKEMAKE[1:], "--dry-run", "--", *TARGETS])
+    with open(said, "w") as stream, redirect_stdout(stream), redirect_stderr(stream):
+        snakemake_cli.main([*checkout.SNAKEMAKE[1:], "--dry-run", "--", *TARGETS])
 
 
 def _told(told: str) -> Jobs:
