@@ -69,12 +69,25 @@ def tuned_checkpoint(w):
     """The weights of an SFT run, which may be temporary; none for a base model."""
     if plan.run(CONFIG, w.root, w.run).sft is None:
         return []
-    return f"{w.root}/runs/{w.run}/checkpoint"
+    return weights(f"{w.root}/runs/{w.run}/checkpoint")
+
+
+def weights(checkpoint):
+    """A checkpoint as an input beside its manifest, which has the digests of its files.
+
+    Of a folder Snakemake knows only a time, which a copy of it changes.
+    """
+    return ancient(checkpoint)
 
 
 def kept(checkpoint):
     """A checkpoint as an output."""
     return checkpoint if CONFIG.keep_checkpoints else temp(checkpoint)
+
+
+def trial_weights(w):
+    """The checkpoints of the trials for a run."""
+    return [weights(f"{w.root}/runs/{trial.id}/checkpoint") for trial in own_trials(w)]
 
 
 def trial_files(name):

@@ -209,8 +209,13 @@ def reasons(workflow: Any, job: Any, explain: Explain) -> Iterator[str]:
     if reason.input_changed:
         then, now = set(workflow.persistence.input(job.output[0]) or ()), set(map(str, job.input))
         moved = [f"+{name}" for name in sorted(now - then)]
-        yield f"other inputs: {listed([*moved, *(f'-{name}' for name in sorted(then - now))])}"
-    if reason.code_changed:
+        if moved := [*moved, *(f"-{name}" for name in sorted(then - now))]:
+            yield f"other inputs: {listed(moved)}"
+        else:
+            yield f"input changed: {listed(workflow.persistence.replaced(job.output[0]))}"
+    if reason.code_changed and any(map(workflow.persistence.unrecorded, job.output)):
+        yield "no record of how it was made"
+    elif reason.code_changed:
         yield "code changed: the rule's shell command"
     if reason.software_stack_changed:
         yield "software changed: envs/environment.yaml"
@@ -236,8 +241,8 @@ def _params_changed(workflow: Any, job: Any, change: Any, explain: Explain) -> I
         yield "settings changed"
     codes = [value for value in old if isinstance(value, str) and FINGERPRINT.fullmatch(value)]
     for code in codes:
-        when = workflow.persistence.metadata(job.output[0]).starttime
-        yield f"code changed{explain(job.rule.name, code, when)}"
+        record = workflow.persistence.metadata(job.output[0])
+        yield f"code changed{explain(job.rule.name, code, record and record.starttime)}"
     others = [
         [value for value in values if not isinstance(value, dict) and not _told(value)]
         for values in (old, new)

@@ -1,8 +1,8 @@
 """Code is an input: a fingerprint of all the code that a script really runs.
 
 It covers the script, the multical modules that it imports, transitively, and the
-lock's entries of the libraries that any of them imports. Comments, layout and
-docstrings do not count; everything else does, in any function.
+lock's entries of the libraries that any of them imports, with their `COMPANIONS`.
+Comments, layout and docstrings do not count; everything else does, in any function.
 """
 
 from __future__ import annotations
@@ -23,6 +23,15 @@ LOCK = SCRIPTS.parent / "envs" / "requirements.lock"
 #: Libraries that are imported under another name than they are installed under.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 
+#: Libraries that do the work of one that is imported, and so count with it. The rest of what a
+#: library needs (web clients, helpers) does not count: it changes no result.
+COMPANIONS = {
+    "matplotlib": ["contourpy", "fonttools", "kiwisolver", "pillow"],
+    "numba": ["llvmlite"],
+    "transformers": ["gguf", "jinja2", "safetensors", "tokenizers"],
+    "trl": ["accelerate"],
+}
+
 
 @cache
 def fingerprint(script: str) -> str:
@@ -34,7 +43,9 @@ def fingerprint(script: str) -> str:
     parts = []
     for module in sorted(_closure(SCRIPTS / f"{script}.py")):
         parts.append(f"{module.relative_to(SCRIPTS)} {_parsed(module)[0]}")
-        parts.extend(_pin(library, module) for library in sorted(_parsed(module)[2]))
+        imported = _parsed(module)[2]
+        used = imported.union(*(COMPANIONS.get(library, []) for library in imported))
+        parts.extend(_pin(library, module) for library in sorted(used))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
