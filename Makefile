@@ -50,7 +50,7 @@ plan: env            ## what TARGET=... would run on SLURM, why, and its cost; r
 	@$(BIN)/python scripts/show_plan.py $${TARGET:+"$$TARGET"}
 
 explain: env         ## why TARGET=... would run again: each edit, and what follows from it
-	@$(BIN)/python scripts/show_reasons.py -- $${TARGET:+"$$TARGET"}
+	@$(BIN)/python scripts/show_reasons.py $${TARGET:+-- "$$TARGET"}
 
 provenance: env      ## all that TARGET=... was made from, and what is missing; ARGS="--crate FOLDER" for an RO-Crate
 	@$(BIN)/python scripts/show_provenance.py $(ARGS) $${TARGET:+"$$TARGET"}

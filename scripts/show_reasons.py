@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import signal
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from multical import dryrun
@@ -26,8 +27,12 @@ NAMED = 4
 def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     args = arguments()
-    jobs = dryrun.run(args.target, None).jobs
-    print("\n".join(report(args.target or "the default target", jobs)))
+    planned = dryrun.run(args.target, None)
+    print("\n".join(report(args.target or "the default target", planned.jobs)))
+    if rules := Counter(planned.unrecorded):
+        told = ", ".join(f"{count} {rule}" for rule, count in rules.items())
+        note = f"Snakemake has no record of {told}: edits since those ran are not known"
+        print("\n".join(wrapped(note, "", "  ")))
 
 
 def arguments() -> argparse.Namespace:
@@ -50,7 +55,7 @@ def report(target: str, jobs: list[Job]) -> Iterator[str]:
     yield f"{target}: {counted(len(jobs), 'job')} to run, for {counted(len(reasons), 'reason')}"
     for reason in reasons:
         yield ""
-        yield from wrapped(reason, "  ", "      ")
+        yield from wrapped(reason, "  ", "    ")
         direct = [job for job in jobs if reason in job.own_reasons]
         later = [
             job

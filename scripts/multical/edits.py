@@ -67,26 +67,35 @@ class Edits:
             return None
         params = frozenset(text for text in record.params if not follows(remembered(text)))
         then = Given(params, frozenset(record.input))
-        known = [(state.settings, self._given(job, state.settings)) for state in self._states]
-        fitting = [(old, given) for old, given in known if given and given.params == then.params]
-        for old, given in [pair for pair in fitting if pair[1] == then] + fitting:
-            told = [
-                f"{path[0]}: {changes.told(path[1:], *values)}"
-                for path, *values in differences(old, self._now)
-                if self._matters(job, old, path)
-            ]
-            return ConfigEdits(told, given.inputs)
-        return None
+        kept = [state.settings for state in self._states]
+        found = self._fitting(job, then, kept) or self._fitting(
+            job, then, history.settings(record.starttime)
+        )
+        if found is None:
+            return None
+        return ConfigEdits(self._between(job, found[0]), found[1].inputs)
+
+    def _fitting(
+        self, job: Any, then: Given, known: list[Settings]
+    ) -> tuple[Settings, Given] | None:
+        """The first config under which a job takes what it took; the same parameters, at least."""
+        pairs = [(settings, self._given(job, settings)) for settings in known]
+        fitting = [(old, given) for old, given in pairs if given and given.params == then.params]
+        return next((pair for pair in fitting if pair[1] == then), next(iter(fitting), None))
+
+    def _between(self, job: Any, then: Settings) -> list[str]:
+        """The differences of the config of now to that of then which matter to a job."""
+        return [
+            f"{path[0]}: {changes.told(path[1:], *values)}"
+            for path, *values in differences(then, self._now)
+            if self._matters(job, then, path)
+        ]
 
     def that_made(self, job: Any) -> list[str]:
         """The edits of the config since the last run without which there was no such job."""
         for state in self._states[:1]:
             if self._given(job, state.settings) is None:
-                return [
-                    f"{path[0]}: {changes.told(path[1:], *values)}"
-                    for path, *values in differences(state.settings, self._now)
-                    if self._matters(job, state.settings, path)
-                ]
+                return self._between(job, state.settings)
         return []
 
     def _matters(self, job: Any, then: Settings, path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The code behind a fingerprint of then, where git knows it.
+"""The code and the config when a job ran, where git knows them.
 
 A fingerprint (multical.fingerprint) says that code differs, not where. Of the commits about
 the time of then one may have the fingerprint of then, by its own way to make it.
@@ -13,18 +13,27 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-from multical import fingerprint
+import yaml
+
+from multical import fingerprint, states
+from multical.claims import Claims
 from multical.code_parts import parts
-from multical.states import Code
+from multical.config import load
+from multical.errors import InputError
+from multical.states import Code, Settings
+from multical.validation import validated
 
 #: The folder that holds the workflow
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = "envs/requirements.lock"
 #: What fingerprints cover
 COVERED = ["scripts", LOCK]
+#: What settings are read from
+FILES = ("config.yaml", "claims.yaml")
 #: Commits before and after a time that are tried: work is often committed after it ran
 BEFORE, AFTER = 2, 3
 
@@ -51,8 +60,24 @@ def code(script: str, then: str, when: float | None) -> tuple[Code, str] | None:
 _found: dict[tuple[str, str], tuple[Code, str] | None] = {}
 
 
+def settings(when: float | None) -> list[Settings]:
+    """Config and claims of the commits about a time that can be read today."""
+    if when is None or shutil.which("git") is None:
+        return []
+    return [known for commit in _commits(when, [*FILES]) if (known := _settings(commit))]
+
+
+@cache
+def _settings(commit: str) -> Settings | None:
+    try:
+        config, claims = (yaml.safe_load(_git("show", f"{commit}:./{name}")) for name in FILES)
+        return states.settings(load(config), validated(Claims, claims, "claims.yaml"))
+    except (InputError, yaml.YAMLError):  # of another time's schema
+        return None
+
+
 def _code(script: str, then: str, when: float) -> tuple[Code, str] | None:
-    for commit in _commits(when):
+    for commit in _commits(when, COVERED):
         with _tree(commit) as old:
             if _fingerprint(old, script) != then:
                 continue
@@ -62,11 +87,11 @@ def _code(script: str, then: str, when: float) -> tuple[Code, str] | None:
     return None
 
 
-def _commits(when: float) -> Iterator[str]:
-    """Commits of the code about a time, the likeliest first."""
+def _commits(when: float, paths: list[str]) -> Iterator[str]:
+    """Commits of some files about a time, the likeliest first."""
     log = ["log", "--format=%H"]
-    yield from _git(*log, f"--until=@{when:.0f}", f"-n{BEFORE}", "--", *COVERED).split()
-    later = _git(*log, "--reverse", f"--since=@{when:.0f}", "--", *COVERED).split()
+    yield from _git(*log, f"--until=@{when:.0f}", f"-n{BEFORE}", "--", *paths).split()
+    later = _git(*log, "--reverse", f"--since=@{when:.0f}", "--", *paths).split()
     yield from later[:AFTER]
 
 
