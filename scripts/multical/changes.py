@@ -60,13 +60,14 @@ def value_at(whole: Any, path: Path) -> Any:
 
 
 def told(path: Path, old: Any, new: Any) -> str:
-    """A difference: `languages +am`, `steps 2 -> 4`, `prompts.long added: {...}`."""
+    """A difference: `languages +am`, `steps 2 -> 4`, `prompts.long added`."""
     return f"{'.'.join(map(str, path))} {_told(old, new)}"
 
 
 def _told(old: Any, new: Any) -> str:
-    if old is NONE or new is NONE:
-        return f"added: {_cut(shown(new))}" if old is NONE else f"removed: {_cut(shown(old))}"
+    if NONE in (old, new):
+        verb, value = ("added", new) if old is NONE else ("removed", old)
+        return verb if isinstance(value, dict) else f"{verb}: {_cut(shown(value))}"
     if isinstance(old, list) and isinstance(new, list):
         moved = [f"+{_cut(shown(value))}" for value in new if value not in old]
         moved += [f"-{_cut(shown(value))}" for value in old if value not in new]

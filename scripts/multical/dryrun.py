@@ -295,7 +295,7 @@ def _settings_changed(rule: str, old: list[Any], new: list[Any]) -> Iterator[str
 def _inputs_changed(job: Any, record: Any, reason: Any) -> Iterator[str]:
     """Files whose content is not that of then, as far as no job makes them again."""
     made = set(map(str, reason.updated_input_run))
-    newer = set(map(str, reason.updated_input)) - made
+    newer = set(map(str, reason.updated_input)) & set(record.input or ())
     checksums = {
         name: str(digest).removeprefix("sha256:")
         for name, digest in (record.input_checksums or {}).items()

@@ -10,16 +10,18 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pydantic import model_validator
+
 from multical import changes, code_parts, fingerprint, history, states
 from multical.changes import NONE, Path, differences, value_at, with_value
 from multical.claims import Claims
-from multical.config import canonical, load
+from multical.config import Config, canonical
 from multical.errors import InputError
 from multical.states import Settings, State
 from multical.validation import validated
@@ -40,12 +42,24 @@ class Given:
     inputs: frozenset[str]
 
 
+#: What matters of it
+View = Callable[[Given | None], Any]
+
+
 @dataclass(frozen=True)
 class ConfigEdits:
     """The edits of the config that matter to a job, and the files that it took without them."""
 
     told: list[str]
     inputs: frozenset[str]
+
+
+class Unchecked(Config):
+    """A config whose sections may not fit each other, as when one of two edits is put back."""
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Unchecked:
+        return self
 
 
 class Edits:
@@ -83,22 +97,22 @@ class Edits:
         fitting = [(old, given) for old, given in pairs if given and given.params == then.params]
         return next((pair for pair in fitting if pair[1] == then), next(iter(fitting), None))
 
-    def _between(self, job: Any, then: Settings) -> list[str]:
+    def _between(self, job: Any, then: Settings, view: View = lambda given: given) -> list[str]:
         """The differences of the config of now to that of then which matter to a job."""
         return [
             f"{path[0]}: {changes.told(path[1:], *values)}"
             for path, *values in differences(then, self._now)
-            if self._matters(job, then, path)
+            if self._matters(job, then, path, view)
         ]
 
     def that_made(self, job: Any) -> list[str]:
         """The edits of the config since the last run without which there was no such job."""
         for state in self._states[:1]:
-            if self._given(job, state.settings) is None:
-                return self._between(job, state.settings)
+            if self._is_valid(state.settings) and self._given(job, state.settings) is None:
+                return self._between(job, state.settings, lambda given: given is None)
         return []
 
-    def _matters(self, job: Any, then: Settings, path: Path) -> bool:
+    def _matters(self, job: Any, then: Settings, path: Path, view: View) -> bool:
         """Whether a difference alone makes one for a job.
 
         Where the config is invalid with that alone, what is around it is taken together.
@@ -107,11 +121,11 @@ class Edits:
             effects = []
             for base, other in ((self._now, then), (then, self._now)):
                 mixed = with_value(base, path[:size], value_at(other, path[:size]))
-                if self._is_valid(mixed) and self._is_valid(base):
-                    effects.append(self._given(job, mixed) != self._given(job, base))
+                if self._is_valid(mixed):
+                    effects.append(view(self._given(job, mixed)) != view(self._given(job, base)))
             if effects:
                 return any(effects)
-        return self._given(job, then) != self._given(job, self._now)
+        return True
 
     def _given(self, job: Any, settings: Settings) -> Given | None:
         """What a job takes under a config; `None` if there is no such job."""
@@ -126,7 +140,7 @@ class Edits:
                     value(job.wildcards) if callable(value) else value for value in job.rule.params
                 ]
                 inputs = job.rule.expand_input(job.wildcards)[0]
-            except (KeyError, InputError, WorkflowError, RuleException):
+            except (LookupError, InputError, WorkflowError, RuleException):
                 return None
         told = frozenset(repr(value) for value in params if not follows(value))
         return Given(told, frozenset(map(str, inputs)))
@@ -139,7 +153,7 @@ class Edits:
         text = canonical(settings)
         if text not in self._loaded:
             try:
-                config = load(settings["config.yaml"])
+                config = validated(Unchecked, settings["config.yaml"], "config")
                 claims = validated(Claims, settings["claims.yaml"], "claims.yaml")
                 self._loaded[text] = config, claims
             except InputError as error:
