@@ -15,15 +15,16 @@ import yaml
 
 import checkout
 from multical.fingerprint import LOCK, read_lock
-from test_show_plan import METRICS, STUB, edit, git, snakemake, tiny_study
+from test_show_plan import STUB, edit, git, snakemake, tiny_study
 
 VERDICTS = "results/tiny/claims/verdicts.json"
 STATES = ".snakemake/states"
 Said = dict[str, list[str]]
 
-TRAINED = "2 train_sft (little.own.ls0.1.s0, little.own.ls0.s0)"
-LATER = "2 score_run (little.own.ls0.1.s0, little.own.ls0.s0), compute_metrics, verify_claims"
-SCORED = "3 score_run (little, little.own.ls0.1.s0, little.own.ls0.s0)"
+RUNS = "little.own.ls0.1.s0, little.own.ls0.2.s0, little.own.ls0.s0"
+TRAINED = f"3 train_sft ({RUNS})"
+LATER = f"3 score_run ({RUNS}), compute_metrics, verify_claims"
+SCORED = f"4 score_run (little, {RUNS})"
 RETRAINED = [TRAINED, f"then {LATER}"]
 RESCORED = [SCORED, "then compute_metrics, verify_claims"]
 MEASURED = "compute_metrics, verify_claims"
@@ -39,6 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with a tiny study, its verdicts made by stubs."""
     folder = checkout.copy(tmp_path_factory.mktemp("made"))
     tiny_study(folder)
+    edit(folder, "config.yaml", "    - 0.1\n", "    - 0.1\n    - 0.2\n")
     stub = STUB.format(module="verdicts").replace('"--usage"', '"--json", "--markdown", "--page"')
     stub = stub.replace('for flag in ("--output"', 'for flag in ("--sidecar", "--output"')
     (folder / "scripts/verify_claims.py").write_text(stub, encoding="utf-8")
@@ -105,11 +107,10 @@ def removed(name: str) -> Callable[[Path], None]:
 
 
 def renamed(folder: Path) -> None:
-    """A function of a module, and all that calls it."""
-    for name in ("trie", "scoring"):
-        file = folder / f"scripts/multical/{name}.py"
-        text = file.read_text(encoding="utf-8")
-        file.write_text(text.replace("common_prefix", "first_in_common"), encoding="utf-8")
+    """A function of a module, wherever that calls it."""
+    file = folder / TRIE
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("common_prefix", "first_in_common"), encoding="utf-8")
 
 
 def add_model(folder: Path) -> None:
@@ -134,11 +135,12 @@ RATE = of_study("training", "learning_rate", to=1.0e-4)
 RATED = {f"{STUDY}.training.learning_rate 5e-05 -> 0.0001": RETRAINED}
 TRIE, SMOOTHING = "scripts/multical/trie.py", "scripts/multical/smoothing.py"
 #: Runs that are new
-SEEDED = (
-    "2 train_sft (little.own.ls0.1.s1, little.own.ls0.s1), 2 score_run (little.own.ls0.1.s1, "
-    "little.own.ls0.s1), compute_metrics, verify_claims"
+NEW = RUNS.replace("s0,", "s1,").replace("ls0.s0", "ls0.s1")
+SEEDED = f"3 train_sft ({NEW}), 3 score_run ({NEW}), compute_metrics, verify_claims"
+LARGE = (
+    f"4 score_run (large, {RUNS.replace('little', 'large')}), "
+    f"3 train_sft ({RUNS.replace('little', 'large')})"
 )
-LARGE = "3 score_run (large, large.own.ls0.1.s0, large.own.ls0.s0), 2 train_sft (large.own.ls0.1.s0, large.own.ls0.s0)"
 
 #: Edits, and all that is said of them
 EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
@@ -165,8 +167,8 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
         {f"{STUDY}.seeds +1 -0": [SEEDED]},
     ),
     "a run is removed": (
-        [of_study("smoothing", to=[0.1])],
-        {f"{STUDY}.smoothing -0.0": [MEASURED]},
+        [of_study("smoothing", to=[0.0, 0.1])],
+        {f"{STUDY}.smoothing -0.2": [MEASURED]},
     ),
     "a key is added that nothing uses": ([add_model], {}),
     "a model is added and used, beside another edit": (
@@ -200,7 +202,11 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
          edited(TRIE, "\n\n\ndef ", "\n\n\ndef more():\n    pass\n\n\ndef ")],
         {f"{TRIE}: more added": RESCORED, f"{SMOOTHING}: ADDED added": RETRAINED},
     ),
-    "a renamed function": ([renamed], {f"{TRIE}: common_prefix renamed first_in_common": RESCORED}),
+    "a renamed function, and two that call it": (
+        [renamed],
+        {f"{TRIE}: Asked.start, shared_prefix changed; common_prefix renamed first_in_common":
+         RESCORED},
+    ),
     "a new import": (
         [import_anew],
         {"scripts/multical/anew.py: a new file": RETRAINED,
@@ -239,7 +245,8 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
         {"settings changed: more added: 1": RETRAINED},
     ),
     "several at once": (
-        [RATE, of_study("metrics", "bins", to=9), edited("quiz.jsonl", "What is 3", "How much is 3"),
+        [RATE, of_study("metrics", "bins", to=9),
+         edited("quiz.jsonl", "What is 3", "How much is 3"),
          edited(TRIE, '"""\n\nfrom', '"""\n\nADDED = 1\nfrom')],
         {"input changed: quiz.jsonl": [
             "make_benchmark", f"then {SCORED}, compute_metrics, verify_claims"],
@@ -299,15 +306,17 @@ def test_jobs_without_a_record_are_told(copy: Path) -> None:
     assert "Snakemake has no record of 1 compute_metrics" in done.stdout
 
 
-def test_states_are_kept_once_and_the_newest_that_fits_tells(copy: Path) -> None:
-    """A change that was made and taken back is no edit; another target's run is no cover."""
+def test_each_state_is_kept_once_and_the_one_that_fits_is_found(copy: Path) -> None:
     kept = copy / STATES
-    snakemake(copy, "--force", METRICS)
+    again = ("--force", "results/inputs/sft/own.jsonl")  # which is made as it was
+    snakemake(copy, *again)
     assert len(list(kept.iterdir())) == 1
     RATE(copy)
-    snakemake(copy, "results/inputs/sft/own.jsonl", "--force")  # trains nothing
+    snakemake(copy, *again)
     assert len(list(kept.iterdir())) == 2
-    assert reasons(copy) == RATED | {"made from"}
+    assert reasons(copy) == RATED  # though the newest state has that rate
+    of_study("training", "learning_rate", to=5.0e-5)(copy)
+    assert reasons(copy) == {}
 
 
 @pytest.mark.parametrize(
