@@ -234,8 +234,6 @@ def test_a_new_run_is_missing_and_a_new_input(copy: Path) -> None:
     assert why(plan(copy, METRICS)) == [
         "config.yaml: studies.results/tiny.smoothing +0.3",
         "train_sft: little.own.ls0.3.s0",
-        "config.yaml: studies.results/tiny.smoothing +0.3",
-        "made from: train_sft, which runs again",
         "score_run: little.own.ls0.3.s0",
         "config.yaml: studies.results/tiny.smoothing +0.3",
         "made from: score_run, which runs again",

@@ -161,7 +161,8 @@ def _jobs(workflow: Any, remote: bool) -> list[Job]:
             limit=60 * job.resources.get("runtime", 0) or None if remote else None,
             record=None if job.benchmark is None else str(job.benchmark),
             made=_made(job, all),
-            own_reasons=tuple(own_reasons(workflow, job, edits)),
+            own_reasons=tuple(own_reasons(workflow, job, edits))
+            or (() if again(workflow.dag, job) else (str(workflow.dag.reason(job)),)),
             made_from=tuple(made_from(workflow, job)),
             after=tuple(sorted(place[one] for one in again(workflow.dag, job))),
         )
@@ -208,15 +209,21 @@ def _settings(workflow: Any, path: str) -> Settings | None:
 
 
 def made_from(workflow: Any, job: Any) -> Iterator[str]:
-    """That jobs run again which make inputs of a job."""
-    if makers := again(workflow.dag, job):
+    """That jobs run again which make inputs of a job, if it ran before."""
+    makers = again(workflow.dag, job)
+    if makers and _ran(workflow, job):
         yield f"made from: {_named(makers)}"
+
+
+def _ran(workflow: Any, job: Any) -> bool:
+    """Whether a job ever ran, by its record or by an output."""
+    return workflow.persistence.metadata(job.output[0]) is not None or _made(job, any)
 
 
 def own_reasons(workflow: Any, job: Any, edits: Edits) -> Iterator[str]:
     """Why a job would run, in plain words, but that others run again."""
     reason, record = workflow.dag.reason(job), workflow.persistence.metadata(job.output[0])
-    if record is None and not _made(job, any):
+    if not _ran(workflow, job):
         yield from edits.that_made(job) or ["output missing: never made"]
         return  # all else is of no matter
     if gone := [file for file in reason.missing_output if not Path(file).exists()]:
