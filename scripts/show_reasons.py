@@ -13,7 +13,7 @@ import argparse
 import signal
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from multical import dryrun
 from multical.dryrun import Job
@@ -22,6 +22,8 @@ from multical.errors import program
 WIDTH = 96
 #: Runs are named where a rule has at most so many jobs
 NAMED = 4
+#: At most so many rules are named that follow
+SHOWN = 4
 
 
 def main() -> None:
@@ -64,7 +66,7 @@ def report(target: str, jobs: list[Job]) -> Iterator[str]:
         ]
         yield from wrapped(listed(direct), "      ", "        ")
         if later:
-            yield from wrapped(f"then {listed(later, NAMED * bool(direct))}", "      ", "        ")
+            yield from wrapped(f"then {listed(later, SHOWN)}", "      ", "        ")
 
 
 def causes(jobs: list[Job]) -> list[set[str]]:
@@ -75,17 +77,18 @@ def causes(jobs: list[Job]) -> list[set[str]]:
     return found
 
 
-def listed(jobs: Iterable[Job], named: int = NAMED) -> str:
-    """Jobs by rule, with their runs where those are few."""
+def listed(jobs: list[Job], shown: int | None = None) -> str:
+    """Jobs by rule, with their runs where those are few; of at most so many rules."""
     rules: dict[str, list[Job]] = {}
     for job in jobs:
         rules.setdefault(job.rule, []).append(job)
     told = []
-    for rule, members in rules.items():
+    for rule, members in list(rules.items())[:shown]:
         runs = [job.wildcards["run"] for job in members if "run" in job.wildcards]
-        names = f" ({', '.join(runs)})" if 0 < len(runs) <= named else ""
+        names = f" ({', '.join(runs)})" if 0 < len(runs) <= NAMED else ""
         told.append(f"{rule if len(members) == 1 else f'{len(members)} {rule}'}{names}")
-    return ", ".join(told)
+    others = len(jobs) - sum(map(len, list(rules.values())[:shown]))
+    return ", ".join(told) + (f" and {counted(others, 'other job')}" if others else "")
 
 
 def counted(number: int, what: str) -> str:

@@ -142,6 +142,8 @@ LARGE = (
     f"3 train_sft ({RUNS.replace('little', 'large')})"
 )
 
+MORE = "results/tiny/runs/little.own.ls0.s0/more"
+
 #: Edits, and all that is said of them
 EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
     "a value": ([RATE], RATED),
@@ -238,6 +240,16 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
     "an output is gone": (
         [removed("results/tiny/claims/verdicts.json")],
         {"output missing: it was made, and is gone": ["verify_claims"]},
+    ),
+    "an output that the rule did not have": (
+        [edited("rules/train.smk", '        usage="{root}/runs', '        more="{root}/runs/{run}/'
+                'more",\n        usage="{root}/runs'),
+         edited("rules/metrics.smk", "        all_records,\n",
+                f'        all_records,\n        "{MORE}",\n')],
+        {f"output missing: {MORE}, which train_sft did not make then": [
+            "train_sft (little.own.ls0.s0)",
+            "then score_run (little.own.ls0.s0), compute_metrics, verify_claims"],
+         f"input appeared: {MORE}": ["compute_metrics", "then verify_claims"]},
     ),
     "settings that the plan gives, without an edit of the config": (
         [edited("scripts/multical/plan.py", '"run": one.id,\n        "smoothing"',

@@ -227,7 +227,7 @@ def own_reasons(workflow: Any, job: Any, edits: Edits) -> Iterator[str]:
         yield from edits.that_made(job) or ["output missing: never made"]
         return  # all else is of no matter
     if gone := [file for file in reason.missing_output if not Path(file).exists()]:
-        yield _gone(workflow.dag, job, gone)
+        yield _gone(workflow, job, gone)
     elif not _made(job, any):
         yield "output missing: it was made, and is gone"
     if reason.forced:  # as force_incomplete has it
@@ -248,11 +248,14 @@ def own_reasons(workflow: Any, job: Any, edits: Edits) -> Iterator[str]:
         yield "software changed: envs/environment.yaml"
 
 
-def _gone(dag: Any, job: Any, files: list[Any]) -> str:
-    """That outputs are gone, and who needs them if they were temporary."""
+def _gone(workflow: Any, job: Any, files: list[Any]) -> str:
+    """That outputs are gone, or were none then; and who needs them if they were temporary."""
+    if new := [file for file in files if workflow.persistence.metadata(file) is None]:
+        return f"output missing: {listed(map(str, new))}, which {job.rule.name} did not make then"
     if any(is_temporary(file) for file in files):
-        users = [one for one, needed in dag.depending[job].items() if needed & set(files)]
-        return f"output missing: it was temporary, and is needed by {_named(users)}"
+        users = workflow.dag.depending[job].items()
+        needing = [one for one, needed in users if needed & set(files)]
+        return f"output missing: it was temporary, and is needed by {_named(needing)}"
     return "output missing: it was made, and is gone"
 
 
