@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from multical import fingerprint
 from multical.claims import Claims, dumped
 from multical.code_parts import Parts, parts
 from multical.config import Config, canonical
+from multical.errors import InputError
 from multical.files import atomic
 
 FOLDER = Path(".snakemake/states")
@@ -50,9 +52,8 @@ def settings(config: Config, claims: Claims) -> Settings:
 
 def record(config: Config, claims: Claims) -> None:
     """Keep the state of now, or mark the one that is the same as the newest."""
-    names = sorted(file.stem for file in fingerprint.SCRIPTS.glob("*.py"))
-    programs = {name: fingerprint.fingerprint(name) for name in names}
-    used = {file for name in names for file in fingerprint.modules(name)}
+    programs = dict(_programs())
+    used = {file for name in programs for file in fingerprint.modules(name)}
     state = State(settings(config, claims), programs, code(used))
     text = canonical(asdict(state))
     file = FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
@@ -61,6 +62,15 @@ def record(config: Config, claims: Claims) -> None:
         return
     with atomic(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _programs() -> Iterator[tuple[str, str]]:
+    """The programs and their fingerprints."""
+    for file in sorted(fingerprint.SCRIPTS.glob("*.py")):
+        try:
+            yield file.stem, fingerprint.fingerprint(file.stem)
+        except (InputError, SyntaxError):  # no rule's, or Snakemake had not started
+            continue
 
 
 def code(files: set[str]) -> Code:
