@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 REPORT = $(SNAKEMAKE) --quiet all --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke msp_v2 verify plan provenance doctor recover test test-slurm bench check format clean
+.PHONY: help env lock demo smoke msp_v2 verify plan explain provenance doctor recover test test-slurm bench check format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -50,6 +50,9 @@ verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error wh
 
 plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
 	@$(BIN)/python scripts/show_plan.py $${TARGET:+"$$TARGET"}
+
+explain: env         ## why TARGET=... would run again: each edit, and what follows from it
+	@$(BIN)/python scripts/show_reasons.py $${TARGET:+-- "$$TARGET"}
 
 provenance: env      ## all that TARGET=... was made from, and what is missing; ARGS="--crate FOLDER" for an RO-Crate
 	@$(BIN)/python scripts/show_provenance.py $(ARGS) $${TARGET:+"$$TARGET"}

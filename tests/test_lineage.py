@@ -181,7 +181,7 @@ def test_what_would_be_made_again(copy: Path) -> None:
     text = (copy / "config.yaml").read_text(encoding="utf-8")
     (copy / "config.yaml").write_text(text.replace("steps: 2", "steps: 3"), encoding="utf-8")
     found = traced(copy)
-    assert "settings changed: training.steps 2 -> 3" in found["text"]
+    assert "config.yaml: studies.results/tiny.training.steps 2 -> 3" in found["text"]
     trained = next(step for step in found["steps"] if step["rule"] == "train_sft")
     assert trained["settings"]["steps"] == 2  # as it was made
 
