@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,8 @@ def run(target: str, profile: str | None, explain: Explain) -> DryRun:
 
 
 @contextlib.contextmanager
-def opened(target: str, profile: str | None) -> Iterator[tuple[Any, bool]]:
-    """Snakemake's workflow after a dry run for `target`, and whether it submits jobs.
+def opened(targets: str | Sequence[str], profile: str | None) -> Iterator[tuple[Any, bool]]:
+    """Snakemake's workflow after a dry run for a target or more, and whether it submits jobs.
 
     Takes no lock, and needs none: a driver may be at work. Raises `InputError` where
     Snakemake refuses: an unknown target, a missing input, a wrong profile or config.
@@ -83,7 +83,8 @@ def opened(target: str, profile: str | None) -> Iterator[tuple[Any, bool]]:
     from snakemake_interface_common.exceptions import ApiError, WorkflowError
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
-    args = _arguments(target, profile)
+    targets = [targets] if isinstance(targets, str) else list(targets)
+    args = _arguments(targets, profile)
     output = types.OutputSettings(
         dryrun=True, log_level_override=logging.CRITICAL, enable_file_logging=False
     )
@@ -102,7 +103,7 @@ def opened(target: str, profile: str | None) -> Iterator[tuple[Any, bool]]:
             )
             workflow_api.dag(
                 types.DAGSettings(
-                    targets={target}, force_incomplete=True, rerun_triggers=args.rerun_triggers
+                    targets=set(targets), force_incomplete=True, rerun_triggers=args.rerun_triggers
                 )
             ).execute_workflow(
                 executor=args.executor,
@@ -111,12 +112,12 @@ def opened(target: str, profile: str | None) -> Iterator[tuple[Any, bool]]:
             )
             yield workflow_api._workflow, remote
     except MissingRuleException as error:
-        raise InputError(f"{target}: no rule makes it, expected a file of a study") from error
+        raise InputError(f"{listed(targets)}: no rule makes it, expected a file of a study") from error
     except (WorkflowError, RuleException, CliException, ApiError) as error:
-        raise InputError(f"{target}: {' '.join(str(error).split())}") from error
+        raise InputError(f"{listed(targets)}: {' '.join(str(error).split())}") from error
 
 
-def _arguments(target: str, profile: str | None) -> Any:
+def _arguments(targets: list[str], profile: str | None) -> Any:
     """Snakemake's own arguments for a dry run with a profile."""
     from snakemake import cli
     from snakemake.exceptions import CliException
@@ -125,7 +126,7 @@ def _arguments(target: str, profile: str | None) -> Any:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            _, args = cli.parse_args([*chosen, "--dry-run", "--", target])
+            _, args = cli.parse_args([*chosen, "--dry-run", "--", *targets])
     except (SystemExit, CliException) as error:
         lines = [*said.getvalue().splitlines(), "" if isinstance(error, SystemExit) else str(error)]
         last = [line for line in lines if line.strip()][-1]
