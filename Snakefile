@@ -20,7 +20,7 @@ os.environ.update(
 )
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
-from multical import claims, config as schema, drivers, plan
+from multical import claims, config as schema, drivers, hosts, plan
 from multical.config import canonical
 from multical.errors import InputError
 from multical.fingerprint import fingerprint as code
@@ -40,9 +40,10 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 
-# For `make recover`, should this Snakemake be killed.
+# For `make recover`, should this Snakemake be killed, and for `make provenance`.
 onstart:
     drivers.record(CONFIG)
+    hosts.record()
 
 
 report: "report/workflow.rst"

@@ -15,6 +15,7 @@ import pytest
 
 import checkout
 import figure_data
+from multical import hosts
 from multical.lineage import seeds
 from test_show_plan import snakemake, tiny_study
 
@@ -113,9 +114,25 @@ def test_a_figure_is_traced_to_all_that_it_was_made_from(made: Path) -> None:
     (source,) = steps["make_benchmark quiz"]["sources"]
     assert source["files"] == {"quiz.jsonl": given["quiz.jsonl"]}
     assert "machines" in trained["gaps"]  # the stub tells of none, and that is said
+    assert steps["compute_metrics"]["machines"][0]["cpus"] >= 1  # where Snakemake ran
     assert str(made) not in json.dumps(found)
     for part in (FIGURE, found["rebuild"], given["quiz.jsonl"], trained["code"], "Not recorded"):
         assert part in found["text"]
+
+
+def test_machines_by_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "FILE", tmp_path / "new" / "machines.jsonl")
+    assert hosts.at(9e9) is None
+    for name in ("a", "a", "b", "a"):
+        monkeypatch.setattr(hosts, "machine", lambda name=name: {"cpu": name})
+        hosts.record()
+    with hosts.FILE.open("a", encoding="utf-8") as stream:
+        stream.write('{"since": 5')
+    lines = hosts.FILE.read_text(encoding="utf-8").splitlines()
+    since = [json.loads(line)["since"] for line in lines[:-1]]
+    assert len(since) == 3
+    assert [hosts.at(one) for one in since] == [{"cpu": "a"}, {"cpu": "b"}, {"cpu": "a"}]
+    assert hosts.at(since[0] - 1) is None
 
 
 def test_a_table_that_was_changed_by_hand(copy: Path) -> None:

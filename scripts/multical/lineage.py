@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from multical import checkpoints, dryrun, fingerprint
+from multical import checkpoints, dryrun, fingerprint, hosts
 from multical.errors import InputError
 from multical.files import sha256
 from multical.provenance import without_folders
@@ -169,6 +169,8 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], stale: bool) 
         program = PROGRAM.search(job.rule.shellcmd or "")
     else:
         _said_by_snakemake(step, record)
+        if not step.machines and job.rule.name in workflow._localrules and record.starttime:
+            step.machines = [one for one in [hosts.at(record.starttime)] if one]
         program = PROGRAM.search(record.shellcmd or "")
     for name in job.output:
         if record and workflow.persistence.metadata(name) is None and not Path(name).exists():
