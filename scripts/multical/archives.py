@@ -219,7 +219,7 @@ def _manifest(path: Path, archive: tarfile.TarFile, stream: _Limited) -> Manifes
 
 
 def _check_names(path: Path, names: Mapping[str, Entry]) -> None:
-    """Raise `InputError` for a name that another folder, file or file system would see otherwise."""
+    """Raise `InputError` for a name out of place, or one that other file systems confuse."""
     seen: dict[str, str] = {}
     for name in names:
         if not NAME.fullmatch(name):

@@ -112,7 +112,9 @@ def opened(targets: str | Sequence[str], profile: str | None) -> Iterator[tuple[
             )
             yield workflow_api._workflow, remote
     except MissingRuleException as error:
-        raise InputError(f"{listed(targets)}: no rule makes it, expected a file of a study") from error
+        raise InputError(
+            f"{listed(targets)}: no rule makes it, expected a file of a study"
+        ) from error
     except (WorkflowError, RuleException, CliException, ApiError) as error:
         raise InputError(f"{listed(targets)}: {' '.join(str(error).split())}") from error
 

@@ -1,0 +1,115 @@
+"""Check a bundle of make_bundle.py, and unpack it into this clone: then there is nothing to do.
+
+Run it in the folder that holds the Snakefile. All is checked first: every file's size and
+SHA-256, that none is missing, twice there, a link, or outside results/ and logs/. A bundle that
+fails is refused with the name of the bad file, and so is one with other results than are here
+(--overwrite replaces them); nothing is written then. At the end it says what Snakemake would run
+all the same, as with the code of another commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from multical import archives, contents, dryrun, remembering
+from multical.archives import Manifest
+from multical.errors import InputError, program
+from multical.files import atomic, sha256
+
+
+def main() -> None:
+    args = arguments()
+    check_here(manifest := archives.read_manifest(args.bundle))
+    with tempfile.TemporaryDirectory(prefix=".unbundle-", dir="results") as folder:
+        archives.unpack(args.bundle, Path(folder))
+        records = remembering.read(Path(folder, manifest.own, "snakemake.json"), manifest)
+        conflicts = sorted(differing(manifest))
+        if conflicts and not args.overwrite:
+            more = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
+            raise InputError(
+                f"{args.bundle}: {conflicts[0]}{more}: here with another content, expected the "
+                "same or none (--overwrite replaces it)"
+            )
+        put(manifest, Path(folder), set(conflicts))
+    remembering.write(records, again=set(conflicts))
+    print(
+        f"{args.bundle}: {len(manifest.files)} files of {manifest.study}, all as its manifest says"
+    )
+    for line in notes(manifest):
+        print(line)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path, metavar="TAR.GZ")
+    parser.add_argument("--overwrite", action="store_true", help="replace other results")
+    return parser.parse_args()
+
+
+def check_here(manifest: Manifest) -> None:
+    """Raise `InputError` where the config does not know the study."""
+    if manifest.study not in (known := contents.studies()):
+        raise InputError(
+            f"{manifest.study}: no study of config.yaml here, expected one of {sorted(known)}"
+        )
+
+
+def differing(manifest: Manifest) -> Iterator[str]:
+    """The files that are here with another content, or as something else than a file."""
+    for name, entry in manifest.files.items():
+        here = Path(name)
+        if here.is_symlink() or (here.exists() and not here.is_file()):
+            raise InputError(f"{name}: here it is no regular file, expected a file or nothing")
+        if blocked := [one for one in here.parents if one.exists() and not one.is_dir()]:
+            raise InputError(f"{blocked[0]}: here it is a file, expected a folder or nothing")
+        told = name.startswith((f"{manifest.own}/", "logs/"))  # of the bundle and of jobs
+        if not told and here.exists() and archives.entry(here) != entry:
+            yield name
+
+
+def put(manifest: Manifest, unpacked: Path, conflicts: set[str]) -> None:
+    """Move files into place, all of one time: none is then newer than what is made of it."""
+    for name in manifest.files:
+        here = Path(name)
+        time = manifest.time
+        if here.exists() and name not in conflicts:
+            time = min(time, int(here.stat().st_mtime))  # others may be made of it, too
+        with atomic(here) as temporary:
+            shutil.move(unpacked / name, temporary)
+            os.utime(temporary, (time, time))
+
+
+def notes(manifest: Manifest) -> Iterator[str]:
+    """What the reader should know: of files, of another commit, and of what would run."""
+    for name, digest in manifest.needed.items():
+        if not Path(name).is_file():
+            yield f"{name}: the study was made from it, and it is not here"
+        elif digest is not None and sha256(name) != digest:
+            yield f"{name}: the study was made from another content of it"
+    commit, _ = contents.commit()
+    if manifest.commit and manifest.commit != commit:
+        yield f"its code is of commit {manifest.commit}, here it is {commit or 'not known'}"
+    try:
+        with dryrun.opened(manifest.targets, None) as (workflow, _):
+            jobs = Counter(
+                job.rule.name
+                for job in workflow.dag.needrun_jobs(exclude_finished=False)
+                if not job.rule.norun
+            )
+    except InputError as error:
+        yield f"what would run is not known: {error}"
+        return
+    told = ", ".join(f"{count} {rule}" for rule, count in sorted(jobs.items()))
+    yield f"Snakemake would run {told}" if jobs else "nothing to do"
+
+
+if __name__ == "__main__":
+    program(main)
