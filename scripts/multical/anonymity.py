@@ -61,7 +61,7 @@ def names(hidden: Iterable[str] = (), allowed: Iterable[str] = ()) -> dict[str, 
 def tokens() -> dict[str, str]:
     """The tokens and passwords of the environment."""
     return {
-        value: f"value of {name}"
+        value: f"the value of {name}"
         for name, value in os.environ.items()
         if SECRET.search(name) and len(value) >= 8  # not 0, 1, true
     }
@@ -108,8 +108,8 @@ class Search:
             text = match.decode(encoding, errors="replace")
             for known in (text, text.encode("ascii", "replace").decode("unicode_escape")):
                 if what := self._what.get(known.casefold()):
-                    return f"{known!r} ({what})"
-        return repr(match)
+                    return what if what.startswith("the value") else f"{known!r} ({what})"
+        return "one of the names"
 
     def check(self, name: str, content: bytes, wanted: str) -> None:
         """Raise `InputError` for a file that has one of the texts."""

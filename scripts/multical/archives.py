@@ -10,11 +10,12 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Literal, cast
@@ -91,8 +92,7 @@ def write(path: Path, manifest: Manifest, sources: Mapping[str, Path | bytes]) -
             _add(archive, f"{manifest.own}/manifest.json", said.encode(), manifest.time)
             for name in sorted(sources):
                 _add(archive, name, sources[name], manifest.time)
-        for _ in members(temporary):
-            pass
+        _extract(temporary, _nowhere)
 
 
 def _add(archive: tarfile.TarFile, name: str, source: Path | bytes, time: int) -> None:
@@ -113,12 +113,12 @@ def unpack(path: Path, folder: Path) -> Manifest:
     total, free = sum(one.bytes for one in manifest.files.values()), shutil.disk_usage(folder).free
     if total > free:
         raise InputError(f"{path}: unpacked it has {total} bytes, found {free} free here")
-    for name, chunks in members(path):
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(target, "xb") as stream:
-            for chunk in chunks:
-                stream.write(chunk)
+
+    def opened(name: str) -> IO[bytes]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        return open(folder / name, "xb")
+
+    _extract(path, opened)
     return manifest
 
 
@@ -128,19 +128,19 @@ def read_manifest(path: Path) -> Manifest:
         return _manifest(path, archive, stream)
 
 
-def members(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Each file of a bundle with its content, in chunks that must be used up one by one.
+def _extract(path: Path, opened: Callable[[str], IO[bytes]]) -> None:
+    """Write each file of a bundle into what `opened` gives for its name.
 
     Raises `InputError`, which names the bad file, for an archive that is cut short or damaged,
     a member that is no regular file, is not in the manifest or is there twice, a name that
     leaves the folders of a bundle, and any other size or SHA-256 than the manifest has.
     """
     manifest = read_manifest(path)
+    missing = dict(manifest.files)
     size = sum(one.bytes + HEADERS for one in manifest.files.values())
     with _archive(path, MANIFEST + size) as (archive, stream):
         _manifest(path, archive, stream)
-        missing = dict(manifest.files)
-        for member in archive:
+        for member in iter(archive.next, None):
             stream.member = member.name
             expected = missing.pop(member.name, None)
             if expected is None:
@@ -149,7 +149,10 @@ def members(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
             if not member.isreg() or member.size != expected.bytes:
                 found = f"{member.size} bytes" if member.isreg() else "no regular file"
                 raise InputError(f"{path}: {member.name}: {found}, expected {expected.bytes} bytes")
-            yield member.name, _content(path, archive, member, expected)
+            digest = _copied(cast(IO[bytes], archive.extractfile(member)), opened(member.name))
+            if digest != expected.sha256:
+                found = f"found SHA-256 {digest}, expected {expected.sha256}"
+                raise InputError(f"{path}: {member.name}: {found}")
         stream.member = "its end"
         while stream.read(BLOCK):  # the checksum of gzip is there
             pass
@@ -157,16 +160,18 @@ def members(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
         raise InputError(f"{path}: {min(missing)}: not in the archive, but in its manifest")
 
 
-def _content(
-    path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, expected: Entry
-) -> Iterator[bytes]:
-    stream, digest = cast(IO[bytes], archive.extractfile(member)), hashlib.sha256()
-    while chunk := stream.read(BLOCK):
-        digest.update(chunk)
-        yield chunk
-    if digest.hexdigest() != expected.sha256:
-        found = f"found SHA-256 {digest.hexdigest()}, expected {expected.sha256}"
-        raise InputError(f"{path}: {member.name}: {found}")
+def _nowhere(name: str) -> IO[bytes]:
+    return open(os.devnull, "wb")
+
+
+def _copied(source: IO[bytes], target: IO[bytes]) -> str:
+    """Copy a stream, and give the SHA-256 of what was copied."""
+    digest = hashlib.sha256()
+    with target:
+        while chunk := source.read(BLOCK):
+            digest.update(chunk)
+            target.write(chunk)
+    return digest.hexdigest()
 
 
 @contextmanager
