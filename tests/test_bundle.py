@@ -22,6 +22,7 @@ from multical import archives
 from multical.anonymity import Search
 from test_lineage import COMPUTE
 from test_show_plan import tiny_study
+from test_workflow import add_code
 
 FIGURE = "results/tiny/figures/ece_by_resource.pdf"
 OWN = "results/tiny/bundle"
@@ -208,7 +209,7 @@ def test_the_study_of_all_of_results_does_not_sweep_in_the_others(
 
 EDITS: dict[str, tuple[Callable[[Path], None], dict[str, int]]] = {
     "plots": (
-        edit("scripts/multical/plots.py", "import", "ADDED = 1\nimport"),
+        add_code("scripts/multical/plots.py"),
         {"plot_ece_by_resource": 1},
     ),
     "one run's smoothing": (
@@ -337,10 +338,8 @@ def test_an_anonymous_bundle_names_nobody_and_works(
     manifest = archives.unpack(path, unpacked)
     assert (manifest.commit, manifest.anonymous) == (None, True)
     head = run(made, "git", "rev-parse", "HEAD").stdout.strip()
-    names = {
-        text: "name"
-        for text in ("nobodys", "Jo Nobody", "jo@nobody.example", str(made), str(made.parent), head)
-    }
+    texts = ["nobodys", "Jo Nobody", "jo@nobody.example", str(made), str(made.parent), head]
+    names = dict.fromkeys(texts, "name")
     looking = Search(names | {os.uname().nodename: "host"})
     whole = [path.name.encode(), json.dumps(manifest.model_dump()).encode()]
     assert [looking.found("manifest", content) for content in whole] == [None, None]

@@ -162,7 +162,10 @@ def _columns(content: bytes) -> Iterator[bytes]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(io.BytesIO(content))
+    try:
+        file = pq.ParquetFile(io.BytesIO(content))
+    except pa.ArrowInvalid:  # it has been searched as it is
+        return
     yield str(file.schema_arrow.metadata).encode()
     for field in file.schema_arrow:
         column = file.read([field.name]).column(0)
