@@ -62,17 +62,23 @@ def main() -> None:
     sources = gathered(study, args.anonymous)
     search(sources, args)
     commit, modified = (None, False) if args.anonymous else contents.commit()
+    latest = max(study.times.values())
     manifest = Manifest(
         bundle=1,
         study=study.study,
         anonymous=args.anonymous,
         commit=commit,
         modified=modified,
-        time=study.time,
         targets=study.targets,
-        files={name: archives.entry(source) for name, source in sources.items()},
+        files={
+            name: archives.entry(source, study.times.get(name, latest))
+            for name, source in sources.items()
+        },
         needed=study.needed,
-        left_out=study.left_out,
+        left_out={
+            name: archives.entry(Path(name), study.times[name]) if Path(name).is_file() else None
+            for name in study.left_out
+        },
     )
     output = args.output or default_output(args.study, args.anonymous)
     archives.write(output, manifest, sources)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from multical import archives, contents, dryrun, remembering
-from multical.archives import Manifest
+from multical.archives import Entry, Manifest
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
 
@@ -36,7 +36,7 @@ def main() -> None:
                 f"{args.bundle}: {conflicts[0]}{more}: here with another content, expected the "
                 "same or none (--overwrite replaces it)"
             )
-        put(manifest, Path(folder), set(conflicts))
+        put(manifest, Path(folder), args.overwrite)
     remembering.write(records, again=set(conflicts))
     print(
         f"{args.bundle}: {len(manifest.files)} files of {manifest.study}, all as its manifest says"
@@ -63,28 +63,40 @@ def check_here(manifest: Manifest) -> None:
 
 
 def differing(manifest: Manifest) -> Iterator[str]:
-    """The files that are here with another content, or as something else than a file."""
-    for name, entry in manifest.files.items():
+    """The results that are here with another content. `InputError` for what is no file here."""
+    for name in manifest.files:
         here = Path(name)
         if here.is_symlink() or (here.exists() and not here.is_file()):
             raise InputError(f"{name}: here it is no regular file, expected a file or nothing")
         if blocked := [one for one in here.parents if one.exists() and not one.is_dir()]:
             raise InputError(f"{blocked[0]}: here it is a file, expected a folder or nothing")
-        told = name.startswith((f"{manifest.own}/", "logs/"))  # of the bundle and of jobs
-        if not told and here.exists() and archives.entry(here) != entry:
+        told = name.startswith((f"{manifest.own}/", "logs/"))  # of the bundle, of jobs
+        if not told and here.exists() and not is_same(name, manifest.files[name]):
             yield name
 
 
-def put(manifest: Manifest, unpacked: Path, conflicts: set[str]) -> None:
-    """Move files into place, all of one time: none is then newer than what is made of it."""
-    for name in manifest.files:
+def is_same(name: str, entry: Entry) -> bool:
+    """Whether a file is here with that content."""
+    here = Path(name)
+    return here.is_file() and archives.entry(here, entry.time) == entry
+
+
+def put(manifest: Manifest, unpacked: Path, overwrite: bool) -> None:
+    """Move files into place with their times. What is here with the same content stays."""
+    for name, entry in manifest.files.items():
         here = Path(name)
-        time = manifest.time
-        if here.exists() and name not in conflicts:
-            time = min(time, int(here.stat().st_mtime))  # others may be made of it, too
-        with atomic(here) as temporary:
-            shutil.move(unpacked / name, temporary)
-            os.utime(temporary, (time, time))
+        kept = is_same(name, entry) or (
+            name.startswith("logs/") and here.exists() and not overwrite
+        )
+        if not kept:
+            with atomic(here) as temporary:
+                shutil.move(unpacked / name, temporary)
+                os.utime(temporary, (entry.time, entry.time))
+    for name, known in (manifest.files | manifest.left_out).items():
+        # made here before, perhaps: no newer than the records of the bundle that are made of it
+        if known and name.startswith("results/inputs/") and is_same(name, known):
+            time = min(known.time, Path(name).stat().st_mtime)
+            os.utime(name, (time, time))
 
 
 def notes(manifest: Manifest) -> Iterator[str]:

@@ -183,11 +183,11 @@ def test_what_is_in_it(tiny: Path, bundle: Path) -> None:
     others = ("results/tiny/", "results/inputs/", "logs/results/tiny/", "logs/")
     assert all(name.startswith(others) for name in manifest.files)
     assert not [name for name in manifest.files if "checkpoint" in name]
-    assert manifest.left_out == [
-        "results/inputs/models/little/checkpoint",
-        f"results/tiny/runs/{TUNED}/checkpoint",
-        "results/tiny/runs/little.own.ls0.s0/checkpoint",
-    ]
+    assert manifest.left_out == {
+        "results/inputs/models/little/checkpoint": None,
+        f"results/tiny/runs/{TUNED}/checkpoint": None,
+        "results/tiny/runs/little.own.ls0.s0/checkpoint": None,
+    }
     assert manifest.needed == {
         name: sha256((tiny / name).read_bytes()).hexdigest()
         for name in ("little/config.json", "own.jsonl", "quiz.jsonl")
@@ -212,9 +212,9 @@ EDITS: dict[str, tuple[Callable[[Path], None], dict[str, int]]] = {
         add_code("scripts/multical/plots.py"),
         {"plot_ece_by_resource": 1},
     ),
-    "one run's smoothing": (
-        edit("config.yaml", "  - 0.1\n", "  - 0.2\n"),
-        {"train_sft": 1, "score_run": 1, "compute_metrics": 1, "plot_ece_by_resource": 1},
+    "how runs are trained": (
+        edit("config.yaml", "learning_rate: 5.0e-05", "learning_rate: 1.0e-04"),
+        {"train_sft": 2, "score_run": 2, "compute_metrics": 1, "plot_ece_by_resource": 1},
     ),
     "questions": (
         edit("quiz.jsonl", "What is", "What, then, is"),
@@ -297,8 +297,6 @@ def test_only_a_study_that_is_made_and_current_is_bundled(made: Path, tmp_path: 
 
 def test_what_a_removed_run_left_behind_stays_behind(made: Path, tmp_path: Path) -> None:
     edit("config.yaml", "  - 0.1\n", "  - 0.2\n")(made)
-    for kind in ("metrics", "summary"):
-        edit(f"given-{kind}.csv", "0.1", "0.2")(made)
     edit("config.yaml", "smoothing: 0.1\n", "smoothing: 0.2\n")(made)
     snakemake(made, FIGURE)
     assert (made / f"results/tiny/records/{TUNED}/quiz.parquet").is_file()

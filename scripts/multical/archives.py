@@ -1,7 +1,7 @@
 """A bundle as a file: a .tar.gz that is the same bytes for the same content, and is checked first.
 
 The manifest is its first member: it has the size and SHA-256 of every other. All members are
-regular files below `results/` or `logs/`, of one time.
+regular files below `results/` or `logs/`, of nobody, with the time at which their job had ended.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Entry(Strict):
 
     bytes: NonNegativeInt
     sha256: Sha256
+    time: NonNegativeInt = Field(description="when its job had ended, seconds from 1970")
 
 
 class Manifest(Strict):
@@ -54,13 +55,14 @@ class Manifest(Strict):
         description="of the code; null where there is none, or it is not told"
     )
     modified: bool = Field(description="the code had changes that no commit has")
-    time: NonNegativeInt = Field(description="of every file, seconds from 1970")
     targets: list[str] = Field(description="what nobody reads but people: figures, tables, ...")
     files: dict[str, Entry]
     needed: dict[str, Sha256 | None] = Field(
         description="files of the repository, or of the user, that the study was made from"
     )
-    left_out: list[str] = Field(description="weights and downloaded data")
+    left_out: dict[str, Entry | None] = Field(
+        description="weights (folders, null) and downloaded data"
+    )
 
     @property
     def own(self) -> str:
@@ -73,11 +75,11 @@ def own_folder(study: str) -> str:
     return f"{study}/bundle"
 
 
-def entry(source: Path | bytes) -> Entry:
-    """Size and SHA-256 of a content."""
+def entry(source: Path | bytes, time: int) -> Entry:
+    """Size and SHA-256 of a content, with its time."""
     if isinstance(source, bytes):
-        return Entry(bytes=len(source), sha256=hashlib.sha256(source).hexdigest())
-    return Entry(bytes=source.stat().st_size, sha256=sha256(source))
+        return Entry(bytes=len(source), sha256=hashlib.sha256(source).hexdigest(), time=time)
+    return Entry(bytes=source.stat().st_size, sha256=sha256(source), time=time)
 
 
 def write(path: Path, manifest: Manifest, sources: Mapping[str, Path | bytes]) -> None:
@@ -89,9 +91,9 @@ def write(path: Path, manifest: Manifest, sources: Mapping[str, Path | bytes]) -
             gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
         ):
-            _add(archive, f"{manifest.own}/manifest.json", said.encode(), manifest.time)
+            _add(archive, f"{manifest.own}/manifest.json", said.encode(), 0)
             for name in sorted(sources):
-                _add(archive, name, sources[name], manifest.time)
+                _add(archive, name, sources[name], manifest.files[name].time)
         _extract(temporary, _nowhere)
 
 

@@ -43,10 +43,10 @@ class Contents:
     logs: list[str]
     timings: list[str]
     records: dict[str, dict[str, Any]]  # what Snakemake remembers, by output
-    left_out: list[str]
+    left_out: list[str]  # there or not
+    times: dict[str, int]  # of all these files: when their job had ended, seconds from 1970
     needed: dict[str, str | None]  # files that no job makes, with SHA-256
     config: dict[str, Any]  # as Snakemake sees it
-    time: int  # the first job had ended by then, seconds from 1970
 
 
 def collect(study: str) -> Contents:
@@ -74,9 +74,9 @@ def collect(study: str) -> Contents:
             timings=_existing(str(job.benchmark) for job in jobs if job.benchmark is not None),
             records=records,
             left_out=left_out,
+            times={name: time for job in jobs for name, time in _times(job, records)},
             needed={name: sha256(name) if Path(name).is_file() else None for name in sorted(given)},
             config=json.loads(json.dumps(workflow.config)),
-            time=min(int(record["endtime"]) for record in records.values()),
         )
 
 
@@ -163,6 +163,13 @@ def _is_left_out(job: Any, file: Any) -> bool:
     settings = [dryrun.remembered(repr(value)) for value in job.params]
     of_hub = any(isinstance(one, dict) and "repo" in one for one in settings)
     return of_hub and not str(file).endswith(TELLING)
+
+
+def _times(job: Any, records: dict[str, dict[str, Any]]) -> Iterator[tuple[str, int]]:
+    """When a job had ended, for each of its files: none is then newer than what is made of it."""
+    ended = max(int(records[str(file)]["endtime"]) for file in job.output if str(file) in records)
+    for file in [*job.output, *job.log, *([job.benchmark] if job.benchmark else [])]:
+        yield str(file), ended
 
 
 def _existing(names: Iterator[str]) -> list[str]:
