@@ -102,9 +102,9 @@ def _remembered() -> Iterator[tuple[str, dict[str, Any]]]:
     for file in sorted(METADATA.rglob("*")):
         if file.is_file():  # a long name is cut into folders, each with an @ before it
             parts = file.relative_to(METADATA).parts
-            name = urlsafe_b64decode("".join(part.removeprefix("@") for part in parts)).decode()
             try:
-                yield name, json.loads(file.read_text(encoding="utf-8")) | PASSING
+                name = urlsafe_b64decode("".join(part.removeprefix("@") for part in parts))
+                yield name.decode(), json.loads(file.read_text(encoding="utf-8")) | PASSING
             except ValueError:
                 continue  # Snakemake takes a broken one for none, too
 
