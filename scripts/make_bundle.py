@@ -44,7 +44,8 @@ In a clone of multical$checkout, after `make env`:
 - `results/inputs/`: what models and data are, and the data that the workflow made itself
 - `logs/`: what each job said, and how long it took$logs
 - `$own/`: this file; `config.yaml`, the whole config; `requirements.lock`, the environment;
-  `snakemake.json`, what Snakemake remembers of each file; `figures.txt`, the figures$citation
+  `snakemake.json`, what Snakemake remembers of each file; `machines.json`, where local jobs ran;
+  `figures.txt`, the figures$citation
 
 $left
 """)
@@ -118,7 +119,8 @@ def gathered(study: Contents, anonymous: bool) -> Sources:
         f"{own}/figures.txt": "".join(f"{name}\n" for name in figures).encode(),
         f"{own}/README.md": readme(study, anonymous).encode(),
         f"{own}/config.yaml": yaml.safe_dump(study.config, allow_unicode=True).encode(),
-        f"{own}/snakemake.json": (json.dumps(study.records, indent=1, sort_keys=True)).encode(),
+        f"{own}/snakemake.json": json.dumps(study.records, indent=1, sort_keys=True).encode(),
+        f"{own}/machines.json": json.dumps(study.machines, indent=1, sort_keys=True).encode(),
         f"{own}/requirements.lock": Path("envs/requirements.lock"),
     }
     if not anonymous:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from multical import archives, contents, dryrun, remembering
+from multical import archives, contents, dryrun, hosts, remembering
 from multical.archives import Entry, Manifest
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
@@ -28,7 +28,9 @@ def main() -> None:
     check_here(manifest := archives.read_manifest(args.bundle))
     with tempfile.TemporaryDirectory(prefix=".unbundle-", dir="results") as folder:
         archives.unpack(args.bundle, Path(folder))
-        records = remembering.read(Path(folder, manifest.own, "snakemake.json"), manifest)
+        own = Path(folder, manifest.own)
+        records = remembering.read(own / "snakemake.json", manifest)
+        machines = remembering.machines(own / "machines.json", manifest)
         conflicts = sorted(differing(manifest))
         if conflicts and not args.overwrite:
             more = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
@@ -38,6 +40,7 @@ def main() -> None:
             )
         put(manifest, Path(folder), args.overwrite)
     remembering.write(records, again=set(conflicts))
+    hosts.note(machines)
     print(
         f"{args.bundle}: {len(manifest.files)} files of {manifest.study}, all as its manifest says"
     )

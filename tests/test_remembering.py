@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from multical import remembering
+from multical import hosts, remembering
 from multical.errors import InputError
 from test_archives import FIGURE, RECORD, manifest
 
@@ -34,6 +34,31 @@ def written(folder: Path, value: Any) -> Path:
 def test_anything_else_is_refused(tmp_path: Path, value: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=f"^results/tiny/bundle/snakemake.json: {sentence}"):
         remembering.read(written(tmp_path, value), manifest())
+
+
+MACHINE = {"cpu": "fast", "cpus": 2}
+
+
+def test_machines_are_those_of_their_jobs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".snakemake").mkdir()
+    hosts.FILE.write_text('{"since": 1.0, "machine": {"cpu": "mine"}}\n', encoding="utf-8")
+    given = [{"machine": MACHINE, "starts": [2.125, 3.0]}]
+    found = remembering.machines(written(tmp_path, given), manifest())
+    for _ in range(2):
+        hosts.note(found)
+    assert [hosts.at(moment) for moment in (0.5, 2.0, 2.125, 3.0, 3.5)] == [
+        None, {"cpu": "mine"}, MACHINE, MACHINE, {"cpu": "mine"},
+    ]  # fmt: skip
+    assert len(hosts.FILE.read_text(encoding="utf-8").splitlines()) == 2
+
+
+@pytest.mark.parametrize("value", [{}, [1], [{"machine": "x", "starts": []}], [{"machine": {}}]])
+def test_other_machines_are_refused(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(InputError, match=r"^results/tiny/bundle/snakemake\.json: "):
+        remembering.machines(written(tmp_path, value), manifest())
 
 
 def test_what_is_known_here_stays_unless_it_is_replaced(

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from multical import config, dryrun
+from multical import config, dryrun, hosts
 from multical.errors import InputError
 from multical.files import sha256
 
@@ -43,6 +43,7 @@ class Contents:
     logs: list[str]
     timings: list[str]
     records: dict[str, dict[str, Any]]  # what Snakemake remembers, by output
+    machines: list[dict[str, Any]]  # of local jobs, as multical.hosts has them
     left_out: list[str]  # there or not
     times: dict[str, int]  # of all these files: when their job had ended, seconds from 1970
     needed: dict[str, str | None]  # files that no job makes, with SHA-256
@@ -73,6 +74,7 @@ def collect(study: str) -> Contents:
             logs=_existing(str(file) for job in jobs for file in job.log),
             timings=_existing(str(job.benchmark) for job in jobs if job.benchmark is not None),
             records=records,
+            machines=_machines(workflow, jobs, records),
             left_out=left_out,
             times={name: time for job in jobs for name, time in _times(job, records)},
             needed={name: sha256(name) if Path(name).is_file() else None for name in sorted(given)},
@@ -170,6 +172,23 @@ def _times(job: Any, records: dict[str, dict[str, Any]]) -> Iterator[tuple[str, 
     ended = max(int(records[str(file)]["endtime"]) for file in job.output if str(file) in records)
     for file in [*job.output, *job.log, *([job.benchmark] if job.benchmark else [])]:
         yield str(file), ended
+
+
+def _machines(
+    workflow: Any, jobs: list[Any], records: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The machines of local jobs, each with the starts of its jobs."""
+    starts = {
+        records[str(file)]["starttime"]
+        for job in jobs
+        for file in job.output
+        if job.rule.name in workflow._localrules and str(file) in records
+    } - {None}
+    found: dict[str, list[float]] = defaultdict(list)
+    for start in sorted(starts):
+        if machine := hosts.at(start):
+            found[json.dumps(machine, sort_keys=True)].append(start)
+    return [{"machine": json.loads(one), "starts": of_it} for one, of_it in found.items()]
 
 
 def _existing(names: Iterator[str]) -> list[str]:

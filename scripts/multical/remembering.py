@@ -1,4 +1,4 @@
-"""What Snakemake remembers of the files of a bundle, taken into this folder's own memory."""
+"""What is remembered of the files of a bundle, taken into this folder's own memory."""
 
 from __future__ import annotations
 
@@ -8,15 +8,33 @@ from typing import Any
 
 from multical.archives import Manifest
 from multical.errors import InputError
+from multical.studies import Strict
+from multical.validation import validated
 
 Records = dict[str, Any]  # of Snakemake's MetadataRecord, by output
 
 
-def read(path: Path, manifest: Manifest) -> Records:
-    """The records of a bundle, each of a file that it has, or has left out.
+class Machine(Strict):
+    """A machine, and when its local jobs started."""
 
-    Raises `InputError` for anything else.
-    """
+    machine: dict[str, Any]
+    starts: list[float]
+
+
+def machines(path: Path, manifest: Manifest) -> list[dict[str, Any]]:
+    """The machines of a bundle. Raises `InputError` for anything else."""
+    name = f"{manifest.own}/{path.name}"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{name}: not readable as JSON ({error})") from error
+    if not isinstance(raw, list):
+        raise InputError(f"{name}: found no list, expected the machines of jobs")
+    return [validated(Machine, one, name).model_dump() for one in raw]
+
+
+def read(path: Path, manifest: Manifest) -> Records:
+    """What Snakemake remembers, by file. Raises `InputError` for anything else."""
     from pydantic import ValidationError
     from snakemake.persistence import MetadataRecord
 
