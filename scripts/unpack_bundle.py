@@ -20,7 +20,7 @@ from pathlib import Path
 from multical import archives, contents, dryrun, hosts, remembering
 from multical.archives import Entry, Manifest
 from multical.errors import InputError, program
-from multical.files import atomic, sha256
+from multical.files import atomic, sha256, write_json
 
 
 def main() -> None:
@@ -39,6 +39,7 @@ def main() -> None:
                 "same or none (--overwrite replaces it)"
             )
         put(manifest, Path(folder), args.overwrite)
+    write_json(f"{manifest.own}/manifest.json", manifest.model_dump())
     remembering.write(records, again=set(conflicts))
     hosts.note(machines)
     print(

@@ -156,6 +156,8 @@ def test_a_fresh_clone_has_nothing_to_do_and_draws_the_same_figures(
     assert said.stderr == ""
     assert said.stdout.splitlines()[1:] == ["nothing to do"]
     assert would_run(fresh) == {}
+    said = json.loads((fresh / OWN / "manifest.json").read_text(encoding="utf-8"))
+    assert said == archives.read_manifest(bundle).model_dump()
     # what the reader has is as good as what the author has
     assert bundled(fresh, tmp_path / "again.tar.gz").returncode == 0
     assert (tmp_path / "again.tar.gz").read_bytes() == bundle.read_bytes()
@@ -167,6 +169,10 @@ def test_a_fresh_clone_has_nothing_to_do_and_draws_the_same_figures(
     assert "plot_ece_by_resource" in snakemake(fresh, *figures)
     for name in (FIGURE, FIGURE.replace(".pdf", ".png")):
         assert (fresh / name).read_bytes() == (tiny / name).read_bytes()
+    # whoever wants to train fetches the base model first, which makes nothing stale
+    snakemake(fresh, "results/inputs/models/little/checkpoint")
+    assert list(fresh.rglob("*.safetensors"))
+    assert would_run(fresh) == {}
 
 
 def test_what_is_in_it(tiny: Path, bundle: Path) -> None:

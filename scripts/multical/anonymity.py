@@ -24,6 +24,7 @@ from multical.errors import HUB_TOKEN, SECRET, InputError
 COMMON = {"admin", "debian", "home", "localhost", "nobody", "root", "runner", "ubuntu", "user"}
 #: Shortest name that is looked for in text, and in what is not text, where bytes are chance
 SHORT, SHORT_IN_BYTES = 2, 6
+HUB = re.compile(HUB_TOKEN.pattern.encode())
 #: How a compressed stream of zlib begins
 ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 #: Most bytes that are looked at of one compressed stream
@@ -84,18 +85,17 @@ def _git(*arguments: str) -> list[str]:
 
 
 class Search:
-    """A search for some texts, whole words in any case."""
+    """A search for some texts, as whole words in any case, and for tokens of the hub."""
 
-    def __init__(self, texts: dict[str, str], hub_tokens: bool = True) -> None:
+    def __init__(self, texts: dict[str, str]) -> None:
         self._what = {text.casefold(): what for text, what in texts.items()}
         self._all = _pattern(texts)
         self._long = _pattern([text for text in texts if len(text) >= SHORT_IN_BYTES])
-        self._hub = re.compile(HUB_TOKEN.pattern.encode()) if hub_tokens else None
 
     def found(self, name: str, content: bytes) -> str | None:
         """What of the texts a file has, in words; `None` if it has nothing of them."""
         for piece in _pieces(name, content):
-            if self._hub and self._hub.search(piece):
+            if HUB.search(piece):
                 return "a token of the hub"
             pattern = self._all if _is_text(piece) else self._long
             for one in (piece, piece.replace(b"\0", b"")):  # as it is, and of UTF-16
