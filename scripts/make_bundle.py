@@ -31,26 +31,30 @@ Sources = Mapping[str, Path | bytes]
 README = Template("""\
 # $study: a bundle of multical
 
-A study's results, and all that its figures, tables and claims are made of$made. `manifest.json` has
-the size and SHA-256 of each file.
+A study's results, and all that its figures, tables and claims are made of. `manifest.json` has the
+size and SHA-256 of each file.$made
 
 In a clone of multical$checkout, after `make env`:
 
-    make unbundle BUNDLE=FILE      # checks all of it, then unpacks; refuses what is damaged
-    rm -r $study/figures           # to see the figures drawn again, without a GPU or network:
+    make unbundle BUNDLE=FILE    # checks all of it, then unpacks; refuses what is damaged
+    # to see the figures drawn again, without a GPU or network:
+    rm -r $study/figures
     .venv/bin/snakemake --cores 2 -- $$(cat $own/figures.txt)
 
 - `$study/`: records (answers per question), metrics, tables, figures, verdicts on claims
 - `results/inputs/`: what models and data are, and the data that the workflow made itself
 - `logs/`: what each job said, and how long it took$logs
-- `$own/`: this file; `config.yaml`, the whole config; `requirements.lock`, the environment;
-  `snakemake.json`, what Snakemake remembers of each file; `machines.json`, where local jobs ran;
-  `figures.txt`, the figures$citation
+- `$own/`: this file; `config.yaml`, the whole config;
+  `requirements.lock`, the environment; `snakemake.json`, what Snakemake remembers of each file;
+  `machines.json`, where local jobs ran; `figures.txt`, the figures$citation
 
 $left
 """)
 LEFT = """\
-Not in it, since it can be fetched or trained again: $what.
+Not in it, since it can be fetched or trained again:
+
+$what
+
 Records, tables and figures do not need it. Whoever wants to train or score again fetches a base
 model first, with `snakemake --cores 2 -- results/inputs/models/MODEL/checkpoint`; what needs the
 weights of a fine-tuned run trains that run again.
@@ -133,11 +137,11 @@ def readme(study: Contents, anonymous: bool) -> str:
     commit, modified = (None, False) if anonymous else contents.commit()
     changed = ", with changes" if modified else ""
     own = archives.own_folder(study.study)
-    left = Template(LEFT).substitute(what=", ".join(f"`{name}`" for name in study.left_out))
+    left = Template(LEFT).substitute(what="\n".join(f"- `{name}`" for name in study.left_out))
     return README.substitute(
         study=study.study,
         own=own,
-        made=f", made at commit {commit}{changed}" if commit else "",
+        made=f"\nMade at commit {commit}{changed}." if commit else "",
         checkout=" at that commit" if commit else "",
         logs=" (times alone)" if anonymous else "",
         citation="" if anonymous else "; `CITATION.cff`",
