@@ -1,4 +1,4 @@
-# The verbs of multical. `make` alone prints them. TARGET and STUDY reach programs by the
+# The verbs of multical. `make` alone prints them. TARGET, STUDY and BUNDLE reach programs by the
 # environment, where make puts what it is given, since the shell would read them in a recipe.
 PYTHON ?= python3.11
 CORES  ?= 2
@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 REPORT = $(SNAKEMAKE) --quiet all --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke msp_v2 verify plan explain provenance doctor recover test test-slurm bench check format clean
+.PHONY: help env lock demo smoke msp_v2 verify plan explain provenance bundle unbundle doctor recover test test-slurm bench check format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -42,7 +42,7 @@ msp_v2: env          ## make study 2 from its released outputs, with its report,
 	@$(REPORT) results/msp_v2/report.html -- msp_v2 results/msp_v2/claims/verdicts.json
 
 # STUDY is the root of a study, without or with its results/.
-verify: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
+verify bundle: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
 verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error where a verdict is unexpected
 	$(if $(STUDY),,$(error verify: which STUDY=demo|msp_v2|...?))
 	$(SNAKEMAKE) --quiet all -- "$$ROOT/claims/verdicts.json"
@@ -56,6 +56,13 @@ explain: env         ## why TARGET=... would run again: each edit, and what foll
 
 provenance: env      ## all that TARGET=... was made from, and what is missing; ARGS="--crate FOLDER" for an RO-Crate
 	@$(BIN)/python scripts/show_provenance.py $(ARGS) $${TARGET:+"$$TARGET"}
+
+bundle: env          ## one archive of STUDY=demo|msp_v2|... to keep or hand on; ARGS=--anonymous for review
+	$(if $(STUDY),,$(error bundle: which STUDY=demo|msp_v2|...?))
+	@$(BIN)/python scripts/make_bundle.py --study "$$ROOT" $(ARGS)
+
+unbundle: env        ## check BUNDLE=FILE and unpack it here; ARGS=--overwrite replaces other results
+	@$(BIN)/python scripts/unpack_bundle.py $(ARGS) $${BUNDLE:+"$$BUNDLE"}
 
 doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings and errors with cures
 	@$(BIN)/python scripts/doctor.py $${STUDY:+--study "$$STUDY"}

@@ -312,10 +312,8 @@ def test_a_torn_state_is_passed_over(copy: Path) -> None:
 
 def test_jobs_without_a_record_are_told(copy: Path) -> None:
     shutil.rmtree(copy / ".snakemake/metadata")
-    RATE(copy)
     done = explain(copy, VERDICTS)
-    assert done.stdout.splitlines()[0] == f"{VERDICTS}: nothing to do"
-    assert "Snakemake has no record of 1 compute_metrics" in done.stdout
+    assert "no record of how it was made: " in done.stdout
 
 
 def test_each_state_is_kept_once_and_the_one_that_fits_is_found(copy: Path) -> None:

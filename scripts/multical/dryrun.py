@@ -11,7 +11,7 @@ import io
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,8 @@ def run(target: str | None, profile: str | None) -> DryRun:
 
 
 @contextlib.contextmanager
-def opened(target: str | None, profile: str | None) -> Iterator[tuple[Any, bool]]:
-    """Snakemake's workflow after a dry run for `target`, and whether it submits jobs.
+def opened(targets: str | Sequence[str] | None, profile: str | None) -> Iterator[tuple[Any, bool]]:
+    """Snakemake's workflow after a dry run for a target or more, and whether it submits jobs.
 
     Without a target it is the default one. Takes no lock, and needs none: a driver may be at
     work. Raises `InputError` where Snakemake refuses: an unknown target, a missing input, a
@@ -87,7 +87,7 @@ def opened(target: str | None, profile: str | None) -> Iterator[tuple[Any, bool]
     from snakemake_interface_common.exceptions import ApiError, WorkflowError
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
-    targets = set() if target is None else {target}
+    targets = [targets] if isinstance(targets, str) else list(targets or ())
     args = _arguments(targets, profile)
     output = types.OutputSettings(
         dryrun=True, log_level_override=logging.CRITICAL, enable_file_logging=False
@@ -107,7 +107,7 @@ def opened(target: str | None, profile: str | None) -> Iterator[tuple[Any, bool]
             )
             workflow_api.dag(
                 types.DAGSettings(
-                    targets=targets, force_incomplete=True, rerun_triggers=args.rerun_triggers
+                    targets=set(targets), force_incomplete=True, rerun_triggers=args.rerun_triggers
                 )
             ).execute_workflow(
                 executor=args.executor,
@@ -116,12 +116,15 @@ def opened(target: str | None, profile: str | None) -> Iterator[tuple[Any, bool]
             )
             yield workflow_api._workflow, remote
     except MissingRuleException as error:
-        raise InputError(f"{target}: no rule makes it, expected a file of a study") from error
+        raise InputError(
+            f"{listed(targets)}: no rule makes it, expected a file of a study"
+        ) from error
     except (WorkflowError, RuleException, CliException, ApiError) as error:
-        raise InputError(f"{target or 'dry run'}: {' '.join(str(error).split())}") from error
+        place = listed(targets) or "dry run"
+        raise InputError(f"{place}: {' '.join(str(error).split())}") from error
 
 
-def _arguments(targets: set[str], profile: str | None) -> Any:
+def _arguments(targets: list[str], profile: str | None) -> Any:
     """Snakemake's own arguments for a dry run with a profile."""
     from snakemake import cli
     from snakemake.exceptions import CliException
@@ -234,7 +237,7 @@ def own_reasons(workflow: Any, job: Any, edits: Edits) -> Iterator[str]:
         yield "output incomplete: the job that makes it was cut off, or is at work"
     unrecorded = {file for file in job.output if workflow.persistence.unrecorded(file)}
     if unrecorded:
-        yield f"no record of how it was made: {listed(sorted(map(str, unrecorded)))}"
+        yield f"no record of how it was made: {listed(map(str, unrecorded))}"
     if record is None:
         newer = sorted(map(str, reason.updated_input - reason.updated_input_run))
         yield from (

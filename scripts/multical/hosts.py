@@ -1,12 +1,14 @@
 """The machines that Snakemake ran on, and so the local rules' jobs, most of which tell of none.
 
-A line for each change of machine: since when (seconds from 1970), and what it is.
+A line for each change of machine: since when (seconds from 1970), and what it is. Of what came in
+a bundle, a line for each machine with the starts of its jobs.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,31 @@ def record() -> None:
 def at(moment: float) -> dict[str, Any] | None:
     """The machine at a moment; `None` where none was noted before it."""
     found = None
+    for noted in _noted():
+        if moment in noted.get("starts", ()):
+            return _machine(noted)
+        if noted.get("since", moment + 1) <= moment:
+            found = _machine(noted)
+    return found
+
+
+def note(jobs: list[dict[str, Any]]) -> None:
+    """Note machines of jobs that ran elsewhere: each a `machine` and `starts`."""
+    known = list(_noted())
+    with FILE.open("a", encoding="utf-8") as stream:
+        for one in jobs:
+            if one not in known:
+                stream.write(json.dumps(one) + "\n")
+
+
+def _noted() -> Iterator[dict[str, Any]]:
     for line in FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else ():
         try:
-            noted = json.loads(line)
+            yield json.loads(line)
         except ValueError:  # a crash cut it short
             continue
-        if noted["since"] <= moment:
-            found = noted["machine"]
+
+
+def _machine(noted: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = noted["machine"]
     return found
