@@ -174,7 +174,7 @@ def _one_answer_less(folder: Path) -> None:
     (folder / LOG).write_text("".join(lines[:-1]), encoding="utf-8")
 
 
-def _forgotten(file: str) -> Change:
+def forgotten(file: str) -> Change:
     """A result as it comes without its record, which Snakemake names by the path in base 64."""
     name = urlsafe_b64encode(f"{SMOKE}/{file}".encode()).decode()
     return lost(f".snakemake/metadata/{name}")
@@ -298,7 +298,7 @@ EDITS = [
     Edit("one model less", config(MODELS, ONE_MODEL), without(RESULTS | SETTINGS, GEMMA)),
     Edit("other records", OTHER_RECORDS, RESULTS),
     Edit("older records in their place", _older(RECORD, OTHER_RECORDS), RESULTS, overlooked=True),
-    Edit("metrics without their record", _forgotten("metrics.csv"), ESTIMATES, overlooked=True),
+    Edit("metrics without their record", forgotten("metrics.csv"), ESTIMATES, overlooked=True),
     Edit("lost metrics of other records", all_of(LOST_METRICS, OTHER_RECORDS), RESULTS),
     Edit("lost metrics of another seed", all_of(LOST_METRICS, SEED), ESTIMATES),
     Edit("lost metrics of another program", all_of(LOST_METRICS, METRICS), ESTIMATES | LOGS),

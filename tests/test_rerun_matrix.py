@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from snakemake import cli as snakemake_cli
 
 import checkout
 import rerun_edits as table
+from multical import drivers
+from multical.files import write_json
 from rerun_edits import EDITS, GEMMA, SFT, SMOKE, SMOLLM, Edit, Jobs, jobs, rules, without
 from test_harness_study import RUN, study
 
@@ -188,6 +191,16 @@ def test_a_fresh_clone_with_copied_results(finished: Path, tmp_path: Path) -> No
         path.rmdir() if path.is_dir() else path.unlink()
     everything = INPUTS | jobs("train_sft", SFT) | jobs("score_run", [GEMMA, SMOLLM, *SFT])
     assert would_run(clone) == everything | table.RESULTS | table.SETTINGS | table.IMPORTED
+
+
+def test_what_a_killed_snakemake_left_is_for_recover(copy: Path) -> None:
+    """Else it would be made again before anyone could ask whose it is."""
+    table.forgotten(f"records/{SMOLLM}/cldr-facts.parquet")(copy)
+    scored = jobs("score_run", [SMOLLM])
+    assert would_run(copy) == scored | table.SETTINGS | table.RESULTS
+    killed = drivers.Driver("elsewhere", 1, 0.0, ["snakemake"], {table.RECORD: "a digest"})
+    write_json(copy / drivers.FOLDER / "elsewhere.1.json", asdict(killed))
+    assert would_run(copy) == frozenset()
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -211,6 +211,12 @@ def _settings(workflow: Any, path: str) -> Settings | None:
     return None
 
 
+def reasons(workflow: Any, job: Any, edits: Edits) -> Iterator[str]:
+    """Why a job would run, in plain words, the first cause first."""
+    yield from own_reasons(workflow, job, edits)
+    yield from made_from(workflow, job)
+
+
 def made_from(workflow: Any, job: Any) -> Iterator[str]:
     """That jobs run again which make inputs of a job, if it ran before."""
     makers = again(workflow.dag, job)

@@ -184,9 +184,7 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits 
     if job.benchmark is not None and step.seconds is None:
         step.seconds = recorded_seconds(Path(str(job.benchmark)))
     step.gaps += [name for name in NOT_RECORDED if not getattr(step, name)]
-    if edits:
-        own = dryrun.own_reasons(workflow, job, edits)
-        step.stale = (*own, *dryrun.made_from(workflow, job))
+    step.stale = tuple(dryrun.reasons(workflow, job, edits)) if edits else ()
     return step
 
 
