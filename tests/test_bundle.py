@@ -20,9 +20,9 @@ import checkout
 import figure_data
 from multical import archives
 from multical.anonymity import Search
+from rerun_edits import code
 from test_lineage import COMPUTE
 from test_show_plan import tiny_study
-from test_workflow import add_code
 
 FIGURE = "results/tiny/figures/ece_by_resource.pdf"
 OWN = "results/tiny/bundle"
@@ -215,7 +215,7 @@ def test_the_study_of_all_of_results_does_not_sweep_in_the_others(
 
 EDITS: dict[str, tuple[Callable[[Path], None], dict[str, int]]] = {
     "plots": (
-        add_code("scripts/multical/plots.py"),
+        code("multical/plots"),
         {"plot_ece_by_resource": 1},
     ),
     "how runs are trained": (

@@ -15,9 +15,12 @@ import checkout
 from checkout import TARGET
 from multical import archives
 from multical.anonymity import Search, names
-from test_workflow import EDITS, smoke, snakemake, would_run
+from rerun_edits import NONE, SFT, SMOKE, Jobs, jobs, without
+from test_rerun_matrix import BY_NAME, would_run
+from test_workflow import smoke, snakemake
 
 __all__ = ["smoke"]  # the fixture
+VERDICTS = f"{SMOKE}/claims/verdicts.json"
 pytestmark = pytest.mark.workflow
 
 
@@ -33,6 +36,7 @@ def program(folder: Path, name: str, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def unpacked(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh clone with the bundle in it."""
+    checkout.make(VERDICTS)
     folder = tmp_path_factory.mktemp("bundle")
     path = folder / "smoke.tar.gz"
     program(smoke, "make_bundle", "--study", "results/smoke", "--output", str(path))
@@ -49,7 +53,7 @@ def copy(unpacked: Path, tmp_path: Path) -> Path:
 
 
 def test_there_is_nothing_to_do_and_figures_are_drawn_byte_for_byte(copy: Path) -> None:
-    assert would_run(copy) == {}
+    assert would_run(copy, [TARGET, VERDICTS]) == NONE
     drawn = {
         path: sha256(path.read_bytes()).hexdigest()
         for path in copy.glob("results/smoke/figures/*.p*")
@@ -65,21 +69,19 @@ def test_there_is_nothing_to_do_and_figures_are_drawn_byte_for_byte(copy: Path) 
 @pytest.mark.parametrize(
     ("name", "more"),
     [
-        ("comments, docstrings and layout of code", set()),
-        ("plot style", set()),
-        ("the seed of the intervals", set()),
-        ("the loss", set()),
-        ("one smoothing value more", set()),
+        ("comments, docstrings and layout of code", NONE),
+        ("plot style", NONE),
+        ("the seed of intervals", NONE),
+        ("the loss", NONE),
+        ("one smoothing more", NONE),
         # what scores needs the weights of SFT runs
-        ("the scoring of options", {"train_sft"}),
+        ("the scoring of options", jobs("train_sft", SFT)),
     ],
 )
-def test_what_is_stale_after_an_edit_runs_again(copy: Path, name: str, more: set[str]) -> None:
-    change, rules, counts = EDITS[name]
-    change(copy)
-    jobs = would_run(copy)
-    assert set(jobs) == rules | more
-    assert {rule: jobs[rule] for rule in counts} == counts
+def test_what_is_stale_after_an_edit_runs_again(copy: Path, name: str, more: Jobs) -> None:
+    edit = BY_NAME[name]
+    edit.change(copy)
+    assert would_run(copy, [TARGET, VERDICTS]) == without(edit.jobs, "of logs") | more
 
 
 def test_an_anonymous_one_names_nobody(smoke: Path, tmp_path: Path) -> None:

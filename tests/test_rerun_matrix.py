@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from hashlib import sha256
@@ -88,10 +89,12 @@ def snakemake(folder: Path, *arguments: str) -> Jobs:
     return _told(done.stdout + done.stderr)
 
 
-def would_run(folder: Path) -> Jobs:
+def would_run(folder: Path, targets: Sequence[str] = TARGETS) -> Jobs:
     """The jobs of a dry run: in a fork, since the start of Snakemake costs more than the run."""
     said = folder / "dry_run.txt"
-    fork = multiprocessing.get_context("fork").Process(target=_dry_run, args=(folder, said))
+    fork = multiprocessing.get_context("fork").Process(
+        target=_dry_run, args=(folder, said, targets)
+    )
     fork.start()
     fork.join()
     told = said.read_text(encoding="utf-8")
@@ -100,12 +103,12 @@ def would_run(folder: Path) -> Jobs:
     return _told(told)
 
 
-def _dry_run(folder: Path, said: Path) -> None:
+def _dry_run(folder: Path, said: Path, targets: Sequence[str]) -> None:
     os.chdir(folder)
     for name in [name for name in sys.modules if name.partition(".")[0] == "multical"]:
         del sys.modules[name]  # the folder has its own
     with open(said, "w") as stream, redirect_stdout(stream), redirect_stderr(stream):
-        snakemake_cli.main([*checkout.SNAKEMAKE[1:], "--dry-run", "--", *TARGETS])
+        snakemake_cli.main([*checkout.SNAKEMAKE[1:], "--dry-run", "--", *targets])
 
 
 def _told(told: str) -> Jobs:

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from multical import config, dryrun, hosts
+from multical.edits import Edits, remembered
 from multical.errors import InputError
 from multical.files import sha256
 
@@ -56,8 +57,8 @@ def collect(study: str) -> Contents:
     Run it in the folder that holds the Snakefile. Raises `InputError` for an unknown study,
     one of which nothing is made, and one of which a job would run again.
     """
-    remembered = dict(_remembered())
-    targets = _targets(study, remembered)
+    known = dict(_remembered())
+    targets = _targets(study, known)
     with dryrun.opened(targets, None) as (workflow, _):
         dag = workflow.dag
         _check_current(workflow, study)
@@ -66,7 +67,7 @@ def collect(study: str) -> Contents:
         left_out = sorted({str(f) for job in jobs for f in job.output if _is_left_out(job, f)})
         given = {str(file) for job in jobs for file in job.input} - set(made)
         # what was temporary is gone, but Snakemake remembers it
-        records = {name: remembered[name] for name in made if name in remembered}
+        records = {name: known[name] for name in made if name in known}
         return Contents(
             study=study,
             targets=targets,
@@ -150,7 +151,7 @@ def _check_current(workflow: Any, study: str) -> None:
     stale = [job for job in workflow.dag.needrun_jobs(exclude_finished=False) if job.output]
     if stale:
         first = min(stale, key=lambda job: min(job.output))
-        why = next(dryrun.reasons(workflow, first, lambda *_: ""), "")
+        why = next(dryrun.reasons(workflow, first, Edits(workflow)), "")
         rules = dryrun.listed({job.rule.name for job in stale})
         raise InputError(
             f"{study}: {len(stale)} jobs would run again ({rules}; {min(first.output)}: {why}), "
@@ -162,7 +163,7 @@ def _is_left_out(job: Any, file: Any) -> bool:
     """Whether an output is weights, or data of the hub."""
     if file.is_directory:
         return True
-    settings = [dryrun.remembered(repr(value)) for value in job.params]
+    settings = [remembered(repr(value)) for value in job.params]
     of_hub = any(isinstance(one, dict) and "repo" in one for one in settings)
     return of_hub and not str(file).endswith(TELLING)
 

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from multical.errors import InputError
+from multical.libraries import normal
 
 PACKAGE = "multical"
 SCRIPTS = Path(__file__).resolve().parent.parent
@@ -57,11 +58,6 @@ def libraries(script: str) -> set[str]:
 def modules(script: str) -> list[str]:
     """The files of `scripts/{script}.py` and what it imports, below `scripts`."""
     return sorted(str(file.relative_to(SCRIPTS)) for file in _closure(SCRIPTS / f"{script}.py"))
-
-
-def normal(name: str) -> str:
-    """The name of a library in the one form of all its spellings."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _closure(script: Path) -> set[Path]:

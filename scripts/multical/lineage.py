@@ -21,6 +21,7 @@ from multical import checkpoints, dryrun, fingerprint, hosts
 from multical.edits import FINGERPRINT, PROGRAM, Edits, remembered
 from multical.errors import InputError
 from multical.files import sha256
+from multical.libraries import normal
 from multical.provenance import without_folders
 from multical.timings import recorded_seconds
 
@@ -248,7 +249,7 @@ def _pins(step: Step, record: Any) -> dict[str, str]:
     except (binascii.Error, UnicodeDecodeError, InputError):
         return {}
     pins = dict(re.findall(r"^\s*- ([\w.-]+)==(\S+)$", text, re.MULTILINE))
-    known = {fingerprint.normal(name): (name, version) for name, version in pins.items()}
+    known = {normal(name): (name, version) for name, version in pins.items()}
     return dict(sorted(known[name] for name in wanted & known.keys()))
 
 
