@@ -124,20 +124,19 @@ def _outcome(claim: Claim, settings: dict[str, Any], statistic: Statistic) -> di
                 f"{' or '.join(claim.tested_on)}"
             )
         found = [statistic(part) for part in claim.parts]
-        _fine_enough(claim, found, settings["bootstrap"]["replicates"])
+        _fine_enough(claim, found)
     except NotTestableError as reason:
         return not_testable(str(reason))
     return judged(claim, found)
 
 
-def _fine_enough(claim: Claim, found: list[Found], replicates: int) -> None:
-    """Raise `NotTestableError` where so few replicates can make no test pass."""
+def _fine_enough(claim: Claim, found: list[Found]) -> None:
+    """Raise `NotTestableError` where no data could make the tests pass."""
     tests = sum(len(one.tests) for one in found)
-    least = (tests if claim.correction == "holm" else 1) / (replicates + 1)
-    drawn = any(part.test in ("paired_bootstrap", "consistency_resampling") for part in claim.parts)
-    if drawn and least >= claim.alpha:
+    least = max(one.least for one in found) * (tests if claim.correction == "holm" else 1)
+    if least >= claim.alpha:
         raise NotTestableError(
-            f"{tests} tests with {replicates} replicates can have no p under {claim.alpha:g}"
+            f"{tests} tests on so few replicates or models can have no p under {claim.alpha:g}"
         )
 
 

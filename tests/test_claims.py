@@ -59,6 +59,7 @@ def test_all_claims_are_there_with_a_readout_each() -> None:
         (edited("M1", alpha=2), "claims.M1.alpha: found 2, expected"),
         (edited("M1", tested_on=["released"]), "claims.M1: parts.0: found Change, expected one"),
         (edited("P1", tested_on=["demo"]), "claims.P1.tested_on.0: found 'demo', expected"),
+        (edited("M1", parts=part("M1", share=0.5)), "claims.M1: correction: found intersection_"),
         (edited("M2", parts=[]), "claims.M2.parts: List should have at least 1 item"),
         (edited("M1", parts=part("M1", test="t")), "claims.M1.parts.0.test: found 't', expected"),
         (edited("M1", parts=part("M1", after="base")), "claims.M1.parts.0: found before and"),
@@ -106,10 +107,15 @@ def found(*tests: tuple[float, float]) -> Found:
         ({}, [(0.1, 0.001)], REPRODUCED),
         ({}, [(-0.1, 0.001)], NOT_REPRODUCED),  # significant, but the wrong way
         ({}, [(0.1, 0.2)], NOT_REPRODUCED),
-        ({}, [(0.1, 0.03), (0.1, 0.03)], NOT_REPRODUCED),  # Holm: 0.06
+        ({}, [(0.1, 0.03), (0.1, 0.03)], REPRODUCED),  # both pass
+        ({"correction": "holm"}, [(0.1, 0.03), (0.1, 0.03)], NOT_REPRODUCED),  # 0.06
         ({"correction": "none"}, [(0.1, 0.03), (0.1, 0.03)], REPRODUCED),
         ({"alpha": 0.1}, [(0.1, 0.03), (0.1, 0.03)], REPRODUCED),
-        ({"parts": part("M1", share=0.5)}, [(0.1, 0.001), (0.1, 0.9)], REPRODUCED),
+        (
+            {"correction": "holm", "parts": part("M1", share=0.5)},
+            [(0.1, 0.001), (0.1, 0.9)],
+            REPRODUCED,
+        ),
         ({"parts": part("M1", threshold=0.2)}, [(0.1, 0.001)], NOT_REPRODUCED),
         ({"parts": part("M1", direction="below")}, [(0.1, 0.001)], NOT_REPRODUCED),
     ],

@@ -105,10 +105,11 @@ def test_a_study_without_low_resource_languages(tmp_path: Path) -> None:
 
 
 def test_too_few_replicates_for_so_many_tests(first: Made) -> None:
-    few = claim_data.measured(bootstrap=claim_data.BOOTSTRAP | {"replicates": 50})
+    few = claim_data.measured(bootstrap=claim_data.BOOTSTRAP | {"replicates": 10})
     found = verify(first, few)
-    assert verdicts(found, FIRST) == {"M1": REPRODUCED, "M2": REPRODUCED, "M3": NOT_TESTABLE}
-    assert found["M3"]["reason"] == "4 tests with 50 replicates can have no p under 0.05"
+    assert verdicts(found, FIRST) == dict.fromkeys(FIRST, NOT_TESTABLE)
+    reason = "4 tests on so few replicates or models can have no p under 0.05"
+    assert found["M3"]["reason"] == reason
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,10 @@ class Tested(Strict):
         description="file of the study that has the statistic, below its root",
     )
     direction: Literal["above", "below"]
-    threshold: float = Field(description="the statistic must lie beyond it")
+    threshold: float = Field(
+        description="the statistic must lie beyond it; the tests of `change` are against it, "
+        "the others against no effect"
+    )
     share: float = Field(default=1.0, gt=0, le=1, description="of the tests, that must pass")
 
 
@@ -132,13 +135,17 @@ class Claim(Strict):
     source: str = Field(description="the paper")
     tested_on: list[Kind] = Field(min_length=1, description="kinds of studies")
     alpha: float = Field(gt=0, lt=1, description="level of the tests")
-    correction: Literal["holm", "none"] = Field(
-        description="for the number of tests of the claim, those of all parts together"
+    correction: Literal["holm", "intersection_union", "none"] = Field(
+        description="for the number of tests of the claim, those of all parts together; "
+        "intersection_union: all must pass, which keeps the level as it is (Berger 1982)"
     )
     parts: list[Part] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _can_be_tested(self) -> Claim:
+        shares = [part.share for part in self.parts]
+        if self.correction == "intersection_union" and min(shares) < 1:
+            raise ValueError(f"correction: found {self.correction} and shares {shares}, expected 1")
         for place, part in enumerate(self.parts):
             for kind in self.tested_on:
                 if not isinstance(part, STATISTICS[kind]):

@@ -7,6 +7,7 @@ a correlation is Fisher's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,22 +45,23 @@ def calibration_error(
     tests = []
     for place, (model, parts) in enumerate(pooled.items()):
         readout = msp.readout(pd.concat(parts), "msp")
-        found = metrics.calibration_error(
+        error = metrics.calibration_error(
             readout.confidence, readout.correct, bins=params["bins"], weighting="uniform",
             **DEFINITION,
         )[0]  # fmt: skip
-        if not abs(errors.get(model, np.nan) - found) <= ROUNDING:
+        if not abs(errors.get(model, np.nan) - error) <= ROUNDING:
             raise InputError(
                 f"{path}: {model}: found a calibration error of {errors.get(model)}, expected "
-                f"{found} as in the records"
+                f"{error} as in the records"
             )
         generator = np.random.default_rng([settings["seed"], place])
         chance = calibrated_errors(
             readout.confidence, params["bins"], settings["replicates"], generator
         )
-        tests.append(Test(model, float(found), outcomes.tail(chance, float(found), "below")))
+        tests.append(Test(model, float(error), outcomes.tail(chance, float(error), "below")))
     said = "mean calibration error of the MSP over {} models"
-    return _over_models(said, tests, [test.name for test in tests], settings)
+    found = _over_models(said, tests, [test.name for test in tests], settings)
+    return replace(found, least=outcomes.least_tail(settings["replicates"]))
 
 
 def calibrated_errors(
@@ -129,7 +131,8 @@ def abstention_gain(part: AbstentionGain, path: str, params: dict[str, Any]) -> 
     said = f"mean gain in score by abstaining on {msp.METHOD_NAMES[part.method]}, {at}"
     detail = f"gain in {(gains > 0).sum()} of {len(gains)} models"
     tests = [Test(f"{len(gains)} models, {part.scheme}", value, p, low, high)]
-    return Found(said, value, low, high, tests, detail)
+    # no smaller, even if all models gain
+    return Found(said, value, low, high, tests, detail, least=0.5 ** len(gains))
 
 
 def _over_models(

@@ -42,6 +42,7 @@ class Found:
     high: float
     tests: list[Test]
     detail: str = ""
+    least: float = 0.0  # the smallest p that a test of it can have
 
 
 def need(present: Any, reason: str) -> None:
@@ -58,6 +59,11 @@ def mean_over(
     counts = draws.counts(names)
     low, high = interval(counts @ np.asarray(values) / counts.sum(axis=1), bootstrap["level"])
     return float(np.mean(values)), float(low), float(high)
+
+
+def least_tail(replicates: int) -> float:
+    """The smallest p that `tail` can have."""
+    return 1 / (1 + replicates)
 
 
 def tail(replicates: Floats, threshold: float, direction: str) -> float:

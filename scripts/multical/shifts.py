@@ -19,7 +19,7 @@ from multical.cells import Block, groups
 from multical.claims import Change, Claim
 from multical.errors import InputError
 from multical.estimates import Estimate, Estimates, bootstrap, estimate, mean
-from multical.outcomes import Found, NotTestableError, Test, need, tail
+from multical.outcomes import Found, NotTestableError, Test, least_tail, need, tail
 from multical.parts import each, survey
 from multical.readouts import Floats, NotRecordedError
 
@@ -88,7 +88,9 @@ def change(
         f"change of {part.metric} from {_named(part.before)} to {_named(part.after)}, "
         f"{part.readout}, {_GROUPS[part.group]}"
     )
-    return Found(said, value, float(low), float(high), tests, _counted(by_language, len(tests)))
+    detail = _counted(by_language, len(tests))
+    least = least_tail(params["bootstrap"]["replicates"])
+    return Found(said, value, float(low), float(high), tests, detail, least)
 
 
 _GROUPS = {

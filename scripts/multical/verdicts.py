@@ -70,7 +70,9 @@ def _counted(document: dict[str, Any]) -> str:
 def _note(document: dict[str, Any]) -> str:
     return (
         "A claim is reproduced where all its parts hold. Claims are the papers'; thresholds, "
-        "corrections and shares are our own reading of their words (claims.yaml). Intervals "
+        "corrections and shares are our own reading of their words (claims.yaml). Tests of "
+        "changes are against the threshold; others are against no effect, and the value alone is "
+        "compared with the threshold. Intervals "
         f"are of level {document['level']:g}. Time is that of computing the verdict."
     )
 
