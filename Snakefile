@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 from multical import claims, config as schema, drivers, hosts, plan, reruns, states
 from multical.config import canonical
 from multical.errors import InputError
-from multical.fingerprint import fingerprint as code
+from multical.fingerprint import fingerprint as code, not_as_locked
 
 
 configfile: "config.yaml"
@@ -42,7 +42,10 @@ except InputError as error:
 
 
 # For `make recover`, should this Snakemake be killed; for `make provenance` and `make explain`.
+# What is made counts as made with the lock's libraries.
 onstart:
+    for line in not_as_locked():
+        logger.warning(line)
     drivers.record(CONFIG)
     hosts.record()
     states.record(CONFIG, CLAIMS)

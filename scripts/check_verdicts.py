@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from multical import verdicts
+from multical import sidecars, verdicts
 from multical.claims import load_expected
 from multical.errors import InputError, program
 
@@ -37,13 +37,14 @@ def main() -> None:
 
 
 def read(path: str) -> dict[str, Any]:
-    """The document that verify_claims.py wrote."""
+    """The document that verify_claims.py wrote, as the sidecar beside it has its SHA-256."""
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(document, dict) or not {"study", "claims"} <= document.keys():
         raise InputError(f"{path}: expected the verdicts of a study, with study and claims")
+    sidecars.check(Path(path).with_name("provenance.json"))
     return document
 
 

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from multical import archives, contents, dryrun, hosts, remembering
+from multical import archives, contents, drivers, dryrun, hosts, remembering
 from multical.archives import Entry, Manifest
 from multical.errors import InputError, program
 from multical.files import atomic, sha256, write_json
@@ -59,7 +59,10 @@ def arguments() -> argparse.Namespace:
 
 
 def check_here(manifest: Manifest) -> None:
-    """Raise `InputError` where the config does not know the study."""
+    """Raise `InputError` where the config does not know the study, or a Snakemake is at work."""
+    for driver in drivers.found():
+        if driver.alive or not driver.here:
+            raise InputError(f"{driver}: at work in this folder, expected none")
     if manifest.study not in (known := contents.studies()):
         raise InputError(
             f"{manifest.study}: no study of config.yaml here, expected one of {sorted(known)}"

@@ -31,6 +31,8 @@ SEARCH = Search(NAMES)
         (b"somebodys nobodyss", None),
         (b"see /home/nobodys/mc/results", "folder"),
         (b"see https://nobodys@example.org", "user"),
+        (b'{"said": "end\\nnobodys"}', "user"),
+        (b"%2Fhome%2Fnobodys", "user"),
         (b"ran on vm", "host"),
         (b"vmstat", None),
         (b"\xff\xfe\x00vm\x00", None),  # two letters among bytes are chance

@@ -176,6 +176,10 @@ Forged = Callable[[Path], Path]
             lambda path: forged(path, files=entries({FIGURE: b"", f"{FIGURE}/x": b""})),
             f"{FIGURE}: a file and a folder",
         ),
+        (
+            lambda path: forged(path, left_out={"results/../../x": None}),
+            "'results/../../x': expected a path below",
+        ),
         (lambda path: forged(path, bundle=2), "results/tiny/bundle/manifest.json: bundle: found 2"),
         (lambda path: forged(path, more=1), "results/tiny/bundle/manifest.json: unknown keys"),
         (lambda path: forged(path, study="results/other"), "results/tiny/bundle/manifest.json: is"),

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -266,6 +268,20 @@ def test_other_results_are_kept_unless_told(bundle: Path, made: Path) -> None:
     assert would_run(made) == {}
 
 
+def test_nothing_is_unpacked_while_a_snakemake_is_at_work(bundle: Path, fresh: Path) -> None:
+    own = psutil.Process()
+    driver = {"host": socket.gethostname(), "pid": own.pid, "started": own.create_time()}
+    (fresh / ".snakemake/drivers").mkdir(parents=True)
+    (fresh / ".snakemake/drivers/this.json").write_text(
+        json.dumps(driver | {"command": [], "products": {}}), encoding="utf-8"
+    )
+    before = tree(fresh)
+    assert refused(program(fresh, "unpack_bundle", str(bundle))) == (
+        f"Snakemake {own.pid} on {socket.gethostname()}: at work in this folder, expected none"
+    )
+    assert tree(fresh) == before
+
+
 def test_a_damaged_bundle_writes_nothing(bundle: Path, fresh: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.tar.gz"
     cut.write_bytes(bundle.read_bytes()[:-2000])
@@ -290,6 +306,10 @@ def test_only_a_study_that_is_made_and_current_is_bundled(made: Path, tmp_path: 
     assert refused(bundled(made, path, "--study", "results/demo")).startswith(
         "results/demo: no study of config.yaml, expected one of"
     )
+    drawn = (made / FIGURE).read_bytes()
+    (made / FIGURE).write_bytes(drawn + b" ")
+    assert refused(bundled(made, path)).startswith(f"{FIGURE}: changed since it was made: ")
+    (made / FIGURE).write_bytes(drawn)
     EDITS["plots"][0](made)
     assert refused(bundled(made, path)) == (
         "results/tiny: 1 jobs would run again (plot_ece_by_resource; "

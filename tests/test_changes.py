@@ -41,6 +41,14 @@ def test_each_difference_is_told_with_both_values(new: dict[str, Any], said: lis
     assert [told(*one) for one in differences(OLD, OLD | new)] == said
 
 
+def test_long_texts_are_cut_where_they_differ() -> None:
+    old, new = (f"{'x' * 99}{end}{'y' * 99}" for end in ("Question:", "Frage:"))
+    said = told(("prompt",), old, new)
+    assert "Question:" in said
+    assert "Frage:" in said
+    assert len(said) < 150
+
+
 @pytest.mark.parametrize("path", [("models", "little", "path"), ("runs", 1, "seed"), ("scale",)])
 def test_one_place_is_put_back_and_no_other(path: tuple[str | int, ...]) -> None:
     edited = with_value(OLD, path, "new")

@@ -19,6 +19,7 @@ from claim_data import CLAIMS, ROOT
 from multical import claims, outcomes, verdicts
 from multical.claims import NOT_REPRODUCED, REPRODUCED, Claim, Claims
 from multical.errors import InputError
+from multical.files import sha256
 from multical.outcomes import Found, Test
 from multical.validation import validated
 
@@ -177,6 +178,8 @@ def test_table_and_page_escape_what_they_show() -> None:
 
 def check(folder: Path, patch: pytest.MonkeyPatch, expected: Any, **changes: str) -> None:
     (folder / "v.json").write_text(json.dumps(document(**changes)))
+    made = {str(folder / "v.json"): sha256(folder / "v.json")}
+    (folder / "provenance.json").write_text(json.dumps({"outputs": made}))
     (folder / "e.yaml").write_text(yaml.safe_dump({"verdicts": expected}))
     files = ["--verdicts", str(folder / "v.json"), "--expected", str(folder / "e.yaml")]
     patch.setattr(sys, "argv", ["check_verdicts.py", *files])
@@ -190,6 +193,19 @@ def test_expected_verdicts_are_compared(
     assert "| M1 |" in capsys.readouterr().out
     check(tmp_path, monkeypatch, {"results/other": {}})
     assert "nothing was compared: " in capsys.readouterr().err
+
+
+def test_a_verdict_that_was_written_by_hand_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(tmp_path, monkeypatch, {})
+    by_hand = json.dumps(document(verdict=NOT_REPRODUCED))
+    (tmp_path / "v.json").write_text(by_hand)
+    with pytest.raises(InputError, match=r"v\.json: changed since it was made: "):
+        check_verdicts.main()
+    (tmp_path / "provenance.json").unlink()
+    with pytest.raises(InputError, match=r"provenance\.json: not readable as a sidecar"):
+        check_verdicts.main()
 
 
 @pytest.mark.parametrize(

@@ -237,3 +237,11 @@ def test_no_module_is_imported_by_a_name_built_at_run_time() -> None:
     for path in module.SCRIPTS.rglob("*.py"):
         names = {n.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Name)}
         assert not names & {"importlib", "__import__"}, path
+
+
+def test_what_is_installed_is_that_of_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module.not_as_locked() == []
+    monkeypatch.setattr(module, "_lock", lambda: {"numpy": "0.1", "nothing-of": "1"})
+    numpy, nothing = module.not_as_locked()
+    assert numpy.startswith("numpy: the lock has 0.1, here it is ")
+    assert nothing.startswith("nothing-of: the lock has 1, here it is not installed: ")

@@ -16,7 +16,7 @@ import pytest
 import checkout
 import figure_data
 from multical import hosts
-from multical.lineage import seeds
+from multical.lineage import Lineage, Step, seeds
 from test_show_plan import snakemake, tiny_study
 
 FIGURE = "results/tiny/figures/ece_by_resource.pdf"
@@ -153,9 +153,12 @@ def test_a_figure_that_was_replaced_at_the_same_time_of_day(copy: Path) -> None:
     assert said == f"{FIGURE}: its content is not that which plot_ece_by_resource made"
 
 
-def test_records_that_were_written_again(copy: Path) -> None:
-    os.utime(copy / RECORDS, (4e9, 4e9))
-    assert f"{RECORDS}: written again after score_run had made it" in breaks(traced(copy))
+def test_what_was_written_again(copy: Path) -> None:
+    sidecar = FIGURE.replace(".pdf", ".json")  # of whose content nobody tells
+    os.utime(copy / sidecar, (4e9, 4e9))
+    os.utime(copy / RECORDS, (4e9, 4e9))  # touched: compute_metrics knows the content
+    (said,) = breaks(traced(copy))
+    assert said == f"{sidecar}: written again after plot_ece_by_resource had made it"
 
 
 def test_what_is_gone_or_differs_from_its_manifest(copy: Path) -> None:
@@ -203,6 +206,16 @@ def test_what_cannot_be_traced(made: Path, target: str, said: str) -> None:
 def test_seeds_are_found_at_any_depth() -> None:
     settings = {"seed": 1, "bootstrap": {"seed": 2}, "bootstrap_seed": 3, "seeds": 9, "n": None}
     assert dict(seeds(settings)) == {"seed": 1, "bootstrap.seed": 2, "bootstrap_seed": 3}
+
+
+def test_data_of_the_hub_are_not_handed_on() -> None:
+    names = ["results/inputs/benchmarks/a.parquet", "results/inputs/benchmarks/a.about.json"]
+    of_hub, own = (
+        Step("make_benchmark", {}, {}, dict.fromkeys(names, "0"), settings=settings)
+        for settings in ({"kind": "global_mmlu", "repo": "a/b"}, {"kind": "cldr"})
+    )
+    assert Lineage("x", [of_hub]).of_hub == {names[0]}
+    assert Lineage("x", [own]).of_hub == set()
 
 
 def test_the_crate(made: Path, tmp_path: Path) -> None:

@@ -92,4 +92,4 @@ def test_weights_and_data_of_the_hub_are_left_out(
         is_directory = folder
 
     job = SimpleNamespace(params=[canonical(settings), "0123456789abcdef"])
-    assert contents._is_left_out(job, File(name)) is left_out
+    assert contents.is_left_out(job, File(name)) is left_out

@@ -118,14 +118,18 @@ class Search:
 
 
 def _pattern(texts: Iterable[str]) -> re.Pattern[bytes] | None:
-    """Any of some texts as a word, as UTF-8, as Latin 1, and as JSON has it in ASCII."""
+    """Any of some texts as a word, as UTF-8, as Latin 1, and as JSON has it in ASCII.
+
+    What JSON or an address has escaped may stand right before it.
+    """
     forms: set[bytes] = set()
     for text in texts:
         forms |= {text.encode(), text.encode("latin-1", "replace"), json.dumps(text)[1:-1].encode()}
     if not forms:
         return None
     any_of = b"|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
-    return re.compile(rb"(?<![A-Za-z0-9])(?:" + any_of + rb")(?![A-Za-z0-9])", re.IGNORECASE)
+    start = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f]{2}))"
+    return re.compile(start + rb"(?:" + any_of + rb")(?![A-Za-z0-9])", re.IGNORECASE)
 
 
 def _is_text(piece: bytes) -> bool:

@@ -15,7 +15,7 @@ import re
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Literal, cast
@@ -221,11 +221,11 @@ def _manifest(path: Path, archive: tarfile.TarFile, stream: _Limited) -> Manifes
         raise InputError(f"{path}: {name}: not readable as JSON ({error})") from error
     if name != f"{manifest.own}/manifest.json":
         raise InputError(f"{path}: {name}: is of {manifest.study}, expected that in its name")
-    _check_names(path, manifest.files)
+    _check_names(path, [*manifest.files, *manifest.left_out])
     return manifest
 
 
-def _check_names(path: Path, names: Mapping[str, Entry]) -> None:
+def _check_names(path: Path, names: Sequence[str]) -> None:
     """Raise `InputError` for a name out of place, or one that other file systems confuse."""
     seen: dict[str, str] = {}
     for name in names:

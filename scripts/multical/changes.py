@@ -73,7 +73,18 @@ def _told(old: Any, new: Any) -> str:
         moved += [f"-{_cut(shown(value))}" for value in old if value not in new]
         if moved:
             return " ".join(moved)
-    return f"{_cut(shown(old))} -> {_cut(shown(new))}"
+    return " -> ".join(_from_difference(shown(old), shown(new)))
+
+
+def _from_difference(old: str, new: str) -> tuple[str, str]:
+    """Two texts, cut so that what differs is seen."""
+    if max(len(old), len(new)) <= LONGEST:
+        return old, new
+    pairs = enumerate(zip(old, new, strict=False))
+    same = next((place for place, (x, y) in pairs if x != y), min(len(old), len(new)))
+    start = max(same - LONGEST // 2, 0)
+    dots = "..." if start else ""
+    return f"{dots}{_cut(old[start:])}", f"{dots}{_cut(new[start:])}"
 
 
 def shown(value: Any) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from multical import config, dryrun, hosts
+from multical import config, dryrun, hosts, sidecars
 from multical.edits import Edits, remembered
 from multical.errors import InputError
 from multical.files import sha256
@@ -64,7 +64,8 @@ def collect(study: str) -> Contents:
         _check_current(workflow, study)
         jobs = [job for job in dag.jobs if not job.rule.norun]
         made = sorted({str(file) for job in jobs for file in job.output})
-        left_out = sorted({str(f) for job in jobs for f in job.output if _is_left_out(job, f)})
+        _check_unchanged(made)
+        left_out = sorted({str(f) for job in jobs for f in job.output if is_left_out(job, f)})
         given = {str(file) for job in jobs for file in job.input} - set(made)
         # what was temporary is gone, but Snakemake remembers it
         records = {name: known[name] for name in made if name in known}
@@ -159,7 +160,16 @@ def _check_current(workflow: Any, study: str) -> None:
         )
 
 
-def _is_left_out(job: Any, file: Any) -> bool:
+def _check_unchanged(made: list[str]) -> None:
+    """Raise `InputError` for a figure, table or verdict that was changed by hand."""
+    for name in made:
+        if name.endswith(".json") and Path(name).is_file():
+            document = json.loads(Path(name).read_text(encoding="utf-8"))
+            if isinstance(document, dict) and {"params_sha256", "outputs"} <= document.keys():
+                sidecars.check(name)
+
+
+def is_left_out(job: Any, file: Any) -> bool:
     """Whether an output is weights, or data of the hub."""
     if file.is_directory:
         return True

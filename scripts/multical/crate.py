@@ -2,13 +2,15 @@
 
 The crate conforms to the Provenance Run Crate profile 0.5, and so to Workflow Run and
 Process Run Crate (https://www.researchobject.org/workflow-run-crate/). It holds all files of
-the lineage but model weights, which their manifests list, the workflow, and each program.
+the lineage but weights and data of the hub, whose manifests have their SHA-256; the workflow; and
+the code of its programs.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +61,9 @@ def write(lineage: Lineage, folder: Path) -> None:
     crate = ROCrate(version="1.1")
     _describe(crate, lineage)
     workflow = _workflow(crate, lineage)
-    actions = [_action(crate, step, number) for number, step in enumerate(lineage.steps, start=1)]
+    actions = [
+        _action(crate, lineage, step, number) for number, step in enumerate(lineage.steps, start=1)
+    ]
     run = _run(crate, lineage, workflow)
     _steps(crate, lineage, workflow, actions, run)
     crate.root_dataset["mentions"] = [run, *actions]
@@ -94,12 +98,11 @@ def _workflow(crate: ROCrate, lineage: Lineage) -> Any:
     workflow = crate.add_workflow(
         SNAKEFILE, SNAKEFILE, main=True, lang="snakemake", properties=about
     )
-    for name in [
-        "config.yaml",
-        "envs/requirements.lock",
-        *map(str, sorted(Path("rules").iterdir())),
-    ]:
+    for name in ["config.yaml", "claims.yaml", "envs/requirements.lock"]:
         _file(crate, name)
+    for folder, pattern in (("rules", "*.smk"), ("scripts/multical", "*.py")):
+        for file in sorted(Path(folder).glob(pattern)):
+            _file(crate, str(file))
     tools = sorted({step.program for step in lineage.steps if step.program})
     workflow["hasPart"] = [_tool(crate, name) for name in tools]
     return workflow
@@ -110,14 +113,14 @@ def _tool(crate: ROCrate, program: str) -> Any:
     return _file(crate, f"scripts/{program}.py", "SoftwareSourceCode")
 
 
-def _action(crate: ROCrate, step: Step, number: int) -> Any:
+def _action(crate: ROCrate, lineage: Lineage, step: Step, number: int) -> Any:
     """One job, as it ran."""
     action = _entity(crate, f"#job-{number}", "CreateAction")
     action["name"] = step.title
     # a rule without a program has its shell command in the workflow itself
     action["instrument"] = _tool(crate, step.program) if step.program else crate.mainEntity
-    action["object"] = [*_files(crate, step.inputs), *_values(crate, step, number)]
-    action["result"] = _files(crate, step.outputs)
+    action["object"] = [*_files(crate, lineage, step.inputs), *_values(crate, step, number)]
+    action["result"] = _files(crate, lineage, step.outputs)
     if step.started and step.ended:
         action["startTime"] = _moment(step.started)
         action["endTime"] = _moment(step.ended)
@@ -154,8 +157,8 @@ def _run(crate: ROCrate, lineage: Lineage, workflow: Any) -> Any:
     run = _entity(crate, "#run", "CreateAction")
     run["name"] = lineage.rebuild
     run["instrument"] = workflow
-    run["object"] = _files(crate, {"config.yaml": None, **lineage.given})
-    run["result"] = _files(crate, {lineage.target: None})
+    run["object"] = _files(crate, lineage, ["config.yaml", *lineage.given])
+    run["result"] = _files(crate, lineage, [lineage.target])
     if end := _moment(lineage.steps[-1].ended):
         run["endTime"] = end
     return run
@@ -184,9 +187,10 @@ def _steps(crate: ROCrate, lineage: Lineage, workflow: Any, actions: list[Any], 
     organised["instrument"], organised["object"], organised["result"] = engine, controls, run
 
 
-def _files(crate: ROCrate, names: dict[str, str | None]) -> list[Any]:
-    """The files among some names; folders have their manifest instead, what is gone nothing."""
-    return [_file(crate, name) for name in names if Path(name).is_file()]
+def _files(crate: ROCrate, lineage: Lineage, names: Iterable[str]) -> list[Any]:
+    """The files among some names that may be handed on; of folders and others there is nothing."""
+    withheld = lineage.of_hub
+    return [_file(crate, name) for name in names if name not in withheld and Path(name).is_file()]
 
 
 def _file(crate: ROCrate, name: str, *kinds: str) -> Any:

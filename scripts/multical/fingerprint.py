@@ -12,6 +12,7 @@ import hashlib
 import re
 import sys
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from multical.errors import InputError
@@ -53,6 +54,19 @@ def libraries(script: str) -> set[str]:
     modules = _closure(SCRIPTS / f"{script}.py")
     used = {library for module in modules for library in _used(module)}
     return {normal(DISTRIBUTIONS.get(library, library)) for library in used}
+
+
+def not_as_locked() -> list[str]:
+    """What is installed otherwise than the lock has it, a line each; builds do not matter."""
+    told = []
+    for name, pin in _lock().items():
+        try:
+            found = metadata.version(name).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            found = "not installed"
+        if found != pin:
+            told.append(f"{name}: the lock has {pin}, here it is {found}: make env installs it")
+    return told
 
 
 def modules(script: str) -> list[str]:

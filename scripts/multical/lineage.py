@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from multical import checkpoints, dryrun, fingerprint, hosts
+from multical.contents import TELLING
 from multical.edits import FINGERPRINT, PROGRAM, Edits, remembered
 from multical.errors import InputError
 from multical.files import sha256
@@ -57,6 +58,7 @@ class Step:
     breaks: list[str] = field(default_factory=list)  # what is not as it was recorded
     stale: tuple[str, ...] = ()  # why Snakemake would run it again
     never_made: list[str] = field(default_factory=list)  # outputs that the job did not have then
+    recorded: list[str] = field(default_factory=list)  # files whose content it tells of
 
     @property
     def title(self) -> str:
@@ -78,7 +80,7 @@ class Step:
             if isinstance(document.get("source"), dict)
         ]
         told = self.settings if isinstance(self.settings, dict) else {}
-        if not found and ("kind" in told or "repository" in told):
+        if not found and "repository" in told:
             keys = ("models", "datasets", "prompts", "study")  # of study 2: what is taken of it
             found = [{"source": {k: v for k, v in told.items() if k not in keys}, "files": {}}]
         return found
@@ -107,6 +109,17 @@ class Lineage:
         made = {name for step in self.steps for name in step.outputs}
         read = {name: digest for step in self.steps for name, digest in step.inputs.items()}
         return {name: read[name] for name in sorted(read.keys() - made)}
+
+    @property
+    def of_hub(self) -> set[str]:
+        """The data of the hub, which only their owners hand on, without what is told of them."""
+        return {
+            name
+            for step in self.steps
+            if isinstance(step.settings, dict) and "repo" in step.settings
+            for name in step.outputs
+            if not name.endswith(TELLING)
+        }
 
     def document(self) -> dict[str, Any]:
         """All of it as JSON, without absolute paths."""
@@ -205,6 +218,8 @@ def _said_by_program(step: Step) -> None:
         step.settings = step.settings or document.get("params") or document.get("source")
         step.code = step.code or document.get("code")
         step.python = step.python or document.get("python")
+        if "params_sha256" in document:  # a sidecar
+            step.recorded += [*document.get("inputs", {}), *document.get("outputs", {})]
         step.libraries = step.libraries or document.get("libraries", {})
         for key in ("wall_seconds", "seconds"):
             if step.seconds is None and key in document:
@@ -221,8 +236,12 @@ def _said_by_snakemake(step: Step, record: Any) -> None:
         elif isinstance(value, str) and FINGERPRINT.fullmatch(value):
             step.code = value
     step.started, step.ended = record.starttime, record.endtime
+    pins = _pins(step, record)
     if not step.libraries:
-        step.libraries, step.pinned = _pins(step, record), True
+        step.libraries, step.pinned = pins, True
+    for name, version in step.libraries.items():
+        if (pin := pins.get(name, version)) != version.partition("+")[0]:
+            step.breaks.append(f"{name}: {step.rule} ran with {version}, the lock had {pin}")
     then = set(record.input or ())
     for word, names in (
         ("no longer", then - step.inputs.keys()),
@@ -230,14 +249,12 @@ def _said_by_snakemake(step: Step, record: Any) -> None:
     ):
         if names:
             step.breaks.append(f"{dryrun.listed(names)}: {word} among the files that it is made of")
-    for name, told in sorted((record.input_checksums or {}).items()):
+    checksums = record.input_checksums or {}
+    for name, told in sorted(checksums.items()):
         now = step.inputs.get(name)
         if now is not None and str(told).removeprefix("sha256:") != now:
             step.breaks.append(f"{name}: its content is not that which {step.rule} read")
-    for name in step.outputs:
-        file = Path(name)
-        if record.endtime and file.is_file() and file.stat().st_mtime > record.endtime + SLACK:
-            step.breaks.append(f"{name}: written again after {step.rule} had made it")
+    step.recorded += sorted(checksums)
 
 
 def _pins(step: Step, record: Any) -> dict[str, str]:
@@ -256,7 +273,9 @@ def _pins(step: Step, record: Any) -> dict[str, str]:
 def _compare(steps: list[Step], digests: dict[str, str | None]) -> None:
     """Compare what programs recorded of files with the files, and name those that are gone."""
     made = {name for step in steps for name in step.documents}
+    recorded = {name for step in steps for name in step.recorded}
     for step in steps:
+        _compare_times(step, recorded)
         for document in step.told:
             if "params_sha256" in document:
                 _compare_sidecar(step, document, digests)
@@ -275,6 +294,14 @@ def _compare(steps: list[Step], digests: dict[str, str | None]) -> None:
                 except InputError as error:
                     step.breaks.append(str(error))
         step.breaks = list(dict.fromkeys(step.breaks))
+
+
+def _compare_times(step: Step, recorded: set[str]) -> None:
+    """Files of whose content nobody tells are known by their time alone."""
+    for name in sorted(step.outputs.keys() - recorded):
+        file = Path(name)
+        if step.ended and file.is_file() and file.stat().st_mtime > step.ended + SLACK:
+            step.breaks.append(f"{name}: written again after {step.rule} had made it")
 
 
 def _compare_sidecar(step: Step, sidecar: dict[str, Any], digests: dict[str, str | None]) -> None:
