@@ -378,7 +378,7 @@ def test_a_name_in_a_result_is_refused_in_an_anonymous_bundle(made: Path, tmp_pa
     name = f"results/tiny/runs/{TUNED}/usage.json"
     file, path = made / name, tmp_path / "x.tar.gz"
     time = file.stat().st_mtime
-    file.write_text(file.read_text(encoding="utf-8") + "\n# by Jo Nobody\n", encoding="utf-8")
+    file.write_text('{"by": "Jo Nobody"}\n', encoding="utf-8")
     os.utime(file, (time, time))
     assert refused(bundled(made, path, "--anonymous")) == (
         f"{name}: has 'Jo Nobody' (author), expected no name in an anonymous bundle (--allow NAME "

@@ -164,7 +164,10 @@ def _check_unchanged(made: list[str]) -> None:
     """Raise `InputError` for a figure, table or verdict that was changed by hand."""
     for name in made:
         if name.endswith(".json") and Path(name).is_file():
-            document = json.loads(Path(name).read_text(encoding="utf-8"))
+            try:
+                document = json.loads(Path(name).read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise InputError(f"{name}: not readable as JSON any more ({error})") from error
             if isinstance(document, dict) and {"params_sha256", "outputs"} <= document.keys():
                 sidecars.check(name)
 
