@@ -7,7 +7,9 @@ LOCK   := envs/requirements.lock
 BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
-REPORT = $(SNAKEMAKE) --quiet all --report-stylesheet report/style.css --report
+# Errors are told: `--quiet all` would swallow them.
+QUIET  := --quiet rules host progress reason
+REPORT = $(SNAKEMAKE) $(QUIET) --report-stylesheet report/style.css --report
 
 .PHONY: help env lock demo smoke msp_v2 verify plan explain provenance bundle unbundle doctor recover test test-slurm bench check format clean
 help:                ## print this list
@@ -45,7 +47,7 @@ msp_v2: env          ## make study 2 from its released outputs, with its report,
 verify bundle: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
 verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error where a verdict is unexpected
 	$(if $(STUDY),,$(error verify: which STUDY=demo|msp_v2|...?))
-	$(SNAKEMAKE) --quiet all -- "$$ROOT/claims/verdicts.json"
+	$(SNAKEMAKE) $(QUIET) -- "$$ROOT/claims/verdicts.json"
 	@$(BIN)/python scripts/check_verdicts.py --verdicts "$$ROOT/claims/verdicts.json" --expected expected/claims.yaml
 
 plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
@@ -84,7 +86,7 @@ test-slurm: env      ## a smoke study and every fault on a real SLURM cluster on
 	cp $< $@
 
 bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv: an hour; ITEMS=startup for one
-	$(SNAKEMAKE) --quiet all -- results/inputs/models/gemma3-270m/manifest.json \
+	$(SNAKEMAKE) $(QUIET) -- results/inputs/models/gemma3-270m/manifest.json \
 	  results/inputs/benchmarks/cldr-facts.parquet
 	set -e; for item in $(ITEMS); do $(BIN)/python benchmarks/$$item.py $(ARGS); done
 
