@@ -175,7 +175,7 @@ def test_figures_of_another_view(clone: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     snakemake(clone, "--report", str(page), *targets)
     text = page.read_text(encoding="utf-8")
-    for said in ("other-2.5", "mmlu.lite", "reliability by lang little", "main table"):
+    for said in ("other-2.5", "mmlu.lite", "reliability by language little", "main table"):
         assert said in text
 
 
