@@ -19,12 +19,10 @@ import pytest
 import yaml
 
 import checkout
-import figure_data
 from multical import archives
 from multical.anonymity import Search
 from rerun_edits import code
-from test_lineage import COMPUTE
-from test_show_plan import tiny_study
+from test_lineage import drawn_study
 
 FIGURE = "results/tiny/figures/ece_by_resource.pdf"
 OWN = "results/tiny/bundle"
@@ -42,18 +40,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Stubs make what needs a model; the figure is real.
     """
     folder = checkout.copy(tmp_path_factory.mktemp("home") / "nobodys" / "clone")
-    tiny_study(folder)
+    drawn_study(folder)
     raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     raw["studies"]["results"] = raw["studies"]["results/tiny"]
     (folder / "config.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
-    (folder / "scripts/compute_metrics.py").write_text(COMPUTE, encoding="utf-8")
-    for name in ("train_sft", "score_run"):  # whose usage.json is read
-        stub = (folder / f"scripts/{name}.py").read_text(encoding="utf-8")
-        (folder / f"scripts/{name}.py").write_text(stub.replace('"made\\n"', '"{}"'), "utf-8")
-    tables = figure_data.write_tables(folder, models=("little",), sets=("own",))
-    for kind in ("metrics", "summary"):
-        text = tables[kind].read_text(encoding="utf-8").replace("cldr-facts", "quiz")
-        (folder / f"given-{kind}.csv").write_text(text, encoding="utf-8")
     run(folder, "git", "init", "--quiet")
     commit(folder)
     snakemake(folder, FIGURE, FIGURE.replace("/tiny", ""))

@@ -37,10 +37,8 @@ VALIDATOR = Path(__file__).with_name(".venv") / "bin" / "python"
 pytestmark = pytest.mark.workflow
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with a tiny study: stubs of what needs a model, and a real figure."""
-    folder = checkout.copy(tmp_path_factory.mktemp("made"))
+def drawn_study(folder: Path) -> None:
+    """The tiny study, with stubs whose tables a real figure can be drawn from."""
     tiny_study(folder)
     (folder / "scripts/compute_metrics.py").write_text(COMPUTE, encoding="utf-8")
     for name in ("train_sft", "score_run"):  # whose usage.json is read
@@ -50,6 +48,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in ("metrics", "summary"):
         text = tables[kind].read_text(encoding="utf-8").replace("cldr-facts", "quiz")
         (folder / f"given-{kind}.csv").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a tiny study: stubs of what needs a model, and a real figure."""
+    folder = checkout.copy(tmp_path_factory.mktemp("made"))
+    drawn_study(folder)
     snakemake(folder, FIGURE)
     return folder
 
