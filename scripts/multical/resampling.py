@@ -75,6 +75,8 @@ def replicates(
     wanted = set(names)
     with np.errstate(invalid="ignore", divide="ignore"):
         found = _answers(readout, sample, bins)
+        if "ms_debiased" in wanted:
+            found |= _debiased(readout, sample, bins)
         if wanted & DISTRIBUTION:
             found |= _distribution(readout, sample)
         if wanted & OPTIONS:
@@ -101,6 +103,15 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
         "rms": np.sqrt((distance**2 / filled).sum(axis=0) / size),
         "mce": np.where(size > 0, (distance / filled).max(axis=0), np.nan),
     }
+
+
+def _debiased(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
+    """The mean squared calibration error without its bias: products of different rows alone."""
+    wrong = readout.confidence - readout.correct
+    total, mass = sample.bin_sums(wrong, readout.confidence, bins)
+    squares, _ = sample.bin_sums(wrong**2, readout.confidence, bins)
+    pairs = np.where(mass > 1, total**2 - squares, 0) / np.maximum(mass - 1, 1)
+    return {"ms_debiased": pairs.sum(axis=0) / sample.size}
 
 
 def _distribution(readout: Readout, sample: Sample) -> dict[str, Floats]:

@@ -28,8 +28,8 @@ Readout = Literal[
     "letter", "letter_full", "text_ppl", "text_sum", "msp", "max_logit", "margin", "entropy"
 ]
 Metric = Literal[
-    "accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ece_classwise", "ece_all",
-    "brier", "nll", "entropy", "auroc", "aurc",
+    "accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ms_debiased",
+    "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
 ]  # fmt: skip
 
 Value = TypeVar("Value")
