@@ -155,6 +155,8 @@ def test_the_headline_needs_the_figures_of_all_views(clone: Path) -> None:
     for view in plan.views(config.load(raw()), ROOT):
         for name in ("ece_by_lang", "conditions_by_resource", "reliability_by_lang.little"):
             assert f"{ROOT}/figures/{view}{name}.pdf" in told
+        for name in ("figures/{}recalibration_transfer.pdf", "tables/{}recalibration.csv"):
+            assert f"{ROOT}/{name.format(view)}" in told
         assert f"{ROOT}/tables/{view}main.csv" in told
         assert (f"{ROOT}/figures/{view}culture.pdf" in told) == view.startswith("mmlu")
 

@@ -23,9 +23,16 @@ PLOTS = {
     "plot_ece_by_resource",
     "plot_conditions_by_resource",
     "plot_reliability_by_lang",
+    "plot_recalibration_transfer",
 }
-TABLES = {"make_main_table", "write_headline"}
-METRICS = {"compute_metrics", "bin_reliability"} | PLOTS | TABLES
+RECALIBRATION = {
+    "compute_recalibration",
+    "plot_recalibration_transfer",
+    "make_recalibration_table",
+    "write_headline",
+}
+TABLES = {"make_main_table", "make_recalibration_table", "write_headline"}
+METRICS = {"compute_metrics", "bin_reliability", "compute_recalibration"} | PLOTS | TABLES
 SCORES = {"score_run", "make_settings_table"} | METRICS
 TRAINING = {"train_sft"} | SCORES
 
@@ -185,12 +192,22 @@ EDITS: dict[str, tuple[Callable[[Path], None], set[str], dict[str, int]]] = {
              "      reference_language: en", "sft: facts\n      smoothing: 0.1\n      seed: 0\n"
              "      reference_language: fr"),
         {"plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift"}
-        | {"write_headline"},
+        | RECALIBRATION,
         {},
     ),
     "the seed of the intervals": (
         edit("config.yaml", "replicates: 100, seed: 0", "replicates: 100, seed: 1"),
         METRICS - {"bin_reliability", "plot_reliability", "plot_reliability_by_lang"},
+        {},
+    ),
+    "the folds of recalibration": (
+        edit("config.yaml", "&demo_recalibration {folds: 5,", "&demo_recalibration {folds: 4,"),
+        RECALIBRATION,
+        {},
+    ),
+    "a method of recalibration": (
+        add_code("scripts/multical/recalibration.py"),
+        RECALIBRATION,
         {},
     ),
     "two settings that swap their values": (
@@ -228,10 +245,11 @@ def test_results_are_made_again_byte_for_byte(copy: Path) -> None:
         *copy.glob("results/smoke/*.csv"),
         *copy.glob("results/smoke/figures/*.p*"),
         *copy.glob("results/smoke/tables/main.[ct]*"),
+        *copy.glob("results/smoke/tables/recalibration.[ct]*"),
         copy / "results/smoke/records/smollm2-135m-instruct/cldr-facts.parquet",
     ]
     before = {path: sha256(path.read_bytes()).hexdigest() for path in made}
-    assert len(made) == 4 + 18 + 2 + 1
+    assert len(made) == 6 + 20 + 2 + 2 + 1
     made[-1].unlink()
     snakemake(copy, "--forcerun", "compute_metrics", "bin_reliability", "--", TARGET)
     assert {path: sha256(path.read_bytes()).hexdigest() for path in made} == before

@@ -37,6 +37,7 @@ COLUMNS = {
     | {"language": "text", "resource_level": "text", "metric": "text", "n": "number"}
     | INTERVAL,
     "summary": RUN | READING | GROUPED | INTERVAL,
+    "recalibration": RUN | {"method": "text", "fit": "text"} | READING | GROUPED | INTERVAL,
     "culture": RUN | READING | {"culture": "text"} | GROUPED | INTERVAL,
     "reliability": RUN | READING | {"group": "text"} | BINS,
     "reliability_by_lang": RUN | READING | {"language": "text", "resource_level": "text"} | BINS,
@@ -205,7 +206,8 @@ def _complete(
     labels: list[str],
     params: dict[str, Any],
 ) -> None:
-    unit = [n for n in ("culture", "language", "group", "bin", "metric") if n in chosen]
+    names = ("culture", "method", "fit", "language", "group", "bin", "metric")
+    unit = [name for name in names if name in chosen]
     everything = set(map(tuple, chosen[unit].to_numpy()))
     for model in models:
         for name in labels:
