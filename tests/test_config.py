@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
-from multical import config, plan
+from multical import config, plan, studies
 from multical.errors import InputError
 from multical.metrics import METRICS
 from multical.readouts import READOUTS, SCORES
