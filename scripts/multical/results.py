@@ -30,6 +30,8 @@ BINS = {
     "accuracy": "number",
 }
 GROUPED = {"group": "text", "languages": "number", "metric": "text"}
+COVERAGE = {"kind": "text", "of": "text", "metric": "text", "power": "number"}
+COVERAGE |= dict.fromkeys(("questions", "truth", "share", "low", "high"), "number")
 #: Columns of each table, as text or number; all are required.
 COLUMNS = {
     "metrics": RUN
@@ -39,6 +41,7 @@ COLUMNS = {
     "summary": RUN | READING | GROUPED | INTERVAL,
     "recalibration": RUN | {"method": "text", "fit": "text"} | READING | GROUPED | INTERVAL,
     "culture": RUN | READING | {"culture": "text"} | GROUPED | INTERVAL,
+    "coverage": COVERAGE,
     "reliability": RUN | READING | {"group": "text"} | BINS,
     "reliability_by_lang": RUN | READING | {"language": "text", "resource_level": "text"} | BINS,
 }
