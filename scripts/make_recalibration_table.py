@@ -20,7 +20,7 @@ from multical.errors import program
 from multical.files import atomic
 
 KEYS = ("study", "target", "benchmark", "readout", "sft", "seed", "reference_language")
-METRICS = ["accuracy", "confidence", "ece", "ms_debiased", "auroc"]
+METRICS = ["accuracy", "confidence", "ece", "ms_debiased"]
 GROUPS = {"non-english": "all but English", "high": "high", "mid": "mid", "low": "low"}
 METHODS = {"none": "none", "temperature": "temperature", "platt": "Platt", "isotonic": "isotonic"}
 FITS = ["none", "reference", "high", "own"]

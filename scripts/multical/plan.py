@@ -25,6 +25,8 @@ from multical.studies import (
 Settings = dict[str, Any]
 #: Keys of SFT data that no job depends on
 FOR_PLANS = {"rows", "mean_tokens"}
+#: Metrics of confidences that are changed, which rank answers as they did or nearly so
+RECALIBRATED = ("accuracy", "confidence", "gap", "ece", "rms", "ms_debiased", "brier", "nll")
 #: Of runs in the table of settings, in their order
 ROLES = ("base", "trial", "run")
 
@@ -271,6 +273,7 @@ def recalibration(config: Config, root: str) -> Settings:
     study = config.measured(root)
     return {
         **metrics(config, root),
+        "metrics": [name for name in study.metrics.metrics if name in RECALIBRATED],
         "readouts": [study.figures.readout],
         "reference_language": study.figures.reference_language,
         "folds": study.recalibration.folds,
