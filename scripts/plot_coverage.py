@@ -26,8 +26,11 @@ NAMES = {
     "ms_debiased": "debiased MS",
     "auroc": "AUROC",
 }
-#: By kind: nominal value, limits that are shaded, ends of the axis
-LIMITS = {"interval": (0.95, 0.90, 0.98, -0.02, 1.02), "test": (0.05, 0.0, 0.07, -0.002, 0.102)}
+#: By kind: nominal value, limits that are shaded, ends of the axis, what it counts, its rows
+LIMITS = {
+    "interval": (0.95, 0.90, 0.98, -0.02, 1.02, "intervals that held the truth", "interval of"),
+    "test": (0.05, 0.0, 0.07, -0.002, 0.102, "tests that rejected the truth", "test whether"),
+}
 #: Colour and marker of the powers, in their order
 STYLES = [("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#4D4D4D", "D")]
 
@@ -43,7 +46,7 @@ def draw(rows: pd.DataFrame) -> Figure:
         for ax, size in zip(line, sizes, strict=True):
             part = rows[(rows["kind"] == kind) & (rows["of"] == of) & (rows["questions"] == size)]
             panel(ax, part, powers, kind)
-        line[0].set_ylabel(of)
+        line[0].set_ylabel(f"{LIMITS[kind][-1]}\n{of}", fontsize=7)
     for ax, size in zip(axes[0], sizes, strict=True):
         ax.set_title(f"{size:g} questions")
     truth = rows[(rows["metric"] == "ece") & (rows["of"] == "one language")]
@@ -58,7 +61,7 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 def panel(ax: Axes, rows: pd.DataFrame, powers: list[float], kind: str) -> None:
     """One kind of interval or test at one number of questions: a line per metric."""
-    nominal, low, high, left, right = LIMITS[kind]
+    nominal, low, high, left, right, counted, _ = LIMITS[kind]
     ax.axvspan(low, high, color="0.93", linewidth=0)
     ax.axvline(nominal, color=plots.GREY, linestyle=":")
     metrics = [name for name in NAMES if (rows["metric"] == name).any()]
@@ -70,7 +73,7 @@ def panel(ax: Axes, rows: pd.DataFrame, powers: list[float], kind: str) -> None:
     ax.set(xlim=(left, right), ylim=(len(metrics) - 0.4, -0.6))
     ax.set_yticks(range(len(metrics)), [NAMES[name] for name in metrics])
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel("held the truth" if kind == "interval" else "rejected what is true")
+    ax.set_xlabel(counted, fontsize=7)
 
 
 def main() -> None:

@@ -269,10 +269,10 @@ def test_main_table_holds_the_summary(
     assert ours[["rms", "rms_low", "rms_high"]].tolist() == [row.value, row.ci_low, row.ci_high]
     tex = made["tex"].decode()
     body = tex[tex.index(r"\midrule") :]
-    assert tex.count(r"\tiny") == 2 * 4 * 8
+    assert tex.count(r"\tiny") == 2 * 4 * 9
     assert tex.count(r"\midrule") == 2
     assert f"& {row.value:.3f} &" in body
-    assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {10}
+    assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {11}
 
 
 def test_recalibration_table_holds_the_summary(
