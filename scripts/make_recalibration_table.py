@@ -45,9 +45,8 @@ def latex(table: pd.DataFrame, params: dict[str, Any]) -> str:
     """Mean ECE with three digits, a line for each model, group and condition."""
     frame = table["ece"].unstack(["method", "fit"]).rename(GROUPS, level="group")
     fits = {"none": "", "reference": params["reference_language"]}
-    frame.columns = pd.MultiIndex.from_tuples(
-        [(METHODS[method], fits.get(fit, fit)) for method, fit in frame.columns]
-    )
+    pairs = [(METHODS[pair[0]], fits.get(pair[1], pair[1])) for pair in frame.columns]
+    frame.columns = pd.MultiIndex.from_tuples(pairs)
     style = frame.style.format(precision=3, na_rep="--").hide(axis="index", names=True)
     style.format_index(escape="latex", axis="index").format_index(escape="latex", axis="columns")
     text = style.to_latex(

@@ -49,8 +49,8 @@ def draw(rows: pd.DataFrame) -> Figure:
         line[0].set_ylabel(f"{LIMITS[kind][-1]}\n{of}", fontsize=7)
     for ax, size in zip(axes[0], sizes, strict=True):
         ax.set_title(f"{size:g} questions")
-    truth = rows[(rows["metric"] == "ece") & (rows["of"] == "one language")]
-    truth = truth.groupby("power")["truth"].first()
+    shown = rows[(rows["metric"] == "ece") & (rows["of"] == "one language")]
+    truth = shown.groupby("power")["truth"].first()
     entries = [
         plots.handle(f"true ECE {truth[power]:.2f}", *style)
         for power, style in zip(powers, STYLES, strict=False)

@@ -57,10 +57,10 @@ def test_the_temperature_is_that_of_torch() -> None:
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
         value = torch.nn.functional.cross_entropy(scores * beta, torch.tensor(answers.gold))
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     ours = recalibration.fit_temperature(Answers(answers.scores * 3, answers.gold))
     assert ours == pytest.approx(1 / beta.item(), rel=1e-6)
 

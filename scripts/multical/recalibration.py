@@ -173,9 +173,12 @@ def applied(maps: Sequence[Map | None], answers: Answers, fold: Ints) -> Readout
 
 
 def _joined(parts: Sequence[Readout], order: Ints) -> Readout:
+    """The rows of several readouts, in another order."""
+
     def column(name: str) -> Any:
         values = [getattr(part, name) for part in parts]
         return None if values[0] is None else np.concatenate(values)[order]
 
-    names = ("confidence", "correct", "probabilities", "gold")
-    return Readout(*map(column, names), is_probability=True)
+    return Readout(
+        column("confidence"), column("correct"), column("probabilities"), column("gold"), True
+    )
