@@ -48,7 +48,7 @@ def draw(rows: pd.DataFrame) -> Figure:
             panel(ax, part, powers, kind)
         line[0].set_ylabel(f"{LIMITS[kind][-1]}\n{of}", fontsize=7)
     for ax, size in zip(axes[0], sizes, strict=True):
-        ax.set_title(f"{size:g} questions")
+        ax.set_title(f"{size:g} questions, {rows['simulations'].iloc[0]:g} simulations")
     shown = rows[(rows["metric"] == "ece") & (rows["of"] == "one language")]
     truth = shown.groupby("power")["truth"].first()
     entries = [

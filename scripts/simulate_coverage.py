@@ -41,6 +41,7 @@ NAMES = ["accuracy", "confidence", "ece", "rms", "ms_debiased", "auroc"]
 NUMBERS = ("simulations", "replicates", "seed", "bins", "languages")
 LISTS = ("questions", "powers")
 COLUMNS = ["kind", "of", "metric", "power", "questions", "truth", "share", "low", "high"]
+COLUMNS += ["simulations", "replicates"]
 LEAST = 0.25  # chance of four options
 SHARED = 0.5  # correlation of the normal variables behind two languages, or runs
 GRID = 1_000_000  # points of the integration
@@ -71,16 +72,17 @@ def read_params(text: str) -> dict[str, Any]:
 
 def simulate(params: dict[str, Any]) -> pd.DataFrame:
     """A row for each kind, place, metric, power and number of questions."""
-    rows = []
+    rows, simulations = [], params["simulations"]
     for questions in params["questions"]:
         for power in params["powers"]:
             truth = truths(power, params["bins"])
             counts = counted(questions, power, truth, params)
             for (kind, of, metric), count in counts.items():
-                low, high = proportion_confint(count, params["simulations"], method="wilson")
                 expected = 0.0 if kind == "test" or of.startswith("change") else truth[metric]
-                share = count / params["simulations"]
-                rows.append([kind, of, metric, power, questions, expected, share, low, high])
+                low, high = proportion_confint(count, simulations, method="wilson")
+                row = [kind, of, metric, power, questions, expected]
+                row += [count / simulations, low, high, simulations, params["replicates"]]
+                rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -48,6 +48,12 @@ def test_a_known_temperature_is_found(power: float) -> None:
     assert recalibration.fit_temperature(hot) == pytest.approx(power, rel=0.03)
 
 
+def test_questions_with_fewer_options_have_the_same_temperature() -> None:
+    two, four = calibrated(20_000, 1, 2), calibrated(20_000, 2)
+    both = recalibration.pooled([Answers(one.scores * 2.5, one.gold) for one in (two, four)])
+    assert recalibration.fit_temperature(both) == pytest.approx(2.5, rel=0.03)
+
+
 def test_the_temperature_is_that_of_torch() -> None:
     answers = calibrated(500, 1)
     scores = torch.tensor(answers.scores * 3)

@@ -31,7 +31,7 @@ BINS = {
 }
 GROUPED = {"group": "text", "languages": "number", "metric": "text"}
 COVERAGE = {"kind": "text", "of": "text", "metric": "text", "power": "number"}
-COVERAGE |= dict.fromkeys(("questions", "truth", "share", "low", "high"), "number")
+COVERAGE |= dict.fromkeys(("questions", "truth", "share", "low", "high", "simulations"), "number")
 #: Columns of each table, as text or number; all are required.
 COLUMNS = {
     "metrics": RUN
