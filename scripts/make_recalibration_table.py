@@ -22,7 +22,6 @@ from multical.files import atomic
 KEYS = ("study", "target", "benchmark", "readout", "sft", "seed", "reference_language")
 METRICS = ["accuracy", "confidence", "ece", "ms_debiased"]
 GROUPS = {"non-english": "all but English", "high": "high", "mid": "mid", "low": "low"}
-METHODS = {"none": "none", "temperature": "temperature", "platt": "Platt", "isotonic": "isotonic"}
 FITS = ["none", "reference", "high", "own"]
 
 
@@ -31,7 +30,7 @@ def wide(rows: pd.DataFrame) -> pd.DataFrame:
     ends = {"value": "", "ci_low": "_low", "ci_high": "_high"}
     keys = ["model", "group", "condition", "method", "fit"]
     orders = {"model": results.models(rows), "group": list(GROUPS)}
-    orders |= {"method": list(METHODS), "fit": FITS}
+    orders |= {"method": list(results.METHODS), "fit": FITS}
     rows = rows.assign(**{key: pd.Categorical(rows[key], order) for key, order in orders.items()})
     extra = rows.groupby(keys, observed=True)[["smoothing", "languages"]].first()
     extra["languages"] = extra["languages"].astype(int)
@@ -45,7 +44,7 @@ def latex(table: pd.DataFrame, params: dict[str, Any]) -> str:
     """Mean ECE with three digits, a line for each model, group and condition."""
     frame = table["ece"].unstack(["method", "fit"]).rename(GROUPS, level="group")
     fits = {"none": "", "reference": params["reference_language"]}
-    pairs = [(METHODS[pair[0]], fits.get(pair[1], pair[1])) for pair in frame.columns]
+    pairs = [(results.METHODS[pair[0]], fits.get(pair[1], pair[1])) for pair in frame.columns]
     frame.columns = pd.MultiIndex.from_tuples(pairs)
     style = frame.style.format(precision=3, na_rep="--").hide(axis="index", names=True)
     style.format_index(escape="latex", axis="index").format_index(escape="latex", axis="columns")

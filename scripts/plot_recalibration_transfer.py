@@ -19,7 +19,6 @@ from multical import plots, results
 from multical.errors import program
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language")
-METHODS = {"none": "none", "temperature": "temperature", "platt": "Platt", "isotonic": "isotonic"}
 GAP = 0.7  # between methods, where one fit stands 1 from the next
 
 #: Where each method and fit stands
@@ -53,7 +52,7 @@ def along(rows: pd.DataFrame) -> Places:
     """The methods and fits of the table from left to right, with a gap before each method."""
     places: Places = {}
     x = -1.0
-    for method in METHODS:
+    for method in results.METHODS:
         fits = rows.loc[rows["method"] == method, "fit"].unique()
         x += GAP if method != "none" else 0
         for fit in fits:
@@ -82,7 +81,7 @@ def names(ax: Axes, places: Places, reference: str) -> None:
         list(places.values()), [labels[fit] for _, fit in places], rotation=90, fontsize=6.5
     )
     middles = {}
-    for method, shown in METHODS.items():
+    for method, shown in results.METHODS.items():
         xs = [x for (own, _), x in places.items() if own == method]
         if xs:
             middles[shown] = sum(xs) / len(xs)

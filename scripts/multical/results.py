@@ -45,6 +45,8 @@ COLUMNS = {
     "reliability": RUN | READING | {"group": "text"} | BINS,
     "reliability_by_lang": RUN | READING | {"language": "text", "resource_level": "text"} | BINS,
 }
+#: Methods of recalibration in their order, as figures and tables name them
+METHODS = {"none": "none", "temperature": "temperature", "platt": "Platt", "isotonic": "isotonic"}
 #: Every parameter that a figure or table may take, with its type. Where a study has base
 #: models alone, sft, seed and smoothing are null.
 PARAMS: Kinds = {
