@@ -196,8 +196,10 @@ def figures_and_tables(w):
         models = plan.shown_models(CONFIG, w.root, benchmark)
         names = [*FIGURES, *(f"reliability_by_lang.{model}" for model in models)]
         names += ["culture"] * plan.labelled(CONFIG, w.root, benchmark)
+        names += ["recalibration_transfer"] * plan.recalibrated(CONFIG, w.root)
         made += [f"{w.root}/figures/{view}{name}.pdf" for name in names]
-        made.append(f"{w.root}/tables/{view}main.csv")
+        tables = ["main"] + ["recalibration"] * plan.recalibrated(CONFIG, w.root)
+        made += [f"{w.root}/tables/{view}{name}.csv" for name in tables]
     if study(w.root).kind == "multilingual":
         made.append(f"{w.root}/tables/settings.csv")
     return made

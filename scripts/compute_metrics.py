@@ -18,23 +18,20 @@ from typing import Any
 
 import pandas as pd
 
-from multical.cells import RUN, Block
+from multical.cells import Block
 from multical.errors import program
 from multical.estimates import (
-    INTERVAL,
+    BY_LANGUAGE,
     SUMMARY,
-    Estimates,
     bootstrap,
     estimate,
+    metric_rows,
     read_params,
     summary_rows,
-    with_interval,
     write,
 )
 from multical.files import atomic
 from multical.parts import each, survey
-
-COLUMNS = [*RUN, "language", "resource_level", "readout", "metric", *INTERVAL, "n"]
 
 
 def main() -> None:
@@ -68,7 +65,7 @@ def compute(
     made = each(parts, block_rows, questions, params, processes=processes)
     metrics = [row for own, _ in made for row in own]
     summary = [row for _, own in made for row in own]
-    return pd.DataFrame(metrics, columns=COLUMNS), pd.DataFrame(summary, columns=SUMMARY)
+    return pd.DataFrame(metrics, columns=BY_LANGUAGE), pd.DataFrame(summary, columns=SUMMARY)
 
 
 def block_rows(
@@ -77,25 +74,6 @@ def block_rows(
     """Both tables' rows of one run on one benchmark."""
     estimates = estimate(block, bootstrap(block, questions, params), params)
     return metric_rows(block, estimates, params), summary_rows(block, estimates, params)
-
-
-def metric_rows(block: Block, estimates: Estimates, params: dict[str, Any]) -> Rows:
-    """Rows by language, readout and metric."""
-    rows = []
-    for language in block.languages:
-        for (readout, metric), cells in estimates.items():
-            if language in cells:
-                cell = cells[language]
-                row = {
-                    **block.keys,
-                    "language": language,
-                    "resource_level": params["resource_levels"][language],
-                    "readout": readout,
-                    "metric": metric,
-                    "n": cell.n,
-                }
-                rows.append(row | with_interval(cell, params))
-    return rows
 
 
 if __name__ == "__main__":

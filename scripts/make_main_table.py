@@ -26,6 +26,7 @@ METRICS = {
     "ece": "ECE",
     "ece_mass": "ECE (mass)",
     "rms": "RMS",
+    "ms_debiased": "MS (debiased)",
     "brier": "Brier",
     "nll": "NLL",
     "auroc": "AUROC",

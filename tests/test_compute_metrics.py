@@ -76,7 +76,7 @@ def test_metrics_have_a_row_per_cell_and_metric(frame: pd.DataFrame, made: Path)
     table = pd.read_csv(made / "m.csv")
     columns = "run model sft smoothing seed benchmark language resource_level readout metric"
     assert list(table) == [*columns.split(), "value", "ci_low", "ci_high", "n"]
-    assert len(table) == 3 * 5 * 2 * 14
+    assert len(table) == 3 * 5 * 2 * len(METRICS)
     assert not table.duplicated(["run", "benchmark", "language", "readout", "metric"]).any()
     assert table.groupby("language")["n"].first().to_dict() == {
         language: 6 if language == "yo" else 60 for language in LANGUAGES

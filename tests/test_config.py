@@ -16,10 +16,10 @@ import jsonschema
 import pytest
 import yaml
 
-from multical import config, plan
+from multical import config, plan, studies
 from multical.errors import InputError
 from multical.metrics import METRICS
-from multical.readouts import READOUTS
+from multical.readouts import READOUTS, SCORES
 from multical.sources import HubBenchmark
 from multical.studies import Strict
 
@@ -81,6 +81,7 @@ def test_the_schema_for_editors_is_current() -> None:
 
 def test_readouts_and_metrics_are_the_ones_there_are() -> None:
     assert get_args(config.Readout) == tuple(READOUTS)
+    assert tuple(SCORES) == studies.DISTRIBUTIONS
     assert get_args(config.Metric) == tuple(METRICS)
 
 

@@ -43,6 +43,12 @@ PROGRAMS = {
     "plot_reliability_by_lang": ("reliability_by_lang", ["smoothing", "model"], ("pdf", "png")),
     "plot_culture": ("culture", ["smoothing", "options"], ("pdf", "png")),
     "make_main_table": ("summary", [], ("csv", "tex")),
+    "plot_recalibration_transfer": (
+        "recalibration",
+        ["smoothing", "reference_language"],
+        ("pdf", "png"),
+    ),
+    "make_recalibration_table": ("recalibration", ["reference_language"], ("csv", "tex")),
 }
 EVERY = pytest.mark.parametrize("name", PROGRAMS)
 
@@ -263,10 +269,41 @@ def test_main_table_holds_the_summary(
     assert ours[["rms", "rms_low", "rms_high"]].tolist() == [row.value, row.ci_low, row.ci_high]
     tex = made["tex"].decode()
     body = tex[tex.index(r"\midrule") :]
-    assert tex.count(r"\tiny") == 2 * 4 * 8
+    assert tex.count(r"\tiny") == 2 * 4 * 9
     assert tex.count(r"\midrule") == 2
     assert f"& {row.value:.3f} &" in body
-    assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {10}
+    assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {11}
+
+
+def test_recalibration_table_holds_the_summary(
+    make: Callable[..., Any], tables: dict[str, Path], tmp_path: Path
+) -> None:
+    made = make("make_recalibration_table", tables, tmp_path)
+    table = pd.read_csv(tmp_path / "make_recalibration_table.csv")
+    assert len(table) == 2 * 4 * 4 * 10  # models, conditions, groups, methods and fits
+    source = pd.read_csv(tables["recalibration"])
+    query = "model == 'gemma3-270m' and group == 'low' and method == 'platt' and fit == 'high'"
+    row = source.query(query + " and smoothing == 0.1 and metric == 'ms_debiased'").iloc[0]
+    ours = table.query(query + " and condition == 'SFT + smoothing 0.1'").iloc[0]
+    found = ours[["ms_debiased", "ms_debiased_low", "ms_debiased_high"]].tolist()
+    assert found == [row.value, row.ci_low, row.ci_high]
+    tex = made["tex"].decode()
+    ece = source.query(query + " and smoothing == 0.1 and metric == 'ece'").iloc[0]
+    (line,) = [x for x in tex.splitlines() if f"& {ece.value:.3f} &" in x and "0.1" in x]
+    assert line.count("&") == 2 + 10
+    assert tex.count(r"\midrule") == 2
+    order = ["none", "temperature", "Platt", "isotonic"]
+    assert sorted(order, key=tex.index) == order
+
+
+def test_recalibration_without_a_high_resource_language(
+    make: Callable[..., Any], small: dict[str, Path], tmp_path: Path
+) -> None:
+    frame = pd.read_csv(small["recalibration"])
+    frame[frame["fit"] != "high"].to_csv(tmp_path / "r.csv", index=False)
+    for name in ("plot_recalibration_transfer", "make_recalibration_table"):
+        assert make(name, {"recalibration": tmp_path / "r.csv"}, tmp_path)
+    assert len(pd.read_csv(tmp_path / "make_recalibration_table.csv").query("fit == 'high'")) == 0
 
 
 def test_every_condition_is_shown_whichever_sft_set_is_chosen(

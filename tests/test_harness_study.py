@@ -28,6 +28,7 @@ METRICS = {
         "ece",
         "ece_mass",
         "rms",
+        "ms_debiased",
         "brier",
         "nll",
         "auroc",
@@ -81,8 +82,15 @@ def test_logs_become_metrics_and_figures(clone: Path) -> None:
         f"results/letters/figures/{name}.pdf" for name in ("entropy_by_lang", "ece_by_resource")
     ]
     figures.append("results/tuned/figures/smoothing_sweep.pdf")
+    figures += [f"results/{name}/figures/recalibration_transfer.pdf" for name in ("mine", "tuned")]
     tables = {"results/mine/metrics.csv": ["en"], "results/letters/metrics.csv": ["en", "fr"]}
-    code, said = snakemake(clone, told, *tables, *figures, "results/letters/tables/main.csv")
+    code, said = snakemake(
+        clone,
+        told,
+        *tables,
+        *figures,
+        *(f"results/letters/tables/{name}.csv" for name in ("main", "recalibration")),
+    )
     assert code == 0, said
     for name, languages in tables.items():
         table = pd.read_csv(clone / name)

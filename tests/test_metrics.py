@@ -132,6 +132,58 @@ def test_equal_confidences_share_a_bin_of_equal_mass() -> None:
     assert sorted(mass[0][mass[0] > 0]) == [3, 5]
 
 
+# The debiased error
+
+
+@pytest.mark.parametrize("bins", [1, 4, 15])
+def test_the_debiased_error_is_a_mean_over_pairs_of_rows(bins: int) -> None:
+    readout = make(60)
+    wrong = readout.confidence - readout.correct
+    index = np.minimum((readout.confidence * bins).astype(int), bins - 1)
+    total = 0.0
+    for bin in range(bins):
+        own = wrong[index == bin]
+        pairs = [one * other for one, other in itertools.permutations(own, 2)]
+        total += len(own) * float(np.mean(pairs)) if pairs else 0.0
+    assert value("ms_debiased", readout, bins) == pytest.approx(total / 60)
+
+
+def test_the_debiased_error_is_the_bias_corrected_reliability_of_forecasts_in_bins() -> None:
+    """Ferro and Fricker (2012), equation for REL': a term less per forecast, no pairs of rows."""
+    readout = simple(np.repeat([0.25, 0.55, 0.95], [40, 10, 3]), RNG(0).random(53) < 0.6)
+    expected = 0.0
+    for forecast in (0.25, 0.55, 0.95):
+        right = readout.correct[readout.confidence == forecast]
+        m, share = len(right), right.mean()
+        expected += m / 53 * ((forecast - share) ** 2 - share * (1 - share) / (m - 1))
+    assert value("ms_debiased", readout, 10) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("power", "bins"), [(1.0, 15), (1.5, 15), (3.0, 5)])
+def test_the_debiased_error_has_no_bias_where_that_of_rms_is_large(power: float, bins: int) -> None:
+    rng = RNG(5)
+    chance = rng.uniform(0.25, 1, size=(4000, 200))
+    stated = chance ** (1 / power)
+    index = np.minimum((stated * bins).astype(int), bins - 1).ravel()
+    mass = np.bincount(index, minlength=bins) / index.size
+    gap = np.bincount(index, (stated - chance).ravel(), bins) / index.size
+    truth = float((gap**2 / np.maximum(mass, 1e-300)).sum())
+    found = []
+    for sure, right in zip(stated[:600], rng.random((600, 200)) < chance[:600], strict=True):
+        readout = simple(sure, right)
+        found.append([value("ms_debiased", readout, bins), value("rms", readout, bins) ** 2])
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(600)
+    assert mean[0] == pytest.approx(truth, abs=3 * error[0])
+    assert mean[1] > truth + 4 * error[1]
+
+
+def test_single_rows_have_no_pairs() -> None:
+    assert value("ms_debiased", simple([0.9], [0])) == 0
+    assert value("ms_debiased", simple([0.2, 0.9], [1, 0])) == 0
+    assert value("ms_debiased", simple([0.9, 0.9], [0, 0])) == pytest.approx(0.81)
+    assert value("ms_debiased", simple([0.9, 0.9], [1, 0])) == pytest.approx(-0.09)
+
+
 # Scores of distributions
 
 

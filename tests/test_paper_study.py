@@ -74,7 +74,7 @@ def test_each_figure_of_each_view_shows_something(study: Path, hub: Hub) -> None
         names = FIGURES + [
             f"reliability_by_lang.{model}" for model in chosen.multilingual(ROOT).models
         ]
-        names += ["culture"] * (benchmark == "global-mmlu")
+        names += ["culture"] * (benchmark == "global-mmlu") + ["recalibration_transfer"]
         for name in names:
             stem = study / ROOT / "figures" / f"{view}{name}"
             assert Path(f"{stem}.pdf").read_bytes().startswith(b"%PDF"), stem
@@ -100,6 +100,7 @@ def test_the_table_of_settings_tells_of_runs_and_trials(study: Path, hub: Hub) -
 def test_tables_and_headline_tell_of_all_models(study: Path, hub: Hub) -> None:
     names = ["tables/main.csv", "tables/main.tex", "headline.txt", "tables/settings.tex"]
     names += [f"tables/{view}main.csv" for view in plan.views(settings(hub), ROOT)]
+    names += [f"tables/{view}recalibration.csv" for view in plan.views(settings(hub), ROOT)]
     for name in names:
         text = (study / ROOT / name).read_text("utf-8")
         assert all(model in text for model in settings(hub).multilingual(ROOT).models), name
@@ -185,7 +186,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], None], set[str], dict[str, i
     "a setting of the figures": (
         reference,
         {"plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift"}
-        | {"write_headline"},
+        | rerun_edits.RECALIBRATION,
         {},
     ),
     "what only plans read": (cost, set(), {}),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -14,6 +14,8 @@ from multical.levels import LEVELS
 from multical.params import Kinds
 from multical.readouts import READOUTS, NotRecordedError, Readout
 from multical.records import KEY
+
+Value = TypeVar("Value")
 
 #: What a run's rows share, and every result table starts with.
 RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
@@ -53,7 +55,12 @@ def blocks(frame: pd.DataFrame) -> Iterator[Block]:
 
 
 def readings(block: Block, readout: str) -> dict[str, Readout]:
-    """A readout in each language whose records hold its columns.
+    """A readout in each language whose records hold its columns."""
+    return recorded(block, READOUTS[readout])
+
+
+def recorded(block: Block, read: Callable[[pd.DataFrame], Value]) -> dict[str, Value]:
+    """What is read off the rows of each language whose records hold its columns.
 
     Not every language need be shown every prompt. Raises `InputError` where none was, or
     where only some questions of a language hold the columns.
@@ -61,7 +68,7 @@ def readings(block: Block, readout: str) -> dict[str, Readout]:
     found, error = {}, None
     for language, rows in block.languages.items():
         try:
-            found[language] = READOUTS[readout](rows)
+            found[language] = read(rows)
         except NotRecordedError as absent:
             error = absent
     if error and not found:

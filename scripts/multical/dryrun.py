@@ -32,6 +32,7 @@ SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
     "compute_metrics": ("metrics", studies.Metrics),
     "bin_reliability": ("metrics", studies.Metrics),
     "compute_culture": ("metrics", studies.Metrics),
+    "compute_recalibration": ("metrics", studies.Metrics),
 }
 #: At most so many names in a list
 SHOWN = 3

@@ -14,9 +14,9 @@ from multical.bootstrap import Bootstrap, interval, recentred
 from multical.cells import RUN, Block, groups, parameters, readings
 from multical.errors import InputError
 from multical.metrics import METRICS
-from multical.params import known
-from multical.readouts import Floats
-from multical.resampling import replicates
+from multical.params import Kinds, known
+from multical.readouts import Floats, Readout
+from multical.resampling import Sample, replicates
 
 PARAMS = {
     "readouts": list,
@@ -26,6 +26,7 @@ PARAMS = {
     "resource_levels": dict,
 }
 INTERVAL = ["value", "ci_low", "ci_high"]
+BY_LANGUAGE = [*RUN, "language", "resource_level", "readout", "metric", *INTERVAL, "n"]
 SUMMARY = [*RUN, "group", "languages", "readout", "metric", *INTERVAL]
 
 
@@ -43,9 +44,9 @@ class Estimate:
 Estimates = dict[tuple[str, str], dict[str, Estimate]]
 
 
-def read_params(text: str) -> dict[str, Any]:
-    """Parse and check --params."""
-    params = parameters(text, PARAMS)
+def read_params(text: str, more: Kinds | None = None) -> dict[str, Any]:
+    """Parse and check --params, in which a program may take `more`."""
+    params = parameters(text, {**PARAMS, **(more or {})})
     known("metrics", params["metrics"], METRICS)
     bootstrap = params["bootstrap"]
     wanted = {"replicates": int, "seed": int, "level": float}
@@ -76,20 +77,52 @@ def _bootstrap(questions: tuple[str, ...], replicates: int, seed: int) -> Bootst
 def estimate(block: Block, bootstrap: Bootstrap, params: dict[str, Any]) -> Estimates:
     """All metrics of all readouts and languages of one block."""
     estimates: Estimates = {}
-    samples = {
+    samples = drawn(block, bootstrap)
+    for name in params["readouts"]:
+        estimates |= measured(name, readings(block, name), samples, params)
+    return estimates
+
+
+def drawn(block: Block, bootstrap: Bootstrap) -> dict[str, Sample]:
+    """The draws of the rows of each language."""
+    return {
         language: bootstrap.sample(rows["question_id"])
         for language, rows in block.languages.items()
     }
-    for name in params["readouts"]:
-        for language, readout in readings(block, name).items():
-            sample = samples[language]
-            metrics = [metric for metric in params["metrics"] if METRICS[metric].applies(readout)]
-            found = replicates(readout, sample, metrics, params["bins"])
-            for metric, values in found.items():
-                n, bounds = len(readout.correct), METRICS[metric].bounds
-                cell = Estimate(float(values[-1]), values[:-1], n, bounds)
-                estimates.setdefault((name, metric), {})[language] = cell
+
+
+def measured(
+    name: str, readouts: dict[str, Readout], samples: dict[str, Sample], params: dict[str, Any]
+) -> Estimates:
+    """All metrics of one readout, under its name, in each language."""
+    estimates: Estimates = {}
+    for language, readout in readouts.items():
+        metrics = [metric for metric in params["metrics"] if METRICS[metric].applies(readout)]
+        found = replicates(readout, samples[language], metrics, params["bins"])
+        for metric, values in found.items():
+            n, bounds = len(readout.correct), METRICS[metric].bounds
+            cell = Estimate(float(values[-1]), values[:-1], n, bounds)
+            estimates.setdefault((name, metric), {})[language] = cell
     return estimates
+
+
+def metric_rows(block: Block, estimates: Estimates, params: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows by language, readout and metric."""
+    rows = []
+    for language in block.languages:
+        for (readout, metric), cells in estimates.items():
+            if language in cells:
+                cell = cells[language]
+                row = {
+                    **block.keys,
+                    "language": language,
+                    "resource_level": params["resource_levels"][language],
+                    "readout": readout,
+                    "metric": metric,
+                    "n": cell.n,
+                }
+                rows.append(row | with_interval(cell, params))
+    return rows
 
 
 def summary_rows(

@@ -43,13 +43,15 @@ def weigh(table: Any, places: Any, values: Any) -> Any:
 
 @njit(cache=True)
 def weigh_groups(table: Any, places: Any, starts: Any, values: Any) -> Any:
-    """(g, B) sums of (n,) values, and numbers of rows, of the groups between (g + 1,) starts."""
-    sums = np.zeros((len(starts) - 1, table.shape[1]))
+    """(k, g, B) sums of (k, n) values, and numbers of rows, of groups between (g + 1,) starts."""
+    sums = np.zeros((len(values), len(starts) - 1, table.shape[1]))
     sizes = np.zeros((len(starts) - 1, table.shape[1]), np.int32)
     for group in range(len(starts) - 1):
-        start, end = starts[group], starts[group + 1]
-        _weigh(sums[group], table, places, values, start, end)
-        _count(sizes[group], table, places, start, end)
+        for start in range(starts[group], starts[group + 1], ROWS):
+            end = min(start + ROWS, starts[group + 1])
+            for column in range(len(values)):
+                _weigh(sums[column, group], table, places, values[column], start, end)
+            _count(sizes[group], table, places, start, end)
     return sums, sizes
 
 

@@ -173,6 +173,24 @@ def mce(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Float
     return calibration_error(readout.confidence, readout.correct, counts, bins=bins, norm="max")
 
 
+def ms_debiased(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+    """Mean squared calibration error: the square of `rms`, less what noise adds to it.
+
+    The squared gap of a bin of m rows is estimated by the mean of the products confidence -
+    correct of its m (m - 1) ordered pairs of rows, which has no bias, and counts m times; a bin
+    of a single row counts as 0. So the estimate is around 0 for a calibrated model however few
+    the rows are, and may be below. It is a debiased plug-in estimator as those of Lee et al.
+    (2023, T-Cal) and Sun et al. (2024); where all confidences of a bin are alike it is that of
+    Kumar et al. (2019) and the bias-corrected reliability of Ferro and Fricker (2012).
+    """
+    wrong = readout.confidence - readout.correct
+    mass, sure, right = bin_sums(readout.confidence, readout.correct, counts, bins=bins)
+    _, _, squares = bin_sums(readout.confidence, wrong**2, counts, bins=bins)
+    pairs = np.where(mass > 1, (sure - right) ** 2 - squares, 0) / np.maximum(mass - 1, 1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(pairs.sum(axis=1) / mass.sum(axis=1))
+
+
 def ece_classwise(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
     """Mean over option positions of the ECE of "this option is right" (Kull et al. 2019).
 
@@ -294,6 +312,7 @@ METRICS: dict[str, Metric] = {
     "ece_mass": Metric(ece_mass, "probability", binned=True),
     "rms": Metric(rms, "probability", binned=True),
     "mce": Metric(mce, "probability", binned=True),
+    "ms_debiased": Metric(ms_debiased, "probability", (-1.0, 1.0), binned=True),
     "ece_classwise": Metric(ece_classwise, "distribution", binned=True),
     "ece_all": Metric(ece_all, "distribution", binned=True),
     "brier": Metric(brier, "distribution", (0.0, 2.0)),

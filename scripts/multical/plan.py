@@ -14,11 +14,19 @@ from multical import globs, settings
 from multical.config import Config, Run, canonical, runs
 from multical.errors import InputError
 from multical.sources import HubSft, QuestionFile
-from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy, trials
+from multical.studies import (
+    DISTRIBUTIONS,
+    HarnessRun,
+    HarnessStudy,
+    MultilingualStudy,
+    trials,
+)
 
 Settings = dict[str, Any]
 #: Keys of SFT data that no job depends on
 FOR_PLANS = {"rows", "mean_tokens"}
+#: Metrics of confidences that are changed, which rank answers as they did or nearly so
+RECALIBRATED = ("accuracy", "confidence", "gap", "ece", "rms", "ms_debiased", "brier", "nll")
 #: Of runs in the table of settings, in their order
 ROLES = ("base", "trial", "run")
 
@@ -256,6 +264,24 @@ def reliability(config: Config, root: str) -> Settings:
     """How reliability diagrams are binned."""
     settings = metrics(config, root)
     return {key: settings[key] for key in ("readouts", "bins", "resource_levels")}
+
+
+def recalibrated(config: Config, root: str) -> bool:
+    """Whether the readout of a study's figures has option scores, which temperatures divide."""
+    return config.measured(root).figures.readout in DISTRIBUTIONS
+
+
+def recalibration(config: Config, root: str) -> Settings:
+    """How the readout of the figures is recalibrated, and what is computed from it."""
+    study = config.measured(root)
+    return {
+        **metrics(config, root),
+        "metrics": [name for name in study.metrics.metrics if name in RECALIBRATED],
+        "readouts": [study.figures.readout],
+        "reference_language": study.figures.reference_language,
+        "folds": study.recalibration.folds,
+        "fold_seed": study.recalibration.seed,
+    }
 
 
 def views(config: Config, root: str) -> dict[str, tuple[str, str | None]]:

@@ -78,9 +78,15 @@ def softmax(scores: Floats) -> Floats:
     return unnormalised / np.nansum(unnormalised, axis=1, keepdims=True)
 
 
+def from_scores(scores: Floats, gold: NDArray[np.int64]) -> Readout:
+    """The softmax of (n, k) scores in nats, NaN beyond a question's own options."""
+    probabilities, correct = softmax(scores), np.nanargmax(scores, axis=1) == gold
+    return Readout(np.nanmax(probabilities, axis=1), correct, probabilities, gold, True)
+
+
 def letter(frame: pd.DataFrame) -> Readout:
     """Softmax of the letter logits over the options."""
-    return _distribution(frame, _letters(frame, "letter"))
+    return from_scores(*option_scores(frame, "letter"))
 
 
 def letter_full(frame: pd.DataFrame) -> Readout:
@@ -100,13 +106,12 @@ def text_ppl(frame: pd.DataFrame) -> Readout:
 
     The readout of study 1: perplexities of the candidates, turned into a distribution.
     """
-    tokens = padded(_column(frame, "text_tokens", "text_ppl"))
-    return _distribution(frame, _texts(frame, "text_ppl") / tokens)
+    return from_scores(*option_scores(frame, "text_ppl"))
 
 
 def text_sum(frame: pd.DataFrame) -> Readout:
     """Softmax of the option texts' summed log-likelihoods, whatever their lengths."""
-    return _distribution(frame, _texts(frame, "text_sum"))
+    return from_scores(*option_scores(frame, "text_sum"))
 
 
 def msp(frame: pd.DataFrame) -> Readout:
@@ -155,21 +160,30 @@ READOUTS: dict[str, Callable[[pd.DataFrame], Readout]] = {
 }
 
 
-def _distribution(frame: pd.DataFrame, scores: Floats) -> Readout:
-    probabilities = softmax(scores)
-    gold, correct = _graded(frame, scores)
-    return Readout(np.nanmax(probabilities, axis=1), correct, probabilities, gold, True)
+#: The scores (n, k) in nats of the options whose softmax a readout is, of those that are one.
+SCORES: dict[str, Callable[[pd.DataFrame], Floats]] = {
+    "letter": lambda frame: _letters(frame, "letter"),
+    "text_ppl": lambda frame: (
+        _texts(frame, "text_ppl") / padded(_column(frame, "text_tokens", "text_ppl"))
+    ),
+    "text_sum": lambda frame: _texts(frame, "text_sum"),
+}
+
+
+def option_scores(frame: pd.DataFrame, readout: str) -> tuple[Floats, NDArray[np.int64]]:
+    """The scores of a readout in `SCORES`, and the (n,) right options."""
+    return SCORES[readout](frame), _gold(frame)
 
 
 def _score(
     frame: pd.DataFrame, scores: Floats, confidence: Floats, is_probability: bool = False
 ) -> Readout:
-    return Readout(confidence, _graded(frame, scores)[1], None, None, is_probability)
+    correct = np.nanargmax(scores, axis=1) == _gold(frame)
+    return Readout(confidence, correct, None, None, is_probability)
 
 
-def _graded(frame: pd.DataFrame, scores: Floats) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    gold = _column(frame, "gold", "any but a released one").to_numpy(np.int64)
-    return gold, np.nanargmax(scores, axis=1) == gold
+def _gold(frame: pd.DataFrame) -> NDArray[np.int64]:
+    return _column(frame, "gold", "any but a released one").to_numpy(np.int64)
 
 
 def _released(frame: pd.DataFrame, column: str, is_probability: bool) -> Readout | None:

@@ -47,14 +47,15 @@ class Sample:
         return kernels.weigh(self.table, self.places, np.array(values, float))
 
     def bin_sums(
-        self, values: Floats, confidence: Floats, bins: int
+        self, confidence: Floats, bins: int, *values: Floats
     ) -> tuple[Floats, NDArray[np.int64]]:
-        """(bins, B) sums of (n,) values, and numbers of rows, in bins of equal width."""
+        """(k, bins, B) sums of k times (n,) values, and numbers of rows, in bins of equal width."""
         above = np.searchsorted(edges(bins), confidence, side="right")
         index = np.minimum(above - 1, bins - 1)
         order = np.argsort(index.astype(np.min_scalar_type(bins)), kind="stable")
         starts = np.searchsorted(index[order], np.arange(bins + 1)).astype(np.uint32)
-        return kernels.weigh_groups(self.table, self.places[order], starts, values[order])
+        ordered = np.array([one[order] for one in values])
+        return kernels.weigh_groups(self.table, self.places[order], starts, ordered)
 
     def of(self, rows: NDArray[Any]) -> Sample:
         """The draws of some of the rows, by index or mask."""
@@ -90,15 +91,18 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
     accuracy = sample.of(np.flatnonzero(readout.correct)).size / size
     if not readout.is_probability:
         return {"accuracy": accuracy}
-    surplus, mass = sample.bin_sums(readout.confidence - readout.correct, readout.confidence, bins)
+    wrong = readout.confidence - readout.correct
+    (surplus, squares), mass = sample.bin_sums(readout.confidence, bins, wrong, wrong**2)
     gap = surplus.sum(axis=0) / size
     distance, filled = np.abs(surplus), np.maximum(mass, 1)
+    pairs = np.where(mass > 1, surplus**2 - squares, 0) / np.maximum(mass - 1, 1)
     return {
         "accuracy": accuracy,
         "confidence": sample.sums(readout.confidence)[0] / size,
         "gap": gap,
         "ece": distance.sum(axis=0) / size,
         "rms": np.sqrt((distance**2 / filled).sum(axis=0) / size),
+        "ms_debiased": pairs.sum(axis=0) / size,
         "mce": np.where(size > 0, (distance / filled).max(axis=0), np.nan),
     }
 
@@ -126,8 +130,8 @@ def _options(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
     for option, own in enumerate(probabilities.T):
         has = ~np.isnan(own)
         surplus = own[has] - (gold[has] == option)
-        options.append(sample.of(has).bin_sums(surplus, own[has], bins))
-    apart = np.array([surplus for surplus, _ in options])  # (k, bins, B)
+        options.append(sample.of(has).bin_sums(own[has], bins, surplus))
+    apart = np.array([surplus for (surplus,), _ in options])  # (k, bins, B)
     size = np.array([mass.sum(axis=0) for _, mass in options])  # (k, B)
     errors = np.abs(apart).sum(axis=1) / size
     return {

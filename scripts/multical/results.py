@@ -30,6 +30,8 @@ BINS = {
     "accuracy": "number",
 }
 GROUPED = {"group": "text", "languages": "number", "metric": "text"}
+COVERAGE = {"kind": "text", "of": "text", "metric": "text", "power": "number"}
+COVERAGE |= dict.fromkeys(("questions", "truth", "share", "low", "high", "simulations"), "number")
 #: Columns of each table, as text or number; all are required.
 COLUMNS = {
     "metrics": RUN
@@ -37,10 +39,14 @@ COLUMNS = {
     | {"language": "text", "resource_level": "text", "metric": "text", "n": "number"}
     | INTERVAL,
     "summary": RUN | READING | GROUPED | INTERVAL,
+    "recalibration": RUN | {"method": "text", "fit": "text"} | READING | GROUPED | INTERVAL,
     "culture": RUN | READING | {"culture": "text"} | GROUPED | INTERVAL,
+    "coverage": COVERAGE,
     "reliability": RUN | READING | {"group": "text"} | BINS,
     "reliability_by_lang": RUN | READING | {"language": "text", "resource_level": "text"} | BINS,
 }
+#: Methods of recalibration in their order, as figures and tables name them
+METHODS = {"none": "none", "temperature": "temperature", "platt": "Platt", "isotonic": "isotonic"}
 #: Every parameter that a figure or table may take, with its type. Where a study has base
 #: models alone, sft, seed and smoothing are null.
 PARAMS: Kinds = {
@@ -205,7 +211,8 @@ def _complete(
     labels: list[str],
     params: dict[str, Any],
 ) -> None:
-    unit = [n for n in ("culture", "language", "group", "bin", "metric") if n in chosen]
+    names = ("culture", "method", "fit", "language", "group", "bin", "metric")
+    unit = [name for name in names if name in chosen]
     everything = set(map(tuple, chosen[unit].to_numpy()))
     for model in models:
         for name in labels:

@@ -28,9 +28,12 @@ Readout = Literal[
     "letter", "letter_full", "text_ppl", "text_sum", "msp", "max_logit", "margin", "entropy"
 ]
 Metric = Literal[
-    "accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ece_classwise", "ece_all",
-    "brier", "nll", "entropy", "auroc", "aurc",
+    "accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ms_debiased",
+    "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
 ]  # fmt: skip
+
+#: The readouts that are a softmax of option scores, the keys of multical.readouts.SCORES
+DISTRIBUTIONS = ("letter", "text_ppl", "text_sum")
 
 Value = TypeVar("Value")
 
@@ -194,6 +197,15 @@ class Metrics(Strict):
     bootstrap: Bootstrap
 
 
+class Recalibration(Strict):
+    """How confidences are recalibrated: on some questions, to be judged on others."""
+
+    folds: int = Field(
+        default=5, ge=2, le=100, description="parts of the questions, the same in all languages"
+    )
+    seed: Seed = 0
+
+
 Shown = Annotated[float, Field(gt=0, lt=1, description="beside 0, that of SFT")]
 
 
@@ -222,6 +234,7 @@ class MultilingualStudy(Strict):
     training: Training
     scoring: Scoring
     metrics: Metrics
+    recalibration: Recalibration = Recalibration()
     figures: Figures
 
     @cached_property
@@ -291,6 +304,7 @@ class HarnessStudy(Strict):
     kind: Literal["harness"]
     runs: list[HarnessRun] = Field(min_length=1)
     metrics: Metrics
+    recalibration: Recalibration = Recalibration()
     figures: HarnessFigures
 
     @model_validator(mode="after")

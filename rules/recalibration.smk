@@ -1,0 +1,95 @@
+# Recalibration: temperature scaling, Platt scaling and isotonic regression of the readout that
+# the figures show, fitted in some languages and applied to all, beside label smoothing.
+#
+# Needs  ROOT/records/RUN/BENCHMARK.parquet of all that the study scored or imported
+# Makes  ROOT/recalibration.csv          metrics by group of languages, method and fit
+#        ROOT/recalibration_by_lang.csv  the same by language
+#        ROOT/figures/recalibration_transfer.*, ROOT/tables/recalibration.*, and those of
+#        other views, as in rules/figures.smk
+
+
+rule compute_recalibration:
+    input:
+        all_records,
+    output:
+        groups="{root}/recalibration.csv",
+        languages="{root}/recalibration_by_lang.csv",
+    log:
+        "logs/{root}/compute_recalibration.log",
+    benchmark:
+        "logs/{root}/compute_recalibration.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    threads: 2
+    params:
+        settings=lambda w: canonical(plan.recalibration(CONFIG, w.root)),
+        code=code("compute_recalibration"),
+    shell:
+        r"""
+        export OMP_NUM_THREADS=1
+        python scripts/compute_recalibration.py --records {input:q} --params {params.settings:q} \
+            --output {output.groups:q} --by-language {output.languages:q} \
+            --processes {threads} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_recalibration_transfer:
+    input:
+        "{root}/recalibration.csv",
+    output:
+        **figure("recalibration_transfer"),
+    log:
+        "logs/{root}/{view}plot_recalibration_transfer.log",
+    benchmark:
+        "logs/{root}/{view}plot_recalibration_transfer.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=figure_settings(
+            "recalibration_transfer", "smoothing", "reference_language"
+        ),
+        code=code("plot_recalibration_transfer"),
+    shell:
+        r"""
+        python scripts/plot_recalibration_transfer.py --recalibration {input:q} \
+            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
+            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
+        """
+
+
+rule make_recalibration_table:
+    input:
+        "{root}/recalibration.csv",
+    output:
+        csv=report(
+            "{root}/tables/{view}recalibration.csv",
+            caption="../report/recalibration_table.rst",
+            category="Tables",
+            labels=shown("recalibration table"),
+        ),
+        tex="{root}/tables/{view}recalibration.tex",
+        sidecar=report(
+            "{root}/tables/{view}recalibration.json",
+            category="Provenance",
+            labels=shown("recalibration table"),
+        ),
+    log:
+        "logs/{root}/{view}make_recalibration_table.log",
+    benchmark:
+        "logs/{root}/{view}make_recalibration_table.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=product_settings(
+            "{root}/tables/{view}recalibration.csv", "reference_language"
+        ),
+        code=code("make_recalibration_table"),
+    shell:
+        r"""
+        python scripts/make_recalibration_table.py --recalibration {input:q} \
+            --params {params.settings:q} --code {params.code:q} --csv {output.csv:q} \
+            --tex {output.tex:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
+        """

@@ -1,0 +1,145 @@
+"""Compute metrics of recalibrated confidences: does what is fitted in one language serve others?
+
+--params is that of compute_metrics.py, with readouts that are a softmax of option scores, and
+folds, fold_seed and reference_language. Each method (temperature scaling, Platt scaling,
+isotonic regression) is fitted on the reference language alone, on all high-resource languages
+together, and on each language itself, and applied to every language; beside them is the
+readout as it is. A question's confidence comes from a fit on the questions of other folds,
+which are the same questions in all languages and runs. Where there is no such language, or no
+question to fit on, the fit is left out.
+
+The rows are those of metrics.csv and summary.csv, with the method and what it was fitted on.
+Intervals are theirs too: of the questions that are measured, for the fits as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multical import recalibration
+from multical.cells import RUN, Block, recorded
+from multical.errors import program
+from multical.estimates import (
+    BY_LANGUAGE,
+    SUMMARY,
+    bootstrap,
+    drawn,
+    measured,
+    metric_rows,
+    read_params,
+    summary_rows,
+    write,
+)
+from multical.files import atomic
+from multical.params import known
+from multical.parts import each, survey
+from multical.readouts import SCORES, Readout, option_scores
+from multical.recalibration import METHODS, Answers, Ints
+
+MORE = {"folds": int, "fold_seed": int, "reference_language": str}
+FIT = ["method", "fit"]
+#: Not recalibrated
+NONE = "none"
+Rows = list[dict[str, Any]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
+    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument("--output", required=True, metavar="CSV", help="by group of languages")
+    parser.add_argument("--by-language", required=True, metavar="CSV", help="output, by language")
+    parser.add_argument(
+        "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
+    )
+    arguments = parser.parse_args()
+    params = read_params(arguments.params, MORE)
+    known("readouts", params["readouts"], SCORES)
+    by_language, by_group = compute(arguments.records, params, arguments.processes)
+    with atomic(arguments.output) as first, atomic(arguments.by_language) as second:
+        write(first, by_group)
+        write(second, by_language)
+
+
+def compute(
+    paths: Iterable[str], params: dict[str, Any], processes: int = 1
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two tables of record files: by language, and by group of languages."""
+    parts, questions = survey(paths, params["resource_levels"])
+    made = each(parts, block_rows, questions, params, processes=processes)
+    by_language = [row for own, _ in made for row in own]
+    by_group = [row for _, own in made for row in own]
+    return (
+        pd.DataFrame(by_language, columns=[*RUN, *FIT, *BY_LANGUAGE[len(RUN) :]]),
+        pd.DataFrame(by_group, columns=[*RUN, *FIT, *SUMMARY[len(RUN) :]]),
+    )
+
+
+def block_rows(
+    block: Block, questions: dict[str, list[str]], params: dict[str, Any]
+) -> tuple[Rows, Rows]:
+    """Both tables' rows of one run on one benchmark."""
+    samples = drawn(block, bootstrap(block, questions, params))
+    fold = recalibration.folds(
+        questions[block.keys["benchmark"]], params["folds"], params["fold_seed"]
+    )
+    folds = {
+        language: rows["question_id"].map(fold).to_numpy(int)
+        for language, rows in block.languages.items()
+    }
+    by_language: Rows = []
+    by_group: Rows = []
+    for name in params["readouts"]:
+        scores = recorded(block, partial(option_scores, readout=name))
+        answers = {language: Answers(*own) for language, own in scores.items()}
+        for method, fit, readouts in variants(answers, folds, params):
+            estimates = measured(name, readouts, samples, params)
+            for rows, make in ((by_language, metric_rows), (by_group, summary_rows)):
+                made = make(block, estimates, params)
+                rows += [{**row, "method": method, "fit": fit} for row in made]
+    return by_language, by_group
+
+
+def variants(
+    answers: dict[str, Answers], folds: dict[str, Ints], params: dict[str, Any]
+) -> Iterator[tuple[str, str, dict[str, Readout]]]:
+    """Method, what it is fitted on, and the readouts of all languages that it gives."""
+    yield NONE, NONE, {language: own.readout for language, own in answers.items()}
+    for method, fit in METHODS.items():
+        for name, sources in fitted_on(list(answers), params).items():
+            found = {}
+            for source, languages in sources:
+                learnt = recalibration.pooled([answers[language] for language in source])
+                fold = np.concatenate([folds[language] for language in source])
+                maps = recalibration.fitted(fit, learnt, fold, params["folds"])
+                for language in languages:
+                    made = recalibration.applied(maps, answers[language], folds[language])
+                    if made is not None:
+                        found[language] = made
+            if found:
+                yield method, name, found
+
+
+def fitted_on(
+    languages: list[str], params: dict[str, Any]
+) -> dict[str, list[tuple[list[str], list[str]]]]:
+    """By name of the fit, the languages that are learnt from and those that it is applied to."""
+    reference = [one for one in languages if one == params["reference_language"]]
+    high = [one for one in languages if params["resource_levels"][one] == "high"]
+    return {
+        "reference": [(reference, languages)] if reference else [],
+        "high": [(high, languages)] if high else [],
+        "own": [([language], [language]) for language in languages],
+    }
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,86 @@
+"""Draw what simulate_coverage.py found: coverage of intervals, and level of tests.
+
+A column of panels per number of questions. Above, the share of 95 % intervals that held the
+truth, by what they are of; shaded is 90 to 98 %. Below, the share of tests that rejected what
+is true; shaded is up to 7 %. Bars are 95 % Wilson intervals of the simulation.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from multical import plots, results
+from multical.errors import program
+
+NAMES = {
+    "accuracy": "accuracy",
+    "confidence": "confidence",
+    "ece": "ECE",
+    "rms": "RMS",
+    "ms_debiased": "debiased MS",
+    "auroc": "AUROC",
+}
+#: By kind: nominal value, limits that are shaded, ends of the axis, what it counts, its rows
+LIMITS = {
+    "interval": (0.95, 0.90, 0.98, -0.02, 1.02, "intervals that held the truth", "interval of"),
+    "test": (0.05, 0.0, 0.07, -0.002, 0.102, "tests that rejected the truth", "test whether"),
+}
+#: Colour and marker of the powers, in their order
+STYLES = [("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#4D4D4D", "D")]
+
+
+def draw(rows: pd.DataFrame) -> Figure:
+    lines = rows[["kind", "of"]].drop_duplicates().to_numpy().tolist()
+    sizes, powers = sorted(rows["questions"].unique()), sorted(rows["power"].unique())
+    figure, axes = plt.subplots(
+        len(lines), len(sizes), figsize=(plots.WIDTH, 1.0 + 1.25 * len(lines)), sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    for line, (kind, of) in zip(axes, lines, strict=True):
+        for ax, size in zip(line, sizes, strict=True):
+            part = rows[(rows["kind"] == kind) & (rows["of"] == of) & (rows["questions"] == size)]
+            panel(ax, part, powers, kind)
+        line[0].set_ylabel(f"{LIMITS[kind][-1]}\n{of}", fontsize=7)
+    for ax, size in zip(axes[0], sizes, strict=True):
+        ax.set_title(f"{size:g} questions, {rows['simulations'].iloc[0]:g} simulations")
+    shown = rows[(rows["metric"] == "ece") & (rows["of"] == "one language")]
+    truth = shown.groupby("power")["truth"].first()
+    entries = [
+        plots.handle(f"true ECE {truth[power]:.2f}", *style)
+        for power, style in zip(powers, STYLES, strict=False)
+    ]
+    plots.legend(figure, entries)
+    return figure
+
+
+def panel(ax: Axes, rows: pd.DataFrame, powers: list[float], kind: str) -> None:
+    """One kind of interval or test at one number of questions: a line per metric."""
+    nominal, low, high, left, right, counted, _ = LIMITS[kind]
+    ax.axvspan(low, high, color="0.93", linewidth=0)
+    ax.axvline(nominal, color=plots.GREY, linestyle=":")
+    metrics = [name for name in NAMES if (rows["metric"] == name).any()]
+    for place, (power, (colour, marker)) in enumerate(zip(powers, STYLES, strict=False)):
+        part = rows[rows["power"] == power].set_index("metric").loc[metrics]
+        at = np.arange(len(metrics)) + 0.25 * (place - (len(powers) - 1) / 2)
+        ax.hlines(at, part["low"], part["high"], color=colour, linewidth=1, alpha=0.7)
+        ax.plot(part["share"], at, marker, color=colour, **plots.MARKER)
+    ax.set(xlim=(left, right), ylim=(len(metrics) - 0.4, -0.6))
+    ax.set_yticks(range(len(metrics)), [NAMES[name] for name in metrics])
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(counted, fontsize=7)
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = plots.arguments(__doc__, "coverage", ["seed"])
+    plots.finish(draw(results.read(args.table, "coverage")), args, started)
+
+
+if __name__ == "__main__":
+    program(main)

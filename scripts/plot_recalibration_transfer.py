@@ -1,0 +1,104 @@
+"""Draw mean ECE after recalibration: fitted on one language, on several, or on each its own.
+
+A row of panels per model, a column per resource level. From left to right the readout as it is,
+then each method by what it was fitted on; the conditions are base, SFT, and SFT with smoothing,
+with bootstrap intervals. The thin lines are the conditions without recalibration.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from multical import plots, results
+from multical.errors import program
+
+KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language")
+GAP = 0.7  # between methods, where one fit stands 1 from the next
+
+#: Where each method and fit stands
+Places = dict[tuple[str, str], float]
+
+
+def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+    models, levels = results.models(rows), results.levels(rows, "group")
+    conditions, places = results.conditions(params), along(rows)
+    figure, axes = plt.subplots(
+        len(models), len(levels), figsize=(plots.WIDTH, 1.3 + 1.8 * len(models)), sharex=True,
+        sharey=True, squeeze=False,
+    )  # fmt: skip
+    for line, model in zip(axes, models, strict=True):
+        for ax, level in zip(line, levels, strict=True):
+            part = rows[(rows["model"] == model) & (rows["group"] == level)]
+            panel(ax, part, conditions, places)
+        line[0].set_ylabel(f"{model}\nmean ECE")
+    for ax, level in zip(axes[0], levels, strict=True):
+        ax.set_title(f"{level}-resource languages")
+    for ax in axes[-1]:
+        names(ax, places, params["reference_language"])
+    axes[0, 0].set_ylim(bottom=0)
+    axes[0, 0].set_xlim(-0.8, max(places.values()) + 0.8)
+    entries = [plots.handle(results.label(c), *plots.condition_style(c)) for c in conditions]
+    plots.legend(figure, entries)
+    return figure
+
+
+def along(rows: pd.DataFrame) -> Places:
+    """The methods and fits of the table from left to right, with a gap before each method."""
+    places: Places = {}
+    x = -1.0
+    for method in results.METHODS:
+        fits = rows.loc[rows["method"] == method, "fit"].unique()
+        x += GAP if method != "none" else 0
+        for fit in fits:
+            x += 1
+            places[method, fit] = x
+    return places
+
+
+def panel(ax: Axes, rows: pd.DataFrame, conditions: list[float | None], places: Places) -> None:
+    """The conditions of one model and resource level beside each other."""
+    for place, condition in enumerate(conditions):
+        own = rows[rows["condition"] == results.label(condition)]
+        colour, marker = plots.condition_style(condition)
+        keys = own[["method", "fit"]].itertuples(index=False, name=None)
+        shift = 0.25 * (place - (len(conditions) - 1) / 2)
+        at = [places[key] + shift for key in keys]
+        plots.with_intervals(ax, at, own, colour, marker, size=3.5)
+        plain = own.loc[own["method"] == "none", "value"].iloc[0]
+        ax.axhline(plain, color=colour, linewidth=0.5, alpha=0.5)
+
+
+def names(ax: Axes, places: Places, reference: str) -> None:
+    """Tick labels: what was fitted on, and the methods below."""
+    labels = {"none": "", "reference": reference, "high": "high", "own": "own"}
+    ax.set_xticks(
+        list(places.values()), [labels[fit] for _, fit in places], rotation=90, fontsize=6.5
+    )
+    middles = {}
+    for method, shown in results.METHODS.items():
+        xs = [x for (own, _), x in places.items() if own == method]
+        if xs:
+            middles[shown] = sum(xs) / len(xs)
+    ax.xaxis.remove_overlapping_locs = False  # a method stands in the middle of its fits
+    ax.set_xticks(list(middles.values()), list(middles), minor=True, fontsize=6)
+    ax.tick_params(axis="x", which="minor", length=0, pad=26)
+    ax.set_xlabel("method, and what it is fitted on")
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = plots.arguments(__doc__, "recalibration", KEYS)
+    conditions = results.conditions(args.params)
+    rows = results.chosen(args.table, "recalibration", args.params, conditions, metric="ece")
+    rows = rows[rows["group"].isin(results.LEVELS)]
+    plots.finish(draw(rows, args.params), args, started)
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,166 @@
+"""Simulate benchmarks of known calibration: do intervals hold it, do tests keep their level?
+
+A question is right with a chance uniform between 0.25 and 1, the stated confidence is that
+chance to the power 1 / s: calibrated for s = 1, too sure above. Chances and answers of the
+languages and of two runs on a question are correlated (Gaussian copulas). Every simulated
+benchmark goes through the study's own bootstrap and metrics; what an interval should hold is
+the metric of endless questions, by numerical integration.
+
+--params is a JSON object: simulations, replicates, seed, level, bins, languages (numbers),
+questions and powers (lists of numbers). Intervals are of one language, of the mean over the
+languages, and of the change of that mean from the first run to the second, which truly is 0.
+Tests ask whether that mean rises, or falls, by the one-sided bootstrap p of the claims, and
+whether any language's metric rises, by Holm's correction. A row has the share of simulations in
+which an interval held the truth, or a test rejected it at 1 - level, with the 95 % Wilson
+interval of that share.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+from tqdm import tqdm
+
+from multical import params
+from multical.bootstrap import Bootstrap, interval, recentred
+from multical.errors import InputError, program
+from multical.files import atomic
+from multical.metrics import METRICS, edges
+from multical.outcomes import tail
+from multical.readouts import Floats, Readout
+from multical.resampling import replicates
+
+NAMES = ["accuracy", "confidence", "ece", "rms", "ms_debiased", "auroc"]
+NUMBERS = ("simulations", "replicates", "seed", "bins", "languages")
+LISTS = ("questions", "powers")
+COLUMNS = ["kind", "of", "metric", "power", "questions", "truth", "share", "low", "high"]
+COLUMNS += ["simulations", "replicates"]
+LEAST = 0.25  # chance of four options
+SHARED = 0.5  # correlation of the normal variables behind two languages, or runs
+GRID = 1_000_000  # points of the integration
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument("--output", required=True, metavar="CSV")
+    arguments = parser.parse_args()
+    table = simulate(read_params(arguments.params))
+    with atomic(arguments.output) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_params(text: str) -> dict[str, Any]:
+    """Parse and check --params."""
+    found = params.parse(text)
+    lists = {key: found.pop(key, None) for key in LISTS}
+    params.check(found, {**dict.fromkeys(NUMBERS, int), "level": float})
+    for key, values in lists.items():
+        if not (isinstance(values, list) and values and all(x >= 1 for x in values)):
+            raise InputError(f"--params: {key}: {values!r}, expected a list of numbers from 1")
+    return found | lists
+
+
+def simulate(params: dict[str, Any]) -> pd.DataFrame:
+    """A row for each kind, place, metric, power and number of questions."""
+    rows, simulations = [], params["simulations"]
+    for questions in params["questions"]:
+        for power in params["powers"]:
+            truth = truths(power, params["bins"])
+            counts = counted(questions, power, truth, params)
+            for (kind, of, metric), count in counts.items():
+                expected = 0.0 if kind == "test" or of.startswith("change") else truth[metric]
+                low, high = proportion_confint(count, simulations, method="wilson")
+                row = [kind, of, metric, power, questions, expected]
+                row += [count / simulations, low, high, simulations, params["replicates"]]
+                rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def truths(power: float, bins: int) -> dict[str, float]:
+    """The metrics of endless questions."""
+    chance = LEAST + (1 - LEAST) * (np.arange(GRID) + 0.5) / GRID
+    stated = chance ** (1 / power)
+    index = np.minimum(np.searchsorted(edges(bins), stated, side="right") - 1, bins - 1)
+    mass = np.bincount(index, minlength=bins) / GRID
+    gap = np.bincount(index, stated - chance, bins) / GRID
+    square = float((gap**2 / np.where(mass > 0, mass, 1)).sum())
+    # confidence rises with the chance: wrong answers of less of it are below
+    below = np.cumsum(1 - chance) - (1 - chance) / 2
+    return {
+        "accuracy": float(chance.mean()),
+        "confidence": float(stated.mean()),
+        "ece": float(np.abs(gap).sum()),
+        "rms": square**0.5,
+        "ms_debiased": square,
+        "auroc": float((chance * below).sum() / (chance.sum() * (1 - chance).sum())),
+    }
+
+
+def counted(
+    questions: int, power: float, truth: dict[str, float], params: dict[str, Any]
+) -> Counter[tuple[str, str, str]]:
+    """How many intervals held the truth, and how many tests rejected it, in all simulations."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    ids = pd.Series([f"q{number:05d}" for number in range(questions)])
+    generator = np.random.default_rng([params["seed"], questions, int(1000 * power)])
+    for number in tqdm(range(params["simulations"]), desc=f"{questions} questions, power {power}"):
+        sample = Bootstrap(ids.to_list(), params["replicates"], number).sample(ids)
+        runs = [
+            [replicates(one, sample, NAMES, params["bins"]) for one in run]
+            for run in readouts(generator, questions, power, params["languages"])
+        ]
+        for metric in NAMES:
+            before, after = (np.array([one[metric] for one in run]) for run in runs)
+            for key, held in outcomes(metric, before, after, truth[metric], params["level"]):
+                counts[*key, metric] += held
+    return counts
+
+
+def readouts(
+    generator: np.random.Generator, questions: int, power: float, languages: int
+) -> Iterator[list[Readout]]:
+    """Two runs on the same questions, each in all languages."""
+    shape = (2, 2, languages, questions)  # of chances and of answers, by run
+    own, shared = generator.normal(size=shape), generator.normal(size=(2, 1, 1, questions))
+    uniform = special.ndtr(SHARED**0.5 * shared + (1 - SHARED) ** 0.5 * own)
+    chance = LEAST + (1 - LEAST) * uniform[0]
+    for chances, draws in zip(chance, uniform[1], strict=True):
+        yield [
+            Readout(one ** (1 / power), draw < one, None, None, True)
+            for one, draw in zip(chances, draws, strict=True)
+        ]
+
+
+def outcomes(
+    metric: str, before: Floats, after: Floats, truth: float, level: float
+) -> Iterator[tuple[tuple[str, str], bool]]:
+    """(kind, of) and whether the interval held, or the test rejected, of (languages, B + 1)."""
+    change = (after - before).mean(axis=0)
+    bounds, any_change = METRICS[metric].bounds, (-np.inf, np.inf)
+    for of, values, target, ends in (
+        ("one language", before[0], truth, bounds),
+        ("mean over languages", before.mean(axis=0), truth, bounds),
+        ("change of the mean", change, 0.0, any_change),
+    ):
+        low, high = interval(recentred(values[:-1], values[-1], ends), level)
+        yield ("interval", of), bool(low <= target <= high)
+    moved = recentred(change[:-1], change[-1])
+    for direction, name in (("above", "rises"), ("below", "falls")):
+        yield ("test", f"mean {name}"), tail(moved, 0.0, direction) <= 1 - level
+    each = [tail(recentred(one[:-1], one[-1]), 0.0, "above") for one in after - before]
+    yield ("test", "any language rises"), bool(multipletests(each, 1 - level, "holm")[0].any())
+
+
+if __name__ == "__main__":
+    program(main)
