@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from multical.conditions import label
 from multical.errors import InputError
 from multical.levels import LEVELS
 from multical.params import Kinds
@@ -146,13 +147,6 @@ def need_tuned(params: dict[str, Any]) -> None:
             f"{params['target']}: {params['study']} shows base models alone (figures.sft is "
             "null), expected SFT runs to compare with them"
         )
-
-
-def label(condition: float | None) -> str:
-    """Name of a condition in figures and tables."""
-    if condition is None:
-        return "base"
-    return "SFT" if condition == 0 else f"SFT + smoothing {condition:g}"
 
 
 def smoothings(frame: pd.DataFrame, params: dict[str, Any]) -> list[float]:
