@@ -32,6 +32,8 @@ SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
     "compute_metrics": ("metrics", studies.Metrics),
     "bin_reliability": ("metrics", studies.Metrics),
     "compute_culture": ("metrics", studies.Metrics),
+    "compute_effects": ("metrics", studies.Metrics),
+    "fit_mixed_model": ("metrics", studies.Metrics),
 }
 #: At most so many files or names in a reason
 SHOWN = 3

@@ -19,6 +19,8 @@ from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy, trials
 Settings = dict[str, Any]
 #: Keys of SFT data that no job depends on
 FOR_PLANS = {"rows", "mean_tokens"}
+#: Metrics whose changes are tested
+EFFECTS = ("accuracy", "confidence", "ece", "entropy")
 #: Of runs in the table of settings, in their order
 ROLES = ("base", "trial", "run")
 
@@ -253,6 +255,19 @@ def reliability(config: Config, root: str) -> Settings:
     """How reliability diagrams are binned."""
     settings = metrics(config, root)
     return {key: settings[key] for key in ("readouts", "bins", "resource_levels")}
+
+
+def effects(config: Config, root: str) -> Settings:
+    """Of what the changes by SFT and smoothing are computed."""
+    settings = metrics(config, root)
+    return {**settings, "metrics": [one for one in settings["metrics"] if one in EFFECTS]}
+
+
+def mixed_models(config: Config, root: str) -> Settings:
+    """What mixed models of the same changes are fitted to."""
+    settings = effects(config, root)
+    drawn = settings.pop("bootstrap")
+    return {**settings, "seed": drawn["seed"], "level": drawn["level"]}
 
 
 def views(config: Config, root: str) -> dict[str, tuple[str, str | None]]:

@@ -30,6 +30,17 @@ BINS = {
     "confidence": "number",
     "accuracy": "number",
 }
+#: Of two runs, or means over several seeds of them
+COMPARED = {
+    "model": "text",
+    "sft": "text",
+    "benchmark": "text",
+    "before": "text",
+    "after": "text",
+    "seeds": "number",
+    "readout": "text",
+}
+CORRECTED = {"p": "number", "p_holm": "number", "p_bh": "number"}
 GROUPED = {"group": "text", "languages": "number", "metric": "text"}
 #: Columns of each table, as text or number; all are required.
 COLUMNS = {
@@ -39,6 +50,21 @@ COLUMNS = {
     | INTERVAL,
     "summary": RUN | READING | GROUPED | INTERVAL,
     "culture": RUN | READING | {"culture": "text"} | GROUPED | INTERVAL,
+    "effects": COMPARED
+    | {"language": "text", "resource_level": "text", "metric": "text", "n": "number"}
+    | INTERVAL
+    | {"seed_sd": "number"}
+    | CORRECTED,
+    "effects_over_languages": COMPARED
+    | GROUPED
+    | INTERVAL
+    | {"seed_sd": "number", "rises": "number", "falls": "number", "rank_biserial": "number"}
+    | CORRECTED
+    | {f"p_{test}_{end}": "number" for test in ("sign", "wilcoxon") for end in ("holm", "bh")},
+    "mixed_effects": COMPARED
+    | {"level": "text", "languages": "number", "metric": "text"}
+    | INTERVAL
+    | CORRECTED,
     "reliability": RUN | READING | {"group": "text"} | BINS,
     "reliability_by_lang": RUN | READING | {"language": "text", "resource_level": "text"} | BINS,
 }
@@ -132,6 +158,26 @@ def chosen(
     return runs(frame, path, params, conditions)
 
 
+def compared(
+    path: str | Path, kind: str, params: dict[str, Any], **wanted: Sequence[str] | str
+) -> pd.DataFrame:
+    """The rows of a table of changes: of one benchmark, readout and SFT set, over all its seeds.
+
+    `condition` is what each changes to, an ordered category: SFT from the base, or SFT with
+    the chosen smoothing from SFT. Raises `InputError` unless every model has both.
+    """
+    need_tuned(params)
+    frame = select(
+        read(path, kind), path, benchmark=params["benchmark"], readout=params["readout"],
+        sft=params["sft"], **wanted,
+    )  # fmt: skip
+    labels = [label(condition) for condition in conditions(params)[1:]]
+    frame = frame[frame["after"].isin(labels)]
+    frame = frame.assign(condition=pd.Categorical(frame["after"], labels, ordered=True))
+    _complete(frame, path, models(frame), labels, params)
+    return frame
+
+
 def conditions(params: dict[str, Any]) -> list[float | None]:
     """What a figure compares: the base, SFT, and SFT with the chosen smoothing.
 
@@ -199,7 +245,7 @@ def _complete(
     labels: list[str],
     params: dict[str, Any],
 ) -> None:
-    unit = [n for n in ("culture", "language", "group", "bin", "metric") if n in chosen]
+    unit = [n for n in ("culture", "language", "group", "level", "bin", "metric") if n in chosen]
     everything = set(map(tuple, chosen[unit].to_numpy()))
     for model in models:
         for name in labels:
