@@ -134,7 +134,9 @@ def fit(one: Comparison, reading: tuple[str, str], params: dict[str, Any]) -> Fi
     languages = [x for x in sides[0][0] if all(x in run for side in sides for run in side)]
     levels = [params["resource_levels"][language] for language in languages]
     try:
-        before, after = ([mixed.over_seeds([run[x] for run in s]) for x in languages] for s in sides)
+        before, after = (
+            [mixed.over_seeds([run[x] for run in s]) for x in languages] for s in sides
+        )
         fitted = mixed.fit(mixed.paired(before, after), levels)
     except NotFittedError as reason:
         terms = [{"level": level, "languages": n} for level, n in counted(levels).items()]

@@ -23,10 +23,8 @@ from multical.files import atomic
 KEYS = ("study", "target", "benchmark", "readout", "sft", "seed", "smoothing")
 TABLES = ("effects", "effects_over_languages", "mixed_effects")
 ROW = ["model", "condition", "metric"]
-METRICS = {"accuracy": "accuracy", "confidence": "confidence", "ece": "ECE", "entropy": "entropy"}
 GROUP = "non-english"
 CORRECTIONS = ("holm", "bh")
-ALPHA = 0.05
 
 
 def wide(paths: dict[str, str], params: dict[str, Any]) -> pd.DataFrame:
@@ -39,7 +37,7 @@ def wide(paths: dict[str, str], params: dict[str, Any]) -> pd.DataFrame:
     tests = [f"{test}_{end}" for test in ("p", "p_sign", "p_wilcoxon") for end in CORRECTIONS]
     table = whole[[*columns, "rises", "falls", "rank_biserial", *tests]]
     for end in CORRECTIONS:
-        sure = languages[languages[f"p_{end}"] < ALPHA].set_index(ROW)["value"]
+        sure = languages[languages[f"p_{end}"] < results.ALPHA].set_index(ROW)["value"]
         for name, chosen in (("rise", sure > 0), ("fall", sure < 0)):
             count = chosen.groupby(level=ROW, observed=True).sum()
             table = table.assign(**{f"{name}_{end}": count.reindex(table.index, fill_value=0)})
@@ -52,10 +50,10 @@ def wide(paths: dict[str, str], params: dict[str, Any]) -> pd.DataFrame:
 
 
 def ordered(rows: pd.DataFrame) -> pd.DataFrame:
-    """Models in their order, metrics in that of `METRICS`."""
+    """Models in their order, metrics in that of `CHANGED`."""
     return rows.assign(
         model=pd.Categorical(rows["model"], results.models(rows)),
-        metric=pd.Categorical(rows["metric"], list(METRICS)),
+        metric=pd.Categorical(rows["metric"], list(results.CHANGED)),
     )
 
 
@@ -70,7 +68,7 @@ def latex(table: pd.DataFrame) -> str:
         counts = f"{row['rise_holm']} / {row['fall_holm']}"
         levels = [small(row[f"{level}_holm"]) for level in results.LEVELS]
         compared = f"{row['before']} to {row['after']}"
-        rows.append([model, compared, METRICS[metric], change, *p, counts, *levels])
+        rows.append([model, compared, results.CHANGED[metric], change, *p, counts, *levels])
     names = ["model", "comparison", "metric", "change", "questions", "sign", "Wilcoxon"]
     names += ["rise / fall", *results.LEVELS]
     style = pd.DataFrame(rows, columns=names).style.hide(axis="index")

@@ -21,8 +21,6 @@ from multical import plots, results
 from multical.errors import program
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language", "model")
-METRICS = {"accuracy": "accuracy", "confidence": "confidence", "ece": "ECE", "entropy": "entropy"}
-ALPHA = 0.05
 
 
 def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
@@ -31,7 +29,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
     languages["rank"] = languages["resource_level"].map(levels.index)
     languages = languages.sort_values(["rank", "language"])
     y = dict(zip(languages["language"], np.arange(len(languages)) + languages["rank"], strict=True))
-    metrics = [name for name in METRICS if (rows["metric"] == name).any()]
+    metrics = [name for name in results.CHANGED if (rows["metric"] == name).any()]
     figure, axes = plt.subplots(
         1, len(metrics), figsize=(plots.WIDTH, 1.1 + 0.15 * (max(y.values()) + 1)), sharey=True,
         squeeze=False,
@@ -43,7 +41,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
             part = rows[(rows["metric"] == metric) & (rows["after"] == results.label(condition))]
             at = part["language"].map(y).to_numpy(float) + 0.32 * (place - 0.5)
             bars(ax, at, part, *plots.condition_style(condition))
-        ax.set(title=METRICS[metric], xlabel="change")
+        ax.set(title=results.CHANGED[metric], xlabel="change")
         ax.grid(axis="x")
         for first in languages.drop_duplicates("resource_level")["language"].map(y).iloc[1:]:
             ax.axhline(first - 1, color=plots.GREY, linewidth=0.6)
@@ -53,12 +51,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
             level, (1.02, part["y"].mean()), xycoords=("axes fraction", "data"), rotation=270,
             va="center", fontsize=7.5, color=plots.GREY, fontstyle="italic", annotation_clip=False,
         )  # fmt: skip
-    entries = [
-        plots.handle(f"{before} → {results.label(c)}", *plots.condition_style(c))
-        for before, c in zip(("base", results.label(0.0)), conditions, strict=True)
-    ]
-    entries.append(plots.handle(f"p > {ALPHA:g} (Holm)", plots.GREY, "o", filled=False))
-    plots.legend(figure, entries, title=params["model"])
+    plots.change_legend(figure, conditions, title=params["model"])
     return figure
 
 
@@ -67,7 +60,7 @@ def bars(ax: Axes, y: np.ndarray, rows: pd.DataFrame, colour: str, marker: str) 
     ax.hlines(y, rows["ci_low"], rows["ci_high"], color=colour, linewidth=1.0, alpha=0.7)
     spread = rows["seed_sd"]
     ax.hlines(y + 0.14, rows["value"] - spread, rows["value"] + spread, color=colour, linewidth=0.5)
-    sure = (rows["p_holm"] < ALPHA).to_numpy()
+    sure = (rows["p_holm"] < results.ALPHA).to_numpy()
     for chosen, look in ((sure, plots.MARKER), (~sure, plots.OPEN | {"markeredgecolor": colour})):
         ax.plot(rows["value"][chosen], y[chosen], color=colour, marker=marker, linestyle="",
                 markersize=3, **look)  # fmt: skip

@@ -21,13 +21,11 @@ from multical import plots, results
 from multical.errors import program
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing")
-METRICS = {"accuracy": "accuracy", "confidence": "confidence", "ece": "ECE", "entropy": "entropy"}
-ALPHA = 0.05
 
 
 def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
     models, levels = results.models(rows), results.levels(rows, "level")
-    metrics = [name for name in METRICS if (rows["metric"] == name).any()]
+    metrics = [name for name in results.CHANGED if (rows["metric"] == name).any()]
     figure, axes = plt.subplots(
         len(metrics), len(models), figsize=(plots.WIDTH, 0.8 + 1.4 * len(metrics)), sharex=True,
         sharey="row", squeeze=False,
@@ -40,19 +38,14 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
                 part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
                 part = part[part["after"] == results.label(condition)]
                 estimates(ax, part, levels, place, condition)
-        line[0].set_ylabel(f"change of\n{METRICS[metric]}")
+        line[0].set_ylabel(f"change of\n{results.CHANGED[metric]}")
     for ax, model in zip(axes[0], models, strict=True):
         ax.set_title(model)
     for ax in axes[-1]:
         ax.set(xlabel="resource level", xlim=(-0.5, len(levels) - 0.5))
         ax.set_xticks(range(len(levels)), levels)
     figure.align_ylabels(axes[:, 0])
-    entries = [
-        plots.handle(f"{before} → {results.label(c)}", *plots.condition_style(c))
-        for before, c in zip(("base", results.label(0.0)), conditions, strict=True)
-    ]
-    entries.append(plots.handle(f"p > {ALPHA:g} (Holm)", plots.GREY, "o", filled=False))
-    plots.legend(figure, entries)
+    plots.change_legend(figure, conditions)
     return figure
 
 
@@ -61,7 +54,7 @@ def estimates(
 ) -> None:
     """The estimates of one model, the `place`th of its panel, or why there is no test."""
     colour, marker = plots.condition_style(condition)
-    sure = rows["p_holm"] < ALPHA
+    sure = rows["p_holm"] < results.ALPHA
     for part, filled in ((rows[sure], True), (rows[~sure], False)):
         at = part["level"].map(levels.index).to_numpy(float) + 0.24 * (place - 0.5)
         plots.with_intervals(ax, at, part, colour, marker, filled=filled)

@@ -107,7 +107,10 @@ def recentred(
 
 
 def around(
-    estimate: float, replicates: Floats, level: float, bounds: tuple[float, float] = (-np.inf, np.inf)
+    estimate: float,
+    replicates: Floats,
+    level: float,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> tuple[float, float]:
     """Percentile interval of (B,) `recentred` replicates, widened where it lacks its estimate.
 

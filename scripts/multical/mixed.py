@@ -107,8 +107,8 @@ def fit(values: Floats, levels: list[str]) -> Fit:
     Fixed effects: condition x level, as an intercept and an effect for each level; random:
     intercept and effect of each language. Tests are t-tests with as many degrees of freedom
     as there are more languages than levels. `d_av` is the effect over the standard deviation
-    of languages within a level, that of before and after averaged. Raises `NotFittedError` where nothing can be
-    fitted; a fit that did not converge has no p.
+    of languages within a level, that of before and after averaged. Raises `NotFittedError`
+    where nothing can be fitted; a fit that did not converge has no p.
     """
     known = [level for level in LEVELS if level in levels]
     df = len(levels) - len(known)
@@ -187,7 +187,9 @@ def _start(values: Floats, place: NDArray[Any], noise: float) -> Floats:
     """
     means = values.mean(axis=1)
     own = np.column_stack([means[:, 0], means[:, 1] - means[:, 0]])
-    apart = own - np.array([own[place == one].mean(axis=0) for one in range(place.max() + 1)])[place]
+    apart = (
+        own - np.array([own[place == one].mean(axis=0) for one in range(place.max() + 1)])[place]
+    )
     found = apart.T @ apart / (len(own) - place.max() - 1)
     found -= noise / values.shape[1] * np.array([[1, -1], [-1, 2]])
     roots, axes = np.linalg.eigh(found / noise)
@@ -195,7 +197,11 @@ def _start(values: Floats, place: NDArray[Any], noise: float) -> Floats:
 
 
 def _unusable(result: Any, covariance: Floats) -> list[str]:
-    """Why the estimates cannot be tested, if they cannot."""
+    """Why the effects cannot be tested, if they cannot.
+
+    As many blocks in each language and condition: the covariance of effects is free of that of
+    variances, which statsmodels may warn of where a variance is zero.
+    """
     if not result.converged:
         return ["did not converge"]
     if not (np.isfinite(covariance).all() and (np.diag(covariance) > 0).all()):
@@ -221,7 +227,14 @@ def _term(
     value = float(weights @ estimate)
     se = float(np.sqrt(max(weights @ covariance @ weights, 0))) if usable else np.nan
     p = 2 * float(stats.t.sf(abs(_ratio(value, se)), df))
-    return {"level": level, "value": value, "se": se, "df": df, "d_av": _ratio(value, usual), "p": p}
+    return {
+        "level": level,
+        "value": value,
+        "se": se,
+        "df": df,
+        "d_av": _ratio(value, usual),
+        "p": p,
+    }
 
 
 def _ratio(one: float, other: float) -> float:
@@ -232,7 +245,8 @@ def diagnostics(values: Floats, place: NDArray[Any]) -> dict[str, Any]:
     """What the model takes for granted, as p-values; low ones speak against it.
 
     Shapiro and Wilk's test that the effects of languages about their level's mean, and that
-    those of blocks about their language's, are normal; Brown and Forsythe's that effects spread alike in all levels.
+    those of blocks about their language's, are normal; Brown and Forsythe's that the effects
+    of languages spread alike in all levels.
     `outlier` is the (index of the) language furthest from its level's mean, `outlier_sd` by
     how many standard deviations of languages.
     """

@@ -68,6 +68,10 @@ COLUMNS = {
     "reliability": RUN | READING | {"group": "text"} | BINS,
     "reliability_by_lang": RUN | READING | {"language": "text", "resource_level": "text"} | BINS,
 }
+#: Metrics whose changes are tested, by their names in figures and tables
+CHANGED = {"accuracy": "accuracy", "confidence": "confidence", "ece": "ECE", "entropy": "entropy"}
+#: A p-value below it is called significant
+ALPHA = 0.05
 #: Every parameter that a figure or table may take, with its type. Where a study has base
 #: models alone, sft, seed and smoothing are null.
 PARAMS: Kinds = {
