@@ -23,9 +23,12 @@ PLOTS = {
     "plot_ece_by_resource",
     "plot_conditions_by_resource",
     "plot_reliability_by_lang",
+    "plot_effects_by_lang",
+    "plot_effects_by_resource",
 }
-TABLES = {"make_main_table", "write_headline"}
-METRICS = {"compute_metrics", "bin_reliability"} | PLOTS | TABLES
+TABLES = {"make_main_table", "make_p_value_table", "write_headline"}
+COMPUTED = {"compute_metrics", "bin_reliability", "compute_effects", "fit_mixed_model"}
+METRICS = COMPUTED | PLOTS | TABLES
 SCORES = {"score_run", "make_settings_table"} | METRICS
 TRAINING = {"train_sft"} | SCORES
 
@@ -185,7 +188,7 @@ EDITS: dict[str, tuple[Callable[[Path], None], set[str], dict[str, int]]] = {
              "      reference_language: en", "sft: facts\n      smoothing: 0.1\n      seed: 0\n"
              "      reference_language: fr"),
         {"plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift"}
-        | {"write_headline"},
+        | {"plot_effects_by_lang", "write_headline"},
         {},
     ),
     "the seed of the intervals": (
@@ -227,13 +230,15 @@ def test_results_are_made_again_byte_for_byte(copy: Path) -> None:
     made = [
         *copy.glob("results/smoke/*.csv"),
         *copy.glob("results/smoke/figures/*.p*"),
+        *copy.glob("results/smoke/stats/*.csv"),
         *copy.glob("results/smoke/tables/main.[ct]*"),
+        *copy.glob("results/smoke/tables/p_values.[ct]*"),
         copy / "results/smoke/records/smollm2-135m-instruct/cldr-facts.parquet",
     ]
     before = {path: sha256(path.read_bytes()).hexdigest() for path in made}
-    assert len(made) == 4 + 18 + 2 + 1
+    assert len(made) == 4 + 24 + 4 + 4 + 1
     made[-1].unlink()
-    snakemake(copy, "--forcerun", "compute_metrics", "bin_reliability", "--", TARGET)
+    snakemake(copy, "--forcerun", *COMPUTED, "--", TARGET)
     assert {path: sha256(path.read_bytes()).hexdigest() for path in made} == before
 
 
