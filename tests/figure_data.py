@@ -142,9 +142,9 @@ def _changes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         grouped = effects[chosen].groupby(keys, sort=False)
         part = grouped[["value", "seed_sd"]].mean().assign(languages=grouped.size())
         part = _with_p(part.reset_index(), 0.02)
-        signs = {"rises": part["languages"], "falls": 0, "rank_biserial": 1.0}
         tests = {f"p_{x}_{end}": part["p"] for x in ("sign", "wilcoxon") for end in ("holm", "bh")}
-        over.append(part.assign(group=group, **signs, **tests))
+        signs = part.assign(rises=part["languages"], falls=0, rank_biserial=1.0, **tests)
+        over.append(signs.assign(group=group))
         if group in levels:
             mixed.append(part.assign(level=group))
     return {

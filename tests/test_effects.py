@@ -282,11 +282,9 @@ def test_language_tests_keep_their_level() -> None:
 
 def run(keys: str, asked: dict[str, str] | None = None, **changes: Any) -> Run:
     model, sft, smoothing, seed = (*keys.split(), None, None, None)[:4]
-    own = {"run": keys, "model": model, "sft": sft, "benchmark": "quiz"}
-    own |= {
-        "smoothing": None if smoothing is None else float(smoothing),
-        "seed": None if seed is None else int(seed),
-    }
+    own: dict[str, Any] = {"run": keys, "model": model, "sft": sft, "benchmark": "quiz"}
+    own["smoothing"] = None if smoothing is None else float(smoothing)
+    own["seed"] = None if seed is None else int(seed)
     return Run(own | changes, asked or {"en": "a"}, None)
 
 
@@ -340,10 +338,11 @@ def test_a_lost_question_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None
 def test_all_right_before_and_after(frame: pd.DataFrame, tmp_path: Path) -> None:
     """Accuracy does not change, and nothing can be said against that."""
     sure = frame[frame["run"].isin(RUNS[:2])].astype(object)
-    sure["text_logliks"] = [
+    logliks: list[Any] = [
         np.where(np.arange(4) == gold, -0.1 - 0.01 * place % 1, -9.0).astype(np.float32)
         for place, gold in enumerate(sure["gold"])
     ]
+    sure = sure.assign(text_logliks=logliks)
     params = PARAMS | {"readouts": ["text_ppl"]}
     effects, over = compute_effects.compute(written(tmp_path, sure), params)
     for table in (effects, over):

@@ -226,7 +226,8 @@ def _term(
     usable: bool,
 ) -> dict[str, Any]:  # fmt: skip
     value = float(weights @ estimate)
-    se = float(np.sqrt(max(weights @ covariance @ weights, 0))) if usable else np.nan
+    variance = float(weights @ covariance @ weights)
+    se = float(np.sqrt(variance)) if usable and variance > 0 else np.nan
     p = 2 * float(stats.t.sf(abs(_ratio(value, se)), df))
     return {
         "level": level,
