@@ -6,7 +6,7 @@ that a readout has no ground for (ECE of a logit) is left out. The summary has t
 unweighted means over groups of languages; a language in which a metric is not
 defined (AUROC with all answers right) drops out of the mean and of the column
 `languages`. Intervals are percentile bootstrap intervals over questions, the same
-replicates for all languages and runs, recentred at the value (a calibration error's
+replicates for all languages and runs, recentred at the value, which they hold (a calibration error's
 replicates lie above it); with 0 replicates they are empty.
 """
 
