@@ -30,10 +30,10 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
     languages = languages.sort_values(["rank", "language"])
     y = dict(zip(languages["language"], np.arange(len(languages)) + languages["rank"], strict=True))
     metrics = [name for name in results.CHANGED if (rows["metric"] == name).any()]
+    height = 1.1 + min(0.15 * (max(y.values()) + 1), 8.5)  # not higher than a page
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(plots.WIDTH, 1.1 + 0.15 * (max(y.values()) + 1)), sharey=True,
-        squeeze=False,
-    )  # fmt: skip
+        1, len(metrics), figsize=(plots.WIDTH, height), sharey=True, squeeze=False
+    )
     conditions = results.conditions(params)[1:]
     for ax, metric in zip(axes[0], metrics, strict=True):
         ax.axvline(0, color=plots.GREY, linewidth=0.8)
@@ -68,7 +68,7 @@ def bars(ax: Axes, y: np.ndarray, rows: pd.DataFrame, colour: str, marker: str) 
 
 def names(ax: Axes, y: dict[str, float], bold: str) -> None:
     """The languages, from top to bottom."""
-    ax.set_yticks(list(y.values()), list(y), fontsize=6)
+    ax.set_yticks(list(y.values()), list(y), fontsize=6 if len(y) < 60 else 5)
     ax.set_ylim(max(y.values()) + 0.8, -0.8)
     for text in ax.get_yticklabels():
         if text.get_text() == bold:
