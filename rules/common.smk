@@ -195,10 +195,12 @@ def figures_and_tables(w):
     for view, (benchmark, _) in plan.views(CONFIG, w.root).items():
         models = plan.shown_models(CONFIG, w.root, benchmark)
         names = [*FIGURES, *(f"reliability_by_lang.{model}" for model in models)]
+        names += [f"effects_by_lang.{model}" for model in models]
         names += ["culture"] * plan.labelled(CONFIG, w.root, benchmark)
         names += ["recalibration_transfer"] * plan.recalibrated(CONFIG, w.root)
         made += [f"{w.root}/figures/{view}{name}.pdf" for name in names]
-        tables = ["main"] + ["recalibration"] * plan.recalibrated(CONFIG, w.root)
+        tables = ["main", "p_values"]
+        tables += ["recalibration"] * plan.recalibrated(CONFIG, w.root)
         made += [f"{w.root}/tables/{view}{name}.csv" for name in tables]
     if study(w.root).kind == "multilingual":
         made.append(f"{w.root}/tables/settings.csv")

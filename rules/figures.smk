@@ -15,6 +15,7 @@ FIGURES = [
     "entropy_by_lang",
     "ece_by_resource",
     "conditions_by_resource",
+    "effects_by_resource",
 ]
 
 

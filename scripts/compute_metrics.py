@@ -7,7 +7,7 @@ unweighted means over groups of languages; a language in which a metric is not
 defined (AUROC with all answers right) drops out of the mean and of the column
 `languages`. Intervals are percentile bootstrap intervals over questions, the same
 replicates for all languages and runs, recentred at the value (a calibration error's
-replicates lie above it); with 0 replicates they are empty.
+replicates lie above it) and wide enough to hold it; with 0 replicates they are empty.
 """
 
 from __future__ import annotations

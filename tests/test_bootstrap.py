@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from multical.bootstrap import Bootstrap, interval, recentred
+from multical.bootstrap import Bootstrap, around, interval, recentred
 from multical.errors import InputError
 from multical.metrics import METRICS
 from multical.readouts import Readout
@@ -126,6 +126,18 @@ def test_intervals_hold_their_value_and_what_they_are_of(
     assert own[0] <= plain
     assert own[1] == 1
     assert expected[1] > moved
+
+
+def test_an_interval_holds_its_estimate_however_skewed_the_replicates() -> None:
+    piled = np.array([0.9] * 99 + [0.1])
+    low, high = interval(recentred(piled, 0.8, (0, 1)))
+    assert 0.8 < low == high
+    assert around(0.8, piled, 0.95, (0, 1)) == (0.8, high)
+    assert around(0.2, 1 - piled, 0.95, (0, 1)) == (pytest.approx(1 - high), 0.2)
+    even = np.random.default_rng(0).normal(size=200)
+    assert around(0.3, even, 0.9) == interval(recentred(even, 0.3), 0.9)
+    assert np.isnan(around(0.3, np.empty(0), 0.95)).all()
+    assert np.isnan(around(np.nan, np.full(3, np.nan), 0.95)).all()
 
 
 def test_one_question() -> None:

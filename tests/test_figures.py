@@ -42,6 +42,12 @@ PROGRAMS = {
     "plot_conditions_by_resource": ("summary", ["options"], ("pdf", "png")),
     "plot_reliability_by_lang": ("reliability_by_lang", ["smoothing", "model"], ("pdf", "png")),
     "plot_culture": ("culture", ["smoothing", "options"], ("pdf", "png")),
+    "plot_effects_by_lang": (
+        "effects",
+        ["smoothing", "reference_language", "model"],
+        ("pdf", "png"),
+    ),
+    "plot_effects_by_resource": ("mixed_effects", ["smoothing"], ("pdf", "png")),
     "make_main_table": ("summary", [], ("csv", "tex")),
     "plot_recalibration_transfer": (
         "recalibration",
@@ -147,8 +153,9 @@ def test_every_size(name: str, case: str, make: Callable[..., Any], tmp_path: Pa
 
 
 def places(frame: pd.DataFrame) -> pd.Series:
-    """The language, or the group of languages, of each row."""
-    return frame["language" if "language" in frame else "group"]
+    """The language, group of languages or resource level of each row."""
+    (name,) = {"language", "group", "level"} & set(frame)
+    return frame[name]
 
 
 @EVERY
@@ -168,24 +175,34 @@ def test_missing_intervals_and_values(
     assert make(name, {kind: tmp_path / "t.csv"}, tmp_path)
 
 
+SMOOTHED = "SFT + smoothing 0.1"
+
+
 def _drop_run(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[frame["run"] != "smollm2-135m-instruct.facts.ls0.1.s0"]
+    if "run" in frame:
+        return frame[frame["run"] != "smollm2-135m-instruct.facts.ls0.1.s0"]
+    own = (frame["model"] == "smollm2-135m-instruct") & (frame["after"] == SMOOTHED)
+    return frame[~own]
 
 
 def _drop_row(frame: pd.DataFrame) -> pd.DataFrame:
     metric = frame["metric"].isin(["ece", "entropy", "accuracy"]) if "metric" in frame else True
     place = places(frame).isin(["yo", "low"])
-    return frame.drop(frame.index[metric & place & (frame["smoothing"] == 0.1)])
+    run = frame["smoothing"] == 0.1 if "smoothing" in frame else frame["after"] == SMOOTHED
+    return frame.drop(frame.index[metric & place & run])
 
 
 BAD: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
-    "column": (lambda f: f.drop(columns="smoothing"), "no column ['smoothing']"),
+    "column": (lambda f: f.drop(columns="readout"), "no column ['readout']"),
     "run": (_drop_run, "no rows for smollm2-135m-instruct, SFT + smoothing 0.1"),
     "row": (_drop_row, "which another run has"),
-    "twice": (lambda f: pd.concat([f, f]), "two rows for gemma3-270m, base"),
+    "twice": (lambda f: pd.concat([f, f]), "two rows for gemma3-270m, "),
     "benchmark": (lambda f: f.assign(benchmark="mmlu"), "no rows with benchmark ['cldr-facts']"),
     "readout": (lambda f: f.assign(readout="letter"), "found ['letter']"),
-    "number": (lambda f: f.assign(seed="zero"), "line 2: seed: found 'zero', expected a number"),
+    "number": (
+        lambda f: f.assign(**{"seed" if "seed" in f else "seeds": "zero"}),
+        ": found 'zero', expected a number",
+    ),
     "name": (lambda f: f.assign(model=None), "line 2: model"),
     "rows": (lambda f: f.iloc[:0], "no rows"),
 }

@@ -72,7 +72,9 @@ def test_each_figure_of_each_view_shows_something(study: Path, hub: Hub) -> None
     assert len(views) == 6  # two benchmarks, three SFT sets
     for view, (benchmark, sft) in views.items():
         names = FIGURES + [
-            f"reliability_by_lang.{model}" for model in chosen.multilingual(ROOT).models
+            f"{name}_by_lang.{model}"
+            for name in ("reliability", "effects")
+            for model in chosen.multilingual(ROOT).models
         ]
         names += ["culture"] * (benchmark == "global-mmlu") + ["recalibration_transfer"]
         for name in names:
@@ -186,6 +188,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], None], set[str], dict[str, i
     "a setting of the figures": (
         reference,
         {"plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift"}
+        | {"plot_effects_by_lang"}
         | rerun_edits.RECALIBRATION,
         {},
     ),

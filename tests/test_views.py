@@ -153,11 +153,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_headline_needs_the_figures_of_all_views(clone: Path) -> None:
     told = snakemake(clone, "--dry-run", "--quiet", "host", "--", f"{ROOT}/headline.txt")
     for view in plan.views(config.load(raw()), ROOT):
-        for name in ("ece_by_lang", "conditions_by_resource", "reliability_by_lang.little"):
+        for name in ("ece_by_lang", "effects_by_resource", "effects_by_lang.little"):
             assert f"{ROOT}/figures/{view}{name}.pdf" in told
         for name in ("figures/{}recalibration_transfer.pdf", "tables/{}recalibration.csv"):
             assert f"{ROOT}/{name.format(view)}" in told
         assert f"{ROOT}/tables/{view}main.csv" in told
+        assert f"{ROOT}/tables/{view}p_values.csv" in told
         assert (f"{ROOT}/figures/{view}culture.pdf" in told) == view.startswith("mmlu")
 
 
@@ -165,8 +166,9 @@ def test_the_headline_needs_the_figures_of_all_views(clone: Path) -> None:
 def test_figures_of_another_view(clone: Path, tmp_path: Path) -> None:
     view = f"{ROOT}/figures/mmlu.lite.other-2.5"
     names = ["culture", "conditions_by_resource", "reliability_by_lang.little", "ece_by_lang"]
-    names.append("recalibration_transfer")
+    names += ["effects_by_lang.little", "effects_by_resource", "recalibration_transfer"]
     targets = [f"{view}/{name}.pdf" for name in names]
+    targets += [f"{ROOT}/tables/mmlu.lite.other-2.5/p_values.csv"]
     targets += [f"{ROOT}/tables/quiz.other-2.5/{name}.csv" for name in ("recalibration", "main")]
     targets += [f"{ROOT}/figures/ece_by_lang.pdf"]
     snakemake(clone, *targets)

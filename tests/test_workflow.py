@@ -63,9 +63,8 @@ def test_metrics_cover_every_run_and_language(smoke: Path) -> None:
     text = table[table["readout"] == "text_ppl"]
     assert text.groupby(["run", "language"]).size().shape == (6 * 4,)
     assert set(table.loc[table["readout"] == "letter", "language"]) == {"en", "yo"}
-    # of 12 questions, replicates of others may pile up on one side of their mean
-    usual = text[text["metric"].isin(["accuracy", "confidence", "gap", "ece", "brier"])]
-    inside = (usual["ci_low"] <= usual["value"]) & (usual["value"] <= usual["ci_high"])
+    inside = (text["ci_low"] <= text["value"]) & (text["value"] <= text["ci_high"])
+    inside |= text["value"].isna()
     assert inside.all()
 
 

@@ -106,6 +106,27 @@ def recentred(
     return np.clip(replicates, *bounds)
 
 
+def around(
+    estimate: float,
+    replicates: Floats,
+    level: float,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> tuple[float, float]:
+    """Percentile interval of (B,) `recentred` replicates, widened where it lacks its estimate.
+
+    Where most replicates are equal and a few lie far off (the maximum calibration error of 12
+    questions), their mean can lie outside their own percentiles: the end next to the estimate
+    is then the estimate. To move the median instead of the mean would hold it too, but moves
+    every interval, and of 300 benchmarks of 12 or 160 questions those held the mean estimate
+    no more often (MCE of 12 questions: 0.75 to 0.79 each; ECE of 160: 0.92 to 0.98 each).
+    """
+    low, high = interval(recentred(replicates, estimate, bounds), level)
+    return (
+        estimate if estimate < low else float(low),  # neither where one of them is not defined
+        estimate if estimate > high else float(high),
+    )
+
+
 def interval(replicates: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     """Percentile interval of (B, ...) replicates: the (1 -+ level) / 2 quantiles, each (...).
 

@@ -33,6 +33,8 @@ SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
     "bin_reliability": ("metrics", studies.Metrics),
     "compute_culture": ("metrics", studies.Metrics),
     "compute_recalibration": ("metrics", studies.Metrics),
+    "compute_effects": ("metrics", studies.Metrics),
+    "fit_mixed_model": ("metrics", studies.Metrics),
 }
 #: At most so many names in a list
 SHOWN = 3

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multical.bootstrap import Bootstrap, interval, recentred
+from multical.bootstrap import Bootstrap, around
 from multical.cells import RUN, Block, groups, parameters, readings
 from multical.errors import InputError
 from multical.metrics import METRICS
@@ -159,9 +159,8 @@ def mean(values: Floats) -> Floats:
 
 def with_interval(cell: Estimate, params: dict[str, Any]) -> dict[str, float]:
     """The columns of `INTERVAL`."""
-    around = recentred(cell.replicates, cell.value, cell.bounds)
-    low, high = interval(around, params["bootstrap"]["level"])
-    return {"value": cell.value, "ci_low": float(low), "ci_high": float(high)}
+    low, high = around(cell.value, cell.replicates, params["bootstrap"]["level"], cell.bounds)
+    return {"value": cell.value, "ci_low": low, "ci_high": high}
 
 
 def write(path: Path, table: pd.DataFrame) -> None:

@@ -27,6 +27,8 @@ Settings = dict[str, Any]
 FOR_PLANS = {"rows", "mean_tokens"}
 #: Metrics of confidences that are changed, which rank answers as they did or nearly so
 RECALIBRATED = ("accuracy", "confidence", "gap", "ece", "rms", "ms_debiased", "brier", "nll")
+#: Metrics whose changes are tested
+EFFECTS = ("accuracy", "confidence", "ece", "entropy")
 #: Of runs in the table of settings, in their order
 ROLES = ("base", "trial", "run")
 
@@ -282,6 +284,19 @@ def recalibration(config: Config, root: str) -> Settings:
         "folds": study.recalibration.folds,
         "fold_seed": study.recalibration.seed,
     }
+
+
+def effects(config: Config, root: str) -> Settings:
+    """Of what the changes by SFT and smoothing are computed."""
+    settings = metrics(config, root)
+    return {**settings, "metrics": [one for one in settings["metrics"] if one in EFFECTS]}
+
+
+def mixed_models(config: Config, root: str) -> Settings:
+    """What mixed models of the same changes are fitted to."""
+    settings = effects(config, root)
+    drawn = settings.pop("bootstrap")
+    return {**settings, "seed": drawn["seed"], "level": drawn["level"]}
 
 
 def views(config: Config, root: str) -> dict[str, tuple[str, str | None]]:

@@ -159,6 +159,19 @@ def legend(fig: Figure, handles: Sequence[Line2D], title: str | None = None) -> 
     )
 
 
+def change_legend(
+    fig: Figure, conditions: Sequence[float | None], title: str | None = None
+) -> None:
+    """The legend of changes to SFT and to SFT with smoothing, with what an open marker means."""
+    befores = [results.label(None), results.label(0.0)]
+    entries = [
+        handle(f"{before} → {results.label(condition)}", *condition_style(condition))
+        for before, condition in zip(befores, conditions, strict=True)
+    ]
+    entries.append(handle(f"p ≥ {results.ALPHA:g} (Holm)", GREY, "o", filled=False))
+    legend(fig, entries, title)
+
+
 def level_legend(fig: Figure, levels: Sequence[str], dashed: str, guess: bool) -> None:
     """The legend of lines by resource level, a dashed line, and perhaps a random guess's."""
     entries = [handle(name, *LEVEL_STYLE[name], line="-") for name in levels]

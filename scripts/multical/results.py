@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from multical.conditions import label
 from multical.errors import InputError
 from multical.levels import LEVELS
 from multical.params import Kinds
@@ -29,6 +30,17 @@ BINS = {
     "confidence": "number",
     "accuracy": "number",
 }
+#: Of two runs, or means over several seeds of them
+COMPARED = {
+    "model": "text",
+    "sft": "text",
+    "benchmark": "text",
+    "before": "text",
+    "after": "text",
+    "seeds": "number",
+    "readout": "text",
+}
+CORRECTED = {"p": "number", "p_holm": "number", "p_bh": "number"}
 GROUPED = {"group": "text", "languages": "number", "metric": "text"}
 COVERAGE = {"kind": "text", "of": "text", "metric": "text", "power": "number"}
 COVERAGE |= dict.fromkeys(("questions", "truth", "share", "low", "high", "simulations"), "number")
@@ -42,11 +54,30 @@ COLUMNS = {
     "recalibration": RUN | {"method": "text", "fit": "text"} | READING | GROUPED | INTERVAL,
     "culture": RUN | READING | {"culture": "text"} | GROUPED | INTERVAL,
     "coverage": COVERAGE,
+    "effects": COMPARED
+    | {"language": "text", "resource_level": "text", "metric": "text", "n": "number"}
+    | INTERVAL
+    | {"seed_sd": "number"}
+    | CORRECTED,
+    "effects_over_languages": COMPARED
+    | GROUPED
+    | INTERVAL
+    | {"seed_sd": "number", "rises": "number", "falls": "number", "rank_biserial": "number"}
+    | CORRECTED
+    | {f"p_{test}_{end}": "number" for test in ("sign", "wilcoxon") for end in ("holm", "bh")},
+    "mixed_effects": COMPARED
+    | {"level": "text", "languages": "number", "metric": "text"}
+    | INTERVAL
+    | CORRECTED,
     "reliability": RUN | READING | {"group": "text"} | BINS,
     "reliability_by_lang": RUN | READING | {"language": "text", "resource_level": "text"} | BINS,
 }
 #: Methods of recalibration in their order, as figures and tables name them
 METHODS = {"none": "none", "temperature": "temperature", "platt": "Platt", "isotonic": "isotonic"}
+#: Metrics whose changes are tested, by their names in figures and tables
+CHANGED = {"accuracy": "accuracy", "confidence": "confidence", "ece": "ECE", "entropy": "entropy"}
+#: A p-value below it is called significant
+ALPHA = 0.05
 #: Every parameter that a figure or table may take, with its type. Where a study has base
 #: models alone, sft, seed and smoothing are null.
 PARAMS: Kinds = {
@@ -137,6 +168,26 @@ def chosen(
     return runs(frame, path, params, conditions)
 
 
+def compared(
+    path: str | Path, kind: str, params: dict[str, Any], **wanted: Sequence[str] | str
+) -> pd.DataFrame:
+    """The rows of a table of changes: of one benchmark, readout and SFT set, over all its seeds.
+
+    `condition` is what each changes to, an ordered category: SFT from the base, or SFT with
+    the chosen smoothing from SFT. Raises `InputError` unless every model has both.
+    """
+    need_tuned(params)
+    frame = select(
+        read(path, kind), path, benchmark=params["benchmark"], readout=params["readout"],
+        sft=params["sft"], **wanted,
+    )  # fmt: skip
+    labels = [label(condition) for condition in conditions(params)[1:]]
+    frame = frame[frame["after"].isin(labels)]
+    frame = frame.assign(condition=pd.Categorical(frame["after"], labels, ordered=True))
+    _complete(frame, path, models(frame), labels, params)
+    return frame
+
+
 def conditions(params: dict[str, Any]) -> list[float | None]:
     """What a figure compares: the base, SFT, and SFT with the chosen smoothing.
 
@@ -152,13 +203,6 @@ def need_tuned(params: dict[str, Any]) -> None:
             f"{params['target']}: {params['study']} shows base models alone (figures.sft is "
             "null), expected SFT runs to compare with them"
         )
-
-
-def label(condition: float | None) -> str:
-    """Name of a condition in figures and tables."""
-    if condition is None:
-        return "base"
-    return "SFT" if condition == 0 else f"SFT + smoothing {condition:g}"
 
 
 def smoothings(frame: pd.DataFrame, params: dict[str, Any]) -> list[float]:
@@ -211,7 +255,7 @@ def _complete(
     labels: list[str],
     params: dict[str, Any],
 ) -> None:
-    names = ("culture", "method", "fit", "language", "group", "bin", "metric")
+    names = ("culture", "method", "fit", "language", "group", "level", "bin", "metric")
     unit = [name for name in names if name in chosen]
     everything = set(map(tuple, chosen[unit].to_numpy()))
     for model in models:

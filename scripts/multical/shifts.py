@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from multical import results
-from multical.bootstrap import interval, recentred
+from multical.bootstrap import around, recentred
 from multical.cells import Block, groups
 from multical.claims import Change, Claim
 from multical.errors import InputError
@@ -83,14 +83,14 @@ def change(
         drawn.append(pair.replicates)
         by_language += pair.by_language
     value = float(np.mean([test.value for test in tests]))
-    low, high = interval(np.mean(drawn, axis=0), params["bootstrap"]["level"])
+    low, high = around(value, np.mean(drawn, axis=0), params["bootstrap"]["level"])
     said = (
         f"change of {part.metric} from {_named(part.before)} to {_named(part.after)}, "
         f"{part.readout}, {_GROUPS[part.group]}"
     )
     detail = _counted(by_language, len(tests))
     least = least_tail(params["bootstrap"]["replicates"])
-    return Found(said, value, float(low), float(high), tests, detail, least)
+    return Found(said, value, low, high, tests, detail, least)
 
 
 _GROUPS = {
@@ -153,9 +153,9 @@ class _Pair:
 
     def test(self, part: Change, params: dict[str, Any]) -> Test:
         name = "{model}, {sft}, {benchmark}, seed {seed}".format(**self.keys)
-        low, high = interval(self.replicates, params["bootstrap"]["level"])
+        low, high = around(self.value, self.replicates, params["bootstrap"]["level"])
         p = tail(self.replicates, part.threshold, part.direction)
-        return Test(name, self.value, p, float(low), float(high))
+        return Test(name, self.value, p, low, high)
 
 
 def _cells(part: Change, one: Scored, params: dict[str, Any]) -> dict[str, Estimate]:

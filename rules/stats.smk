@@ -1,0 +1,144 @@
+# From records to tests of what SFT and smoothing change, their figures and their table.
+#
+# Needs  ROOT/records/RUN/BENCHMARK.parquet of all that the study scored or imported
+# Makes  ROOT/stats/effects.csv                 changes by language, with intervals and tests
+#        ROOT/stats/effects_over_languages.csv  the same over groups of languages
+#        ROOT/stats/mixed_effects.csv           changes by resource level in mixed models
+#        ROOT/stats/mixed_models.csv            how each model was fitted, with diagnostics
+#        ROOT/figures/effects_by_lang.MODEL.*, effects_by_resource.*, tables/p_values.*,
+#        and the same of other views, as rules/figures.smk has it
+
+
+rule compute_effects:
+    input:
+        all_records,
+    output:
+        effects="{root}/stats/effects.csv",
+        over="{root}/stats/effects_over_languages.csv",
+    log:
+        "logs/{root}/compute_effects.log",
+    benchmark:
+        "logs/{root}/compute_effects.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    threads: 2
+    params:
+        settings=lambda w: canonical(plan.effects(CONFIG, w.root)),
+        code=code("compute_effects"),
+    shell:
+        r"""
+        python scripts/compute_effects.py --records {input:q} --params {params.settings:q} \
+            --effects {output.effects:q} --over-languages {output.over:q} \
+            --processes {threads} 2>&1 | tee {log:q}
+        """
+
+
+rule fit_mixed_model:
+    input:
+        all_records,
+    output:
+        effects="{root}/stats/mixed_effects.csv",
+        models="{root}/stats/mixed_models.csv",
+    log:
+        "logs/{root}/fit_mixed_model.log",
+    benchmark:
+        "logs/{root}/fit_mixed_model.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    threads: 2
+    params:
+        settings=lambda w: canonical(plan.mixed_models(CONFIG, w.root)),
+        code=code("fit_mixed_model"),
+    shell:
+        r"""
+        python scripts/fit_mixed_model.py --records {input:q} --params {params.settings:q} \
+            --effects {output.effects:q} --models {output.models:q} \
+            --processes {threads} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_effects_by_lang:
+    input:
+        "{root}/stats/effects.csv",
+    output:
+        **figure("effects_by_lang", ".{model}"),
+    log:
+        "logs/{root}/{view}plot_effects_by_lang.{model}.log",
+    benchmark:
+        "logs/{root}/{view}plot_effects_by_lang.{model}.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=figure_settings(
+            "effects_by_lang.{model}", "smoothing", "reference_language"
+        ),
+        code=code("plot_effects_by_lang"),
+    shell:
+        r"""
+        python scripts/plot_effects_by_lang.py --effects {input:q} --params {params.settings:q} \
+            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
+            --sidecar {output.sidecar:q} >{log:q} 2>&1
+        """
+
+
+rule plot_effects_by_resource:
+    input:
+        "{root}/stats/mixed_effects.csv",
+    output:
+        **figure("effects_by_resource"),
+    log:
+        "logs/{root}/{view}plot_effects_by_resource.log",
+    benchmark:
+        "logs/{root}/{view}plot_effects_by_resource.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=figure_settings("effects_by_resource", "smoothing"),
+        code=code("plot_effects_by_resource"),
+    shell:
+        r"""
+        python scripts/plot_effects_by_resource.py --mixed_effects {input:q} \
+            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
+            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
+        """
+
+
+rule make_p_value_table:
+    input:
+        effects="{root}/stats/effects.csv",
+        over="{root}/stats/effects_over_languages.csv",
+        mixed="{root}/stats/mixed_effects.csv",
+    output:
+        csv=report(
+            "{root}/tables/{view}p_values.csv",
+            caption="../report/p_value_table.rst",
+            category="Tables",
+            labels=shown("p-values"),
+        ),
+        tex="{root}/tables/{view}p_values.tex",
+        sidecar=report(
+            "{root}/tables/{view}p_values.json",
+            category="Provenance",
+            labels=shown("p-values"),
+        ),
+    log:
+        "logs/{root}/{view}make_p_value_table.log",
+    benchmark:
+        "logs/{root}/{view}make_p_value_table.tsv"
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=product_settings("{root}/tables/{view}p_values.csv", "smoothing"),
+        code=code("make_p_value_table"),
+    shell:
+        r"""
+        python scripts/make_p_value_table.py --effects {input.effects:q} \
+            --effects_over_languages {input.over:q} --mixed_effects {input.mixed:q} \
+            --params {params.settings:q} --code {params.code:q} --csv {output.csv:q} \
+            --tex {output.tex:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
+        """

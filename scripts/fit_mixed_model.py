@@ -1,0 +1,162 @@
+"""Fit what SFT and smoothing change, by resource level, in mixed models over languages.
+
+--params is a JSON object: readouts, metrics (of accuracy, confidence, ece and entropy), bins, seed
+(of the blocks), level (of the intervals) and resource_levels. What is compared is as in
+compute_effects.py, and with several seeds the mean over them is fitted. A model is that of a
+comparison, readout and metric: fixed effects of condition x resource level, random intercept and
+effect (slope) by language (statsmodels' MixedLM, by REML), on means in blocks of questions that
+are paired (`mixed.paired`). So languages are the sample, and the questions as given: for
+questions as the sample see compute_effects.py, whose values by resource level are the same.
+
+--effects has a row for each level, and for its difference to the first; p-values are corrected
+for all models of a metric, readout and level. --models has a row for each model: whether it
+converged (else its effects have no p), what went wrong or was warned of, how languages spread,
+and diagnostics. A model that cannot be fitted has no estimates, and its problem says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from tqdm import tqdm
+
+from multical import cells, comparisons, mixed
+from multical.bootstrap import Bootstrap
+from multical.cells import Block
+from multical.comparisons import COMPARISON, Comparison, Run
+from multical.errors import InputError, program
+from multical.files import atomic
+from multical.levels import LEVELS
+from multical.mixed import Cell, Fit, NotFittedError
+from multical.params import known
+from multical.parts import each, survey
+
+PARAMS = {
+    "readouts": list,
+    "metrics": list,
+    "bins": int,
+    "seed": int,
+    "level": float,
+    "resource_levels": dict,
+}
+KEYS = [*COMPARISON, "readout", "metric"]
+EFFECTS = [*KEYS, "level", "languages", "value", "ci_low", "ci_high", "se", "df", "d_av", "p"]
+MODELS = [*KEYS, "converged", "problem", "languages", "blocks", "df", "log_likelihood"]
+MODELS += ["sd_intercept", "sd_effect", "correlation", "sd_residual", "p_normal_languages"]
+MODELS += ["p_normal_blocks", "p_equal_spread", "outlier", "outlier_sd"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
+    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument("--effects", required=True, metavar="CSV", help="output, by level")
+    parser.add_argument("--models", required=True, metavar="CSV", help="output, by model")
+    parser.add_argument(
+        "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
+    )
+    arguments = parser.parse_args()
+    params = read_params(arguments.params)
+    effects, models = compute(arguments.records, params, arguments.processes)
+    # Both are ready before one is written.
+    with atomic(arguments.effects) as first, atomic(arguments.models) as second:
+        effects.to_csv(first, index=False, lineterminator="\n")
+        models.to_csv(second, index=False, lineterminator="\n")
+
+
+def read_params(text: str) -> dict[str, Any]:
+    """Parse and check --params."""
+    found = cells.parameters(text, PARAMS)
+    known("metrics", found["metrics"], mixed.METRICS)
+    if found["seed"] < 0 or not 0 < found["level"] < 1:
+        raise InputError(
+            f"--params: seed {found['seed']} and level {found['level']}, expected a seed of 0 or "
+            "more, and a level between 0 and 1"
+        )
+    return found
+
+
+def compute(
+    paths: Iterable[str], params: dict[str, Any], processes: int = 1
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two tables of record files: effects by level, and models."""
+    parts, questions = survey(paths, params["resource_levels"])
+    runs = each(parts, blocked, questions, params, processes=processes)
+    effects: list[dict[str, Any]] = []
+    models: list[dict[str, Any]] = []
+    todo = [
+        (one, reading)
+        for one in comparisons.comparisons(runs)
+        for reading in one.pairs[0][1].found
+    ]  # fmt: skip
+    for one, reading in tqdm(todo, unit="model", desc="mixed models"):
+        keys = one.keys | dict(zip(("readout", "metric"), reading, strict=True))
+        fitted = fit(one, reading, params)
+        effects += [keys | with_interval(term, params["level"]) for term in fitted.terms]
+        models.append(keys | fitted.about)
+    table = pd.DataFrame(effects, columns=EFFECTS)
+    return (
+        comparisons.corrected(table, ["level", "readout", "metric"], ["p"]),
+        pd.DataFrame(models, columns=MODELS),
+    )
+
+
+def blocked(block: Block, questions: dict[str, list[str]], params: dict[str, Any]) -> Run:
+    """A run on a benchmark, by (readout, metric) and language the means of its blocks."""
+    found: dict[tuple[str, str], dict[str, Cell]] = {}
+    asked = questions[block.keys["benchmark"]]
+    places = Bootstrap(asked, 0, 0)
+    order = np.random.default_rng(params["seed"]).permutation(len(asked))
+    own = {
+        language: order[places.sample(rows["question_id"]).places]
+        for language, rows in block.languages.items()
+    }
+    for name in params["readouts"]:
+        for language, readout in cells.readings(block, name).items():
+            for metric in params["metrics"]:
+                if mixed.applies(readout, metric):
+                    values = mixed.per_question(readout, metric, params["bins"])
+                    by_language = found.setdefault((name, metric), {})
+                    by_language[language] = mixed.cell(values, own[language])
+    return Run(block.keys, comparisons.asked(block), found)
+
+
+def fit(one: Comparison, reading: tuple[str, str], params: dict[str, Any]) -> Fit:
+    """The model of a comparison, or why there is none."""
+    sides = [[run.found.get(reading, {}) for run in side] for side in zip(*one.pairs, strict=True)]
+    languages = [x for x in sides[0][0] if all(x in run for side in sides for run in side)]
+    levels = [params["resource_levels"][language] for language in languages]
+    try:
+        before, after = (
+            [mixed.over_seeds([run[x] for run in s]) for x in languages] for s in sides
+        )
+        fitted = mixed.fit(mixed.paired(before, after), levels)
+    except NotFittedError as reason:
+        terms = [{"level": level, "languages": n} for level, n in counted(levels).items()]
+        about = {"converged": False, "problem": str(reason), "languages": len(languages)}
+        return Fit(terms, about)
+    return Fit(fitted.terms, fitted.about | {"outlier": languages[fitted.about["outlier"]]})
+
+
+def counted(levels: list[str]) -> dict[str, int]:
+    """How many languages there are of each level."""
+    return {level: levels.count(level) for level in LEVELS if level in levels}
+
+
+def with_interval(term: dict[str, Any], level: float) -> dict[str, Any]:
+    """A term with the ends of its interval, if it has been fitted."""
+    if "se" not in term:
+        return term
+    half = float(stats.t.ppf((1 + level) / 2, term["df"])) * term["se"]
+    return term | {"ci_low": term["value"] - half, "ci_high": term["value"] + half}
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,120 @@
+"""Make the table of p-values: is what SFT and smoothing change more than chance?
+
+A row per model, comparison and metric. The change is the mean over the languages other than
+English; its tests take questions for the sample (`p`), or languages (`sign`, `wilcoxon`). Then the
+numbers of all languages in which the metric rises or falls significantly, and the p-values of
+the mixed models by resource level. The CSV has both corrections, the LaTeX table (package
+booktabs) Holm's; a test that could not be made has an empty cell, or a dash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from multical import provenance, results
+from multical.errors import program
+from multical.files import atomic
+
+KEYS = ("study", "target", "benchmark", "readout", "sft", "seed", "smoothing")
+TABLES = ("effects", "effects_over_languages", "mixed_effects")
+ROW = ["model", "condition", "metric"]
+GROUP = "non-english"
+CORRECTIONS = ("holm", "bh")
+
+
+def wide(paths: dict[str, str], params: dict[str, Any]) -> pd.DataFrame:
+    """A row per (model, condition, metric), from the three tables."""
+    languages, over, mixed = (
+        ordered(results.compared(paths[kind], kind, params)) for kind in TABLES
+    )
+    whole = over[over["group"] == GROUP].set_index(ROW)
+    columns = ["before", "after", "seeds", "languages", "value", "ci_low", "ci_high", "seed_sd"]
+    tests = [f"{test}_{end}" for test in ("p", "p_sign", "p_wilcoxon") for end in CORRECTIONS]
+    table = whole[[*columns, "rises", "falls", "rank_biserial", *tests]]
+    for end in CORRECTIONS:
+        sure = languages[languages[f"p_{end}"] < results.ALPHA].set_index(ROW)["value"]
+        for name, chosen in (("rise", sure > 0), ("fall", sure < 0)):
+            count = chosen.groupby(level=ROW, observed=True).sum()
+            table = table.assign(**{f"{name}_{end}": count.reindex(table.index, fill_value=0)})
+    for end in CORRECTIONS:
+        p = mixed.pivot(index=ROW, columns="level", values=f"p_{end}").reindex(table.index)
+        named = {f"{level}_{end}": p.get(level) for level in results.LEVELS}
+        table = table.assign(**named)
+    counts = ["seeds", "languages", "rises", "falls"]
+    return table.astype(dict.fromkeys(counts, int)).sort_index().droplevel("condition")
+
+
+def ordered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Models in their order, metrics in that of `CHANGED`."""
+    return rows.assign(
+        model=pd.Categorical(rows["model"], results.models(rows)),
+        metric=pd.Categorical(rows["metric"], list(results.CHANGED)),
+    )
+
+
+def latex(table: pd.DataFrame) -> str:
+    """Three digits, Holm's correction."""
+    rows = []
+    for (model, metric), row in zip(
+        table.index.to_list(), table.to_dict(orient="records"), strict=True
+    ):
+        change = f"{row['value']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+        p = [small(row[f"{test}_holm"]) for test in ("p", "p_sign", "p_wilcoxon")]
+        counts = f"{row['rise_holm']} / {row['fall_holm']}"
+        levels = [small(row[f"{level}_holm"]) for level in results.LEVELS]
+        compared = f"{row['before']} to {row['after']}"
+        rows.append([model, compared, results.CHANGED[metric], change, *p, counts, *levels])
+    names = ["model", "comparison", "metric", "change", "questions", "sign", "Wilcoxon"]
+    names += ["rise / fall", *results.LEVELS]
+    style = pd.DataFrame(rows, columns=names).style.hide(axis="index")
+    style.format(escape="latex", subset=["model", "comparison"])
+    return style.to_latex(hrules=True, column_format="lllr" + "r" * 7)
+
+
+def small(p: float) -> str:
+    """A p-value, or a dash where there is no test."""
+    if pd.isna(p):
+        return "--"
+    return r"$<$.001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def main() -> None:
+    started = time.monotonic()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for kind in TABLES:
+        parser.add_argument(f"--{kind}", metavar="CSV", required=True, help="input")
+    parser.add_argument("--params", required=True, help="JSON object with " + ", ".join(KEYS))
+    parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecar")
+    parser.add_argument("--csv", required=True, help="output: the table, full precision")
+    parser.add_argument("--tex", required=True, help="output: the table for print")
+    parser.add_argument("--sidecar", metavar="JSON", required=True, help="output: provenance")
+    args = parser.parse_args()
+    params = results.params(args.params, KEYS)
+    paths = {kind: getattr(args, kind) for kind in TABLES}
+    table = wide(paths, params)
+    text = latex(table)
+    with atomic(args.csv) as csv, atomic(args.tex) as tex:
+        table.to_csv(csv)
+        Path(tex).write_text(text, encoding="utf-8")
+    provenance.write_sidecar(
+        args.sidecar,
+        study=params["study"],
+        target=params["target"],
+        params=params,
+        code=args.code,
+        inputs=list(paths.values()),
+        outputs=[args.csv, args.tex],
+        started=started,
+        seed=params["seed"],
+    )
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,0 +1,79 @@
+"""Draw what SFT and smoothing change by resource level, as mixed models estimate it.
+
+A row of panels per metric, a column per model; the change from the base model to SFT, and from
+there to SFT with smoothing, with the intervals of the mixed model. A filled marker is a change
+that is significant at 5 % with Holm's correction. A model that could not be fitted, or did not
+converge, says so.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from multical import plots, results
+from multical.errors import program
+
+KEYS = ("benchmark", "readout", "sft", "seed", "smoothing")
+
+
+def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+    models, levels = results.models(rows), results.levels(rows, "level")
+    metrics = [name for name in results.CHANGED if (rows["metric"] == name).any()]
+    figure, axes = plt.subplots(
+        len(metrics), len(models), figsize=(plots.WIDTH, 0.8 + 1.4 * len(metrics)), sharex=True,
+        sharey="row", squeeze=False,
+    )  # fmt: skip
+    conditions = results.conditions(params)[1:]
+    for line, metric in zip(axes, metrics, strict=True):
+        for ax, model in zip(line, models, strict=True):
+            ax.axhline(0, color=plots.GREY, linewidth=0.8)
+            for place, condition in enumerate(conditions):
+                part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
+                part = part[part["after"] == results.label(condition)]
+                estimates(ax, part, levels, place, condition)
+        line[0].set_ylabel(f"change of\n{results.CHANGED[metric]}")
+    for ax, model in zip(axes[0], models, strict=True):
+        ax.set_title(model)
+    for ax in axes[-1]:
+        ax.set(xlabel="resource level", xlim=(-0.5, len(levels) - 0.5))
+        ax.set_xticks(range(len(levels)), levels)
+    figure.align_ylabels(axes[:, 0])
+    plots.change_legend(figure, conditions)
+    return figure
+
+
+def estimates(
+    ax: Axes, rows: pd.DataFrame, levels: list[str], place: int, condition: float | None
+) -> None:
+    """The estimates of one model, the `place`th of its panel, or why there is no test."""
+    colour, marker = plots.condition_style(condition)
+    sure = rows["p_holm"] < results.ALPHA
+    for part, filled in ((rows[sure], True), (rows[~sure], False)):
+        at = part["level"].map(levels.index).to_numpy(float) + 0.24 * (place - 0.5)
+        plots.with_intervals(ax, at, part, colour, marker, filled=filled)
+    if rows["p"].isna().all():
+        why = "not fitted" if np.isnan(rows["value"]).all() else "did not converge"
+        ax.annotate(
+            f"{results.label(condition)}: {why}", (0.98, 0.02 + 0.12 * place), fontsize=6,
+            xycoords="axes fraction", ha="right", va="bottom", color=colour,
+            path_effects=plots.HALO,
+        )  # fmt: skip
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = plots.arguments(__doc__, "mixed_effects", KEYS)
+    rows = results.compared(args.table, "mixed_effects", args.params)
+    rows = rows[rows["level"].isin(results.LEVELS)]
+    plots.finish(draw(rows, args.params), args, started)
+
+
+if __name__ == "__main__":
+    program(main)
