@@ -15,14 +15,44 @@ from typing import Any
 
 import pandas as pd
 
+from multical import questions
 from multical.conversations import Message
 from multical.errors import InputError
 from multical.prompts import LETTERS, Chat, fill
 from multical.trie import Asked
 
 Settings = dict[str, Any]
+#: Columns of records that a scorer fills, each one those that it can
+FOUND = """letter_logits letter_bounds logsumexp prompt_tokens text_logliks text_tokens""".split()
 #: Questions of a part at most, since the tokens of all, examples included, are held at a time
 MOST = 1000
+
+
+def choose(frame: pd.DataFrame, settings: Settings, path: str) -> pd.DataFrame:
+    """The questions of some languages, the same few ids in each where there is a limit."""
+    languages = settings["languages"]
+    if languages is not None:
+        if missing := sorted(set(languages) - set(frame["language"])):
+            raise InputError(f"{path}: no questions in {missing}")
+        frame = frame[frame["language"].isin(languages)]
+    if (limit := settings["questions_per_language"]) is not None:
+        frame = frame.loc[by_hash(frame["question_id"])]
+        frame = frame.groupby("language", sort=False).head(limit)
+    return frame.reset_index(drop=True)
+
+
+def answered(asked: pd.DataFrame, found: list[dict[str, Any]], **shared: Any) -> pd.DataFrame:
+    """Records of questions: what is known of each, what was found of it, and what all share."""
+    columns = {
+        "language": asked["language"],
+        "question_id": asked["question_id"],
+        "subject": asked["subject"],
+        "culture": asked["culture"],
+        "n_options": asked["options"].map(len),
+        "gold": asked["answer"],
+        **{name: [values.get(name) for values in found] for name in FOUND},
+    }
+    return pd.DataFrame({**shared, **columns}, index=asked.index)
 
 
 @dataclass(frozen=True)
@@ -117,6 +147,15 @@ class Shots:
         yield examples, rows
 
 
+def few_shot(settings: Settings, path: str | None) -> Shots | None:
+    """The examples, if there are to be any."""
+    if not (count := settings.get("shots", 0)):
+        return None
+    if path is None:
+        raise InputError(f"--shots: no file, expected {count} examples a question")
+    return Shots(questions.read(path), count, path)
+
+
 def _content(row: Any) -> tuple[str, frozenset[str]]:
     return row.question.strip(), frozenset(row.options)
 
@@ -147,20 +186,29 @@ class Asker:
 
     def text(self, part: Part, row: Any, kind: str) -> str:
         """The prompt, its examples before it."""
-        messages: list[Message] = []
-        for one in part.examples:
-            answer = LETTERS[one.answer] if kind == "lettered" else one.options[one.answer]
-            messages.append({"role": "user", "content": self._ask(one, kind)})
-            messages.append({"role": "assistant", "content": answer})
-        messages.append({"role": "user", "content": self._ask(row, kind)})
-        return self.chat.prompt(messages)
+        return self.chat.prompt(conversation(self.prompt, part, row, kind))
 
-    def _ask(self, row: Any, kind: str) -> str:
-        headings = {}
-        for name, texts in self.prompt.get("headings", {}).items():
-            if (text := texts.get(row.language, texts.get("default"))) is None:
-                raise InputError(
-                    f"--params: prompt.headings.{name}: neither {row.language} nor default"
-                )
-            headings[name] = text
-        return fill(self.prompt[kind], row.question, row.options, headings)
+
+def conversation(prompt: Settings, part: Part, row: Any, kind: str) -> list[Message]:
+    """A question as the turns before its answer, those of its examples first.
+
+    `kind` is lettered or plain, a key of `prompt`, which may have headings too.
+    """
+    messages: list[Message] = []
+    for one in part.examples:
+        answer = LETTERS[one.answer] if kind == "lettered" else one.options[one.answer]
+        messages.append({"role": "user", "content": _ask(prompt, one, kind)})
+        messages.append({"role": "assistant", "content": answer})
+    messages.append({"role": "user", "content": _ask(prompt, row, kind)})
+    return messages
+
+
+def _ask(prompt: Settings, row: Any, kind: str) -> str:
+    headings = {}
+    for name, texts in prompt.get("headings", {}).items():
+        if (text := texts.get(row.language, texts.get("default"))) is None:
+            raise InputError(
+                f"--params: prompt.headings.{name}: neither {row.language} nor default"
+            )
+        headings[name] = text
+    return fill(prompt[kind], row.question, row.options, headings)
