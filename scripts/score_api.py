@@ -159,8 +159,8 @@ class Asking:
         if budget is not None and cost is not None and cost > budget:
             currency = self.access["prices"]["currency"]
             raise InputError(
-                f"{self.title}: {verb} {cost:,.2f} {currency}, expected at most {budget:,.2f} "
-                "(access.budget)"
+                f"{self.title}: {verb} {cost:,.2f} {currency}, expected at most "
+                f"{budget:,.2f} (access.budget)"
             )
 
     def score(self, part: Part) -> list[tuple[Any, dict[str, Any]]]:

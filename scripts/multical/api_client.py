@@ -80,10 +80,12 @@ class Client:
     """
 
     def __init__(self, api: Api, access: Mapping[str, Any]) -> None:
-        self.url = api["url"].rstrip("/") + PATHS[api["endpoint"]]
+        self.base = api["url"].rstrip("/")
+        self.url = self.base + PATHS[api["endpoint"]]
         self.endpoint, self.access = str(api["endpoint"]), access
         self._pace = Pace(access["requests_per_minute"], access["tokens_per_minute"])
         self._own, self._stopped = local(), Event()
+        self._failed: InputError | None = None
         self._key = ""
 
     def fill(self, todo: Mapping[str, Body], cache: Cache) -> Iterator[Answer]:
@@ -91,8 +93,8 @@ class Client:
 
         Raises `InputError` for the first that fails for good: what is answered stays kept.
         """
-        if self.access["key"] and todo:
-            self._key = secret(self.access["key"])
+        if todo:
+            self._read_key()
         with ThreadPoolExecutor(self.access["concurrency"]) as pool:
             futures = [pool.submit(self._kept, key, body, cache) for key, body in todo.items()]
             try:
@@ -103,8 +105,33 @@ class Client:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
+    def models(self) -> list[str]:
+        """The models that the API lists, none if it has no such list; asks no model anything.
+
+        Raises `InputError` where it does not answer, or does not take the key.
+        """
+        self._read_key()
+        try:
+            response, text = self._send("GET", f"{self.base}/models", None)
+            if response.status_code not in (200, 404, 405):
+                raise self._refusal(response, text)
+            return sorted(str(one["id"]) for one in json.loads(text)["data"])
+        except AgainError as error:
+            raise InputError(f"{self.base}: {error}") from None
+        except (ValueError, KeyError, TypeError):  # not a list of models
+            return []
+
+    def _read_key(self) -> None:
+        if self.access["key"]:
+            self._key = secret(self.access["key"])
+
     def _kept(self, key: str, body: Body, cache: Cache) -> Answer:
-        text, answer = self._ask(body)
+        try:
+            text, answer = self._ask(body)
+        except InputError as error:
+            self._failed = self._failed or error
+            self._stopped.set()  # at once, before another request is paid for
+            raise
         cache.put(key, text)
         return answer
 
@@ -137,24 +164,10 @@ class Client:
 
     def _wait(self, seconds: float) -> None:
         if self._stopped.wait(seconds):
-            raise CancelledError
+            raise self._failed or CancelledError
 
     def _once(self, body: Body) -> tuple[str, Answer]:
-        try:
-            response = self._session.post(
-                self.url,
-                json=body,
-                auth=self._sign,
-                timeout=self.access["timeout"],
-                allow_redirects=False,  # the key is for this server alone
-            )
-        except (
-            requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError
-        ) as error:  # fmt: skip
-            raise AgainError(self._hidden(f"no answer ({_line(error)})")) from None
-        except requests.RequestException as error:
-            raise InputError(self._hidden(f"{self.url}: {_line(error)}")) from None
-        text = self._hidden(response.content.decode("utf-8", "replace"))
+        response, text = self._send("POST", self.url, body)
         if response.status_code != 200:
             raise self._refusal(response, text)
         try:
@@ -165,6 +178,24 @@ class Client:
             return text, read(text, self.endpoint)
         except InputError as error:
             raise InputError(f"{self.url}: {error}") from error
+
+    def _send(self, method: str, url: str, body: Body | None) -> tuple[requests.Response, str]:
+        try:
+            response = self._session.request(
+                method,
+                url,
+                json=body,
+                auth=self._sign,
+                timeout=self.access["timeout"],
+                allow_redirects=False,  # the key is for this server alone
+            )
+        except (
+            requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError
+        ) as error:  # fmt: skip
+            raise AgainError(self._hidden(f"no answer ({_line(error)})")) from None
+        except requests.RequestException as error:
+            raise InputError(self._hidden(f"{url}: {_line(error)}")) from None
+        return response, self._hidden(response.content.decode("utf-8", "replace"))
 
     @property
     def _session(self) -> requests.Session:
