@@ -38,7 +38,7 @@ def raw(**source: Any) -> dict[str, Any]:
     """The repository's config with one study, of a model behind an API with this source."""
     return {
         **copy.deepcopy(RAW),
-        "models": {"gpt": {"chat_format": "template", "source": SOURCE | source}, **RAW["models"]},
+        "models": {"gpt": {"chat_format": "template", "source": copy.deepcopy(SOURCE | source)}, **RAW["models"]},
         "benchmarks": {"quiz": {"options": 3, "source": {"kind": "file", "path": "quiz.jsonl"}}},
         "studies": {ROOT: {
             "kind": "api",
@@ -136,7 +136,7 @@ def test_a_wrong_config_gets_a_sentence(path: str, value: Any, sentence: str | N
 def test_other_studies_take_no_model_behind_an_api() -> None:
     told = raw() | {"studies": copy.deepcopy(RAW["studies"]), "benchmarks": RAW["benchmarks"]}
     told["studies"]["results/smoke"]["models"] = ["gpt"]
-    with pytest.raises(InputError, match="smoke.models: found 'gpt', expected one of .*gemma"):
+    with pytest.raises(InputError, match=r"smoke.models: found 'gpt', expected one of .*gemma"):
         config.load(told)
 
 

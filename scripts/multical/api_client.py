@@ -202,7 +202,8 @@ class Client:
         """The connections of this thread."""
         if not hasattr(self._own, "session"):
             self._own.session = requests.Session()
-        return self._own.session  # type: ignore[no-any-return]
+        found: requests.Session = self._own.session
+        return found
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         # given to requests even where there is no key, or it would take one from ~/.netrc
