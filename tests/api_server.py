@@ -23,6 +23,7 @@ KEY = "sk-loopback-0123456789"
 ODD = {
     "garbage": b'{"choices": [{"lo',
     "html": b"<html>Bad gateway</html>",
+    "error": b'{"error": {"code": 502, "message": "Provider returned error"}}',
     "no logprobs": b'{"choices": [{"index": 0, "logprobs": null}]}',
     "not numbers": b'{"choices": [{"logprobs": {"content": [{"top_logprobs": '
     b'[{"token": "A", "logprob": 3.5}]}], "top_logprobs": [{"A": "high"}]}}]}',

@@ -36,9 +36,10 @@ SOURCE: dict[str, Any] = {
 
 def raw(**source: Any) -> dict[str, Any]:
     """The repository's config with one study, of a model behind an API with this source."""
+    gpt = {"chat_format": "template", "source": copy.deepcopy(SOURCE | source)}
     return {
         **copy.deepcopy(RAW),
-        "models": {"gpt": {"chat_format": "template", "source": copy.deepcopy(SOURCE | source)}, **RAW["models"]},
+        "models": {"gpt": gpt, **RAW["models"]},
         "benchmarks": {"quiz": {"options": 3, "source": {"kind": "file", "path": "quiz.jsonl"}}},
         "studies": {ROOT: {
             "kind": "api",
@@ -148,6 +149,17 @@ def test_no_record_depends_on_how_an_api_is_asked() -> None:
     assert "TEST_API_KEY" not in config.canonical(settings)
     assert settings != plan.api_scoring(config.load(raw(top_logprobs=9)), ROOT, "gpt", "quiz")
     assert config.scored(first.measured(ROOT)) == [("gpt", "quiz")]
+
+
+def test_a_figure_of_each_benchmark() -> None:
+    told = raw()
+    told["benchmarks"]["more"] = told["benchmarks"]["quiz"] | {"options": 4}
+    loaded = config.load(edited(f"{STUDY}:benchmarks", ["quiz", "more"], told))
+    assert plan.views(loaded, ROOT) == {"": ("quiz", None), "more/": ("more", None)}
+    shown = plan.figure(loaded, ROOT, "x.pdf", "options", "smoothing", view="more/")
+    assert shown["benchmark"] == "more"
+    assert (shown["options"], shown["sft"], shown["smoothing"]) == (4, None, None)
+    assert plan.shown_models(loaded, ROOT, "more") == ["gpt"]
 
 
 def test_what_a_plan_says(tmp_path: Path) -> None:

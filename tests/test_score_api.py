@@ -208,7 +208,9 @@ def test_the_same_bytes_in_any_order(
     assert len(server.bodies) == 12 + 12 + 3
 
 
-@pytest.mark.parametrize("fault", [429, 500, 502, 503, 408, "cut", "garbage", "html"], ids=str)
+@pytest.mark.parametrize(
+    "fault", [429, 500, 502, 503, 408, "cut", "garbage", "html", "error"], ids=str
+)
 def test_faults_that_pass(score: Score, server: Api, fault: str | int, tmp_path: Path) -> None:
     score()
     first = (tmp_path / "out.parquet").read_bytes()

@@ -153,7 +153,7 @@ class Client:
         kept = "the answers so far are kept, so run it again later"
         if tries > self.access["retries"]:
             raise InputError(f"{self.url}: {again}, in each of {tries} tries; {kept}") from again
-        if again.seconds is None:
+        if not again.seconds:
             self._wait(random.uniform(0.5, 1) * min(2 ** (tries - 1), LONGEST_WAIT))
         elif again.seconds > PATIENCE:
             raise InputError(
@@ -171,9 +171,11 @@ class Client:
         if response.status_code != 200:
             raise self._refusal(response, text)
         try:
-            json.loads(text)
+            found = json.loads(text)
         except ValueError:
             raise AgainError(f"an answer that is not JSON, {text[:60]!r}") from None
+        if isinstance(found, dict) and found.get("error"):  # of a server behind a server
+            raise AgainError(f"200 {_error(text)[1]}")
         try:
             return text, read(text, self.endpoint)
         except InputError as error:
