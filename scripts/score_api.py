@@ -213,6 +213,7 @@ class Asking:
             "machines": [machine()],
             "python": platform.python_version(),
             "libraries": libraries(),
+            "source": {"kind": "api", **self.settings["api"]},
             "asked": self.paid.document(prices),
             "answers": self.whole.document(prices),
             "models": dict(sorted(self.models.items())),

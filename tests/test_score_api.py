@@ -137,6 +137,7 @@ def test_records_of_chat(score: Score, server: Api, tmp_path: Path) -> None:
     assert 0 < sum(bounds) < len(bounds)
     assert used(tmp_path)["unlisted_letters"] == sum(bounds)
     assert used(tmp_path)["models"] == {"m-1-2026 fp_1": 12}
+    assert used(tmp_path)["source"]["url"] == server.url
 
 
 def test_records_of_completions_with_examples(score: Score, server: Api, tmp_path: Path) -> None:
