@@ -18,6 +18,7 @@ import platform
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +168,11 @@ class Asking:
         """What the records hold of each question of a part, by the question's index."""
         asked = self.requests(part)
         todo = {name: body for name, body in asked.values() if self.cache.get(name) is None}
-        for answer in self.client.fill(todo, self.cache):
-            self.paid += answer.bill
-            self.within_budget(self.paid, "has cost")
+        # closed, so that an error here ends the asking, too
+        with closing(self.client.fill(todo, self.cache)) as answers:
+            for answer in answers:
+                self.paid += answer.bill
+                self.within_budget(self.paid, "has cost")
         return [
             (index, self.values(str(self.cache.get(name)), part.rows.loc[index, "options"]))
             for index, (name, _) in asked.items()
@@ -177,7 +180,7 @@ class Asking:
 
     def values(self, text: str, options: list[str]) -> dict[str, Any]:
         """What the records hold of a question, from its answer."""
-        answer: Answer = read(text, self.client.endpoint)
+        answer: Answer = read(text, self.settings["api"])
         logits, bounds = answer.letters(len(options))
         self.whole += answer.bill
         self.models[answer.model] += 1

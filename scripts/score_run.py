@@ -25,7 +25,8 @@ import torch
 from tqdm import tqdm
 
 from multical import checkpoints, params, questions, records
-from multical.asking import Asker, Part, answered, choose, few_shot, parts
+from multical.asker import Asker
+from multical.asking import Part, answered, choose, few_shot, parts
 from multical.errors import program
 from multical.files import sha256
 from multical.kept import Kept

@@ -53,6 +53,7 @@ class Api:
     times: list[float] = field(default_factory=list)
     answered: int = 0
     patience: int | None = None  # answers after which all is refused
+    most: int | None = None  # answers after which none comes, and no refusal either
     slowness: float = 0.0  # seconds of an answer at most, by its prompt
     lock: Any = field(default_factory=Lock)
 
@@ -94,6 +95,8 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(2)
         if fault in ODD:
             return self.send(200, ODD[fault])
+        while api.most is not None and api.answered >= api.most:
+            time.sleep(0.02)
         content = json.dumps(self.answer(body)).encode()
         self.cut = fault == "cut"
         with api.lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -110,6 +111,12 @@ def used(folder: Path) -> dict[str, Any]:
     return found
 
 
+def kept(folder: Path) -> list[dict[str, Any]]:
+    """The answers in the cache."""
+    with sqlite3.connect(folder / "cache/gpt.sqlite") as data:
+        return [json.loads(text) for (text,) in data.execute("SELECT answer FROM answers")]
+
+
 def test_records_of_chat(score: Score, server: Api, tmp_path: Path) -> None:
     found = score(top_logprobs=5).set_index(["language", "question_id"])
     assert len(found) == len(server.bodies) == 12
@@ -187,6 +194,20 @@ def test_letters() -> None:
         ids = prompts.letter_ids(tokenizer, letter)
         own = [t for t, i in tokenizer.get_vocab().items() if t.strip(api.MARKS) == letter]
         assert len(own) == len(ids)
+
+
+def test_what_is_listed_beside_the_likeliest_does_not_count() -> None:
+    def told(top: dict[str, float]) -> str:
+        return json.dumps({"choices": [{"logprobs": {"top_logprobs": [top]}}]})
+
+    about = {"endpoint": "completions", "top_logprobs": 2}
+    found = api.read(told({"The": -3.0, "A": -0.1, "B": -2.0}), about)  # The was sampled
+    assert found.listed == [("A", -0.1), ("B", -2.0)]
+    assert (found.prompt_tokens, found.bill) == (None, Bill(1, 0, 0))
+    assert api.read(told({"A": -0.1, "B": -math.inf}), about).listed == [("A", -0.1)]
+    for odd in ("nan", 0.5):
+        with pytest.raises(InputError, match="no log-probabilities"):
+            api.read(told({"A": float(odd)}), about)
 
 
 def test_the_guess_of_tokens_is_that_of_plans() -> None:
@@ -333,6 +354,26 @@ def test_an_interrupted_job_goes_on_and_a_rerun_costs_nothing(
     assert used(tmp_path)["asked"]["requests"] == 0
 
 
+def test_a_job_that_is_killed_goes_on(score: Score, server: Api, tmp_path: Path) -> None:
+    score()
+    whole = (tmp_path / "out.parquet").read_bytes()
+    for name in ("out.parquet", "cache/gpt.sqlite"):
+        (tmp_path / name).unlink()
+    before, server.answered, server.most = len(server.bodies), 0, 3
+    job = subprocess.Popen([sys.executable, score_api.__file__, *sys.argv[1:]])
+    while len(server.bodies) < before + 5:  # the fifth is asked once an answer is kept
+        time.sleep(0.02)
+    job.kill()
+    assert job.wait() < 0
+    server.most = None
+    found = len(kept(tmp_path))
+    assert 0 < found < 12
+    before = len(server.bodies)
+    score()
+    assert (tmp_path / "out.parquet").read_bytes() == whole
+    assert len(server.bodies) - before == 12 - found
+
+
 def test_cost_before_and_after(
     score: Score, server: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -362,12 +403,16 @@ def test_no_more_than_the_budget(score: Score, server: Api) -> None:
 
 
 def test_a_budget_that_the_guess_kept_but_the_answers_do_not(
-    score: Score, server: Api, monkeypatch: pytest.MonkeyPatch
+    score: Score, server: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score_api, "expected", lambda _: Bill(1, 0.1, 0))
     with pytest.raises(InputError, match=r"has cost 0.01 USD, expected at most 0.01"):
         score(budget=0.01, concurrency=1, prices={"input": 100, "output": 1, "currency": "USD"})
-    assert 0 < len(server.bodies) < 12
+    asked = len(server.bodies)
+    assert 0 < asked < 12
+    assert len(kept(tmp_path)) == server.answered  # what is paid for is kept
+    time.sleep(0.3)
+    assert len(server.bodies) == asked  # and nothing more is asked
 
 
 @pytest.mark.parametrize(
@@ -438,10 +483,8 @@ def test_a_file_that_is_no_cache(score: Score, server: Api, tmp_path: Path) -> N
 
 def test_answers_stay_as_they_came(score: Score, server: Api, tmp_path: Path) -> None:
     score()
-    with sqlite3.connect(tmp_path / "cache/gpt.sqlite") as data:
-        kept = [json.loads(text) for (text,) in data.execute("SELECT answer FROM answers")]
-    assert len(kept) == 12
-    assert all(one["choices"][0]["logprobs"]["content"] for one in kept)
+    assert len(kept(tmp_path)) == 12
+    assert all(one["choices"][0]["logprobs"]["content"] for one in kept(tmp_path))
 
 
 @pytest.mark.parametrize(

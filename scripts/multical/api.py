@@ -1,17 +1,16 @@
 """Models behind OpenAI-compatible APIs: what they are asked, and what records hold of it.
 
-Such an API lists the `top_logprobs` likeliest tokens of the place where the answer starts,
-each with its log-probability. Of a question's letters the records have
+Such an API lists the likeliest tokens of the place where the answer starts (`top_logprobs` of
+them), each with its log-probability. Of a question's letters the records have
 
 - `letter_logits`: the logsumexp of the listed tokens that, stripped of space and BPE marks, are
-  the letter: the definition of arXiv 2402.13213 (v4), whose own code for APIs counts the bare
-  letter alone. These are logits after normalisation: `logsumexp` is 0, and there are no maximum
-  logits.
-- `letter_bounds`: true for a letter that no listed token decodes to. Nothing is known of it but
-  that none of its tokens is likelier than the least likely listed one, since a list of the
-  likeliest leaves out none of them: `letter_logits` holds that upper bound. (That code takes the
-  lower one, a probability of 0.) Where no letter is listed all are equal, and the answer is the
-  first option, as there.
+  the letter: the definition of arXiv 2402.13213 (v4), though the authors' code for APIs
+  (openai_generate.py) counts the bare letter alone. It misses what tokens that are not listed
+  would add. These are logits after normalisation: `logsumexp` is 0, and there is no maximum logit.
+- `letter_bounds`: true for a letter that no listed token decodes to. All that is known of it is
+  that none of its tokens is likelier than the least likely listed one: `letter_logits` holds
+  that upper bound. (The authors' code takes the lower one, a probability of 0.) Where no letter is
+  listed all are equal, and the answer is the first option, as it is there.
 - `prompt_tokens`: as the API counts them, its chat template included.
 
 Log-likelihoods of the options' texts are not told. That log-probabilities are those of the
@@ -116,12 +115,12 @@ def _logsumexp(values: list[float]) -> float:
     return top + math.log(sum(math.exp(value - top) for value in values))
 
 
-def read(text: str, endpoint: str) -> Answer:
+def read(text: str, api: Api) -> Answer:
     """An answer from its JSON; raises `InputError` where it has no log-probabilities."""
     try:
         found = json.loads(text)
         told = found["choices"][0]["logprobs"]
-        if endpoint == "chat":
+        if api["endpoint"] == "chat":
             # empty where the answer is empty
             first = told["content"][0]["top_logprobs"] if told["content"] else []
             listed = [(one["token"], one["logprob"]) for one in first]
@@ -129,6 +128,8 @@ def read(text: str, endpoint: str) -> Answer:
             listed = list(told["top_logprobs"][0].items()) if told["top_logprobs"] else []
         # some servers list what cannot be
         listed = [(str(token), float(value)) for token, value in listed if value != -math.inf]
+        # a sampled token may come beside the likeliest
+        listed = sorted(listed, key=lambda pair: -pair[1])[: api["top_logprobs"]]
         if not all(-math.inf < value <= ROUNDING for _, value in listed):
             raise ValueError("not log-probabilities")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:

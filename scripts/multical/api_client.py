@@ -82,7 +82,7 @@ class Client:
     def __init__(self, api: Api, access: Mapping[str, Any]) -> None:
         self.base = api["url"].rstrip("/")
         self.url = self.base + PATHS[api["endpoint"]]
-        self.endpoint, self.access = str(api["endpoint"]), access
+        self.api, self.access = api, access
         self._pace = Pace(access["requests_per_minute"], access["tokens_per_minute"])
         self._own, self._stopped = local(), Event()
         self._failed: InputError | None = None
@@ -177,7 +177,7 @@ class Client:
         if isinstance(found, dict) and found.get("error"):  # of a server behind a server
             raise AgainError(f"200 {_error(text)[1]}")
         try:
-            return text, read(text, self.endpoint)
+            return text, read(text, self.api)
         except InputError as error:
             raise InputError(f"{self.url}: {error}") from error
 

@@ -18,8 +18,7 @@ import pandas as pd
 from multical import questions
 from multical.conversations import Message
 from multical.errors import InputError
-from multical.prompts import LETTERS, Chat, fill
-from multical.trie import Asked
+from multical.prompts import LETTERS, fill
 
 Settings = dict[str, Any]
 #: Columns of records that a scorer fills, each one those that it can
@@ -164,29 +163,6 @@ def by_hash(ids: pd.Series) -> pd.Index:
     """The index of question ids in an order that has nothing to do with their own."""
     digests = ids.map(lambda text: hashlib.sha256(text.encode()).hexdigest())
     return digests.sort_values(kind="stable").index
-
-
-@dataclass(frozen=True)
-class Asker:
-    """Turns questions into the tokens that a model is shown."""
-
-    chat: Chat
-    prompt: dict[str, Any]  # lettered and plain, and perhaps headings
-
-    def encode(self, part: Part, row: Any) -> Asked:
-        """One question of a part, tokenised as the whole text that it makes."""
-        lettered = None
-        if part.lettered:
-            lettered = self.chat.encode(self.text(part, row, "lettered"))
-        if not part.plain:
-            return Asked(lettered, [], [[]] * len(row.options))
-        plain = self.text(part, row, "plain")
-        options = [self.chat.encode(f"{plain}{self.chat.joint}{text}") for text in row.options]
-        return Asked(lettered, self.chat.encode(plain), options)
-
-    def text(self, part: Part, row: Any, kind: str) -> str:
-        """The prompt, its examples before it."""
-        return self.chat.prompt(conversation(self.prompt, part, row, kind))
 
 
 def conversation(prompt: Settings, part: Part, row: Any, kind: str) -> list[Message]:
