@@ -8,7 +8,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -88,7 +88,7 @@ class Client:
         self._failed: InputError | None = None
         self._key = ""
 
-    def fill(self, todo: Mapping[str, Body], cache: Cache) -> Iterator[Answer]:
+    def fill(self, todo: Mapping[str, Body], cache: Cache) -> Generator[Answer, None, None]:
         """Ask requests by their keys, and keep the answers; they come in any order.
 
         Raises `InputError` for the first that fails for good: what is answered stays kept.
