@@ -1,4 +1,4 @@
-# The verbs of multical. `make` alone prints them. TARGET and STUDY reach programs by the
+# The verbs of multical. `make` alone prints them. TARGET, STUDY and BUNDLE reach programs by the
 # environment, where make puts what it is given, since the shell would read them in a recipe.
 PYTHON ?= python3.11
 CORES  ?= 2
@@ -7,8 +7,9 @@ LOCK   := envs/requirements.lock
 BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
+REPORT = $(SNAKEMAKE) --quiet all --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke msp_v2 verify plan provenance doctor recover test test-slurm bench check format clean
+.PHONY: help env lock demo smoke msp_v2 verify plan explain provenance bundle unbundle doctor recover test test-slurm bench check format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -33,14 +34,15 @@ demo smoke: env      ## make a study of packaged models, with its report
 	@cat results/$@/headline.txt
 
 # The report cannot be a rule: it reports on a workflow that has run.
-results/%/report.html: results/%/headline.txt results/%/claims/verdicts.json
-	$(SNAKEMAKE) --quiet all --report $@ $^
+results/%/report.html: results/%/headline.txt results/%/claims/verdicts.json $(wildcard report/*)
+	$(REPORT) $@ -- $(filter results/%,$^)
 
-msp_v2: env          ## make study 2 from its released outputs, and compare with the published
-	$(SNAKEMAKE) msp_v2 msp_v2_verify
+msp_v2: env          ## make study 2 from its released outputs, with its report, and compare with the published
+	$(SNAKEMAKE) msp_v2 msp_v2_verify results/msp_v2/claims/verdicts.json
+	@$(REPORT) results/msp_v2/report.html -- msp_v2 results/msp_v2/claims/verdicts.json
 
 # STUDY is the root of a study, without or with its results/.
-verify: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
+verify bundle: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
 verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error where a verdict is unexpected
 	$(if $(STUDY),,$(error verify: which STUDY=demo|msp_v2|...?))
 	$(SNAKEMAKE) --quiet all -- "$$ROOT/claims/verdicts.json"
@@ -49,8 +51,18 @@ verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error wh
 plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
 	@$(BIN)/python scripts/show_plan.py $${TARGET:+"$$TARGET"}
 
+explain: env         ## why TARGET=... would run again: each edit, and what follows from it
+	@$(BIN)/python scripts/show_reasons.py $${TARGET:+-- "$$TARGET"}
+
 provenance: env      ## all that TARGET=... was made from, and what is missing; ARGS="--crate FOLDER" for an RO-Crate
 	@$(BIN)/python scripts/show_provenance.py $(ARGS) $${TARGET:+"$$TARGET"}
+
+bundle: env          ## one archive of STUDY=demo|msp_v2|... to keep or hand on; ARGS=--anonymous for review
+	$(if $(STUDY),,$(error bundle: which STUDY=demo|msp_v2|...?))
+	@$(BIN)/python scripts/make_bundle.py --study "$$ROOT" $(ARGS)
+
+unbundle: env        ## check BUNDLE=FILE and unpack it here; ARGS=--overwrite replaces other results
+	@$(BIN)/python scripts/unpack_bundle.py $(ARGS) $${BUNDLE:+"$$BUNDLE"}
 
 doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings and errors with cures
 	@$(BIN)/python scripts/doctor.py $${STUDY:+--study "$$STUDY"}
@@ -58,16 +70,17 @@ doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings an
 recover: env         ## go on after a killed Snakemake; ARGS=--cancel cancels its jobs
 	@$(BIN)/python scripts/recover.py $(ARGS)
 
-test: env            ## checks, then all tests but those of test-slurm; a smoke study among them
+test: env tests/.venv/lock ## checks, then all tests but those of test-slurm; a smoke study among them
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest
 
 test-slurm: env      ## a smoke study and every fault on a real SLURM cluster on this machine (root)
 	$(BIN)/python -m pytest tests/slurm
 
-benchmarks/.venv/lock: benchmarks/requirements.txt | env
-	$(PYTHON) -m venv --clear --without-pip benchmarks/.venv
-	$(PYTHON) -m pip --python benchmarks/.venv/bin/python install --progress-bar off --requirement $<
+# Of what wants other versions than multical: the peers, and the validator of RO-Crates.
+%/.venv/lock: %/requirements.txt | env
+	$(PYTHON) -m venv --clear --without-pip $*/.venv
+	$(PYTHON) -m pip --python $*/.venv/bin/python install --progress-bar off --requirement $<
 	cp $< $@
 
 bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv: an hour; ITEMS=startup for one

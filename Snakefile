@@ -20,7 +20,7 @@ os.environ.update(
 )
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
-from multical import claims, config as schema, drivers, plan
+from multical import claims, config as schema, drivers, hosts, plan, reruns, states
 from multical.config import canonical
 from multical.errors import InputError
 from multical.fingerprint import fingerprint as code
@@ -36,13 +36,16 @@ container: "envs/multical.sif"
 try:
     CONFIG = schema.load(config)
     CLAIMS = claims.load(Path(workflow.basedir, "claims.yaml"))
+    reruns.mend()
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
 
-# For `make recover`, should this Snakemake be killed.
+# For `make recover`, should this Snakemake be killed; for `make provenance` and `make explain`.
 onstart:
     drivers.record(CONFIG)
+    hosts.record()
+    states.record(CONFIG, CLAIMS)
 
 
 report: "report/workflow.rst"

@@ -69,12 +69,25 @@ def tuned_checkpoint(w):
     """The weights of an SFT run, which may be temporary; none for a base model."""
     if plan.run(CONFIG, w.root, w.run).sft is None:
         return []
-    return f"{w.root}/runs/{w.run}/checkpoint"
+    return weights(f"{w.root}/runs/{w.run}/checkpoint")
+
+
+def weights(checkpoint):
+    """A checkpoint as an input beside its manifest, which has the digests of its files.
+
+    Of a folder Snakemake knows only a time, which a copy of it changes.
+    """
+    return ancient(checkpoint)
 
 
 def kept(checkpoint):
     """A checkpoint as an output."""
     return checkpoint if CONFIG.keep_checkpoints else temp(checkpoint)
+
+
+def trial_weights(w):
+    """The checkpoints of the trials for a run."""
+    return [weights(f"{w.root}/runs/{trial.id}/checkpoint") for trial in own_trials(w)]
 
 
 def trial_files(name):
@@ -120,15 +133,27 @@ def optional_view():
     return f"({one_of(views - {''})})?"
 
 
-def shown(label):
-    """What the report says of a figure or table: which it is, and what it is of."""
+def shown(label, kind="of"):
+    """What the report says of a figure or table, or of its sidecar: its name, and its data."""
 
     def labels(w):
         benchmark, sft = plan.views(CONFIG, w.root)[w.view]
         name = f"{label} {w.model}" if "model" in w.keys() else label
-        return {"figure": name, "benchmark": benchmark, "SFT data": sft or "none"}
+        return {kind: name, "benchmark": benchmark, "SFT data": sft or "none"}
 
     return labels
+
+
+def readable(name):
+    """A figure's name as its readers write it."""
+    words = {
+        "ece": "ECE",
+        "auroc": "AUROC",
+        "platt": "(Platt)",
+        "lang": "language",
+        "vs": "against",
+    }
+    return " ".join(words.get(word, word) for word in name.split("_"))
 
 
 def figure(name, part=""):
@@ -137,12 +162,12 @@ def figure(name, part=""):
     The screen version and the sidecar go into the report.
     """
     stem = f"{{root}}/figures/{{view}}{name}{part}"
-    label = name.replace("_", " ")
+    label = readable(name)
     screen = report(
         f"{stem}.png",
         caption=f"../report/{name}.rst",
         category="Figures",
-        labels=shown(label),
+        labels=shown(label, "figure"),
     )
     told = report(f"{stem}.json", category="Provenance", labels=shown(label))
     return {"pdf": f"{stem}.pdf", "png": screen, "sidecar": told}

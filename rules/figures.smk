@@ -241,7 +241,7 @@ rule make_main_table:
             "{root}/tables/{view}main.csv",
             caption="../report/main_table.rst",
             category="Tables",
-            labels=shown("main table"),
+            labels=shown("main", "table"),
         ),
         tex="{root}/tables/{view}main.tex",
         sidecar=report(

@@ -82,7 +82,7 @@ def msp_figure(name, scope="{scope}"):
         caption=f"../report/msp_{name}.rst",
         category="Study 2",
         labels=lambda w: {
-            "figure": name.replace("_", " "),
+            "figure": readable(name),
             "data set": w.get("scope", "").lstrip(".") or "all",
         },
     )

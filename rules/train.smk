@@ -49,7 +49,7 @@ rule train_sft:
 rule evaluate_sft:
     input:
         model="{root}/runs/{run}/manifest.json",
-        checkpoint="{root}/runs/{run}/checkpoint",
+        checkpoint=weights("{root}/runs/{run}/checkpoint"),
         data=lambda w: "results/inputs/sft/{}.heldout.jsonl".format(
             plan.run(CONFIG, w.root, w.run).sft
         ),
@@ -104,7 +104,7 @@ rule adopt_trial:
     input:
         choice=lambda w: plan.learning_rate_file(CONFIG, w.root, w.run),
         manifests=trial_files("manifest.json"),
-        checkpoints=trial_files("checkpoint"),
+        checkpoints=trial_weights,
     output:
         manifest="{root}/runs/{run}/manifest.json",
         checkpoint=kept(directory("{root}/runs/{run}/checkpoint")),

@@ -12,6 +12,7 @@ import re
 import time
 from pathlib import Path
 
+import jinja2  # noqa: F401  # writes the LaTeX, for pandas
 import pandas as pd
 
 from multical import provenance, results

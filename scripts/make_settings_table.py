@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2  # noqa: F401  # writes the LaTeX, for pandas
 import pandas as pd
 
 from multical import params, provenance, settings

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from multical import config, dryrun, history, plan, timings
+from multical import config, dryrun, plan, timings
 from multical.costs import Sizes, passing
 from multical.dryrun import Job
 from multical.errors import InputError, program
@@ -45,7 +45,7 @@ class Cost:
 def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     args = arguments()
-    planned = dryrun.run(args.target, args.profile, history.explain)
+    planned = dryrun.run(args.target, args.profile)
     if not planned.jobs:
         print(f"{args.target}: nothing to be done")
         return

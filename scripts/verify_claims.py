@@ -63,17 +63,18 @@ def main() -> None:
     with atomic(args.markdown) as first, atomic(args.page) as second:
         first.write_text(text, encoding="utf-8")
         second.write_text(page, encoding="utf-8")
-        provenance.write_sidecar(
-            args.sidecar,
-            study=settings["study"],
-            target=args.json,
-            params=settings | {"claims": settings["claims"].model_dump(mode="json")["claims"]},
-            code=args.code,
-            inputs=[*args.records, *args.tables],
-            started=started,
-            seed=settings["bootstrap"]["seed"],
-        )
         files.write_json(args.json, document)
+    provenance.write_sidecar(
+        args.sidecar,
+        study=settings["study"],
+        target=args.json,
+        params=settings | {"claims": settings["claims"].model_dump(mode="json")["claims"]},
+        code=args.code,
+        inputs=[*args.records, *args.tables],
+        outputs=[args.json, args.markdown, args.page],
+        started=started,
+        seed=settings["bootstrap"]["seed"],
+    )
     print(text, end="")
 
 

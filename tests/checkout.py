@@ -12,6 +12,8 @@ REPO = Path(__file__).parents[1]
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--cores", "2"]
 #: The whole smoke study.
 TARGET = "results/smoke/headline.txt"
+#: Bytes from which on files are linked rather than copied
+HEAVY = 10_000_000
 
 
 def copy(folder: Path) -> Path:
@@ -31,8 +33,24 @@ def make(target: str = TARGET) -> None:
 
 
 def copy_made(folder: Path, *results: str) -> Path:
-    """`copy`, with these folders of `results` as links to the same files, and their metadata."""
+    """`copy`, with these folders of `results` and their metadata."""
     copy(folder)
     for name in [*(f"results/{one}" for one in results), ".snakemake"]:
-        shutil.copytree(REPO / name, folder / name, copy_function=os.link, dirs_exist_ok=True)
+        copy_light(REPO / name, folder / name)
     return folder
+
+
+def copy_light(source: Path, target: Path, times: bool = True) -> None:
+    """Copy a folder, with the times of its files or without them.
+
+    Files of `HEAVY` bytes and more become links: they are replaced, never written into.
+    """
+    copy = shutil.copy2 if times else shutil.copy
+
+    def one(file: str, new: str) -> None:
+        if Path(file).stat().st_size >= HEAVY:
+            os.link(file, new)
+        else:
+            copy(file, new)
+
+    shutil.copytree(source, target, copy_function=one, dirs_exist_ok=True)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from statsmodels.stats.multitest import multipletests
 
 import check_verdicts
 from claim_data import CLAIMS, ROOT
@@ -83,12 +82,6 @@ def test_files_that_are_no_claims(tmp_path: Path, text: str) -> None:
         claims.load(path)
     with pytest.raises(InputError, match=r"absent\.yaml: not readable"):
         claims.load(tmp_path / "absent.yaml")
-
-
-def test_holm_is_that_of_statsmodels() -> None:
-    p = np.random.default_rng(0).random(20) ** 4
-    assert outcomes.holm(p.tolist()) == pytest.approx(multipletests(p, method="holm")[1])
-    assert outcomes.holm([0.9, 0.8]) == [1, 1]
 
 
 def test_tails_count_what_is_not_beyond() -> None:

@@ -18,11 +18,11 @@ import hub_models
 import hub_repos
 import hub_server
 import paper_study
+import rerun_edits
 from hub_server import Hub
 from multical import config as schema
 from multical import plan
 from paper_study import ROOT, TARGET
-from test_workflow import SCORES
 
 pytestmark = pytest.mark.workflow
 
@@ -168,6 +168,8 @@ def cost(raw: dict[str, Any]) -> None:
 
 CULTURE = {"compute_culture", "plot_culture"}
 TRIALS = {"train_sft", "evaluate_sft", "choose_learning_rate", "adopt_trial"}
+#: The rules that run again with the scores of the study
+SCORES = {job.split()[0] for job in rerun_edits.SCORES - rerun_edits.VERDICTS}
 #: Each change of the config, the rules that must run again because of it, and some how often
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], None], set[str], dict[str, int]]] = {
     "another smoothing": (

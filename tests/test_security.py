@@ -29,7 +29,7 @@ import fetch_model
 import hub_server
 import tiny
 from hub_server import Hub
-from multical import checkpoints, config, errors, hub_data
+from multical import checkpoints, config, errors, hub_data, site
 from multical.errors import InputError, redacted
 from test_show_plan import tiny_study
 
@@ -119,7 +119,7 @@ def test_rules_quote_all_that_they_hand_to_the_shell(rules: Path) -> None:
 def test_make_hands_targets_and_studies_on_as_they_are(tmp_path: Path) -> None:
     text = (checkout.REPO / "Makefile").read_text(encoding="utf-8")
     recipes = re.findall(r"^\t@?(\$\(BIN\)/python .*(?:TARGET|STUDY).*)$", text, re.MULTILINE)
-    assert len(recipes) == 3
+    assert len(recipes) == 4
     show = tmp_path / "show"
     show.write_text("import sys\nprint(sys.argv[1:])\n", encoding="utf-8")
     for recipe in recipes:
@@ -286,6 +286,18 @@ def test_programs_hide_tokens_in_what_they_refuse(monkeypatch: pytest.MonkeyPatc
     assert caught.value.code == "error: https://***@host: no download (***)"
 
 
+def test_tracebacks_hide_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "a-token-of-mine")
+
+    def main() -> None:
+        raise OSError("no download (a-token-of-mine)")
+
+    with pytest.raises(SystemExit) as caught:
+        errors.program(main)
+    assert str(caught.value.code).startswith("Traceback")
+    assert "OSError: no download (***)" in str(caught.value.code)
+
+
 def test_a_login_in_the_config_is_refused() -> None:
     raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
     raw["studies"]["results/msp_v2"]["source"]["repository"] = "https://me:word@host/x"
@@ -350,6 +362,13 @@ def test_paths_that_snakemake_would_read_otherwise_are_refused(
     next(iter(raw[section].values()))["source"] = source | {"path": name}
     with pytest.raises(InputError, match=r"source.*path"):
         config.load(raw)
+
+
+@pytest.mark.parametrize("value", [name for name in HOSTILE if "\0" not in name])
+@pytest.mark.parametrize("key", site.SHAPES)
+def test_hostile_values_of_a_cluster_are_refused(key: str, value: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"MULTICAL_{key.upper()}"):
+        site.load(tmp_path / "none.yaml", {f"MULTICAL_{key.upper()}": value})
 
 
 def hostile_study(folder: Path, name: str) -> None:

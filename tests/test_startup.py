@@ -13,7 +13,10 @@ MODELS = {"torch", "transformers", "trl", "datasets", "accelerate"}
 TABLES = {"numpy", "pandas", "pyarrow", "scipy", "matplotlib", "numba"}
 HEAVY = {"evaluate_sft", "score_run", "train_sft"}
 #: They answer at once: neither a model nor a table
-LIGHT = ["adopt_trial", "choose_learning_rate", "doctor", "fetch_model", "recover", "show_plan"]
+LIGHT = [
+    "adopt_trial", "choose_learning_rate", "doctor", "fetch_model", "recover", "show_plan",
+    "show_reasons",
+]  # fmt: skip
 SCRIPTS = sorted(file.stem for file in (ROOT / "scripts").glob("*.py"))
 
 

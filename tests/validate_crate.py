@@ -1,6 +1,6 @@
 """Validate an RO-Crate without a network: python validate_crate.py CRATE
 
-For a Python of its own, with roc-validator, which wants other versions than multical does.
+For the environment of tests/requirements.txt: roc-validator wants other versions than multical.
 The JSON-LD context is the one that `rocrate` ships, with the two names of 1.1 that it has moved.
 """
 

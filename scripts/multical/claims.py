@@ -21,7 +21,8 @@ from multical.validation import validated
 
 Kind = Literal["multilingual", "harness", "released"]
 Verdict = Literal["reproduced", "not reproduced", "not testable here"]
-REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE = get_args(Verdict)
+VERDICTS = get_args(Verdict)
+REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE = VERDICTS
 
 #: The condition of a run: the base model, or SFT with a smoothing, 0 for none
 Condition = Literal["base"] | Smoothing

@@ -41,7 +41,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: Folders of `results` that no study may be named after
-TAKEN = {"claims", "figures", "inputs", "records", "runs", "scratch", "tables"}
+TAKEN = {"bundle", "claims", "figures", "inputs", "records", "runs", "scratch", "tables"}
 
 
 Heading = Annotated[str, Field(pattern=r"^\w+$")]

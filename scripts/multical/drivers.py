@@ -80,6 +80,8 @@ def found() -> list[Driver]:
     for file in sorted(FOLDER.glob("*.json")):
         try:
             drivers.append(Driver(**json.loads(file.read_text(encoding="utf-8"))))
+        except FileNotFoundError:
+            continue  # it has just ended
         except (ValueError, TypeError) as error:
             raise InputError(f"{file}: {error}, expected what multical.drivers writes") from error
     return drivers

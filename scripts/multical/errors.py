@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 
 
@@ -34,8 +35,13 @@ def redacted(text: str) -> str:
 
 
 def program(main: Callable[[], None]) -> None:
-    """Run a script's `main`; an `InputError` becomes one line on stderr and exit code 1."""
+    """Run a script's `main`; an `InputError` becomes one line on stderr and exit code 1.
+
+    Any other error keeps its traceback, in which no token stands either.
+    """
     try:
         main()
     except InputError as error:
         sys.exit(f"error: {redacted(str(error))}")
+    except Exception:
+        sys.exit(redacted(traceback.format_exc()))

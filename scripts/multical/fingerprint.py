@@ -1,8 +1,8 @@
 """Code is an input: a fingerprint of all the code that a script really runs.
 
 It covers the script, the multical modules that it imports, transitively, and the
-lock's entries of the libraries that any of them imports. Comments, layout and
-docstrings do not count; everything else does, in any function.
+lock's entries of the libraries that any of them imports, with their `COMPANIONS`.
+Comments, layout and docstrings do not count; everything else does, in any function.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from multical.errors import InputError
+from multical.libraries import normal
 
 PACKAGE = "multical"
 SCRIPTS = Path(__file__).resolve().parent.parent
@@ -22,6 +23,15 @@ LOCK = SCRIPTS.parent / "envs" / "requirements.lock"
 
 #: Libraries that are imported under another name than they are installed under.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+
+#: Libraries that do the work of one that is imported, and so count with it. The rest of what a
+#: library needs (web clients, helpers) does not count: it changes no result.
+COMPANIONS = {
+    "matplotlib": ["contourpy", "fonttools", "kiwisolver", "pillow"],
+    "numba": ["llvmlite"],
+    "transformers": ["gguf", "jinja2", "safetensors", "tokenizers"],
+    "trl": ["accelerate"],
+}
 
 
 @cache
@@ -34,20 +44,20 @@ def fingerprint(script: str) -> str:
     parts = []
     for module in sorted(_closure(SCRIPTS / f"{script}.py")):
         parts.append(f"{module.relative_to(SCRIPTS)} {_parsed(module)[0]}")
-        parts.extend(_pin(library, module) for library in sorted(_parsed(module)[2]))
+        parts.extend(_pin(library, module) for library in sorted(_used(module)))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def libraries(script: str) -> set[str]:
-    """The libraries that `scripts/{script}.py` and its modules import, as the lock names them."""
+    """The libraries that count for `scripts/{script}.py`, as the lock names them."""
     modules = _closure(SCRIPTS / f"{script}.py")
-    imported = {library for module in modules for library in _parsed(module)[2]}
-    return {normal(DISTRIBUTIONS.get(library, library)) for library in imported}
+    used = {library for module in modules for library in _used(module)}
+    return {normal(DISTRIBUTIONS.get(library, library)) for library in used}
 
 
-def normal(name: str) -> str:
-    """The name of a library in the one form of all its spellings."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def modules(script: str) -> list[str]:
+    """The files of `scripts/{script}.py` and what it imports, below `scripts`."""
+    return sorted(str(file.relative_to(SCRIPTS)) for file in _closure(SCRIPTS / f"{script}.py"))
 
 
 def _closure(script: Path) -> set[Path]:
@@ -69,11 +79,23 @@ def _parsed(path: Path) -> tuple[str, set[Path], set[str]]:
     names = _imports(tree, path.name)
     local = {file for name in names if name.split(".")[0] == PACKAGE for file in _files(name)}
     outer = {name.split(".")[0] for name in names} - {PACKAGE, *sys.stdlib_module_names}
+    digest = hashlib.sha256(ast.dump(without_docstrings(tree)).encode()).hexdigest()
+    return digest, local, outer
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The same tree, in which no docstring is left."""
     for node in ast.walk(tree):
         documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), local, outer
+    return tree
+
+
+def _used(module: Path) -> set[str]:
+    """The libraries that a file imports, with their companions."""
+    imported = _parsed(module)[2]
+    return imported.union(*(COMPANIONS.get(library, []) for library in imported))
 
 
 def _imports(tree: ast.AST, name: str) -> set[str]:
@@ -110,5 +132,10 @@ def _pin(library: str, module: Path) -> str:
 
 @cache
 def _lock() -> dict[str, str]:
-    pins = re.findall(r"^([\w.-]+)==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    return read_lock(LOCK)
+
+
+def read_lock(path: Path) -> dict[str, str]:
+    """The version of each library in a lock."""
+    pins = re.findall(r"^([\w.-]+)==(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     return {normal(name): version for name, version in pins}

@@ -1,8 +1,7 @@
-"""Which change of the code a fingerprint tells of, where git knows the code of then.
+"""The code and the config when a job ran, where git knows them.
 
-A fingerprint (multical.fingerprint) says that code differs, not where. If a commit about
-the time of then has the fingerprint of then, its files are compared with those of now,
-each by whether the fingerprint of now changes when that file alone is put back.
+A fingerprint (multical.fingerprint) says that code differs, not where. Of the commits about
+the time of then one may have the fingerprint of then, by its own way to make it.
 """
 
 from __future__ import annotations
@@ -14,19 +13,31 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
+import yaml
+
+from multical import fingerprint, states
+from multical.claims import Claims
+from multical.code_parts import parts
+from multical.config import load
+from multical.errors import InputError
+from multical.states import Code, Settings
+from multical.validation import validated
+
 #: The folder that holds the workflow
 ROOT = Path(__file__).resolve().parents[2]
+LOCK = "envs/requirements.lock"
 #: What fingerprints cover
-COVERED = ["scripts", "envs/requirements.lock"]
+COVERED = ["scripts", LOCK]
+#: What settings are read from
+FILES = ("config.yaml", "claims.yaml")
 #: Commits before and after a time that are tried: work is often committed after it ran
 BEFORE, AFTER = 2, 3
-#: At most so many changed files are looked at, since each takes a tenth of a second
-MOST = 12
 
-#: Run in a folder of programs: with the code that was there, then or now
+#: Run in a folder of programs: with the code that was there
 PROGRAM = """
 import sys
 from multical.fingerprint import fingerprint
@@ -34,66 +45,54 @@ print(fingerprint(sys.argv[1]))
 """
 
 
-def explain(script: str, then: str, when: float | None) -> str:
-    """Which files changed since `script` had the fingerprint `then`, `when` seconds from 1970.
+def code(script: str, then: str, when: float | None) -> tuple[Code, str] | None:
+    """The code when `script` had the fingerprint `then`, `when` seconds from 1970, its commit.
 
-    ": FILE, FILE since commit HASH", or an empty text where it cannot be known.
+    It has only files that the program still has. `None` where git does not know.
     """
     if when is None or shutil.which("git") is None:
-        return ""
-    if (script, then) not in _told:  # jobs of one rule started at many times
-        _told[script, then] = _explain(script, then, when)
-    return _told[script, then]
+        return None
+    if (script, then) not in _found:  # jobs of one rule started at many times
+        _found[script, then] = _code(script, then, when)
+    return _found[script, then]
 
 
-_told: dict[tuple[str, str], str] = {}
+_found: dict[tuple[str, str], tuple[Code, str] | None] = {}
 
 
-def _explain(script: str, then: str, when: float) -> str:
-    for commit in _commits(when):
+def settings(when: float | None) -> list[Settings]:
+    """Config and claims of the commits about a time that can be read today."""
+    if when is None or shutil.which("git") is None:
+        return []
+    return [known for commit in _commits(when, [*FILES]) if (known := _settings(commit))]
+
+
+@cache
+def _settings(commit: str) -> Settings | None:
+    try:
+        config, claims = (yaml.safe_load(_git("show", f"{commit}:./{name}")) for name in FILES)
+        return states.settings(load(config), validated(Claims, claims, "claims.yaml"))
+    except (InputError, yaml.YAMLError):  # of another time's schema
+        return None
+
+
+def _code(script: str, then: str, when: float) -> tuple[Code, str] | None:
+    for commit in _commits(when, COVERED):
         with _tree(commit) as old:
-            if _fingerprint(old, script) == then and (files := _changed(commit, old, script)):
-                return f": {', '.join(files)} since commit {commit[:9]}"
-    return ""
+            if _fingerprint(old, script) != then:
+                continue
+            files = {name: old / "scripts" / name for name in fingerprint.modules(script)}
+            kept = {name: parts(file) for name, file in files.items() if file.exists()}
+            return Code(kept, fingerprint.read_lock(old / LOCK)), commit[:9]
+    return None
 
 
-def _commits(when: float) -> Iterator[str]:
-    """Commits of the code about a time, the likeliest first."""
+def _commits(when: float, paths: list[str]) -> Iterator[str]:
+    """Commits of some files about a time, the likeliest first."""
     log = ["log", "--format=%H"]
-    yield from _git(*log, f"--until=@{when:.0f}", f"-n{BEFORE}", "--", *COVERED).split()
-    later = _git(*log, "--reverse", f"--since=@{when:.0f}", "--", *COVERED).split()
+    yield from _git(*log, f"--until=@{when:.0f}", f"-n{BEFORE}", "--", *paths).split()
+    later = _git(*log, "--reverse", f"--since=@{when:.0f}", "--", *paths).split()
     yield from later[:AFTER]
-
-
-def _changed(commit: str, old: Path, script: str) -> list[str]:
-    """Files of now that a program's fingerprint would differ without."""
-    named = _git("diff", "--name-only", "--relative", commit, "--", *COVERED).split("\n")
-    differing = [name for name in named if name.endswith((".py", ".lock"))][:MOST]
-    with tempfile.TemporaryDirectory() as folder:
-        now = Path(folder)
-        for name in COVERED:
-            copy = shutil.copytree if (ROOT / name).is_dir() else _copy
-            copy(ROOT / name, now / name)
-        whole = _fingerprint(now, script)
-        found = []
-        for name in differing:
-            _replace(old / name, now / name)
-            if _fingerprint(now, script) != whole:
-                found.append(name)
-            _replace(ROOT / name, now / name)
-    return found
-
-
-def _replace(source: Path, target: Path) -> None:
-    if source.exists():
-        _copy(source, target)
-    else:
-        target.unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
 
 
 @contextmanager

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from multical import checkpoints, dryrun, fingerprint
+from multical import checkpoints, dryrun, fingerprint, hosts
+from multical.edits import FINGERPRINT, PROGRAM, Edits, remembered
 from multical.errors import InputError
 from multical.files import sha256
+from multical.libraries import normal
 from multical.provenance import without_folders
 from multical.timings import recorded_seconds
 
-#: The program that a rule's shell command starts
-PROGRAM = re.compile(r"python scripts/(\w+)\.py ")
 #: Seconds by which a file may be newer than Snakemake recorded it
 SLACK = 2.0
 NOT_RECORDED = ("settings", "code", "seconds", "libraries", "machines")
@@ -132,7 +132,12 @@ def trace(target: str) -> Lineage:
         digests: dict[str, str | None] = {}
         stale = set(dag.needrun_jobs(exclude_finished=False))
         jobs = [job for layer in dag.toposorted(set(dag.jobs)) for job in _sorted(layer)]
-        steps = [_step(workflow, job, digests, job in stale) for job in jobs if not job.rule.norun]
+        edits = Edits(workflow)
+        steps = [
+            _step(workflow, job, digests, edits if job in stale else None)
+            for job in jobs
+            if not job.rule.norun
+        ]
     _compare(steps, digests)
     return Lineage(target, steps)
 
@@ -150,7 +155,7 @@ def _sorted(jobs: Any) -> list[Any]:
     return sorted(jobs, key=lambda job: (job.rule.name, sorted(job.wildcards_dict.items())))
 
 
-def _step(workflow: Any, job: Any, digests: dict[str, str | None], stale: bool) -> Step:
+def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits | None) -> Step:
     """A job with all that is known of it, but for how it fits the others."""
 
     def hashed(names: Any) -> dict[str, str | None]:
@@ -169,6 +174,8 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], stale: bool) 
         program = PROGRAM.search(job.rule.shellcmd or "")
     else:
         _said_by_snakemake(step, record)
+        if not step.machines and job.rule.name in workflow._localrules and record.starttime:
+            step.machines = [one for one in [hosts.at(record.starttime)] if one]
         program = PROGRAM.search(record.shellcmd or "")
     for name in job.output:
         if record and workflow.persistence.metadata(name) is None and not Path(name).exists():
@@ -178,7 +185,7 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], stale: bool) 
     if job.benchmark is not None and step.seconds is None:
         step.seconds = recorded_seconds(Path(str(job.benchmark)))
     step.gaps += [name for name in NOT_RECORDED if not getattr(step, name)]
-    step.stale = tuple(dryrun.reasons(workflow, job, lambda *_: "")) if stale else ()
+    step.stale = tuple(dryrun.reasons(workflow, job, edits)) if edits else ()
     return step
 
 
@@ -208,10 +215,10 @@ def _said_by_program(step: Step) -> None:
 
 def _said_by_snakemake(step: Step, record: Any) -> None:
     """Take over what Snakemake recorded, and compare it with what there is."""
-    for value in map(dryrun.remembered, record.params or ()):
+    for value in map(remembered, record.params or ()):
         if isinstance(value, dict):
             step.settings = value
-        elif isinstance(value, str) and dryrun.FINGERPRINT.fullmatch(value):
+        elif isinstance(value, str) and FINGERPRINT.fullmatch(value):
             step.code = value
     step.started, step.ended = record.starttime, record.endtime
     if not step.libraries:
@@ -242,7 +249,7 @@ def _pins(step: Step, record: Any) -> dict[str, str]:
     except (binascii.Error, UnicodeDecodeError, InputError):
         return {}
     pins = dict(re.findall(r"^\s*- ([\w.-]+)==(\S+)$", text, re.MULTILINE))
-    known = {fingerprint.normal(name): (name, version) for name, version in pins.items()}
+    known = {normal(name): (name, version) for name, version in pins.items()}
     return dict(sorted(known[name] for name in wanted & known.keys()))
 
 

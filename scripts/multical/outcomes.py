@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
+from statsmodels.stats.multitest import multipletests
 
 from multical.bootstrap import Bootstrap, interval
 from multical.claims import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED, Claim, Part, dumped
@@ -69,15 +70,6 @@ def tail(replicates: Floats, threshold: float, direction: str) -> float:
     return float((1 + (~beyond).sum()) / (1 + len(replicates)))
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p-values of Holm's step-down procedure (1979)."""
-    order = np.argsort(p, kind="stable")
-    scaled = np.asarray(p, float)[order] * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
-    return adjusted.tolist()
-
-
 def judged(claim: Claim, found: Sequence[Found]) -> dict[str, Any]:
     """Verdict of a claim from what its parts found; the correction is for all tests of it.
 
@@ -89,7 +81,8 @@ def judged(claim: Claim, found: Sequence[Found]) -> dict[str, Any]:
         for test in one.tests
         if part.direction != "absent"
     ]
-    adjusted = iter(holm(family) if claim.correction == "holm" else family)
+    corrected = family and claim.correction == "holm"
+    adjusted = iter(multipletests(family, method="holm")[1].tolist() if corrected else family)
     parts = [
         _part(
             part, one, claim.alpha, [

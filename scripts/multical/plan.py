@@ -158,8 +158,9 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
     languages = shards(config, root, benchmark)[shard]
     settings = study.scoring.model_dump(exclude={"prompt", "languages_per_job"})
     listed = settings["lettered_languages"]
-    if shard and languages and listed is not None:
-        settings["lettered_languages"] = [name for name in listed if name in languages]
+    if listed is not None:
+        kept = [name for name in listed if not shard or not languages or name in languages]
+        settings["lettered_languages"] = sorted(kept)
     if not settings["shots"]:
         del settings["shots"]
     return {
@@ -169,7 +170,9 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
         "smoothing": one.smoothing,
         "seed": one.seed,
         "benchmark": benchmark,
-        "languages": languages,
+        "languages": None
+        if languages is None
+        else sorted(languages),  # their order is of no matter
         "questions_per_language": study.questions_per_language,
         "prompt": prompt(config, study.scoring.prompt, languages),
         "chat_format": config.models[one.model].chat_format,

@@ -31,8 +31,8 @@ WRONG = (
 )  # fmt: skip
 #: What each value may be: it ends up in sbatch's arguments.
 SHAPES = {
-    "account": r"[\w.-]+",
-    "partitions": r"[\w.-]+(,[\w.-]+)*",
+    "account": r"\w[\w.-]*",
+    "partitions": r"\w[\w.-]*(,\w[\w.-]*)*",
     "gpus": r"none|(gpus|gres)(:[\w.]+)?",
 }
 

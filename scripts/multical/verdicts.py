@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from typing import Any
 
+from multical.claims import VERDICTS
+
 COLUMNS = ["Claim", "The paper says", "We measure", "Verdict", "Evidence", "Command", "Time"]
 SIGNS = {"above": ">", "below": "<", "absent": "within"}
+#: Verdicts are told apart by their words and marks first: blue and vermilion are for all eyes.
 STYLE = """
-body { font: 15px/1.4 sans-serif; margin: 2em; color: #222; max-width: 80em }
+body { font: 15px/1.4 sans-serif; margin: 1.5em; color: #222; max-width: 90em }
 table { border-collapse: collapse; margin: 1em 0 }
 td, th { border: 1px solid #bbb; padding: .4em .6em; text-align: left; vertical-align: top }
 th { background: #eee }
+td { font-variant-numeric: tabular-nums }
+td div + div { margin-top: .6em }
+h2 { font-size: 1.1em; margin: 2em 0 0 }
+.claims td:nth-child(1), .claims td:nth-child(4) { font-weight: bold }
+.claims td:nth-child(2) { min-width: 12em }
+.claims td:nth-child(3) { min-width: 18em }
+.claims td:nth-child(4) { border-left: .4em solid }
+.claims td:nth-child(7) { white-space: nowrap }
+.reproduced { color: #0072b2 }
+.not-reproduced { color: #b34700 }
+.not-testable-here { color: #555 }
+.reproduced div::before { content: "\\2713\\a0" }
+.not-reproduced div::before { content: "\\2717\\a0" }
+.not-testable-here div::before { content: "\\2013\\a0" }
 """
 
 
@@ -31,7 +49,8 @@ def page(document: dict[str, Any]) -> str:
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
         f"<h1>{escape(title)}</h1>",
-        _table(COLUMNS, _rows(document)),
+        f"<p>{escape(_counted(document))}</p>",
+        _table("claims", COLUMNS, _rows(document)),
         f"<p>{escape(_note(document))}</p>",
     ]
     for name, claim in document["claims"].items():
@@ -39,8 +58,13 @@ def page(document: dict[str, Any]) -> str:
             lines.append(f"<h2>{escape(name)}: {escape(part['said'])}</h2>")
             lines.append(f"<p>{escape(_judgement(claim, part))}</p>")
             titles = ["Of", "Value", "p", "p, adjusted", "Passes"]
-            lines.append(_table(titles, [_test_row(test) for test in part["tests"]]))
+            lines.append(_table("tests", titles, [_test_row(test) for test in part["tests"]]))
     return "\n".join([*lines, "</body>", "</html>", ""])
+
+
+def _counted(document: dict[str, Any]) -> str:
+    counts = Counter(claim["verdict"] for claim in document["claims"].values())
+    return ", ".join(f"{counts[one]} {one}" for one in VERDICTS if counts[one])
 
 
 def _note(document: dict[str, Any]) -> str:
@@ -97,13 +121,16 @@ def _value(of: dict[str, Any]) -> str:
     return f"{of['value']:.3f} [{of['low']:.3f}, {of['high']:.3f}]"
 
 
-def _table(titles: list[str], rows: list[list[list[str]]]) -> str:
+def _table(name: str, titles: list[str], rows: list[list[list[str]]]) -> str:
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-    body = [
-        "<tr>" + "".join(f"<td>{'<br>'.join(map(escape, cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
-    ]
-    return "\n".join([f"<table>\n<tr>{head}</tr>", *body, "</table>"])
+    body = ["<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows]
+    return "\n".join([f'<table class="{name}">\n<tr>{head}</tr>', *body, "</table>"])
+
+
+def _cell(lines: list[str]) -> str:
+    kind = f' class="{lines[0].replace(" ", "-")}"' if lines[0] in VERDICTS else ""
+    shown = (escape(line).replace("/", "/<wbr>") for line in lines)  # a path breaks at folders
+    return f"<td{kind}>" + "".join(f"<div>{line}</div>" for line in shown) + "</td>"
 
 
 def _piped(text: str) -> str:

@@ -1,0 +1,177 @@
+"""What tells who made something, and where; and tokens: searched for in files of any kind.
+
+A bundle for double-blind review must not have the one, no bundle the other. Compressed parts
+of files (streams of PDF and PNG, columns of Parquet) are searched as well.
+"""
+
+from __future__ import annotations
+
+import getpass
+import io
+import json
+import os
+import pwd
+import re
+import socket
+import subprocess
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from multical.errors import HUB_TOKEN, SECRET, InputError
+
+#: Names that many machines and people have, so that they tell nobody apart
+COMMON = {"admin", "debian", "home", "localhost", "nobody", "root", "runner", "ubuntu", "user"}
+#: Shortest name that is looked for in text, and in what is not text, where bytes are chance
+SHORT, SHORT_IN_BYTES = 2, 6
+HUB = re.compile(HUB_TOKEN.pattern.encode())
+#: How a compressed stream of zlib begins
+ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+#: Most bytes that are looked at of one compressed stream
+MOST = 2**26
+
+
+def names(hidden: Iterable[str] = (), allowed: Iterable[str] = ()) -> dict[str, str]:
+    """What tells who works here, and where: what it is, by the text itself.
+
+    User, home, this folder, host, the authors of the repository and its remotes, the account
+    of the cluster; whatever else is to be `hidden`; but for names that are `allowed`, since
+    they are words of the data too.
+    """
+    found = dict.fromkeys(hidden, "hidden")
+    allowed = {"/root", *COMMON, *map(str.casefold, allowed)}
+    host, home = socket.gethostname(), Path.home()
+    accounts = [os.environ.get(f"{name}_ACCOUNT", "") for name in ("MULTICAL", "SLURM")]
+    remotes = [line.split()[-1] for line in _git("config", "--get-regexp", r"^remote\..*\.url$")]
+    for what, texts in (
+        ("folder", [Path.cwd(), os.environ.get("PWD", "")]),
+        ("home", [home, home.resolve()]),
+        ("user", [getpass.getuser(), home.name, *_full_name()]),
+        ("host", [host, host.split(".")[0]]),
+        ("account", accounts),
+        ("author", _git("log", "--all", "--format=%an%n%ae%n%cn%n%ce")),
+        ("author", [*_git("config", "user.name"), *_git("config", "user.email")]),
+        ("remote", [url.removesuffix(".git") for url in remotes]),
+    ):
+        for text in map(str, texts):
+            if len(text) >= SHORT and text.casefold() not in allowed:
+                found.setdefault(text, what)
+    return found
+
+
+def tokens() -> dict[str, str]:
+    """The tokens and passwords of the environment."""
+    return {
+        value: f"the value of {name}"
+        for name, value in os.environ.items()
+        if SECRET.search(name) and len(value) >= 8  # not 0, 1, true
+    }
+
+
+def _full_name() -> list[str]:
+    try:
+        return [pwd.getpwuid(os.getuid()).pw_gecos.split(",")[0]]
+    except KeyError:  # a user without an entry, as in some containers
+        return []
+
+
+def _git(*arguments: str) -> list[str]:
+    """Lines that git says; none where this is no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return []
+    return sorted(set(done.stdout.splitlines()) - {""}) if done.returncode == 0 else []
+
+
+class Search:
+    """A search for some texts, as whole words in any case, and for tokens of the hub."""
+
+    def __init__(self, texts: dict[str, str]) -> None:
+        self._what = {text.casefold(): what for text, what in texts.items()}
+        self._all = _pattern(texts)
+        self._long = _pattern([text for text in texts if len(text) >= SHORT_IN_BYTES])
+
+    def found(self, name: str, content: bytes) -> str | None:
+        """What of the texts a file has, in words; `None` if it has nothing of them."""
+        for piece in _pieces(name, content):
+            if HUB.search(piece):
+                return "a token of the hub"
+            pattern = self._all if _is_text(piece) else self._long
+            for one in (piece, piece.replace(b"\0", b"")):  # as it is, and of UTF-16
+                if pattern and (match := pattern.search(one)):
+                    return self._named(match[0])
+        return None
+
+    def _named(self, match: bytes) -> str:
+        for encoding in ("utf-8", "latin-1"):
+            text = match.decode(encoding, errors="replace")
+            for known in (text, text.encode("ascii", "replace").decode("unicode_escape")):
+                if what := self._what.get(known.casefold()):
+                    return what if what.startswith("the value") else f"{known!r} ({what})"
+        return "one of the names"
+
+    def check(self, name: str, content: bytes, wanted: str) -> None:
+        """Raise `InputError` for a file that has one of the texts."""
+        if what := self.found(name, content):
+            raise InputError(f"{name}: has {what}, expected {wanted}")
+
+
+def _pattern(texts: Iterable[str]) -> re.Pattern[bytes] | None:
+    """Any of some texts as a word, as UTF-8, as Latin 1, and as JSON has it in ASCII."""
+    forms: set[bytes] = set()
+    for text in texts:
+        forms |= {text.encode(), text.encode("latin-1", "replace"), json.dumps(text)[1:-1].encode()}
+    if not forms:
+        return None
+    any_of = b"|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+    return re.compile(rb"(?<![A-Za-z0-9])(?:" + any_of + rb")(?![A-Za-z0-9])", re.IGNORECASE)
+
+
+def _is_text(piece: bytes) -> bool:
+    try:
+        piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _pieces(name: str, content: bytes) -> Iterator[bytes]:
+    """A content, and what is compressed in it."""
+    yield content
+    if name.endswith((".pdf", ".png")):
+        for match in ZLIB.finditer(content):
+            if inflated := _inflated(content[match.start() :]):
+                yield inflated
+    elif name.endswith(".parquet"):
+        yield from _columns(content)
+
+
+def _inflated(content: bytes) -> bytes:
+    """A stream of zlib as far as it goes; empty where it is none."""
+    stream = zlib.decompressobj()
+    try:
+        return stream.decompress(content, MOST)
+    except zlib.error:
+        return b""
+
+
+def _columns(content: bytes) -> Iterator[bytes]:
+    """The texts of a Parquet file, each once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(io.BytesIO(content))
+    except pa.ArrowInvalid:  # it has been searched as it is
+        return
+    yield str(file.schema_arrow.metadata).encode()
+    for field in file.schema_arrow:
+        column = file.read([field.name]).column(0)
+        if pa.types.is_list(column.type):
+            column = pc.list_flatten(column)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_string(column.type):
+            yield "\n".join(filter(None, pc.unique(column).to_pylist())).encode()

@@ -1,0 +1,58 @@
+"""What is kept of code and config at the start of a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+import checkout
+from multical import claims, config, fingerprint, states
+from multical.config import Config
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of states, beside a copy of some scripts of which one is broken."""
+    scripts = tmp_path / "scripts"
+    shutil.copytree(fingerprint.SCRIPTS / "multical", scripts / "multical")
+    shutil.copy(fingerprint.SCRIPTS / "show_plan.py", scripts)
+    (scripts / "broken.py").write_text("def", encoding="utf-8")
+    (scripts / "foreign.py").write_text("import nothing_known", encoding="utf-8")
+    monkeypatch.setattr(fingerprint, "SCRIPTS", scripts)
+    monkeypatch.setattr(states, "FOLDER", tmp_path / "states")
+    fingerprint.fingerprint.cache_clear()
+    return tmp_path / "states"
+
+
+def read(**changed: object) -> Config:
+    raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    return config.load(raw | changed)
+
+
+def test_a_state_comes_back_as_it_was_and_is_kept_once(kept: Path) -> None:
+    said = claims.load(checkout.REPO / "claims.yaml")
+    states.record(read(), said)
+    states.record(read(keep_checkpoints=False), said)
+    first, second = states.found()[::-1]
+    assert first.programs == {"show_plan": fingerprint.fingerprint("show_plan")}
+    assert second.code == first.code == states.code(set(first.code.files))
+    assert config.load(first.settings["config.yaml"]) == read()
+    assert not second.settings["config.yaml"]["keep_checkpoints"]
+    assert first.code.lock == fingerprint.read_lock(fingerprint.LOCK)
+
+    for file in kept.iterdir():
+        os.utime(file, (0, 0))
+    states.record(read(), said)
+    assert len(list(kept.iterdir())) == 2
+    assert states.found()[0] == first  # the one that was in use last
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"settings": {}}', '{"code": {"files": {"a": [1]}}}'])
+def test_a_torn_state_is_left_out(kept: Path, text: str) -> None:
+    kept.mkdir()
+    (kept / "torn.json").write_text(text, encoding="utf-8")
+    assert states.found() == []
