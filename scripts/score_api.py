@@ -34,6 +34,8 @@ from multical.libraries import libraries
 from multical.machine import machine
 from multical.prices import Bill
 
+#: So many questions without a letter tell that the others will have none either
+ENOUGH = 100
 NULL = type(None)
 NUMBER = (int, float, NULL)
 KINDS: params.Kinds = {
@@ -84,7 +86,8 @@ def main() -> None:
                 for index, values in asking.score(part):
                     found[index] = values
                     bar.update()
-    asking.check()
+    asking.has_letters()
+    asking.report()
     shared = {key: settings[key] for key in ("run", "benchmark")}
     shared |= {"model": settings["run"], "prompt": settings["prompt"]["name"]}
     records.write(args.output, answered(asked, found, **shared))
@@ -173,10 +176,13 @@ class Asking:
             for answer in answers:
                 self.paid += answer.bill
                 self.within_budget(self.paid, "has cost")
-        return [
+        found = [
             (index, self.values(str(self.cache.get(name)), part.rows.loc[index, "options"]))
             for index, (name, _) in asked.items()
         ]
+        if self.questions >= ENOUGH:  # before the rest is paid for
+            self.has_letters()
+        return found
 
     def values(self, text: str, options: list[str]) -> dict[str, Any]:
         """What the records hold of a question, from its answer."""
@@ -194,13 +200,16 @@ class Asking:
             "prompt_tokens": answer.prompt_tokens,
         }
 
-    def check(self) -> None:
-        """Say how many letters are but bounds; raise `InputError` if no question has another."""
+    def has_letters(self) -> None:
+        """Raise `InputError` if all letters of all questions are but bounds."""
         if self.without == self.questions:
             raise InputError(
                 f"{self.title}: in none of {self.questions} questions is a letter among the listed "
                 "tokens, expected a prompt that is answered with one, or more top_logprobs"
             )
+
+    def report(self) -> None:
+        """Say what it cost, and how many letters are but bounds."""
         print(
             f"{self.title}: asked {self.paid.told(self.access['prices'])}; {self.bounds} letters "
             f"were not listed; in {self.without} of {self.questions} questions none was",

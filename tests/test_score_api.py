@@ -465,12 +465,17 @@ def test_the_key_is_written_nowhere(
 
 
 def test_what_no_letter_is_listed_of(
-    score: Score, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    score: Score, server: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(api_server, "TOKENS", ["The", "It", "1.", "a", "**"])
     with pytest.raises(InputError, match=r"in none of 12 questions is a letter among the listed"):
         score()
     assert not (tmp_path / "out.parquet").exists()
+    monkeypatch.setattr(score_api, "ENOUGH", 3)
+    (tmp_path / "cache/gpt.sqlite").unlink()
+    with pytest.raises(InputError, match=r"in none of 4 questions"):  # of the first language
+        score()
+    assert len(server.bodies) == 12 + 4
 
 
 def test_a_file_that_is_no_cache(score: Score, server: Api, tmp_path: Path) -> None:
