@@ -31,6 +31,7 @@ rule msp_v2_verify:
 rule import_released:
     input:
         manifest=lambda w: study(w.root).source.manifest or [],
+        archive=unlisted_archive,
     output:
         records="{root}/records/released.parquet",
         summary="{root}/records/released.json",
@@ -44,15 +45,10 @@ rule import_released:
     params:
         settings=msp_params("prompts", "archive", "repository", "commit", "folder"),
         code=code("import_released"),
-        manifest=lambda w: (
-            ["--manifest", study(w.root).source.manifest]
-            if study(w.root).source.manifest
-            else []
-        ),
     shell:
         r"""
         python scripts/import_released.py --params {params.settings:q} --code {params.code:q} \
-            {params.manifest:q} --records {output.records:q} --summary {output.summary:q} 2>{log:q}
+            --manifest {input.manifest:q} --records {output.records:q} --summary {output.summary:q} 2>{log:q}
         """
 
 

@@ -32,6 +32,13 @@ MSP_FIGURES = [
 ]
 
 
+def unlisted_archive(w):
+    """The local archive that a study is imported from, where no manifest tells of its content."""
+    source = study(w.root).source
+    given = os.environ.get("MSP_V2_ARCHIVE") or source.archive
+    return [] if source.manifest or not given else given
+
+
 def msp_params(*keys):
     """The parameters of a job: the study's models and data sets, and the settings `keys`."""
     return lambda w: canonical(msp_settings(w.root, keys))

@@ -19,7 +19,9 @@ KEYS = ("study", "archive", "repository", "commit", "folder", "models", "dataset
 
 def main() -> None:
     parser = msp.parser(__doc__, KEYS)
-    parser.add_argument("--manifest", help="SHA-256 of each file, as sha256sum writes them")
+    parser.add_argument(
+        "--manifest", nargs="?", help="SHA-256 of each file, as sha256sum writes them"
+    )
     parser.add_argument("--records", required=True, help="output: the records, Parquet")
     parser.add_argument("--summary", required=True, help="output: what was imported, JSON")
     args = parser.parse_args()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import signal
 import textwrap
-from collections import Counter
 from collections.abc import Iterator
 
 from multical import dryrun
@@ -31,10 +30,6 @@ def main() -> None:
     args = arguments()
     planned = dryrun.run(args.target, None)
     print("\n".join(report(args.target or "the default target", planned.jobs)))
-    if rules := Counter(planned.unrecorded):
-        told = ", ".join(f"{count} {rule}" for rule, count in rules.items())
-        note = f"Snakemake has no record of {told}: edits since those ran are not known"
-        print("\n".join(wrapped(note, "", "  ")))
 
 
 def arguments() -> argparse.Namespace:

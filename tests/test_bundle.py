@@ -293,8 +293,8 @@ def test_only_a_study_that_is_made_and_current_is_bundled(made: Path, tmp_path: 
     EDITS["plots"][0](made)
     assert refused(bundled(made, path)) == (
         "results/tiny: 1 jobs would run again (plot_ece_by_resource; "
-        f"{FIGURE.replace('.pdf', '.json')}: code changed), expected a study that is up to date: "
-        "make it first"
+        f"{FIGURE.replace('.pdf', '.json')}: scripts/multical/plots.py: ADDED added), expected a "
+        "study that is up to date: make it first"
     )
     shutil.rmtree(made / "results/tiny")
     assert refused(bundled(made, path)).startswith("results/tiny: nothing is made, expected")

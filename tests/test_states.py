@@ -51,6 +51,17 @@ def test_a_state_comes_back_as_it_was_and_is_kept_once(kept: Path) -> None:
     assert states.found()[0] == first  # the one that was in use last
 
 
+def test_the_oldest_states_go(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "KEPT", 1)
+    said = claims.load(checkout.REPO / "claims.yaml")
+    states.record(read(), said)
+    for file in kept.iterdir():
+        os.utime(file, (0, 0))
+    states.record(read(keep_checkpoints=False), said)
+    (left,) = states.found()
+    assert not left.settings["config.yaml"]["keep_checkpoints"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"settings": {}}', '{"code": {"files": {"a": [1]}}}'])
 def test_a_torn_state_is_left_out(kept: Path, text: str) -> None:
     kept.mkdir()

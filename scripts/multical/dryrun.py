@@ -63,7 +63,6 @@ class DryRun:
     """The jobs of a target, and what Snakemake remembers."""
 
     jobs: list[Job]
-    unrecorded: list[str]  # rules of the others of which it remembers nothing, one a job
     remembered: Callable[[str], Settings | None]  # settings that an output was made with
 
 
@@ -71,7 +70,7 @@ def run(target: str | None, profile: str | None) -> DryRun:
     """What would run for `target`, here and now; `opened` says what it raises."""
     with opened(target, profile) as (workflow, remote):
         jobs = _jobs(workflow, remote)
-        return DryRun(jobs, _unrecorded(workflow), lambda path: _settings(workflow, path))
+        return DryRun(jobs, lambda path: _settings(workflow, path))
 
 
 @contextlib.contextmanager
@@ -172,16 +171,6 @@ def _jobs(workflow: Any, remote: bool) -> list[Job]:
         )
         for job in ordered
     ]
-
-
-def _unrecorded(workflow: Any) -> list[str]:
-    """Rules of the jobs that would not run, and of which Snakemake has no record."""
-    needed = set(workflow.dag.needrun_jobs(exclude_finished=False))
-    return sorted(
-        job.rule.name
-        for job in workflow.dag.jobs
-        if job not in needed and job.output and workflow.persistence.metadata(job.output[0]) is None
-    )
 
 
 def again(dag: Any, job: Any) -> list[Any]:

@@ -23,6 +23,8 @@ from multical.errors import InputError
 from multical.files import atomic
 
 FOLDER = Path(".snakemake/states")
+#: At most so many states are kept
+KEPT = 200
 
 #: config.yaml and claims.yaml as plain data, by those names
 Settings = dict[str, dict[str, Any]]
@@ -62,6 +64,13 @@ def record(config: Config, claims: Claims) -> None:
         return
     with atomic(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    for old in _newest_first()[KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def _newest_first() -> list[Path]:
+    """The files of the states."""
+    return sorted(FOLDER.glob("*.json"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
 
 
 def _programs() -> Iterator[tuple[str, str]]:
@@ -81,9 +90,8 @@ def code(files: set[str]) -> Code:
 
 def found() -> list[State]:
     """The states that are kept, the newest first; one that cannot be read is left out."""
-    files = sorted(FOLDER.glob("*.json"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     states = []
-    for file in files:
+    for file in _newest_first():
         try:
             raw = json.loads(file.read_text(encoding="utf-8"))
             kept = {
