@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 
 import score_run
 from multical import checkpoints, questions
-from multical.asking import Asker, Shots, parts
+from multical.asker import Asker
+from multical.asking import Shots, parts
 from multical.kept import Kept
 from multical.prompts import LETTERS, Chat, letter_ids
 from multical.scoring import Group, Scorer

@@ -21,13 +21,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from tqdm import tqdm
 
 from multical import checkpoints, params, questions, records
-from multical.asking import Asker, Part, Shots, by_hash, parts
-from multical.errors import InputError, program
+from multical.asker import Asker
+from multical.asking import Part, answered, choose, few_shot, parts
+from multical.errors import program
 from multical.files import sha256
 from multical.kept import Kept
 from multical.prompts import LETTERS, Chat, letter_ids
@@ -55,7 +55,6 @@ KINDS: params.Kinds = {
     "shots": int,
 }
 PROMPT: params.Kinds = {"name": str, "lettered": str, "plain": str, "headings": dict}
-FOUND = ["letter_logits", "logsumexp", "prompt_tokens", "text_logliks", "text_tokens"]
 CHOICES = {
     "chat_format": ["plain", "tulu", "template"],
     "dtype": ["auto", "float32", "bfloat16", "float16"],
@@ -92,7 +91,8 @@ def main() -> None:
         for number, part in enumerate(cut):
             for index, values in score(part, number, asker, scorer, kept, bar):
                 found[index] |= values
-    write(args.output, settings, asked, found)
+    shared = {key: settings[key] for key in RUN} | {"prompt": settings["prompt"]["name"]}
+    records.write(args.output, answered(asked, found, **shared))
     kept.clock.write(args.usage)
     kept.forget()
 
@@ -124,28 +124,6 @@ def read_settings(text: str) -> dict[str, Any]:
     for key, values in CHOICES.items():
         params.known(key, [settings[key]], values)
     return settings
-
-
-def choose(frame: pd.DataFrame, settings: dict[str, Any], path: str) -> pd.DataFrame:
-    """The questions of some languages, the same few ids in each where there is a limit."""
-    languages = settings["languages"]
-    if languages is not None:
-        if missing := sorted(set(languages) - set(frame["language"])):
-            raise InputError(f"{path}: no questions in {missing}")
-        frame = frame[frame["language"].isin(languages)]
-    if (limit := settings["questions_per_language"]) is not None:
-        frame = frame.loc[by_hash(frame["question_id"])]
-        frame = frame.groupby("language", sort=False).head(limit)
-    return frame.reset_index(drop=True)
-
-
-def few_shot(settings: dict[str, Any], path: str | None) -> Shots | None:
-    """The examples, if there are to be any."""
-    if not (count := settings.get("shots", 0)):
-        return None
-    if path is None:
-        raise InputError(f"--shots: no file, expected {count} examples a question")
-    return Shots(questions.read(path), count, path)
 
 
 def check_longest(cut: list[Part], asker: Asker, scorer: Scorer) -> None:
@@ -183,24 +161,6 @@ def score(
             values["text_logliks"] = said.text_logliks
             values["text_tokens"] = [len(targets) for targets in trie.targets]
         yield index, values
-
-
-def write(
-    path: str, settings: dict[str, Any], asked: pd.DataFrame, found: list[dict[str, Any]]
-) -> None:
-    """Write the records of questions and what was found of each."""
-    columns = {
-        "prompt": settings["prompt"]["name"],
-        "language": asked["language"],
-        "question_id": asked["question_id"],
-        "subject": asked["subject"],
-        "culture": asked["culture"],
-        "n_options": asked["options"].map(len),
-        "gold": asked["answer"],
-        **{name: [values.get(name) for values in found] for name in FOUND},
-    }
-    shared = {key: settings[key] for key in RUN}
-    records.write(path, pd.DataFrame({**shared, **columns}, index=asked.index))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from multical import config, dryrun, plan, timings
 from multical.costs import Sizes, passing
 from multical.dryrun import Job
 from multical.errors import InputError, program
+from multical.prices import Bill
 from multical.timings import Duration, Timings
 
 #: Runs are named where a reason holds for at most so many jobs of a rule
@@ -62,6 +63,7 @@ def main() -> None:
         ("Why", why(planned.jobs)),
         ("What it takes", table(costs)),
         ("How the estimates add up", sums(costs, clock)),
+        ("What is asked of APIs", apis(planned.jobs, sizes)),
         ("In all", totals(costs, sizes)),
         ("Where the times are from", notes(costs, args.flops)),
     ):
@@ -162,6 +164,18 @@ def sums(costs: list[Cost], clock: Timings) -> Iterator[str]:
         sizes = (f"{size:.3g}" for size in (tokens, weights, flop))
         hours = f"{gpu_hours(members):.1f}" if members[0].job.gpus else "-"
         yield SUM.format(rule, model, data, len(members), *sizes, hours)
+
+
+def apis(jobs: list[Job], sizes: Sizes) -> Iterator[str]:
+    """Requests, tokens and money of each model behind an API, at most."""
+    bills: dict[str, list[Bill]] = defaultdict(list)
+    for job in jobs:
+        if job.rule == "score_api":
+            bills[job.wildcards["run"]].append(sizes.bill(**job.wildcards))
+    for model, own in bills.items():
+        prices = sizes.config.api(model).access.prices
+        told = sum(own, Bill()).told(None if prices is None else prices.model_dump())
+        yield f"  {model}, {len(own)} of score_api: {told}; less what was answered before"
 
 
 def totals(costs: list[Cost], sizes: Sizes) -> Iterator[str]:

@@ -243,7 +243,7 @@ def test_released_outputs(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None
     assert one(what, MSP).said == "no archive main.tar.xz"
     Path("main.tar.xz").touch()
     assert one(what, MSP).level == "ok"
-    assert "trains and scores nothing" in one("disk", MSP).said
+    assert "has no weights here" in one("disk", MSP).said
 
 
 def test_logs_of_a_harness_study(slurm: Slurm) -> None:

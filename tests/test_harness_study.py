@@ -173,5 +173,5 @@ def test_a_wrong_study_gets_a_sentence(told: dict[str, Any], sentence: str) -> N
 
 
 def test_other_studies_have_no_metrics_of_this_kind() -> None:
-    with pytest.raises(InputError, match="kind released, expected multilingual or harness"):
+    with pytest.raises(InputError, match="kind released, expected multilingual, harness or api"):
         plan.metrics(config.load(RAW), "results/msp_v2")

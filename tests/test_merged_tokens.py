@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 import tiny
-from multical.asking import Asker, Part
+from multical.asker import Asker
+from multical.asking import Part
 from multical.prompts import Chat
 from multical.scoring import Group, Scorer
 

@@ -55,6 +55,17 @@ def test_round_trip_keeps_values_and_types(tmp_path: Path) -> None:
     assert made[["sft", "smoothing", "seed", "msp"]].isna().all(axis=None)
 
 
+def test_bounds_of_letters_where_an_api_was_asked(tmp_path: Path) -> None:
+    asked = row(question_id="q2", letter_bounds=[False, True])
+    del asked["text_logliks"], asked["text_tokens"]
+    made = round_trip(tmp_path / "r.parquet", [asked, row()])
+    assert made["letter_bounds"][0] is None
+    assert made["letter_bounds"][1].tolist() == [False, True]
+    assert made["text_tokens"].isna().tolist() == [False, True]
+    compact = records.read(tmp_path / "r.parquet", compact=True)
+    assert compact["letter_bounds"].isna().tolist() == [True, False]
+
+
 def test_reading_what_was_read_gives_the_same_bytes(tmp_path: Path) -> None:
     frame = make_records(["m", "m.facts.ls0.1.s0"], ["sw", "en"], 30, 0)
     records.write(tmp_path / "a.parquet", frame)
@@ -123,6 +134,7 @@ def test_ten_options_and_odd_texts(tmp_path: Path) -> None:
         ({"gold": None}, "row 1: gold: expected an index"),
         ({"letter_logits": [1.0]}, "row 1: letter_logits: expected one value per option"),
         ({"letter_logits": []}, "row 1: letter_logits: expected one value per option"),
+        ({"letter_bounds": [True]}, "row 1: letter_bounds: expected one value per option"),
         ({"text_tokens": [1, 2, 3]}, "row 1: text_tokens: expected one value per option"),
         ({"n_options": None, "gold": None}, "row 1: letter_logits: expected one value per"),
         ({"letter_logits": [1.0, np.nan]}, "row 1: letter_logits: expected finite values"),

@@ -15,14 +15,43 @@ from typing import Any
 
 import pandas as pd
 
+from multical import questions
 from multical.conversations import Message
 from multical.errors import InputError
-from multical.prompts import LETTERS, Chat, fill
-from multical.trie import Asked
+from multical.prompts import LETTERS, fill
 
 Settings = dict[str, Any]
+#: Columns of records that a scorer fills, each one those that it can
+FOUND = """letter_logits letter_bounds logsumexp prompt_tokens text_logliks text_tokens""".split()
 #: Questions of a part at most, since the tokens of all, examples included, are held at a time
 MOST = 1000
+
+
+def choose(frame: pd.DataFrame, settings: Settings, path: str) -> pd.DataFrame:
+    """The questions of some languages, the same few ids in each where there is a limit."""
+    languages = settings["languages"]
+    if languages is not None:
+        if missing := sorted(set(languages) - set(frame["language"])):
+            raise InputError(f"{path}: no questions in {missing}")
+        frame = frame[frame["language"].isin(languages)]
+    if (limit := settings["questions_per_language"]) is not None:
+        frame = frame.loc[by_hash(frame["question_id"])]
+        frame = frame.groupby("language", sort=False).head(limit)
+    return frame.reset_index(drop=True)
+
+
+def answered(asked: pd.DataFrame, found: list[dict[str, Any]], **shared: Any) -> pd.DataFrame:
+    """Records of questions: what is known of each, what was found of it, and what all share."""
+    columns = {
+        "language": asked["language"],
+        "question_id": asked["question_id"],
+        "subject": asked["subject"],
+        "culture": asked["culture"],
+        "n_options": asked["options"].map(len),
+        "gold": asked["answer"],
+        **{name: [values.get(name) for values in found] for name in FOUND},
+    }
+    return pd.DataFrame({**shared, **columns}, index=asked.index)
 
 
 @dataclass(frozen=True)
@@ -117,6 +146,15 @@ class Shots:
         yield examples, rows
 
 
+def few_shot(settings: Settings, path: str | None) -> Shots | None:
+    """The examples, if there are to be any."""
+    if not (count := settings.get("shots", 0)):
+        return None
+    if path is None:
+        raise InputError(f"--shots: no file, expected {count} examples a question")
+    return Shots(questions.read(path), count, path)
+
+
 def _content(row: Any) -> tuple[str, frozenset[str]]:
     return row.question.strip(), frozenset(row.options)
 
@@ -127,40 +165,26 @@ def by_hash(ids: pd.Series) -> pd.Index:
     return digests.sort_values(kind="stable").index
 
 
-@dataclass(frozen=True)
-class Asker:
-    """Turns questions into the tokens that a model is shown."""
+def conversation(prompt: Settings, part: Part, row: Any, kind: str) -> list[Message]:
+    """A question as the turns before its answer, those of its examples first.
 
-    chat: Chat
-    prompt: dict[str, Any]  # lettered and plain, and perhaps headings
+    `kind` is lettered or plain, a key of `prompt`, which may have headings too.
+    """
+    messages: list[Message] = []
+    for one in part.examples:
+        answer = LETTERS[one.answer] if kind == "lettered" else one.options[one.answer]
+        messages.append({"role": "user", "content": _ask(prompt, one, kind)})
+        messages.append({"role": "assistant", "content": answer})
+    messages.append({"role": "user", "content": _ask(prompt, row, kind)})
+    return messages
 
-    def encode(self, part: Part, row: Any) -> Asked:
-        """One question of a part, tokenised as the whole text that it makes."""
-        lettered = None
-        if part.lettered:
-            lettered = self.chat.encode(self.text(part, row, "lettered"))
-        if not part.plain:
-            return Asked(lettered, [], [[]] * len(row.options))
-        plain = self.text(part, row, "plain")
-        options = [self.chat.encode(f"{plain}{self.chat.joint}{text}") for text in row.options]
-        return Asked(lettered, self.chat.encode(plain), options)
 
-    def text(self, part: Part, row: Any, kind: str) -> str:
-        """The prompt, its examples before it."""
-        messages: list[Message] = []
-        for one in part.examples:
-            answer = LETTERS[one.answer] if kind == "lettered" else one.options[one.answer]
-            messages.append({"role": "user", "content": self._ask(one, kind)})
-            messages.append({"role": "assistant", "content": answer})
-        messages.append({"role": "user", "content": self._ask(row, kind)})
-        return self.chat.prompt(messages)
-
-    def _ask(self, row: Any, kind: str) -> str:
-        headings = {}
-        for name, texts in self.prompt.get("headings", {}).items():
-            if (text := texts.get(row.language, texts.get("default"))) is None:
-                raise InputError(
-                    f"--params: prompt.headings.{name}: neither {row.language} nor default"
-                )
-            headings[name] = text
-        return fill(self.prompt[kind], row.question, row.options, headings)
+def _ask(prompt: Settings, row: Any, kind: str) -> str:
+    headings = {}
+    for name, texts in prompt.get("headings", {}).items():
+        if (text := texts.get(row.language, texts.get("default"))) is None:
+            raise InputError(
+                f"--params: prompt.headings.{name}: neither {row.language} nor default"
+            )
+        headings[name] = text
+    return fill(prompt[kind], row.question, row.options, headings)

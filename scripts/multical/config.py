@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from multical.errors import InputError
-from multical.sources import Benchmark, HubBenchmark, HubSft, Model, SftData
+from multical.sources import ApiModel, Benchmark, HubBenchmark, HubSft, Model, SftData
 from multical.studies import (
     SEGMENT,
     Distinct,
@@ -25,6 +25,7 @@ from multical.studies import (
     Name,
     Readout,
     Run,
+    Scored,
     Strict,
     Study,
     grid_of,
@@ -113,9 +114,25 @@ class Config(Strict):
         found = self.studies[root]
         if not isinstance(found, Measured):
             raise InputError(
-                f"config: studies.{root}: kind {found.kind}, expected multilingual or harness"
+                f"config: studies.{root}: kind {found.kind}, expected multilingual, harness or api"
             )
         return found
+
+    def scored(self, root: str) -> Scored:
+        """The study at `root`; raises `InputError` if nothing is scored here for it."""
+        found = self.studies[root]
+        if not isinstance(found, Scored):
+            raise InputError(
+                f"config: studies.{root}: kind {found.kind}, expected multilingual or api"
+            )
+        return found
+
+    def api(self, name: str) -> ApiModel:
+        """The API that a model is behind; raises `InputError` for a model of another kind."""
+        source = self.models[name].source
+        if not isinstance(source, ApiModel):
+            raise InputError(f"config: models.{name}: kind {source.kind}, expected api")
+        return source
 
     @field_validator("resource_levels")
     @classmethod
@@ -138,10 +155,11 @@ class Config(Strict):
             for name in names:
                 if name not in known:
                     raise ValueError(f"{key}: found {name!r}, expected one of {sorted(known)}")
-        for root, study in _multilingual(self):
+        for root, study in _of_kind(self, MultilingualStudy):
             if again := twice([run.id for run in [*grid_of(study), *trials(study)]]):
                 raise ValueError(f"studies.{root}: two runs are named {again[0]}, expected one")
             self._can_choose(f"studies.{root}.training.learning_rate", study)
+        for root, study in _of_kind(self, Scored):
             for name in study.benchmarks:
                 self._can_be_scored(name, f"studies.{root}", study)
         for key, members, part in (
@@ -167,7 +185,7 @@ class Config(Strict):
                     f"{name} (sft_data.{name}.source.held_out of kind hub)"
                 )
 
-    def _can_be_scored(self, benchmark: str, place: str, study: MultilingualStudy) -> None:
+    def _can_be_scored(self, benchmark: str, place: str, study: Scored) -> None:
         source, scoring = self.benchmarks[benchmark].source, study.scoring
         # by whatever key the kind of source has for them
         keys = [key for key in type(source).model_fields if key.startswith("shots")]
@@ -177,13 +195,14 @@ class Config(Strict):
                 f"{place}.scoring.shots: found {scoring.shots}, expected 0, since "
                 f"{benchmark} has no examples{cure}"
             )
-        if scoring.languages_per_job and self.languages(study, benchmark) is None:
+        size = getattr(scoring, "languages_per_job", None)
+        if size and self.languages(study, benchmark) is None:
             raise ValueError(
-                f"{place}.scoring.languages_per_job: found {scoring.languages_per_job}, expected "
+                f"{place}.scoring.languages_per_job: found {size}, expected "
                 f"{place}.languages beside it, since {benchmark} names none"
             )
 
-    def languages(self, study: MultilingualStudy, benchmark: str) -> list[str] | None:
+    def languages(self, study: Scored, benchmark: str) -> list[str] | None:
         """The languages that a study scores on a benchmark; None where only its file knows."""
         source = self.benchmarks[benchmark].source
         own: list[str] | None = getattr(source, "spoken", getattr(source, "languages", None))
@@ -192,9 +211,9 @@ class Config(Strict):
         return [language for language in study.languages if language in own]
 
 
-def _multilingual(config: Config) -> Iterator[tuple[str, MultilingualStudy]]:
+def _of_kind(config: Config, kind: Any) -> Iterator[tuple[str, Any]]:
     for root, study in config.studies.items():
-        if isinstance(study, MultilingualStudy):
+        if isinstance(study, kind):
             yield root, study
 
 
@@ -206,15 +225,15 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
         if (said := getattr(benchmark.source, "languages", None)) is not None:
             spoken[name] = said
             yield f"benchmarks.{name}.source.languages", spoken[name], levels
-    for root, found in config.studies.items():
-        if isinstance(found, HarnessStudy):
-            for place, run in enumerate(found.runs):
-                yield f"studies.{root}.runs.{place}.samples", list(run.samples), levels
-    for root, study in _multilingual(config):
+    for root, found in _of_kind(config, HarnessStudy):
+        for place, run in enumerate(found.runs):
+            yield f"studies.{root}.runs.{place}.samples", list(run.samples), levels
+    apis = {name for name, one in config.models.items() if isinstance(one.source, ApiModel)}
+    for root, study in _of_kind(config, Scored):
         shown, languages = study.figures, study.languages or []
+        trains = isinstance(study, MultilingualStudy)
         own: list[tuple[str, list[Any], Any]] = [
-            ("models", study.models, config.models),
-            ("sft_data", study.sft_data, config.sft_data),
+            ("models", study.models, config.models.keys() - apis if trains else apis),
             ("benchmarks", study.benchmarks, config.benchmarks),
             ("languages", languages, levels),
             *(
@@ -231,10 +250,14 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
             ("scoring.prompt", [study.scoring.prompt], config.prompts),
             ("figures.benchmark", [shown.benchmark], study.benchmarks),
             ("figures.readout", [shown.readout], study.metrics.readouts),
-            ("figures.sft", [shown.sft], study.sft_data),
-            ("figures.smoothing", [0.0, shown.smoothing], study.smoothing),
-            ("figures.seed", [shown.seed], study.seeds),
         ]
+        if trains:
+            own += [
+                ("sft_data", study.sft_data, config.sft_data),
+                ("figures.sft", [shown.sft], study.sft_data),
+                ("figures.smoothing", [0.0, shown.smoothing], study.smoothing),
+                ("figures.seed", [shown.seed], study.seeds),
+            ]
         if seen := languages or spoken.get(shown.benchmark):
             own.append(("figures.reference_language", [shown.reference_language], seen))
         yield from ((f"studies.{root}.{key}", names, known) for key, names, known in own)

@@ -20,6 +20,7 @@ from typing import Any
 from multical import plan
 from multical.config import Config, scored
 from multical.errors import InputError
+from multical.prices import Bill
 from multical.sources import CldrBenchmark, CldrSft, File, HubBenchmark, HubSft
 from multical.studies import MultilingualStudy, Run, trials
 
@@ -130,6 +131,8 @@ class Sizes:
                 }
             case "score_run" | "merge_records":
                 return {"records": self._records_bytes(**wildcards)}
+            case "score_api":
+                return {"records": RECORD_BYTES * self.bill(**wildcards).requests}
         return {}
 
     def tokens(self, rule: str, wildcards: Wildcards, settings: Settings) -> float:
@@ -143,6 +146,14 @@ class Sizes:
         if rule == "evaluate_sft":
             return math.prod(self._held_out(sft, settings["max_length"]))
         return self._training_tokens(sft, settings)
+
+    def bill(self, root: str, run: str, benchmark: str) -> Bill:
+        """What a model behind an API is asked on a benchmark, were nothing answered before."""
+        settings, total = plan.api_scoring(self.config, root, run, benchmark), Bill()
+        for texts in self.asked(benchmark, settings).values():
+            tokens = (1 + settings["shots"]) * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
+            total += Bill(texts.count, texts.count * tokens, texts.count)
+        return total
 
     def steps(self, sft: str, settings: Settings) -> int:
         """Optimizer steps of a training."""

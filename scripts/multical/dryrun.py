@@ -29,6 +29,7 @@ from multical.files import sha256
 SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
     "train_sft": ("training", studies.Training),
     "score_run": ("scoring", studies.Scoring),
+    "score_api": ("scoring", studies.ApiScoring),
     "compute_metrics": ("metrics", studies.Metrics),
     "bin_reliability": ("metrics", studies.Metrics),
     "compute_culture": ("metrics", studies.Metrics),

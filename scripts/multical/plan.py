@@ -19,6 +19,7 @@ from multical.studies import (
     HarnessRun,
     HarnessStudy,
     MultilingualStudy,
+    Scored,
     trials,
 )
 
@@ -204,12 +205,27 @@ def prompt(config: Config, name: str, languages: list[str] | None) -> Settings:
 
 def shots_file(config: Config, root: str, benchmark: str) -> list[str]:
     """The file of few-shot examples, if the study shows any."""
-    if not config.multilingual(root).scoring.shots:
+    if not config.scored(root).scoring.shots:
         return []
     source = config.benchmarks[benchmark].source
     if isinstance(source, QuestionFile) and source.shots is not None:
         return [source.shots]
     return [f"results/inputs/benchmarks/{benchmark}.shots.parquet"]
+
+
+def api_scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
+    """What a model behind an API is asked on a benchmark; how it is asked is its `access`."""
+    study, source = config.scored(root), config.api(name)
+    return {
+        "run": name,
+        "benchmark": benchmark,
+        "languages": study.languages,
+        "questions_per_language": study.questions_per_language,
+        "prompt": prompt(config, study.scoring.prompt, study.languages),
+        "shots": study.scoring.shots,
+        "chat_format": config.models[name].chat_format,
+        "api": source.model_dump(exclude={"kind", "access"}),
+    }
 
 
 def scoring_key(config: Config, root: str, name: str, benchmark: str, shard: str, code: str) -> str:
@@ -303,14 +319,15 @@ def views(config: Config, root: str) -> dict[str, tuple[str, str | None]]:
     """What the figures of a study can show: the benchmark and the SFT data of each view.
 
     Each by what the figure's path has before its name: nothing for the view of the study's
-    `figures`, which is the first, and `BENCHMARK.SFT/` for any other.
+    `figures`, which is the first, and `BENCHMARK.SFT/`, or `BENCHMARK/`, for any other.
     """
     study = config.measured(root)
     first = (study.figures.benchmark, study.figures.sft)
     found: dict[str, tuple[str, str | None]] = {"": first}
-    if isinstance(study, MultilingualStudy):
-        for pair in product(study.benchmarks, study.sft_data):
-            view = f"{'.'.join(pair)}/"
+    if isinstance(study, Scored):
+        sets = study.sft_data if isinstance(study, MultilingualStudy) else [None]
+        for pair in product(study.benchmarks, sets):
+            view = f"{'.'.join(filter(None, pair))}/"
             if view in found:  # a.b on c, and a on b.c
                 raise InputError(
                     f"config: studies.{root}: figures of two benchmarks and SFT sets are named "
@@ -324,14 +341,14 @@ def views(config: Config, root: str) -> dict[str, tuple[str, str | None]]:
 def shown_models(config: Config, root: str, benchmark: str) -> list[str]:
     """The models that a figure of a benchmark shows."""
     study = config.measured(root)
-    if isinstance(study, MultilingualStudy):
+    if isinstance(study, Scored):
         return study.models
     return list(dict.fromkeys(one.model for one in study.runs if one.benchmark == benchmark))
 
 
 def labelled(config: Config, root: str, benchmark: str) -> bool:
     """Whether some questions of a benchmark are known to be culturally sensitive or agnostic."""
-    if not isinstance(config.measured(root), MultilingualStudy):
+    if not isinstance(config.measured(root), Scored):
         return False
     return config.benchmarks[benchmark].source.kind == "global_mmlu"
 
@@ -348,7 +365,7 @@ def figure(
     benchmark, sft = views(config, root)[view]
     if model is not None and model not in shown_models(config, root, benchmark):
         raise KeyError(model)
-    if isinstance(study, MultilingualStudy):
+    if isinstance(study, Scored):
         options = config.benchmarks[benchmark].options
     else:
         options = study.figures.options

@@ -181,9 +181,7 @@ def disk(config: Config, root: str) -> Findings:
     most = sum(sum(needs.get(part, [])) for part in going)
     free = shutil.disk_usage(_existing(Path("results"))).free
     if not needs:
-        yield Finding(
-            "ok", "disk", f"{_gb(free)} free in results; {root} trains and scores nothing"
-        )
+        yield Finding("ok", "disk", f"{_gb(free)} free in results; {root} has no weights here")
         return
     told = f"{_gb(free)} free in results, {root} needs {_gb(needed)} more at most"
     if most:

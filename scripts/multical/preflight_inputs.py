@@ -18,8 +18,8 @@ from multical import globs, plan
 from multical.config import Config
 from multical.errors import InputError
 from multical.preflight import Finding, Findings, checked
-from multical.sources import HubBenchmark, HubModel, HubSft, PypiModel, QuestionFile
-from multical.studies import HarnessStudy, MultilingualStudy, ReleasedStudy
+from multical.sources import FolderModel, HubBenchmark, HubModel, HubSft, PypiModel, QuestionFile
+from multical.studies import ApiStudy, HarnessStudy, MultilingualStudy, ReleasedStudy, Scored
 
 INPUTS = Path("results/inputs")
 #: Seconds to wait for a server
@@ -37,20 +37,29 @@ def inputs(config: Config, root: str) -> Findings:
         yield from checked("hub token", token, config, study.models)
         for name in study.models:
             yield from checked(f"model {name}", model, config, name)
-        for name in study.benchmarks:
-            made = INPUTS / f"benchmarks/{name}.parquet"
-            source = config.benchmarks[name].source
-            yield from data(f"benchmark {name}", source, made, f"benchmarks.{name}.source")
-            if study.scoring.shots and isinstance(source, QuestionFile):
-                yield from examples(f"examples {name}", Path(str(source.shots)))
+        yield from benchmarks(config, study)
         for name in study.sft_data:
             made = INPUTS / f"sft/{name}.jsonl"
             key = f"sft_data.{name}.source"
             yield from data(f"sft data {name}", config.sft_data[name].source, made, key)
+    elif isinstance(study, ApiStudy):
+        for name in study.models:
+            yield from checked(f"model {name}", api, config, name)
+        yield from benchmarks(config, study)
     elif isinstance(study, HarnessStudy):
         yield from logs(study)
     else:
         yield from release(root, study)
+
+
+def benchmarks(config: Config, study: Scored) -> Findings:
+    """The benchmarks of a study, and their examples."""
+    for name in study.benchmarks:
+        made = INPUTS / f"benchmarks/{name}.parquet"
+        source = config.benchmarks[name].source
+        yield from data(f"benchmark {name}", source, made, f"benchmarks.{name}.source")
+        if study.scoring.shots and isinstance(source, QuestionFile):
+            yield from examples(f"examples {name}", Path(str(source.shots)))
 
 
 def model(config: Config, name: str) -> Findings:
@@ -63,11 +72,31 @@ def model(config: Config, name: str) -> Findings:
         yield from packages(what, source, manifest)
     elif isinstance(source, HubModel):
         yield from hub(what, source, manifest, f"models.{name}.source")
-    elif Path(source.path).is_dir():
+    elif isinstance(source, FolderModel) and Path(source.path).is_dir():
         yield Finding("ok", what, f"to be copied from {source.path}")
-    else:
+    elif isinstance(source, FolderModel):
         told = f"no folder {source.path}"
         yield Finding("error", what, told, f"correct models.{name}.source.path in config.yaml")
+
+
+def api(config: Config, name: str) -> Findings:
+    """A model behind an API: whether that answers here, takes the key, and has the model."""
+    from multical.api_client import Client
+
+    what, source = f"model {name}", config.api(name)
+    key = f"models.{name}.source"
+    access = source.access.model_dump() | {"timeout": PATIENCE}
+    try:
+        names = Client({"url": source.url, "endpoint": source.endpoint}, access).models()
+    except InputError as error:
+        cure = f"set ${source.access.key}, or correct" if source.access.key else "correct"
+        yield Finding("error", what, str(error), f"{cure} {key} in config.yaml")
+        return
+    if names and source.model not in names:
+        told = f"{source.url} lists no {source.model}, but {', '.join(names[:5])}"
+        yield Finding("warning", what, told, f"correct {key}.model in config.yaml")
+    else:
+        yield Finding("ok", what, f"{source.url} answers; nothing was asked of the model")
 
 
 def packages(what: str, source: PypiModel, manifest: Path) -> Findings:

@@ -53,6 +53,12 @@ SCHEMA = pa.schema(
             "letter, at the answer position of the lettered prompt",
         ),
         _column(
+            "letter_bounds",
+            pa.list_(pa.bool_()),
+            "API models only, per option: true where no token that the API listed decodes to the "
+            "letter, so that `letter_logits` is but an upper bound (multical.api)",
+        ),
+        _column(
             "logsumexp",
             pa.float32(),
             "logsumexp (nats) over the full vocabulary at that same position",
@@ -68,11 +74,11 @@ SCHEMA = pa.schema(
         _column("msp", pa.float64(), "released outputs only: maximum softmax probability"),
         _column("max_logit", pa.float64(), "released outputs only: maximum logit"),
     ],
-    metadata={"multical": "records 1"},
+    metadata={"multical": "records 2"},
 )
 
 #: Per-option columns: their lists are as long as `n_options`.
-PER_OPTION = ("letter_logits", "text_logliks", "text_tokens")
+PER_OPTION = ("letter_logits", "letter_bounds", "text_logliks", "text_tokens")
 KEY = ["run", "benchmark", "prompt", "language", "question_id"]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from multical.errors import SECRET
 from multical.studies import SEGMENT, Distinct, Language, LocalPath, Name, Options, Seed, Strict
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -48,18 +50,108 @@ class FolderModel(Strict):
     path: LocalPath
 
 
-class Model(Strict):
-    """A base model."""
+class Prices(Strict):
+    """Prices of a million tokens."""
 
-    source: PypiModel | HubModel | FolderModel = Field(discriminator="kind")
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+
+
+class Access(Strict):
+    """How an API is asked; no record depends on any of it."""
+
+    key: str | None = Field(
+        default=None,
+        pattern=r"^[A-Z][A-Z0-9_]*$",
+        description="environment variable that holds the API key, never the key; null: none is "
+        "sent. Its name has API_KEY, TOKEN or SECRET in it, by which logs know what to hide",
+    )
+    requests_per_minute: float | None = Field(default=None, gt=0, description="null: no limit")
+    tokens_per_minute: float | None = Field(default=None, gt=0, description="null: no limit")
+    concurrency: int = Field(default=4, ge=1, le=64, description="requests at a time, at most")
+    timeout: float = Field(default=60, gt=0, description="seconds without an answer")
+    retries: int = Field(default=8, ge=0, description="of a request that may yet be answered")
+    prices: Prices | None = Field(default=None, description="null: tokens are counted alone")
+    budget: float | None = Field(
+        default=None, gt=0, description="a job that would cost more is refused; needs prices"
+    )
+
+    @model_validator(mode="after")
+    def _hides_its_key(self) -> Access:
+        if self.key is not None and not SECRET.search(self.key):
+            raise ValueError(
+                f"key: found {self.key!r}, expected a name with API_KEY, TOKEN or SECRET in it"
+            )
+        if self.budget is not None and self.prices is None:
+            raise ValueError(f"budget: found {self.budget:g} without prices, expected both")
+        return self
+
+
+#: Keys of a request that are ours alone
+OWN_KEYS = {"model", "messages", "prompt", "logprobs", "top_logprobs", "n", "stream", "echo"}
+
+
+class ApiModel(Strict):
+    """A model behind an OpenAI-compatible API that lists the likeliest first tokens."""
+
+    kind: Literal["api"]
+    url: str = Field(
+        pattern=r"^https?://[^\s@?#{}]+$",  # no login: it is recorded with the job
+        description="of the API, without the endpoint: https://api.openai.com/v1",
+    )
+    model: str = Field(pattern=r"^[!-~]+$", description="its name there, with its version")
+    endpoint: Literal["chat", "completions"] = Field(
+        description="chat: /chat/completions, in the server's own chat template; completions: "
+        "/completions, a text in the model's chat_format"
+    )
+    top_logprobs: int = Field(
+        default=20, ge=2, description="tokens to list; OpenAI allows 20, completions 5"
+    )
+    eos_token: str = Field(
+        default="", description="completions: what ends the answers of few-shot examples"
+    )
+    request: dict[str, Any] = Field(
+        default={},
+        description="further keys of each request, as seed; null leaves out one of ours: "
+        "max_tokens (1), temperature (0)",
+    )
+    access: Access = Access()
+
+    @model_validator(mode="after")
+    def _keeps_what_is_ours(self) -> ApiModel:
+        if own := sorted(OWN_KEYS & self.request.keys()):
+            raise ValueError(f"request: found {own}, expected other keys")
+        local = re.match(r"http://(localhost|127\.0\.0\.1|\[::1\])[:/]", self.url)
+        if self.access.key and not (local or self.url.startswith("https:")):
+            raise ValueError(f"url: found {self.url}, expected https, since a key is sent there")
+        return self
+
+
+class Model(Strict):
+    """A base model, or one behind an API."""
+
+    source: PypiModel | HubModel | FolderModel | ApiModel = Field(discriminator="kind")
     chat_format: Literal["plain", "tulu", "template"] = Field(
-        description="plain: 'Question: ... Answer: ...'; tulu; or the tokenizer's own template"
+        description="plain: 'Question: ... Answer: ...'; tulu; or the tokenizer's own template, "
+        "as the chat endpoint of an API has it"
     )
     parameters: int | None = Field(
         default=None,
         ge=1,
         description="number of weights, for `make plan` where the model is not yet fetched",
     )
+
+    @model_validator(mode="after")
+    def _has_the_format_of_its_endpoint(self) -> Model:
+        if isinstance(self.source, ApiModel):
+            wanted = ["template"] if self.source.endpoint == "chat" else ["plain", "tulu"]
+            if self.chat_format not in wanted:
+                raise ValueError(
+                    f"chat_format: found {self.chat_format}, expected {' or '.join(wanted)} for "
+                    f"the endpoint {self.source.endpoint}"
+                )
+        return self
 
 
 class CldrBenchmark(Strict):

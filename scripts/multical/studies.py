@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -334,6 +334,51 @@ class HarnessStudy(Strict):
         return self
 
 
+#: What can be read off the letters' log-probabilities: the logits of a maximum logit are not told
+API_READOUTS = ("letter", "letter_full", "msp", "margin", "entropy")
+
+
+class ApiScoring(Strict):
+    """How models behind APIs are scored: by the lettered prompt, in all languages."""
+
+    prompt: Name
+    shots: int = Field(default=0, ge=0, le=100, description="as for other studies")
+
+
+class ApiFigures(Strict):
+    """What the figures show: base models alone."""
+
+    benchmark: Name
+    readout: Readout
+    reference_language: Language
+    sft: ClassVar[None] = None
+    smoothing: ClassVar[None] = None
+    seed: ClassVar[None] = None
+
+
+class ApiStudy(Strict):
+    """Models behind APIs, on all benchmarks."""
+
+    kind: Literal["api"]
+    models: Distinct[Name] = Field(min_length=1)
+    benchmarks: Distinct[Name] = Field(min_length=1)
+    languages: Distinct[Language] | None = Field(description="null for all of a benchmark")
+    questions_per_language: int | None = Field(ge=1, description="null for all")
+    scoring: ApiScoring
+    metrics: Metrics
+    figures: ApiFigures
+
+    @model_validator(mode="after")
+    def _reads_what_is_told(self) -> ApiStudy:
+        for name in self.metrics.readouts:
+            if name not in API_READOUTS:
+                raise ValueError(
+                    f"metrics.readouts: found {name!r}, expected some of {list(API_READOUTS)}: an "
+                    "API tells the log-probabilities of letters alone"
+                )
+        return self
+
+
 class Release(Strict):
     """Where the released outputs are; $MSP_V2_ARCHIVE goes before `archive`."""
 
@@ -390,7 +435,9 @@ class ReleasedStudy(Strict):
 
 
 #: Studies with records per run and benchmark, which share metrics and figures
-Measured = MultilingualStudy | HarnessStudy
+Measured = MultilingualStudy | HarnessStudy | ApiStudy
+#: Those that are scored here
+Scored = MultilingualStudy | ApiStudy
 Study = Annotated[Measured | ReleasedStudy, Field(discriminator="kind")]
 
 
@@ -437,4 +484,5 @@ def scored(study: Measured) -> list[tuple[str, str]]:
     """(run id, benchmark) of all records of a study."""
     if isinstance(study, HarnessStudy):
         return [(one.run.id, one.benchmark) for one in study.runs]
-    return list(product(runs(study), study.benchmarks))
+    names = study.models if isinstance(study, ApiStudy) else runs(study)
+    return list(product(names, study.benchmarks))

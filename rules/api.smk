@@ -1,0 +1,41 @@
+# Scoring by API: the login node asks models behind OpenAI-compatible endpoints (kind `api`).
+#
+# Needs  a benchmark, its few-shot examples; the API's key in the environment variable that the
+#        model's access.key names
+# Makes  ROOT/records/RUN/BENCHMARK.parquet (multical.records), what it asked and paid in
+#        .usage.json beside it
+#        cache/api/MODEL.sqlite  all answers ever given, so that none is paid for twice
+
+
+rule score_api:
+    input:
+        questions="results/inputs/benchmarks/{benchmark}.parquet",
+        shots=lambda w: plan.shots_file(CONFIG, w.root, w.benchmark),
+    output:
+        records="{root}/records/{run}/{benchmark}.parquet",
+        usage="{root}/records/{run}/{benchmark}.usage.json",
+    log:
+        "logs/{root}/score_api/{run}.{benchmark}.log",
+    benchmark:
+        "logs/{root}/score_api/{run}.{benchmark}.tsv"
+    wildcard_constraints:
+        root=roots("api"),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    resources:
+        # not a parameter: no record depends on how an API is asked
+        access=lambda w: canonical(CONFIG.api(w.run).access.model_dump()),
+    params:
+        settings=lambda w: canonical(
+            plan.api_scoring(CONFIG, w.root, w.run, w.benchmark)
+        ),
+        code=code("score_api"),
+        # Undeclared, since it outlives every job, and `make clean`.
+        cache="cache/api/{run}.sqlite",
+    shell:
+        r"""
+        python scripts/score_api.py --questions {input.questions:q} --shots {input.shots:q} \
+            --params {params.settings:q} --access {resources.access:q} --cache {params.cache:q} \
+            --output {output.records:q} --usage {output.usage:q} 2>&1 | tee {log:q}
+        """

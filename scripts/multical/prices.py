@@ -1,0 +1,48 @@
+"""What requests to an API cost: their number, their tokens, and money where prices are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: Prices of a million tokens, `input` and `output`, in a `currency`; None where not known
+Prices = Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Requests, the tokens that they send, and those that come back."""
+
+    requests: int = 0
+    input: float = 0
+    output: float = 0
+
+    def __add__(self, other: Bill) -> Bill:
+        return Bill(
+            self.requests + other.requests, self.input + other.input, self.output + other.output
+        )
+
+    def cost(self, prices: Prices) -> float | None:
+        """Money, discounts left out; None without prices."""
+        if prices is None:
+            return None
+        return float(self.input * prices["input"] + self.output * prices["output"]) / 1e6
+
+    def told(self, prices: Prices) -> str:
+        """In words: requests, tokens, and money if prices are known."""
+        tokens = f"{self.input:,.0f} input and {self.output:,.0f} output tokens"
+        cost = self.cost(prices)
+        money = "" if prices is None else f", {cost:,.2f} {prices['currency']}"
+        return f"{self.requests:,} requests, {tokens}{money}"
+
+    def document(self, prices: Prices) -> dict[str, Any]:
+        """The same as JSON."""
+        found = {
+            "requests": self.requests,
+            "input_tokens": round(self.input),
+            "output_tokens": round(self.output),
+        }
+        if prices is None:
+            return found
+        return {**found, "cost": self.cost(prices), "currency": prices["currency"]}

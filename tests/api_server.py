@@ -1,0 +1,175 @@
+"""An OpenAI-compatible API on loopback, for tests: log-probabilities, limits and faults.
+
+The model behind it is a hash of the prompt: `listed` tells what it lists. What goes wrong is
+asked for with `fail`, each fault for one request: a status, with headers; `cut`, `slow`, and
+bodies that are no answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from typing import Any
+
+KEY = "sk-loopback-0123456789"
+#: Bodies that are answered with status 200 and are none
+ODD = {
+    "garbage": b'{"choices": [{"lo',
+    "html": b"<html>Bad gateway</html>",
+    "error": b'{"error": {"code": 502, "message": "Provider returned error"}}',
+    "no logprobs": b'{"choices": [{"index": 0, "logprobs": null}]}',
+    "not numbers": b'{"choices": [{"logprobs": {"content": [{"top_logprobs": '
+    b'[{"token": "A", "logprob": 3.5}]}], "top_logprobs": [{"A": "high"}]}}]}',
+}
+TOKENS = ["A", " A", "B", "ĠB", "C", "▁C", "D", "The", "\n", "**", "(A", "E", " I", "a"]
+
+
+def listed(text: str, count: int) -> list[tuple[str, float]]:
+    """The likeliest `count` tokens after a prompt; with 5, some letters are not among them."""
+    scores = {
+        token: int.from_bytes(hashlib.sha256(f"{token}|{text}".encode()).digest()[:2]) / 6000
+        for token in TOKENS
+    }
+    total = math.log(sum(map(math.exp, scores.values())))
+    ordered = sorted(scores, key=lambda token: -scores[token])[:count]
+    return [(token, round(scores[token] - total, 6)) for token in ordered]
+
+
+@dataclass
+class Api:
+    """What was asked, and what goes wrong."""
+
+    url: str = ""
+    key: str | None = KEY
+    faults: list[tuple[str | int, dict[str, str]]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)  # of all requests, in order
+    times: list[float] = field(default_factory=list)
+    answered: int = 0
+    patience: int | None = None  # answers after which all is refused
+    most: int | None = None  # answers after which none comes, and no refusal either
+    slowness: float = 0.0  # seconds of an answer at most, by its prompt
+    lock: Any = field(default_factory=Lock)
+
+    def fail(self, fault: str | int, times: int = 1, **headers: str) -> None:
+        """Have the next `times` requests meet a fault, with these headers."""
+        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.faults += [(fault, told)] * times
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request of the API."""
+
+    protocol_version = "HTTP/1.1"
+    api: Api
+
+    def do_GET(self) -> None:
+        if self.path != "/v1/models":
+            return self.error(404, "not_found")
+        if self.refused():
+            return self.error(401, "invalid_api_key", f"Incorrect key: {self.token}")
+        return self.send(200, json.dumps({"data": [{"id": "m-1"}]}).encode())
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        api = self.api
+        with api.lock:
+            api.bodies.append(body)
+            api.times.append(time.monotonic())
+            fault, headers = api.faults.pop(0) if api.faults else ("", {})
+            tired = api.patience is not None and api.answered >= api.patience
+        if self.refused():
+            return self.error(401, "invalid_api_key", f"Incorrect key: {self.token}")
+        if tired:
+            return self.error(400, "tired", "enough for today")
+        if isinstance(fault, int):
+            code = headers.pop("code", "fault")
+            return self.error(fault, code, f"a fault, asked with {self.token}", headers)
+        if fault == "slow":
+            time.sleep(2)
+        if fault in ODD:
+            return self.send(200, ODD[fault])
+        while api.most is not None and api.answered >= api.most:
+            time.sleep(0.02)
+        content = json.dumps(self.answer(body)).encode()
+        self.cut = fault == "cut"
+        with api.lock:
+            api.answered += not fault
+        return self.send(200, content)
+
+    @property
+    def token(self) -> str:
+        return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+
+    cut = False
+
+    def refused(self) -> bool:
+        return self.api.key is not None and self.token != self.api.key
+
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        chat = self.path == "/v1/chat/completions"
+        asked = body["messages"] if chat else body["prompt"]
+        found = listed(json.dumps(asked), body["top_logprobs"] if chat else body["logprobs"])
+        digest = hashlib.sha256(json.dumps(asked).encode()).digest()
+        time.sleep(self.api.slowness * digest[0] / 255)
+        top = [{"token": token, "logprob": value, "bytes": None} for token, value in found]
+        logprobs: Any = {"content": [{**top[0], "top_logprobs": top}]}
+        if not chat:
+            logprobs = {"tokens": [found[0][0]], "top_logprobs": [dict(found)]}
+        return {
+            "id": f"x-{len(self.api.bodies)}",
+            "model": f"{body['model']}-2026",
+            "system_fingerprint": "fp_1",
+            "choices": [{"index": 0, "logprobs": logprobs, "finish_reason": "length"}],
+            "usage": {"prompt_tokens": len(json.dumps(asked)) // 3, "completion_tokens": 1},
+        }
+
+    def error(
+        self, status: int, code: str, message: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        content = json.dumps({"error": {"message": message, "code": code}}).encode()
+        self.send(status, content, headers)
+
+    def send(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        own = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        for name, value in {**own, **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.cut:
+            content, self.close_connection = content[: len(content) // 2], True
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Silence."""
+
+
+class Server(ThreadingHTTPServer):
+    """Without a traceback for a client that has gone."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Silence."""
+
+
+@contextmanager
+def serve() -> Iterator[Api]:
+    """An API, until the end of the block."""
+    api = Api()
+    server = Server(("127.0.0.1", 0), type("OwnHandler", (Handler,), {"api": api}))
+    api.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
