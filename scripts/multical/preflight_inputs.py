@@ -18,7 +18,15 @@ from multical import globs, plan
 from multical.config import Config
 from multical.errors import InputError
 from multical.preflight import Finding, Findings, checked
-from multical.sources import FolderModel, HubBenchmark, HubModel, HubSft, PypiModel, QuestionFile
+from multical.sources import (
+    ChoiceBenchmark,
+    FolderModel,
+    HubBenchmark,
+    HubModel,
+    HubSft,
+    PypiModel,
+    QuestionFile,
+)
 from multical.studies import ApiStudy, HarnessStudy, MultilingualStudy, ReleasedStudy, Scored
 
 INPUTS = Path("results/inputs")
@@ -136,7 +144,11 @@ def token(config: Config, names: list[str]) -> Findings:
 
 
 def hub(
-    what: str, source: HubModel | HubBenchmark | HubSft, made: Path, key: str, kind: str = "model"
+    what: str,
+    source: HubModel | HubBenchmark | ChoiceBenchmark | HubSft,
+    made: Path,
+    key: str,
+    kind: str = "model",
 ) -> Findings:
     """Whether this user may fetch a model or data set from the hub, at its revision."""
     from huggingface_hub import HfApi, get_token
@@ -189,7 +201,7 @@ def data(what: str, source: object, made: Path, key: str) -> Findings:
     path = getattr(source, "path", None)
     if made.exists() and getattr(source, "revision", "") is not None:
         yield Finding("ok", what, f"made: {made}")
-    elif isinstance(source, HubBenchmark | HubSft):
+    elif isinstance(source, HubBenchmark | ChoiceBenchmark | HubSft):
         yield from hub(what, source, made, key, kind="dataset")
     elif path is None:
         yield Finding("ok", what, "to be made from the installed CLDR")
