@@ -168,7 +168,7 @@ VALUES = [
     # names that something else must define
     ("models", ["gpt"], "found 'gpt', expected one of .*gemma3-270m"),
     ("sft_data", ["flan"], "found 'flan', expected one of .*facts"),
-    ("benchmarks", ["mmlu"], "found 'mmlu', expected one of .*cldr-facts"),
+    ("benchmarks", ["quiz"], "found 'quiz', expected one of .*cldr-facts"),
     ("scoring.prompt", "terse", "found 'terse', expected one of .*default"),
     ("metrics.readouts", ["text_ppl", "vibes"], "found 'vibes', .*'letter'"),
     ("metrics.metrics", ["ECE"], "found 'ECE', .*'ece'"),

@@ -144,13 +144,15 @@ def test_an_edit_reaches_what_it_names(edit: Edit, beginnings: list[str]) -> Non
 HUB: dict[str, Any] = {"repo": "a/b", "revision": "0" * 40}
 
 
-def from_hub(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The sources of a benchmark and of SFT data of the hub, which the config then has."""
+def from_hub(raw: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """The sources of benchmarks and of SFT data of the hub, which the config then has."""
     questions = {"kind": "mmlu_prox", **HUB, "shots_split": "validation"}
     pairs = {"kind": "hub", **HUB, "layout": "sharegpt", "seed": 0, "examples": 8, "held_out": 2}
+    choices = {"kind": "arc", **HUB, "seed": 0, "questions": 9, "shots": 2}
     raw["benchmarks"]["prox"] = {"options": None, "source": questions}
+    raw["benchmarks"]["arc"] = {"options": None, "source": choices}
     raw["sft_data"]["hermes"] = {"source": pairs}
-    return questions, pairs
+    return questions, choices, pairs
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,10 @@ def from_hub(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         ({"examples": 9}, ["sft hermes"]),
         ({"held_out": 3}, ["heldout hermes", "sft hermes"]),
         ({"held_out": 0}, ["heldout hermes", "sft hermes"]),
-        ({"seed": 1}, ["heldout hermes", "sft hermes"]),
+        ({"seed": 1}, ["benchmark arc", "heldout hermes", "sft hermes", "shots arc"]),
+        ({"questions": None}, ["benchmark arc"]),
+        ({"shots": 3}, ["benchmark arc", "shots arc"]),
+        ({"shots": 0}, ["benchmark arc", "shots arc"]),
     ],
 )
 def test_an_edit_of_data_from_the_hub(changes: dict[str, Any], edited: list[str]) -> None:
@@ -180,6 +185,7 @@ def test_an_edit_of_data_from_the_hub(changes: dict[str, Any], edited: list[str]
 
 KEYS = {
     "mmlu_prox": ("split", "shots_split", "languages"),
+    "arc": ("questions", "shots", "seed"),
     "hub": ("examples", "held_out", "seed"),
 }
 

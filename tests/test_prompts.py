@@ -98,6 +98,13 @@ def test_unfit_tokenizers_are_refused() -> None:
         Chat(tiny.tokenizer(fickle), "template")
 
 
+@pytest.mark.parametrize(("count", "letters"), [(2, "A and B"), (4, "A, B, C and D")])
+def test_prompts_name_the_letters_of_their_options(count: int, letters: str) -> None:
+    options = [f"text {i}" for i in range(count)]
+    text = fill("One of {letters}.\n{question}\n{options}", "why {letters}?", options)
+    assert text.startswith(f"One of {letters}.\nwhy {{letters}}?\nA. text 0\nB. text 1")
+
+
 def test_lettered_prompts_fill_braces_of_the_question_as_they_are() -> None:
     text = fill("{question}\n{options}\nAnswer:", "what is {options}?", ["{question}", "b"])
     assert text == "what is {options}?\nA. {question}\nB. b\nAnswer:"

@@ -112,9 +112,15 @@ def _assistant(content: str) -> Message:
 def fill(
     template: str, question: str, options: Sequence[str], headings: Mapping[str, str] | None = None
 ) -> str:
-    """Fill a prompt: `{question}`, `{options}`, a line "A. text" each, and `{HEADING}`s."""
+    """Fill a prompt: `{question}`, `{options}`, a line "A. text" each, and `{HEADING}`s.
+
+    `{letters}` are the options' letters, as in "A, B and C".
+    """
     lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False)]
-    filled = {**(headings or {}), "question": question, "options": "\n".join(lines)}
+    *most, last = LETTERS[: len(options)]
+    letters = f"{', '.join(most)} and {last}"
+    texts = {"question": question, "options": "\n".join(lines), "letters": letters}
+    filled = {**(headings or {}), **texts}
     # in one pass: what is filled in may hold braces of its own
     names = "|".join(map(re.escape, filled))
     return re.sub(rf"\{{({names})\}}", lambda mark: filled[mark[1]], template)
