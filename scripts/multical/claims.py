@@ -16,7 +16,13 @@ import yaml
 from pydantic import BaseModel, Field, model_validator
 
 from multical.errors import InputError
-from multical.studies import Metric, Name, Readout, Smoothing, Strict
+from multical.strict import (
+    Metric,
+    Name,
+    Readout,
+    Smoothing,
+    Strict,
+)
 from multical.validation import validated
 
 Kind = Literal["multilingual", "harness", "released"]

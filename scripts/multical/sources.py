@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from multical.errors import SECRET
-from multical.studies import SEGMENT, Distinct, Language, LocalPath, Name, Options, Seed, Strict
+from multical.strict import (
+    SEGMENT,
+    ChatFormat,
+    Distinct,
+    Language,
+    LocalPath,
+    Name,
+    Options,
+    Seed,
+    Strict,
+)
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -132,7 +142,7 @@ class Model(Strict):
     """A base model, or one behind an API."""
 
     source: PypiModel | HubModel | FolderModel | ApiModel = Field(discriminator="kind")
-    chat_format: Literal["plain", "tulu", "template"] = Field(
+    chat_format: ChatFormat = Field(
         description="plain: 'Question: ... Answer: ...'; tulu; or the tokenizer's own template, "
         "as the chat endpoint of an API has it"
     )
