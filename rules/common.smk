@@ -220,6 +220,11 @@ def figures_and_tables(w):
     return made
 
 
+def headlines_of_parts(w):
+    """The headlines of the studies inside of this one."""
+    return [f"{part}/headline.txt" for part in plan.parts(CONFIG, w.root)]
+
+
 def claimed(w):
     """What the verdicts on a study depend on."""
     kind = study(w.root).kind

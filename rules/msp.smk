@@ -6,6 +6,7 @@
 #        ROOT/tables/NAME.csv           full precision, with LaTeX (.tex) and a sidecar (.json)
 #        ROOT/figures/NAME.pdf          all data sets together, with a .png and a sidecar (.json)
 #        ROOT/figures/NAME.DATASET.pdf  one data set
+#        ROOT/headline.txt              the result in a few lines, once all is made
 #        ROOT/tables/verification.csv   the published numbers against ours (`msp_v2_verify`)
 #
 # Margin and entropy (figure 15 of the study) need logits of all options, which v2 did not release.
@@ -316,4 +317,32 @@ rule verify_expected:
         r"""
         python scripts/verify_expected.py --expected {input.expected:q} --tables {input.tables:q} \
             --report {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule write_msp_headline:
+    input:
+        auroc="{root}/tables/auroc.csv",
+        calibration="{root}/tables/calibration.csv",
+        products=lambda w: msp_products(w.root),
+        parts=headlines_of_parts,
+    output:
+        "{root}/headline.txt",
+    log:
+        "logs/{root}/write_msp_headline.log",
+    benchmark:
+        "logs/{root}/write_msp_headline.tsv"
+    wildcard_constraints:
+        root=roots("released", "msp"),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical({"study": w.root}),
+        code=code("write_msp_headline"),
+    shell:
+        r"""
+        python scripts/write_msp_headline.py --auroc {input.auroc:q} \
+            --calibration {input.calibration:q} --params {params.settings:q} \
+            --output {output:q} >{log:q} 2>&1
         """
