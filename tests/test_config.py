@@ -219,8 +219,9 @@ def test_names_that_would_break_paths(section: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "root",
-    ["demo", "results/", "results/a/b/c", "results/a/claims", "/results", "results/..", "../results", "results/Demo",
-     "results/inputs", "results/records", "results/figures", "results/scratch"],
+    ["demo", "results/", "results/a/b/c", "results/a/claims", "/results", "results/..",
+     "../results", "results/Demo", "results/inputs", "results/records", "results/figures",
+     "results/scratch"],
 )  # fmt: skip
 def test_roots_of_studies(root: str) -> None:
     assert root in refusal(edited(("studies", root), RAW["studies"]["results/demo"]))

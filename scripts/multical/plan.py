@@ -249,10 +249,11 @@ def msp_api_scoring(config: Config, root: str, name: str, benchmark: str) -> Set
 
 def _asked(config: Config, study: MspStudy, benchmark: str) -> Settings:
     languages = study.languages(benchmark)
+    prompts = [prompt(config, name, languages) for name in study.scoring.prompts]
     return {
         "languages": languages,
         "questions_per_language": study.questions_per_dataset,
-        "prompts": [prompt(config, name, languages) for name in study.scoring.prompts],
+        "prompts": [{**one, "plain": None} for one in prompts],  # options' texts go unread
     }
 
 
