@@ -225,6 +225,13 @@ def headlines_of_parts(w):
     return [f"{part}/headline.txt" for part in plan.parts(CONFIG, w.root)]
 
 
+def verdicts_of_parts(w):
+    """The verdicts of the studies inside of this one, on claims that its own kind cannot show."""
+    if study(w.root).kind == "msp":
+        return []
+    return [f"{part}/claims/verdicts.json" for part in plan.parts(CONFIG, w.root)]
+
+
 def claimed(w):
     """What the verdicts on a study depend on."""
     kind = study(w.root).kind

@@ -372,9 +372,11 @@ def trials(study: MultilingualStudy) -> list[Run]:
     return [Run(model, sft, 0.0, study.seeds[0], rate) for model, sft, rate in grid]
 
 
-def scored(study: Measured) -> list[tuple[str, str]]:
+def scored(study: Measured | MspStudy) -> list[tuple[str, str]]:
     """(run id, benchmark) of all records of a study."""
     if isinstance(study, HarnessStudy):
         return [(one.run.id, one.benchmark) for one in study.runs]
+    if isinstance(study, MspStudy):
+        return list(product(study.by_run, study.benchmarks))
     names = study.models if isinstance(study, ApiStudy) else runs(study)
     return list(product(names, study.benchmarks))
