@@ -4,7 +4,7 @@
 # Makes  results/inputs/models/MODEL/manifest.json   a checkpoint, and what it is made of
 #        results/inputs/benchmarks/BENCHMARK.parquet questions (multical.questions)
 #        results/inputs/benchmarks/BENCHMARK.shots.parquet  its few-shot examples, if it has a
-#                                                    shots_split
+#                                                    shots_split or shots
 #        results/inputs/sft/SFT.jsonl                conversations (multical.conversations)
 #        results/inputs/sft/SFT.heldout.jsonl        those held out, if any are
 #        .about.json beside each                     its source, and the files that were read

@@ -3,12 +3,16 @@
 --params is {"kind": "cldr", "seed", "kinds", "languages", "held_out",
 "questions_per_language"} for the packaged facts from CLDR (multical.cldr);
 {"kind": "global_mmlu" or "mmlu_prox", "repo", "revision", "split", "languages" (null for
-all), "odd_rows"} for data sets of the hub (multical.hub_questions); or
-{"kind": "file", "path"} for any Parquet or JSON Lines file in the schema, of which
-an optional "languages" takes a part. --input says where that file lies instead.
+all), "odd_rows"} for data sets of the hub (multical.hub_questions); {"kind": "arc",
+"hellaswag", "mmlu", "truthfulqa" or "winogrande", "repo", "revision", "seed", "questions"
+(null or left out for all), "odd_rows", "shots"} for those of study 2 (multical.hub_choice),
+of which "examples": true makes the few-shot examples; or {"kind": "file", "path"} for any
+Parquet or JSON Lines file in the schema, of which an optional "languages" takes a part.
+--input says where that file lies instead.
 The report counts questions by language and kind (a file's subject); for the hub also the
-rows left out; for cldr the names that are missing, that equal the English ones, and that
-give an answer away. --about says what it was made of: settings, and the SHA-256 of files.
+rows left out, and for study 2 the questions with options left out; for cldr the names that
+are missing, that equal the English ones, and that give an answer away. --about says what it
+was made of: settings, and the SHA-256 of files.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from multical import cldr, hub_questions, params, questions
+from multical import cldr, hub_choice, hub_questions, params, questions
 from multical.errors import InputError, program
 from multical.files import atomic, sha256, write_json
 
@@ -37,6 +41,15 @@ HUB: params.Kinds = {
     "split": str,
     "languages": (list, NULL),
     "odd_rows": str,
+}
+CHOICE: params.Kinds = {
+    "repo": str,
+    "revision": (str, NULL),
+    "seed": int,
+    "questions": (int, NULL),
+    "odd_rows": str,
+    "shots": int,
+    "examples": bool,
 }
 
 
@@ -68,8 +81,12 @@ def main() -> None:
             params.check(wanted, HUB)
             params.known("odd_rows", [wanted["odd_rows"]], ["error", "leave_out"])
             frame, report, files = hub_questions.benchmark(kind, **wanted)
+        case kind if kind in hub_choice.SOURCES:
+            params.check(wanted, CHOICE, optional=["questions", "examples"])
+            params.known("odd_rows", [wanted["odd_rows"]], ["error", "leave_out"])
+            frame, report, files = hub_choice.benchmark(kind, **{"questions": None, **wanted})
         case kind:
-            kinds = ["cldr", "file", *hub_questions.READERS]
+            kinds = ["cldr", "file", *hub_questions.READERS, *hub_choice.SOURCES]
             raise InputError(f"--params: kind: {kind!r}, expected one of {kinds}")
     questions.write(args.output, frame)
     with atomic(args.report) as temporary:

@@ -250,6 +250,7 @@ def test_sources_of_models(path: Keys, value: Any, sentence: str) -> None:
 
 
 MMLU = {"kind": "global_mmlu", "repo": "CohereLabs/Global-MMLU", "revision": REVISION}
+ARC = {"kind": "arc", "repo": "allenai/ai2_arc", "revision": REVISION, "seed": 0}
 TULU = {"kind": "hub", "repo": "a/b", "revision": REVISION, "layout": "messages", "seed": 0}
 
 
@@ -264,7 +265,11 @@ TULU = {"kind": "hub", "repo": "a/b", "revision": REVISION, "layout": "messages"
         ("benchmarks", MMLU | {"split": "../test"}, "source.split: found '../test'"),
         ("benchmarks", MMLU | {"odd_rows": "drop"}, "source.odd_rows: found 'drop'"),
         ("benchmarks", MMLU | {"shots": "dev"}, r"unknown keys \['shots'\]"),
-        ("benchmarks", MMLU | {"kind": "mmlu"}, "'global_mmlu', 'mmlu_prox'"),
+        ("benchmarks", MMLU | {"kind": "mmlu_pro"}, "'global_mmlu', 'mmlu_prox'"),
+        ("benchmarks", ARC | {"questions": 0}, "source.questions: found 0"),
+        ("benchmarks", ARC | {"shots": -1}, "source.shots: found -1"),
+        ("benchmarks", ARC | {"split": "test"}, r"unknown keys \['split'\]"),
+        ("benchmarks", {k: v for k, v in ARC.items() if k != "seed"}, r"missing keys \['seed'\]"),
         ("sft_data", TULU | {"layout": "xml"}, "source.layout: found 'xml'"),
         ("sft_data", TULU | {"examples": 0}, "source.examples: found 0"),
         ("sft_data", TULU | {"held_out": -1}, "source.held_out: found -1"),
@@ -362,6 +367,7 @@ def test_what_a_file_of_questions_has_to_say() -> None:
         (("benchmarks", "own"), {"options": None, "source": {"kind": "file", "path": "x.jsonl"}}),
         (("benchmarks", "own"), {"options": 4, "source": MMLU | {"shots_split": "dev"}}),
         (("benchmarks", "own"), {"options": None, "source": MMLU | {"kind": "mmlu_prox"}}),
+        (("benchmarks", "own"), {"options": None, "source": ARC}),
         (("sft_data", "own"), {"source": TULU | {"examples": 9, "held_out": 5}}),
         (("sft_data", "own"), {"source": TULU | {"config": "x", "odd_rows": "leave_out"}}),
     ],

@@ -21,7 +21,14 @@ from multical import plan
 from multical.config import Config, scored
 from multical.errors import InputError
 from multical.prices import Bill
-from multical.sources import CldrBenchmark, CldrSft, File, HubBenchmark, HubSft
+from multical.sources import (
+    ChoiceBenchmark,
+    CldrBenchmark,
+    CldrSft,
+    File,
+    HubBenchmark,
+    HubSft,
+)
 from multical.studies import MultilingualStudy, Run, trials
 
 BYTES_PER_TOKEN = 4
@@ -41,7 +48,15 @@ CLDR_BYTES = 200
 #: Territories that CLDR knows, at most: each gives a question of each kind
 TERRITORIES = 260
 #: Questions of a data set of the hub in each language: of its Lite, at most
-HUB_QUESTIONS = {"global_mmlu": 14042, "mmlu_prox": 11759}
+HUB_QUESTIONS = {
+    "global_mmlu": 14042,
+    "mmlu_prox": 11759,
+    "arc": 2590,
+    "hellaswag": 39905,
+    "mmlu": 14042,
+    "truthfulqa": 817,
+    "winogrande": 10515,
+}
 #: A question of them with its options, and a conversation of the hub; our own guesses
 HUB_QUESTION_BYTES = 1000
 HUB_CONVERSATION_BYTES = 3000
@@ -252,7 +267,7 @@ class Sizes:
             )
         return max(1, source.rows - source.held_out)
 
-    def _benchmark(self, name: str) -> Path | CldrBenchmark | HubBenchmark:
+    def _benchmark(self, name: str) -> Path | CldrBenchmark | HubBenchmark | ChoiceBenchmark:
         """A benchmark's file, made or not yet copied; else what it is to be made of."""
         made = self.folder / f"results/inputs/benchmarks/{name}.parquet"
         source = self.config.benchmarks[name].source
@@ -269,12 +284,13 @@ class Sizes:
         return self.folder / source.path if isinstance(source, File) else source
 
 
-def _bound(source: CldrBenchmark | HubBenchmark) -> dict[str, Texts]:
+def _bound(source: CldrBenchmark | HubBenchmark | ChoiceBenchmark) -> dict[str, Texts]:
     """Questions by language of a benchmark that is not yet made, at most."""
     if isinstance(source, CldrBenchmark):
         bound = Texts(source.questions_per_language, CLDR_BYTES)
         return dict.fromkeys(source.languages, bound)
-    bound = Texts(HUB_QUESTIONS[source.kind], HUB_QUESTION_BYTES)
+    count = getattr(source, "questions", None) or HUB_QUESTIONS[source.kind]
+    bound = Texts(count, HUB_QUESTION_BYTES)
     return dict.fromkeys(source.spoken, bound)
 
 

@@ -20,7 +20,7 @@ All else that is not as above is an error.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -56,17 +56,12 @@ def benchmark(
         part = hub_data.split(repo, revision, language, split)
         files |= part.files
         seen: dict[str, str] = {}
-        for place, row in _rows(kind, part):
-            try:
-                made = READERS[kind](row, place)
-                if (first := seen.setdefault(made["question_id"], place)) != place:
-                    raise InputError(f"{place}: id {made['question_id']!r} was already in {first}")
-                rows.append({"language": language, **made})
-            except OddRowError as odd:
-                if odd_rows == "error":
-                    cure = "expected none, or odd_rows: leave_out"
-                    raise InputError(f"{place}: {odd}, {cure}") from odd
+        for place, row, made in rows_of(part, COLUMNS[kind], READERS[kind], odd_rows):
+            if made is None:
                 left_out[language, row.get("subject") or row.get("category")] += 1
+                continue
+            once(seen, made["question_id"], place)
+            rows.append({"language": language, **made})
     if not rows:
         raise InputError(f"{repo} {split}: found no questions, expected at least one")
     count = Counter((row["language"], row["subject"]) for row in rows)
@@ -77,11 +72,26 @@ def benchmark(
     return pd.DataFrame(rows), pd.DataFrame(report), files
 
 
-def _rows(kind: str, part: hub_data.Split) -> list[tuple[str, Row]]:
-    """The rows of a split with their places, once its columns are known to be there."""
-    part.needs(COLUMNS[kind])
-    found = part.rows.to_list()
-    return [(f"{part.place}: row {number}", row) for number, row in enumerate(found)]
+def rows_of(
+    part: hub_data.Split, columns: Sequence[str], read: Callable[[Row, str], Row], odd_rows: str
+) -> Iterator[tuple[str, Row, Row | None]]:
+    """Place, row and question of each row of a split; no question of an odd one left out."""
+    part.needs(columns)
+    for number, row in enumerate(part.rows.to_list()):
+        place = f"{part.place}: row {number}"
+        try:
+            yield place, row, read(row, place)
+        except OddRowError as odd:
+            if odd_rows == "error":
+                cure = "expected none, or odd_rows: leave_out"
+                raise InputError(f"{place}: {odd}, {cure}") from odd
+            yield place, row, None
+
+
+def once(seen: dict[str, str], name: str, place: str) -> None:
+    """Note the place of an id; raises `InputError` if it was seen before."""
+    if (first := seen.setdefault(name, place)) != place:
+        raise InputError(f"{place}: id {name!r} was already in {first}")
 
 
 def global_mmlu(row: Row, place: str) -> Row:
@@ -93,7 +103,7 @@ def global_mmlu(row: Row, place: str) -> Row:
             f"{place}: cultural_sensitivity_label: found {label!r}, expected CS, CA or -"
         )
     return {
-        "question_id": _id(row, "sample_id", place),
+        "question_id": own_id(row, "sample_id", place),
         "subject": row["subject"],
         "culture": CULTURE[label],
         **_asked(row, [f"option_{letter}" for letter in "abcd"], options, place),
@@ -113,31 +123,38 @@ def mmlu_prox(row: Row, place: str) -> Row:
             f"answer_index: found {index!r}, which contradicts answer {row['answer']!r}"
         )
     name = "question_id" if "question_id" in row else "question_id_src"
-    return {"question_id": _id(row, name, place), "subject": row["category"], **made}
+    return {"question_id": own_id(row, name, place), "subject": row["category"], **made}
 
 
 def _asked(row: Row, names: list[str], options: list[Any], place: str) -> Row:
     """The question, its options and the index of the right one; `OddRowError` if it is odd."""
-    if len(options) < 2:
-        raise OddRowError(f"{names[len(options)]}: found nothing, which leaves under 2 options")
-    for name, value in [("question", row["question"]), *zip(names, options, strict=False)]:
-        if value is not None and not isinstance(value, str):
-            raise InputError(f"{place}: {name}: found {value!r}, expected a text")
-        if not (value or "").strip():
-            raise OddRowError(f"{name}: found {value!r}, which is empty")
     answer = row["answer"]
+    found = texts(row["question"], names, options, place)
     if not isinstance(answer, str) or len(answer) != 1 or answer not in LETTERS[: len(options)]:
         raise InputError(
             f"{place}: answer: found {answer!r}, expected a letter from A to "
             f"{LETTERS[len(options) - 1]}"
         )
-    texts = [option.strip() for option in options]
-    if twice := [name for name, text in zip(names, texts, strict=False) if texts.count(text) > 1]:
+    return {**found, "answer": LETTERS.index(answer)}
+
+
+def texts(question: Any, names: Sequence[str], options: Sequence[Any], place: str) -> Row:
+    """The question and its options, which `names` names; `OddRowError` if they are odd."""
+    if len(options) < 2:
+        raise OddRowError(f"{names[len(options)]}: found nothing, which leaves under 2 options")
+    for name, value in [("question", question), *zip(names, options, strict=False)]:
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"{place}: {name}: found {value!r}, expected a text")
+        if not (value or "").strip():
+            raise OddRowError(f"{name}: found {value!r}, which is empty")
+    bare = [option.strip() for option in options]
+    if twice := [name for name, text in zip(names, bare, strict=False) if bare.count(text) > 1]:
         raise OddRowError(f"{' and '.join(twice)}: found two alike")
-    return {"question": row["question"], "options": options, "answer": LETTERS.index(answer)}
+    return {"question": question, "options": list(options)}
 
 
-def _id(row: Row, name: str, place: str) -> str:
+def own_id(row: Row, name: str, place: str) -> str:
+    """The id that a row has of its own."""
     if isinstance(row.get(name), bool) or not isinstance(row.get(name), int | str):
         raise InputError(f"{place}: {name}: found {row.get(name)!r}, expected a name or number")
     return str(row[name])

@@ -14,7 +14,7 @@ from multical import globs, settings
 from multical.config import Config, Run, canonical, runs
 from multical.errors import InputError
 from multical.msp_study import MspStudy
-from multical.sources import ApiModel, HubSft, QuestionFile
+from multical.sources import ApiModel, ChoiceBenchmark, HubSft, QuestionFile
 from multical.strict import (
     DISTRIBUTIONS,
 )
@@ -93,20 +93,31 @@ def model(config: Config, name: str) -> Settings:
 
 def benchmark(config: Config, name: str) -> Settings:
     """Where a benchmark comes from."""
-    return config.benchmarks[name].source.model_dump(exclude={"shots", "shots_split"})
+    source = config.benchmarks[name].source
+    if isinstance(source, ChoiceBenchmark):
+        return source.model_dump()  # its examples are never asked
+    return source.model_dump(exclude={"shots", "shots_split"})
 
 
 def shots(config: Config, name: str) -> Settings:
     """Where a benchmark's few-shot examples come from; raises `KeyError` if it has none."""
-    return {**benchmark(config, name), "split": with_shots(config)[name]}
+    if name not in with_shots(config):
+        raise KeyError(name)
+    source = config.benchmarks[name].source
+    if isinstance(source, ChoiceBenchmark):
+        return {**source.model_dump(exclude={"questions"}), "examples": True}
+    return {**benchmark(config, name), "split": getattr(source, "shots_split", None)}
 
 
-def with_shots(config: Config) -> dict[str, str]:
-    """The benchmarks with few-shot examples, and the split of each that has them."""
-    splits = {
-        name: getattr(one.source, "shots_split", None) for name, one in config.benchmarks.items()
-    }
-    return {name: split for name, split in splits.items() if split is not None}
+def with_shots(config: Config) -> list[str]:
+    """The benchmarks whose few-shot examples are made here."""
+    sources = {name: one.source for name, one in config.benchmarks.items()}
+    keys = ("shots", "shots_split")
+    return [
+        name
+        for name, source in sources.items()
+        if not isinstance(source, QuestionFile) and any(getattr(source, key, 0) for key in keys)
+    ]
 
 
 def sft_data(config: Config, name: str) -> Settings:

@@ -21,6 +21,7 @@ from multical.msp_study import MspStudy, ReleasedStudy
 from multical.preflight import Finding, Findings, checked
 from multical.sources import (
     ApiModel,
+    ChoiceBenchmark,
     FolderModel,
     HubBenchmark,
     HubModel,
@@ -157,7 +158,11 @@ def token(config: Config, names: list[str]) -> Findings:
 
 
 def hub(
-    what: str, source: HubModel | HubBenchmark | HubSft, made: Path, key: str, kind: str = "model"
+    what: str,
+    source: HubModel | HubBenchmark | ChoiceBenchmark | HubSft,
+    made: Path,
+    key: str,
+    kind: str = "model",
 ) -> Findings:
     """Whether this user may fetch a model or data set from the hub, at its revision."""
     from huggingface_hub import HfApi, get_token
@@ -210,7 +215,7 @@ def data(what: str, source: object, made: Path, key: str) -> Findings:
     path = getattr(source, "path", None)
     if made.exists() and getattr(source, "revision", "") is not None:
         yield Finding("ok", what, f"made: {made}")
-    elif isinstance(source, HubBenchmark | HubSft):
+    elif isinstance(source, HubBenchmark | ChoiceBenchmark | HubSft):
         yield from hub(what, source, made, key, kind="dataset")
     elif path is None:
         yield Finding("ok", what, "to be made from the installed CLDR")

@@ -143,8 +143,8 @@ class Model(Strict):
 
     source: PypiModel | HubModel | FolderModel | ApiModel = Field(discriminator="kind")
     chat_format: ChatFormat = Field(
-        description="plain: 'Question: ... Answer: ...'; tulu; or the tokenizer's own template, "
-        "as the chat endpoint of an API has it"
+        description="plain: 'Question: ... Answer: ...'; tulu; the tokenizer's own template, as "
+        "the chat endpoint of an API has it; or none: the text as it is"
     )
     parameters: int | None = Field(
         default=None,
@@ -221,10 +221,36 @@ class HubBenchmark(Strict):
         return self.languages or HUB_LANGUAGES[self.kind].split()
 
 
+class ChoiceBenchmark(Strict):
+    """A data set of study 2, in English, at one commit of the hub (multical.hub_choice)."""
+
+    kind: Literal["arc", "hellaswag", "mmlu", "truthfulqa", "winogrande"]
+    repo: Repository
+    revision: Revision
+    seed: Seed = Field(description="of the order of questions, and of each one's options")
+    questions: int | None = Field(
+        default=None, ge=1, description="the first so many in that order; null for all"
+    )
+    odd_rows: OddRows = "error"
+    shots: int = Field(
+        default=0,
+        ge=0,
+        description="few-shot examples, which are never asked: the last in that order, or, of "
+        "mmlu, so many of each subject in its splits dev and validation",
+    )
+
+    @property
+    def spoken(self) -> list[str]:
+        """The language of all five."""
+        return ["en"]
+
+
 class Benchmark(Strict):
     """Multiple-choice questions."""
 
-    source: CldrBenchmark | QuestionFile | HubBenchmark = Field(discriminator="kind")
+    source: CldrBenchmark | QuestionFile | HubBenchmark | ChoiceBenchmark = Field(
+        discriminator="kind"
+    )
     options: Options = Field(
         description="options of every question, for the chance lines; null where they vary"
     )
