@@ -89,7 +89,7 @@ def score(server: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Score
         about |= {"top_logprobs": changed.pop("top_logprobs", 5), "request": {"seed": 7}}
         given = {
             "run": "gpt", "benchmark": "quiz", "languages": None, "questions_per_language": None,
-            "prompt": PROMPT, "shots": shots, "api": about,
+            "prompts": [PROMPT], "shots": shots, "api": about,
             "chat_format": "template" if endpoint == "chat" else "plain", **changed,
         }  # fmt: skip
         words = ["score_api.py", "--params", json.dumps(given), "--access", json.dumps(access)]
@@ -498,7 +498,7 @@ def test_answers_stay_as_they_came(score: Score, server: Api, tmp_path: Path) ->
         ({"chat_format": "plain"}, "chat_format: .*plain.*template"),
         ({"languages": ["fr"]}, "no questions in .*fr"),
         ({"shots": 9}, "found 4 examples in en, expected 9"),
-        ({"prompt": {"name": "x"}}, "missing keys .*lettered"),
+        ({"prompts": [{"name": "x"}]}, "missing keys .*lettered"),
         ({"concurrency": 1.5}, "concurrency: 1.5, expected a whole number"),
     ],
 )

@@ -143,7 +143,7 @@ def test_batches_keep_to_the_tokens_longest_first(monkeypatch: pytest.MonkeyPatc
     assert shared >= 12
     assert shared + longest <= budget
     scorer, shapes = Scorer(model, LETTERS, budget), []
-    monkeypatch.setattr(scorer, "_checked", True)
+    monkeypatch.setattr(scorer, "_checked", 2)
     model.base_model.register_forward_pre_hook(
         lambda module, args, given: shapes.append(tuple(given["input_ids"].shape)),
         with_kwargs=True,
