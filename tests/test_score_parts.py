@@ -143,7 +143,15 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int | None) -> list[int]:
     return calls
 
 
-@pytest.mark.parametrize("changes", [{}, {"shots": SHOTS}])
+#: Two prompts of study 2, of letters alone
+LETTERS = [{**PROMPT, "name": name, "plain": None, "lettered": f"{{question}}\n{{options}}\n{name}"}
+           for name in ("Response:", "Answer:")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"shots": SHOTS}, {"shots": SHOTS, "prompts": LETTERS, "lettered_languages": None}],
+)
 def test_a_killed_job_goes_on_and_writes_the_same_bytes(
     run: Run, place: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:

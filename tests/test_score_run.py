@@ -16,7 +16,7 @@ import torch
 
 import score_run
 import tiny
-from multical import checkpoints, questions, records
+from multical import asking, checkpoints, questions, records
 from multical.errors import InputError
 
 WORDS = ["Euro", "yen", "円", "원", "рубль", "franc", "a b c", "leu", "krone", "Dinar (old)"]
@@ -145,6 +145,17 @@ def test_records_are_those_of_plain_forwards(score: Score) -> None:
     same = {"run": "tiny.facts.ls0.1.s0", "sft": "facts", "smoothing": 0.1, "prompt": "default"}
     for name, value in same.items():
         assert set(found[name]) == {value}
+
+
+def test_two_prompts_are_those_of_a_job_each(score: Score) -> None:
+    """One of them without texts of options, of which nothing is computed then."""
+    both = score(prompts=[PROMPT, LETTERED], lettered_languages=None)
+    for prompt, columns in ((PROMPT, 5), (LETTERED, 3)):
+        alone = score(prompts=[prompt], lettered_languages=None)
+        own = both[both["prompt"] == prompt["name"]].reset_index(drop=True)
+        own["prompt"] = own["prompt"].cat.remove_unused_categories()
+        pd.testing.assert_frame_equal(own, alone)
+        assert own[list(asking.FOUND)].notna().all().sum() == columns
 
 
 def test_the_same_bytes_twice(score: Score, place: Path) -> None:
