@@ -218,7 +218,7 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
         if languages is None
         else sorted(languages),  # their order is of no matter
         "questions_per_language": study.questions_per_language,
-        "prompt": prompt(config, study.scoring.prompt, languages),
+        "prompts": [prompt(config, study.scoring.prompt, languages)],
         "chat_format": config.models[one.model].chat_format,
         **settings,
     }
@@ -300,7 +300,7 @@ def api_scoring(config: Config, root: str, name: str, benchmark: str) -> Setting
         "benchmark": benchmark,
         "languages": study.languages,
         "questions_per_language": study.questions_per_language,
-        "prompt": prompt(config, study.scoring.prompt, study.languages),
+        "prompts": [prompt(config, study.scoring.prompt, study.languages)],
         "shots": study.scoring.shots,
         "chat_format": config.models[name].chat_format,
         "api": source.model_dump(exclude={"kind", "access"}),
