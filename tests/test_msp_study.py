@@ -94,8 +94,8 @@ class Study:
 
     def tables(self) -> None:
         self.must("compute_msp_auroc", "methods significance", "records=r.parquet",
-                  "auroc=auroc.csv", "mann-whitney=mann_whitney.csv", "cells=cells.csv", "datasets=datasets.csv",
-                  "one-sample=one_sample.csv")  # fmt: skip
+                  "auroc=auroc.csv", "mann-whitney=mann_whitney.csv", "cells=cells.csv",
+                  "datasets=datasets.csv", "one-sample=one_sample.csv")  # fmt: skip
         self.must("compute_msp_calibration", "bins main_k seed", "records=r.parquet",
                   "calibration=calibration.csv", "platt=platt.csv",
                   "calibration-curves=calibration_curves.csv")  # fmt: skip
