@@ -235,7 +235,7 @@ def verdicts_of_parts(w):
 def claimed(w):
     """What the verdicts on a study depend on."""
     kind = study(w.root).kind
-    if kind == "released":
+    if kind in ("released", "msp"):
         settings = msp_settings(w.root, ["bins"])
         settings["bootstrap"] = study(w.root).bootstrap.model_dump()
     else:
@@ -245,6 +245,6 @@ def claimed(w):
 
 def claimed_records(w):
     """The records of a study, of whatever kind."""
-    if study(w.root).kind == "released":
-        return [f"{w.root}/records/released.parquet"]
+    if study(w.root).kind in ("released", "msp"):
+        return answers_of(w)
     return all_records(w)

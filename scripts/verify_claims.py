@@ -1,7 +1,7 @@
 """Compute the verdicts on the studies' claims from one study's own tables and records.
 
 --params is a JSON object: study, kind, claims (as in claims.yaml), bootstrap and bins; for
-kind released also models and datasets, for others also readouts, metrics and
+kinds released and msp also models and datasets, for others also readouts, metrics and
 resource_levels. A verdict is `reproduced`, `not reproduced`, or `not testable here`, with
 the reason: the study lacks what the claim needs. Same inputs give the same bytes, but for
 the seconds. A claim on studies of another kind has the verdict of a study inside of this one that
@@ -40,6 +40,7 @@ OWN = {
     "multilingual": {"readouts", "metrics", "resource_levels"},
     "harness": {"readouts", "metrics", "resource_levels"},
     "released": {"models", "datasets"},
+    "msp": {"models", "datasets"},
 }
 
 

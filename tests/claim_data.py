@@ -90,7 +90,11 @@ DATASETS = {"arc": 150, "quiz": 150}
 SETTINGS: dict[str, Any] = {
     "study": "results/made",
     "models": MODELS,
-    "datasets": [{"id": name, "name": name, "questions": n} for name, n in DATASETS.items()],
+    "datasets": [
+        {"id": name, "name": name, "questions": n, "benchmark": name, "language": "en"}
+        for name, n in DATASETS.items()
+    ],
+    "methods": ["msp", "maxlogit"],
     "prompts": released.PROMPTS,
     "archive": None,
     "repository": "https://example.org/x",
@@ -158,14 +162,14 @@ def _programs(patch: pytest.MonkeyPatch) -> None:
 
     run("import_released", "archive repository commit folder prompts", "records=r.parquet",
         "summary=r.json")  # fmt: skip
-    run("compute_msp_auroc", "significance", "records=r.parquet", "auroc=auroc.csv",
+    run("compute_msp_auroc", "methods significance", "records=r.parquet", "auroc=auroc.csv",
         "mann-whitney=mann_whitney.csv", "cells=cells.csv", "datasets=datasets.csv",
         "one-sample=one_sample.csv")  # fmt: skip
     run("compute_msp_calibration", "bins main_k seed", "records=r.parquet",
         "calibration=calibration.csv", "platt=platt.csv",
         "calibration-curves=curves.csv")  # fmt: skip
-    run("compute_msp_abstention", "seed seeds ks main_k schemes grid", "records=r.parquet",
+    run("compute_msp_abstention", "methods seed seeds ks main_k schemes grid", "records=r.parquet",
         "scores=scores.csv", "abstention=abstention.csv", "thresholds=thresholds.csv",
         "score-curves=score_curves.csv")  # fmt: skip
-    run("compute_msp_correlations", "", "cells=cells.csv", "calibration=calibration.csv",
+    run("compute_msp_correlations", "methods", "cells=cells.csv", "calibration=calibration.csv",
         "correlations=correlations.csv", "points=points.csv")  # fmt: skip

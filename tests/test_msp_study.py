@@ -59,7 +59,11 @@ class Study:
         self.settings: dict[str, Any] = {
             "study": "results/x",
             "models": models,
-            "datasets": [{"id": k, "name": k.upper(), "questions": n} for k, n in counts.items()],
+            "datasets": [
+                {"id": k, "name": k.upper(), "questions": n, "benchmark": k, "language": "en"}
+                for k, n in counts.items()
+            ],
+            "methods": ["msp", "maxlogit"],
             "prompts": data.PROMPTS,
             "archive": None, "repository": "https://example.org/x", "commit": "0",
             "folder": "main_results",
@@ -89,16 +93,16 @@ class Study:
                   "records=r.parquet", "summary=r.json", *more)  # fmt: skip
 
     def tables(self) -> None:
-        self.must("compute_msp_auroc", "significance", "records=r.parquet", "auroc=auroc.csv",
-                  "mann-whitney=mann_whitney.csv", "cells=cells.csv", "datasets=datasets.csv",
-                  "one-sample=one_sample.csv")  # fmt: skip
+        self.must("compute_msp_auroc", "methods significance", "records=r.parquet",
+                  "auroc=auroc.csv", "mann-whitney=mann_whitney.csv", "cells=cells.csv",
+                  "datasets=datasets.csv", "one-sample=one_sample.csv")  # fmt: skip
         self.must("compute_msp_calibration", "bins main_k seed", "records=r.parquet",
                   "calibration=calibration.csv", "platt=platt.csv",
                   "calibration-curves=calibration_curves.csv")  # fmt: skip
-        self.must("compute_msp_abstention", "seed seeds ks main_k schemes grid",
+        self.must("compute_msp_abstention", "methods seed seeds ks main_k schemes grid",
                   "records=r.parquet", "scores=scores.csv", "abstention=abstention.csv",
                   "thresholds=thresholds.csv", "score-curves=score_curves.csv")  # fmt: skip
-        self.must("compute_msp_correlations", "", "cells=cells.csv",
+        self.must("compute_msp_correlations", "methods", "cells=cells.csv",
                   "calibration=calibration.csv", "correlations=correlations.csv",
                   "points=points.csv")  # fmt: skip
 
@@ -122,7 +126,8 @@ class Study:
             "plot_msp_datasets": (["datasets"], ["dataset-bars"]),
         }  # fmt: skip
         for script, (tables, figures) in made.items():
-            self.must(script, "dataset",
+            methods = "" if script == "plot_msp_calibration" else " methods"
+            self.must(script, "dataset" + methods,
                       *(f"{name}={name.replace('-', '_')}.csv" for name in tables),
                       *(f"{name}=figures/{name}.{dataset}.pdf" for name in figures))  # fmt: skip
         return [f"{name}.{dataset}" for _, figures in made.values() for name in figures]
@@ -190,7 +195,7 @@ def test_figures_are_drawn_and_rebuilt_to_the_same_bytes(made_up: Study) -> None
 
 
 def test_intervals_hold_their_values(made_up: Study) -> None:
-    made_up.must("compute_msp_intervals", "replicates level bootstrap_seed",
+    made_up.must("compute_msp_intervals", "methods replicates level bootstrap_seed",
                  "records=r.parquet", "intervals=intervals.csv", "threads=2")  # fmt: skip
     table = made_up.table("intervals")
     auroc = made_up.table("auroc").set_index(["dataset", "model"])["msp_auroc"]

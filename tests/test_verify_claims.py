@@ -58,7 +58,7 @@ def test_study_1_as_it_claims(first: Made) -> None:
 def test_claims_of_study_2_are_not_testable_on_study_1(first: Made) -> None:
     found = verify(first, claim_data.measured())
     assert verdicts(found, SECOND) == dict.fromkeys(SECOND, NOT_TESTABLE)
-    reason = "results/made is of kind multilingual; this needs released"
+    reason = "results/made is of kind multilingual; this needs released or msp"
     assert found["P2"]["reason"] == reason
 
 
