@@ -234,7 +234,11 @@ def nothing(place: Path) -> None:
         (nothing, {"prompts": ["default"]}, "missing keys ['lettered', 'name', 'plain']"),
         (nothing, {"prompts": [{"name": "x"}]}, "missing keys ['lettered', 'plain']"),
         (nothing, {"prompts": [PROMPT, PROMPT]}, "prompts: ['default', 'default'], expected diff"),
-        (nothing, {"prompts": [LETTERED]}, "['en', 'ko'], expected ar too, since the prompt second"),
+        (
+            nothing,
+            {"prompts": [LETTERED]},
+            "['en', 'ko'], expected ar too, since the prompt second",
+        ),
         (nothing, {"dtype": "int8"}, "dtype: ['int8'], expected some of ['auto'"),
         (nothing, {"chat_format": "alpaca"}, "chat_format: ['alpaca']"),
         (nothing, {"languages": []}, "languages: [], expected different texts"),
