@@ -2,9 +2,10 @@
 
 --params is a JSON object: run, benchmark, languages (null for all), questions_per_language
 (null for all), prompts (each {name, lettered, plain}, of which plain is not used, and perhaps
-headings), shots, chat_format, and api {url, model, endpoint, top_logprobs, eos_token, request}. --access is a JSON object with how
-it is asked: key (the name of an environment variable), requests_per_minute, tokens_per_minute,
-concurrency, timeout, retries, prices {input, output, currency} and budget.
+headings), shots, chat_format, and api {url, model, endpoint, top_logprobs, eos_token, request}.
+--access is a JSON object with how it is asked: key (the name of an environment variable),
+requests_per_minute, tokens_per_minute, concurrency, timeout, retries, prices {input, output,
+currency} and budget.
 
 Answers are kept in --cache as they come, and never asked for again: a job that was killed goes
 on, and one that is run again costs nothing. What it may cost is said before the first request,
@@ -28,13 +29,21 @@ from multical import params, questions, records
 from multical.api import Answer, Body, Cache, expected, key, read, request
 from multical.api_client import Client
 from multical.asking import (
-    Part, answered, check, choose, conversation, few_shot, nothing, parts
-)  # fmt: skip
+    Part,
+    answered,
+    check,
+    choose,
+    conversation,
+    few_shot,
+    nothing,
+    parts,
+)
 from multical.errors import InputError, program
 from multical.files import write_json
 from multical.libraries import libraries
 from multical.machine import machine
 from multical.prices import Bill
+from multical.prompts import TEMPLATES
 
 #: So many questions without a letter tell that the others will have none either
 ENOUGH = 100
@@ -115,7 +124,7 @@ def read_settings(text: str) -> dict[str, Any]:
     check(settings, KINDS)
     params.check(settings["api"], API)
     params.known("api.endpoint", [settings["api"]["endpoint"]], ["chat", "completions"])
-    formats = ["template"] if settings["api"]["endpoint"] == "chat" else ["plain", "tulu"]
+    formats = ["template"] if settings["api"]["endpoint"] == "chat" else list(TEMPLATES)
     params.known("chat_format", [settings["chat_format"]], formats)
     return settings
 

@@ -30,7 +30,7 @@ from multical.asking import Part, answered, check, choose, few_shot, nothing, pa
 from multical.errors import program
 from multical.files import sha256
 from multical.kept import Kept
-from multical.prompts import LETTERS, Chat, letter_ids
+from multical.prompts import LETTERS, TEMPLATES, Chat, letter_ids
 from multical.scoring import Group, Scorer
 
 NULL = type(None)
@@ -55,7 +55,7 @@ KINDS: params.Kinds = {
     "shots": int,
 }
 CHOICES = {
-    "chat_format": ["plain", "tulu", "template"],
+    "chat_format": [*TEMPLATES, "template"],
     "dtype": ["auto", "float32", "bfloat16", "float16"],
     "matmul_precision": ["highest", "high", "medium"],
 }

@@ -196,9 +196,12 @@ def test_tokens_of_questions(tmp_path: Path) -> None:
     ]
     questions.write(tmp_path / "results/inputs/benchmarks/cldr-facts.parquet", pd.DataFrame(rows))
     sizes = Sizes(demo(), tmp_path)
-    prompts = [{"plain": "{question}"}]
-    settings = {"languages": None, "questions_per_language": None, "lettered_languages": ["en"]}
-    settings["prompts"] = prompts
+    settings = {
+        "languages": None,
+        "questions_per_language": None,
+        "lettered_languages": ["en"],
+        "prompts": [{"plain": "{question}"}],
+    }
 
     def tokens(**changed: Any) -> float:
         return sizes.tokens("score_run", SCORING, settings | changed)

@@ -163,6 +163,7 @@ def test_records_of_completions_with_examples(score: Score, server: Api, tmp_pat
         {"role": "user", "content": "y"},
     ]  # fmt: skip
     assert rendered("plain", turns, "</s>") == plain.prompt(turns)
+    assert rendered("none", turns, "</s>") == "x A\n\ny"
     assert rendered("tulu", turns, "</s>") == prompts.Chat(tiny.tokenizer(), "tulu").prompt(turns)
 
 
@@ -170,7 +171,7 @@ def test_two_prompts_with_examples(score: Score, server: Api, tmp_path: Path) ->
     """All are in the announcement, the budget and the bill; what one asked is not asked again."""
     score(shots=2)
     other = {"name": "other", "lettered": "{question}\n{options}\nSay:", "plain": None}
-    with pytest.raises(InputError, match="would cost some 0.01 USD, expected at most 0.00"):
+    with pytest.raises(InputError, match=r"would cost some 0\.01 USD, expected at most 0\.00"):
         score(shots=2, prompts=[PROMPT, other], budget=1e-9)
     assert len(server.bodies) == 12
     found = score(shots=2, prompts=[PROMPT, other])

@@ -222,13 +222,14 @@ def test_a_model_that_cannot_share_a_prefix_is_refused(monkeypatch: pytest.Monke
 
     def forgetful(self: Scorer, tokens: list[int], rows: int) -> Any:
         cache = plainly(self, tokens, rows)
-        for layer in cache.layers if cache else []:
+        layers: list[Any] = cache.layers if cache else []
+        for layer in layers:
             layer.values.zero_()
         return cache
 
     monkeypatch.setattr(Scorer, "_prefix_cache", forgetful)
     model = build(CONFIGS["llama"])
-    with pytest.raises(InputError, match="model type llama: .* cannot share tokens"):
+    with pytest.raises(InputError, match=r"model type llama: .* cannot share tokens"):
         score(model, lettered(questions(12)))
     assert score(model, lettered(questions(0)))
 

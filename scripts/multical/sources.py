@@ -142,9 +142,15 @@ class Model(Strict):
     """A base model, or one behind an API."""
 
     source: PypiModel | HubModel | FolderModel | ApiModel = Field(discriminator="kind")
+<<<<<<< HEAD
     chat_format: ChatFormat = Field(
         description="plain: 'Question: ... Answer: ...'; tulu; the tokenizer's own template, as "
         "the chat endpoint of an API has it; or none: the text as it is"
+=======
+    chat_format: Literal["plain", "tulu", "none", "template"] = Field(
+        description="plain: 'Question: ... Answer: ...'; tulu; none: the text as it is, not to be "
+        "trained with; or the tokenizer's own template, as the chat endpoint of an API has it"
+>>>>>>> i8-scoring
     )
     parameters: int | None = Field(
         default=None,
@@ -155,7 +161,7 @@ class Model(Strict):
     @model_validator(mode="after")
     def _has_the_format_of_its_endpoint(self) -> Model:
         if isinstance(self.source, ApiModel):
-            wanted = ["template"] if self.source.endpoint == "chat" else ["plain", "tulu"]
+            wanted = ["template"] if self.source.endpoint == "chat" else ["plain", "tulu", "none"]
             if self.chat_format not in wanted:
                 raise ValueError(
                     f"chat_format: found {self.chat_format}, expected {' or '.join(wanted)} for "
