@@ -142,15 +142,9 @@ class Model(Strict):
     """A base model, or one behind an API."""
 
     source: PypiModel | HubModel | FolderModel | ApiModel = Field(discriminator="kind")
-<<<<<<< HEAD
     chat_format: ChatFormat = Field(
         description="plain: 'Question: ... Answer: ...'; tulu; the tokenizer's own template, as "
         "the chat endpoint of an API has it; or none: the text as it is"
-=======
-    chat_format: Literal["plain", "tulu", "none", "template"] = Field(
-        description="plain: 'Question: ... Answer: ...'; tulu; none: the text as it is, not to be "
-        "trained with; or the tokenizer's own template, as the chat endpoint of an API has it"
->>>>>>> i8-scoring
     )
     parameters: int | None = Field(
         default=None,
