@@ -56,7 +56,9 @@ AT_LEAST = 40  # questions of a language; the benchmark has 106 with the same ex
 SUBJECTS = ["professional_accounting", "professional_psychology"]
 SHOTS = 5
 SETTINGS: dict[str, Any] = {
-    "prompt": {"name": "default", "lettered": "{question}\n{options}", "plain": "{question}"},
+    "prompts": [
+        {"name": "default", "lettered": "{question}\n{options}", "plain": "{question}"},
+    ],
     "lettered_languages": None,
     "chat_format": "plain",
     "shots": SHOTS,

@@ -44,7 +44,7 @@ def main() -> None:
     file, shots = args.questions / "asked.parquet", args.questions / "shots.parquet"
     asked = questions.read(file)
     examples = Shots(questions.read(shots), settings["shots"], str(shots))
-    asker = Asker(Chat(tokenizer, settings["chat_format"]), settings["prompt"])
+    asker = Asker(Chat(tokenizer, settings["chat_format"]))
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[: max(map(len, asked.options))]]
     scorer = Scorer(model, letters, settings["batch_tokens"])
 

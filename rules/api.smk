@@ -19,7 +19,7 @@ rule score_api:
     benchmark:
         "logs/{root}/score_api/{run}.{benchmark}.tsv"
     wildcard_constraints:
-        root=roots("api"),
+        root=scored_roots("api", api=True),
     localrule: True
     conda:
         "../envs/environment.yaml"

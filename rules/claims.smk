@@ -15,6 +15,7 @@ rule verify_claims:
         tables=lambda w: [
             f"{w.root}/{file}" for file in CLAIMS.evidence(study(w.root).kind)
         ],
+        parts=verdicts_of_parts,
     output:
         json="{root}/claims/verdicts.json",
         markdown="{root}/claims/verdicts.md",
@@ -43,7 +44,7 @@ rule verify_claims:
     shell:
         r"""
         python scripts/verify_claims.py --records {input.records:q} --tables {input.tables:q} \
-            --params {params.settings:q} --code {params.code:q} --json {output.json:q} \
-            --markdown {output.markdown:q} --page {output.page:q} \
+            --parts {input.parts:q} --params {params.settings:q} --code {params.code:q} \
+            --json {output.json:q} --markdown {output.markdown:q} --page {output.page:q} \
             --sidecar {output.sidecar:q} --processes {threads} >{log:q} 2>&1
         """

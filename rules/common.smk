@@ -22,11 +22,11 @@ def one_of(names):
     return "|".join(map(re.escape, sorted(names, reverse=True))) or "(?!)"
 
 
-def one_of_runs(runs):
+def one_of_runs(runs, folder="runs"):
     """Studies with some of their runs each, as a constraint of the wildcard `root`."""
     return (
         "|".join(
-            f"{re.escape(root)}(?=/runs/({one_of(names)})/)"
+            f"{re.escape(root)}(?=/{folder}/({one_of(names)})/)"
             for root, names in runs.items()
         )
         or "(?!)"
@@ -34,12 +34,25 @@ def one_of_runs(runs):
 
 
 #: The studies of study 1 and of harness runs.
-MEASURED = [root for root, one in CONFIG.studies.items() if one.kind != "released"]
+MEASURED = [
+    root for root, one in CONFIG.studies.items() if one.kind not in ("released", "msp")
+]
 
 
-def roots(kind):
-    """The roots of the studies of a kind, as a constraint of a wildcard."""
-    return one_of(root for root, one in CONFIG.studies.items() if one.kind == kind)
+def roots(*kinds):
+    """The roots of the studies of some kinds, as a constraint of a wildcard."""
+    return one_of(root for root, one in CONFIG.studies.items() if one.kind in kinds)
+
+
+def scored_roots(kind, api):
+    """Those of a kind, and those of study 2 with the runs that are behind an API, or are not."""
+    runs = {
+        root: [name for name in one.by_run if plan.by_api(CONFIG, root, name) == api]
+        for root, one in CONFIG.studies.items()
+        if one.kind == "msp"
+    }
+    runs = {root: names for root, names in runs.items() if names}
+    return "|".join([roots(kind), one_of_runs(runs, "records")])
 
 
 def sharded_roots():
@@ -62,14 +75,14 @@ def scored_manifest(w):
     """The manifest of what is scored: a base model, or an SFT run."""
     if plan.run(CONFIG, w.root, w.run).sft is None:
         return f"results/inputs/models/{w.run}/manifest.json"
-    return f"{w.root}/runs/{w.run}/manifest.json"
+    return f"{plan.trainer(CONFIG, w.root, w.run)}/runs/{w.run}/manifest.json"
 
 
 def tuned_checkpoint(w):
     """The weights of an SFT run, which may be temporary; none for a base model."""
     if plan.run(CONFIG, w.root, w.run).sft is None:
         return []
-    return weights(f"{w.root}/runs/{w.run}/checkpoint")
+    return weights(f"{plan.trainer(CONFIG, w.root, w.run)}/runs/{w.run}/checkpoint")
 
 
 def weights(checkpoint):
@@ -207,10 +220,22 @@ def figures_and_tables(w):
     return made
 
 
+def headlines_of_parts(w):
+    """The headlines of the studies inside of this one."""
+    return [f"{part}/headline.txt" for part in plan.parts(CONFIG, w.root)]
+
+
+def verdicts_of_parts(w):
+    """The verdicts of the studies inside of this one, on claims that its own kind cannot show."""
+    if study(w.root).kind == "msp":
+        return []
+    return [f"{part}/claims/verdicts.json" for part in plan.parts(CONFIG, w.root)]
+
+
 def claimed(w):
     """What the verdicts on a study depend on."""
     kind = study(w.root).kind
-    if kind == "released":
+    if kind in ("released", "msp"):
         settings = msp_settings(w.root, ["bins"])
         settings["bootstrap"] = study(w.root).bootstrap.model_dump()
     else:
@@ -220,6 +245,6 @@ def claimed(w):
 
 def claimed_records(w):
     """The records of a study, of whatever kind."""
-    if study(w.root).kind == "released":
-        return [f"{w.root}/records/released.parquet"]
+    if study(w.root).kind in ("released", "msp"):
+        return answers_of(w)
     return all_records(w)

@@ -309,12 +309,15 @@ rule write_headline:
     input:
         summary="{root}/summary.csv",
         products=figures_and_tables,
+        parts=headlines_of_parts,
     output:
         "{root}/headline.txt",
     log:
         "logs/{root}/write_headline.log",
     benchmark:
         "logs/{root}/write_headline.tsv"
+    wildcard_constraints:
+        root=one_of(MEASURED),
     localrule: True
     conda:
         "../envs/environment.yaml"

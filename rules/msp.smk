@@ -1,14 +1,19 @@
-# Study 2 (kind `released`): from the authors' released per-question outputs to every table and figure.
+# Study 2: from per-question answers to every table and figure.
 #
-# Needs  the released outputs: $MSP_V2_ARCHIVE, else `source.archive` of the study, else a download of
-#        the pinned commit; each file's SHA-256 is in `source.manifest`
+# Needs  of kind `released` the authors' outputs: $MSP_V2_ARCHIVE, else `source.archive` of the
+#        study, else a download of the pinned commit; each file's SHA-256 is in `source.manifest`
+#        of kind `msp` ROOT/records/RUN/BENCHMARK.parquet of all runs and benchmarks, and
+#        results/inputs/benchmarks/BENCHMARK.parquet of the first, for the figure of prompts
 # Makes  ROOT/records/released.parquet  records, and what was imported beside them (.json)
 #        ROOT/tables/NAME.csv           full precision, with LaTeX (.tex) and a sidecar (.json)
 #        ROOT/figures/NAME.pdf          all data sets together, with a .png and a sidecar (.json)
 #        ROOT/figures/NAME.DATASET.pdf  one data set
+#        ROOT/headline.txt              the result in a few lines, once all is made
 #        ROOT/tables/verification.csv   the published numbers against ours (`msp_v2_verify`)
 #
-# Margin and entropy (figure 15 of the study) need logits of all options, which v2 did not release.
+# Margin and entropy (figure 15 of the study) need logits of all options, which v2 did not release:
+# kind `msp` has them in the tables, and figures of their own. The study's prompts (figure 19) are
+# known of own runs alone.
 
 
 include: "msp_common.smk"
@@ -16,6 +21,9 @@ include: "msp_common.smk"
 
 wildcard_constraints:
     scope=r"(\.[A-Za-z0-9_-]+)?",
+
+
+MSP_ROOTS = f"{roots('msp')}|{roots('released')}"
 
 
 rule msp_v2:
@@ -39,6 +47,8 @@ rule import_released:
         "logs/{root}/import_released.log",
     benchmark:
         "logs/{root}/import_released.tsv"
+    wildcard_constraints:
+        root=roots("released"),
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -54,7 +64,7 @@ rule import_released:
 
 rule compute_msp_auroc:
     input:
-        "{root}/records/released.parquet",
+        answers_of,
     output:
         auroc=msp_table("auroc"),
         mann_whitney=msp_table("mann_whitney"),
@@ -65,11 +75,13 @@ rule compute_msp_auroc:
         "logs/{root}/compute_msp_auroc.log",
     benchmark:
         "logs/{root}/compute_msp_auroc.tsv"
+    wildcard_constraints:
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params("significance"),
+        settings=msp_params("methods", "significance"),
         code=code("compute_msp_auroc"),
     shell:
         r"""
@@ -82,19 +94,21 @@ rule compute_msp_auroc:
 
 rule compute_msp_intervals:
     input:
-        "{root}/records/released.parquet",
+        answers_of,
     output:
         intervals=msp_table("intervals"),
     log:
         "logs/{root}/compute_msp_intervals.log",
     benchmark:
         "logs/{root}/compute_msp_intervals.tsv"
+    wildcard_constraints:
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     threads: 2
     params:
-        settings=msp_params("replicates", "level", "bootstrap_seed"),
+        settings=msp_params("methods", "replicates", "level", "bootstrap_seed"),
         code=code("compute_msp_intervals"),
     shell:
         r"""
@@ -106,7 +120,7 @@ rule compute_msp_intervals:
 
 rule compute_msp_calibration:
     input:
-        "{root}/records/released.parquet",
+        answers_of,
     output:
         calibration=msp_table("calibration"),
         platt=msp_table("platt"),
@@ -115,6 +129,8 @@ rule compute_msp_calibration:
         "logs/{root}/compute_msp_calibration.log",
     benchmark:
         "logs/{root}/compute_msp_calibration.tsv"
+    wildcard_constraints:
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -131,7 +147,7 @@ rule compute_msp_calibration:
 
 rule compute_msp_abstention:
     input:
-        "{root}/records/released.parquet",
+        answers_of,
     output:
         scores=msp_table("scores"),
         abstention=msp_table("abstention"),
@@ -141,11 +157,13 @@ rule compute_msp_abstention:
         "logs/{root}/compute_msp_abstention.log",
     benchmark:
         "logs/{root}/compute_msp_abstention.tsv"
+    wildcard_constraints:
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params("seed", "seeds", "ks", "main_k", "schemes", "grid"),
+        settings=msp_params("methods", "seed", "seeds", "ks", "main_k", "schemes", "grid"),
         code=code("compute_msp_abstention"),
     shell:
         r"""
@@ -167,11 +185,13 @@ rule compute_msp_correlations:
         "logs/{root}/compute_msp_correlations.log",
     benchmark:
         "logs/{root}/compute_msp_correlations.tsv"
+    wildcard_constraints:
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params(),
+        settings=msp_params("methods"),
         code=code("compute_msp_correlations"),
     shell:
         r"""
@@ -194,11 +214,13 @@ rule plot_msp_calibration:
         "logs/{root}/plot_msp_calibration{scope}.log",
     benchmark:
         "logs/{root}/plot_msp_calibration{scope}.tsv"
+    wildcard_constraints:
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_figure_params,
+        settings=msp_figure_params(),
         code=code("plot_msp_calibration"),
     shell:
         r"""
@@ -223,11 +245,13 @@ rule plot_msp_auroc:
         "logs/{root}/plot_msp_auroc{scope}.log",
     benchmark:
         "logs/{root}/plot_msp_auroc{scope}.tsv"
+    wildcard_constraints:
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_figure_params,
+        settings=msp_figure_params(MAIN),
         code=code("plot_msp_auroc"),
     shell:
         r"""
@@ -250,11 +274,13 @@ rule plot_msp_abstention:
         "logs/{root}/plot_msp_abstention{scope}.log",
     benchmark:
         "logs/{root}/plot_msp_abstention{scope}.tsv"
+    wildcard_constraints:
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_figure_params,
+        settings=msp_figure_params(MAIN),
         code=code("plot_msp_abstention"),
     shell:
         r"""
@@ -273,16 +299,95 @@ rule plot_msp_datasets:
         "logs/{root}/plot_msp_datasets.log",
     benchmark:
         "logs/{root}/plot_msp_datasets.tsv"
+    wildcard_constraints:
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(msp_settings(w.root) | {"dataset": "all"}),
+        settings=msp_figure_params((*MAIN, *OWN)),
         code=code("plot_msp_datasets"),
     shell:
         r"""
         python scripts/plot_msp_datasets.py --params {params.settings:q} --code {params.code:q} \
             --datasets {input:q} --dataset-bars {output.bars[0]:q} 2>{log:q}
+        """
+
+
+rule plot_msp_auroc_margin_entropy:
+    input:
+        "{root}/tables/points.csv",
+    output:
+        accuracy=msp_figure("accuracy_vs_auroc_margin_entropy"),
+    log:
+        "logs/{root}/plot_msp_auroc_margin_entropy{scope}.log",
+    benchmark:
+        "logs/{root}/plot_msp_auroc_margin_entropy{scope}.tsv"
+    wildcard_constraints:
+        root=roots("msp"),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=msp_figure_params(OWN),
+        code=code("plot_msp_auroc"),
+    shell:
+        r"""
+        python scripts/plot_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
+            --points {input:q} --accuracy-vs-auroc {output.accuracy[0]:q} 2>{log:q}
+        """
+
+
+rule plot_msp_abstention_margin_entropy:
+    input:
+        curves="{root}/tables/score_curves.csv",
+        scores="{root}/tables/scores.csv",
+    output:
+        threshold=msp_figure("score_vs_threshold_margin_entropy"),
+    log:
+        "logs/{root}/plot_msp_abstention_margin_entropy{scope}.log",
+    benchmark:
+        "logs/{root}/plot_msp_abstention_margin_entropy{scope}.tsv"
+    wildcard_constraints:
+        root=roots("msp"),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=msp_figure_params(OWN),
+        code=code("plot_msp_abstention"),
+    shell:
+        r"""
+        python scripts/plot_msp_abstention.py --params {params.settings:q} --code {params.code:q} \
+            --score-curves {input.curves:q} --scores {input.scores:q} \
+            --score-vs-threshold {output.threshold[0]:q} 2>{log:q}
+        """
+
+
+rule plot_msp_prompts:
+    input:
+        shown_questions,
+    output:
+        prompts=msp_figure("prompts", scope=""),
+    log:
+        "logs/{root}/plot_msp_prompts.log",
+    benchmark:
+        "logs/{root}/plot_msp_prompts.tsv"
+    wildcard_constraints:
+        root=roots("msp"),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical(
+            msp_settings(w.root, ["prompts"])
+            | {"dataset": study(w.root).datasets[0].id}
+        ),
+        code=code("plot_msp_prompts"),
+    shell:
+        r"""
+        python scripts/plot_msp_prompts.py --params {params.settings:q} --code {params.code:q} \
+            --questions {input:q} --prompts {output.prompts[0]:q} 2>{log:q}
         """
 
 
@@ -307,6 +412,8 @@ rule verify_expected:
         "logs/{root}/verify_expected.log",
     benchmark:
         "logs/{root}/verify_expected.tsv"
+    wildcard_constraints:
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -316,4 +423,32 @@ rule verify_expected:
         r"""
         python scripts/verify_expected.py --expected {input.expected:q} --tables {input.tables:q} \
             --report {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule write_msp_headline:
+    input:
+        auroc="{root}/tables/auroc.csv",
+        calibration="{root}/tables/calibration.csv",
+        products=lambda w: msp_products(w.root),
+        parts=headlines_of_parts,
+    output:
+        "{root}/headline.txt",
+    log:
+        "logs/{root}/write_msp_headline.log",
+    benchmark:
+        "logs/{root}/write_msp_headline.tsv"
+    wildcard_constraints:
+        root=roots("released", "msp"),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical({"study": w.root}),
+        code=code("write_msp_headline"),
+    shell:
+        r"""
+        python scripts/write_msp_headline.py --auroc {input.auroc:q} \
+            --calibration {input.calibration:q} --params {params.settings:q} \
+            --output {output:q} >{log:q} 2>&1
         """

@@ -1,6 +1,7 @@
-# What the rules of study 2 (msp.smk) share: the settings, tables and figures of a study.
+# What the rules of study 2 (msp.smk) share: the settings, tables and figures of a study, whether
+# from released outputs (kind `released`) or from own runs (kind `msp`).
 #
-# Needs  `study(root)`, the validated config of the study at `root`, and `canonical(value)`
+# Needs  `study(root)`, the validated config of the study at `root`, `canonical(value)`, CONFIG
 
 MSP_TABLES = [
     "auroc",
@@ -30,6 +31,66 @@ MSP_FIGURES = [
     "score_vs_threshold",
     "score_vs_k",
 ]
+#: Those of own runs, which have the logits of all letters.
+OWN_FIGURES = ["accuracy_vs_auroc_margin_entropy", "score_vs_threshold_margin_entropy"]
+#: The methods of the main figures, and of those of OWN_FIGURES.
+MAIN, OWN = ("msp", "maxlogit"), ("margin", "entropy")
+
+
+def answers_of(w):
+    """The records of a study."""
+    one = study(w.root)
+    if one.kind == "released":
+        return [f"{w.root}/records/released.parquet"]
+    benchmarks = dict.fromkeys(dataset.benchmark for dataset in one.datasets)
+    return [
+        f"{w.root}/records/{model.run}/{benchmark}.parquet"
+        for model in one.models
+        for benchmark in benchmarks
+    ]
+
+
+def msp_methods(root, among=(*MAIN, *OWN)):
+    """The confidences of a study that any of its models has, as its programs call them."""
+    one = study(root)
+    if one.kind == "released":
+        wanted = MAIN
+    else:
+        wanted = [name.replace("_", "") for name in one.confidences]
+    if not any(model["max_logit"] for model in msp_models(one)):
+        wanted = [name for name in wanted if name != "maxlogit"]
+    return [name for name in wanted if name in among]
+
+
+def msp_models(one):
+    """The models of a study as its programs take them; `file` is the run in the records."""
+    if one.kind == "released":
+        return [model.model_dump() for model in one.models]
+    return [
+        {
+            "file": model.run,
+            "name": model.name,
+            "size": model.size,
+            "max_logit": not is_api(model.run),  # an API tells probabilities alone
+        }
+        for model in one.models
+    ]
+
+
+def is_api(run):
+    """Is a run that of a model behind an API."""
+    return run in CONFIG.models and CONFIG.models[run].source.kind == "api"
+
+
+def msp_datasets(one):
+    """The data sets of a study as its programs take them."""
+    if one.kind == "released":
+        return [
+            dataset.model_dump() | {"benchmark": dataset.id, "language": "en"}
+            for dataset in one.datasets
+        ]
+    keys = {"id", "name", "benchmark", "language"}
+    return [dataset.model_dump(include=keys) for dataset in one.datasets]
 
 
 def unlisted_archive(w):
@@ -48,13 +109,9 @@ def msp_settings(root, keys=()):
     """Settings of the study at `root` that a job uses, by their names in its program."""
     plan = study(root)
     known = {
-        "models": [model.model_dump() for model in plan.models],
-        "datasets": [dataset.model_dump() for dataset in plan.datasets],
-        "prompts": plan.prompts,
-        "archive": plan.source.archive,
-        "repository": plan.source.repository,
-        "commit": plan.source.commit,
-        "folder": plan.source.folder,
+        "models": msp_models(plan),
+        "datasets": msp_datasets(plan),
+        "methods": msp_methods(root),
         "significance": plan.significance,
         "bins": plan.bins,
         "replicates": plan.bootstrap.replicates,
@@ -67,12 +124,29 @@ def msp_settings(root, keys=()):
         "schemes": plan.abstention.schemes,
         "grid": plan.abstention.grid,
     }
+    if plan.kind == "released":
+        known |= {"prompts": plan.prompts, **plan.source.model_dump()}
+    else:
+        prompts = plan.scoring.prompts
+        known["prompts"] = [
+            {"name": name, "lettered": CONFIG.prompts[name].lettered}
+            for name in prompts
+        ]
     return {"study": root} | {key: known[key] for key in ("models", "datasets", *keys)}
 
 
-def msp_figure_params(w):
-    """A figure's parameters: `w.scope` is empty for all data sets, or a dot and one's id."""
-    return canonical(msp_settings(w.root) | {"dataset": w.scope.lstrip(".") or "all"})
+def msp_figure_params(among=None):
+    """A figure's parameters, with the methods that it shows of those in `among`.
+
+    `w.scope` is empty for all data sets, or a dot and one's id.
+    """
+
+    def settings(w):
+        methods = {"methods": msp_methods(w.root, among)} if among else {}
+        dataset = w.get("scope", "").lstrip(".") or "all"
+        return canonical(msp_settings(w.root) | methods | {"dataset": dataset})
+
+    return settings
 
 
 def msp_table(name):
@@ -99,8 +173,15 @@ def msp_figure(name, scope="{scope}"):
 def msp_products(root):
     """Every table and figure of the study at `root`."""
     scopes = ["", *(f".{dataset.id}" for dataset in study(root).datasets)]
-    figures = [f"{name}{scope}" for name in MSP_FIGURES for scope in scopes]
+    own = OWN_FIGURES if msp_methods(root, OWN) else []
+    figures = [f"{name}{scope}" for name in [*MSP_FIGURES, *own] for scope in scopes]
+    figures += ["dataset_bars"] + ["prompts"] * (study(root).kind == "msp")
     return [
         *(f"{root}/tables/{name}.csv" for name in MSP_TABLES),
-        *(f"{root}/figures/{name}.pdf" for name in [*figures, "dataset_bars"]),
+        *(f"{root}/figures/{name}.pdf" for name in figures),
     ]
+
+
+def shown_questions(w):
+    """The benchmark of a study's first data set."""
+    return f"results/inputs/benchmarks/{study(w.root).datasets[0].benchmark}.parquet"

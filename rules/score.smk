@@ -21,7 +21,7 @@ rule score_run:
     benchmark:
         "logs/{root}/score_run/{run}.{benchmark}{shard}.tsv"
     wildcard_constraints:
-        root=roots("multilingual"),
+        root=scored_roots("multilingual", api=False),
         shard=r"(/[A-Za-z0-9+-]+)?",
     # before what is still to be trained, whose weights take space
     priority: 1

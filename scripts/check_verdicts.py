@@ -7,12 +7,10 @@ not name is not compared; one that it names has a verdict for each claim.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from multical import sidecars, verdicts
+from multical import verdicts
 from multical.claims import load_expected
 from multical.errors import InputError, program
 
@@ -24,7 +22,7 @@ def main() -> None:
     parser.add_argument("--verdicts", required=True, metavar="JSON", help="of verify_claims.py")
     parser.add_argument("--expected", required=True, metavar="YAML")
     args = parser.parse_args()
-    document = read(args.verdicts)
+    document = verdicts.read(args.verdicts)
     expected = load_expected(args.expected).verdicts.get(document["study"])
     print(verdicts.markdown(document), end="", flush=True)
     if expected is None:
@@ -34,18 +32,6 @@ def main() -> None:
     found = {name: claim["verdict"] for name, claim in document["claims"].items()}
     compare(found, expected, f"{args.expected}: {document['study']}")
     print(f"all {len(found)} verdicts are the expected ones", file=sys.stderr)
-
-
-def read(path: str) -> dict[str, Any]:
-    """The document that verify_claims.py wrote, as the sidecar beside it has its SHA-256."""
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from error
-    if not isinstance(document, dict) or not {"study", "claims"} <= document.keys():
-        raise InputError(f"{path}: expected the verdicts of a study, with study and claims")
-    sidecars.check(Path(path).with_name("provenance.json"))
-    return document
 
 
 def compare(found: dict[str, str], expected: dict[str, Any], place: str) -> None:

@@ -4,8 +4,9 @@ Both phrasings of a (data set, model) are pooled and shuffled with a seed; the f
 answers train and the rest test. For `all`, one threshold per model serves all data sets,
 and scores are means over them; each data set's own rows use its own k answers alone.
 `value` is that of the config's seed, the study's draw; `mean`, `low` and `high` are the
-mean and the 95 % range over further seeds. Writes the tables scores, abstention (per
-cent abstained) and thresholds, and score_curves, the score at each threshold of the grid.
+mean and the 95 % range over further seeds. A k that leaves a data set nothing to test has
+no rows for that data set, nor for `all`. Writes the tables scores, abstention (per cent
+abstained) and thresholds, and score_curves, the score at each threshold of the grid.
 """
 
 from __future__ import annotations
@@ -20,19 +21,21 @@ import pandas as pd
 
 from multical import abstention, msp, records
 from multical.abstention import Counts, Ranked
-from multical.errors import program
+from multical.errors import InputError, program
 from multical.readouts import Floats
 
-KEYS = ("study", "models", "datasets", "seed", "seeds", "ks", "main_k", "schemes", "grid")
+KEYS = (
+    "study", "models", "datasets", "methods", "seed", "seeds", "ks", "main_k", "schemes", "grid"
+)  # fmt: skip
 TABLES = ("scores", "abstention", "thresholds")
 COLUMNS = ["dataset", "model", "k", "scheme", "method"]
 
 
 class Answers:
-    """All answers of one (data set, model, method), in the order of the released files."""
+    """All answers of one (data set, model, method), in the order that their split starts from."""
 
     def __init__(self, rows: pd.DataFrame, method: str) -> None:
-        readout = msp.readout(msp.in_file_order(rows), method)
+        readout = msp.readout(msp.in_split_order(rows), method)
         self.confidence, self.correct = readout.confidence, readout.correct
         self.everything = Ranked(self.confidence, self.correct)
 
@@ -50,20 +53,23 @@ class Answers:
 def main() -> None:
     started = time.monotonic()
     parser = msp.parser(__doc__, KEYS)
-    parser.add_argument("--records", required=True, help="input: records")
+    parser.add_argument("--records", nargs="+", required=True, help="input: records")
     for name in (*TABLES, "score-curves"):
         parser.add_argument("--" + name, required=True, help="output: CSV")
     args = parser.parse_args()
     args.params = params = msp.parameters(args.params, KEYS)
+    if params["grid"] == "zero" and "entropy" in params["methods"]:
+        raise InputError("abstention.grid: found zero, expected min: no entropy is above it")
     frame = records.read(args.records)
     values: dict[str, dict[tuple, list[float]]] = {name: defaultdict(list) for name in TABLES}
     curves: list[pd.DataFrame] = []
-    for method in msp.METHODS:
+    for method in params["methods"]:
         data: dict[str, dict[str, Answers]] = defaultdict(dict)
         for keys, rows in msp.parts(frame, params, method, by_prompt=False):
             data[keys["model"]][keys["dataset"]] = Answers(rows, method)
+            msp.check_main_k(params, {keys["dataset"]: len(rows)})
         for seed in [params["seed"], *range(params["seeds"])]:
-            for k in params["ks"]:
+            for k in dict.fromkeys([*params["ks"], params["main_k"]]):
                 for name, key, value in draw(data, k, seed, method, params):
                     values[name][key].append(value)
         curves += score_curves(data, method, params)
@@ -71,7 +77,7 @@ def main() -> None:
         table = spread(values[name], params)
         printed = print_table(table[table["k"] == str(params["main_k"])], name)
         msp.write_table(
-            getattr(args, name), table, printed, args, [args.records], started, params["seed"]
+            getattr(args, name), table, printed, args, args.records, started, params["seed"]
         )
     msp.write_data(args.score_curves, pd.concat(curves, ignore_index=True))
 
@@ -79,16 +85,22 @@ def main() -> None:
 def trained(
     data: dict[str, dict[str, Answers]], k: int | str, seed: int, params: dict[str, Any]
 ) -> Iterator[tuple[str, list[str], str, dict[str, Ranked], Floats, list[Counts]]]:
-    """Each scope and model of one split, ready to choose thresholds.
+    """Each scope and model of one split, ready to choose thresholds, where k leaves some to test.
 
     Yields the scope, its data sets, the model, its training parts by data set, the grid
     of thresholds that the scope's models share, and the training counts on that grid.
     """
     training = {
-        model: {name: answers.training(k, seed) for name, answers in parts.items()}
+        model: {
+            name: answers.training(k, seed)
+            for name, answers in parts.items()
+            if abstention.can_train(k, len(answers.confidence))
+        }
         for model, parts in data.items()
     }
     for dataset, chosen in msp.scopes(params):
+        if any(set(chosen) - set(own) for own in training.values()):
+            continue
         points = abstention.grid(
             [training[model][name] for model in data for name in chosen], params["grid"]
         )

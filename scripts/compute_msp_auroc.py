@@ -17,14 +17,16 @@ import pandas as pd
 from multical import correctness, metrics, msp, records
 from multical.errors import program
 
-KEYS = ("study", "models", "datasets", "significance")
+KEYS = ("study", "models", "datasets", "methods", "significance")
+#: The methods whose cells weigh in the accuracy of a data set, as in the authors' code
+WEIGHED = ("msp", "maxlogit")
 TABLES = ("auroc", "mann_whitney", "cells", "datasets", "one_sample")
 
 
 def main() -> None:
     started = time.monotonic()
     parser = msp.parser(__doc__, KEYS)
-    parser.add_argument("--records", required=True, help="input: records")
+    parser.add_argument("--records", nargs="+", required=True, help="input: records")
     for name in TABLES:
         parser.add_argument("--" + name.replace("_", "-"), required=True, help="output: CSV")
     args = parser.parse_args()
@@ -32,20 +34,20 @@ def main() -> None:
     cells = cell_table(records.read(args.records), args.params)
     auroc = auroc_table(cells, args.params)
     tables = {
-        "auroc": (auroc, print_auroc(auroc)),
+        "auroc": (auroc, print_auroc(auroc, args.params)),
         "mann_whitney": mann_whitney_table(cells),
-        "cells": print_cells(cells),
+        "cells": (cells.drop(columns="file"), print_cells(cells)),
         "datasets": dataset_table(cells, args.params),
         "one_sample": one_sample_table(cells),
     }
     for name, (table, printed) in tables.items():
-        msp.write_table(getattr(args, name), table, printed, args, [args.records], started)
+        msp.write_table(getattr(args, name), table, printed, args, args.records, started)
 
 
 def cell_table(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     """One row per cell and method: n, accuracy, auroc, u, p."""
     rows = []
-    for method in msp.METHODS:
+    for method in params["methods"]:
         for keys, part in msp.parts(frame, params, method, by_prompt=True):
             readout = msp.readout(part, method)
             u, p = correctness.mann_whitney(readout)
@@ -63,13 +65,13 @@ def cell_table(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
 def auroc_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     """Per data set and model, and for `all`: accuracy, AUROCs, significant cells as k/n.
 
-    Accuracy is that of the MSP files. An undefined AUROC makes the mean undefined.
+    Accuracy is that of the MSP's answers. An undefined AUROC makes the mean undefined.
     """
     everything = pd.concat([cells.assign(dataset=msp.ALL), cells])
     rows = []
     for (dataset, model), part in everything.groupby(["dataset", "model"], sort=False):
         row = {"dataset": dataset, "model": model}
-        for method in msp.METHODS:
+        for method in params["methods"]:
             chosen = part[part["method"] == method]
             if method == "msp":
                 row["accuracy"] = chosen["accuracy"].mean()
@@ -81,17 +83,18 @@ def auroc_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     return msp.in_order(pd.DataFrame(rows), params)
 
 
-def print_auroc(table: pd.DataFrame) -> pd.DataFrame:
+def print_auroc(table: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     per_cent = msp.rounded(1, 100)
-    return msp.printed(table, {
+    columns: dict[str, Any] = {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
         "accuracy": ("Accuracy", per_cent),
-        "msp_auroc": ("MSP AUROC", per_cent),
-        "msp_significant": ("MSP significant", None),
-        "maxlogit_auroc": ("Max Logit AUROC", per_cent),
-        "maxlogit_significant": ("Max Logit significant", None),
-    })  # fmt: skip
+    }
+    for method in params["methods"]:
+        name = msp.METHOD_NAMES[method]
+        columns[f"{method}_auroc"] = (f"{name} AUROC", per_cent)
+        columns[f"{method}_significant"] = (f"{name} significant", None)
+    return msp.printed(table, columns)
 
 
 def mann_whitney_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -114,9 +117,9 @@ def mann_whitney_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
     })  # fmt: skip
 
 
-def print_cells(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def print_cells(cells: pd.DataFrame) -> pd.DataFrame:
     per_cent = msp.rounded(1, 100)
-    return cells.drop(columns="file"), msp.printed(cells, {
+    return msp.printed(cells, {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
         "prompt": ("Prompt", None),
@@ -128,19 +131,19 @@ def print_cells(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def dataset_table(cells: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Means over the models' cells per data set. Accuracy counts MSP and Max Logit files.
+    """Means over the models' cells per data set. Accuracy counts MSP and Max Logit alike.
 
     So do the authors: models with both weigh twice in the accuracy.
     """
+    methods = params["methods"]
     rows = []
     for dataset, part in cells.groupby("dataset", sort=False):
-        by_method = part.groupby("method")["auroc"].mean()
+        by_method = part.groupby("method")["auroc"].mean(skipna=False)
         rows.append({
             "dataset": dataset,
             "questions": int(part["n"].max()),
-            "accuracy": part["accuracy"].mean(),
-            "msp_auroc": by_method.get("msp", np.nan),
-            "maxlogit_auroc": by_method.get("maxlogit", np.nan),
+            "accuracy": part[part["method"].isin(WEIGHED)]["accuracy"].mean(),
+            **{f"{name}_auroc": by_method.get(name, np.nan) for name in methods},
         })  # fmt: skip
     table = msp.in_order(pd.DataFrame(rows), params)
     named = table.assign(dataset=table["dataset"].map(msp.dataset_names(params)))
@@ -149,8 +152,7 @@ def dataset_table(cells: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataF
         "dataset": ("Data set", None),
         "questions": ("Questions", None),
         "accuracy": ("Accuracy", per_cent),
-        "msp_auroc": ("MSP AUROC", per_cent),
-        "maxlogit_auroc": ("Max Logit AUROC", per_cent),
+        **{f"{name}_auroc": (f"{msp.METHOD_NAMES[name]} AUROC", per_cent) for name in methods},
     })  # fmt: skip
 
 
@@ -167,7 +169,7 @@ def one_sample_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             "statistic": found.statistic,
             "p": found.p,
             "normality_p": found.normality_p,
-            "mean": part["auroc"].mean(),
+            "mean": part["auroc"].mean(skipna=False),
             "n": len(part),
         })  # fmt: skip
     table = pd.DataFrame(rows)

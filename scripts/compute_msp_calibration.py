@@ -26,16 +26,17 @@ KEYS = ("study", "models", "datasets", "bins", "main_k", "seed")
 def main() -> None:
     started = time.monotonic()
     parser = msp.parser(__doc__, KEYS)
-    parser.add_argument("--records", required=True, help="input: records")
+    parser.add_argument("--records", nargs="+", required=True, help="input: records")
     for name in ("calibration", "platt", "calibration-curves"):
         parser.add_argument("--" + name, required=True, help="output: CSV")
     args = parser.parse_args()
     args.params = params = msp.parameters(args.params, KEYS)
     rows, fits, curves = [], [], []
     pooled = {
-        (keys["model"], keys["dataset"]): msp.in_file_order(part)
+        (keys["model"], keys["dataset"]): msp.in_split_order(part)
         for keys, part in msp.parts(records.read(args.records), params, "msp", by_prompt=False)
     }
+    msp.check_main_k(params, {dataset: len(part) for (_, dataset), part in pooled.items()})
     for dataset, chosen in msp.scopes(params):
         for model in msp.names(params).values():
             parts = [Part(pooled[model, name], params) for name in chosen]
@@ -54,9 +55,10 @@ def main() -> None:
                 curves.append(pd.DataFrame(keys | {"scaling": name} | value["curve"]))
     table = msp.in_order(pd.DataFrame(rows).drop(columns="curve"), params)
     fitted = msp.in_order(pd.DataFrame(fits), params)
-    inputs = [args.records]
-    msp.write_table(args.calibration, table, print_table(table), args, inputs, started)
-    msp.write_table(args.platt, fitted, print_fits(fitted), args, inputs, started, params["seed"])
+    msp.write_table(args.calibration, table, print_table(table), args, args.records, started)
+    msp.write_table(
+        args.platt, fitted, print_fits(fitted), args, args.records, started, params["seed"]
+    )
     msp.write_data(args.calibration_curves, pd.concat(curves, ignore_index=True))
 
 

@@ -12,29 +12,23 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from multical import correctness, msp
 from multical.errors import program
 
-KEYS = ("study", "models", "datasets")
-#: Pairs (x, y); the calibration errors are not split by phrasing.
-PAIRS = (
-    ("accuracy", "msp_auroc"),
-    ("accuracy", "maxlogit_auroc"),
-    ("accuracy", "calibration_error"),
-    ("accuracy", "calibration_error_cells"),
-    ("accuracy", "calibration_error_platt"),
-    ("accuracy", "calibration_error_cells_platt"),
-    ("size", "msp_auroc"),
-    ("size", "maxlogit_auroc"),
+KEYS = ("study", "models", "datasets", "methods")
+#: Not split by phrasing
+ERRORS = (
+    "calibration_error",
+    "calibration_error_cells",
+    "calibration_error_platt",
+    "calibration_error_cells_platt",
 )
 LABELS = {
     "accuracy": "Accuracy",
     "size": "Size",
-    "msp_auroc": "MSP AUROC",
-    "maxlogit_auroc": "Max Logit AUROC",
+    **{f"{name}_auroc": f"{msp.METHOD_NAMES[name]} AUROC" for name in msp.METHODS},
     "calibration_error": "Calibration error",
     "calibration_error_cells": "Calibration error, mean of cells",
     "calibration_error_platt": "Calibration error, Platt-scaled",
@@ -54,9 +48,14 @@ def main() -> None:
     cells = msp.read_table(args.cells, ["dataset", "model", "prompt", "method", "auroc"])
     calibration = msp.read_table(args.calibration, ["dataset", "model", "calibration_error"])
     points = point_table(cells, calibration, args.params)
+    aurocs = [f"{method}_auroc" for method in args.params["methods"]]
+    pairs = [
+        *(("accuracy", y) for y in (*aurocs, *ERRORS)),
+        *(("size", y) for y in aurocs),
+    ]
     rows = []
     for (dataset, prompt), part in points.groupby(["dataset", "prompt"], sort=False):
-        for x, y in PAIRS:
+        for x, y in pairs:
             line = correctness.least_squares(part[x].to_numpy(float), part[y].to_numpy(float))
             if line.n:
                 rows.append({
@@ -64,10 +63,12 @@ def main() -> None:
                     "r": line.r, "r2": line.r**2, "slope": line.slope,
                     "intercept": line.intercept, "p": line.p, "n": line.n,
                 })  # fmt: skip
-    table = pd.DataFrame(rows)
+    columns = ["dataset", "prompt", "x", "y", "r", "r2", "slope", "intercept", "p", "n"]
+    table = pd.DataFrame(rows, columns=columns)
     inputs = [args.cells, args.calibration]
     msp.write_table(args.correlations, table, print_table(table), args, inputs, started)
-    msp.write_table(args.points, points, print_points(points), args, inputs, started)
+    printed = print_points(points, aurocs)
+    msp.write_table(args.points, points, printed, args, inputs, started)
 
 
 def point_table(
@@ -79,11 +80,13 @@ def point_table(
         [pooled.assign(dataset=msp.ALL), cells.assign(dataset=msp.ALL), pooled, cells]
     )
     by = ["dataset", "prompt", "model"]
-    means = everything.pivot_table(index=by, columns="method", values="auroc", sort=False)
-    accuracy = everything[everything["method"] == "msp"].groupby(by)["accuracy"].mean()
-    table = pd.DataFrame({"accuracy": accuracy})
-    for method in msp.METHODS:
-        table[f"{method}_auroc"] = means.get(method, np.nan)
+    grouped = {
+        method: everything[everything["method"] == method].groupby(by)
+        for method in params["methods"]
+    }
+    table = pd.DataFrame({"accuracy": grouped["msp"]["accuracy"].mean()})
+    for method, rows in grouped.items():
+        table[f"{method}_auroc"] = rows["auroc"].mean(skipna=False)
     sizes = {model["name"]: model["size"] for model in params["models"]}
     table = table.reset_index()
     table["size"] = table["model"].map(sizes).astype(float)
@@ -108,15 +111,14 @@ def print_table(table: pd.DataFrame) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def print_points(table: pd.DataFrame) -> pd.DataFrame:
+def print_points(table: pd.DataFrame, aurocs: list[str]) -> pd.DataFrame:
     per_cent = msp.rounded(1, 100)
     return msp.printed(table[table["prompt"] == ""], {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
         "size": ("Size (B)", msp.rounded(1)),
         "accuracy": ("Accuracy", per_cent),
-        "msp_auroc": ("MSP AUROC", per_cent),
-        "maxlogit_auroc": ("Max Logit AUROC", per_cent),
+        **{name: (LABELS[name], per_cent) for name in aurocs},
         "calibration_error": ("Calibration error", msp.rounded(2)),
     })  # fmt: skip
 

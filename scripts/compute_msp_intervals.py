@@ -19,38 +19,39 @@ from multical.errors import program
 from multical.metrics import METRICS
 from multical.readouts import Floats
 
-KEYS = ("study", "models", "datasets", "replicates", "level", "bootstrap_seed")
+KEYS = ("study", "models", "datasets", "methods", "replicates", "level", "bootstrap_seed")
 MEASURES = ("accuracy", "auroc")
 
 
 def main() -> None:
     started = time.monotonic()
     parser = msp.parser(__doc__, KEYS)
-    parser.add_argument("--records", required=True, help="input: records")
+    parser.add_argument("--records", nargs="+", required=True, help="input: records")
     parser.add_argument("--intervals", required=True, help="output: CSV")
     parser.add_argument("--threads", type=int, default=1, help="cells computed at a time")
     args = parser.parse_args()
     args.params = params = msp.parameters(args.params, KEYS)
     frame = records.read(args.records)
-    draws = {
-        item["id"]: bootstrap.Bootstrap(
-            [f"{number:05d}" for number in range(item["questions"])],
-            params["replicates"],
-            params["bootstrap_seed"] + place,
-        )
-        for place, item in enumerate(params["datasets"])
-    }
     cells = [
         (keys | {"method": method}, part)
-        for method in msp.METHODS
+        for method in params["methods"]
         for keys, part in msp.parts(frame, params, method, by_prompt=True)
     ]
+    asked: dict[str, set[str]] = {item["id"]: set() for item in params["datasets"]}
+    for keys, part in cells:
+        asked[keys["dataset"]].update(msp.questions(part))
+    draws = {
+        dataset: bootstrap.Bootstrap(
+            sorted(ids), params["replicates"], params["bootstrap_seed"] + place
+        )
+        for place, (dataset, ids) in enumerate(asked.items())
+    }
 
     def values(cell: tuple[dict[str, str], pd.DataFrame]) -> dict[str, Floats]:
         """Estimate and replicates (1 + B,) of each measure in one cell."""
         keys, part = cell
         readout = msp.readout(part, keys["method"])
-        counts = draws[keys["dataset"]].counts(part["question_id"].str.slice(0, 5).to_list())
+        counts = draws[keys["dataset"]].counts(msp.questions(part).to_list())
         whole = np.ones((1, len(part)), counts.dtype)
         return {
             name: np.concatenate([METRICS[name](readout, c, 1) for c in (whole, counts)])
@@ -67,9 +68,9 @@ def main() -> None:
     msp.write_table(
         args.intervals,
         table,
-        print_table(table),
+        print_table(table, params),
         args,
-        [args.records],
+        args.records,
         started,
         params["bootstrap_seed"],
     )
@@ -88,13 +89,11 @@ def interval_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     return msp.in_order(pd.DataFrame(rows, columns=[*by, "value", "ci_low", "ci_high"]), params)
 
 
-def print_table(table: pd.DataFrame) -> pd.DataFrame:
+def print_table(table: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     """Per data set and model: accuracy and the AUROCs, with their intervals."""
     number = msp.rounded(1, 100)
-    titles = {
-        ("msp", "accuracy"): "Accuracy",
-        ("msp", "auroc"): "MSP AUROC",
-        ("maxlogit", "auroc"): "Max Logit AUROC",
+    titles = {("msp", "accuracy"): "Accuracy"} | {
+        (method, "auroc"): f"{msp.METHOD_NAMES[method]} AUROC" for method in params["methods"]
     }
     means = table[table["prompt"] == ""]
     long = pd.DataFrame({

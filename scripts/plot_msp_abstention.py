@@ -1,6 +1,8 @@
 """Draw study 2's scores with abstention: against the threshold, and against training size.
 
-Balanced scoring takes 1 point for a wrong answer, conservative 2; a right one gives 1
+A column for each of `methods`.
+
+A scheme of scoring takes its own number of points for a wrong answer; a right one gives 1
 and an abstention 0. Against the threshold: the test score of the study's split, with a
 ringed marker at the threshold chosen on the training answers; lower scores are cut off.
 Against k, the number of training answers per data set (logarithmic): the mean over
@@ -28,26 +30,45 @@ FIGURES = ("score_vs_threshold", "score_vs_k")
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_plots.arguments(__doc__, TABLES, FIGURES)
-    dataset = args.params["dataset"]
+    args = msp_plots.arguments(__doc__, TABLES, FIGURES, ["methods"])
+    dataset, methods = args.params["dataset"], args.params["methods"]
     looks = msp_plots.styles(args.params)
-    table = msp.read_table(args.score_curves, ["dataset", "model", "method", "scheme", "threshold"])
-    figure = against_threshold(table[table["dataset"] == dataset], looks)
-    figure.suptitle(msp_plots.title(args), fontsize=8, fontweight="bold")
-    msp_plots.save(figure, args.score_vs_threshold, args, [args.score_curves], started)
-    scores = msp.read_table(args.scores, ["dataset", "model", "k", "scheme", "method", "mean"])
-    figure = against_k(scores[scores["dataset"] == dataset], looks)
-    figure.suptitle(msp_plots.title(args), fontsize=8, fontweight="bold")
-    msp_plots.save(figure, args.score_vs_k, args, [args.scores], started)
-
-
-def against_threshold(table: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> Figure:
-    """2 x 2 panels, scheme by method: score at each threshold, a dot at the chosen one."""
-    figure, axes = plt.subplots(
-        2, 2, figsize=(plots.WIDTH, 6.4), sharex="col", sharey="row", squeeze=False
+    curves = msp.read_table(
+        args.score_curves, ["dataset", "model", "method", "scheme", "threshold"]
     )
-    for line, (scheme, label) in zip(axes, msp_plots.SCHEMES.items(), strict=True):
-        for ax, method in zip(line, msp.METHODS, strict=True):
+    scores = msp.read_table(args.scores, ["dataset", "model", "k", "scheme", "method", "mean"])
+    for target, table, source, draw in (
+        (args.score_vs_threshold, curves, args.score_curves, against_threshold),
+        (args.score_vs_k, scores, args.scores, against_k),
+    ):
+        if target:
+            shown = (table["dataset"] == dataset) & table["method"].isin(methods)
+            figure = draw(table[shown], looks, methods)
+            figure.suptitle(msp_plots.title(args), fontsize=8, fontweight="bold")
+            msp_plots.save(figure, target, args, [source], started)
+
+
+def panels(table: pd.DataFrame, methods: list[str], sharex: Any) -> tuple[Figure, Any, list[str]]:
+    """A row of panels per scheme of the table, a column per method; the schemes, in order."""
+    schemes = list(table["scheme"].unique())
+    figure, axes = plt.subplots(
+        len(schemes), len(methods), figsize=(plots.WIDTH, 3.2 * len(schemes)),
+        sharex=sharex, sharey="row", squeeze=False,
+    )  # fmt: skip
+    for line, scheme in zip(axes, schemes, strict=True):
+        for ax, method in zip(line, methods, strict=True):
+            ax.axhline(0, color=plots.GREY, linewidth=0.6)
+            ax.set_title(f"{scheme.capitalize()} score, {msp.METHOD_NAMES[method]}")
+    return figure, axes, schemes
+
+
+def against_threshold(
+    table: pd.DataFrame, looks: dict[str, dict[str, Any]], methods: list[str]
+) -> Figure:
+    """Score at each threshold, a dot at the chosen one."""
+    figure, axes, schemes = panels(table, methods, "col")
+    for line, scheme in zip(axes, schemes, strict=True):
+        for ax, method in zip(line, methods, strict=True):
             part = table[(table["scheme"] == scheme) & (table["method"] == method)]
             for place, (model, rows) in enumerate(part.groupby("model", sort=False)):
                 look = looks[str(model)]
@@ -57,36 +78,30 @@ def against_threshold(table: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> 
                 ringed = look | {"markersize": 6.5, "markeredgecolor": "black",
                                  "markeredgewidth": 1.0, "linestyle": ""}  # fmt: skip
                 ax.plot(chosen["threshold"], chosen["score"], zorder=5, **ringed)
-            ax.axhline(0, color=plots.GREY, linewidth=0.6)
-            ax.set_title(f"{label}, {msp.METHOD_NAMES[method]}")
         # Far below zero there is nothing to choose, and it would flatten the rest.
         part = table[table["scheme"] == scheme]
         lowest = min(LOWEST, part.loc[part["chosen"], "score"].min())
         line[0].set_ylim(bottom=max(part["score"].min(), lowest) - 4)
-        line[0].set_ylabel(label)
-    for ax, method in zip(axes[-1], msp.METHODS, strict=True):
-        ax.set_xlabel(f"{msp.METHOD_NAMES[method]} threshold")
+        line[0].set_ylabel(f"{scheme.capitalize()} score")
+    for ax, method in zip(axes[-1], methods, strict=True):
+        ax.set_xlabel(f"Threshold, {msp.SCALES[method]}")
     msp_plots.model_legend(figure, looks, table["model"])
     return figure
 
 
-def against_k(scores: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> Figure:
-    """2 x 2 panels, scheme by method: mean test score for each number of training answers."""
+def against_k(scores: pd.DataFrame, looks: dict[str, dict[str, Any]], methods: list[str]) -> Figure:
+    """Mean test score for each number of training answers."""
     numeric = pd.to_numeric(scores["k"], errors="coerce")
     scores = scores.assign(k=numeric)[numeric.notna()].sort_values("k", kind="stable")
-    figure, axes = plt.subplots(
-        2, 2, figsize=(plots.WIDTH, 6.4), sharex=True, sharey="row", squeeze=False
-    )
-    for line, (scheme, label) in zip(axes, msp_plots.SCHEMES.items(), strict=True):
-        for ax, method in zip(line, msp.METHODS, strict=True):
+    figure, axes, schemes = panels(scores, methods, True)
+    for line, scheme in zip(axes, schemes, strict=True):
+        for ax, method in zip(line, methods, strict=True):
             part = scores[(scores["scheme"] == scheme) & (scores["method"] == method)]
             for model, look in looks.items():
                 rows = part[part["model"] == model]
                 ax.plot(rows["k"], rows["mean"], **look)
-            ax.axhline(0, color=plots.GREY, linewidth=0.6)
-            ax.set_title(f"{label}, {msp.METHOD_NAMES[method]}")
             ax.set_xscale("log")
-        line[0].set_ylabel(f"{label}, mean over splits")
+        line[0].set_ylabel(f"{scheme.capitalize()} score, mean over splits")
     ticks = [int(k) for k in scores["k"].unique()]
     for ax in axes[-1]:
         ax.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -1,7 +1,7 @@
 """Draw study 2's AUROC against accuracy and against model size, with least squares lines.
 
-A point per model, the unweighted mean of its (data set, phrasing) cells; panels for the
-maximum softmax probability (MSP) and the maximum logit, and rows for the phrasings.
+A point per model, the unweighted mean of its (data set, phrasing) cells; a column of panels
+for each of `methods`, and rows for the phrasings.
 Models of unknown size are left out of the figures on size.
 """
 
@@ -28,34 +28,42 @@ X = {"accuracy": "Accuracy (%)", "size": "Size (billions of parameters)"}
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_plots.arguments(__doc__, ["points"], FIGURES)
-    points = msp.read_table(args.points, ["dataset", "prompt", "model", "accuracy", "msp_auroc"])
+    args = msp_plots.arguments(__doc__, ["points"], FIGURES, ["methods"])
+    methods = args.params["methods"]
+    per_cent = ["accuracy", *(f"{method}_auroc" for method in methods)]
+    points = msp.read_table(args.points, ["dataset", "prompt", "model", *per_cent])
     points = points[points["dataset"] == args.params["dataset"]]
-    per_cent = ["accuracy", *(f"{method}_auroc" for method in msp.METHODS)]
     points = points.assign(**{name: 100 * points[name] for name in per_cent})
     both = points[points["prompt"].isna()]
     phrasings = {
-        str(prompt).replace("_prompt", " phrasing"): rows
-        for prompt, rows in points.groupby("prompt", sort=False)
+        phrasing(str(prompt)): rows for prompt, rows in points.groupby("prompt", sort=False)
     }
     looks = msp_plots.styles(args.params)
     for name in FIGURES:
-        rows = phrasings if name.endswith("by_phrasing") else {"": both}
-        figure = scatter(rows, name.partition("_")[0], looks)
-        figure.suptitle(msp_plots.title(args), fontsize=8, fontweight="bold")
-        msp_plots.save(figure, getattr(args, name), args, [args.points], started)
+        if target := getattr(args, name):
+            rows = phrasings if name.endswith("by_phrasing") else {"": both}
+            figure = scatter(rows, name.partition("_")[0], looks, methods)
+            figure.suptitle(msp_plots.title(args), fontsize=8, fontweight="bold")
+            msp_plots.save(figure, target, args, [args.points], started)
 
 
-def scatter(rows: dict[str, pd.DataFrame], x: str, looks: dict[str, dict[str, Any]]) -> Figure:
+def phrasing(prompt: str) -> str:
+    """What the figure calls a phrasing: the released ones are the `first_prompt` and so on."""
+    name = prompt.removesuffix("_prompt")
+    return f"{name} phrasing" if name != prompt else f"prompt {prompt}"
+
+
+def scatter(
+    rows: dict[str, pd.DataFrame], x: str, looks: dict[str, dict[str, Any]], methods: list[str]
+) -> Figure:
     """A row of panels per entry of `rows`, a column per method."""
     figure, axes = plt.subplots(
-        len(rows), 2, figsize=(plots.WIDTH, 3.0 * len(rows) + 0.2), sharex=True, sharey=True,
-        squeeze=False,
+        len(rows), len(methods), figsize=(plots.WIDTH, 3.0 * len(rows) + 0.2), sharex=True,
+        sharey=True, squeeze=False,
     )  # fmt: skip
-    for line, (phrasing, points) in zip(axes, rows.items(), strict=True):
-        for ax, method in zip(line, msp.METHODS, strict=True):
-            name = msp.METHOD_NAMES[method]
-            ax.set_title(", ".join(filter(None, (name, phrasing))))
+    for line, (name, points) in zip(axes, rows.items(), strict=True):
+        for ax, method in zip(line, methods, strict=True):
+            ax.set_title(", ".join(filter(None, (msp.METHOD_NAMES[method], name))))
             msp_plots.fitted_scatter(ax, points, x, f"{method}_auroc", looks)
             ax.axhline(50, color=plots.GREY, linewidth=0.6, linestyle=":")
         line[0].set_ylabel("AUROC (%)")

@@ -35,18 +35,20 @@ def main() -> None:
     table = table[table["dataset"] == dataset]
     looks = msp_plots.styles(args.params)
     for scaling, target in (("none", args.calibration), ("platt", args.calibration_platt)):
-        figure = curves(table[table["scaling"] == scaling], looks, scaling)
-        figure.axes[0].set_title(msp_plots.title(args))
-        msp_plots.save(figure, target, args, [args.calibration_curves], started)
+        if target:
+            figure = curves(table[table["scaling"] == scaling], looks, scaling)
+            figure.axes[0].set_title(msp_plots.title(args))
+            msp_plots.save(figure, target, args, [args.calibration_curves], started)
     points = msp.read_table(args.points, ["dataset", "prompt", "model", "accuracy"])
     points = points[(points["dataset"] == dataset) & points["prompt"].isna()]
     for suffix, target in (
         ("", args.accuracy_vs_calibration),
         ("_platt", args.accuracy_vs_calibration_platt),
     ):
-        figure = scatter(points, f"calibration_error{suffix}", looks)
-        figure.axes[0].set_title(msp_plots.title(args))
-        msp_plots.save(figure, target, args, [args.points], started)
+        if target:
+            figure = scatter(points, f"calibration_error{suffix}", looks)
+            figure.axes[0].set_title(msp_plots.title(args))
+            msp_plots.save(figure, target, args, [args.points], started)
 
 
 def curves(table: pd.DataFrame, looks: dict[str, dict[str, Any]], scaling: str) -> Figure:
@@ -72,7 +74,8 @@ def scatter(points: pd.DataFrame, error: str, looks: dict[str, dict[str, Any]]) 
     msp_plots.fitted_scatter(ax, points, "accuracy", error, looks)
     after = ", Platt-scaled" if error.endswith("platt") else ""
     ax.set(xlabel="Accuracy (%)", ylabel=f"Calibration error{after}")
-    ax.set_ylim(0, 1.15 * points[error].max())
+    highest = points[error].max()
+    ax.set_ylim(0, 1.15 * highest if highest > 0 else 1)  # undefined, or all are calibrated
     msp_plots.model_legend(figure, looks, points["model"], lines=False)
     return figure
 

@@ -10,25 +10,24 @@ from matplotlib import pyplot as plt
 from multical import msp, msp_plots, plots
 from multical.errors import program
 
-MEASURES = {
-    "accuracy": "Accuracy",
-    "msp_auroc": "MSP AUROC",
-    "maxlogit_auroc": "Max Logit AUROC",
-}
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
 
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_plots.arguments(__doc__, ["datasets"], ["dataset_bars"])
-    table = msp.read_table(args.datasets, ["dataset", *MEASURES])
+    args = msp_plots.arguments(__doc__, ["datasets"], ["dataset_bars"], ["methods"])
+    measures = {"accuracy": "Accuracy"} | {
+        f"{method}_auroc": f"{msp.METHOD_NAMES[method]} AUROC" for method in args.params["methods"]
+    }
+    table = msp.read_table(args.datasets, ["dataset", *measures])
+    per_cent = msp.rounded(1, 100)
     figure, ax = plt.subplots(figsize=(plots.WIDTH, 2.8))
     width = 0.85 / len(table)
     for place, row in enumerate(table.to_dict("records")):
-        x = np.arange(len(MEASURES)) + width * (place - (len(table) - 1) / 2)
+        x = np.arange(len(measures)) + width * (place - (len(table) - 1) / 2)
         bars = ax.bar(
             x,
-            [100 * row[name] for name in MEASURES],
+            [100 * row[name] for name in measures],
             width,
             label=msp.dataset_names(args.params)[row["dataset"]],
             color=msp_plots.COLOURS[1 + place % 6],
@@ -36,9 +35,10 @@ def main() -> None:
             edgecolor="white",
             linewidth=0.4,
         )
-        ax.bar_label(bars, fmt="%.1f", fontsize=6.5, padding=1)
+        labels = [per_cent(row[name]) for name in measures]
+        ax.bar_label(bars, labels, fontsize=6.5, padding=1)
     ax.axhline(50, color=plots.GREY, linewidth=0.6, linestyle=":")
-    ax.set_xticks(range(len(MEASURES)), list(MEASURES.values()))
+    ax.set_xticks(range(len(measures)), list(measures.values()))
     ax.set(ylabel="Mean over models (%)", ylim=(0, 100))
     figure.legend(loc="outside upper center", ncols=len(table), handlelength=2.2)
     msp_plots.save(figure, args.dataset_bars, args, [args.datasets], started)

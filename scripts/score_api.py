@@ -1,10 +1,11 @@
 """Score a model behind an API on a benchmark: one record per question and language.
 
 --params is a JSON object: run, benchmark, languages (null for all), questions_per_language
-(null for all), prompt {name, lettered, plain} (and perhaps headings), shots, chat_format, and
-api {url, model, endpoint, top_logprobs, eos_token, request}. --access is a JSON object with how
-it is asked: key (the name of an environment variable), requests_per_minute, tokens_per_minute,
-concurrency, timeout, retries, prices {input, output, currency} and budget.
+(null for all), prompts (each {name, lettered, plain}, of which plain is not used, and perhaps
+headings), shots, chat_format, and api {url, model, endpoint, top_logprobs, eos_token, request}.
+--access is a JSON object with how it is asked: key (the name of an environment variable),
+requests_per_minute, tokens_per_minute, concurrency, timeout, retries, prices {input, output,
+currency} and budget.
 
 Answers are kept in --cache as they come, and never asked for again: a job that was killed goes
 on, and one that is run again costs nothing. What it may cost is said before the first request,
@@ -27,12 +28,22 @@ from tqdm import tqdm
 from multical import params, questions, records
 from multical.api import Answer, Body, Cache, expected, key, read, request
 from multical.api_client import Client
-from multical.asking import Part, answered, choose, conversation, few_shot, parts
+from multical.asking import (
+    Part,
+    answered,
+    check,
+    choose,
+    conversation,
+    few_shot,
+    nothing,
+    parts,
+)
 from multical.errors import InputError, program
 from multical.files import write_json
 from multical.libraries import libraries
 from multical.machine import machine
 from multical.prices import Bill
+from multical.prompts import TEMPLATES
 
 #: So many questions without a letter tell that the others will have none either
 ENOUGH = 100
@@ -43,12 +54,11 @@ KINDS: params.Kinds = {
     "benchmark": str,
     "languages": (list, NULL),
     "questions_per_language": (int, NULL),
-    "prompt": dict,
+    "prompts": list,
     "shots": int,
     "chat_format": str,
     "api": dict,
 }
-PROMPT: params.Kinds = {"name": str, "lettered": str, "plain": str, "headings": dict}
 API: params.Kinds = {
     "url": str,
     "model": str,
@@ -80,17 +90,17 @@ def main() -> None:
     with Cache(args.cache) as cache:
         asking = Asking(settings, access, cache)
         asking.announce(cut)
-        found: list[dict[str, Any]] = [{} for _ in range(len(asked))]
-        with tqdm(desc=asking.title, total=len(asked), unit="question", mininterval=5) as bar:
+        found = nothing(settings, asked)
+        total = len(asked) * len(found)
+        with tqdm(desc=asking.title, total=total, unit="question", mininterval=5) as bar:
             for part in cut:
                 for index, values in asking.score(part):
-                    found[index] = values
+                    found[part.prompt["name"]][index] = values
                     bar.update()
     asking.has_letters()
     asking.report()
     shared = {key: settings[key] for key in ("run", "benchmark")}
-    shared |= {"model": settings["run"], "prompt": settings["prompt"]["name"]}
-    records.write(args.output, answered(asked, found, **shared))
+    records.write(args.output, answered(asked, found, **shared, model=settings["run"]))
     write_json(args.usage, asking.document(time.monotonic() - started))
 
 
@@ -110,11 +120,11 @@ def arguments() -> argparse.Namespace:
 
 def read_settings(text: str) -> dict[str, Any]:
     """The settings in `--params`; raises `InputError` naming the first that is wrong."""
-    settings = params.read(text, KINDS)
-    params.check(settings["prompt"], PROMPT, ["headings"])
+    settings = params.parse(text)
+    check(settings, KINDS)
     params.check(settings["api"], API)
     params.known("api.endpoint", [settings["api"]["endpoint"]], ["chat", "completions"])
-    formats = ["template"] if settings["api"]["endpoint"] == "chat" else ["plain", "tulu"]
+    formats = ["template"] if settings["api"]["endpoint"] == "chat" else list(TEMPLATES)
     params.known("chat_format", [settings["chat_format"]], formats)
     return settings
 
@@ -140,7 +150,7 @@ class Asking:
         """The request for each question of a part, by the question's index, and its key."""
         found = {}
         for row in part.rows.itertuples():
-            messages = conversation(self.settings["prompt"], part, row, "lettered")
+            messages = conversation(part, row, "lettered")
             body = request(self.settings["api"], self.settings["chat_format"], messages)
             found[row.Index] = key(self.client.url, body), body
         return found

@@ -1,10 +1,10 @@
 """Score a run on a benchmark: one record per question and language.
 
 --params is a JSON object: run, model, sft, smoothing, seed (null for a base model),
-benchmark, languages (null for all), questions_per_language (null for all), prompt
-{name, lettered, plain} (and perhaps headings: {NAME: {LANGUAGE or default: text}}),
-lettered_languages (null for all), chat_format, dtype, matmul_precision, batch_tokens, and
-perhaps shots (few-shot examples before each question).
+benchmark, languages (null for all), questions_per_language (null for all), prompts (each
+{name, lettered, plain}, plain null where no option texts are scored, and perhaps headings:
+{NAME: {LANGUAGE or default: text}}), lettered_languages (null for all), chat_format, dtype,
+matmul_precision, batch_tokens, and perhaps shots (few-shot examples before each question).
 
 A job that was killed goes on from what it kept in --scratch and ends with the same records.
 The folder's name is --scratch and a hash of the model, the questions, the examples and the
@@ -26,11 +26,11 @@ from tqdm import tqdm
 
 from multical import checkpoints, params, questions, records
 from multical.asker import Asker
-from multical.asking import Part, answered, choose, few_shot, parts
+from multical.asking import Part, answered, check, choose, few_shot, nothing, parts
 from multical.errors import program
 from multical.files import sha256
 from multical.kept import Kept
-from multical.prompts import LETTERS, Chat, letter_ids
+from multical.prompts import LETTERS, TEMPLATES, Chat, letter_ids
 from multical.scoring import Group, Scorer
 
 NULL = type(None)
@@ -46,7 +46,7 @@ KINDS: params.Kinds = {
     **RUN,
     "languages": (list, NULL),
     "questions_per_language": (int, NULL),
-    "prompt": dict,
+    "prompts": list,
     "lettered_languages": (list, NULL),
     "chat_format": str,
     "dtype": str,
@@ -54,9 +54,8 @@ KINDS: params.Kinds = {
     "batch_tokens": int,
     "shots": int,
 }
-PROMPT: params.Kinds = {"name": str, "lettered": str, "plain": str, "headings": dict}
 CHOICES = {
-    "chat_format": ["plain", "tulu", "template"],
+    "chat_format": [*TEMPLATES, "template"],
     "dtype": ["auto", "float32", "bfloat16", "float16"],
     "matmul_precision": ["highest", "high", "medium"],
 }
@@ -71,7 +70,7 @@ def main() -> None:
     cut = list(parts(asked, settings, few_shot(settings, args.shots)))
     torch.set_float32_matmul_precision(settings["matmul_precision"])
     model, tokenizer = checkpoints.load(checkpoints.verified(args.model), settings["dtype"])
-    asker = Asker(Chat(tokenizer, settings["chat_format"]), settings["prompt"])
+    asker = Asker(Chat(tokenizer, settings["chat_format"]))
     most = max(map(len, asked["options"]))
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:most]]
     scorer = Scorer(model, letters, settings["batch_tokens"])
@@ -85,13 +84,13 @@ def main() -> None:
     digest = hashlib.sha256(" ".join(made_of).encode()).hexdigest()
     folder = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
     kept = Kept(folder, args.save_every, started)
-    found: list[dict[str, Any]] = [{} for _ in range(len(asked))]
+    found = nothing(settings, asked)
     total = sum(len(part.rows) for part in cut)
     with tqdm(desc=title, total=total, unit="question", mininterval=5) as bar:
         for number, part in enumerate(cut):
             for index, values in score(part, number, asker, scorer, kept, bar):
-                found[index] |= values
-    shared = {key: settings[key] for key in RUN} | {"prompt": settings["prompt"]["name"]}
+                found[part.prompt["name"]][index] |= values
+    shared = {key: settings[key] for key in RUN}
     records.write(args.output, answered(asked, found, **shared))
     kept.clock.write(args.usage)
     kept.forget()
@@ -119,8 +118,7 @@ def read_settings(text: str) -> dict[str, Any]:
     settings = params.parse(text)
     # unlike other lists this one may be empty: no language is lettered then
     none = settings.get("lettered_languages") == []
-    params.check({**settings, "lettered_languages": None} if none else settings, KINDS, ["shots"])
-    params.check(settings["prompt"], PROMPT, ["headings"])
+    check({**settings, "lettered_languages": None} if none else settings, KINDS, ["shots"])
     for key, values in CHOICES.items():
         params.known(key, [settings[key]], values)
     return settings

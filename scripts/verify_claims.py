@@ -1,17 +1,19 @@
 """Compute the verdicts on the studies' claims from one study's own tables and records.
 
 --params is a JSON object: study, kind, claims (as in claims.yaml), bootstrap and bins; for
-kind released also models and datasets, for others also readouts, metrics and
+kinds released and msp also models and datasets, for others also readouts, metrics and
 resource_levels. A verdict is `reproduced`, `not reproduced`, or `not testable here`, with
 the reason: the study lacks what the claim needs. Same inputs give the same bytes, but for
-the seconds. What is expected is compared by check_verdicts.py.
+the seconds. A claim on studies of another kind has the verdict of a study inside of this one that
+is of that kind (--parts), where there is one. What is expected is compared by
+check_verdicts.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ OWN = {
     "multilingual": {"readouts", "metrics", "resource_levels"},
     "harness": {"readouts", "metrics", "resource_levels"},
     "released": {"models", "datasets"},
+    "msp": {"models", "datasets"},
 }
 
 
@@ -48,6 +51,7 @@ def main() -> None:
     )
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
     parser.add_argument("--tables", nargs="*", default=[], metavar="CSV", help="the evidence")
+    parser.add_argument("--parts", nargs="*", default=[], metavar="JSON", help="their verdicts")
     parser.add_argument("--params", required=True, metavar="JSON")
     parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecar")
     for name, made in (("json", "all"), ("markdown", "the table"), ("page", "HTML")):
@@ -57,7 +61,8 @@ def main() -> None:
     args = parser.parse_args()
     settings = read_params(args.params)
     tables = {Path(path).name: path for path in args.tables}
-    document = verify(settings, args.records, tables, args.processes)
+    inside = [verdicts.read(path) for path in args.parts]
+    document = verify(settings, args.records, tables, args.processes, inside)
     # All are ready before one is written.
     text, page = verdicts.markdown(document), verdicts.page(document)
     with atomic(args.markdown) as first, atomic(args.page) as second:
@@ -70,7 +75,7 @@ def main() -> None:
         target=args.json,
         params=settings | {"claims": settings["claims"].model_dump(mode="json")["claims"]},
         code=args.code,
-        inputs=[*args.records, *args.tables],
+        inputs=[*args.records, *args.tables, *args.parts],
         outputs=[args.json, args.markdown, args.page],
         started=started,
         seed=settings["bootstrap"]["seed"],
@@ -92,7 +97,11 @@ def read_params(text: str) -> dict[str, Any]:
 
 
 def verify(
-    settings: dict[str, Any], records: list[str], tables: dict[str, str], processes: int
+    settings: dict[str, Any],
+    records: list[str],
+    tables: dict[str, str],
+    processes: int,
+    inside: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """The document of a study: what it is, and each claim with verdict and measurements."""
     claims: Claims = settings["claims"]
@@ -100,6 +109,9 @@ def verify(
     statistic = _statistics(settings, records, tables, processes)
     found = {}
     for name, claim in claims.claims.items():
+        if told := _told_inside(name, claim, settings, inside):
+            found[name] = told
+            continue
         started = time.monotonic()
         outcome = _outcome(claim, settings, statistic)
         told = claim.model_dump(mode="json", exclude={"parts", "tested_on"})
@@ -107,10 +119,21 @@ def verify(
         found[name] = told | outcome | {"seconds": seconds}
     return {
         "study": study,
+        "kind": settings["kind"],
         "command": f"make verify STUDY={study.removeprefix('results/')}",
         "level": settings["bootstrap"]["level"],
         "claims": found,
     }
+
+
+def _told_inside(
+    name: str, claim: Claim, settings: dict[str, Any], inside: Sequence[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """What a study inside of this one found, of a claim on studies of its kind alone."""
+    if settings["kind"] in claim.tested_on:
+        return None
+    found = [one for one in inside if one["kind"] in claim.tested_on and name in one["claims"]]
+    return {**found[0]["claims"][name], "study": found[0]["study"]} if found else None
 
 
 Statistic = Callable[[Any], Found]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 from scipy.special import expit, logit
 
 import released_data as released
 from compute_metrics import compute
+from msp_study import Study
 from multical import claims, estimates, records
 from synthetic import make_records
 
@@ -87,29 +84,12 @@ MODELS: list[dict[str, Any]] = [
 #: How sure they are of themselves, the less the more: errors without a trend
 SURE = [0.68, 0.45, 0.59, 0.43, 0.3, 0.39, 0.32]
 DATASETS = {"arc": 150, "quiz": 150}
-SETTINGS: dict[str, Any] = {
-    "study": "results/made",
-    "models": MODELS,
-    "datasets": [{"id": name, "name": name, "questions": n} for name, n in DATASETS.items()],
-    "prompts": released.PROMPTS,
-    "archive": None,
-    "repository": "https://example.org/x",
-    "commit": "0",
-    "folder": "main_results",
-    "significance": 1e-4,
-    "bins": 10,
-    "seed": 0,
-    "seeds": 5,
-    "ks": [20],
-    "main_k": 20,
-    "schemes": {"balanced": 1, "conservative": 2},
-    "grid": "zero",
-}
 
 
 def released_params(**changes: Any) -> dict[str, Any]:
     """Parameters of a study of study 2."""
-    own = {key: SETTINGS[key] for key in ("study", "models", "datasets", "bins")}
+    settings = Study(Path(), "", MODELS, DATASETS).settings
+    own = {key: settings[key] for key in ("models", "datasets", "bins")} | {"study": "results/made"}
     return {
         **own, "kind": "released", "bootstrap": BOOTSTRAP, **claims.dumped(CLAIMS), **changes
     }  # fmt: skip
@@ -140,32 +120,8 @@ def study_2(
                 for value in ("norm", "raw") if model["max_logit"] else ("norm",):
                     name = released.name(dataset, model["file"], 0, count, value, prompt)
                     (source / name).write_text(released.content(grades, shown**power))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MSP_V2_ARCHIVE", str(source))
-        _programs(patch)
+    study = Study(folder, source, MODELS, DATASETS, seed=0, seeds=5, ks=[20])
+    study.importing()
+    study.tables()
     tables = ("calibration", "cells", "correlations", "scores")
     return [str(folder / "r.parquet")], {f"{x}.csv": str(folder / f"{x}.csv") for x in tables}
-
-
-def _programs(patch: pytest.MonkeyPatch) -> None:
-    def run(script: str, keys: str, *files: str) -> None:
-        names = ["study", "models", "datasets", *keys.split()]
-        params = json.dumps({name: SETTINGS[name] for name in names})
-        options = [part for file in files for part in ("--" + file).split("=", 1)]
-        patch.setattr(sys, "argv", [script, "--params", params, "--code", "test", *options])
-        importlib.import_module(script).main()
-
-    run("import_released", "archive repository commit folder prompts", "records=r.parquet",
-        "summary=r.json")  # fmt: skip
-    run("compute_msp_auroc", "significance", "records=r.parquet", "auroc=auroc.csv",
-        "mann-whitney=mann_whitney.csv", "cells=cells.csv", "datasets=datasets.csv",
-        "one-sample=one_sample.csv")  # fmt: skip
-    run("compute_msp_calibration", "bins main_k seed", "records=r.parquet",
-        "calibration=calibration.csv", "platt=platt.csv",
-        "calibration-curves=curves.csv")  # fmt: skip
-    run("compute_msp_abstention", "seed seeds ks main_k schemes grid", "records=r.parquet",
-        "scores=scores.csv", "abstention=abstention.csv", "thresholds=thresholds.csv",
-        "score-curves=score_curves.csv")  # fmt: skip
-    run("compute_msp_correlations", "", "cells=cells.csv", "calibration=calibration.csv",
-        "correlations=correlations.csv", "points=points.csv")  # fmt: skip

@@ -48,18 +48,24 @@ def serve(hub: Hub) -> None:
     hub.add("datasets", "li-lab/MMLU-ProX", hub_repos.mmlu_prox(contradictory=True))
 
 
-def config(hub: Hub) -> dict[str, Any]:
-    """The repository's config with the hub's own commits, and its study shrunk."""
+def own_config(hub: Hub) -> dict[str, Any]:
+    """The repository's config with the hub's own commits, of what the hub has."""
     raw: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text("utf-8"))
     raw = copy.deepcopy(raw)  # without anchors, so that what is changed here changes here alone
     served = {name: repo.revision for (_, name), repo in hub.repos.items()}
     for section in ("models", "benchmarks", "sft_data"):
         for entry in raw[section].values():
-            source = entry["source"]
-            if "revision" in source:
-                source["revision"] = served[source["repo"]]
-            if source["kind"] == "hub" and section == "sft_data":
-                source |= {"examples": EXAMPLES, "held_out": HELD_OUT}
+            if (repo := entry["source"].get("repo")) in served:
+                entry["source"]["revision"] = served[repo]
+    return raw
+
+
+def config(hub: Hub) -> dict[str, Any]:
+    """The same, its study shrunk."""
+    raw = own_config(hub)
+    for entry in raw["sft_data"].values():
+        if entry["source"]["kind"] == "hub":
+            entry["source"] |= {"examples": EXAMPLES, "held_out": HELD_OUT}
     shrink(raw["studies"][ROOT])
     return raw
 
@@ -99,9 +105,9 @@ def changed(file: Path, text: str) -> Iterator[None]:
         file.write_text(before, encoding="utf-8")
 
 
-def snakemake(folder: Path, hub: Hub, *arguments: str) -> str:
+def snakemake(folder: Path, hub: Hub, *arguments: str, **environment: str) -> str:
     """Run Snakemake in a copy; its output, or a failed test that shows it."""
-    own = {"HF_TOKEN": GOOD_TOKEN, "PATH": os.environ["PATH"]}
+    own = {"HF_TOKEN": GOOD_TOKEN, "PATH": os.environ["PATH"], **environment}
     done = subprocess.run(
         [*checkout.SNAKEMAKE, *arguments],
         cwd=folder,

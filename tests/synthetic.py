@@ -74,10 +74,40 @@ def make_records(
         return records.read(path)
 
 
-def log_probabilities(generator: np.random.Generator, gold: np.ndarray, options: int) -> np.ndarray:
+def own_answers(
+    run: str, benchmark: str, questions: int, skill: float, seed: int, *, power: float = 1.0,
+    language: str = "en", prompts: Sequence[str] = ("response", "answer"), options: int = 4,
+) -> pd.DataFrame:  # fmt: skip
+    """Records of one run of study 2 on a benchmark: letters alone, phrasings with the same gold.
+
+    The less `skill`, the surer and the righter, from 0 for certain; calibrated before
+    letters are taken to `power`.
+    """
+    generator = np.random.default_rng([seed, questions])
+    gold = generator.integers(options, size=questions)
+    parts = []
+    for prompt in prompts:
+        scores = power * log_probabilities(generator, gold, options, skill)
+        part = pd.DataFrame({
+            "question_id": [f"{benchmark}-{number}" for number in range(questions)],
+            "gold": gold,
+            "n_options": options,
+            "letter_logits": list((scores + 5).astype(np.float32)),
+            "logsumexp": np.float32(6),
+            "prompt_tokens": 50,
+        })  # fmt: skip
+        keys = {"run": run, "model": run.partition(".")[0], "benchmark": benchmark}
+        parts.append(part.assign(prompt=prompt, language=language, **keys))
+    return pd.concat(parts, ignore_index=True)
+
+
+def log_probabilities(
+    generator: np.random.Generator, gold: np.ndarray, options: int, concentration: float = 0.7
+) -> np.ndarray:
     """(n, options) log-probabilities in nats from which `gold` is as good as drawn."""
     rows = np.arange(len(gold))
-    p = generator.dirichlet(np.full(options, 0.7), size=len(gold)) * 0.999 + 0.001 / options
+    p = generator.dirichlet(np.full(options, concentration), size=len(gold))
+    p = p * 0.999 + 0.001 / options
     drawn = (p.cumsum(axis=1) < generator.random((len(gold), 1)) * p.sum(axis=1)[:, None]).sum(1)
     p[rows, drawn], p[rows, gold] = p[rows, gold], p[rows, drawn]
     return np.log(p)

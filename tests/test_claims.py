@@ -144,6 +144,7 @@ def document(verdict: str = REPRODUCED) -> dict[str, Any]:
     told = {"says": "a <b> | c", "source": "x", "alpha": 0.05, "correction": "holm"}
     return {
         "study": "results/made",
+        "kind": "multilingual",
         "command": "make verify STUDY=made",
         "level": 0.95,
         "claims": {"M1": told | outcome | {"seconds": 1.0}},

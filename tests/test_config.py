@@ -16,12 +16,14 @@ import jsonschema
 import pytest
 import yaml
 
-from multical import config, plan, studies
+from multical import config, plan, strict
 from multical.errors import InputError
 from multical.metrics import METRICS
 from multical.readouts import READOUTS, SCORES
 from multical.sources import HubBenchmark
-from multical.studies import Strict
+from multical.strict import (
+    Strict,
+)
 
 ROOT = Path(__file__).parents[1]
 RAW: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -81,7 +83,7 @@ def test_the_schema_for_editors_is_current() -> None:
 
 def test_readouts_and_metrics_are_the_ones_there_are() -> None:
     assert get_args(config.Readout) == tuple(READOUTS)
-    assert tuple(SCORES) == studies.DISTRIBUTIONS
+    assert tuple(SCORES) == strict.DISTRIBUTIONS
     assert get_args(config.Metric) == tuple(METRICS)
 
 
@@ -217,8 +219,9 @@ def test_names_that_would_break_paths(section: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "root",
-    ["demo", "results/", "results/a/b", "/results", "results/..", "../results", "results/Demo",
-     "results/inputs", "results/records", "results/figures", "results/scratch"],
+    ["demo", "results/", "results/a/b/c", "results/a/claims", "/results", "results/..",
+     "../results", "results/Demo", "results/inputs", "results/records", "results/figures",
+     "results/scratch"],
 )  # fmt: skip
 def test_roots_of_studies(root: str) -> None:
     assert root in refusal(edited(("studies", root), RAW["studies"]["results/demo"]))

@@ -196,7 +196,12 @@ def test_tokens_of_questions(tmp_path: Path) -> None:
     ]
     questions.write(tmp_path / "results/inputs/benchmarks/cldr-facts.parquet", pd.DataFrame(rows))
     sizes = Sizes(demo(), tmp_path)
-    settings = {"languages": None, "questions_per_language": None, "lettered_languages": ["en"]}
+    settings = {
+        "languages": None,
+        "questions_per_language": None,
+        "lettered_languages": ["en"],
+        "prompts": [{"plain": "{question}"}],
+    }
 
     def tokens(**changed: Any) -> float:
         return sizes.tokens("score_run", SCORING, settings | changed)
@@ -206,6 +211,8 @@ def test_tokens_of_questions(tmp_path: Path) -> None:
     assert tokens(languages=["ru"]) == 4 * (82 / 4 + 20)
     assert tokens(languages=["en"]) == 2 * tokens(languages=["fr"])
     assert tokens() == 4 * (3 * 42 / 4 + 82 / 4 + 80)
+    letters = tokens(languages=["fr"], lettered_languages=None, prompts=[{"plain": None}] * 2)
+    assert letters == 2 * tokens(languages=["fr"])
     assert tokens(lettered_languages=None) == 2 * tokens(lettered_languages=[])
     assert tokens(questions_per_language=1) == tokens() / 4
     assert tokens(questions_per_language=9) == tokens()

@@ -51,13 +51,13 @@ def test_scores_are_those_of_the_joined_text(language: str, shots: int) -> None:
     """All options from where the first leaves the prompt's tokens, by full forwards."""
     end, options, merged = ANSWERS[language]
     words = tokenizer(end, merged)
-    asker = Asker(Chat(words, "template"), PROMPT)
+    asker = Asker(Chat(words, "template"))
     frame = pd.DataFrame(
         {"question": [f"{'?' * i}{end}" for i in range(1, 6)], "options": [options] * 5,
          "answer": [i % 3 for i in range(5)], "language": language}
     )  # fmt: skip
     rows: list[Any] = list(frame.itertuples())
-    part = Part(language, False, True, frame.iloc[shots:], rows[:shots])
+    part = Part(PROMPT, language, False, True, frame.iloc[shots:], rows[:shots])
     sizes = {**tiny.SIZES, "vocab_size": len(words)}
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(LlamaConfig(**sizes)).eval()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 import released_data as data
+from msp_study import Study
 
 ROOT = Path(__file__).parents[1]
 needs_archive = pytest.mark.skipif(
@@ -42,93 +41,6 @@ MODELS: list[dict[str, Any]] = [
 COUNTS = {"arc": 2590, "hellaswag": 6000, "mmlu": 6000, "truthfulqa": 817, "winogrande": 6000}
 VERIFIED = ("auroc", "calibration", "correlations", "mann_whitney", "one_sample", "scores",
             "abstention")  # fmt: skip
-
-
-class Study:
-    """Runs the study's programs in a folder, as its rules do."""
-
-    def __init__(
-        self,
-        folder: Path,
-        source: Path | str,
-        models: list[dict[str, Any]],
-        counts: dict[str, int],
-        **settings: Any,
-    ) -> None:
-        self.folder, self.source = folder, str(source)
-        self.settings: dict[str, Any] = {
-            "study": "results/x",
-            "models": models,
-            "datasets": [{"id": k, "name": k.upper(), "questions": n} for k, n in counts.items()],
-            "prompts": data.PROMPTS,
-            "archive": None, "repository": "https://example.org/x", "commit": "0",
-            "folder": "main_results",
-            "significance": 1e-4, "bins": 10, "replicates": 20, "level": 0.95, "bootstrap_seed": 0,
-            "seed": 2549900867, "seeds": 3, "ks": [5, 20, "half"], "main_k": 20,
-            "schemes": {"balanced": 1, "conservative": 2}, "grid": "zero",
-        } | settings  # fmt: skip
-
-    def run(self, script: str, keys: str, *files: str) -> subprocess.CompletedProcess[str]:
-        """Run a program; each of `files` is an option with its file, as `option=file`."""
-        names = ["study", "models", "datasets", *keys.split()]
-        params = json.dumps({name: self.settings[name] for name in names})
-        options = [part for file in files for part in ("--" + file).split("=", 1)]
-        return subprocess.run(
-            [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--params", params,
-             "--code", "test", *options],
-            cwd=self.folder, capture_output=True, text=True, check=False,
-            env=os.environ | {"MSP_V2_ARCHIVE": self.source},
-        )  # fmt: skip
-
-    def must(self, script: str, keys: str, *files: str) -> None:
-        done = self.run(script, keys, *files)
-        assert done.returncode == 0, done.stderr
-
-    def importing(self, *more: str) -> None:
-        self.must("import_released", "archive repository commit folder prompts",
-                  "records=r.parquet", "summary=r.json", *more)  # fmt: skip
-
-    def tables(self) -> None:
-        self.must("compute_msp_auroc", "significance", "records=r.parquet", "auroc=auroc.csv",
-                  "mann-whitney=mann_whitney.csv", "cells=cells.csv", "datasets=datasets.csv",
-                  "one-sample=one_sample.csv")  # fmt: skip
-        self.must("compute_msp_calibration", "bins main_k seed", "records=r.parquet",
-                  "calibration=calibration.csv", "platt=platt.csv",
-                  "calibration-curves=calibration_curves.csv")  # fmt: skip
-        self.must("compute_msp_abstention", "seed seeds ks main_k schemes grid",
-                  "records=r.parquet", "scores=scores.csv", "abstention=abstention.csv",
-                  "thresholds=thresholds.csv", "score-curves=score_curves.csv")  # fmt: skip
-        self.must("compute_msp_correlations", "", "cells=cells.csv",
-                  "calibration=calibration.csv", "correlations=correlations.csv",
-                  "points=points.csv")  # fmt: skip
-
-    def figures(self, dataset: str) -> list[str]:
-        self.settings["dataset"] = dataset
-        made = {
-            "plot_msp_calibration": (
-                ["calibration-curves", "points"],
-                ["calibration", "calibration-platt", "accuracy-vs-calibration",
-                 "accuracy-vs-calibration-platt"],
-            ),
-            "plot_msp_auroc": (
-                ["points"],
-                ["accuracy-vs-auroc", "size-vs-auroc", "accuracy-vs-auroc-by-phrasing",
-                 "size-vs-auroc-by-phrasing"],
-            ),
-            "plot_msp_abstention": (
-                ["score-curves", "scores"],
-                ["score-vs-threshold", "score-vs-k"],
-            ),
-            "plot_msp_datasets": (["datasets"], ["dataset-bars"]),
-        }  # fmt: skip
-        for script, (tables, figures) in made.items():
-            self.must(script, "dataset",
-                      *(f"{name}={name.replace('-', '_')}.csv" for name in tables),
-                      *(f"{name}=figures/{name}.{dataset}.pdf" for name in figures))  # fmt: skip
-        return [f"{name}.{dataset}" for _, figures in made.values() for name in figures]
-
-    def table(self, name: str) -> pd.DataFrame:
-        return pd.read_csv(self.folder / f"{name}.csv")
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +102,7 @@ def test_figures_are_drawn_and_rebuilt_to_the_same_bytes(made_up: Study) -> None
 
 
 def test_intervals_hold_their_values(made_up: Study) -> None:
-    made_up.must("compute_msp_intervals", "replicates level bootstrap_seed",
+    made_up.must("compute_msp_intervals", "methods replicates level bootstrap_seed",
                  "records=r.parquet", "intervals=intervals.csv", "threads=2")  # fmt: skip
     table = made_up.table("intervals")
     auroc = made_up.table("auroc").set_index(["dataset", "model"])["msp_auroc"]

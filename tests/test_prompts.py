@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 import tiny
 from multical.conversations import Message
 from multical.errors import InputError
 from multical.prompts import IGNORED, Chat, fill, letter_ids
 
-FORMATS = ("plain", "tulu", "template")
+FORMATS = ("plain", "tulu", "template")  # that one can train with
 
 
 def turn(role: str, content: str) -> Message:
@@ -43,6 +46,7 @@ CONVERSATIONS = {
             "<s><|system|>Be brief.<|user|>x<|assistant|>",
             "<s><|system|>Be brief.<|user|>x<|assistant|>y</s>",
         ),
+        ("none", "Be brief.x", "Be brief.x y\n\n"),
     ],
 )
 def test_formats(kind: str, prompt: str, whole: str) -> None:
@@ -53,7 +57,7 @@ def test_formats(kind: str, prompt: str, whole: str) -> None:
     assert chat.prompt(messages) + str(chat.joint) + "y" in whole
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", [*FORMATS, "none"])
 def test_there_is_one_beginning_of_sequence(kind: str) -> None:
     chat = Chat(tiny.tokenizer(), kind)
     ids = chat.encode(chat.prompt(ASKED))
@@ -82,6 +86,35 @@ def test_training_tokens_begin_with_the_prompt_that_is_scored(kind: str) -> None
     prompt = chat.encode(chat.prompt(ASKED))
     assert ids[: len(prompt)] == prompt
     assert labels[: len(prompt)] == [IGNORED] * len(prompt)
+
+
+#: An example, its answer, and a question
+SHOWN = [turn("user", "1+1?\nA. 2\nAnswer:"), turn("assistant", "A"),
+         turn("user", "2+2?\nA. 4\nAnswer:")]  # fmt: skip
+FEW_SHOT = "1+1?\nA. 2\nAnswer: A\n\n2+2?\nA. 4\nAnswer:"
+
+
+@pytest.mark.parametrize("made", [tiny.tokenizer, tiny.metaspace])
+def test_text_as_it_is(made: Callable[..., PreTrainedTokenizerFast]) -> None:
+    """The letter after a question is the token that answers the examples before it."""
+    tokenizer = made(corpus=[*tiny.CORPUS, *[": A B C D"] * 9])
+    chat = Chat(tokenizer, "none")
+    assert (chat.prompt(SHOWN), chat.joint) == (FEW_SHOT, " ")
+    ids = chat.encode(FEW_SHOT)
+    assert ids[0] == tokenizer.bos_token_id
+    assert tokenizer.eos_token_id not in ids
+    answered = chat.encode(f"{FEW_SHOT} A")
+    assert answered[:-1] == ids
+    assert answered[-1] in letter_ids(tokenizer, "A")
+    start = len(chat.encode(chat.prompt(SHOWN[:1])))
+    assert ids[start] == answered[-1]
+    assert ids[:start] == chat.encode(SHOWN[0]["content"])
+
+
+def test_text_as_it_is_is_not_trained_on() -> None:
+    chat = Chat(tiny.tokenizer(), "none")
+    with pytest.raises(InputError, match="chat_format: found none, expected plain, tulu or templ"):
+        chat.encode_for_training(CONVERSATIONS["one turn"])
 
 
 def test_unfit_tokenizers_are_refused() -> None:

@@ -89,7 +89,7 @@ def score(server: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Score
         about |= {"top_logprobs": changed.pop("top_logprobs", 5), "request": {"seed": 7}}
         given = {
             "run": "gpt", "benchmark": "quiz", "languages": None, "questions_per_language": None,
-            "prompt": PROMPT, "shots": shots, "api": about,
+            "prompts": [PROMPT], "shots": shots, "api": about,
             "chat_format": "template" if endpoint == "chat" else "plain", **changed,
         }  # fmt: skip
         words = ["score_api.py", "--params", json.dumps(given), "--access", json.dumps(access)]
@@ -163,7 +163,26 @@ def test_records_of_completions_with_examples(score: Score, server: Api, tmp_pat
         {"role": "user", "content": "y"},
     ]  # fmt: skip
     assert rendered("plain", turns, "</s>") == plain.prompt(turns)
+    assert rendered("none", turns, "</s>") == "x A\n\ny"
     assert rendered("tulu", turns, "</s>") == prompts.Chat(tiny.tokenizer(), "tulu").prompt(turns)
+
+
+def test_two_prompts_with_examples(score: Score, server: Api, tmp_path: Path) -> None:
+    """All are in the announcement, the budget and the bill; what one asked is not asked again."""
+    score(shots=2)
+    other = {"name": "other", "lettered": "{question}\n{options}\nSay:", "plain": None}
+    with pytest.raises(InputError, match=r"would cost some 0\.01 USD, expected at most 0\.00"):
+        score(shots=2, prompts=[PROMPT, other], budget=1e-9)
+    assert len(server.bodies) == 12
+    found = score(shots=2, prompts=[PROMPT, other])
+    assert len(server.bodies) == 24
+    assert found.groupby("prompt", observed=True).size().to_dict() == {"other": 12, "own": 12}
+    wide = found.pivot(index=["language", "question_id"], columns="prompt", values="letter_logits")
+    assert not wide.map(list).eq(wide["own"].map(list), axis=0)["other"].all()
+    assert all(body["messages"][-1]["content"].endswith("\nSay:") for body in server.bodies[12:])
+    assert (used(tmp_path)["asked"]["requests"], used(tmp_path)["answers"]["requests"]) == (12, 24)
+    with pytest.raises(InputError, match=r"prompts: \['own', 'own'\], expected different texts"):
+        score(prompts=[PROMPT, PROMPT])
 
 
 def test_readouts_that_apply(score: Score) -> None:
@@ -172,7 +191,7 @@ def test_readouts_that_apply(score: Score) -> None:
         assert np.isfinite(readouts.READOUTS[name](found).confidence).all()
     mass = [np.exp(row).sum() for row in found["letter_logits"]]
     assert max(mass) < 1  # of the whole vocabulary
-    with pytest.raises(readouts.NotRecordedError, match=r"text_tokens is empty in 12"):
+    with pytest.raises(readouts.NotRecordedError, match=r"text_logliks is empty in 12"):
         readouts.text_ppl(found)
 
 
@@ -498,7 +517,7 @@ def test_answers_stay_as_they_came(score: Score, server: Api, tmp_path: Path) ->
         ({"chat_format": "plain"}, "chat_format: .*plain.*template"),
         ({"languages": ["fr"]}, "no questions in .*fr"),
         ({"shots": 9}, "found 4 examples in en, expected 9"),
-        ({"prompt": {"name": "x"}}, "missing keys .*lettered"),
+        ({"prompts": [{"name": "x"}]}, "missing keys .*lettered"),
         ({"concurrency": 1.5}, "concurrency: 1.5, expected a whole number"),
     ],
 )

@@ -28,6 +28,7 @@ STEMS = {
     "fr": "Quel nombre vient juste après {}, dis-le moi ?",
 }
 WORDS = ["Euro", "円", "franc suisse", "Yen japonais"]
+PROMPT = {"name": "default", "lettered": "{question}\n{options}", "plain": "{question}"}
 PARAMS: dict[str, Any] = {
     "run": "tiny",
     "model": "tiny",
@@ -37,7 +38,7 @@ PARAMS: dict[str, Any] = {
     "benchmark": "quiz",
     "languages": ["en", "ja", "fr"],
     "questions_per_language": None,
-    "prompt": {"name": "default", "lettered": "{question}\n{options}", "plain": "{question}"},
+    "prompts": [PROMPT],
     "lettered_languages": ["en", "ja"],
     "chat_format": "plain",
     "dtype": "float32",
@@ -142,7 +143,15 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int | None) -> list[int]:
     return calls
 
 
-@pytest.mark.parametrize("changes", [{}, {"shots": SHOTS}])
+#: Two prompts of study 2, of letters alone
+LETTERS = [{**PROMPT, "name": name, "plain": None, "lettered": f"{{question}}\n{{options}}\n{name}"}
+           for name in ("Response:", "Answer:")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"shots": SHOTS}, {"shots": SHOTS, "prompts": LETTERS, "lettered_languages": None}],
+)
 def test_a_killed_job_goes_on_and_writes_the_same_bytes(
     run: Run, place: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
@@ -255,7 +264,7 @@ def test_few_shot_scores_are_those_of_whole_texts(
     headings = {"A": {"default": "So", "ja": "答え", "fr": "Alors"}}
     prompt = {"name": "x", "lettered": "{question}\n{options}\n{A}", "plain": "{question}\n{A}"}
     found = records.read(
-        run("out", shots=SHOTS, chat_format=chat, prompt={**prompt, "headings": headings})
+        run("out", shots=SHOTS, chat_format=chat, prompts=[{**prompt, "headings": headings}])
     ).set_index(["language", "question_id"])
     rows: list[Any] = list(quiz().iloc[::2].itertuples())
     for row in rows:
@@ -313,8 +322,8 @@ def test_many_questions_are_scored_some_at_a_time(
         ({"shots": 3, "batch_tokens": 9}, None),
         ({"shots": "2"}, "shots: '2', expected a whole number"),
         (
-            {"prompt": {**PARAMS["prompt"], "headings": {"A": {"fr": "x"}}}},
-            "prompt.headings.A: neither en nor default",
+            {"prompts": [{**PROMPT, "headings": {"A": {"fr": "x"}}}]},
+            "prompts: default: headings.A: neither en nor default",
         ),
     ],
 )

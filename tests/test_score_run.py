@@ -16,11 +16,12 @@ import torch
 
 import score_run
 import tiny
-from multical import checkpoints, questions, records
+from multical import asking, checkpoints, questions, records
 from multical.errors import InputError
 
 WORDS = ["Euro", "yen", "円", "원", "рубль", "franc", "a b c", "leu", "krone", "Dinar (old)"]
 ASKED = {"en": "Which {}?", "ko": "{}의 통화는?", "ar": "ما هي عملة {}؟"}
+PROMPT = {"name": "default", "lettered": "{question}\n{options}", "plain": "{question}"}
 PARAMS: dict[str, Any] = {
     "run": "tiny.facts.ls0.1.s0",
     "model": "tiny",
@@ -30,13 +31,15 @@ PARAMS: dict[str, Any] = {
     "benchmark": "quiz",
     "languages": None,
     "questions_per_language": None,
-    "prompt": {"name": "default", "lettered": "{question}\n{options}", "plain": "{question}"},
+    "prompts": [PROMPT],
     "lettered_languages": ["en", "ko"],
     "chat_format": "plain",
     "dtype": "float32",
     "matmul_precision": "highest",
     "batch_tokens": 300,
 }
+#: Of study 2: letters alone
+LETTERED = {"name": "second", "lettered": "Say: {question}\n{options}", "plain": None}
 
 Score = Callable[..., pd.DataFrame]
 
@@ -144,6 +147,17 @@ def test_records_are_those_of_plain_forwards(score: Score) -> None:
         assert set(found[name]) == {value}
 
 
+def test_two_prompts_are_those_of_a_job_each(score: Score) -> None:
+    """One of them without texts of options, of which nothing is computed then."""
+    both = score(prompts=[PROMPT, LETTERED], lettered_languages=None)
+    for prompt, columns in ((PROMPT, 5), (LETTERED, 3)):
+        alone = score(prompts=[prompt], lettered_languages=None)
+        own = both[both["prompt"] == prompt["name"]].reset_index(drop=True)
+        own["prompt"] = own["prompt"].cat.remove_unused_categories()
+        pd.testing.assert_frame_equal(own, alone)
+        assert own[list(asking.FOUND)].notna().all().sum() == columns
+
+
 def test_the_same_bytes_twice(score: Score, place: Path) -> None:
     score(output="a.parquet")
     score(output="b.parquet")
@@ -215,8 +229,16 @@ def nothing(place: Path) -> None:
         (nothing, {"colour": 1}, "unknown keys ['colour']"),
         (nothing, {"seed": "0"}, "seed: '0', expected a whole number or null"),
         (nothing, {"smoothing": True}, "smoothing: True, expected a number"),
-        (nothing, {"prompt": "default"}, "prompt: 'default', expected an object"),
-        (nothing, {"prompt": {"name": "x"}}, "missing keys ['lettered', 'plain']"),
+        (nothing, {"prompts": "default"}, "prompts: 'default', expected a list"),
+        (nothing, {"prompts": []}, "prompts: [], expected different texts"),
+        (nothing, {"prompts": ["default"]}, "missing keys ['lettered', 'name', 'plain']"),
+        (nothing, {"prompts": [{"name": "x"}]}, "missing keys ['lettered', 'plain']"),
+        (nothing, {"prompts": [PROMPT, PROMPT]}, "prompts: ['default', 'default'], expected diff"),
+        (
+            nothing,
+            {"prompts": [LETTERED]},
+            "['en', 'ko'], expected ar too, since the prompt second",
+        ),
         (nothing, {"dtype": "int8"}, "dtype: ['int8'], expected some of ['auto'"),
         (nothing, {"chat_format": "alpaca"}, "chat_format: ['alpaca']"),
         (nothing, {"languages": []}, "languages: [], expected different texts"),

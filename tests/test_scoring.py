@@ -9,12 +9,14 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    FalconConfig,
     Gemma2Config,
     Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
     MambaConfig,
     MistralConfig,
+    MixtralConfig,
     PreTrainedModel,
     Qwen2Config,
 )
@@ -35,6 +37,9 @@ SIZES: dict[str, Any] = {
     "num_key_value_heads": 2,
     "max_position_embeddings": POSITIONS,
 }
+FALCON = {key: SIZES[key] for key in ("vocab_size", "hidden_size", "num_hidden_layers")}
+FALCON |= {"num_attention_heads": 4, "ffn_hidden_size": 48, "bias": False}
+FALCON |= {"max_position_embeddings": POSITIONS}
 GEMMA = SIZES | {"head_dim": 8, "sliding_window": 6}
 CONFIGS = {
     "llama": LlamaConfig(**SIZES),
@@ -42,6 +47,9 @@ CONFIGS = {
     "gemma2": Gemma2Config(**GEMMA, final_logit_softcapping=2.0),
     "gemma3": Gemma3TextConfig(**GEMMA),
     "qwen2": Qwen2Config(**SIZES),
+    "mixtral": MixtralConfig(**SIZES, num_local_experts=4),
+    "falcon": FalconConfig(**FALCON, multi_query=True),
+    "falcon 40b": FalconConfig(**FALCON, new_decoder_architecture=True, num_kv_heads=2),
     "gpt2": GPT2Config(
         vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=2, n_positions=POSITIONS
     ),
@@ -143,7 +151,7 @@ def test_batches_keep_to_the_tokens_longest_first(monkeypatch: pytest.MonkeyPatc
     assert shared >= 12
     assert shared + longest <= budget
     scorer, shapes = Scorer(model, LETTERS, budget), []
-    monkeypatch.setattr(scorer, "_checked", True)
+    monkeypatch.setattr(scorer, "_checked", 2)
     model.base_model.register_forward_pre_hook(
         lambda module, args, given: shapes.append(tuple(given["input_ids"].shape)),
         with_kwargs=True,
@@ -190,6 +198,40 @@ def test_a_recurrent_model_is_refused() -> None:
     config = MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2)
     with pytest.raises(InputError, match="model type mamba"):
         score(build(config), questions(0))
+    with pytest.raises(InputError, match="model type mamba"):
+        score(build(config), lettered(questions(12)))
+
+
+def lettered(asked: list[Asked]) -> list[Asked]:
+    """The same questions without the plain prompt."""
+    return [Asked(one.lettered, [], [[]] * len(one.options)) for one in asked]
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_letters_alone(kind: str) -> None:
+    model, asked = build(CONFIGS[kind]), questions(12)
+    alone, whole = score(model, lettered(asked)), score(model, asked)
+    for one, other in zip(alone, whole, strict=True):
+        assert one.letter_logits == pytest.approx(other.letter_logits, abs=1e-4)
+        assert one.logsumexp == pytest.approx(other.logsumexp, abs=1e-4)
+
+
+def test_a_model_that_cannot_share_a_prefix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For letters alone; without a prefix such a model is scored right."""
+    plainly = Scorer._prefix_cache
+
+    def forgetful(self: Scorer, tokens: list[int], rows: int) -> Any:
+        cache = plainly(self, tokens, rows)
+        layers: list[Any] = cache.layers if cache else []
+        for layer in layers:
+            layer.values.zero_()
+        return cache
+
+    monkeypatch.setattr(Scorer, "_prefix_cache", forgetful)
+    model = build(CONFIGS["llama"])
+    with pytest.raises(InputError, match=r"model type llama: .* cannot share tokens"):
+        score(model, lettered(questions(12)))
+    assert score(model, lettered(questions(0)))
 
 
 @pytest.mark.parametrize("prefix", [0, 3])

@@ -204,6 +204,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"momentum": 1}, "momentum"),
     "precision": ({"matmul_precision": "low"}, "matmul_precision"),
     "chat format": ({"chat_format": "chatml"}, "chat_format"),
+    "no end of sequence": ({"chat_format": "none"}, "chat_format"),
     "nothing to train": ({"max_length": 4}, "data.jsonl: no token to train in 10 conversations"),
     "diverges": ({"learning_rate": 0.99, "weight_decay": 1e30}, "finite"),
 }

@@ -12,6 +12,7 @@ import pytest
 
 import claim_data
 import verify_claims
+from multical import verdicts as pages
 from multical.claims import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
 from multical.errors import InputError
 
@@ -57,8 +58,24 @@ def test_study_1_as_it_claims(first: Made) -> None:
 def test_claims_of_study_2_are_not_testable_on_study_1(first: Made) -> None:
     found = verify(first, claim_data.measured())
     assert verdicts(found, SECOND) == dict.fromkeys(SECOND, NOT_TESTABLE)
-    reason = "results/made is of kind multilingual; this needs released"
+    reason = "results/made is of kind multilingual; this needs released or msp"
     assert found["P2"]["reason"] == reason
+
+
+def test_a_study_inside_of_another_shows_what_that_cannot(first: Made, second: Made) -> None:
+    inner = verify_claims.read_params(json.dumps(claim_data.released_params()))
+    inside = verify_claims.verify(inner, *second, 1)
+    settings = verify_claims.read_params(json.dumps(claim_data.measured()))
+    document = verify_claims.verify(settings, *first, 1, [inside])
+    found = document["claims"]
+    assert verdicts(found, FIRST + SECOND) == dict.fromkeys(FIRST + SECOND, REPRODUCED)
+    assert found["P2"]["study"] == inside["study"]
+    assert "study" not in found["M1"]
+    (row,) = (line for line in pages.markdown(document).splitlines() if line.startswith("| P2 |"))
+    assert f"{inside['study']}/tables/cells.csv" in row
+    # what it can show itself it does
+    again = verify_claims.verify(settings, *first, 1, [document])
+    assert "study" not in again["claims"]["M1"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ caps, biases and smoothing to show.
 
 from __future__ import annotations
 
+import string
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,9 @@ SIZES: dict[str, Any] = {
 KINDS = ("llama", "tied", "biased", "gemma2", "gemma3")
 
 
-def tokenizer(chat_template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
+def tokenizer(
+    chat_template: str | None = TEMPLATE, corpus: Sequence[str] = CORPUS
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE of 400 tokens with bos 0, eos 1 and pad 2; it adds bos itself."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -64,13 +68,31 @@ def tokenizer(chat_template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    made.train_from_iterator(CORPUS, trainer)
+    made.train_from_iterator(corpus, trainer)
     made.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", made.token_to_id("<s>"))]
     )
     fast = PreTrainedTokenizerFast(tokenizer_object=made, **SPECIAL)
     fast.chat_template = chat_template
     return fast
+
+
+def metaspace(corpus: Sequence[str] = CORPUS) -> PreTrainedTokenizerFast:
+    """A BPE as sentencepiece trains it, of words that begin with ▁; it adds bos itself."""
+    made = Tokenizer(models.BPE(unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=200,
+        special_tokens=[*SPECIAL.values(), "<unk>"],
+        initial_alphabet=[*string.printable],
+        show_progress=False,
+    )
+    made.train_from_iterator(corpus, trainer)
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", made.token_to_id("<s>"))]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=made, **SPECIAL, unk_token="<unk>")
 
 
 def config(kind: str, vocabulary: int = 400) -> Any:

@@ -48,10 +48,18 @@ def permutation(size: int, seed: int) -> NDArray[np.int64]:
 
 def training_size(k: int | str, size: int) -> int:
     """Rows that train: `k`, or half of them all; raise `InputError` where none is left to test."""
-    count = size // 2 if k == "half" else int(k)
-    if not 0 < count < size:
+    if not can_train(k, size):
         raise InputError(f"abstention: k = {k} of {size} answers, expected some to train and test")
-    return count
+    return _training_size(k, size)
+
+
+def can_train(k: int | str, size: int) -> bool:
+    """Do `k` of `size` answers leave some to test."""
+    return 0 < _training_size(k, size) < size
+
+
+def _training_size(k: int | str, size: int) -> int:
+    return size // 2 if k == "half" else int(k)
 
 
 class Ranked:

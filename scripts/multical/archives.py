@@ -26,7 +26,9 @@ from multical.config import ROOT
 from multical.errors import InputError
 from multical.files import atomic, sha256
 from multical.sources import Sha256
-from multical.studies import Strict
+from multical.strict import (
+    Strict,
+)
 from multical.validation import validated
 
 #: Where a bundle may write: no name begins with a dot or a hyphen

@@ -15,7 +15,6 @@ class Asker:
     """Turns questions into the tokens that a model is shown."""
 
     chat: Chat
-    prompt: dict[str, Any]  # lettered and plain, and perhaps headings
 
     def encode(self, part: Part, row: Any) -> Asked:
         """One question of a part, tokenised as the whole text that it makes."""
@@ -30,4 +29,4 @@ class Asker:
 
     def text(self, part: Part, row: Any, kind: str) -> str:
         """The prompt, its examples before it."""
-        return self.chat.prompt(conversation(self.prompt, part, row, kind))
+        return self.chat.prompt(conversation(part, row, kind))

@@ -2,29 +2,47 @@
 
 Few-shot examples are earlier turns of the conversation, in the model's own chat format: our
 own design. They are of the question's language, and answered as it is to be: with a letter
-after the lettered prompt, with the option's text after the plain one. So the two prompts of a
+after the lettered text, with the option's text after the plain one. So the two texts of a
 question share little then, and are scored apart; questions with the same examples share those.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from multical import questions
+from multical import params, questions
 from multical.conversations import Message
 from multical.errors import InputError
 from multical.prompts import LETTERS, fill
 
 Settings = dict[str, Any]
+#: A prompt: plain is null where no option texts are scored
+PROMPT: params.Kinds = {
+    "name": str,
+    "lettered": str,
+    "plain": (str, type(None)),
+    "headings": dict,
+}
 #: Columns of records that a scorer fills, each one those that it can
 FOUND = """letter_logits letter_bounds logsumexp prompt_tokens text_logliks text_tokens""".split()
 #: Questions of a part at most, since the tokens of all, examples included, are held at a time
 MOST = 1000
+
+
+def check(settings: Settings, kinds: params.Kinds, optional: Collection[str] = ()) -> None:
+    """`params.check` for the settings of a scorer, whose `prompts` are objects with own names."""
+    if isinstance(prompts := settings.get("prompts"), list):
+        for prompt in prompts:
+            params.check(prompt if isinstance(prompt, dict) else {}, PROMPT, ["headings"])
+        settings = {**settings, "prompts": [prompt["name"] for prompt in prompts]}
+    params.check(settings, kinds, optional)
 
 
 def choose(frame: pd.DataFrame, settings: Settings, path: str) -> pd.DataFrame:
@@ -40,18 +58,30 @@ def choose(frame: pd.DataFrame, settings: Settings, path: str) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def answered(asked: pd.DataFrame, found: list[dict[str, Any]], **shared: Any) -> pd.DataFrame:
+#: What is found of each question, in their order, by the name of the prompt
+Found = Mapping[str, list[dict[str, Any]]]
+
+
+def nothing(settings: Settings, asked: pd.DataFrame) -> Found:
+    """What is found before a scorer fills it."""
+    return {prompt["name"]: [{} for _ in range(len(asked))] for prompt in settings["prompts"]}
+
+
+def answered(asked: pd.DataFrame, found: Found, **shared: Any) -> pd.DataFrame:
     """Records of questions: what is known of each, what was found of it, and what all share."""
+    rows = pd.concat([asked] * len(found), ignore_index=True)
+    every = [values for listed in found.values() for values in listed]
     columns = {
-        "language": asked["language"],
-        "question_id": asked["question_id"],
-        "subject": asked["subject"],
-        "culture": asked["culture"],
-        "n_options": asked["options"].map(len),
-        "gold": asked["answer"],
-        **{name: [values.get(name) for values in found] for name in FOUND},
+        "prompt": np.repeat(list(found), len(asked)),
+        "language": rows["language"],
+        "question_id": rows["question_id"],
+        "subject": rows["subject"],
+        "culture": rows["culture"],
+        "n_options": rows["options"].map(len),
+        "gold": rows["answer"],
+        **{name: [values.get(name) for values in every] for name in FOUND},
     }
-    return pd.DataFrame({**shared, **columns}, index=asked.index)
+    return pd.DataFrame({**shared, **columns}, index=rows.index)
 
 
 @dataclass(frozen=True)
@@ -59,12 +89,14 @@ class Part:
     """Questions of one language that are scored together.
 
     Attributes:
+        prompt: name, lettered and plain, and perhaps headings.
         language: BCP 47 tag.
-        lettered, plain: which prompts they are shown.
+        lettered, plain: which texts of the prompt they are shown.
         rows: the questions, rows of `multical.questions`, their index that of the benchmark.
         examples: answered questions that stand before each.
     """
 
+    prompt: Settings
     language: str
     lettered: bool
     plain: bool
@@ -75,23 +107,30 @@ class Part:
 def parts(asked: pd.DataFrame, settings: Settings, shots: Shots | None) -> Iterator[Part]:
     """Cut questions into parts, in which languages never meet.
 
-    So the scores of a language do not depend on the others of its job.
+    So the scores of a language do not depend on the others of its job, nor those of a prompt.
+    Raises `InputError` for a language that a prompt has no text for.
     """
     listed = settings["lettered_languages"]
-    for tag, of_language in asked.groupby("language", sort=True):
-        language = str(tag)
+    by_language = asked.groupby("language", sort=True)
+    for prompt, (tag, of_language) in product(settings["prompts"], by_language):
+        language, plain = str(tag), prompt["plain"] is not None
         lettered = listed is None or language in listed
+        if not (lettered or plain):
+            raise InputError(
+                f"--params: lettered_languages: found {listed}, expected {language} too, since "
+                f"the prompt {prompt['name']} has no plain text"
+            )
         groups = [([], of_language)] if shots is None else shots.of(language, of_language)
         for examples, of_group in groups:
             starts = range(0, len(of_group), MOST)
             pieces = [of_group.iloc[start : start + MOST] for start in starts]
             if shots is None:
-                yield from (Part(language, lettered, True, rows) for rows in pieces)
+                yield from (Part(prompt, language, lettered, plain, rows) for rows in pieces)
                 continue
-            # one prompt after the other, so that the examples of each are run once
-            yield from (Part(language, False, True, rows, examples) for rows in pieces)
-            if lettered:
-                yield from (Part(language, True, False, rows, examples) for rows in pieces)
+            # one text after the other, so that the examples of each are run once
+            for texts in [(False, plain), (lettered, False)]:
+                if any(texts):
+                    yield from (Part(prompt, language, *texts, rows, examples) for rows in pieces)
 
 
 class Shots:
@@ -165,17 +204,17 @@ def by_hash(ids: pd.Series) -> pd.Index:
     return digests.sort_values(kind="stable").index
 
 
-def conversation(prompt: Settings, part: Part, row: Any, kind: str) -> list[Message]:
+def conversation(part: Part, row: Any, kind: str) -> list[Message]:
     """A question as the turns before its answer, those of its examples first.
 
-    `kind` is lettered or plain, a key of `prompt`, which may have headings too.
+    `kind` is lettered or plain, a key of the part's prompt.
     """
     messages: list[Message] = []
     for one in part.examples:
         answer = LETTERS[one.answer] if kind == "lettered" else one.options[one.answer]
-        messages.append({"role": "user", "content": _ask(prompt, one, kind)})
+        messages.append({"role": "user", "content": _ask(part.prompt, one, kind)})
         messages.append({"role": "assistant", "content": answer})
-    messages.append({"role": "user", "content": _ask(prompt, row, kind)})
+    messages.append({"role": "user", "content": _ask(part.prompt, row, kind)})
     return messages
 
 
@@ -184,7 +223,8 @@ def _ask(prompt: Settings, row: Any, kind: str) -> str:
     for name, texts in prompt.get("headings", {}).items():
         if (text := texts.get(row.language, texts.get("default"))) is None:
             raise InputError(
-                f"--params: prompt.headings.{name}: neither {row.language} nor default"
+                f"--params: prompts: {prompt['name']}: headings.{name}: neither {row.language} "
+                "nor default"
             )
         headings[name] = text
     return fill(prompt[kind], row.question, row.options, headings)

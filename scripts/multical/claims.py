@@ -16,10 +16,16 @@ import yaml
 from pydantic import BaseModel, Field, model_validator
 
 from multical.errors import InputError
-from multical.studies import Metric, Name, Readout, Smoothing, Strict
+from multical.strict import (
+    Metric,
+    Name,
+    Readout,
+    Smoothing,
+    Strict,
+)
 from multical.validation import validated
 
-Kind = Literal["multilingual", "harness", "released"]
+Kind = Literal["multilingual", "harness", "released", "msp"]
 Verdict = Literal["reproduced", "not reproduced", "not testable here"]
 VERDICTS = get_args(Verdict)
 REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE = VERDICTS
@@ -120,11 +126,14 @@ Part = Annotated[
     Change | CalibrationError | Auroc | Correlation | AbstentionGain,
     Field(discriminator="statistic"),
 ]
+#: Of study 2, from released outputs and from own runs
+ANSWERED = (CalibrationError, Auroc, Correlation, AbstentionGain)
 #: What the studies of each kind have the statistics of
 STATISTICS: dict[str, tuple[type[Tested], ...]] = {
     "multilingual": (Change,),
     "harness": (Change,),
-    "released": (CalibrationError, Auroc, Correlation, AbstentionGain),
+    "released": ANSWERED,
+    "msp": ANSWERED,
 }
 
 

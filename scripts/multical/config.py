@@ -13,26 +13,30 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from multical.errors import InputError
+from multical.msp_study import MspStudy
 from multical.sources import ApiModel, Benchmark, HubBenchmark, HubSft, Model, SftData
-from multical.studies import (
+from multical.strict import (
     SEGMENT,
     Distinct,
-    HarnessStudy,
     Language,
-    Measured,
     Metric,
-    MultilingualStudy,
     Name,
     Readout,
+    Strict,
+    twice,
+)
+from multical.studies import (
+    Asking,
+    HarnessStudy,
+    Measured,
+    MultilingualStudy,
     Run,
     Scored,
-    Strict,
     Study,
     grid_of,
     runs,
     scored,
     trials,
-    twice,
 )
 from multical.validation import validated
 
@@ -51,7 +55,7 @@ class Prompt(Strict):
     """Texts shown to the model: {question}, and {options} as lines 'A. text'."""
 
     lettered: str
-    plain: str
+    plain: str | None = Field(description="null: this prompt is for letters alone")
     headings: dict[Heading, dict[Language, str]] = Field(
         default={},
         description="texts by language, which {NAME} stands for; `default` is for languages "
@@ -60,7 +64,9 @@ class Prompt(Strict):
 
     @field_validator("lettered", "plain")
     @classmethod
-    def _asks(cls, text: str, info: Any) -> str:
+    def _asks(cls, text: str | None, info: Any) -> str | None:
+        if text is None:
+            return None
         for part in ["{question}"] + ["{options}"] * (info.field_name == "lettered"):
             if part not in text:
                 raise ValueError(f"found {text!r}, expected {part} in it")
@@ -79,12 +85,13 @@ class Prompt(Strict):
     @model_validator(mode="after")
     def _shows_its_headings(self) -> Prompt:
         for name in self.headings:
-            if not any(f"{{{name}}}" in text for text in (self.lettered, self.plain)):
+            if not any(f"{{{name}}}" in text for text in (self.lettered, self.plain or "")):
                 raise ValueError(f"headings.{name}: expected {{{name}}} in lettered or plain")
         return self
 
 
-ROOT = r"^results(/[a-z0-9_]+)?$"
+#: A study may lie inside of another
+ROOT = r"^results(/[a-z0-9_]+){0,2}$"
 
 
 class Config(Strict):
@@ -127,6 +134,22 @@ class Config(Strict):
             )
         return found
 
+    def msp(self, root: str) -> MspStudy:
+        """The study at `root`; raises `InputError` unless it is study 2's own runs."""
+        found = self.studies[root]
+        if not isinstance(found, MspStudy):
+            raise InputError(f"config: studies.{root}: kind {found.kind}, expected msp")
+        return found
+
+    def asking(self, root: str) -> Asking:
+        """The study at `root`; raises `InputError` if it asks no models."""
+        found = self.studies[root]
+        if not isinstance(found, Asking):
+            raise InputError(
+                f"config: studies.{root}: kind {found.kind}, expected multilingual, api or msp"
+            )
+        return found
+
     def api(self, name: str) -> ApiModel:
         """The API that a model is behind; raises `InputError` for a model of another kind."""
         source = self.models[name].source
@@ -145,7 +168,7 @@ class Config(Strict):
     @classmethod
     def _roots(cls, studies: dict[str, Any]) -> dict[str, Any]:
         for root in studies:
-            if root.removeprefix("results/") in TAKEN:
+            if TAKEN.intersection(root.split("/")[1:]):
                 raise ValueError(f"{root}: the folder has another use, expected another name")
         return studies
 
@@ -161,7 +184,10 @@ class Config(Strict):
             self._can_choose(f"studies.{root}.training.learning_rate", study)
         for root, study in _of_kind(self, Scored):
             for name in study.benchmarks:
-                self._can_be_scored(name, f"studies.{root}", study)
+                self._can_be_cut(name, f"studies.{root}", study)
+        for root, study in _of_kind(self, Asking):
+            for name in study.benchmarks:
+                self._can_show(name, f"studies.{root}", study.scoring.shots)
         for key, members, part in (
             ("benchmarks", list(self.benchmarks), "shots"),
             ("sft_data", list(self.sft_data), "heldout"),
@@ -185,17 +211,19 @@ class Config(Strict):
                     f"{name} (sft_data.{name}.source.held_out of kind hub)"
                 )
 
-    def _can_be_scored(self, benchmark: str, place: str, study: Scored) -> None:
-        source, scoring = self.benchmarks[benchmark].source, study.scoring
+    def _can_show(self, benchmark: str, place: str, shots: int) -> None:
+        source = self.benchmarks[benchmark].source
         # by whatever key the kind of source has for them
         keys = [key for key in type(source).model_fields if key.startswith("shots")]
-        if scoring.shots and not any(getattr(source, key) for key in keys):
+        if shots and not any(getattr(source, key) for key in keys):
             cure = "".join(f" (benchmarks.{benchmark}.source.{key})" for key in keys)
             raise ValueError(
-                f"{place}.scoring.shots: found {scoring.shots}, expected 0, since "
+                f"{place}.scoring.shots: found {shots}, expected 0, since "
                 f"{benchmark} has no examples{cure}"
             )
-        size = getattr(scoring, "languages_per_job", None)
+
+    def _can_be_cut(self, benchmark: str, place: str, study: Scored) -> None:
+        size = getattr(study.scoring, "languages_per_job", None)
         if size and self.languages(study, benchmark) is None:
             raise ValueError(
                 f"{place}.scoring.languages_per_job: found {size}, expected "
@@ -252,7 +280,11 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
             ("figures.readout", [shown.readout], study.metrics.readouts),
         ]
         if trains:
+            texts = {name for name, one in config.prompts.items() if one.plain is not None}
+            trainable = {name for name, one in config.models.items() if one.chat_format != "none"}
             own += [
+                ("scoring.prompt, which needs plain", [study.scoring.prompt], texts),
+                ("models: chat_format none cannot be trained", study.models, trainable),
                 ("sft_data", study.sft_data, config.sft_data),
                 ("figures.sft", [shown.sft], study.sft_data),
                 ("figures.smoothing", [0.0, shown.smoothing], study.smoothing),
@@ -261,6 +293,27 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
         if seen := languages or spoken.get(shown.benchmark):
             own.append(("figures.reference_language", [shown.reference_language], seen))
         yield from ((f"studies.{root}.{key}", names, known) for key, names, known in own)
+    for root, found in _of_kind(config, MspStudy):
+        yield from _msp_references(config, f"studies.{root}", found, spoken)
+
+
+def _msp_references(
+    config: Config, place: str, study: MspStudy, spoken: dict[str, list[str]]
+) -> Iterator[tuple[str, list[Any], Any]]:
+    training = {root: one.by_id for root, one in _of_kind(config, MultilingualStudy)}
+    for number, model in enumerate(study.models):
+        if model.of is None:
+            yield f"{place}.models.{number}.run", [model.run], config.models
+        else:
+            yield f"{place}.models.{number}.of", [model.of], training
+            tuned = [name for name, run in training[model.of].items() if run.sft is not None]
+            yield f"{place}.models.{number}.run", [model.run], tuned
+    yield f"{place}.scoring.prompts", study.scoring.prompts, config.prompts
+    for number, dataset in enumerate(study.datasets):
+        yield f"{place}.datasets.{number}.benchmark", [dataset.benchmark], config.benchmarks
+        if dataset.benchmark in spoken:
+            known = spoken[dataset.benchmark]
+            yield f"{place}.datasets.{number}.language", [dataset.language], known
 
 
 def load(raw: dict[str, Any]) -> Config:

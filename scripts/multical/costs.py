@@ -167,7 +167,8 @@ class Sizes:
         settings, total = plan.api_scoring(self.config, root, run, benchmark), Bill()
         for texts in self.asked(benchmark, settings).values():
             tokens = (1 + settings["shots"]) * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
-            total += Bill(texts.count, texts.count * tokens, texts.count)
+            asked = texts.count * len(settings["prompts"])
+            total += Bill(asked, asked * tokens, asked)
         return total
 
     def steps(self, sft: str, settings: Settings) -> int:
@@ -190,8 +191,9 @@ class Sizes:
         listed = settings["lettered_languages"]
         total = 0.0
         for language, texts in self.asked(benchmark, settings).items():
-            prompts = 2 if listed is None or language in listed else 1
-            total += prompts * texts.count * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
+            lettered = listed is None or language in listed
+            shown = sum(lettered + (one["plain"] is not None) for one in settings["prompts"])
+            total += shown * texts.count * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
         return total
 
     def _training_tokens(self, sft: str, settings: Settings) -> float:

@@ -22,6 +22,7 @@ from multical.config import Config, canonical, scored
 from multical.errors import InputError
 from multical.files import sha256, write_json
 from multical.fingerprint import fingerprint
+from multical.msp_study import MspStudy
 from multical.studies import MultilingualStudy, trials
 
 FOLDER = Path(".snakemake/drivers")
@@ -106,6 +107,8 @@ def _jobs(config: Config) -> Iterator[tuple[list[str], plan.Settings, list[str]]
         )
     }
     for root, study in config.studies.items():
+        if isinstance(study, MspStudy):
+            yield from _scorings(config, root, study, codes["score_run"])
         if not isinstance(study, MultilingualStudy):
             continue
         for run in plan.trained(config, root):
@@ -115,9 +118,16 @@ def _jobs(config: Config) -> Iterator[tuple[list[str], plan.Settings, list[str]]
         for run in trials(study):
             made = [f"{root}/runs/{run.id}/heldout.json"]
             yield made, plan.evaluating(config, root, run.id), codes["evaluate_sft"]
-        for name, benchmark in scored(study):
-            for shard in plan.shards(config, root, benchmark):
-                settings = plan.scoring(config, root, name, benchmark, shard)
-                records = f"{root}/records/{name}/{benchmark}{shard}"
-                made = [f"{records}.parquet", f"{records}.usage.json"]
-                yield made, settings, codes["score_run"]
+        yield from _scorings(config, root, study, codes["score_run"])
+
+
+def _scorings(
+    config: Config, root: str, study: MultilingualStudy | MspStudy, code: list[str]
+) -> Iterator[tuple[list[str], plan.Settings, list[str]]]:
+    for name, benchmark in scored(study):
+        if plan.by_api(config, root, name):
+            continue  # asked from the login node
+        for shard in plan.shards(config, root, benchmark):
+            settings = plan.scoring(config, root, name, benchmark, shard)
+            records = f"{root}/records/{name}/{benchmark}{shard}"
+            yield [f"{records}.parquet", f"{records}.usage.json"], settings, code

@@ -1,5 +1,8 @@
 """What the programs of study 2 share: their command line, their readouts, their tables.
 
+They serve both kinds of it, `released` and `msp`, our own runs: a released answer has a
+confidence, an own one the logits of its letters.
+
 A table has a column `dataset`, `all` or a data set's id, and a column `model`, the
 study's name of it. It is written as CSV in full precision, as LaTeX, and with a sidecar.
 """
@@ -23,8 +26,21 @@ from multical.files import atomic
 from multical.readouts import READOUTS, Readout
 
 #: The study's methods: name in the tables, readout of the records, name in the files.
-METHODS = {"msp": ("msp", "norm_logits"), "maxlogit": ("max_logit", "raw_logits")}
-METHOD_NAMES = {"msp": "MSP", "maxlogit": "Max Logit", "none": "No abstention"}
+METHODS = {
+    "msp": ("msp", "norm_logits"),
+    "maxlogit": ("max_logit", "raw_logits"),
+    "margin": ("margin", "margin"),
+    "entropy": ("entropy", "entropy"),
+}
+METHOD_NAMES = {
+    "msp": "MSP",
+    "maxlogit": "Max Logit",
+    "margin": "Margin",
+    "entropy": "Entropy",
+    "none": "No abstention",
+}
+#: What a threshold of a method is one of, the higher the surer
+SCALES = METHOD_NAMES | {"entropy": "Negative entropy (nats)"}
 ALL = "all"
 
 
@@ -47,11 +63,13 @@ def parameters(text: str, keys: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(found, dict) or set(found) != set(keys):
         have = sorted(found) if isinstance(found, dict) else found
         raise InputError(f"--params: found {have}, expected the keys {sorted(keys)}")
+    if odd := [name for name in found.get("methods", []) if name not in METHODS]:
+        raise InputError(f"--params: methods: found {odd}, expected some of {list(METHODS)}")
     return found
 
 
 def names(params: Mapping[str, Any]) -> dict[str, str]:
-    """The study's name of each model, by its name in the files, in the order of the tables."""
+    """The study's name of each model, by its run in the records, in the order of the tables."""
     return {model["file"]: model["name"] for model in params["models"]}
 
 
@@ -60,9 +78,22 @@ def dataset_names(params: Mapping[str, Any]) -> dict[str, str]:
     return {ALL: "All data sets"} | {item["id"]: item["name"] for item in params["datasets"]}
 
 
+def is_released(frame: pd.DataFrame) -> bool:
+    """Are records those of released outputs, or of our own runs."""
+    return bool(frame["correct"].notna().any())
+
+
 def answers(frame: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The rows of records that have the confidence of `method`."""
-    return frame[frame[METHODS[method][0]].notna()]
+    """The rows of records that have the confidence of `method`, or the letters for it."""
+    column = METHODS[method][0]
+    if column not in frame or not is_released(frame):
+        column = "letter_logits"
+    return frame[frame[column].notna()]
+
+
+def questions(rows: pd.DataFrame) -> pd.Series:
+    """The question of each row; a released one may have a second answer, `{id}.raw`."""
+    return rows["question_id"].str.removesuffix(".raw")
 
 
 def readout(rows: pd.DataFrame, method: str) -> Readout:
@@ -79,25 +110,42 @@ def parts(
     model or data set of the config that the records lack.
     """
     rows = answers(frame, method)
-    by = ["benchmark", "model"] + ["prompt"] * by_prompt
+    by = ["benchmark", "language", "run"] + ["prompt"] * by_prompt
     groups = dict(iter(rows.groupby(by, observed=True)))
     prompts = [str(name) for name in sorted(frame["prompt"].unique())] if by_prompt else [""]
-    for dataset in (item["id"] for item in params["datasets"]):
+    for item in params["datasets"]:
         for model in params["models"]:
             if method == "maxlogit" and not model["max_logit"]:
                 continue
             for prompt in prompts:
-                key = (dataset, model["file"]) + ((prompt,) if by_prompt else ())
+                key = (item["benchmark"], item["language"], model["file"])
+                key += (prompt,) if by_prompt else ()
                 if key not in groups:
                     raise InputError(f"records: no {method} of {key}, which the config names")
-                keys = {"dataset": dataset, "model": model["name"], "file": model["file"]}
+                keys = {"dataset": item["id"], "model": model["name"], "file": model["file"]}
                 yield keys | ({"prompt": prompt} if by_prompt else {}), groups[key]
 
 
-def in_file_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one (data set, model) in the order that its seeded split starts from."""
-    number = rows["question_id"].str.slice(0, 5).to_numpy(np.int64)
-    return rows.iloc[file_order(number, rows["prompt"].astype(str).to_list())]
+def in_split_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one (data set, model) in the order that its seeded split starts from.
+
+    That of the authors' files where the answers are theirs; for own runs by phrasing and
+    question, which is our own design.
+    """
+    prompts = rows["prompt"].astype(str).to_list()
+    if is_released(rows):
+        return rows.iloc[file_order(questions(rows).to_numpy(np.int64), prompts)]
+    return rows.iloc[np.lexsort((rows["question_id"].to_numpy(str), prompts))]
+
+
+def check_main_k(params: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    """Raise `InputError` unless `main_k` answers of each data set leave some to test."""
+    for dataset, size in sizes.items():
+        if params["main_k"] >= size:
+            raise InputError(
+                f"abstention.main_k: found {params['main_k']}, expected fewer than the {size} "
+                f"answers of a model to {dataset}, all phrasings together"
+            )
 
 
 def scopes(params: Mapping[str, Any]) -> list[tuple[str, list[str]]]:

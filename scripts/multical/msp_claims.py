@@ -49,6 +49,7 @@ def calibration_error(
             readout.confidence, readout.correct, bins=params["bins"], weighting="uniform",
             **DEFINITION,
         )[0]  # fmt: skip
+        need(not np.isnan(error), f"the calibration error of {model} is not defined")
         if not abs(errors.get(model, np.nan) - error) <= ROUNDING:
             raise InputError(
                 f"{path}: {model}: found a calibration error of {errors.get(model)}, expected "
@@ -93,7 +94,8 @@ def auroc(part: Auroc, path: str, params: dict[str, Any]) -> Found:
     tests = []
     for row in cells.to_dict("records"):
         name = f"{row['model']}, {row['dataset']}, {row['prompt']}"
-        need(not np.isnan(row["auroc"]), f"the AUROC of {name} is not defined")
+        known = not np.isnan([row["auroc"], row["p"]]).any()
+        need(known, f"the AUROC of {name}, or its test, is not defined")
         tests.append(Test(name, float(row["auroc"]), float(row["p"])))
     said = f"mean AUROC of {msp.METHOD_NAMES[part.method]} over {{}} models with an accuracy "
     said += f"of {part.min_accuracy:g} or more"
@@ -107,7 +109,8 @@ def correlation(part: Correlation, path: str, params: dict[str, Any]) -> Found:
     table = table[table["prompt"].isna()]  # both phrasings
     need(len(table), f"no correlation of {part.x} and {part.y}")
     r, p, n = (float(table[name].iloc[0]) for name in ("r", "p", "n"))
-    need(n > 3 and abs(r) < 1, f"{n:.0f} models, too few for a correlation with an interval")
+    need(n > 3, f"{n:.0f} models, too few for a correlation with an interval")
+    need(abs(r) < 1, f"the correlation of {part.x} and {part.y}, or its interval, is not defined")
     half = stats.norm.ppf((1 + params["bootstrap"]["level"]) / 2) / np.sqrt(n - 3)
     low, high = (float(np.tanh(np.arctanh(r) + side * half)) for side in (-1, 1))
     said = f"correlation of {part.x} and {part.y} over {n:.0f} models"

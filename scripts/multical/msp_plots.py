@@ -1,14 +1,15 @@
 """What the figures of study 2 share: a look for each model, and how a figure is written.
 
-A model has the same colour, line and marker in every figure of the study. Fourteen
+A model has the same colour, line and marker in every figure of the study. Fifteen
 lines are too many for colours alone: grey and six colours of Okabe and Ito's palette come
-twice, solid and dashed, and each model has a marker of its own.
+solid, dashed and dotted, and each of fifteen models has a marker of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from matplotlib.lines import Line2D
 from multical import correctness, msp, plots, provenance
 
 COLOURS = ("#666666", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
-LINES = ("-", (0, (4, 1.5)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
+LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+#: As many as have no factor in common with the colours, so that a pair of both comes back late
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8", (3, 1, 0))
 KEYS = ("study", "models", "datasets", "dataset")
 POINT = {"linestyle": "", "markersize": 6.5}  # where there is a point, not a line, per model
-SCHEMES = {"balanced": "Balanced score", "conservative": "Conservative score"}
+#: Height of a legend's line in points
+ENTRY = 12.75
 
 
 def styles(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -48,17 +51,21 @@ def styles(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def arguments(
-    description: str | None, tables: Iterable[str], figures: Iterable[str]
+    description: str | None, tables: Iterable[str], figures: Iterable[str], keys: Sequence[str] = ()
 ) -> argparse.Namespace:
-    """Parse the command line of a figure program; `params` comes parsed."""
-    parser = msp.parser(description, KEYS)
+    """Parse the command line of a figure program; `params` comes parsed.
+
+    `keys` are parameters besides `KEYS`. Figures that are not asked for are None.
+    """
+    keys = (*KEYS, *keys)
+    parser = msp.parser(description, keys)
     for name in tables:
         parser.add_argument("--" + name.replace("_", "-"), required=True, help="input: CSV")
     for name in figures:
-        parser.add_argument("--" + name.replace("_", "-"), required=True,
-                            help="output: PDF, with a PNG and a sidecar beside it")  # fmt: skip
+        parser.add_argument("--" + name.replace("_", "-"), metavar="PDF",
+                            help="output if given, with a PNG and a sidecar beside it")  # fmt: skip
     args = parser.parse_args()
-    args.params = msp.parameters(args.params, KEYS)
+    args.params = msp.parameters(args.params, keys)
     return args
 
 
@@ -89,7 +96,7 @@ def title(args: argparse.Namespace) -> str:
 def model_legend(
     figure: Figure, looks: dict[str, dict[str, Any]], shown: Iterable[str], lines: bool = True
 ) -> None:
-    """One legend of all models that the figure shows, to the right of it."""
+    """One legend of all models that the figure shows, to the right of it, as high as it is."""
     present = set(shown)
     points = {} if lines else POINT
     handles = [
@@ -97,9 +104,13 @@ def model_legend(
         for name, look in looks.items()
         if name in present
     ]
-    length = 3.2 if lines else 1.0
+    fitting = int(72 * figure.get_figheight() / ENTRY)
     figure.legend(
-        handles=handles, loc="outside right center", handlelength=length, labelspacing=0.7
+        handles=handles,
+        loc="outside right center",
+        handlelength=3.2 if lines else 1.0,
+        labelspacing=0.7,
+        ncols=max(1, math.ceil(len(handles) / fitting)),
     )
 
 
@@ -119,5 +130,7 @@ def fitted_scatter(
     for model, at, height in zip(known["model"], xs, ys, strict=True):
         ax.plot(at, height, **looks[model] | POINT)
     ax.margins(0.08)
-    note = f"$R^2$ = {line.r**2:.2f}\n$p$ = {line.p:.2g}" if not np.isnan(line.r) else "no fit"
+    note = f"no fit of {line.n} model{'s' * (line.n != 1)}"
+    if not np.isnan(line.r):
+        note = f"$R^2$ = {line.r**2:.2f}\n$p$ = {line.p:.2g}"
     ax.text(0.03, 0.97, note, transform=ax.transAxes, va="top", fontsize=7, color=plots.GREY)

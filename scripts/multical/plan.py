@@ -13,15 +13,12 @@ from typing import Any
 from multical import globs, settings
 from multical.config import Config, Run, canonical, runs
 from multical.errors import InputError
-from multical.sources import ChoiceBenchmark, HubSft, QuestionFile
-from multical.studies import (
+from multical.msp_study import MspStudy
+from multical.sources import ApiModel, ChoiceBenchmark, HubSft, QuestionFile
+from multical.strict import (
     DISTRIBUTIONS,
-    HarnessRun,
-    HarnessStudy,
-    MultilingualStudy,
-    Scored,
-    trials,
 )
+from multical.studies import HarnessRun, HarnessStudy, MultilingualStudy, Scored, trials
 
 Settings = dict[str, Any]
 #: Keys of SFT data that no job depends on
@@ -36,7 +33,27 @@ ROLES = ("base", "trial", "run")
 
 def run(config: Config, root: str, name: str) -> Run:
     """The run or trial of that id in the study at `root`; raises `KeyError` for any other."""
-    return config.multilingual(root).by_id[name]
+    study = config.studies[root]
+    if not isinstance(study, MspStudy):
+        return config.multilingual(root).by_id[name]
+    trainer = study.by_run[name].of
+    return Run(name) if trainer is None else run(config, trainer, name)
+
+
+def trainer(config: Config, root: str, name: str) -> str:
+    """The study that trains a run of the study at `root`: itself, or another."""
+    study = config.studies[root]
+    return (study.by_run[name].of or root) if isinstance(study, MspStudy) else root
+
+
+def by_api(config: Config, root: str, name: str) -> bool:
+    """Whether a run of a study is behind an API."""
+    return isinstance(config.models[run(config, root, name).model].source, ApiModel)
+
+
+def parts(config: Config, root: str) -> list[str]:
+    """The studies that lie inside of that at `root`; none in `results`, where all lie."""
+    return [one for one in config.studies if root != "results" and one.startswith(f"{root}/")]
 
 
 def trials_of(config: Config, root: str, model: str, sft: str) -> list[Run]:
@@ -163,6 +180,9 @@ def shards(config: Config, root: str, benchmark: str) -> dict[str, list[str] | N
     Each with its languages: `/fr`, or `/en+fr` for two. One job of all languages, the name
     empty, where the study does not cut them.
     """
+    asking = config.asking(root)
+    if isinstance(asking, MspStudy):
+        return {"": asking.languages(benchmark)}
     study = config.multilingual(root)
     languages, size = config.languages(study, benchmark), study.scoring.languages_per_job
     if size is None or languages is None:
@@ -176,6 +196,8 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
 
     Raises `KeyError` for another shard, as for another run.
     """
+    if isinstance(config.asking(root), MspStudy):
+        return msp_scoring(config, root, name, benchmark)
     study, one = config.multilingual(root), run(config, root, name)
     languages = shards(config, root, benchmark)[shard]
     settings = study.scoring.model_dump(exclude={"prompt", "languages_per_job"})
@@ -196,9 +218,53 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
         if languages is None
         else sorted(languages),  # their order is of no matter
         "questions_per_language": study.questions_per_language,
-        "prompt": prompt(config, study.scoring.prompt, languages),
+        "prompts": [prompt(config, study.scoring.prompt, languages)],
         "chat_format": config.models[one.model].chat_format,
         **settings,
+    }
+
+
+def msp_scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
+    """How a run of study 2 is scored on a benchmark: by letters alone, under every prompt."""
+    study, one = config.msp(root), run(config, root, name)
+    settings = study.scoring.model_dump(exclude={"prompts"})
+    settings["chat_format"] = settings["chat_format"] or config.models[one.model].chat_format
+    for key, usual in (("shots", 0), ("quantization", "none")):
+        if settings[key] == usual:
+            del settings[key]
+    return {
+        "run": one.id,
+        "model": one.model,
+        "sft": one.sft,
+        "smoothing": one.smoothing,
+        "seed": one.seed,
+        "benchmark": benchmark,
+        "lettered_languages": None,
+        **_asked(config, study, benchmark),
+        **settings,
+    }
+
+
+def msp_api_scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
+    """What a model of study 2 behind an API is asked on a benchmark."""
+    study = config.msp(root)
+    return {
+        "run": name,
+        "benchmark": benchmark,
+        **_asked(config, study, benchmark),
+        "shots": study.scoring.shots,
+        "chat_format": config.models[name].chat_format,
+        "api": config.api(name).model_dump(exclude={"kind", "access"}),
+    }
+
+
+def _asked(config: Config, study: MspStudy, benchmark: str) -> Settings:
+    languages = study.languages(benchmark)
+    prompts = [prompt(config, name, languages) for name in study.scoring.prompts]
+    return {
+        "languages": languages,
+        "questions_per_language": study.questions_per_dataset,
+        "prompts": [{**one, "plain": None} for one in prompts],  # options' texts go unread
     }
 
 
@@ -216,7 +282,7 @@ def prompt(config: Config, name: str, languages: list[str] | None) -> Settings:
 
 def shots_file(config: Config, root: str, benchmark: str) -> list[str]:
     """The file of few-shot examples, if the study shows any."""
-    if not config.scored(root).scoring.shots:
+    if not config.asking(root).scoring.shots:
         return []
     source = config.benchmarks[benchmark].source
     if isinstance(source, QuestionFile) and source.shots is not None:
@@ -226,13 +292,15 @@ def shots_file(config: Config, root: str, benchmark: str) -> list[str]:
 
 def api_scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
     """What a model behind an API is asked on a benchmark; how it is asked is its `access`."""
+    if isinstance(config.asking(root), MspStudy):
+        return msp_api_scoring(config, root, name, benchmark)
     study, source = config.scored(root), config.api(name)
     return {
         "run": name,
         "benchmark": benchmark,
         "languages": study.languages,
         "questions_per_language": study.questions_per_language,
-        "prompt": prompt(config, study.scoring.prompt, study.languages),
+        "prompts": [prompt(config, study.scoring.prompt, study.languages)],
         "shots": study.scoring.shots,
         "chat_format": config.models[name].chat_format,
         "api": source.model_dump(exclude={"kind", "access"}),

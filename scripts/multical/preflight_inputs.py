@@ -17,8 +17,10 @@ from pathlib import Path
 from multical import globs, plan
 from multical.config import Config
 from multical.errors import InputError
+from multical.msp_study import MspStudy, ReleasedStudy
 from multical.preflight import Finding, Findings, checked
 from multical.sources import (
+    ApiModel,
     ChoiceBenchmark,
     FolderModel,
     HubBenchmark,
@@ -27,7 +29,7 @@ from multical.sources import (
     PypiModel,
     QuestionFile,
 )
-from multical.studies import ApiStudy, HarnessStudy, MultilingualStudy, ReleasedStudy, Scored
+from multical.studies import ApiStudy, Asking, HarnessStudy, MultilingualStudy
 
 INPUTS = Path("results/inputs")
 #: Seconds to wait for a server
@@ -51,8 +53,11 @@ def inputs(config: Config, root: str) -> Findings:
             key = f"sft_data.{name}.source"
             yield from data(f"sft data {name}", config.sft_data[name].source, made, key)
     elif isinstance(study, ApiStudy):
-        for name in study.models:
-            yield from checked(f"model {name}", api, config, name)
+        yield from answering(config, study.models)
+        yield from benchmarks(config, study)
+    elif isinstance(study, MspStudy):
+        # what another study trains is that study's
+        yield from answering(config, [one.run for one in study.models if one.of is None])
         yield from benchmarks(config, study)
     elif isinstance(study, HarnessStudy):
         yield from logs(study)
@@ -60,7 +65,16 @@ def inputs(config: Config, root: str) -> Findings:
         yield from release(root, study)
 
 
-def benchmarks(config: Config, study: Scored) -> Findings:
+def answering(config: Config, names: list[str]) -> Findings:
+    """Models that are asked as they are, local ones and such as are behind an API."""
+    behind = [name for name in names if isinstance(config.models[name].source, ApiModel)]
+    local = [name for name in names if name not in behind]
+    yield from checked("hub token", token, config, local)
+    for name in names:
+        yield from checked(f"model {name}", model if name in local else api, config, name)
+
+
+def benchmarks(config: Config, study: Asking) -> Findings:
     """The benchmarks of a study, and their examples."""
     for name in study.benchmarks:
         made = INPUTS / f"benchmarks/{name}.parquet"

@@ -21,8 +21,8 @@ IGNORED = -100  # the label of a token that is not trained on
 Messages = Sequence[Message]
 
 #: Chat formats for base models, which bring none: `plain` is our own; `tulu` is the
-#: format of the Tulu models and of study 1's training scripts. The third format,
-#: `template`, is the tokenizer's own chat template.
+#: format of the Tulu models and of study 1's training scripts; `none` adds no words, and cannot
+#: be trained with. The last format, `template`, is the tokenizer's own chat template.
 TEMPLATES = {
     "plain": (
         "{% for m in messages %}"
@@ -36,6 +36,11 @@ TEMPLATES = {
         "<|{{ m.role }}|>\n{{ m.content }}{{ eos_token if m.role == 'assistant' else '' }}\n"
         "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
     ),
+    "none": (
+        "{% for m in messages %}"
+        "{% if m.role == 'assistant' %} {{ m.content }}\n\n{% else %}{{ m.content }}{% endif %}"
+        "{% endfor %}"
+    ),
 }
 
 
@@ -44,7 +49,7 @@ class Chat:
 
     Args:
         tokenizer: a fast tokenizer (character offsets are needed to mask prompts).
-        chat_format: `plain`, `tulu` or `template`.
+        chat_format: `plain`, `tulu`, `none` or `template`.
 
     Raises:
         InputError: a tokenizer without the template, offsets or end-of-sequence token
@@ -87,7 +92,15 @@ class Chat:
         return list(self.tokenizer(text, add_special_tokens=own)["input_ids"])
 
     def encode_for_training(self, messages: Messages) -> tuple[list[int], list[int]]:
-        """Token ids and labels, both (tokens,): labels cover answers up to end of sequence."""
+        """Token ids and labels, both (tokens,): labels cover answers up to end of sequence.
+
+        Raises `InputError` for a format without one.
+        """
+        if self.format == "none":
+            raise InputError(
+                "chat_format: found none, expected plain, tulu or template, since a model learns "
+                "from the end-of-sequence token where its answers end"
+            )
         text = self.render(messages)
         spans = []
         for turn, message in enumerate(messages):

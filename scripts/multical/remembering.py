@@ -8,7 +8,9 @@ from typing import Any
 
 from multical.archives import Manifest
 from multical.errors import InputError
-from multical.studies import Strict
+from multical.strict import (
+    Strict,
+)
 from multical.validation import validated
 
 Records = dict[str, Any]  # of Snakemake's MetadataRecord, by output

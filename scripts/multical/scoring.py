@@ -122,7 +122,7 @@ class Scorer:
         self.head = Head(model)
         self.letters = [torch.tensor(ids, device=model.device) for ids in letters]
         self.batch_tokens = batch_tokens
-        self._checked = False
+        self._checked = 0  # 1: that a prefix can be shared; 2: a trie's branches, too
         self._prefix: list[int] = []
         self._cache = DynamicCache()
 
@@ -144,10 +144,11 @@ class Scorer:
         `advance` is told how many questions were done. Raises `InputError` for a model that
         gives a trie other scores than its paths one by one.
         """
-        tried = [trie for trie in group.tries if trie.targets[-1]]
-        if tried and not self._checked:
-            self._check(min(tried, key=len), group.prefix)
-            self._checked = True
+        branched = [trie for trie in group.tries if trie.targets[-1]]
+        checked = 2 if branched else 1
+        if checked > self._checked:
+            self._check(min(branched or group.tries, key=len), group.prefix)
+            self._checked = checked
         scores: list[Scores | None] = [None] * len(group.tries)
         for number, batch in enumerate(group.batches(self.batch_tokens)):
             tries = [group.tries[i] for i in batch]
@@ -267,21 +268,34 @@ class Scorer:
 
     @torch.inference_mode()
     def _check(self, trie: Trie, prefix: list[int]) -> None:
-        """Refuse a model that does not keep to attention masks (a recurrent one, say)."""
-        found = self._run([trie], prefix)[0].text_logliks[-1]
-        targets = trie.targets[-1]  # the last path to be added: all others stand before it
-        nodes = trie.path(targets[-1][0])
-        path = [*prefix, *(trie.tokens[node] for node in nodes)]
-        ids = torch.tensor([path], device=self.model.device)
-        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
-        logits = self.model.get_output_embeddings()(hidden[-len(targets) :]).float()
-        if self.head.cap is not None:
-            logits = self.head.cap * torch.tanh(logits / self.head.cap)
-        places = range(len(targets))
-        expected = logits.log_softmax(-1)[places, [token for _, token in targets]].sum().item()
-        if abs(found - expected) > 0.02 * max(1.0, abs(expected)) + 0.1 * len(targets):
+        """Refuse a model that does not keep to attention masks (a recurrent one, say).
+
+        By the log-likelihood of the last option's text, or, without texts, of all letters.
+        """
+        (said,) = self._run([trie], prefix)
+        read: Sequence[Any]  # of each log-probability, the tokens that share it
+        if targets := trie.targets[-1]:  # the last path to be added: all others stand before it
+            read, found = [[token] for _, token in targets], said.text_logliks[-1]
+            logprobs = self._plainly(trie, targets[-1][0], prefix, len(targets))
+        else:
+            logits, total = said.letter_logits or [], said.logsumexp or 0.0
+            read, found = self.letters[: len(logits)], sum(logits) - len(logits) * total
+            logprobs = self._plainly(trie, trie.answer, prefix, 1).expand(len(read), -1)
+        pairs = zip(logprobs, read, strict=True)
+        expected = sum(row[ids].logsumexp(0).item() for row, ids in pairs)
+        if abs(found - expected) > 0.02 * max(1.0, abs(expected)) + 0.1 * len(read):
             name = self.model.config.model_type
             raise InputError(
                 f"model type {name}: log-likelihood {found:.3f} under a tree mask, expected "
-                f"{expected:.3f}; it cannot share a question's tokens among its options"
+                f"{expected:.3f}; it cannot share tokens among questions or their options"
             )
+
+    def _plainly(self, trie: Trie, node: Any, prefix: list[int], count: int) -> Tensor:
+        """Log-probabilities (count, vocabulary) at the end of the path to a node, by themselves."""
+        path = [*prefix, *(trie.tokens[one] for one in trie.path(node))]
+        ids = torch.tensor([path], device=self.model.device)
+        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
+        logits = self.model.get_output_embeddings()(hidden[-count:]).float()
+        if self.head.cap is not None:
+            logits = self.head.cap * torch.tanh(logits / self.head.cap)
+        return logits.log_softmax(-1)

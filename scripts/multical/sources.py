@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from multical.errors import SECRET
-from multical.studies import SEGMENT, Distinct, Language, LocalPath, Name, Options, Seed, Strict
+from multical.strict import (
+    SEGMENT,
+    ChatFormat,
+    Distinct,
+    Language,
+    LocalPath,
+    Name,
+    Options,
+    Seed,
+    Strict,
+)
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -132,7 +142,7 @@ class Model(Strict):
     """A base model, or one behind an API."""
 
     source: PypiModel | HubModel | FolderModel | ApiModel = Field(discriminator="kind")
-    chat_format: Literal["plain", "tulu", "template", "none"] = Field(
+    chat_format: ChatFormat = Field(
         description="plain: 'Question: ... Answer: ...'; tulu; the tokenizer's own template, as "
         "the chat endpoint of an API has it; or none: the text as it is"
     )
@@ -145,7 +155,7 @@ class Model(Strict):
     @model_validator(mode="after")
     def _has_the_format_of_its_endpoint(self) -> Model:
         if isinstance(self.source, ApiModel):
-            wanted = ["template"] if self.source.endpoint == "chat" else ["plain", "tulu"]
+            wanted = ["template"] if self.source.endpoint == "chat" else ["plain", "tulu", "none"]
             if self.chat_format not in wanted:
                 raise ValueError(
                     f"chat_format: found {self.chat_format}, expected {' or '.join(wanted)} for "

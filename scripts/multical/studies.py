@@ -2,76 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-NAME = f"^{SEGMENT}$"
-Name = Annotated[str, Field(pattern=NAME)]
-#: Braces would be wildcards to Snakemake, and control characters tear its records apart
-LocalPath = Annotated[str, Field(pattern=r"^[^{}\x00-\x1f\x7f]+$")]
-Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
-Smoothing = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-LearningRate = Annotated[float, Field(gt=0, lt=1)]
-Options = Annotated[int, Field(ge=2, le=10)] | None
-Precision = Literal["highest", "high", "medium"]
-
-# The keys of multical.readouts.READOUTS and multical.metrics.METRICS, which would load
-# numpy and pandas at each start of Snakemake; a test compares them.
-Readout = Literal[
-    "letter", "letter_full", "text_ppl", "text_sum", "msp", "max_logit", "margin", "entropy"
-]
-Metric = Literal[
-    "accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ms_debiased",
-    "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
-]  # fmt: skip
-
-#: The readouts that are a softmax of option scores, the keys of multical.readouts.SCORES
-DISTRIBUTIONS = ("letter", "text_ppl", "text_sum")
-
-Value = TypeVar("Value")
-
-
-def _distinct(values: list[Value]) -> list[Value]:
-    if again := twice(values):
-        raise ValueError(f"found {again[0]!r} twice, expected different values")
-    return values
-
-
-def twice(values: list[Any]) -> list[Any]:
-    """The values that occur more than once."""
-    return [value for value, count in Counter(values).items() if count > 1]
-
-
-Distinct = Annotated[
-    list[Value], AfterValidator(_distinct), Field(json_schema_extra={"uniqueItems": True})
-]
-
-
-class Strict(BaseModel):
-    """A mapping of known keys to finite numbers and other values."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keys(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            required = {key for key, field in cls.model_fields.items() if field.is_required()}
-            for word, keys in (
-                ("unknown", raw.keys() - cls.model_fields.keys()),
-                ("missing", required - raw.keys()),
-            ):
-                if keys:
-                    found = sorted(map(str, keys))
-                    raise ValueError(f"{word} keys {found}, expected {list(cls.model_fields)}")
-        return raw
+from multical.msp_study import MspStudy, ReleasedStudy
+from multical.strict import (
+    Bootstrap,
+    Distinct,
+    Dtype,
+    Language,
+    LearningRate,
+    LocalPath,
+    Metric,
+    Name,
+    Options,
+    Precision,
+    Readout,
+    Seed,
+    Smoothing,
+    Strict,
+    twice,
+)
 
 
 class Scale(Strict):
@@ -155,9 +110,7 @@ class Scoring(Strict):
         description="languages that are shown the lettered prompt too, which costs most of the "
         "tokens; null for all"
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        description="auto: bfloat16 where the hardware multiplies it, else float32"
-    )
+    dtype: Dtype
     matmul_precision: Precision
     batch_tokens: int = Field(
         ge=1,
@@ -178,14 +131,6 @@ class Scoring(Strict):
         description="cuts a benchmark's languages, in their order, into jobs of so many; 1: a "
         "new language scores itself alone; null: all in one job",
     )
-
-
-class Bootstrap(Strict):
-    """Question-clustered bootstrap."""
-
-    replicates: int = Field(ge=0)
-    seed: Seed
-    level: float = Field(gt=0, lt=1)
 
 
 class Metrics(Strict):
@@ -379,66 +324,13 @@ class ApiStudy(Strict):
         return self
 
 
-class Release(Strict):
-    """Where the released outputs are; $MSP_V2_ARCHIVE goes before `archive`."""
-
-    archive: LocalPath | None = Field(
-        description="local archive or folder; null downloads the commit"
-    )
-    repository: str = Field(pattern=r"^https://[^\s@]+$")  # no login: it is recorded with the job
-    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
-    folder: str = Field(description="folder of the outputs in the repository")
-    manifest: LocalPath | None = Field(description="file of SHA-256 sums, one a released file")
-
-
-class ReleasedModel(Strict):
-    """A model of a release."""
-
-    file: Name = Field(description="as in the names of files")
-    name: str = Field(description="as in the study's tables")
-    size: float | None = Field(gt=0, description="billions of parameters; null if not known")
-    max_logit: bool = Field(description="whether maximum logits were released")
-
-
-class ReleasedDataset(Strict):
-    """A data set of a release."""
-
-    id: Name
-    name: str
-    questions: int = Field(ge=1)
-
-
-class Abstention(Strict):
-    """How thresholds are chosen, and answers below them scored."""
-
-    seed: Seed = Field(description="of the split that the published tables show")
-    seeds: int = Field(ge=1, description="splits of the spread")
-    ks: list[Annotated[int, Field(ge=1)] | Literal["half"]] = Field(min_length=1)
-    main_k: int = Field(ge=1, description="labelled questions a data set in the main tables")
-    schemes: dict[Name, Annotated[float, Field(ge=0)]] = Field(description="loss of a wrong answer")
-    grid: Literal["zero", "min"] = Field(description="start of the thresholds: as in v2, or in v4")
-
-
-class ReleasedStudy(Strict):
-    """Study 2 from the authors' released per-question outputs."""
-
-    kind: Literal["released"]
-    source: Release
-    expected: LocalPath = Field(description="file of the published numbers")
-    models: list[ReleasedModel] = Field(min_length=1)
-    datasets: list[ReleasedDataset] = Field(min_length=1)
-    prompts: list[Name] = Field(min_length=1)
-    significance: float = Field(gt=0, lt=1)
-    bins: int = Field(ge=1)
-    bootstrap: Bootstrap
-    abstention: Abstention
-
-
 #: Studies with records per run and benchmark, which share metrics and figures
 Measured = MultilingualStudy | HarnessStudy | ApiStudy
 #: Those that are scored here
 Scored = MultilingualStudy | ApiStudy
-Study = Annotated[Measured | ReleasedStudy, Field(discriminator="kind")]
+#: Those that ask models: these, and study 2's own runs
+Asking = Scored | MspStudy
+Study = Annotated[Measured | ReleasedStudy | MspStudy, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)
@@ -480,9 +372,11 @@ def trials(study: MultilingualStudy) -> list[Run]:
     return [Run(model, sft, 0.0, study.seeds[0], rate) for model, sft, rate in grid]
 
 
-def scored(study: Measured) -> list[tuple[str, str]]:
+def scored(study: Measured | MspStudy) -> list[tuple[str, str]]:
     """(run id, benchmark) of all records of a study."""
     if isinstance(study, HarnessStudy):
         return [(one.run.id, one.benchmark) for one in study.runs]
+    if isinstance(study, MspStudy):
+        return list(product(study.by_run, study.benchmarks))
     names = study.models if isinstance(study, ApiStudy) else runs(study)
     return list(product(names, study.benchmarks))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from html import escape
+from pathlib import Path
 from typing import Any
 
+from multical import sidecars
 from multical.claims import VERDICTS
+from multical.errors import InputError
 
 COLUMNS = ["Claim", "The paper says", "We measure", "Verdict", "Evidence", "Command", "Time"]
 SIGNS = {"above": ">", "below": "<", "absent": "within"}
@@ -31,6 +35,18 @@ h2 { font-size: 1.1em; margin: 2em 0 0 }
 .not-reproduced div::before { content: "\\2717\\a0" }
 .not-testable-here div::before { content: "\\2013\\a0" }
 """
+
+
+def read(path: str) -> dict[str, Any]:
+    """The document that verify_claims.py wrote, as the sidecar beside it has its SHA-256."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(document, dict) or not {"study", "kind", "claims"} <= document.keys():
+        raise InputError(f"{path}: expected the verdicts of a study, with study, kind and claims")
+    sidecars.check(Path(path).with_name("provenance.json"))
+    return document
 
 
 def markdown(document: dict[str, Any]) -> str:
@@ -87,7 +103,7 @@ def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
             [f"{claim['says']} ({claim['source']})"],
             [_measured(part) for part in claim["parts"]] or [claim["reason"]],
             [claim["verdict"]],
-            [f"{document['study']}/{file}" for file in files] or ["none"],
+            [f"{claim.get('study', document['study'])}/{file}" for file in files] or ["none"],
             [document["command"]],
             [f"{claim['seconds']:.1f} s"],
         ])  # fmt: skip

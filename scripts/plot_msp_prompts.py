@@ -1,0 +1,72 @@
+"""Draw study 2's prompts: each phrasing with a question of the study's first data set in it.
+
+The question is the first by its id. The wording is our own, with the study's structure: the
+allowed letters, lettered options, and the word that the answer's letter follows. What is
+shown is the text alone, without the marks of a model's chat format.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from multical import msp_plots, plots, prompts, questions
+from multical.errors import InputError, program
+
+#: Characters in a line, and the points on paper that a line takes
+COLUMNS, LINE = 104, 10.5
+
+
+def main() -> None:
+    started = time.monotonic()
+    args = msp_plots.arguments(__doc__, ["questions"], ["prompts"], ["prompts"])
+    question = first_question(args.questions, args.params)
+    texts = {
+        one["name"]: prompts.fill(one["lettered"], question["question"], question["options"])
+        for one in args.params["prompts"]
+    }
+    figure = panels(texts)
+    msp_plots.save(figure, args.prompts, args, [args.questions], started)
+
+
+def first_question(path: str, params: dict[str, Any]) -> pd.Series:
+    """The first question by its id of the data set that is shown, in its language."""
+    chosen = [one for one in params["datasets"] if one["id"] == params["dataset"]]
+    rows = questions.read(path)
+    rows = rows[rows["language"] == chosen[0]["language"]]
+    if rows.empty:
+        raise InputError(f"{path}: no question in {chosen[0]['language']}, expected at least one")
+    return rows.sort_values("question_id").iloc[0]
+
+
+def panels(texts: dict[str, str]) -> Figure:
+    """A panel for each prompt, one below the other, as high as its text."""
+    wrapped = [wrap(text) for text in texts.values()]
+    heights = [text.count("\n") + 3 for text in wrapped]  # and a title
+    figure, axes = plt.subplots(
+        len(texts), 1, figsize=(plots.WIDTH, LINE * sum(heights) / 72), height_ratios=heights,
+        squeeze=False,
+    )  # fmt: skip
+    for ax, name, text in zip(axes[:, 0], texts, wrapped, strict=True):
+        ax.set_title(f"Prompt {name}", loc="left")
+        ax.set(xticks=[], yticks=[])
+        ax.spines[["top", "right"]].set_visible(True)
+        ax.annotate(text, (0, 1), xycoords="axes fraction", xytext=(5, -5), va="top",
+                    textcoords="offset points", family="DejaVu Sans Mono", fontsize=7.5,
+                    parse_math=False)  # fmt: skip
+    return figure
+
+
+def wrap(text: str) -> str:
+    """Text in lines that fit, its own lines kept."""
+    lines = (textwrap.wrap(line, COLUMNS) or [""] for line in text.splitlines())
+    return "\n".join(part for line in lines for part in line)
+
+
+if __name__ == "__main__":
+    program(main)

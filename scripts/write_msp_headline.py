@@ -1,0 +1,61 @@
+"""Write study 2's result in a few lines: what was made, where to look, what came out.
+
+A line a model: accuracy, AUROC of the maximum softmax probability, in how many of the data
+sets and phrasings wrong answers have significantly smaller ones, and calibration error.
+--params is a JSON object: study.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from multical import msp, params
+from multical.errors import program
+from multical.files import atomic
+
+AUROC = ["dataset", "model", "accuracy", "msp_auroc", "msp_significant"]
+CALIBRATION = ["dataset", "model", "calibration_error_cells"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--auroc", required=True, metavar="CSV", help="table of the study")
+    parser.add_argument("--calibration", required=True, metavar="CSV", help="table of the study")
+    parser.add_argument("--params", required=True, metavar="JSON", help="see above")
+    parser.add_argument("--output", required=True, metavar="TXT")
+    args = parser.parse_args()
+    study = params.read(args.params, {"study": str})["study"]
+    table = msp.read_table(args.auroc, AUROC).merge(
+        msp.read_table(args.calibration, CALIBRATION), on=["dataset", "model"], how="left"
+    )
+    with atomic(args.output) as temporary:
+        text = headline(table[table["dataset"] == msp.ALL], study)
+        Path(temporary).write_text(text, encoding="utf-8")
+
+
+def headline(rows: pd.DataFrame, study: str) -> str:
+    """The text, from the rows of all data sets."""
+    shown = pd.DataFrame(
+        {
+            "accuracy": rows["accuracy"].map(msp.rounded(3)),
+            "AUROC": rows["msp_auroc"].map(msp.rounded(3)),
+            "significant": rows["msp_significant"],
+            "calibration error": rows["calibration_error_cells"].map(msp.rounded(3)),
+        }
+    )
+    table = shown.set_index(rows["model"].rename(None)).to_string()
+    return (
+        f"Made in {study}: figures/ (pdf, png, provenance), tables/ (csv, tex, provenance), "
+        f"records/.\nLook first at {study}/figures/accuracy_vs_auroc.pdf and "
+        f"{study}/figures/calibration.pdf.\n"
+        f"Maximum softmax probabilities, means over data sets and phrasings:\n{table}\n"
+    )
+
+
+if __name__ == "__main__":
+    program(main)
