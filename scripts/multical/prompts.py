@@ -130,10 +130,13 @@ def fill(
     `{letters}` are the options' letters, as in "A, B and C".
     """
     lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False)]
-    *most, last = LETTERS[: len(options)]
-    letters = f"{', '.join(most)} and {last}"
-    texts = {"question": question, "options": "\n".join(lines), "letters": letters}
-    filled = {**(headings or {}), **texts}
+    own = LETTERS[: len(options)]
+    filled = {
+        **(headings or {}),
+        "question": question,
+        "options": "\n".join(lines),
+        "letters": f"{', '.join(own[:-1])} and {own[-1]}",
+    }
     # in one pass: what is filled in may hold braces of its own
     names = "|".join(map(re.escape, filled))
     return re.sub(rf"\{{({names})\}}", lambda mark: filled[mark[1]], template)
