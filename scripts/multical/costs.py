@@ -36,6 +36,8 @@ BYTES_PER_TOKEN = 4
 TEMPLATE_TOKENS = 20
 #: Bytes of a weight: fetch_model and train_sft write float32
 WEIGHT_BYTES = 4
+#: Of one that is kept as the hub has it, in half precision
+STORED_BYTES = 2
 #: What a checkpoint holds beside its weights, mostly the tokenizer, at most
 TOKENIZER_BYTES = 40_000_000
 #: A training's state is its weights and AdamW's two moments; while it is saved the one
@@ -108,7 +110,9 @@ class Sizes:
         manifest = self.folder / f"results/inputs/models/{model}/manifest.json"
         if manifest.exists():
             return listed_bytes(manifest)
-        return WEIGHT_BYTES * self.parameters(model) + TOKENIZER_BYTES
+        kept = getattr(self.config.models[model].source, "as_is", False)
+        size = STORED_BYTES if kept else WEIGHT_BYTES
+        return size * self.parameters(model) + TOKENIZER_BYTES
 
     def run_bytes(self, root: str, run: Run) -> int:
         """Bytes of an SFT run's checkpoint."""

@@ -14,7 +14,7 @@ from multical import globs, settings
 from multical.config import Config, Run, canonical, runs
 from multical.errors import InputError
 from multical.msp_study import MspStudy
-from multical.sources import ApiModel, ChoiceBenchmark, HubSft, QuestionFile
+from multical.sources import ApiModel, ChoiceBenchmark, HubModel, HubSft, QuestionFile
 from multical.strict import (
     DISTRIBUTIONS,
 )
@@ -88,7 +88,9 @@ def trained(config: Config, root: str) -> list[Run]:
 
 def model(config: Config, name: str) -> Settings:
     """Where a base model comes from."""
-    return config.models[name].source.model_dump()
+    source = config.models[name].source
+    usual = {"as_is"} if isinstance(source, HubModel) and not source.as_is else set()
+    return source.model_dump(exclude=usual)
 
 
 def benchmark(config: Config, name: str) -> Settings:

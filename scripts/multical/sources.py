@@ -51,6 +51,11 @@ class HubModel(Strict):
     kind: Literal["hub"]
     repo: Repository
     revision: Revision
+    as_is: bool = Field(
+        default=False,
+        description="true: its files are kept as they are, half-precision weights for one; "
+        "false: it is loaded and written in float32, which takes as much memory",
+    )
 
 
 class FolderModel(Strict):
