@@ -2,7 +2,8 @@
 
 Study 2 says no more of it than 4 bits; the rest is our own design. Quantized are the matrices
 of all layers, those of experts too; embeddings, output head, routers and norms stay as they
-are. A matrix is made whole again, in the model's dtype, each time it is multiplied.
+are. A matrix is made whole again, in the model's dtype (in bfloat16 by processors with units
+for it), each time it is multiplied.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def load(
     def options(config: Any) -> dict[str, Any]:
         # transformers leaves experts whole: all of them might not fit a GPU
         experts = any("experts" in key for key in config.to_dict())
-        return {"quantization_config": quantization, "device_map": {"": "cpu" if experts else device}}
+        return {
+            "quantization_config": quantization,
+            "device_map": {"": "cpu" if experts else device},
+        }
 
     with _plain_linears():
         model, tokenizer = checkpoints.load(checkpoint, dtype, device, options)

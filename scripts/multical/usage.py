@@ -52,7 +52,9 @@ class Clock:
         gpus = processes if sys.modules["torch"].cuda.is_available() else 0
         seconds = round(self.seconds, 1)
         used = {"seconds": seconds, "gpu_seconds": seconds * gpus, "machines": [machine()]}
-        write_json(path, {**used, **about, "python": platform.python_version(), "libraries": libraries()})
+        write_json(
+            path, {**used, **about, "python": platform.python_version(), "libraries": libraries()}
+        )
 
 
 def read(path: str | Path) -> dict[str, Any]:
