@@ -4,7 +4,8 @@
 benchmark, languages (null for all), questions_per_language (null for all), prompts (each
 {name, lettered, plain}, plain null where no option texts are scored, and perhaps headings:
 {NAME: {LANGUAGE or default: text}}), lettered_languages (null for all), chat_format, dtype,
-matmul_precision, batch_tokens, and perhaps shots (few-shot examples before each question).
+matmul_precision, batch_tokens, and perhaps shots (few-shot examples before each question) and
+quantization (nf4, or none as without it).
 
 A job that was killed goes on from what it kept in --scratch and ends with the same records.
 The folder's name is --scratch and a hash of the model, the questions, the examples and the
@@ -24,7 +25,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from multical import checkpoints, params, questions, records
+from multical import checkpoints, params, quantized, questions, records
 from multical.asker import Asker
 from multical.asking import Part, answered, check, choose, few_shot, nothing, parts
 from multical.errors import program
@@ -53,11 +54,13 @@ KINDS: params.Kinds = {
     "matmul_precision": str,
     "batch_tokens": int,
     "shots": int,
+    "quantization": str,
 }
 CHOICES = {
     "chat_format": [*TEMPLATES, "template"],
     "dtype": ["auto", "float32", "bfloat16", "float16"],
     "matmul_precision": ["highest", "high", "medium"],
+    "quantization": ["none", "nf4"],
 }
 
 
@@ -69,7 +72,8 @@ def main() -> None:
     asked = choose(questions.read(args.questions), settings, args.questions)
     cut = list(parts(asked, settings, few_shot(settings, args.shots)))
     torch.set_float32_matmul_precision(settings["matmul_precision"])
-    model, tokenizer = checkpoints.load(checkpoints.verified(args.model), settings["dtype"])
+    load = quantized.load if settings["quantization"] == "nf4" else checkpoints.load
+    model, tokenizer = load(checkpoints.verified(args.model), settings["dtype"])
     asker = Asker(Chat(tokenizer, settings["chat_format"]))
     most = max(map(len, asked["options"]))
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:most]]
@@ -80,7 +84,7 @@ def main() -> None:
     print(f"{title}: {len(asked)} questions, {model.dtype}", file=sys.stderr)
     # a job on other weights, questions or units must not go on from this one's scores
     made_of = [*map(sha256, filter(None, [args.model, args.questions, args.shots]))]
-    made_of += [str(model.dtype), model.device.type]
+    made_of += [str(model.dtype), model.device.type, settings["quantization"]]
     digest = hashlib.sha256(" ".join(made_of).encode()).hexdigest()
     folder = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
     kept = Kept(folder, args.save_every, started)
@@ -92,7 +96,7 @@ def main() -> None:
                 found[part.prompt["name"]][index] |= values
     shared = {key: settings[key] for key in RUN}
     records.write(args.output, answered(asked, found, **shared))
-    kept.clock.write(args.usage)
+    kept.clock.write(args.usage, quantization=settings["quantization"])
     kept.forget()
 
 
@@ -115,7 +119,7 @@ def arguments() -> argparse.Namespace:
 
 def read_settings(text: str) -> dict[str, Any]:
     """The settings in `--params`; raises `InputError` naming the first that is wrong."""
-    settings = params.parse(text)
+    settings = {"quantization": "none", **params.parse(text)}
     # unlike other lists this one may be empty: no language is lettered then
     none = settings.get("lettered_languages") == []
     check({**settings, "lettered_languages": None} if none else settings, KINDS, ["shots"])

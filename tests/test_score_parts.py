@@ -195,6 +195,33 @@ def test_a_killed_job_leaves_nothing_to_one_on_other_inputs(
     assert again == run("whole", shots=SHOTS).read_bytes()
 
 
+def test_a_model_in_4_bits(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on where it was killed, but not from what whole weights gave."""
+    pytest.importorskip("bitsandbytes")
+    whole = records.read(run("whole"))
+    with monkeypatch.context() as patched:
+        interrupt(patched, 4)
+        with pytest.raises(InterruptedJobError):
+            run("killed")
+    with monkeypatch.context() as patched:
+        interrupt(patched, 4)
+        with pytest.raises(InterruptedJobError):
+            run("killed", quantization="nf4")
+    assert len([*(place / "scratch").iterdir()]) == 2
+    killed = run("killed", quantization="nf4")
+    assert len([*(place / "scratch").iterdir()]) == 1
+    assert killed.read_bytes() == run("again", quantization="nf4").read_bytes()
+    found = records.read(killed)
+    for name in ("letter_logits", "text_logliks"):
+        pairs = zip(found[name].dropna(), whole[name].dropna(), strict=True)
+        errors = [abs(a - b) for one, other in pairs for a, b in zip(one, other, strict=True)]
+        assert 0.01 < max(errors)
+    used = json.loads((place / "killed.usage.json").read_text())
+    assert used["quantization"] == "nf4"
+    assert "bitsandbytes" in used["libraries"]
+    assert json.loads((place / "whole.usage.json").read_text())["quantization"] == "none"
+
+
 def chosen(row: Any) -> list[Any]:
     """The examples of a question by the definition."""
     known = examples()

@@ -240,6 +240,11 @@ def nothing(place: Path) -> None:
             "['en', 'ko'], expected ar too, since the prompt second",
         ),
         (nothing, {"dtype": "int8"}, "dtype: ['int8'], expected some of ['auto'"),
+        (
+            nothing,
+            {"quantization": "int8"},
+            "quantization: ['int8'], expected some of ['none', 'nf",
+        ),
         (nothing, {"chat_format": "alpaca"}, "chat_format: ['alpaca']"),
         (nothing, {"languages": []}, "languages: [], expected different texts"),
     ],

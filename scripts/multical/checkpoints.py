@@ -9,6 +9,7 @@ A checkpoint is loaded only if it is the one that its manifest lists.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,12 +59,16 @@ def verified(manifest: str | Path, contents: bool = True) -> Path:
 
 
 def load(
-    checkpoint: str | Path, dtype: str = "float32", device: str | None = None
+    checkpoint: str | Path,
+    dtype: str = "float32",
+    device: str | None = None,
+    options: Callable[[Any], dict[str, Any]] = lambda config: {},
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load model (evaluation mode) and tokenizer of a folder.
 
     `dtype` is a torch type by name, or `auto` as `fastest_dtype` has it; `device` is where
-    the model is put, by default the GPU if there is one.
+    the model is put, by default the GPU if there is one. `options` gives further arguments of
+    transformers' `from_pretrained` for the model's configuration.
     Weights come from safetensors only, code from transformers only.
     Raises `InputError` for a folder that holds no such model.
     """
@@ -85,6 +90,7 @@ def load(
             use_safetensors=True,
             ignore_mismatched_sizes=True,  # refused below
             output_loading_info=True,
+            **options(config),
             **SAFE,
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:

@@ -44,12 +44,17 @@ class Clock:
         with atomic(self.file) as temporary:
             temporary.write_text(repr(self.seconds), encoding="utf-8")
 
-    def write(self, path: Path, processes: int = 1) -> None:
-        """Write the seconds, those of each GPU added up, the machine and libraries, as JSON."""
+    def write(self, path: Path, processes: int = 1, **about: str) -> None:
+        """Write the seconds, those of each GPU added up, the machine and libraries, as JSON.
+
+        With what else is `about` the job.
+        """
         gpus = processes if sys.modules["torch"].cuda.is_available() else 0
         seconds = round(self.seconds, 1)
         used = {"seconds": seconds, "gpu_seconds": seconds * gpus, "machines": [machine()]}
-        write_json(path, {**used, "python": platform.python_version(), "libraries": libraries()})
+        write_json(
+            path, {**used, **about, "python": platform.python_version(), "libraries": libraries()}
+        )
 
 
 def read(path: str | Path) -> dict[str, Any]:
