@@ -25,6 +25,8 @@ from multical.errors import program
 TABLES = ("score_curves", "scores")
 #: Where the score axis is cut off, unless a chosen threshold scores less.
 LOWEST = -60
+#: Names of thresholds that are not the method's
+THRESHOLDS = {"entropy": "Negative entropy threshold (nats)"}
 FIGURES = ("score_vs_threshold", "score_vs_k")
 
 
@@ -84,7 +86,8 @@ def against_threshold(
         line[0].set_ylim(bottom=max(part["score"].min(), lowest) - 4)
         line[0].set_ylabel(f"{scheme.capitalize()} score")
     for ax, method in zip(axes[-1], methods, strict=True):
-        ax.set_xlabel(f"Threshold, {msp.SCALES[method]}")
+        ax.set_xlabel(THRESHOLDS.get(method, f"{msp.METHOD_NAMES[method]} threshold"))
+        ax.locator_params(axis="x", nbins=6)
     msp_plots.model_legend(figure, looks, table["model"])
     return figure
 

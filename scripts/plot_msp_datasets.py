@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from multical import msp, msp_plots, plots
 from multical.errors import program
 
+CROWDED = 18  # bars
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
 
 
@@ -36,7 +37,9 @@ def main() -> None:
             linewidth=0.4,
         )
         labels = [per_cent(row[name]) for name in measures]
-        ax.bar_label(bars, labels, fontsize=6.5, padding=1)
+        # upright where there are many bars
+        turn = 90 if len(table) * len(measures) > CROWDED else 0
+        ax.bar_label(bars, labels, fontsize=6.5, padding=2, rotation=turn)
     ax.axhline(50, color=plots.GREY, linewidth=0.6, linestyle=":")
     ax.set_xticks(range(len(measures)), list(measures.values()))
     ax.set(ylabel="Mean over models (%)", ylim=(0, 100))

@@ -39,8 +39,6 @@ METHOD_NAMES = {
     "entropy": "Entropy",
     "none": "No abstention",
 }
-#: What a threshold of a method is one of, the higher the surer
-SCALES = METHOD_NAMES | {"entropy": "Negative entropy (nats)"}
 ALL = "all"
 
 
