@@ -174,13 +174,14 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:
+        for root, study in _of_kind(self, MultilingualStudy):
+            if again := twice([run.id for run in [*grid_of(study), *trials(study)]]):
+                raise ValueError(f"studies.{root}: two runs are named {again[0]}, expected one")
         for key, names, known in _references(self):
             for name in names:
                 if name not in known:
                     raise ValueError(f"{key}: found {name!r}, expected one of {sorted(known)}")
         for root, study in _of_kind(self, MultilingualStudy):
-            if again := twice([run.id for run in [*grid_of(study), *trials(study)]]):
-                raise ValueError(f"studies.{root}: two runs are named {again[0]}, expected one")
             self._can_choose(f"studies.{root}.training.learning_rate", study)
         for root, study in _of_kind(self, Scored):
             for name in study.benchmarks:
