@@ -93,9 +93,9 @@ def test_scores_are_those_of_the_4_bit_weights(tmp_path: Path, kind: str, dtype:
         low, high = (0, 0.01) if re.search(stays, name) else (0.05, 0.12)
         assert low <= error <= high, name
     found, expected = logprobs(model).cpu(), logprobs(whole)
-    # not to the last digit: processors with such units multiply 4 bits in bfloat16
-    assert (found - expected).norm() < 0.25 * (before - expected).norm()
-    assert (before - expected).std() > 0.05
+    near = 1e-4 if model.dtype == torch.float32 else 0.2
+    assert (found - expected).abs().max() < near
+    assert (before - expected).abs().max() > 0.2
 
 
 def test_layers_that_cannot_be_quantized_are_named(

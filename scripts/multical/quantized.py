@@ -2,8 +2,7 @@
 
 Study 2 says no more of it than 4 bits; the rest is our own design. Quantized are the matrices
 of all layers, those of experts too; embeddings, output head, routers and norms stay as they
-are. A matrix is made whole again, in the model's dtype (in bfloat16 by processors with units
-for it), each time it is multiplied.
+are. A matrix is made whole again, in the model's dtype, each time it is multiplied.
 """
 
 from __future__ import annotations
@@ -55,16 +54,19 @@ def load(
         }
 
     with _plain_linears():
-        model, tokenizer = checkpoints.load(checkpoint, dtype, device, options)
+        loaded, tokenizer = checkpoints.load(checkpoint, dtype, device, options)
+    model: Any = loaded
     head = model.get_output_embeddings()
     for module in model.modules():
-        if isinstance(module, torch.nn.Linear) and module is not head:
-            if not isinstance(module, Linear4bit):
-                raise InputError(
-                    f"{checkpoint}: layers of class {type(module).__name__} in model type "
-                    f"{model.config.model_type}, expected those that can be quantized, or "
-                    "quantization: none"
-                )
+        if isinstance(module, Linear4bit):
+            # bitsandbytes else multiplies in bfloat16 on some processors, and not all shapes
+            module.support_avx512bf16_for_cpu = False
+        elif isinstance(module, torch.nn.Linear) and module is not head:
+            raise InputError(
+                f"{checkpoint}: layers of class {type(module).__name__} in model type "
+                f"{model.config.model_type}, expected those that can be quantized, or "
+                "quantization: none"
+            )
         for name, weight in list(module.named_parameters(recurse=False)):
             if weight.dim() == 3:  # of all experts of a layer
                 module.to(device)
