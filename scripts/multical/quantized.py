@@ -71,7 +71,7 @@ def load(
             if weight.dim() == 3:  # of all experts of a layer
                 module.to(device)
                 replace_parameter_4bit(module, name, compress_statistics=True, quant_type="nf4")
-    return model.to(device), tokenizer
+    return model if model.device.type == device else model.to(device), tokenizer
 
 
 @contextmanager
