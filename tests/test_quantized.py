@@ -103,12 +103,11 @@ def test_layers_that_cannot_be_quantized_are_named(
 ) -> None:
     pytest.importorskip("bitsandbytes")
     monkeypatch.setattr(quantized, "_plain_linears", nullcontext)
-    with pytest.raises(InputError, match=r"layers of class FalconLinear in model type falcon"):
+    with pytest.raises(InputError, match="model type falcon: layers of class FalconLinear"):
         quantized.load(folder(tmp_path, "falcon"), "float32")
 
 
 def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    monkeypatch.setitem(sys.modules, "bitsandbytes.nn", None)
     with pytest.raises(InputError, match="found nf4, expected none, since bitsandbytes does not"):
         quantized.load(tmp_path)
