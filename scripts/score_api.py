@@ -1,4 +1,4 @@
-"""Score a model behind an API on a benchmark: one record per question and language.
+"""Score a model behind an API on a benchmark: one record per question, language and prompt.
 
 --params is a JSON object: run, benchmark, languages (null for all), questions_per_language
 (null for all), prompts (each {name, lettered, plain}, of which plain is not used, and perhaps

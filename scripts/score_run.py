@@ -1,4 +1,4 @@
-"""Score a run on a benchmark: one record per question and language.
+"""Score a run on a benchmark: one record per question, language and prompt.
 
 --params is a JSON object: run, model, sft, smoothing, seed (null for a base model),
 benchmark, languages (null for all), questions_per_language (null for all), prompts (each

@@ -162,6 +162,15 @@ def test_a_figure_of_each_benchmark() -> None:
     assert plan.shown_models(loaded, ROOT, "more") == ["gpt"]
 
 
+def test_letters_are_recalibrated_and_their_entropy_is_not() -> None:
+    told = edited(f"{STUDY}:recalibration", {"folds": 3, "seed": 7})
+    loaded = config.load(told)
+    settings = plan.recalibration(loaded, ROOT)
+    assert (settings["folds"], settings["fold_seed"], settings["readouts"]) == (3, 7, ["letter"])
+    assert plan.recalibrated(loaded, ROOT)
+    assert not plan.recalibrated(config.load(edited(f"{STUDY}:figures:readout", "entropy")), ROOT)
+
+
 def test_what_a_plan_says(tmp_path: Path) -> None:
     write(tmp_path, raw())
     sizes = Sizes(config.load(edited(f"{STUDY}:questions_per_language", 4)), tmp_path)

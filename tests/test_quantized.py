@@ -93,9 +93,9 @@ def test_scores_are_those_of_the_4_bit_weights(tmp_path: Path, kind: str, dtype:
         low, high = (0, 0.01) if re.search(stays, name) else (0.05, 0.12)
         assert low <= error <= high, name
     found, expected = logprobs(model).cpu(), logprobs(whole)
-    # not to the last digit: processors with such units multiply 4 bits in bfloat16
-    assert (found - expected).norm() < 0.25 * (before - expected).norm()
-    assert (before - expected).std() > 0.05
+    near = 1e-4 if model.dtype == torch.float32 else 0.2
+    assert (found - expected).abs().max() < near
+    assert (before - expected).abs().max() > 0.2
 
 
 def test_layers_that_cannot_be_quantized_are_named(
@@ -103,12 +103,11 @@ def test_layers_that_cannot_be_quantized_are_named(
 ) -> None:
     pytest.importorskip("bitsandbytes")
     monkeypatch.setattr(quantized, "_plain_linears", nullcontext)
-    with pytest.raises(InputError, match=r"layers of class FalconLinear in model type falcon"):
+    with pytest.raises(InputError, match="model type falcon: layers of class FalconLinear"):
         quantized.load(folder(tmp_path, "falcon"), "float32")
 
 
 def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    monkeypatch.setitem(sys.modules, "bitsandbytes.nn", None)
     with pytest.raises(InputError, match="found nf4, expected none, since bitsandbytes does not"):
         quantized.load(tmp_path)

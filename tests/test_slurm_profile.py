@@ -150,6 +150,8 @@ def test_a_config_that_is_wrong_is_left_to_the_snakefile(tmp_path: Path, text: s
     assert site.training_gpus(tmp_path / "none.yaml") == 1
     assert site.billions(tmp_path / "config.yaml") == 0
     assert site.billions(tmp_path / "none.yaml") == 0
+    assert site.scoring_memory(tmp_path / "config.yaml") == 5000
+    assert site.scoring_memory(tmp_path / "none.yaml") == 5000
 
 
 def test_the_weights_of_a_job_s_model(tmp_path: Path) -> None:
@@ -161,6 +163,17 @@ def test_the_weights_of_a_job_s_model(tmp_path: Path) -> None:
     assert "{" not in found  # which Snakemake would format in a run time
     asked = ["big-7b", "big-7b.x.ls0.s0", "big-7b.5.x.lr1e-05", "big-7bb", "small", "unknown.x"]
     assert [value(found, run) for run in asked] == [7.24, 7.24, 9, 0, 0, 0]
+
+
+def test_memory_of_models_in_4_bits(tmp_path: Path) -> None:
+    studies = "studies: {results/msp: {scoring: {quantization: nf4}}, results/demo: {scoring: {}}}"
+    (tmp_path / "config.yaml").write_text(studies)
+    found = str(site.scoring_memory(tmp_path / "config.yaml"))
+    asked = ["results/msp", "results/demo", "results/msp/base"]
+    names = [{"wildcards": argparse.Namespace(root=root)} for root in asked]
+    assert [eval(found, name) for name in names] == [2500, 5000, 5000]
+    (tmp_path / "config.yaml").write_text("studies: {results/demo: {scoring: {}}}")
+    assert site.scoring_memory(tmp_path / "config.yaml") == 5000
 
 
 def test_account_and_partitions_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:

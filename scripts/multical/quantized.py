@@ -2,8 +2,7 @@
 
 Study 2 says no more of it than 4 bits; the rest is our own design. Quantized are the matrices
 of all layers, those of experts too; embeddings, output head, routers and norms stay as they
-are. A matrix is made whole again, in the model's dtype (in bfloat16 by processors with units
-for it), each time it is multiplied.
+are. A matrix is made whole again, in the model's dtype, each time it is multiplied.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ def load(
     from transformers import BitsAndBytesConfig
 
     try:
-        from bitsandbytes.nn import Linear4bit
-        from bitsandbytes.nn.parametrize import replace_parameter_4bit
+        import bitsandbytes  # noqa: F401
     except ImportError as error:
         raise InputError(
             f"quantization: found nf4, expected none, since bitsandbytes does not load ({error})"
@@ -48,28 +46,38 @@ def load(
 
     def options(config: Any) -> dict[str, Any]:
         # transformers leaves experts whole: all of them might not fit a GPU
-        experts = any("experts" in key for key in config.to_dict())
-        return {
-            "quantization_config": quantization,
-            "device_map": {"": "cpu" if experts else device},
-        }
+        experts = any(value for key, value in config.to_dict().items() if "experts" in key)
+        place = "cpu" if experts else device
+        return {"quantization_config": quantization, "device_map": {"": place}}
 
     with _plain_linears():
         model, tokenizer = checkpoints.load(checkpoint, dtype, device, options)
+    _finish(model, device)
+    return model, tokenizer
+
+
+def _finish(model: Any, device: str) -> None:
+    """Quantize what transformers leaves whole, the experts; raises `InputError` for the rest."""
+    import torch
+    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn.parametrize import replace_parameter_4bit
+
     head = model.get_output_embeddings()
-    for module in model.modules():
-        if isinstance(module, torch.nn.Linear) and module is not head:
-            if not isinstance(module, Linear4bit):
-                raise InputError(
-                    f"{checkpoint}: layers of class {type(module).__name__} in model type "
-                    f"{model.config.model_type}, expected those that can be quantized, or "
-                    "quantization: none"
-                )
+    for module in list(model.modules()):
+        if isinstance(module, Linear4bit):
+            # bitsandbytes else multiplies in bfloat16 on some processors, and not all shapes
+            module.support_avx512bf16_for_cpu = False
+        elif isinstance(module, torch.nn.Linear) and module is not head:
+            raise InputError(
+                f"model type {model.config.model_type}: layers of class {type(module).__name__}, "
+                "expected those that can be quantized, or quantization: none"
+            )
         for name, weight in list(module.named_parameters(recurse=False)):
             if weight.dim() == 3:  # of all experts of a layer
                 module.to(device)
                 replace_parameter_4bit(module, name, compress_statistics=True, quant_type="nf4")
-    return model.to(device), tokenizer
+    if model.device.type != device:
+        model.to(device)
 
 
 @contextmanager

@@ -112,6 +112,21 @@ def billions(file: Path = CONFIG) -> int | str:
     return f"max((size {own}), default=0)"
 
 
+def scoring_memory(file: Path = CONFIG) -> int | str:
+    """MB for a billion weights that a job reads: 5000, or an expression of its `wildcards`.
+
+    Half of it in studies whose models are loaded in 4 bits: experts are read whole before they
+    are quantized, in 2 bytes a weight, all else weight by weight. `file` is read likewise.
+    """
+    try:
+        studies = yaml.safe_load(file.read_text(encoding="utf-8"))["studies"]
+        found = {root: (one.get("scoring") or {}) for root, one in studies.items()}
+        roots = sorted(root for root, one in found.items() if one.get("quantization") == "nf4")
+    except WRONG:
+        return 5000
+    return f"(2500 if wildcards.root in {roots!r} else 5000)" if roots else 5000
+
+
 def _read(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}

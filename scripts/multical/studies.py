@@ -311,6 +311,7 @@ class ApiStudy(Strict):
     questions_per_language: int | None = Field(ge=1, description="null for all")
     scoring: ApiScoring
     metrics: Metrics
+    recalibration: Recalibration = Recalibration()
     figures: ApiFigures
 
     @model_validator(mode="after")
