@@ -92,7 +92,7 @@ def config(hub: Hub, api: Api) -> dict[str, Any]:
         study["models"] = [one for one in study["models"] if one["run"] in names]
         assert len(study["models"]) == len(names), f"{root}: no longer has all of {names}"
         study["datasets"] = study["datasets"][: DATASETS[root]]
-        study["bootstrap"]["replicates"] = 20
+        study["bootstrap"]["replicates"] = 100  # P1 is not testable on fewer
         study["abstention"] |= {"seeds": 3, "ks": [1, 2, 5], "main_k": 5}
         study["scoring"] |= {"dtype": "float32", "quantization": "none", "batch_tokens": 4096}
     return raw
