@@ -18,7 +18,9 @@ import argparse
 import hashlib
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +81,12 @@ def main() -> None:
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:most]]
     scorer = Scorer(model, letters, settings["batch_tokens"])
     check_longest(cut, asker, scorer)
-
     title = f"{settings['run']} on {settings['benchmark']}"
     print(f"{title}: {len(asked)} questions, {model.dtype}", file=sys.stderr)
+    cut = [piece for part in cut for piece in fitting(part, asker, scorer)]
+    wanted = settings.get("shots", 0)
+    if short := sum(len(part.rows) for part in cut if len(part.examples) < wanted):
+        print(f"{title}: fewer than {wanted} examples fit before {short} prompts", file=sys.stderr)
     # a job on other weights, questions or units must not go on from this one's scores
     made_of = [*map(sha256, filter(None, [args.model, args.questions, args.shots]))]
     made_of += [str(model.dtype), model.device.type, settings["quantization"]]
@@ -133,10 +138,33 @@ def check_longest(cut: list[Part], asker: Asker, scorer: Scorer) -> None:
 
     One with fewer characters and yet more tokens is found when its part is scored.
     """
-    for part in cut:
+    for part in (replace(part, examples=()) for part in cut):
         lengths = part.rows["question"].str.len() + part.rows["options"].map("".join).str.len()
         (row,) = part.rows.loc[[lengths.idxmax()]].itertuples()
         scorer.check_length(asker.encode(part, row), f"{row.question_id} in {part.language}")
+
+
+def fitting(part: Part, asker: Asker, scorer: Scorer) -> Iterator[Part]:
+    """The part, its questions apart by how many of their examples the model has room for.
+
+    The last examples go first, so that such a question is asked as with fewer: our own design.
+    """
+    if not part.examples:
+        yield part
+        return
+    by_count = defaultdict(list)
+    for row in part.rows.itertuples():
+        count = len(part.examples)
+        while count and asker.encode(first(part, count), row).length > scorer.positions:
+            count -= 1
+        by_count[count].append(row.Index)
+    for count, indices in sorted(by_count.items(), reverse=True):
+        yield replace(first(part, count), rows=part.rows.loc[indices])
+
+
+def first(part: Part, count: int) -> Part:
+    """The part with the first so many of its examples."""
+    return replace(part, examples=part.examples[:count])
 
 
 def score(

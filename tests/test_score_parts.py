@@ -377,11 +377,33 @@ def test_a_language_without_examples_is_named(run: Run, place: Path) -> None:
         run("out", shots=SHOTS)
 
 
-def test_examples_that_the_model_cannot_take_are_named(run: Run, place: Path) -> None:
+def test_questions_without_room_are_asked_as_with_fewer_examples(
+    run: Run, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_count = [records.read(run(f"whole{count}", shots=count)) for count in range(SHOTS + 1)]
+    limit = int(by_count[1]["prompt_tokens"].quantile(0.5))
+    positions(place, limit)
+    found = records.read(run("cut", shots=SHOTS))
+    assert "fewer than 2 examples fit before " in capsys.readouterr().err
+    counts = []
+    for at, row in found[found["letter_logits"].notna()].iterrows():
+        fits = [one.loc[at, "prompt_tokens"] <= limit for one in by_count]
+        counts.append(max(count for count, fit in enumerate(fits) if fit))
+        wanted = by_count[counts[-1]].loc[at]
+        assert row["prompt_tokens"] == wanted["prompt_tokens"]
+        assert row["letter_logits"] == pytest.approx(wanted["letter_logits"], abs=1e-4)
+    assert set(counts) == {0, 1}
+
+
+def test_a_question_that_is_too_long_by_itself_is_named(run: Run, place: Path) -> None:
+    positions(place, 30)
+    with pytest.raises(InputError, match=r"^question q\d+ in en: \d+ tokens, the model takes 30$"):
+        run("out", shots=SHOTS)
+
+
+def positions(place: Path, count: int) -> None:
+    """Have the model take so many tokens at once."""
     config = place / "model/checkpoint/config.json"
     about = json.loads(config.read_text())
-    config.write_text(json.dumps(about | {"max_position_embeddings": 150}))
+    config.write_text(json.dumps(about | {"max_position_embeddings": count}))
     tiny.write_manifest(place / "model/manifest.json", place / "model/checkpoint", {})
-    run("zero")
-    with pytest.raises(InputError, match=r"^question q\d in en: \d+ tokens, the model takes 150$"):
-        run("out", shots=SHOTS)

@@ -8,6 +8,7 @@ for the positions that a score needs, in bounded chunks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -126,12 +127,15 @@ class Scorer:
         self._prefix: list[int] = []
         self._cache = DynamicCache()
 
+    @property
+    def positions(self) -> float:
+        """Tokens that the model takes at once."""
+        return getattr(self.config, "max_position_embeddings", None) or math.inf
+
     def check_length(self, one: Asked, name: str) -> None:
         """Raise `InputError` naming a question that is longer than the model's positions."""
-        length = max(map(len, one.sequences()))
-        limit = getattr(self.config, "max_position_embeddings", None) or length
-        if length > limit:
-            raise InputError(f"question {name}: {length} tokens, the model takes {limit}")
+        if (length := one.length) > self.positions:
+            raise InputError(f"question {name}: {length} tokens, the model takes {self.positions}")
 
     def score(
         self,

@@ -49,6 +49,11 @@ class Asked(NamedTuple):
         """All token sequences that a model is to see."""
         return [tokens for tokens in (self.lettered, *self.options) if tokens]
 
+    @property
+    def length(self) -> int:
+        """Tokens of the longest of them."""
+        return max(map(len, self.sequences()))
+
 
 def shared_prefix(asked: Sequence[Asked]) -> list[int]:
     """The tokens that all questions begin with, before any at which a score is read."""
