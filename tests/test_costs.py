@@ -150,14 +150,16 @@ def test_data_of_the_hub_that_are_not_made(tmp_path: Path) -> None:
     raw["benchmarks"] = {
         "all": {"options": 4, "source": {"kind": "global_mmlu", **hub}},
         "few": {"options": 4, "source": {"kind": "mmlu_prox", **hub, "languages": ["en", "sw"]}},
+        "arc": {"options": None, "source": {"kind": "arc", **hub, "seed": 0}},
+        "swag": {"options": 4, "source": {"kind": "hellaswag", **hub, "seed": 0, "questions": 9}},
     }
     sft = {"kind": "hub", **hub, "layout": "messages", "seed": 0, "examples": 100}
     raw["sft_data"]["facts"]["source"] = sft
     raw["studies"] = {ROOT: raw["studies"][ROOT]}
-    raw["studies"][ROOT]["benchmarks"] = ["all", "few"]
+    raw["studies"][ROOT]["benchmarks"] = ["all", "few", "arc", "swag"]
     raw["studies"][ROOT]["figures"]["benchmark"] = "all"
     needed = disk(config.load(raw), tmp_path)
-    questions = 42 * 14042 + 2 * 11759
+    questions = 42 * 14042 + 2 * 11759 + 2590 + 9
     assert needed["benchmarks and SFT data"] == 1000 * questions + 3000 * 100
     assert needed["records"] == 8 * questions * 400
     sizes = Sizes(config.load(raw), tmp_path)

@@ -166,12 +166,17 @@ def test_a_model_that_is_not_at_the_hub(hub: type[Hub], source: dict[str, str], 
     assert "models.gemma3-270m.source" in found.cure
 
 
-def test_data_sets_of_the_hub(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "own",
+    [{"kind": "mmlu_prox", "languages": ["en", "fr", "bn", "yo"]}, {"kind": "arc", "seed": 0}],
+)
+def test_data_sets_of_the_hub(
+    slurm: Slurm, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any]
+) -> None:
     with hub_server.serve() as served:
         prox = served.add("datasets", "lab/prox", {"README.md": b""}, gated=True)
         served.point(monkeypatch, Path("cache"))
-        source: dict[str, Any] = {"kind": "mmlu_prox", "repo": prox.name, "revision": prox.revision}
-        source["languages"] = ["en", "fr", "bn", "yo"]
+        source = {**own, "repo": prox.name, "revision": prox.revision}
         sft = {"kind": "hub", "repo": "lab/none", "revision": COMMIT, "layout": "alpaca", "seed": 0}
         edited({"benchmarks:cldr-facts:source": source, "sft_data:facts:source": sft})
         found = one("benchmark cldr-facts", SMOKE)
