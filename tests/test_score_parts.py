@@ -386,7 +386,8 @@ def test_questions_without_room_are_asked_as_with_fewer_examples(
     found = records.read(run("cut", shots=SHOTS))
     assert "fewer than 2 examples fit before " in capsys.readouterr().err
     counts = []
-    for at, row in found[found["letter_logits"].notna()].iterrows():
+    for at in found.index[found["letter_logits"].notna()]:
+        row = found.loc[at]
         fits = [one.loc[at, "prompt_tokens"] <= limit for one in by_count]
         counts.append(max(count for count, fit in enumerate(fits) if fit))
         wanted = by_count[counts[-1]].loc[at]

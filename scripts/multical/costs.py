@@ -238,11 +238,14 @@ class Sizes:
 
     def _records_bytes(self, root: str, run: str, benchmark: str, shard: str = "") -> int:
         """Bytes of the records of a shard, or of the whole benchmark."""
-        study = self.config.multilingual(root)
-        languages = plan.shards(self.config, root, benchmark).get(shard, study.languages)
-        limit = study.questions_per_language
-        asked = self.asked(benchmark, {"languages": languages, "questions_per_language": limit})
-        return RECORD_BYTES * sum(texts.count for texts in asked.values())
+        shards = plan.shards(self.config, root, benchmark)
+        settings = plan.scoring(self.config, root, run, benchmark, next(iter(shards)))
+        if shard not in shards:  # the whole
+            settings["languages"] = self.config.multilingual(root).languages
+        else:
+            settings["languages"] = shards[shard]
+        asked = sum(texts.count for texts in self.asked(benchmark, settings).values())
+        return RECORD_BYTES * asked * len(settings["prompts"])
 
     def _benchmark_bytes(self, benchmark: str) -> int:
         found = self._benchmark(benchmark)
