@@ -133,7 +133,7 @@ def in_split_order(rows: pd.DataFrame) -> pd.DataFrame:
     prompts = rows["prompt"].astype(str).to_list()
     if is_released(rows):
         return rows.iloc[file_order(questions(rows).to_numpy(np.int64), prompts)]
-    return rows.iloc[np.lexsort((rows["question_id"].to_numpy(str), prompts))]
+    return rows.iloc[np.lexsort((rows["question_id"].to_numpy(str), np.asarray(prompts)))]
 
 
 def check_main_k(params: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
