@@ -56,7 +56,12 @@ ESTIMATES = (
     | SHIFTS | BY_RESOURCE | HEADLINE | VERDICTS
 )  # fmt: skip
 RECALIBRATION = rules("compute_recalibration", "make_recalibration_table") | TRANSFER | HEADLINE
-TESTED = rules("compute_effects", "fit_mixed_model", "make_p_value_table") | EFFECTS | HEADLINE
+CHANGES = (
+    rules("compute_effects", "make_p_value_table") | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
+    | HEADLINE
+)  # fmt: skip
+MIXED = rules("fit_mixed_model", "make_p_value_table", "plot_effects_by_resource") | HEADLINE
+TESTED = CHANGES | MIXED
 DRAWN = ESTIMATES | RECALIBRATION | TESTED
 BINS = rules("bin_reliability") | RELIABILITY | HEADLINE
 RESULTS = DRAWN | BINS
@@ -304,6 +309,8 @@ EDITS = [
     Edit("the seed of intervals", SEED, DRAWN),
     Edit("the folds of recalibration", FOLDS, RECALIBRATION),
     Edit("a method of recalibration", code("multical/recalibration"), RECALIBRATION),
+    Edit("tests of changes", code("multical/effects"), CHANGES),
+    Edit("mixed models", code("multical/mixed"), MIXED),
     Edit("a language's resource level", FRENCH, RESULTS | LOGS),
     Edit("one model less", config(MODELS, ONE_MODEL), without(RESULTS | SETTINGS, GEMMA)),
     Edit("other records", OTHER_RECORDS, RESULTS),
