@@ -13,7 +13,7 @@ Columns and values as the data sets' own cards have them:
   or `option2` fills, and `answer`, 1 or 2 as a text.
 
 Order is drawn as study 2 draws it, with a seed; how is our own design. The rows of all splits
-that are asked, as they come, are shuffled by Python's `random.Random(SEED)`, the first
+that are asked, in the order of `SOURCES`, are shuffled by Python's `random.Random(SEED)`, the first
 `questions` that are not odd are taken, and the options of each are shuffled by
 `random.Random("SEED:ID")`, so that no question's order depends on another. Of more than ten
 options (TruthfulQA has up to 13) the right one and the first nine others then stay.
