@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -153,3 +154,11 @@ def test_an_api_is_asked_both_phrasings() -> None:
     assert [prompt["name"] for prompt in settings["prompts"]] == ["default", "short"]
     assert settings["api"]["model"] == "m-1"
     assert settings["shots"] == 0
+
+
+def test_published_numbers_are_of_models_and_data_sets_of_the_study() -> None:
+    study = config.load(RAW).msp("results/msp")
+    with open(Path(__file__).parents[1] / str(study.expected), encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["model"] for row in rows} - {""} == {model.name for model in study.models}
+    assert {row["dataset"] for row in rows} <= {"", "all", *(one.id for one in study.datasets)}

@@ -52,7 +52,7 @@ Heading = Annotated[str, Field(pattern=r"^\w+$")]
 
 
 class Prompt(Strict):
-    """Texts shown to the model: {question}, and {options} as lines 'A. text'."""
+    """Texts shown to the model: {question}, {options} as lines 'A. text', {letters} as 'A and B'."""
 
     lettered: str
     plain: str | None = Field(description="null: this prompt is for letters alone")
@@ -76,7 +76,7 @@ class Prompt(Strict):
     @classmethod
     def _are_headings(cls, headings: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for name, texts in headings.items():
-            if name in ("question", "options"):
+            if name in ("question", "options", "letters"):
                 raise ValueError(f"{name}: has another meaning, expected another name")
             if "default" not in texts:
                 raise ValueError(f"{name}: found {sorted(texts)}, expected a default beside them")
