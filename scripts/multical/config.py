@@ -52,7 +52,7 @@ Heading = Annotated[str, Field(pattern=r"^\w+$")]
 
 
 class Prompt(Strict):
-    """Texts shown to the model: {question}, {options} as lines 'A. text', {letters} as 'A and B'."""
+    """Texts shown to the model: {question}, {options} as lines 'A. text', {letters}, as A and B."""
 
     lettered: str
     plain: str | None = Field(description="null: this prompt is for letters alone")
