@@ -80,21 +80,27 @@ class Bootstrap:
 def resampled(
     readout: Readout, sample: Sample, names: Collection[str], bins: int
 ) -> dict[str, Floats]:
-    """(B + 1,) `replicates` of each named metric in a `Bootstrap.sample`, and last the estimate.
-
-    Replicates of `ms_debiased` are drawn together. Near a calibrated model it is a degenerate
-    U-statistic, for which the bootstrap is not consistent (Arcones and Gine 1992): the noise of
-    the rows is a gap to every replicate, and their variance that of the noise three times. Two of
-    them are taken off, but the third is always left.
-    """
+    """(B + 1,) `replicates` of each metric in a `Bootstrap.sample`, ms_debiased's `narrowed`."""
     found = replicates(readout, sample, names, bins)
-    if "ms_debiased" in found and len(found["ms_debiased"]) > 1:
-        values = found["ms_debiased"][:-1]
-        variance, noise = values.var(), debiasing_noise(readout, bins)
-        if variance > noise:
-            share = (max(variance - 2 * noise, noise) / variance) ** 0.5
-            values[:] = values.mean() + share * (values - values.mean())
+    if "ms_debiased" in found:
+        values = found["ms_debiased"]
+        values[:-1] = narrowed(values[:-1], debiasing_noise(readout, bins))
     return found
+
+
+def narrowed(replicates: Floats, noise: float) -> Floats:
+    """(B,) replicates of `ms_debiased`, drawn together around their mean.
+
+    Near a calibrated model it is a degenerate U-statistic, for which the bootstrap is not
+    consistent (Arcones and Gine 1992): the noise of the rows is a gap to every replicate, and
+    their variance nearly three times that of the `noise`. Two of them are taken off, but the
+    third is always left.
+    """
+    variance = replicates.var() if len(replicates) else 0.0
+    if not variance > noise:  # nor where one is not defined
+        return replicates
+    share = (max(variance - 2 * noise, noise) / variance) ** 0.5
+    return np.asarray(replicates.mean() + share * (replicates - replicates.mean()))
 
 
 def recentred(
