@@ -30,13 +30,12 @@ from statsmodels.stats.proportion import proportion_confint
 from tqdm import tqdm
 
 from multical import params
-from multical.bootstrap import Bootstrap, interval, recentred
+from multical.bootstrap import Bootstrap, interval, recentred, resampled
 from multical.errors import InputError, program
 from multical.files import atomic
 from multical.metrics import METRICS, edges
 from multical.outcomes import tail
 from multical.readouts import Floats, Readout
-from multical.resampling import replicates
 
 NAMES = ["accuracy", "confidence", "ece", "rms", "ms_debiased", "auroc"]
 NUMBERS = ("simulations", "replicates", "seed", "bins", "languages")
@@ -117,7 +116,7 @@ def counted(
     for number in tqdm(range(params["simulations"]), desc=f"{questions} questions, power {power}"):
         sample = Bootstrap(ids.to_list(), params["replicates"], number).sample(ids)
         runs = [
-            [replicates(one, sample, NAMES, params["bins"]) for one in run]
+            [resampled(one, sample, NAMES, params["bins"]) for one in run]
             for run in readouts(generator, questions, power, params["languages"])
         ]
         for metric in NAMES:

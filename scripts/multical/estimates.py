@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multical.bootstrap import Bootstrap, around
+from multical.bootstrap import Bootstrap, around, resampled
 from multical.cells import RUN, Block, groups, parameters, readings
 from multical.errors import InputError
 from multical.metrics import METRICS
 from multical.params import Kinds, known
 from multical.readouts import Floats, Readout
-from multical.resampling import Sample, replicates
+from multical.resampling import Sample
 
 PARAMS = {
     "readouts": list,
@@ -98,7 +98,7 @@ def measured(
     estimates: Estimates = {}
     for language, readout in readouts.items():
         metrics = [metric for metric in params["metrics"] if METRICS[metric].applies(readout)]
-        found = replicates(readout, samples[language], metrics, params["bins"])
+        found = resampled(readout, samples[language], metrics, params["bins"])
         for metric, values in found.items():
             n, bounds = len(readout.correct), METRICS[metric].bounds
             cell = Estimate(float(values[-1]), values[:-1], n, bounds)

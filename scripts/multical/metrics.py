@@ -191,6 +191,20 @@ def ms_debiased(readout: Readout, counts: Counts | None = None, bins: int = 15) 
         return np.asarray(pairs.sum(axis=1) / mass.sum(axis=1))
 
 
+def debiasing_noise(readout: Readout, bins: int = 15) -> float:
+    """Variance of `ms_debiased` of the same rows, were the model calibrated.
+
+    A bin of m rows has then products of m (m - 1) pairs of mean 0: its sum of them, over m - 1,
+    has the variance 2 v^2 m / (m - 1), v that of a row's confidence - correct.
+    """
+    wrong = readout.confidence - readout.correct
+    mass, sure, right = bin_sums(readout.confidence, readout.correct, None, bins=bins)
+    _, _, squares = bin_sums(readout.confidence, wrong**2, None, bins=bins)
+    less = np.maximum(mass - 1, 1)
+    variance = (squares - (sure - right) ** 2 / np.maximum(mass, 1)) / less
+    return float(np.where(mass > 1, 2 * variance**2 * mass / less, 0).sum() / mass.sum() ** 2)
+
+
 def ece_classwise(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
     """Mean over option positions of the ECE of "this option is right" (Kull et al. 2019).
 
