@@ -28,6 +28,7 @@ KEYS = (
     "study", "models", "datasets", "methods", "seed", "seeds", "ks", "main_k", "schemes", "grid"
 )  # fmt: skip
 TABLES = ("scores", "abstention", "thresholds")
+FITTING = 2  # methods, twice in the width of a page
 COLUMNS = ["dataset", "model", "k", "scheme", "method"]
 
 
@@ -75,7 +76,7 @@ def main() -> None:
         curves += score_curves(data, method, params)
     for name in TABLES:
         table = spread(values[name], params)
-        printed = print_table(table[table["k"] == str(params["main_k"])], name)
+        printed = print_table(table[table["k"] == str(params["main_k"])], name, params)
         msp.write_table(
             getattr(args, name), table, printed, args, args.records, started, params["seed"]
         )
@@ -148,20 +149,25 @@ def spread(values: dict[tuple, list[float]], params: dict[str, Any]) -> pd.DataF
     )
 
 
-def print_table(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """One row per data set and model, a column per scheme and method: value [low, high]."""
+def print_table(table: pd.DataFrame, name: str, params: dict[str, Any]) -> pd.DataFrame:
+    """One row per data set and model, a column per scheme and method: value [low, high].
+
+    With more methods than fit beside each other, the schemes' rows follow each other.
+    """
     number = msp.rounded(3 if name == "thresholds" else 1)
     text = [
         f"{number(row.value)} [{number(row.low)}, {number(row.high)}]"
         for row in table.itertuples(index=False)
     ]
-    column = table["scheme"].str.capitalize() + ", " + table["method"].map(msp.METHOD_NAMES)
-    long = table[["dataset", "model"]].assign(column=column, text=text)
-    order = [
-        f"{scheme.capitalize()}, {msp.METHOD_NAMES[method]}"
-        for scheme in table["scheme"].unique()
-        for method in ("none", *msp.METHODS)
-    ]
+    schemes = table["scheme"].str.capitalize()
+    dataset, column = table["dataset"], table["method"].map(msp.METHOD_NAMES)
+    order = [msp.METHOD_NAMES[method] for method in ("none", *msp.METHODS)]
+    if len(params["methods"]) > FITTING:
+        dataset = dataset.map(msp.dataset_names(params)) + ", " + schemes.str.lower()
+    else:
+        column = schemes + ", " + column
+        order = [f"{scheme}, {method}" for scheme in schemes.unique() for method in order]
+    long = table[["model"]].assign(dataset=dataset, column=column, text=text)
     wide = long.pivot(index=["dataset", "model"], columns="column", values="text")
     wide = wide.reindex(
         index=pd.MultiIndex.from_frame(long[["dataset", "model"]].drop_duplicates()),

@@ -112,6 +112,9 @@ def test_tables_have_columns_for_all_methods(own: Study) -> None:
     assert datasets.loc["arc", "accuracy"] == pytest.approx(cells["accuracy"].mean())
     assert datasets.loc["quiz", "questions"] == 20
     assert set(own.table("scores")["method"]) == {"none", *METHODS}
+    printed = (own.folder / "scores.tex").read_text()
+    assert "LLM & No abstention & MSP & Max Logit & Margin & Entropy" in printed
+    assert r"\emph{ARC, conservative}" in printed
 
 
 def test_the_split_starts_from_phrasing_and_question(own: Study) -> None:
