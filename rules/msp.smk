@@ -163,7 +163,9 @@ rule compute_msp_abstention:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params("methods", "seed", "seeds", "ks", "main_k", "schemes", "grid"),
+        settings=msp_params(
+            "methods", "seed", "seeds", "ks", "main_k", "schemes", "grid"
+        ),
         code=code("compute_msp_abstention"),
     shell:
         r"""
