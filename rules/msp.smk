@@ -9,7 +9,8 @@
 #        ROOT/figures/NAME.pdf          all data sets together, with a .png and a sidecar (.json)
 #        ROOT/figures/NAME.DATASET.pdf  one data set
 #        ROOT/headline.txt              the result in a few lines, once all is made
-#        ROOT/tables/verification.csv   the published numbers against ours (`msp_v2_verify`)
+#        ROOT/tables/verification.csv   the published numbers against ours, of a study that names
+#                                       their file (`msp_v2_verify`)
 #
 # Margin and entropy (figure 15 of the study) need logits of all options, which v2 did not release:
 # kind `msp` has them in the tables, and figures of their own. The study's prompts (figure 19) are
@@ -415,7 +416,11 @@ rule verify_expected:
     benchmark:
         "logs/{root}/verify_expected.tsv"
     wildcard_constraints:
-        root=MSP_ROOTS,
+        root=one_of(
+            root
+            for root, one in CONFIG.studies.items()
+            if getattr(one, "expected", None)
+        ),
     localrule: True
     conda:
         "../envs/environment.yaml"

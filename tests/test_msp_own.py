@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 import verify_claims
 from claim_data import BOOTSTRAP, CLAIMS
 from msp_study import Study
-from multical import abstention, questions, records
+from multical import abstention, msp, msp_plots, questions, records
 from multical.claims import NOT_TESTABLE
 from multical.errors import InputError
 from synthetic import own_answers
@@ -193,6 +193,19 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_figures_are_drawn(own: Study, benchmark: str) -> None:
     for name in [*own.figures("quiz"), *own.own_figures("all", benchmark)]:
         assert (own.folder / "figures" / f"{name}.png").stat().st_size > 8_000
+
+
+def test_thirty_models_are_told_apart() -> None:
+    looks = msp_plots.styles({"models": [model(f"m{place}") for place in range(30)]})
+    points = [(look["color"], look["marker"]) for look in looks.values()]
+    lines = [(look["color"], look["linestyle"]) for look in looks.values()]
+    assert len(set(points)) == 30
+    assert len(set(lines[:15])) == 15
+
+
+def test_methods_that_are_unknown() -> None:
+    with pytest.raises(InputError, match=r"--params: methods: found \['logit'\], expected some of"):
+        msp.parameters('{"methods": ["msp", "logit"]}', ("methods",))
 
 
 def test_questions_in_another_language_are_not_shown(own: Study, benchmark: str) -> None:
