@@ -21,6 +21,8 @@ from multical.strict import (
     twice,
 )
 
+#: What figures of one data set have after their name, and a dot: without dots; all: of all
+DatasetId = Annotated[str, Field(pattern=r"^(?!all$)[A-Za-z0-9][A-Za-z0-9_-]*$")]
 #: The readouts of multical.readouts that study 2 compares
 Confidence = Literal["msp", "max_logit", "margin", "entropy"]
 
@@ -49,7 +51,7 @@ class ReleasedModel(Strict):
 class ReleasedDataset(Strict):
     """A data set of a release."""
 
-    id: Name
+    id: DatasetId
     name: str
     questions: int = Field(ge=1)
 
@@ -94,7 +96,7 @@ class MspModel(Strict):
 class MspDataset(Strict):
     """Questions of one benchmark in one language."""
 
-    id: Name
+    id: DatasetId
     name: str = Field(description="as in tables and figures")
     benchmark: Name
     language: Language = "en"
@@ -148,6 +150,8 @@ class MspStudy(Strict):
                 raise ValueError(f"{key}: found {again[0]!r} twice, expected different values")
         if "msp" not in self.confidences:
             raise ValueError(f"confidences: found {self.confidences}, expected msp among them")
+        if "entropy" in self.confidences and self.abstention.grid == "zero":
+            raise ValueError("abstention.grid: found zero, expected min: no entropy is above zero")
         return self
 
     @cached_property
