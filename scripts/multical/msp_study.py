@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from multical.strict import (
     Bootstrap,
@@ -21,8 +21,15 @@ from multical.strict import (
     twice,
 )
 
-#: What figures of one data set have after their name, and a dot: without dots; all: of all
-DatasetId = Annotated[str, Field(pattern=r"^(?!all$)[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+def _not_all(name: str) -> str:
+    if name == "all":
+        raise ValueError("found 'all', which means all data sets, expected another name")
+    return name
+
+
+#: What the figures of one data set have after their name and a dot
+DatasetId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$"), AfterValidator(_not_all)]
 #: The readouts of multical.readouts that study 2 compares
 Confidence = Literal["msp", "max_logit", "margin", "entropy"]
 
