@@ -20,7 +20,16 @@ os.environ.update(
 )
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
-from multical import claims, config as schema, drivers, hosts, plan, reruns, states
+from multical import (
+    claims,
+    config as schema,
+    drivers,
+    hosts,
+    plan,
+    reruns,
+    scoring_plan,
+    states,
+)
 from multical.config import canonical
 from multical.errors import InputError
 from multical.fingerprint import fingerprint as code, not_as_locked

@@ -118,7 +118,7 @@ def shard_files(suffix):
     """Files of the shards of a run on a benchmark."""
     return lambda w: [
         f"{w.root}/records/{w.run}/{w.benchmark}{shard}.{suffix}"
-        for shard in plan.shards(CONFIG, w.root, w.benchmark)
+        for shard in scoring_plan.shards(CONFIG, w.root, w.benchmark)
     ]
 
 

@@ -20,7 +20,7 @@ import checkout
 import show_plan
 from api_server import KEY, Api
 from doctor_house import house, one
-from multical import config, plan
+from multical import config, plan, scoring_plan
 from multical.costs import Sizes
 from multical.dryrun import Job
 from multical.errors import InputError
@@ -144,10 +144,12 @@ def test_other_studies_take_no_model_behind_an_api() -> None:
 def test_no_record_depends_on_how_an_api_is_asked() -> None:
     first = config.load(raw())
     other = config.load(raw(access={"requests_per_minute": 5}))
-    settings = plan.api_scoring(first, ROOT, "gpt", "quiz")
-    assert settings == plan.api_scoring(other, ROOT, "gpt", "quiz")
+    settings = scoring_plan.api_scoring(first, ROOT, "gpt", "quiz")
+    assert settings == scoring_plan.api_scoring(other, ROOT, "gpt", "quiz")
     assert "TEST_API_KEY" not in config.canonical(settings)
-    assert settings != plan.api_scoring(config.load(raw(top_logprobs=9)), ROOT, "gpt", "quiz")
+    assert settings != scoring_plan.api_scoring(
+        config.load(raw(top_logprobs=9)), ROOT, "gpt", "quiz"
+    )
     assert config.scored(first.measured(ROOT)) == [("gpt", "quiz")]
 
 

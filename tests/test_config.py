@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
-from multical import config, plan, strict
+from multical import config, plan, scoring_plan, strict
 from multical.errors import InputError
 from multical.metrics import METRICS
 from multical.readouts import READOUTS, SCORES
@@ -346,13 +346,13 @@ def test_what_a_file_of_questions_has_to_say() -> None:
     assert said.endswith("since cldr-facts has no examples (benchmarks.cldr-facts.source.shots)")
     source["shots"] = "shots.jsonl"
     loaded = config.load(raw)
-    assert plan.shots_file(loaded, "results/demo", "cldr-facts") == ["shots.jsonl"]
-    assert plan.shots_file(loaded, "results/smoke", "cldr-facts") == []
+    assert scoring_plan.shots_file(loaded, "results/demo", "cldr-facts") == ["shots.jsonl"]
+    assert scoring_plan.shots_file(loaded, "results/smoke", "cldr-facts") == []
     assert plan.benchmark(loaded, "cldr-facts") == {"kind": "file", "path": "quiz.jsonl"}
     scoring["languages_per_job"] = 1
     assert "expected studies.results/demo.languages beside it" in refusal(raw)
     raw["studies"]["results/demo"]["languages"] = ["en", "fr"]
-    shards = plan.shards(config.load(raw), "results/demo", "cldr-facts")
+    shards = scoring_plan.shards(config.load(raw), "results/demo", "cldr-facts")
     assert shards == {"/en": ["en"], "/fr": ["fr"]}
 
 

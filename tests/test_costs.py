@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import tiny
-from multical import config, conversations, plan, questions
+from multical import config, conversations, plan, questions, scoring_plan
 from multical.config import Config
 from multical.costs import Sizes, disk_bytes, jobs, passing, sample, weights
 from multical.errors import InputError
@@ -230,12 +230,12 @@ def test_jobs_by_language_add_up_to_one_for_all(tmp_path: Path) -> None:
     assert [len(job["shard"].split("+")) for job in shards] == [5] * 8 + [1]
     tokens, seconds = 0.0, 0.0
     for job in shards:
-        settings = plan.scoring(cut, ROOT, BASE, "cldr-facts", job["shard"])
+        settings = scoring_plan.scoring(cut, ROOT, BASE, "cldr-facts", job["shard"])
         tokens += sizes.tokens("score_run", job, settings)
         seconds += clock.of("score_run", job, 1, None).seconds or 0
     once = Timings(Sizes(whole, tmp_path), lambda output: None)
     assert tokens == sizes.tokens(
-        "score_run", SCORING, plan.scoring(whole, ROOT, BASE, "cldr-facts")
+        "score_run", SCORING, scoring_plan.scoring(whole, ROOT, BASE, "cldr-facts")
     )
     alone = once.of("score_run", SCORING, 1, None).seconds or 0
     assert seconds == pytest.approx(alone + 8 * 30)  # each job has to start

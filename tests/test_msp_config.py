@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from multical import config, plan
+from multical import config, plan, scoring_plan
 from multical.errors import InputError
 
 RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text("utf-8"))
@@ -119,7 +119,7 @@ def test_studies_inside_of_others() -> None:
 
 
 def test_a_scoring_job_depends_on_its_own_settings() -> None:
-    settings = plan.scoring(loaded(), ROOT, TUNED, "cldr-facts")
+    settings = scoring_plan.scoring(loaded(), ROOT, TUNED, "cldr-facts")
     assert (settings["run"], settings["sft"], settings["smoothing"]) == (TUNED, "facts", 0.1)
     assert settings["languages"] == ["en", "sw"]
     assert [prompt["name"] for prompt in settings["prompts"]] == ["default", "short"]
@@ -147,13 +147,13 @@ SETTINGS: list[tuple[Edit, bool]] = [
 def test_what_changes_a_scoring_job(number: int) -> None:
     edit, changes = SETTINGS[number]
     before, after = (
-        plan.scoring(one, ROOT, TUNED, "cldr-facts") for one in (loaded(), loaded(edit))
+        scoring_plan.scoring(one, ROOT, TUNED, "cldr-facts") for one in (loaded(), loaded(edit))
     )
     assert (config.canonical(before) != config.canonical(after)) == changes
 
 
 def test_an_api_is_asked_both_phrasings() -> None:
-    settings = plan.api_scoring(loaded(), ROOT, "gpt", "cldr-facts")
+    settings = scoring_plan.api_scoring(loaded(), ROOT, "gpt", "cldr-facts")
     assert [prompt["name"] for prompt in settings["prompts"]] == ["default", "short"]
     assert settings["api"]["model"] == "m-1"
     assert settings["shots"] == 0

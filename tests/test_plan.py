@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from multical import config, plan
+from multical import config, plan, scoring_plan
 from multical.config import canonical
 
 RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
@@ -44,7 +44,7 @@ def jobs(raw: dict[str, Any]) -> dict[str, str]:
             if run.sft is not None:
                 made[f"{root} train {name}"] = plan.training(loaded, root, name)
             for benchmark in study.benchmarks:
-                made[f"{root} score {name}"] = plan.scoring(loaded, root, name, benchmark)
+                made[f"{root} score {name}"] = scoring_plan.scoring(loaded, root, name, benchmark)
         made[f"{root} metrics"] = plan.metrics(loaded, root)
         made[f"{root} reliability"] = plan.reliability(loaded, root)
         for name, keys in FIGURES.items():

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import checkout
-from multical import config, drivers, plan
+from multical import config, drivers, scoring_plan
 
 ROOT = "results/tiny"
 WHOLE = f"{ROOT}/records/small/quiz.parquet"
@@ -105,9 +105,9 @@ def test_a_prompt_s_headings_rerun_the_languages_that_they_are_for() -> None:
             "headings": {"A": {"default": "Answer:", **texts}},
         }
         loaded = config.load(found)
-        shards = plan.shards(loaded, ROOT, "quiz")
+        shards = scoring_plan.shards(loaded, ROOT, "quiz")
         return {
-            shard: config.canonical(plan.scoring(loaded, ROOT, "small", "quiz", shard))
+            shard: config.canonical(scoring_plan.scoring(loaded, ROOT, "small", "quiz", shard))
             for shard in shards
         }
 

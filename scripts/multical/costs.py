@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from multical import plan
+from multical import plan, scoring_plan
 from multical.config import Config, scored
 from multical.errors import InputError
 from multical.prices import Bill
@@ -168,7 +168,7 @@ class Sizes:
 
     def bill(self, root: str, run: str, benchmark: str) -> Bill:
         """What a model behind an API is asked on a benchmark, were nothing answered before."""
-        settings, total = plan.api_scoring(self.config, root, run, benchmark), Bill()
+        settings, total = scoring_plan.api_scoring(self.config, root, run, benchmark), Bill()
         for texts in self.asked(benchmark, settings).values():
             tokens = (1 + settings["shots"]) * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
             asked = texts.count * len(settings["prompts"])
@@ -238,8 +238,8 @@ class Sizes:
 
     def _records_bytes(self, root: str, run: str, benchmark: str, shard: str = "") -> int:
         """Bytes of the records of a shard, or of the whole benchmark."""
-        shards = plan.shards(self.config, root, benchmark)
-        settings = plan.scoring(self.config, root, run, benchmark, next(iter(shards)))
+        shards = scoring_plan.shards(self.config, root, benchmark)
+        settings = scoring_plan.scoring(self.config, root, run, benchmark, next(iter(shards)))
         if shard not in shards:  # the whole
             settings["languages"] = self.config.multilingual(root).languages
         else:
@@ -344,7 +344,7 @@ def jobs(config: Config, root: str) -> Iterator[tuple[str, dict[str, str]]]:
     yield from (("evaluate_sft", {"root": root, "run": run.id}) for run in trials(study))
     for name, benchmark in scored(study):
         whole = {"root": root, "run": name, "benchmark": benchmark}
-        shards = plan.shards(config, root, benchmark)
+        shards = scoring_plan.shards(config, root, benchmark)
         yield from (("score_run", {**whole, "shard": shard}) for shard in shards)
         if "" not in shards:
             yield "merge_records", whole

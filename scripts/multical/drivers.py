@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from multical import plan
+from multical import plan, scoring_plan
 from multical.config import Config, canonical, scored
 from multical.errors import InputError
 from multical.files import sha256, write_json
@@ -127,7 +127,7 @@ def _scorings(
     for name, benchmark in scored(study):
         if plan.by_api(config, root, name):
             continue  # asked from the login node
-        for shard in plan.shards(config, root, benchmark):
-            settings = plan.scoring(config, root, name, benchmark, shard)
+        for shard in scoring_plan.shards(config, root, benchmark):
+            settings = scoring_plan.scoring(config, root, name, benchmark, shard)
             records = f"{root}/records/{name}/{benchmark}{shard}"
             yield [f"{records}.parquet", f"{records}.usage.json"], settings, code

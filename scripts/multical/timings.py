@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from multical import plan
+from multical import plan, scoring_plan
 from multical.costs import Settings, Sizes, Wildcards, jobs
 from multical.errors import InputError
 from multical.studies import MultilingualStudy
@@ -142,7 +142,7 @@ class Timings:
             return plan.training(config, root, run)
         if rule == "evaluate_sft":
             return plan.evaluating(config, root, run)
-        return plan.scoring(config, root, run, wildcards["benchmark"], wildcards["shard"])
+        return scoring_plan.scoring(config, root, run, wildcards["benchmark"], wildcards["shard"])
 
     def _tokens_then(self, rule: str, wildcards: Wildcards) -> float:
         """Tokens of a job when it was recorded; 0 where its settings had other keys."""
