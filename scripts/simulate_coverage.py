@@ -18,6 +18,7 @@ interval of that share.
 from __future__ import annotations
 
 import argparse
+import gc
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -72,6 +73,7 @@ def read_params(text: str) -> dict[str, Any]:
 
 def simulate(params: dict[str, Any]) -> pd.DataFrame:
     """A row for each kind, place, metric, power and number of questions."""
+    gc.freeze()  # statsmodels collects garbage at each correction: then of all that is loaded
     rows, simulations = [], params["simulations"]
     for questions in params["questions"]:
         for power in params["powers"]:
