@@ -329,5 +329,6 @@ rule write_headline:
     shell:
         r"""
         python scripts/write_headline.py --summary {input.summary:q} \
-            --params {params.settings:q} --output {output:q} >{log:q} 2>&1
+            --params {params.settings:q} --parts {input.parts:q} --output {output:q} \
+            >{log:q} 2>&1
         """

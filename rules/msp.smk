@@ -457,5 +457,5 @@ rule write_msp_headline:
         r"""
         python scripts/write_msp_headline.py --auroc {input.auroc:q} \
             --calibration {input.calibration:q} --params {params.settings:q} \
-            --output {output:q} >{log:q} 2>&1
+            --parts {input.parts:q} --output {output:q} >{log:q} 2>&1
         """

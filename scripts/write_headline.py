@@ -26,6 +26,7 @@ def main() -> None:
     )
     parser.add_argument("--summary", required=True, metavar="CSV", help="table of group means")
     parser.add_argument("--params", required=True, metavar="JSON", help=", ".join(KEYS))
+    parser.add_argument("--parts", nargs="*", default=[], metavar="TXT", help="studies inside")
     parser.add_argument("--output", required=True, metavar="TXT")
     args = parser.parse_args()
     params = results.params(args.params, KEYS)
@@ -35,7 +36,8 @@ def main() -> None:
         args.summary, "summary", params, conditions, group="non-english", metric=list(METRICS)
     )
     with atomic(args.output) as temporary:
-        Path(temporary).write_text(headline(rows, params), encoding="utf-8")
+        text = headline(rows, params) + "".join(f"See also {path}\n" for path in args.parts)
+        Path(temporary).write_text(text, encoding="utf-8")
 
 
 def headline(rows: pd.DataFrame, params: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--auroc", required=True, metavar="CSV", help="table of the study")
     parser.add_argument("--calibration", required=True, metavar="CSV", help="table of the study")
     parser.add_argument("--params", required=True, metavar="JSON", help="see above")
+    parser.add_argument("--parts", nargs="*", default=[], metavar="TXT", help="studies inside")
     parser.add_argument("--output", required=True, metavar="TXT")
     args = parser.parse_args()
     study = params.read(args.params, {"study": str})["study"]
@@ -35,6 +36,7 @@ def main() -> None:
     )
     with atomic(args.output) as temporary:
         text = headline(table[table["dataset"] == msp.ALL], study)
+        text += "".join(f"See also {path}\n" for path in args.parts)
         Path(temporary).write_text(text, encoding="utf-8")
 
 

@@ -34,14 +34,21 @@ def summary(tmp_path: Path) -> Path:
 def write(summary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Runs the program with some parameters changed; returns the lines."""
 
-    def run(**changes: Any) -> list[str]:
+    def run(*more: str, **changes: Any) -> list[str]:
         text = json.dumps(PARAMS | changes)
         arguments = ["--summary", summary, "--params", text, "--output", tmp_path / "headline.txt"]
+        arguments += more
         monkeypatch.setattr(sys, "argv", ["write_headline.py", *map(str, arguments)])
         write_headline.main()
         return (tmp_path / "headline.txt").read_text(encoding="utf-8").splitlines()
 
     return run
+
+
+def test_studies_inside_are_named(write: Write) -> None:
+    inside = ["a/headline.txt", "b/headline.txt"]
+    assert write("--parts", *inside)[-2:] == [f"See also {path}" for path in inside]
+    assert write("--parts") == write()
 
 
 @pytest.mark.parametrize("smoothing", [0.1, 0.2])

@@ -84,6 +84,17 @@ def test_each_figure_and_table_shows_something(study: Path, hub: Hub, api: Api, 
             assert json.loads(Path(f"{stem}.json").read_text("utf-8"))["study"] == root
 
 
+def test_the_headline_tells_of_all_models_and_of_the_studies_inside(
+    study: Path, hub: Hub, api: Api
+) -> None:
+    told = (study / CHAT / "headline.txt").read_text("utf-8").splitlines()
+    table = pd.read_csv(study / CHAT / "tables/auroc.csv").query("dataset == 'all'")
+    for row in table.itertuples():
+        (line,) = (line for line in told if line.strip().startswith(row.model))
+        assert f"{row.accuracy:.3f}" in line
+    assert told[-2:] == [f"See also {root}/headline.txt" for root in (BASE, FIVE_SHOT)]
+
+
 def test_both_phrasings_are_asked_of_all(study: Path, hub: Hub, api: Api) -> None:
     loaded = schema.load(paper_msp.config(hub, api))
     for root in (CHAT, BASE, FIVE_SHOT):
