@@ -90,7 +90,7 @@ def test_the_headline_tells_of_all_models_and_of_the_studies_inside(
     told = (study / CHAT / "headline.txt").read_text("utf-8").splitlines()
     table = pd.read_csv(study / CHAT / "tables/auroc.csv").query("dataset == 'all'")
     for row in table.itertuples():
-        (line,) = (line for line in told if line.strip().startswith(row.model))
+        (line,) = (line for line in told if line.strip().startswith(str(row.model)))
         assert f"{row.accuracy:.3f}" in line
     assert told[-2:] == [f"See also {root}/headline.txt" for root in (BASE, FIVE_SHOT)]
 
