@@ -31,7 +31,6 @@ from multical.cells import Block
 from multical.comparisons import COMPARISON, Comparison, Run
 from multical.errors import InputError, program
 from multical.files import atomic
-from multical.levels import LEVELS
 from multical.mixed import Cell, Fit, NotFittedError
 from multical.params import known
 from multical.parts import each, survey
@@ -139,15 +138,10 @@ def fit(one: Comparison, reading: tuple[str, str], params: dict[str, Any]) -> Fi
         )
         fitted = mixed.fit(mixed.paired(before, after), levels)
     except NotFittedError as reason:
-        terms = [{"level": level, "languages": n} for level, n in counted(levels).items()]
+        terms = [{"level": level, "languages": n} for level, n in mixed.counted(levels).items()]
         about = {"converged": False, "problem": str(reason), "languages": len(languages)}
         return Fit(terms, about)
     return Fit(fitted.terms, fitted.about | {"outlier": languages[fitted.about["outlier"]]})
-
-
-def counted(levels: list[str]) -> dict[str, int]:
-    """How many languages there are of each level."""
-    return {level: levels.count(level) for level in LEVELS if level in levels}
 
 
 def with_interval(term: dict[str, Any], level: float) -> dict[str, Any]:

@@ -202,6 +202,17 @@ def test_language_tests_equal_other_implementations() -> None:
     assert (found["w"], found["p_wilcoxon"]) == pytest.approx((w, p))
 
 
+@pytest.mark.parametrize("languages", [9, 40])
+def test_changes_of_as_many_answers_are_ties(languages: int) -> None:
+    """Not the last digits of k / 110 - j / 110 make a rank, or a change of nothing."""
+    generator = np.random.default_rng(5)
+    moved = generator.integers(-3, 5, languages)
+    before = generator.integers(10, 100, (3, languages))  # of three seeds
+    after = before + moved + np.array([[-3], [2], [1]])
+    found = language_tests((after / 110 - before / 110).mean(axis=0))
+    assert found == pytest.approx(language_tests(moved.astype(float)))
+
+
 @pytest.mark.parametrize("values", [[], [0.0, 0.0], [np.nan]])
 def test_no_language_changes(values: list[float]) -> None:
     found = language_tests(np.array(values))

@@ -17,8 +17,9 @@ from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 
 import compute_effects
+import figure_data
 import fit_mixed_model
-from multical import mixed
+from multical import mixed, results
 from multical.errors import InputError
 from multical.metrics import METRICS
 from multical.mixed import Cell, NotFittedError
@@ -289,9 +290,29 @@ def test_models_that_cannot_be_fitted_say_so(frame: pd.DataFrame, tmp_path: Path
     effects, models = fit_mixed_model.compute(written(tmp_path, few), PARAMS)
     assert (models["problem"].str.contains("2 languages of 2 resource levels")).all()
     assert not models["converged"].any()
-    assert effects["level"].unique().tolist() == ["high", "mid"]
-    assert (effects["languages"] == 1).all()
+    assert effects["level"].unique().tolist() == ["high", "mid", "mid-high"]
+    assert (effects["languages"] == effects["level"].map({"mid-high": 2}).fillna(1)).all()
     assert effects[["value", "ci_low", "p", "p_holm"]].isna().all(axis=None)
+
+
+def test_one_model_that_cannot_be_fitted_is_shown_beside_others(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Nothing that smoothing changes in a second model: tables and figures still read the rows."""
+    tuned = frame[frame["seed"] == 0]
+    same = tuned[tuned["smoothing"] == 0].assign(smoothing=0.1)
+    same["run"] = same["run"].str.replace("ls0.s0", "ls0.1.s0")
+    other = pd.concat([frame[frame["sft"].isna()], tuned[tuned["smoothing"] == 0], same])
+    other = other.assign(model="other", run=other["run"].str.replace("tiny", "other"))
+    both = pd.concat([frame[frame["sft"].isna()], tuned, other])
+    effects, models = fit_mixed_model.compute(written(tmp_path, both), PARAMS)
+    assert models.groupby("model")["converged"].mean().to_dict() == {"other": 0.5, "tiny": 1}
+    effects.to_csv(tmp_path / "effects.csv", index=False)
+    shown = figure_data.PARAMS | {"benchmark": "synthetic", "target": "x"}
+    read = results.compared(tmp_path / "effects.csv", "mixed_effects", shown)
+    lost = read[(read["model"] == "other") & (read["before"] == "SFT")]
+    assert len(lost) == 4 * 5
+    assert lost["p"].isna().all()
 
 
 def test_the_program(

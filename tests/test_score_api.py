@@ -500,9 +500,23 @@ def test_what_no_letter_is_listed_of(
 def test_a_file_that_is_no_cache(score: Score, server: Api, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/gpt.sqlite").write_text("not a database, " * 100)
-    with pytest.raises(InputError, match=r"gpt.sqlite: not a cache of answers .*; move it away"):
+    with pytest.raises(InputError, match=r"gpt.sqlite: not a usable cache .*, move it away"):
         score()
     assert not server.bodies
+
+
+def test_a_cache_that_is_damaged(tmp_path: Path) -> None:
+    """Beyond its first page, which is all that opening it reads."""
+    path = tmp_path / "gpt.sqlite"
+    with api.Cache(path) as cache:
+        for number in range(200):
+            cache.put(f"{number:064d}", "an answer, " * 50)
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"x" * (len(content) - 4096))
+    with api.Cache(path) as cache:
+        for use in (lambda: cache.get("7"), lambda: cache.put("7", "an answer")):
+            with pytest.raises(InputError, match=r"gpt.sqlite: not a usable cache .*malformed"):
+                use()
 
 
 def test_answers_stay_as_they_came(score: Score, server: Api, tmp_path: Path) -> None:

@@ -162,12 +162,12 @@ class Cache:
             fcntl.flock(self._held, fcntl.LOCK_EX)
         try:
             self._data = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._data.execute(
-                "CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, answer TEXT) "
-                "WITHOUT ROWID"
-            )
         except sqlite3.Error as error:
-            raise InputError(f"{path}: not a cache of answers ({error}); move it away") from error
+            raise self._unusable(error) from error
+        self._execute(
+            "CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, answer TEXT) "
+            "WITHOUT ROWID"
+        )
 
     def __enter__(self) -> Cache:
         return self
@@ -178,12 +178,21 @@ class Cache:
 
     def get(self, request: str) -> str | None:
         """The answer's JSON, if it was ever given."""
-        query = "SELECT answer FROM answers WHERE request = ?"
-        with self._lock:
-            row = self._data.execute(query, (request,)).fetchone()
-        return None if row is None else str(row[0])
+        found = self._execute("SELECT answer FROM answers WHERE request = ?", request)
+        return str(found[0][0]) if found else None
 
     def put(self, request: str, answer: str) -> None:
         """Keep an answer for good."""
-        with self._lock:
-            self._data.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (request, answer))
+        self._execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", request, answer)
+
+    def _execute(self, query: str, *values: str) -> list[Any]:
+        try:
+            with self._lock:
+                return self._data.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: sqlite3.Error) -> InputError:
+        return InputError(
+            f"{self.path}: not a usable cache of answers ({error}); if it is damaged, move it away"
+        )

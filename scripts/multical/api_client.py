@@ -128,11 +128,11 @@ class Client:
     def _kept(self, key: str, body: Body, cache: Cache) -> Answer:
         try:
             text, answer = self._ask(body)
+            cache.put(key, text)
         except InputError as error:
             self._failed = self._failed or error
             self._stopped.set()  # at once, before another request is paid for
             raise
-        cache.put(key, text)
         return answer
 
     def _ask(self, body: Body) -> tuple[str, Answer]:

@@ -134,9 +134,9 @@ def fit(values: Floats, levels: list[str]) -> Fit:
         _term(name, weights, estimate, covariance, usual, df, not bad)
         for name, weights in _contrasts(known).items()
     ]
+    of = counted(levels)
     for term in terms:
-        own = term["level"].split("-")
-        term["languages"] = sum(level in own for level in levels)
+        term["languages"] = of[term["level"]]
     about = {
         "converged": not bad,
         "problem": "; ".join([*bad, *said]),
@@ -150,6 +150,14 @@ def fit(values: Floats, levels: list[str]) -> Fit:
         "sd_residual": float(np.sqrt(result.scale)) * scale,
     }
     return Fit(terms, about | diagnostics(values, place))
+
+
+def counted(levels: list[str]) -> dict[str, int]:
+    """How many languages tell each effect, by the names of a fit's terms."""
+    known = [level for level in LEVELS if level in levels]
+    return {
+        name: sum(level in name.split("-") for level in levels) for name in _contrasts(known)
+    }  # fmt: skip
 
 
 def _noise(values: Floats) -> float:
