@@ -185,6 +185,11 @@ class Asking:
         with closing(self.client.fill(todo, self.cache)) as answers:
             for answer in answers:
                 self.paid += answer.bill
+                if self.access["budget"] is not None and answer.prompt_tokens is None:
+                    raise InputError(
+                        f"{self.title}: the API tells no prompt_tokens, expected them, or no "
+                        "access.budget: it cannot be kept"
+                    )
                 self.within_budget(self.paid, "has cost")
         found = [
             (index, self.values(str(self.cache.get(name)), part.rows.loc[index, "options"]))

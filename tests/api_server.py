@@ -54,6 +54,7 @@ class Api:
     answered: int = 0
     patience: int | None = None  # answers after which all is refused
     most: int | None = None  # answers after which none comes, and no refusal either
+    usage: Any = None  # what is told of tokens instead
     slowness: float = 0.0  # seconds of an answer at most, by its prompt
     lock: Any = field(default_factory=Lock)
 
@@ -127,7 +128,8 @@ class Handler(BaseHTTPRequestHandler):
             "model": f"{body['model']}-2026",
             "system_fingerprint": "fp_1",
             "choices": [{"index": 0, "logprobs": logprobs, "finish_reason": "length"}],
-            "usage": {"prompt_tokens": len(json.dumps(asked)) // 3, "completion_tokens": 1},
+            "usage": self.api.usage
+            or {"prompt_tokens": len(json.dumps(asked)) // 3, "completion_tokens": 1},
         }
 
     def error(

@@ -541,3 +541,15 @@ def test_wrong_settings_get_a_sentence(
     with pytest.raises(InputError, match=sentence):
         score(**changed)
     assert not server.bodies
+
+
+@pytest.mark.parametrize("usage", ["none", [1], {"prompt_tokens": "many"}, {"prompt_tokens": -1}])
+def test_an_api_that_tells_no_tokens_is_held_to_no_budget(
+    server: Api, score: Score, usage: Any
+) -> None:
+    server.usage = usage
+    with pytest.raises(InputError, match=r"the API tells no prompt_tokens, expected them, or no"):
+        score(budget=1.0)
+    found = score()
+    assert found["prompt_tokens"].isna().all()
+    assert found["letter_logits"].notna().all()

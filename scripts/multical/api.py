@@ -137,11 +137,17 @@ def read(text: str, api: Api) -> Answer:
             f"found no log-probabilities in {text[:200]!r} ({error!r}), expected "
             f"choices.0.logprobs: not every model and server tells them"
         ) from error
-    usage = found.get("usage") or {}
-    sent, back = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    usage = found.get("usage")
+    sent, back = (_count(usage, key) for key in ("prompt_tokens", "completion_tokens"))
     named = [found.get("model"), found.get("system_fingerprint")]
     who = " ".join(str(name) for name in named if name)
     return Answer(listed, sent, Bill(1, sent or 0, back or 0), who)
+
+
+def _count(usage: Any, key: str) -> int | None:
+    """A number of tokens as told; None where it is not told, or is none."""
+    told = usage.get(key) if isinstance(usage, dict) else None
+    return told if type(told) is int and told >= 0 else None
 
 
 class Cache:
