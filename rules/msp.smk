@@ -223,7 +223,7 @@ rule plot_msp_calibration:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_figure_params(),
+        settings=msp_figure_params(keys=["error"]),
         code=code("plot_msp_calibration"),
     shell:
         r"""

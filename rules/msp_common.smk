@@ -126,7 +126,9 @@ def msp_settings(root, keys=()):
     }
     if plan.kind == "released":
         known |= {"prompts": plan.prompts, **plan.source.model_dump()}
+        known["error"] = "calibration_error"  # of generation v2
     else:
+        known["error"] = "calibration_error_cells"  # of v4
         prompts = plan.scoring.prompts
         known["prompts"] = [
             {"name": name, "lettered": CONFIG.prompts[name].lettered}
@@ -135,8 +137,8 @@ def msp_settings(root, keys=()):
     return {"study": root} | {key: known[key] for key in ("models", "datasets", *keys)}
 
 
-def msp_figure_params(among=None):
-    """A figure's parameters, with the methods that it shows of those in `among`.
+def msp_figure_params(among=None, keys=()):
+    """A figure's parameters, with `keys`, and the methods that it shows of those in `among`.
 
     `w.scope` is empty for all data sets, or a dot and one's id.
     """
@@ -144,7 +146,7 @@ def msp_figure_params(among=None):
     def settings(w):
         methods = {"methods": msp_methods(w.root, among)} if among else {}
         dataset = w.get("scope", "").lstrip(".") or "all"
-        return canonical(msp_settings(w.root) | methods | {"dataset": dataset})
+        return canonical(msp_settings(w.root, keys) | methods | {"dataset": dataset})
 
     return settings
 

@@ -195,6 +195,19 @@ def test_figures_are_drawn(own: Study, benchmark: str) -> None:
         assert (own.folder / "figures" / f"{name}.png").stat().st_size > 8_000
 
 
+def test_errors_are_drawn_as_the_study_has_them(own: Study) -> None:
+    """The mean of the cells, as v4 has it; own runs are given it by their rule."""
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(msp_plots, "fitted_scatter", lambda ax, points, x, y, _: drawn.append(y))
+        own.must("plot_msp_calibration", "dataset error", "points=points.csv",
+                 "calibration-curves=calibration_curves.csv",
+                 "accuracy-vs-calibration=figures/e.pdf",
+                 "accuracy-vs-calibration-platt=figures/p.pdf", dataset="all",
+                 error="calibration_error_cells")  # fmt: skip
+    assert drawn == ["calibration_error_cells", "calibration_error_cells_platt"]
+
+
 def test_thirty_models_are_told_apart() -> None:
     looks = msp_plots.styles({"models": [model(f"m{place}") for place in range(30)]})
     points = [(look["color"], look["marker"]) for look in looks.values()]
