@@ -129,11 +129,6 @@ def msp_settings(root, keys=()):
         known["error"] = "calibration_error"  # of generation v2
     else:
         known["error"] = "calibration_error_cells"  # of v4
-        prompts = plan.scoring.prompts
-        known["prompts"] = [
-            {"name": name, "lettered": CONFIG.prompts[name].lettered}
-            for name in prompts
-        ]
     return {"study": root} | {key: known[key] for key in ("models", "datasets", *keys)}
 
 
@@ -181,6 +176,18 @@ def msp_products(root):
     return [
         *(f"{root}/tables/{name}.csv" for name in MSP_TABLES),
         *(f"{root}/figures/{name}.pdf" for name in figures),
+    ]
+
+
+def shown_prompts(root):
+    """The lettered prompts of a study, with their headings in the language of its first data set."""
+    one = study(root)
+    prompts = [
+        plan.prompt(CONFIG, name, [one.datasets[0].language])
+        for name in one.scoring.prompts
+    ]
+    return [
+        {key: prompt[key] for key in prompt if key != "plain"} for prompt in prompts
     ]
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+import plot_msp_prompts
 import verify_claims
 from claim_data import BOOTSTRAP, CLAIMS
 from msp_study import Study
@@ -219,6 +220,13 @@ def test_thirty_models_are_told_apart() -> None:
 def test_methods_that_are_unknown() -> None:
     with pytest.raises(InputError, match=r"--params: methods: found \['logit'\], expected some of"):
         msp.parameters('{"methods": ["msp", "logit"]}', ("methods",))
+
+
+def test_prompts_are_shown_with_their_headings() -> None:
+    row = pd.Series({"language": "de", "question": "Wo?", "options": ["hier", "dort"]})
+    headings = {"ask": {"de": "Frage:"}}
+    prompt = {"name": "own", "lettered": "{ask} {question}\n{options}", "headings": headings}
+    assert plot_msp_prompts.filled(prompt, row) == "Frage: Wo?\nA. hier\nB. dort"
 
 
 def test_questions_in_another_language_are_not_shown(own: Study, benchmark: str) -> None:
