@@ -160,6 +160,7 @@ def msp_figure(name, scope="{scope}"):
         caption=f"../report/msp_{name}.rst",
         category="Study 2",
         labels=lambda w: {
+            "study": w.root,  # one may lie inside of another, whose report has both
             "figure": readable(name),
             "data set": w.get("scope", "").lstrip(".") or "all",
         },
