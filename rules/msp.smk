@@ -223,7 +223,7 @@ rule plot_msp_calibration:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_figure_params(),
+        settings=msp_figure_params(keys=["error"]),
         code=code("plot_msp_calibration"),
     shell:
         r"""
@@ -383,8 +383,11 @@ rule plot_msp_prompts:
         "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(
-            msp_settings(w.root, ["prompts"])
-            | {"dataset": study(w.root).datasets[0].id}
+            msp_settings(w.root)
+            | {
+                "prompts": shown_prompts(w.root),
+                "dataset": study(w.root).datasets[0].id,
+            }
         ),
         code=code("plot_msp_prompts"),
     shell:

@@ -126,17 +126,14 @@ def msp_settings(root, keys=()):
     }
     if plan.kind == "released":
         known |= {"prompts": plan.prompts, **plan.source.model_dump()}
+        known["error"] = "calibration_error"  # of generation v2
     else:
-        prompts = plan.scoring.prompts
-        known["prompts"] = [
-            {"name": name, "lettered": CONFIG.prompts[name].lettered}
-            for name in prompts
-        ]
+        known["error"] = "calibration_error_cells"  # of v4
     return {"study": root} | {key: known[key] for key in ("models", "datasets", *keys)}
 
 
-def msp_figure_params(among=None):
-    """A figure's parameters, with the methods that it shows of those in `among`.
+def msp_figure_params(among=None, keys=()):
+    """A figure's parameters, with `keys`, and the methods that it shows of those in `among`.
 
     `w.scope` is empty for all data sets, or a dot and one's id.
     """
@@ -144,7 +141,7 @@ def msp_figure_params(among=None):
     def settings(w):
         methods = {"methods": msp_methods(w.root, among)} if among else {}
         dataset = w.get("scope", "").lstrip(".") or "all"
-        return canonical(msp_settings(w.root) | methods | {"dataset": dataset})
+        return canonical(msp_settings(w.root, keys) | methods | {"dataset": dataset})
 
     return settings
 
@@ -163,6 +160,7 @@ def msp_figure(name, scope="{scope}"):
         caption=f"../report/msp_{name}.rst",
         category="Study 2",
         labels=lambda w: {
+            "study": w.root,  # one may lie inside of another, whose report has both
             "figure": readable(name),
             "data set": w.get("scope", "").lstrip(".") or "all",
         },
@@ -179,6 +177,18 @@ def msp_products(root):
     return [
         *(f"{root}/tables/{name}.csv" for name in MSP_TABLES),
         *(f"{root}/figures/{name}.pdf" for name in figures),
+    ]
+
+
+def shown_prompts(root):
+    """The lettered prompts of a study, with their headings in the language of its first data set."""
+    one = study(root)
+    prompts = [
+        plan.prompt(CONFIG, name, [one.datasets[0].language])
+        for name in one.scoring.prompts
+    ]
+    return [
+        {key: prompt[key] for key in prompt if key != "plain"} for prompt in prompts
     ]
 
 

@@ -2,8 +2,8 @@
 
 Each curve joins the equal-mass bins of one model, its fraction correct against its mean
 maximum softmax probability (MSP); on the diagonal it is calibrated. The Platt-scaled
-figures show the answers that Platt scaling was not fitted on. Calibration error is that
-of the pooled answers, with the least squares line over the models.
+figures show the answers that Platt scaling was not fitted on. Calibration error is the
+column of the points that `error` names, with the least squares line over the models.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ FIGURES = (
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_plots.arguments(__doc__, TABLES, FIGURES)
-    dataset = args.params["dataset"]
+    args = msp_plots.arguments(__doc__, TABLES, FIGURES, ["error"])
+    dataset, error = args.params["dataset"], args.params["error"]
     table = msp.read_table(args.calibration_curves, ["dataset", "model", "scaling", "confidence"])
     table = table[table["dataset"] == dataset]
     looks = msp_plots.styles(args.params)
@@ -39,14 +39,14 @@ def main() -> None:
             figure = curves(table[table["scaling"] == scaling], looks, scaling)
             figure.axes[0].set_title(msp_plots.title(args))
             msp_plots.save(figure, target, args, [args.calibration_curves], started)
-    points = msp.read_table(args.points, ["dataset", "prompt", "model", "accuracy"])
+    points = msp.read_table(args.points, ["dataset", "prompt", "model", "accuracy", error])
     points = points[(points["dataset"] == dataset) & points["prompt"].isna()]
     for suffix, target in (
         ("", args.accuracy_vs_calibration),
         ("_platt", args.accuracy_vs_calibration_platt),
     ):
         if target:
-            figure = scatter(points, f"calibration_error{suffix}", looks)
+            figure = scatter(points, f"{error}{suffix}", looks)
             figure.axes[0].set_title(msp_plots.title(args))
             msp_plots.save(figure, target, args, [args.points], started)
 

@@ -26,10 +26,7 @@ def main() -> None:
     started = time.monotonic()
     args = msp_plots.arguments(__doc__, ["questions"], ["prompts"], ["prompts"])
     question = first_question(args.questions, args.params)
-    texts = {
-        one["name"]: prompts.fill(one["lettered"], question["question"], question["options"])
-        for one in args.params["prompts"]
-    }
+    texts = {one["name"]: filled(one, question) for one in args.params["prompts"]}
     figure = panels(texts)
     msp_plots.save(figure, args.prompts, args, [args.questions], started)
 
@@ -42,6 +39,14 @@ def first_question(path: str, params: dict[str, Any]) -> pd.Series:
     if rows.empty:
         raise InputError(f"{path}: no question in {chosen[0]['language']}, expected at least one")
     return rows.sort_values("question_id").iloc[0]
+
+
+def filled(prompt: dict[str, Any], question: pd.Series) -> str:
+    """A prompt with a question in it, its headings in the question's language."""
+    headings = {
+        name: texts[question["language"]] for name, texts in prompt.get("headings", {}).items()
+    }
+    return prompts.fill(prompt["lettered"], question["question"], question["options"], headings)
 
 
 def panels(texts: dict[str, str]) -> Figure:

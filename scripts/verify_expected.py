@@ -123,7 +123,7 @@ def verdict(row: dict[str, str], ours: str) -> dict[str, object]:
         difference = float(own_hits or "nan") - float(hits)
         ok = own_cells == cells and abs(difference) <= float(row["tolerance"])
     elif published.startswith("<"):
-        ok = float(ours) < float(published[1:])
+        ok = float(ours or "nan") < float(published[1:])
     else:
         number = float(row["factor"]) * float(ours or "nan")
         difference = number - float(published)

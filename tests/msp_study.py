@@ -39,6 +39,7 @@ class Study:
                 for k, n in counts.items()
             ],
             "methods": ["msp", "maxlogit"],
+            "error": "calibration_error",
             "prompts": data.PROMPTS,
             "archive": None, "repository": "https://example.org/x", "commit": "0",
             "folder": "main_results",
@@ -112,7 +113,8 @@ class Study:
             shown = [one for one in self.settings["methods"] if one in ("msp", "maxlogit")]
             if script == "plot_msp_datasets":
                 shown = self.settings["methods"]
-            self.must(script, "dataset" + " methods" * (script != "plot_msp_calibration"),
+            own = "error" if script == "plot_msp_calibration" else "methods"
+            self.must(script, f"dataset {own}",
                       *(f"{name}={name.replace('-', '_')}.csv" for name in tables),
                       *(f"{name}=figures/{name}.{dataset}.pdf" for name in figures),
                       dataset=dataset, methods=shown)  # fmt: skip

@@ -126,6 +126,21 @@ def test_disk_of_the_demo(tmp_path: Path) -> None:
     assert disk_bytes(demo(), "results/msp_v2", tmp_path) == {}
 
 
+def test_disk_of_study_2(tmp_path: Path) -> None:
+    """Local models alone: no APIs, nor what another study trains."""
+    loaded = config.load(RAW)
+    needs = disk_bytes(loaded, "results/msp", tmp_path)
+    stored = [2 * (one.parameters or 0) for one in loaded.models.values()]
+    assert len(needs["base models"]) == 13
+    assert max(needs["base models"]) == 2 * 70553706496 + 40_000_000
+    assert {size - 40_000_000 for size in needs["base models"]} <= set(stored)
+    assert sum(needs["records"]) == 13 * 2 * 21407 * 400
+    small = disk_bytes(loaded, "results/demo/msp", tmp_path)
+    assert small["base models"] == [4 * 134515008 + 40_000_000]
+    assert not small["checkpoints"]
+    assert sum(small["records"]) == 7 * 2 * 6 * 110 * 400
+
+
 def test_tokens_of_what_was_made(tmp_path: Path) -> None:
     sizes = Sizes(demo(steps=3, batch_size=4, max_length=40), tmp_path)
     settings = plan.training(sizes.config, ROOT, TUNED)

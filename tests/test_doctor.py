@@ -221,6 +221,18 @@ def test_disk(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     assert gigabytes(one("disk", SMOKE)) == pytest.approx(weights, abs=0.2)
 
 
+def test_disk_of_study_2(slurm: Slurm) -> None:
+    """What is fetched is no longer needed."""
+    root = "results/demo/msp"
+    needed = gigabytes(one("disk", root))
+    assert 0.5 < needed < 1
+    there = Path("results/inputs/models/smollm2-135m-instruct/weights")
+    there.parent.mkdir(parents=True)
+    with open(there, "wb") as stream:
+        stream.truncate(10**9)
+    assert gigabytes(one("disk", root)) < 0.1
+
+
 def test_disk_that_trainings_need_for_a_time(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training of Gemma 3 has 6.4 GB of scratch: weights and two moments, twice, float32."""
     edited({f"studies:{SMOKE}:training:save_every": 1})

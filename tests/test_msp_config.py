@@ -78,6 +78,10 @@ def loaded(edit: Edit = lambda whole, study: None) -> config.Config:
         (lambda _, s: s["datasets"][0].update(id="sw"), "datasets: id: found 'sw' twice"),
         (lambda _, s: s["datasets"][0].update(language="sw"), "found ('cldr-facts', 'sw') twice"),
         (lambda _, s: s["datasets"][0].update(language="xx"), "datasets.0.language: found 'xx'"),
+        (
+            lambda _, s: s["datasets"][1].update(benchmark="hellaswag"),
+            "datasets.1.language: found 'sw', expected one of ['en']",
+        ),
         (lambda _, s: s["datasets"][0].update(benchmark="quiz"), "datasets.0.benchmark: found"),
         (lambda _, s: s["scoring"].update(prompts=["odd"]), "scoring.prompts: found 'odd'"),
         (lambda _, s: s["scoring"].update(prompts=["short"] * 2), "found 'short' twice"),

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+import plot_msp_prompts
 import verify_claims
 from claim_data import BOOTSTRAP, CLAIMS
 from msp_study import Study
@@ -195,6 +196,19 @@ def test_figures_are_drawn(own: Study, benchmark: str) -> None:
         assert (own.folder / "figures" / f"{name}.png").stat().st_size > 8_000
 
 
+def test_errors_are_drawn_as_the_study_has_them(own: Study) -> None:
+    """The mean of the cells, as v4 has it; own runs are given it by their rule."""
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(msp_plots, "fitted_scatter", lambda ax, points, x, y, _: drawn.append(y))
+        own.must("plot_msp_calibration", "dataset error", "points=points.csv",
+                 "calibration-curves=calibration_curves.csv",
+                 "accuracy-vs-calibration=figures/e.pdf",
+                 "accuracy-vs-calibration-platt=figures/p.pdf", dataset="all",
+                 error="calibration_error_cells")  # fmt: skip
+    assert drawn == ["calibration_error_cells", "calibration_error_cells_platt"]
+
+
 def test_thirty_models_are_told_apart() -> None:
     looks = msp_plots.styles({"models": [model(f"m{place}") for place in range(30)]})
     points = [(look["color"], look["marker"]) for look in looks.values()]
@@ -206,6 +220,13 @@ def test_thirty_models_are_told_apart() -> None:
 def test_methods_that_are_unknown() -> None:
     with pytest.raises(InputError, match=r"--params: methods: found \['logit'\], expected some of"):
         msp.parameters('{"methods": ["msp", "logit"]}', ("methods",))
+
+
+def test_prompts_are_shown_with_their_headings() -> None:
+    row = pd.Series({"language": "de", "question": "Wo?", "options": ["hier", "dort"]})
+    headings = {"ask": {"de": "Frage:"}}
+    prompt = {"name": "own", "lettered": "{ask} {question}\n{options}", "headings": headings}
+    assert plot_msp_prompts.filled(prompt, row) == "Frage: Wo?\nA. hier\nB. dort"
 
 
 def test_questions_in_another_language_are_not_shown(own: Study, benchmark: str) -> None:

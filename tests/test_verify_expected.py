@@ -88,6 +88,14 @@ def test_numbers_and_cells_have_a_tolerance(
     assert not (tmp_path / "report.csv").exists()
 
 
+def test_a_p_that_is_not_defined_is_outside(tmp_path: Path) -> None:
+    (tmp_path / "correlations.csv").write_text("dataset,prompt,x,y,p\nall,,size,msp_auroc,\n")
+    row = dict.fromkeys(verify_expected.COLUMNS, "") | {"table": "correlations", "dataset": "all"}
+    asked = row | {"quantity": "/size/msp_auroc/p", "value": "<0.001"}
+    tables = {"correlations": str(tmp_path / "correlations.csv")}
+    assert list(verify_expected.compare([asked], tables, "e.csv")["verdict"]) == ["OUTSIDE"]
+
+
 def test_totals_have_one_too(tmp_path: Path) -> None:
     (tmp_path / "auroc.csv").write_text(
         "dataset,model,accuracy,msp_significant,maxlogit_significant\n"

@@ -295,11 +295,11 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
             own.append(("figures.reference_language", [shown.reference_language], seen))
         yield from ((f"studies.{root}.{key}", names, known) for key, names, known in own)
     for root, found in _of_kind(config, MspStudy):
-        yield from _msp_references(config, f"studies.{root}", found, spoken)
+        yield from _msp_references(config, f"studies.{root}", found)
 
 
 def _msp_references(
-    config: Config, place: str, study: MspStudy, spoken: dict[str, list[str]]
+    config: Config, place: str, study: MspStudy
 ) -> Iterator[tuple[str, list[Any], Any]]:
     training = {root: one.by_id for root, one in _of_kind(config, MultilingualStudy)}
     for number, model in enumerate(study.models):
@@ -312,8 +312,8 @@ def _msp_references(
     yield f"{place}.scoring.prompts", study.scoring.prompts, config.prompts
     for number, dataset in enumerate(study.datasets):
         yield f"{place}.datasets.{number}.benchmark", [dataset.benchmark], config.benchmarks
-        if dataset.benchmark in spoken:
-            known = spoken[dataset.benchmark]
+        source = config.benchmarks[dataset.benchmark].source
+        if known := getattr(source, "spoken", getattr(source, "languages", None)):
             yield f"{place}.datasets.{number}.language", [dataset.language], known
 
 

@@ -1,4 +1,4 @@
-"""What the jobs of a multilingual study cost, before they run: tokens and bytes.
+"""What the jobs of a study cost, before they run: tokens and bytes.
 
 Sizes come from what is there (manifests, headers of safetensors, made data), else from
 sources on this machine, else from the config, as upper bounds. A token is taken to be
@@ -20,8 +20,10 @@ from typing import Any
 from multical import plan, scoring_plan
 from multical.config import Config, scored
 from multical.errors import InputError
+from multical.msp_study import MspStudy
 from multical.prices import Bill
 from multical.sources import (
+    ApiModel,
     ChoiceBenchmark,
     CldrBenchmark,
     CldrSft,
@@ -29,7 +31,7 @@ from multical.sources import (
     HubBenchmark,
     HubSft,
 )
-from multical.studies import MultilingualStudy, Run, trials
+from multical.studies import Asking, MultilingualStudy, Run, trials
 
 BYTES_PER_TOKEN = 4
 #: Tokens that a prompt's template adds to a question or conversation
@@ -307,11 +309,10 @@ def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, li
     """Bytes that the study at `root` needs under `folder`, at most, by part, for each job.
 
     Those of `passing` need not be there at once; a run that is trained needs no scratch.
-    Empty for studies that need no model.
+    Empty for studies that fetch and train no model.
     Raises `InputError` naming the key of the config where a model's size is not known.
     """
-    study = config.studies[root]
-    if not isinstance(study, MultilingualStudy):
+    if not isinstance(config.studies[root], MultilingualStudy | MspStudy):
         return {}
     sizes = Sizes(config, folder)
     parts = ["base models", "benchmarks and SFT data", "checkpoints", "scratch", "records"]
@@ -333,21 +334,39 @@ def passing(config: Config) -> dict[str, str]:
 
 
 def jobs(config: Config, root: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The jobs of a multilingual study that cost time or space: rule and wildcards."""
-    study = config.multilingual(root)
-    yield from (("fetch_model", {"model": model}) for model in study.models)
+    """The jobs of a study that cost time or space, but for those of APIs: rule and wildcards."""
+    study = config.asking(root)
+    yield from (("fetch_model", {"model": name}) for name in fetched(config, study))
     yield from (("make_benchmark", {"benchmark": name}) for name in study.benchmarks)
-    yield from (("make_sft_data", {"sft": name}) for name in study.sft_data)
-    if study.training.tried:
-        yield from (("make_heldout_data", {"sft": name}) for name in study.sft_data)
-    yield from (("train_sft", {"root": root, "run": run.id}) for run in plan.trained(config, root))
-    yield from (("evaluate_sft", {"root": root, "run": run.id}) for run in trials(study))
+    if isinstance(study, MultilingualStudy):
+        yield from _training_jobs(config, root, study)
     for name, benchmark in scored(study):
+        if plan.by_api(config, root, name):
+            continue
         whole = {"root": root, "run": name, "benchmark": benchmark}
         shards = scoring_plan.shards(config, root, benchmark)
         yield from (("score_run", {**whole, "shard": shard}) for shard in shards)
         if "" not in shards:
             yield "merge_records", whole
+
+
+def _training_jobs(
+    config: Config, root: str, study: MultilingualStudy
+) -> Iterator[tuple[str, dict[str, str]]]:
+    yield from (("make_sft_data", {"sft": name}) for name in study.sft_data)
+    if study.training.tried:
+        yield from (("make_heldout_data", {"sft": name}) for name in study.sft_data)
+    yield from (("train_sft", {"root": root, "run": run.id}) for run in plan.trained(config, root))
+    yield from (("evaluate_sft", {"root": root, "run": run.id}) for run in trials(study))
+
+
+def fetched(config: Config, study: Asking) -> list[str]:
+    """The base models that a study has fetched; those of SFT runs are for who trains them."""
+    if isinstance(study, MspStudy):
+        names = [one.run for one in study.models if one.of is None]
+    else:
+        names = study.models
+    return [name for name in names if not isinstance(config.models[name].source, ApiModel)]
 
 
 def weights(file: Path) -> int:

@@ -117,7 +117,7 @@ class MspScoring(Strict):
         default=0, ge=0, le=100, description="answered examples before each question"
     )
     chat_format: ChatFormat | None = Field(
-        default=None, description="of all models; null: of each its own"
+        default=None, description="of all local models; null: of each its own"
     )
     dtype: Dtype
     quantization: Literal["none", "nf4"] = Field(

@@ -21,7 +21,7 @@ import psutil
 
 from multical import drivers
 from multical.cluster import SlurmError
-from multical.config import Config, runs
+from multical.config import Config, scored
 from multical.errors import InputError
 from multical.site import Site
 from multical.studies import MultilingualStudy
@@ -220,15 +220,16 @@ def file_system() -> Findings:
 
 def _folders(config: Config, root: str, part: str) -> list[Path]:
     """Where a part of `costs.disk_bytes` lies, in folders of this study's own names."""
-    study, inputs = config.studies[root], Path("results/inputs")
-    if not isinstance(study, MultilingualStudy):
-        return []
+    from multical.costs import fetched
+
+    study, inputs = config.asking(root), Path("results/inputs")
+    trained = study.by_id if isinstance(study, MultilingualStudy) else []
     return {
-        "base models": [inputs / "models" / name for name in study.models],
+        "base models": [inputs / "models" / name for name in fetched(config, study)],
         "benchmarks and SFT data": [inputs / "benchmarks", inputs / "sft"],
-        "checkpoints": [Path(root, "runs", name) for name in study.by_id],
+        "checkpoints": [Path(root, "runs", name) for name in trained],
         "scratch": [Path(root, "scratch")],
-        "records": [Path(root, "records", name) for name in runs(study)],
+        "records": [Path(root, "records", name) for name in dict(scored(study))],
     }[part]
 
 
