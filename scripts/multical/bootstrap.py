@@ -84,20 +84,21 @@ def resampled(
     found = replicates(readout, sample, names, bins)
     if "ms_debiased" in found:
         values = found["ms_debiased"]
-        values[:-1] = narrowed(values[:-1], debiasing_noise(readout, bins))
+        values[:-1] = narrowed(values[:-1], float(values[-1]), debiasing_noise(readout, bins))
     return found
 
 
-def narrowed(replicates: Floats, noise: float) -> Floats:
-    """(B,) replicates of `ms_debiased`, drawn together around their mean.
+def narrowed(replicates: Floats, estimate: float, noise: float) -> Floats:
+    """(B,) replicates of `ms_debiased`, drawn together around their mean where it is near 0.
 
-    Near a calibrated model it is a degenerate U-statistic, for which the bootstrap is not
+    At a calibrated model it is a degenerate U-statistic, for which the bootstrap is not
     consistent (Arcones and Gine 1992): the noise of the rows is a gap to every replicate, and
     their variance nearly three times that of the `noise`. Two of them are taken off, but the
-    third is always left.
+    third is always left. An estimate of more than two standard deviations of the noise is not
+    near 0.
     """
     variance = replicates.var() if len(replicates) else 0.0
-    if not variance > noise:  # nor where one is not defined
+    if not (variance > noise and estimate <= 2 * noise**0.5):  # nor where one is not defined
         return replicates
     share = (max(variance - 2 * noise, noise) / variance) ** 0.5
     return np.asarray(replicates.mean() + share * (replicates - replicates.mean()))
