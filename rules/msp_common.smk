@@ -107,25 +107,25 @@ def msp_params(*keys):
 
 def msp_settings(root, keys=()):
     """Settings of the study at `root` that a job uses, by their names in its program."""
-    plan = study(root)
+    one = study(root)
     known = {
-        "models": msp_models(plan),
-        "datasets": msp_datasets(plan),
+        "models": msp_models(one),
+        "datasets": msp_datasets(one),
         "methods": msp_methods(root),
-        "significance": plan.significance,
-        "bins": plan.bins,
-        "replicates": plan.bootstrap.replicates,
-        "level": plan.bootstrap.level,
-        "bootstrap_seed": plan.bootstrap.seed,
-        "seed": plan.abstention.seed,
-        "seeds": plan.abstention.seeds,
-        "ks": plan.abstention.ks,
-        "main_k": plan.abstention.main_k,
-        "schemes": plan.abstention.schemes,
-        "grid": plan.abstention.grid,
+        "significance": one.significance,
+        "bins": one.bins,
+        "replicates": one.bootstrap.replicates,
+        "level": one.bootstrap.level,
+        "bootstrap_seed": one.bootstrap.seed,
+        "seed": one.abstention.seed,
+        "seeds": one.abstention.seeds,
+        "ks": one.abstention.ks,
+        "main_k": one.abstention.main_k,
+        "schemes": one.abstention.schemes,
+        "grid": one.abstention.grid,
     }
-    if plan.kind == "released":
-        known |= {"prompts": plan.prompts, **plan.source.model_dump()}
+    if one.kind == "released":
+        known |= {"prompts": one.prompts, **one.source.model_dump()}
         known["error"] = "calibration_error"  # of generation v2
     else:
         known["error"] = "calibration_error_cells"  # of v4
@@ -184,7 +184,7 @@ def shown_prompts(root):
     """The lettered prompts of a study, with their headings in the language of its first data set."""
     one = study(root)
     prompts = [
-        plan.prompt(CONFIG, name, [one.datasets[0].language])
+        scoring_plan.prompt(CONFIG, name, [one.datasets[0].language])
         for name in one.scoring.prompts
     ]
     return [
