@@ -58,7 +58,7 @@ def test_there_is_nothing_to_do_and_figures_are_drawn_byte_for_byte(copy: Path) 
         path: sha256(path.read_bytes()).hexdigest()
         for path in copy.glob("results/smoke/figures/*.p*")
     }
-    assert len(drawn) == 18
+    assert len(drawn) == 26
     shutil.rmtree(copy / "results/smoke/figures")
     figures = (copy / "results/smoke/bundle/figures.txt").read_text(encoding="utf-8").split()
     snakemake(copy, "--", *figures)

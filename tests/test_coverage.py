@@ -60,19 +60,16 @@ def in_limits(table: pd.DataFrame) -> None:
     """What must hold of a simulation, be it the committed one or that of this test."""
     intervals = table[table["kind"] == "interval"]
     change = intervals["of"] == "change of the mean"
-    unbiased = intervals["metric"].isin(UNBIASED)
-    debiased = intervals["metric"] == "ms_debiased"
-    far = intervals["power"] > 2
-    assert intervals.loc[unbiased | (change & far), "share"].between(0.90, 0.98).all()
-    assert (intervals.loc[change, "share"] >= 0.90).all()
-    # by more than the chance of so many simulations
-    assert (intervals.loc[debiased, "high"] >= 0.90).all()
-    assert (intervals.loc[debiased, "low"] <= 0.98).all()
+    covered = intervals["metric"].isin([*UNBIASED, "ms_debiased"]) | change
+    # too wide where estimates that are not near 0, though the truth is, are not narrowed
+    wide = (intervals["metric"] == "ms_debiased") & (intervals["power"] == 1)
+    wide &= intervals["of"] == "one language"
+    assert (intervals.loc[covered, "share"] >= 0.90).all()
+    assert (intervals.loc[covered & ~wide, "low"] <= 0.98).all()  # by more than chance
+    assert (intervals.loc[covered & ~wide & (intervals["power"] > 1), "share"] <= 0.98).all()
     biased = intervals["metric"].isin(["ece", "rms"]) & (intervals["power"] == 1) & ~change
     assert (intervals.loc[biased, "share"] < 0.05).all()
-    tests = table[table["kind"] == "test"]
-    assert (tests["low"] <= 0.07).all()
-    assert (tests.loc[tests["metric"] != "ms_debiased", "share"] <= 0.07).all()
+    assert (table.loc[table["kind"] == "test", "share"] <= 0.07).all()
 
 
 def test_intervals_hold_the_truth_and_tests_keep_their_level(table: pd.DataFrame) -> None:
