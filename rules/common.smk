@@ -1,4 +1,4 @@
-# What the rules of study 1, and of harness runs, share: which files a job takes, and what it makes.
+# What the rules of all studies share: which files a job takes, and what it makes.
 #
 # Needs  CONFIG and CLAIMS, the validated config and claims (Snakefile)
 
@@ -33,7 +33,7 @@ def one_of_runs(runs, folder="runs"):
     )
 
 
-#: The studies of study 1 and of harness runs.
+#: The studies with metrics by language: study 1, harness runs, models behind APIs.
 MEASURED = [
     root for root, one in CONFIG.studies.items() if one.kind not in ("released", "msp")
 ]

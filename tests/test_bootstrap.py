@@ -185,5 +185,4 @@ def test_debiased_errors_far_from_calibrated_keep_their_spread() -> None:
     readout = Readout(np.full(len(ids), 0.9), right, None, None, True)
     sample = Bootstrap(ids.to_list(), 200, 0).sample(ids)
     plain, found = (one(readout, sample, ["ms_debiased"], 10) for one in (replicates, resampled))
-    ratio = found["ms_debiased"][:-1].std() / plain["ms_debiased"][:-1].std()
-    assert 0.98 < ratio < 1
+    np.testing.assert_array_equal(found["ms_debiased"], plain["ms_debiased"])

@@ -1,4 +1,4 @@
-"""What each job of study 1, or of a harness run, depends on in the config, and nothing else.
+"""What each job depends on in the config, and nothing else; those of models: `scoring_plan`.
 
 Every function gives the settings of one job as plain data; `config.canonical` makes
 them the one string that Snakemake compares.
