@@ -178,7 +178,12 @@ def test_data_sets_of_the_hub(
         served.point(monkeypatch, Path("cache"))
         source = {**own, "repo": prox.name, "revision": prox.revision}
         sft = {"kind": "hub", "repo": "lab/none", "revision": COMMIT, "layout": "alpaca", "seed": 0}
-        edited({"benchmarks:cldr-facts:source": source, "sft_data:facts:source": sft})
+        english = [{"id": "en", "name": "English", "benchmark": "cldr-facts"}]
+        edited({
+            "benchmarks:cldr-facts:source": source,
+            "sft_data:facts:source": sft,
+            "studies:results/demo/msp:datasets": english,
+        })  # fmt: skip
         found = one("benchmark cldr-facts", SMOKE)
         assert found.said == "lab/prox is gated, and closed without a token"
         assert found.cure.startswith(f"ask at {served.url}/datasets/lab/prox, ")
