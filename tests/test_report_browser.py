@@ -102,7 +102,7 @@ def test_each_figure_is_seen_with_its_caption(page: devtools.Page, tmp_path: Pat
         screen, wanted = seen(page, tmp_path / f"{row}.png")
         assert screen.shape[0] > 250, name  # four languages need no more
         assert screen.std() > 15, name  # not blank
-        assert np.abs(screen - wanted).mean() < 4, name
+        assert np.abs(screen - wanted).mean() < 8, name  # scaled by others than by PIL
         assert screen.shape[1] > 900, name  # wide enough to be read
     for row, name in enumerate(names):
         press(page, row, "tell")
