@@ -42,11 +42,9 @@ def answers_of(w):
     one = study(w.root)
     if one.kind == "released":
         return [f"{w.root}/records/released.parquet"]
-    benchmarks = dict.fromkeys(dataset.benchmark for dataset in one.datasets)
     return [
-        f"{w.root}/records/{model.run}/{benchmark}.parquet"
-        for model in one.models
-        for benchmark in benchmarks
+        f"{w.root}/records/{run}/{benchmark}.parquet"
+        for run, benchmark in schema.scored(one)
     ]
 
 
@@ -57,13 +55,14 @@ def msp_methods(root, among=(*MAIN, *OWN)):
         wanted = MAIN
     else:
         wanted = [name.replace("_", "") for name in one.confidences]
-    if not any(model["max_logit"] for model in msp_models(one)):
+    if not any(model["max_logit"] for model in msp_models(root)):
         wanted = [name for name in wanted if name != "maxlogit"]
     return [name for name in wanted if name in among]
 
 
-def msp_models(one):
+def msp_models(root):
     """The models of a study as its programs take them; `file` is the run in the records."""
+    one = study(root)
     if one.kind == "released":
         return [model.model_dump() for model in one.models]
     return [
@@ -71,15 +70,11 @@ def msp_models(one):
             "file": model.run,
             "name": model.name,
             "size": model.size,
-            "max_logit": not is_api(model.run),  # an API tells probabilities alone
+            # an API tells probabilities alone
+            "max_logit": not plan.by_api(CONFIG, root, model.run),
         }
         for model in one.models
     ]
-
-
-def is_api(run):
-    """Is a run that of a model behind an API."""
-    return run in CONFIG.models and CONFIG.models[run].source.kind == "api"
 
 
 def msp_datasets(one):
@@ -109,7 +104,7 @@ def msp_settings(root, keys=()):
     """Settings of the study at `root` that a job uses, by their names in its program."""
     one = study(root)
     known = {
-        "models": msp_models(one),
+        "models": msp_models(root),
         "datasets": msp_datasets(one),
         "methods": msp_methods(root),
         "significance": one.significance,
