@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from multical.config import Config, canonical
+from multical.config import Config, Run, canonical
 from multical.msp_study import MspStudy
 from multical.plan import run
 from multical.sources import QuestionFile
@@ -60,11 +60,7 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
     if not settings["shots"]:
         del settings["shots"]
     return {
-        "run": one.id,
-        "model": one.model,
-        "sft": one.sft,
-        "smoothing": one.smoothing,
-        "seed": one.seed,
+        **_of(one),
         "benchmark": benchmark,
         "languages": None
         if languages is None
@@ -85,16 +81,17 @@ def msp_scoring(config: Config, root: str, name: str, benchmark: str) -> Setting
         if settings[key] == usual:
             del settings[key]
     return {
-        "run": one.id,
-        "model": one.model,
-        "sft": one.sft,
-        "smoothing": one.smoothing,
-        "seed": one.seed,
+        **_of(one),
         "benchmark": benchmark,
         "lettered_languages": None,
         **_asked(config, study, benchmark),
         **settings,
     }
+
+
+def _of(one: Run) -> Settings:
+    names = ("model", "sft", "smoothing", "seed")
+    return {"run": one.id, **{name: getattr(one, name) for name in names}}
 
 
 def api_scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
