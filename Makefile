@@ -5,6 +5,7 @@ CORES  ?= 2
 ITEMS  ?= smoothed_sft scoring paper_statistics startup
 LOCK   := envs/requirements.lock
 BIN    := .venv/bin
+PYTHON_CODE := scripts tools tests benchmarks
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 # Errors are told: `--quiet all` would swallow them.
@@ -48,29 +49,29 @@ verify bundle: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),
 verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error where a verdict is unexpected
 	$(if $(STUDY),,$(error verify: which STUDY=demo|msp_v2|...?))
 	$(SNAKEMAKE) $(QUIET) -- "$$ROOT/claims/verdicts.json"
-	@$(BIN)/python scripts/check_verdicts.py --verdicts "$$ROOT/claims/verdicts.json" --expected expected/claims.yaml
+	@$(BIN)/python tools/check_verdicts.py --verdicts "$$ROOT/claims/verdicts.json" --expected expected/claims.yaml
 
 plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
-	@$(BIN)/python scripts/show_plan.py $${TARGET:+"$$TARGET"}
+	@$(BIN)/python tools/show_plan.py $${TARGET:+"$$TARGET"}
 
 explain: env         ## why TARGET=... would run again: each edit, and what follows from it
-	@$(BIN)/python scripts/show_reasons.py $${TARGET:+-- "$$TARGET"}
+	@$(BIN)/python tools/show_reasons.py $${TARGET:+-- "$$TARGET"}
 
 provenance: env      ## all that TARGET=... was made from, and what is missing; ARGS="--crate FOLDER" for an RO-Crate
-	@$(BIN)/python scripts/show_provenance.py $(ARGS) $${TARGET:+"$$TARGET"}
+	@$(BIN)/python tools/show_provenance.py $(ARGS) $${TARGET:+"$$TARGET"}
 
 bundle: env          ## one archive of STUDY=demo|msp_v2|... to keep or hand on; ARGS=--anonymous for review
 	$(if $(STUDY),,$(error bundle: which STUDY=demo|msp_v2|...?))
-	@$(BIN)/python scripts/make_bundle.py --study "$$ROOT" $(ARGS)
+	@$(BIN)/python tools/make_bundle.py --study "$$ROOT" $(ARGS)
 
 unbundle: env        ## check BUNDLE=FILE and unpack it here; ARGS=--overwrite replaces other results
-	@$(BIN)/python scripts/unpack_bundle.py $(ARGS) $${BUNDLE:+"$$BUNDLE"}
+	@$(BIN)/python tools/unpack_bundle.py $(ARGS) $${BUNDLE:+"$$BUNDLE"}
 
 doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings and errors with cures
-	@$(BIN)/python scripts/doctor.py $${STUDY:+--study "$$STUDY"}
+	@$(BIN)/python tools/doctor.py $${STUDY:+--study "$$STUDY"}
 
 recover: env         ## go on after a killed Snakemake; ARGS=--cancel cancels its jobs
-	@$(BIN)/python scripts/recover.py $(ARGS)
+	@$(BIN)/python tools/recover.py $(ARGS)
 
 test: env tests/.venv/lock ## checks, then all tests but those of test-slurm; a smoke study among them
 	$(MAKE) --no-print-directory check
@@ -91,15 +92,15 @@ bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv
 	set -e; for item in $(ITEMS); do $(BIN)/python benchmarks/$$item.py $(ARGS); done
 
 check: env           ## formatting, lint and types
-	$(BIN)/ruff format --check scripts tests benchmarks
-	$(BIN)/ruff check scripts tests benchmarks
+	$(BIN)/ruff format --check $(PYTHON_CODE)
+	$(BIN)/ruff check $(PYTHON_CODE)
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
 format: env          ## format everything
-	$(BIN)/ruff format scripts tests benchmarks
-	$(BIN)/ruff check --fix scripts tests benchmarks
+	$(BIN)/ruff format $(PYTHON_CODE)
+	$(BIN)/ruff check --fix $(PYTHON_CODE)
 	$(BIN)/snakefmt Snakefile rules
 
 clean:               ## remove what the studies made, not the environment

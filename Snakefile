@@ -20,19 +20,15 @@ os.environ.update(
 )
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
-from multical import (
-    claims,
-    config as schema,
-    drivers,
-    hosts,
-    plan,
-    reruns,
-    scoring_plan,
-    states,
-)
-from multical.config import canonical
+from multical.claims import schema as claims_schema
+from multical.config import schema, studies
+from multical.dag import snapshots
 from multical.errors import InputError
-from multical.fingerprint import fingerprint as code, not_as_locked
+from multical.params import SEGMENT, canonical
+from multical.patches import snakemake as patches
+from multical.provenance import hosts
+from multical.provenance.fingerprint import fingerprint as code, not_as_locked
+from multical.workflow import drivers, job_params, scoring_params
 
 
 configfile: "config.yaml"
@@ -44,8 +40,8 @@ container: "envs/multical.sif"
 
 try:
     CONFIG = schema.load(config)
-    CLAIMS = claims.load(Path(workflow.basedir, "claims.yaml"))
-    reruns.mend()
+    CLAIMS = claims_schema.load(Path(workflow.basedir, "claims.yaml"))
+    patches.mend()
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -57,7 +53,7 @@ onstart:
         logger.warning(line)
     drivers.record(CONFIG)
     hosts.record()
-    states.record(CONFIG, CLAIMS)
+    snapshots.record(CONFIG, CLAIMS)
 
 
 report: "report/workflow.rst"
@@ -65,10 +61,10 @@ report: "report/workflow.rst"
 
 wildcard_constraints:
     root="|".join(map(re.escape, sorted(CONFIG.studies, reverse=True))),
-    model=schema.SEGMENT,
-    run=schema.SEGMENT,
-    benchmark=schema.SEGMENT,
-    sft=schema.SEGMENT,
+    model=SEGMENT,
+    run=SEGMENT,
+    benchmark=SEGMENT,
+    sft=SEGMENT,
 
 
 rule all:

@@ -32,9 +32,9 @@ sys.path.insert(0, str(HERE.parent / "scripts"))
 
 from multical import records  # noqa: E402
 from multical.files import atomic  # noqa: E402
-from multical.metrics import METRICS  # noqa: E402
-from multical.readouts import READOUTS  # noqa: E402
-from multical.resampling import Sample, replicates  # noqa: E402
+from multical.metrics.definitions import METRICS  # noqa: E402
+from multical.metrics.readouts import READOUTS  # noqa: E402
+from multical.metrics.resampling import Sample, replicates  # noqa: E402
 from recording import PEERS, Usage, alternating, measured, note, record, row  # noqa: E402
 
 ITEM = "paper_statistics"

@@ -42,10 +42,10 @@ import yaml
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
 
-from multical import questions  # noqa: E402
-from multical.asking import by_hash  # noqa: E402
+from multical.data import questions  # noqa: E402
 from multical.errors import InputError, program  # noqa: E402
-from multical.prompts import LETTERS  # noqa: E402
+from multical.models.chat import LETTERS  # noqa: E402
+from multical.scoring.prompting import by_hash  # noqa: E402
 from recording import PEERS, note, record, row  # noqa: E402
 
 ITEM, PEER = "scoring", "lm-eval 0.4.13"

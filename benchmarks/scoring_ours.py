@@ -19,15 +19,16 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import score_run
-from multical import checkpoints, questions
-from multical.asker import Asker
-from multical.asking import Shots, parts
-from multical.kept import Kept
-from multical.prompts import LETTERS, Chat, letter_ids
-from multical.scoring import Group, Scorer
+from multical.data import questions
+from multical.models import checkpoints
+from multical.models.chat import LETTERS, Chat, letter_ids
+from multical.scoring.encoding import Asker
+from multical.scoring.prompting import Shots, parts
+from multical.scoring.resume import Kept
+from multical.scoring.scorer import Group, Scorer
 
 
 def main() -> None:

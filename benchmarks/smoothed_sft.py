@@ -54,8 +54,8 @@ from trl import SFTConfig, SFTTrainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from multical.prompts import IGNORED
-from multical.sft import SmoothedTrainer
+from multical.models.chat import IGNORED
+from multical.models.sft import SmoothedTrainer
 from recording import note, record, row
 
 SMOOTHING = 0.1

@@ -27,7 +27,7 @@ from recording import alternating, record, row
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-import figure_data  # noqa: E402
+from support import figure_data  # noqa: E402
 
 YARDSTICK = "python -c 'import torch'"
 DRY_RUN = "snakemake -n results/demo/headline.txt"

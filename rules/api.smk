@@ -10,7 +10,7 @@
 rule score_api:
     input:
         questions="results/inputs/benchmarks/{benchmark}.parquet",
-        shots=lambda w: scoring_plan.shots_file(CONFIG, w.root, w.benchmark),
+        shots=lambda w: scoring_params.shots_file(CONFIG, w.root, w.benchmark),
     output:
         records="{root}/records/{run}/{benchmark}.parquet",
         usage="{root}/records/{run}/{benchmark}.usage.json",
@@ -28,7 +28,7 @@ rule score_api:
         access=lambda w: canonical(CONFIG.api(w.run).access.model_dump()),
     params:
         settings=lambda w: canonical(
-            scoring_plan.api_scoring(CONFIG, w.root, w.run, w.benchmark)
+            scoring_params.api_scoring(CONFIG, w.root, w.run, w.benchmark)
         ),
         code=code("score_api"),
         # Undeclared, since it outlives every job, and `make clean`.

@@ -5,7 +5,7 @@
 #        ROOT/claims/verdicts.md     the table; verdicts.html, the page of the report
 #        ROOT/claims/provenance.json where they came from
 #
-# Whether verdicts are those of expected/claims.yaml is told by scripts/check_verdicts.py
+# Whether verdicts are those of expected/claims.yaml is told by tools/check_verdicts.py
 # (`make verify STUDY=...`), so that an unexpected one can still be read.
 
 

@@ -47,7 +47,7 @@ def roots(*kinds):
 def scored_roots(kind, api):
     """Those of a kind, and those of study 2 with the runs that are behind an API, or are not."""
     runs = {
-        root: [name for name in one.by_run if plan.by_api(CONFIG, root, name) == api]
+        root: [name for name in one.by_run if job_params.by_api(CONFIG, root, name) == api]
         for root, one in CONFIG.studies.items()
         if one.kind == "msp"
     }
@@ -67,22 +67,22 @@ def sharded_roots():
 def base_manifest(w):
     """The manifest of the base model that a run starts from."""
     return (
-        f"results/inputs/models/{plan.run(CONFIG, w.root, w.run).model}/manifest.json"
+        f"results/inputs/models/{job_params.run(CONFIG, w.root, w.run).model}/manifest.json"
     )
 
 
 def scored_manifest(w):
     """The manifest of what is scored: a base model, or an SFT run."""
-    if plan.run(CONFIG, w.root, w.run).sft is None:
+    if job_params.run(CONFIG, w.root, w.run).sft is None:
         return f"results/inputs/models/{w.run}/manifest.json"
-    return f"{plan.trainer(CONFIG, w.root, w.run)}/runs/{w.run}/manifest.json"
+    return f"{job_params.trainer(CONFIG, w.root, w.run)}/runs/{w.run}/manifest.json"
 
 
 def tuned_checkpoint(w):
     """The weights of an SFT run, which may be temporary; none for a base model."""
-    if plan.run(CONFIG, w.root, w.run).sft is None:
+    if job_params.run(CONFIG, w.root, w.run).sft is None:
         return []
-    return weights(f"{plan.trainer(CONFIG, w.root, w.run)}/runs/{w.run}/checkpoint")
+    return weights(f"{job_params.trainer(CONFIG, w.root, w.run)}/runs/{w.run}/checkpoint")
 
 
 def weights(checkpoint):
@@ -110,15 +110,15 @@ def trial_files(name):
 
 def own_trials(w):
     """The trials for a run, or for a model and SFT data."""
-    one = plan.run(CONFIG, w.root, w.run) if hasattr(w, "run") else w
-    return plan.trials_of(CONFIG, w.root, one.model, one.sft)
+    one = job_params.run(CONFIG, w.root, w.run) if hasattr(w, "run") else w
+    return job_params.trials_of(CONFIG, w.root, one.model, one.sft)
 
 
 def shard_files(suffix):
     """Files of the shards of a run on a benchmark."""
     return lambda w: [
         f"{w.root}/records/{w.run}/{w.benchmark}{shard}.{suffix}"
-        for shard in scoring_plan.shards(CONFIG, w.root, w.benchmark)
+        for shard in scoring_params.shards(CONFIG, w.root, w.benchmark)
     ]
 
 
@@ -126,7 +126,7 @@ def all_records(w):
     """The records of a study."""
     return [
         f"{w.root}/records/{run}/{benchmark}.parquet"
-        for run, benchmark in schema.scored(CONFIG.measured(w.root))
+        for run, benchmark in studies.scored(CONFIG.measured(w.root))
     ]
 
 
@@ -134,15 +134,15 @@ def labelled_records(w):
     """Those of benchmarks that tell cultures apart; all where none does, to be refused."""
     found = [
         f"{w.root}/records/{run}/{benchmark}.parquet"
-        for run, benchmark in schema.scored(CONFIG.measured(w.root))
-        if plan.labelled(CONFIG, w.root, benchmark)
+        for run, benchmark in studies.scored(CONFIG.measured(w.root))
+        if job_params.labelled(CONFIG, w.root, benchmark)
     ]
     return found or all_records(w)
 
 
 def optional_view():
     """What a path has before a figure's name, as a constraint of a wildcard."""
-    views = {view for root in MEASURED for view in plan.views(CONFIG, root)}
+    views = {view for root in MEASURED for view in job_params.views(CONFIG, root)}
     return f"({one_of(views - {''})})?"
 
 
@@ -150,7 +150,7 @@ def shown(label, kind="of"):
     """What the report says of a figure or table, or of its sidecar: its name, and its data."""
 
     def labels(w):
-        benchmark, sft = plan.views(CONFIG, w.root)[w.view]
+        benchmark, sft = job_params.views(CONFIG, w.root)[w.view]
         name = f"{label} {w.model}" if "model" in w.keys() else label
         return {kind: name, "benchmark": benchmark, "SFT data": sft or "none"}
 
@@ -192,7 +192,7 @@ def product_settings(target, *keys):
     def settings(w):
         path = target.format(**dict(w.items()))
         one = w.get("model")
-        return plan.figure(CONFIG, w.root, path, *keys, view=w.view, model=one)
+        return job_params.figure(CONFIG, w.root, path, *keys, view=w.view, model=one)
 
     return lambda w: canonical(settings(w))
 
@@ -205,15 +205,15 @@ def figure_settings(name, *keys):
 def figures_and_tables(w):
     """The figures (FIGURES, and more) and tables of all views of a study."""
     made = []
-    for view, (benchmark, _) in plan.views(CONFIG, w.root).items():
-        models = plan.shown_models(CONFIG, w.root, benchmark)
+    for view, (benchmark, _) in job_params.views(CONFIG, w.root).items():
+        models = job_params.shown_models(CONFIG, w.root, benchmark)
         names = [*FIGURES, *(f"reliability_by_lang.{model}" for model in models)]
         names += [f"effects_by_lang.{model}" for model in models]
-        names += ["culture"] * plan.labelled(CONFIG, w.root, benchmark)
-        names += ["recalibration_transfer"] * plan.recalibrated(CONFIG, w.root)
+        names += ["culture"] * job_params.labelled(CONFIG, w.root, benchmark)
+        names += ["recalibration_transfer"] * job_params.recalibrated(CONFIG, w.root)
         made += [f"{w.root}/figures/{view}{name}.pdf" for name in names]
         tables = ["main", "p_values"]
-        tables += ["recalibration"] * plan.recalibrated(CONFIG, w.root)
+        tables += ["recalibration"] * job_params.recalibrated(CONFIG, w.root)
         made += [f"{w.root}/tables/{view}{name}.csv" for name in tables]
     if study(w.root).kind == "multilingual":
         made.append(f"{w.root}/tables/settings.csv")
@@ -222,14 +222,14 @@ def figures_and_tables(w):
 
 def headlines_of_parts(w):
     """The headlines of the studies inside of this one."""
-    return [f"{part}/headline.txt" for part in plan.parts(CONFIG, w.root)]
+    return [f"{part}/headline.txt" for part in job_params.parts(CONFIG, w.root)]
 
 
 def verdicts_of_parts(w):
     """The verdicts of the studies inside of this one, on claims that its own kind cannot show."""
     if study(w.root).kind == "msp":
         return []
-    return [f"{part}/claims/verdicts.json" for part in plan.parts(CONFIG, w.root)]
+    return [f"{part}/claims/verdicts.json" for part in job_params.parts(CONFIG, w.root)]
 
 
 def claimed(w):
@@ -239,8 +239,8 @@ def claimed(w):
         settings = msp_settings(w.root, ["bins"])
         settings["bootstrap"] = study(w.root).bootstrap.model_dump()
     else:
-        settings = {"study": w.root} | plan.metrics(CONFIG, w.root)
-    return canonical({**settings, "kind": kind, **claims.dumped(CLAIMS)})
+        settings = {"study": w.root} | job_params.metrics(CONFIG, w.root)
+    return canonical({**settings, "kind": kind, **claims_schema.dumped(CLAIMS)})
 
 
 def claimed_records(w):

@@ -271,7 +271,7 @@ rule make_main_table:
 # Its inputs are hundreds in a large study: the program finds them by the names in its settings.
 rule make_settings_table:
     input:
-        lambda w: plan.settings_files(CONFIG, w.root),
+        lambda w: job_params.settings_files(CONFIG, w.root),
     output:
         csv=report(
             "{root}/tables/settings.csv",
@@ -295,7 +295,7 @@ rule make_settings_table:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(plan.settings_table(CONFIG, w.root)),
+        settings=lambda w: canonical(job_params.settings_table(CONFIG, w.root)),
         code=code("make_settings_table"),
     shell:
         r"""
@@ -323,7 +323,7 @@ rule write_headline:
         "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(
-            plan.figure(CONFIG, w.root, f"{w.root}/headline.txt", "smoothing")
+            job_params.figure(CONFIG, w.root, f"{w.root}/headline.txt", "smoothing")
         ),
         code=code("write_headline"),
     shell:

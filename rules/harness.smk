@@ -6,7 +6,7 @@
 
 rule import_harness:
     input:
-        lambda w: plan.sample_files(CONFIG, w.root, w.run, w.benchmark),
+        lambda w: job_params.sample_files(CONFIG, w.root, w.run, w.benchmark),
     output:
         "{root}/records/{run}/{benchmark}.parquet",
     log:
@@ -19,8 +19,8 @@ rule import_harness:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(plan.importing(CONFIG, w.root, w.run, w.benchmark)),
-        samples=lambda w: plan.samples(CONFIG, w.root, w.run, w.benchmark),
+        settings=lambda w: canonical(job_params.importing(CONFIG, w.root, w.run, w.benchmark)),
+        samples=lambda w: job_params.samples(CONFIG, w.root, w.run, w.benchmark),
         code=code("import_harness"),
     shell:
         r"""

@@ -2,10 +2,10 @@
 #
 # Needs  the sources that the config names (packages, the hub, or local files)
 # Makes  results/inputs/models/MODEL/manifest.json   a checkpoint, and what it is made of
-#        results/inputs/benchmarks/BENCHMARK.parquet questions (multical.questions)
+#        results/inputs/benchmarks/BENCHMARK.parquet questions (multical.data.questions)
 #        results/inputs/benchmarks/BENCHMARK.shots.parquet  its few-shot examples, if it has a
 #                                                    shots_split or shots
-#        results/inputs/sft/SFT.jsonl                conversations (multical.conversations)
+#        results/inputs/sft/SFT.jsonl                conversations (multical.data.conversations)
 #        results/inputs/sft/SFT.heldout.jsonl        those held out, if any are
 #        .about.json beside each                     its source, and the files that were read
 
@@ -24,7 +24,7 @@ rule fetch_model:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(plan.model(CONFIG, w.model)),
+        settings=lambda w: canonical(job_params.model(CONFIG, w.model)),
         code=code("fetch_model"),
     shell:
         r"""
@@ -50,7 +50,7 @@ rule make_benchmark:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(plan.benchmark(CONFIG, w.benchmark)),
+        settings=lambda w: canonical(job_params.benchmark(CONFIG, w.benchmark)),
         code=code("make_benchmark"),
     shell:
         r"""
@@ -70,12 +70,12 @@ rule make_shots:
     benchmark:
         "logs/make_shots/{benchmark}.tsv"
     wildcard_constraints:
-        benchmark=one_of(plan.with_shots(CONFIG)),
+        benchmark=one_of(job_params.with_shots(CONFIG)),
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(plan.shots(CONFIG, w.benchmark)),
+        settings=lambda w: canonical(job_params.shots(CONFIG, w.benchmark)),
         code=code("make_benchmark"),
     shell:
         r"""
@@ -101,7 +101,7 @@ rule make_sft_data:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(plan.sft_data(CONFIG, w.sft)),
+        settings=lambda w: canonical(job_params.sft_data(CONFIG, w.sft)),
         code=code("make_sft_data"),
     shell:
         r"""
@@ -119,12 +119,12 @@ rule make_heldout_data:
     benchmark:
         "logs/make_heldout_data/{sft}.tsv"
     wildcard_constraints:
-        sft=one_of(plan.with_held_out(CONFIG)),
+        sft=one_of(job_params.with_held_out(CONFIG)),
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(plan.held_out(CONFIG, w.sft)),
+        settings=lambda w: canonical(job_params.held_out(CONFIG, w.sft)),
         code=code("make_sft_data"),
     shell:
         r"""

@@ -24,7 +24,7 @@ rule compute_metrics:
         "../envs/environment.yaml"
     threads: 2
     params:
-        settings=lambda w: canonical(plan.metrics(CONFIG, w.root)),
+        settings=lambda w: canonical(job_params.metrics(CONFIG, w.root)),
         code=code("compute_metrics"),
     shell:
         r"""
@@ -48,7 +48,7 @@ rule bin_reliability:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(plan.reliability(CONFIG, w.root)),
+        settings=lambda w: canonical(job_params.reliability(CONFIG, w.root)),
         code=code("bin_reliability"),
     shell:
         r"""
@@ -71,7 +71,7 @@ rule compute_culture:
         "../envs/environment.yaml"
     threads: 2
     params:
-        settings=lambda w: canonical(plan.metrics(CONFIG, w.root)),
+        settings=lambda w: canonical(job_params.metrics(CONFIG, w.root)),
         code=code("compute_culture"),
     shell:
         r"""

@@ -44,7 +44,7 @@ def answers_of(w):
         return [f"{w.root}/records/released.parquet"]
     return [
         f"{w.root}/records/{run}/{benchmark}.parquet"
-        for run, benchmark in schema.scored(one)
+        for run, benchmark in studies.scored(one)
     ]
 
 
@@ -71,7 +71,7 @@ def msp_models(root):
             "name": model.name,
             "size": model.size,
             # an API tells probabilities alone
-            "max_logit": not plan.by_api(CONFIG, root, model.run),
+            "max_logit": not job_params.by_api(CONFIG, root, model.run),
         }
         for model in one.models
     ]
@@ -179,7 +179,7 @@ def shown_prompts(root):
     """The lettered prompts of a study, with their headings in the language of its first data set."""
     one = study(root)
     prompts = [
-        scoring_plan.prompt(CONFIG, name, [one.datasets[0].language])
+        scoring_params.prompt(CONFIG, name, [one.datasets[0].language])
         for name in one.scoring.prompts
     ]
     return [

@@ -23,7 +23,7 @@ rule compute_recalibration:
         "../envs/environment.yaml"
     threads: 2
     params:
-        settings=lambda w: canonical(plan.recalibration(CONFIG, w.root)),
+        settings=lambda w: canonical(job_params.recalibration(CONFIG, w.root)),
         code=code("compute_recalibration"),
     shell:
         r"""

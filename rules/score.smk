@@ -12,7 +12,7 @@ rule score_run:
         model=scored_manifest,
         checkpoint=tuned_checkpoint,
         questions="results/inputs/benchmarks/{benchmark}.parquet",
-        shots=lambda w: scoring_plan.shots_file(CONFIG, w.root, w.benchmark),
+        shots=lambda w: scoring_params.shots_file(CONFIG, w.root, w.benchmark),
     output:
         records="{root}/records/{run}/{benchmark}{shard}.parquet",
         usage="{root}/records/{run}/{benchmark}{shard}.usage.json",
@@ -30,13 +30,13 @@ rule score_run:
     threads: 1
     params:
         settings=lambda w: canonical(
-            scoring_plan.scoring(CONFIG, w.root, w.run, w.benchmark, w.shard)
+            scoring_params.scoring(CONFIG, w.root, w.run, w.benchmark, w.shard)
         ),
         code=code("score_run"),
         # Undeclared, so that Snakemake leaves it to the retry that resumes from it.
         scratch=lambda w: "{}/scratch/{}".format(
             w.root,
-            scoring_plan.scoring_key(
+            scoring_params.scoring_key(
                 CONFIG, w.root, w.run, w.benchmark, w.shard, code("score_run")
             ),
         ),

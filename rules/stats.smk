@@ -24,7 +24,7 @@ rule compute_effects:
         "../envs/environment.yaml"
     threads: 2
     params:
-        settings=lambda w: canonical(plan.effects(CONFIG, w.root)),
+        settings=lambda w: canonical(job_params.effects(CONFIG, w.root)),
         code=code("compute_effects"),
     shell:
         r"""
@@ -49,7 +49,7 @@ rule fit_mixed_model:
         "../envs/environment.yaml"
     threads: 2
     params:
-        settings=lambda w: canonical(plan.mixed_models(CONFIG, w.root)),
+        settings=lambda w: canonical(job_params.mixed_models(CONFIG, w.root)),
         code=code("fit_mixed_model"),
     shell:
         r"""

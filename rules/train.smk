@@ -14,8 +14,8 @@
 rule train_sft:
     input:
         model=base_manifest,
-        data=lambda w: f"results/inputs/sft/{plan.run(CONFIG, w.root, w.run).sft}.jsonl",
-        learning_rate=lambda w: plan.learning_rate_file(CONFIG, w.root, w.run),
+        data=lambda w: f"results/inputs/sft/{job_params.run(CONFIG, w.root, w.run).sft}.jsonl",
+        learning_rate=lambda w: job_params.learning_rate_file(CONFIG, w.root, w.run),
     output:
         manifest="{root}/runs/{run}/manifest.json",
         checkpoint=kept(directory("{root}/runs/{run}/checkpoint")),
@@ -29,11 +29,11 @@ rule train_sft:
         "../envs/environment.yaml"
     threads: 2
     params:
-        settings=lambda w: canonical(plan.training(CONFIG, w.root, w.run)),
+        settings=lambda w: canonical(job_params.training(CONFIG, w.root, w.run)),
         code=code("train_sft"),
         # Undeclared, so that Snakemake leaves it to the retry that resumes from it.
         scratch=lambda w: "{}/scratch/{}".format(
-            w.root, plan.training_key(CONFIG, w.root, w.run, code("train_sft"))
+            w.root, job_params.training_key(CONFIG, w.root, w.run, code("train_sft"))
         ),
     shell:
         r"""
@@ -51,7 +51,7 @@ rule evaluate_sft:
         model="{root}/runs/{run}/manifest.json",
         checkpoint=weights("{root}/runs/{run}/checkpoint"),
         data=lambda w: "results/inputs/sft/{}.heldout.jsonl".format(
-            plan.run(CONFIG, w.root, w.run).sft
+            job_params.run(CONFIG, w.root, w.run).sft
         ),
     output:
         "{root}/runs/{run}/heldout.json",
@@ -65,7 +65,7 @@ rule evaluate_sft:
         "../envs/environment.yaml"
     threads: 1
     params:
-        settings=lambda w: canonical(plan.evaluating(CONFIG, w.root, w.run)),
+        settings=lambda w: canonical(job_params.evaluating(CONFIG, w.root, w.run)),
         code=code("evaluate_sft"),
     shell:
         r"""
@@ -102,7 +102,7 @@ rule choose_learning_rate:
 
 rule adopt_trial:
     input:
-        choice=lambda w: plan.learning_rate_file(CONFIG, w.root, w.run),
+        choice=lambda w: job_params.learning_rate_file(CONFIG, w.root, w.run),
         manifests=trial_files("manifest.json"),
         checkpoints=trial_weights,
     output:
@@ -117,7 +117,7 @@ rule adopt_trial:
         "logs/{root}/adopt_trial/{run}.tsv"
     wildcard_constraints:
         # of each study its own runs, which another may train
-        root=one_of_runs(plan.adopted(CONFIG)),
+        root=one_of_runs(job_params.adopted(CONFIG)),
     localrule: True
     conda:
         "../envs/environment.yaml"

@@ -11,9 +11,9 @@ import os
 import shutil
 from pathlib import Path
 
-from multical import checkpoints, choice
 from multical.errors import InputError, program
 from multical.files import atomic, write_json
+from multical.models import checkpoints, learning_rate
 
 #: Where Snakemake keeps when it made a folder: shared, the trial would seem to be made again
 OWN_OF_SNAKEMAKE = shutil.ignore_patterns(".snakemake_timestamp")
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--loss-log", required=True, type=Path, help="of the run, .jsonl")
     parser.add_argument("--usage", required=True, type=Path, help="of the trial, .json")
     args = parser.parse_args()
-    chosen, _ = choice.read(args.choice)
+    chosen, _ = learning_rate.read(args.choice)
     trial = next((one for one in args.manifests if one.parent.name == chosen), None)
     if trial is None:
         found = [one.parent.name for one in args.manifests]

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multical.cells import RUN, Block, groups, parameters, readings
 from multical.errors import program
 from multical.files import atomic
-from multical.metrics import bin_sums, edges
-from multical.parts import each, survey
-from multical.readouts import Floats
+from multical.metrics.definitions import bin_sums, edges
+from multical.metrics.readouts import Floats
+from multical.stats.blocks import RUN, Block, groups, parameters, readings
+from multical.stats.record_files import each, survey
 
 PARAMS = {"readouts": list, "bins": int, "resource_levels": dict}
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from multical.cells import RUN, Block
 from multical.errors import InputError, program
-from multical.estimates import (
+from multical.files import atomic
+from multical.stats.blocks import RUN, Block
+from multical.stats.estimates import (
     SUMMARY,
     Estimate,
     Estimates,
@@ -27,8 +28,7 @@ from multical.estimates import (
     summary_rows,
     write,
 )
-from multical.files import atomic
-from multical.parts import each, survey
+from multical.stats.record_files import each, survey
 
 CULTURES = ["CS", "CA"]
 DIFFERENCE = "CS-CA"

@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multical import comparisons
-from multical.cells import Block, groups
-from multical.comparisons import COMPARISON, Comparison, Run
-from multical.effects import Effect, average, described, language_tests, question_test
 from multical.errors import program
-from multical.estimates import bootstrap, estimate, read_params
 from multical.files import atomic
-from multical.parts import each, survey
+from multical.stats import comparisons
+from multical.stats.blocks import Block, groups
+from multical.stats.comparisons import COMPARISON, Comparison, Run
+from multical.stats.effects import Effect, average, described, language_tests, question_test
+from multical.stats.estimates import bootstrap, estimate, read_params
+from multical.stats.record_files import each, survey
 
 READING = ["readout", "metric"]
 

@@ -18,9 +18,10 @@ from typing import Any
 
 import pandas as pd
 
-from multical.cells import Block
 from multical.errors import program
-from multical.estimates import (
+from multical.files import atomic
+from multical.stats.blocks import Block
+from multical.stats.estimates import (
     BY_LANGUAGE,
     SUMMARY,
     bootstrap,
@@ -30,8 +31,7 @@ from multical.estimates import (
     summary_rows,
     write,
 )
-from multical.files import atomic
-from multical.parts import each, survey
+from multical.stats.record_files import each, survey
 
 
 def main() -> None:

@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multical import abstention, msp, records
-from multical.abstention import Counts, Ranked
+from multical import records
 from multical.errors import InputError, program
-from multical.readouts import Floats
+from multical.figures import msp_tables
+from multical.metrics import abstention
+from multical.metrics.abstention import Counts, Ranked
+from multical.metrics.readouts import Floats
 
 KEYS = (
     "study", "models", "datasets", "methods", "seed", "seeds", "ks", "main_k", "schemes", "grid"
@@ -36,7 +38,7 @@ class Answers:
     """All answers of one (data set, model, method), in the order that their split starts from."""
 
     def __init__(self, rows: pd.DataFrame, method: str) -> None:
-        readout = msp.readout(msp.in_split_order(rows), method)
+        readout = msp_tables.readout(msp_tables.in_split_order(rows), method)
         self.confidence, self.correct = readout.confidence, readout.correct
         self.everything = Ranked(self.confidence, self.correct)
 
@@ -53,12 +55,12 @@ class Answers:
 
 def main() -> None:
     started = time.monotonic()
-    parser = msp.parser(__doc__, KEYS)
+    parser = msp_tables.parser(__doc__, KEYS)
     parser.add_argument("--records", nargs="+", required=True, help="input: records")
     for name in (*TABLES, "score-curves"):
         parser.add_argument("--" + name, required=True, help="output: CSV")
     args = parser.parse_args()
-    args.params = params = msp.parameters(args.params, KEYS)
+    args.params = params = msp_tables.parameters(args.params, KEYS)
     if params["grid"] == "zero" and "entropy" in params["methods"]:
         raise InputError("abstention.grid: found zero, expected min: no entropy is above it")
     frame = records.read(args.records)
@@ -66,9 +68,9 @@ def main() -> None:
     curves: list[pd.DataFrame] = []
     for method in params["methods"]:
         data: dict[str, dict[str, Answers]] = defaultdict(dict)
-        for keys, rows in msp.parts(frame, params, method, by_prompt=False):
+        for keys, rows in msp_tables.parts(frame, params, method, by_prompt=False):
             data[keys["model"]][keys["dataset"]] = Answers(rows, method)
-            msp.check_main_k(params, {keys["dataset"]: len(rows)})
+            msp_tables.check_main_k(params, {keys["dataset"]: len(rows)})
         for seed in [params["seed"], *range(params["seeds"])]:
             for k in dict.fromkeys([*params["ks"], params["main_k"]]):
                 for name, key, value in draw(data, k, seed, method, params):
@@ -77,10 +79,10 @@ def main() -> None:
     for name in TABLES:
         table = spread(values[name], params)
         printed = print_table(table[table["k"] == str(params["main_k"])], name, params)
-        msp.write_table(
+        msp_tables.write_table(
             getattr(args, name), table, printed, args, args.records, started, params["seed"]
         )
-    msp.write_data(args.score_curves, pd.concat(curves, ignore_index=True))
+    msp_tables.write_data(args.score_curves, pd.concat(curves, ignore_index=True))
 
 
 def trained(
@@ -99,7 +101,7 @@ def trained(
         }
         for model, parts in data.items()
     }
-    for dataset, chosen in msp.scopes(params):
+    for dataset, chosen in msp_tables.scopes(params):
         if any(set(chosen) - set(own) for own in training.values()):
             continue
         points = abstention.grid(
@@ -144,7 +146,7 @@ def spread(values: dict[tuple, list[float]], params: dict[str, Any]) -> pd.DataF
         low, high = np.quantile(others, [0.025, 0.975]) if others else (np.nan, np.nan)
         mean = np.mean(others) if others else np.nan
         rows.append((*key, value, mean, low, high))
-    return msp.in_order(
+    return msp_tables.in_order(
         pd.DataFrame(rows, columns=[*COLUMNS, "value", "mean", "low", "high"]), params
     )
 
@@ -154,16 +156,16 @@ def print_table(table: pd.DataFrame, name: str, params: dict[str, Any]) -> pd.Da
 
     With more methods than fit beside each other, the schemes' rows follow each other.
     """
-    number = msp.rounded(3 if name == "thresholds" else 1)
+    number = msp_tables.rounded(3 if name == "thresholds" else 1)
     text = [
         f"{number(row.value)} [{number(row.low)}, {number(row.high)}]"
         for row in table.itertuples(index=False)
     ]
     schemes = table["scheme"].str.capitalize()
-    dataset, column = table["dataset"], table["method"].map(msp.METHOD_NAMES)
-    order = [msp.METHOD_NAMES[method] for method in ("none", *msp.METHODS)]
+    dataset, column = table["dataset"], table["method"].map(msp_tables.METHOD_NAMES)
+    order = [msp_tables.METHOD_NAMES[method] for method in ("none", *msp_tables.METHODS)]
     if len(params["methods"]) > FITTING:
-        dataset = dataset.map(msp.dataset_names(params)) + ", " + schemes.str.lower()
+        dataset = dataset.map(msp_tables.dataset_names(params)) + ", " + schemes.str.lower()
     else:
         column = schemes + ", " + column
         order = [f"{scheme}, {method}" for scheme in schemes.unique() for method in order]

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multical import correctness, metrics, msp, records
+from multical import records
 from multical.errors import program
+from multical.figures import msp_tables
+from multical.metrics import correctness, definitions
 
 KEYS = ("study", "models", "datasets", "methods", "significance")
 #: The methods whose cells weigh in the accuracy of a data set, as in the authors' code
@@ -25,12 +27,12 @@ TABLES = ("auroc", "mann_whitney", "cells", "datasets", "one_sample")
 
 def main() -> None:
     started = time.monotonic()
-    parser = msp.parser(__doc__, KEYS)
+    parser = msp_tables.parser(__doc__, KEYS)
     parser.add_argument("--records", nargs="+", required=True, help="input: records")
     for name in TABLES:
         parser.add_argument("--" + name.replace("_", "-"), required=True, help="output: CSV")
     args = parser.parse_args()
-    args.params = msp.parameters(args.params, KEYS)
+    args.params = msp_tables.parameters(args.params, KEYS)
     cells = cell_table(records.read(args.records), args.params)
     auroc = auroc_table(cells, args.params)
     tables = {
@@ -41,21 +43,21 @@ def main() -> None:
         "one_sample": one_sample_table(cells),
     }
     for name, (table, printed) in tables.items():
-        msp.write_table(getattr(args, name), table, printed, args, args.records, started)
+        msp_tables.write_table(getattr(args, name), table, printed, args, args.records, started)
 
 
 def cell_table(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     """One row per cell and method: n, accuracy, auroc, u, p."""
     rows = []
     for method in params["methods"]:
-        for keys, part in msp.parts(frame, params, method, by_prompt=True):
-            readout = msp.readout(part, method)
+        for keys, part in msp_tables.parts(frame, params, method, by_prompt=True):
+            readout = msp_tables.readout(part, method)
             u, p = correctness.mann_whitney(readout)
             rows.append(keys | {
                 "method": method,
                 "n": len(part),
-                "accuracy": float(metrics.accuracy(readout)[0]),
-                "auroc": float(metrics.auroc(readout)[0]),
+                "accuracy": float(definitions.accuracy(readout)[0]),
+                "auroc": float(definitions.auroc(readout)[0]),
                 "u": u,
                 "p": p,
             })  # fmt: skip
@@ -67,7 +69,7 @@ def auroc_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
 
     Accuracy is that of the MSP's answers. An undefined AUROC makes the mean undefined.
     """
-    everything = pd.concat([cells.assign(dataset=msp.ALL), cells])
+    everything = pd.concat([cells.assign(dataset=msp_tables.ALL), cells])
     rows = []
     for (dataset, model), part in everything.groupby(["dataset", "model"], sort=False):
         row = {"dataset": dataset, "model": model}
@@ -80,21 +82,21 @@ def auroc_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
             hits = int((chosen["p"] < params["significance"]).sum())
             row[f"{method}_significant"] = f"{hits}/{len(chosen)}" if known else None
         rows.append(row)
-    return msp.in_order(pd.DataFrame(rows), params)
+    return msp_tables.in_order(pd.DataFrame(rows), params)
 
 
 def print_auroc(table: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
-    per_cent = msp.rounded(1, 100)
+    per_cent = msp_tables.rounded(1, 100)
     columns: dict[str, Any] = {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
         "accuracy": ("Accuracy", per_cent),
     }
     for method in params["methods"]:
-        name = msp.METHOD_NAMES[method]
+        name = msp_tables.METHOD_NAMES[method]
         columns[f"{method}_auroc"] = (f"{name} AUROC", per_cent)
         columns[f"{method}_significant"] = (f"{name} significant", None)
-    return msp.printed(table, columns)
+    return msp_tables.printed(table, columns)
 
 
 def mann_whitney_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -103,23 +105,23 @@ def mann_whitney_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
         "dataset": cells["dataset"],
         "model": cells["file"],
         "prompt": cells["prompt"],
-        "value": cells["method"].map({name: value for name, (_, value) in msp.METHODS.items()}),
+        "value": cells["method"].map({name: value for name, (_, value) in msp_tables.METHODS.items()}),
         "u": cells["u"],
         "p": cells["p"],
     })  # fmt: skip
-    return table, msp.printed(table, {
+    return table, msp_tables.printed(table, {
         "dataset": ("dataset", None),
         "model": ("Model", None),
         "prompt": ("Prompt", None),
         "value": ("Value", None),
-        "u": ("U", msp.rounded(1)),
+        "u": ("U", msp_tables.rounded(1)),
         "p": ("p", "{:.2e}".format),
     })  # fmt: skip
 
 
 def print_cells(cells: pd.DataFrame) -> pd.DataFrame:
-    per_cent = msp.rounded(1, 100)
-    return msp.printed(cells, {
+    per_cent = msp_tables.rounded(1, 100)
+    return msp_tables.printed(cells, {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
         "prompt": ("Prompt", None),
@@ -145,14 +147,14 @@ def dataset_table(cells: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataF
             "accuracy": part[part["method"].isin(WEIGHED)]["accuracy"].mean(),
             **{f"{name}_auroc": by_method.get(name, np.nan) for name in methods},
         })  # fmt: skip
-    table = msp.in_order(pd.DataFrame(rows), params)
-    named = table.assign(dataset=table["dataset"].map(msp.dataset_names(params)))
-    per_cent = msp.rounded(1, 100)
-    return table, msp.printed(named, {
+    table = msp_tables.in_order(pd.DataFrame(rows), params)
+    named = table.assign(dataset=table["dataset"].map(msp_tables.dataset_names(params)))
+    per_cent = msp_tables.rounded(1, 100)
+    return table, msp_tables.printed(named, {
         "dataset": ("Data set", None),
         "questions": ("Questions", None),
         "accuracy": ("Accuracy", per_cent),
-        **{f"{name}_auroc": (f"{msp.METHOD_NAMES[name]} AUROC", per_cent) for name in methods},
+        **{f"{name}_auroc": (f"{msp_tables.METHOD_NAMES[name]} AUROC", per_cent) for name in methods},
     })  # fmt: skip
 
 
@@ -173,14 +175,14 @@ def one_sample_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             "n": len(part),
         })  # fmt: skip
     table = pd.DataFrame(rows)
-    return table, msp.printed(table, {
+    return table, msp_tables.printed(table, {
         "model": ("LLM", None),
         "prompt": ("Prompt", None),
         "method": ("Method", None),
         "test": ("Test", None),
-        "statistic": ("Statistic", msp.rounded(2)),
-        "p": ("p", msp.rounded(5)),
-        "mean": ("Mean AUROC", msp.rounded(1, 100)),
+        "statistic": ("Statistic", msp_tables.rounded(2)),
+        "p": ("p", msp_tables.rounded(5)),
+        "mean": ("Mean AUROC", msp_tables.rounded(1, 100)),
     })  # fmt: skip
 
 

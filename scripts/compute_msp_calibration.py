@@ -16,29 +16,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multical import abstention, correctness, metrics, msp, records
+from multical import records
 from multical.errors import program
-from multical.readouts import Floats
+from multical.figures import msp_tables
+from multical.metrics import abstention, correctness, definitions
+from multical.metrics.readouts import Floats
 
 KEYS = ("study", "models", "datasets", "bins", "main_k", "seed")
 
 
 def main() -> None:
     started = time.monotonic()
-    parser = msp.parser(__doc__, KEYS)
+    parser = msp_tables.parser(__doc__, KEYS)
     parser.add_argument("--records", nargs="+", required=True, help="input: records")
     for name in ("calibration", "platt", "calibration-curves"):
         parser.add_argument("--" + name, required=True, help="output: CSV")
     args = parser.parse_args()
-    args.params = params = msp.parameters(args.params, KEYS)
+    args.params = params = msp_tables.parameters(args.params, KEYS)
     rows, fits, curves = [], [], []
     pooled = {
-        (keys["model"], keys["dataset"]): msp.in_split_order(part)
-        for keys, part in msp.parts(records.read(args.records), params, "msp", by_prompt=False)
+        (keys["model"], keys["dataset"]): msp_tables.in_split_order(part)
+        for keys, part in msp_tables.parts(
+            records.read(args.records), params, "msp", by_prompt=False
+        )
     }
-    msp.check_main_k(params, {dataset: len(part) for (_, dataset), part in pooled.items()})
-    for dataset, chosen in msp.scopes(params):
-        for model in msp.names(params).values():
+    msp_tables.check_main_k(params, {dataset: len(part) for (_, dataset), part in pooled.items()})
+    for dataset, chosen in msp_tables.scopes(params):
+        for model in msp_tables.names(params).values():
             parts = [Part(pooled[model, name], params) for name in chosen]
             platt = correctness.fit_platt(
                 np.concatenate([part.confidence[part.train] for part in parts]),
@@ -53,13 +57,13 @@ def main() -> None:
             fits.append(keys | {"a": platt.a, "b": platt.b, "trained_on": trained})
             for name, value in (("none", plain), ("platt", after)):
                 curves.append(pd.DataFrame(keys | {"scaling": name} | value["curve"]))
-    table = msp.in_order(pd.DataFrame(rows).drop(columns="curve"), params)
-    fitted = msp.in_order(pd.DataFrame(fits), params)
-    msp.write_table(args.calibration, table, print_table(table), args, args.records, started)
-    msp.write_table(
+    table = msp_tables.in_order(pd.DataFrame(rows).drop(columns="curve"), params)
+    fitted = msp_tables.in_order(pd.DataFrame(fits), params)
+    msp_tables.write_table(args.calibration, table, print_table(table), args, args.records, started)
+    msp_tables.write_table(
         args.platt, fitted, print_fits(fitted), args, args.records, started, params["seed"]
     )
-    msp.write_data(args.calibration_curves, pd.concat(curves, ignore_index=True))
+    msp_tables.write_data(args.calibration_curves, pd.concat(curves, ignore_index=True))
 
 
 #: Columns that have a Platt-scaled version.
@@ -70,7 +74,7 @@ class Part:
     """The answers of one (data set, model): which train, and of which phrasing they are."""
 
     def __init__(self, rows: pd.DataFrame, params: dict[str, Any]) -> None:
-        readout = msp.readout(rows, "msp")
+        readout = msp_tables.readout(rows, "msp")
         self.confidence, self.correct = readout.confidence, readout.correct
         self.prompt = rows["prompt"].astype(str).to_numpy()
         size = len(rows)
@@ -93,21 +97,21 @@ def summary(parts: list[Part], confidences: list[Floats], params: dict[str, Any]
     confidence = np.concatenate(confidences)
     correct = np.concatenate([part.correct for part in parts])
     cells = [
-        metrics.calibration_error(
+        definitions.calibration_error(
             sure[part.prompt == prompt], part.correct[part.prompt == prompt],
             weighting="uniform", **options,
         )[0]
         for part, sure in zip(parts, confidences, strict=True)
         for prompt in np.unique(part.prompt)
     ]  # fmt: skip
-    mass, sure, right = (sums[0] for sums in metrics.bin_sums(confidence, correct, **options))
+    mass, sure, right = (sums[0] for sums in definitions.bin_sums(confidence, correct, **options))
     filled = mass > 0
     return {
         "n": len(confidence),
         "unbinned": int(len(confidence) - mass.sum()),
         "bins": int(filled.sum()),
         "calibration_error": float(
-            metrics.calibration_error(confidence, correct, weighting="uniform", **options)[0]
+            definitions.calibration_error(confidence, correct, weighting="uniform", **options)[0]
         ),
         "calibration_error_cells": float(np.mean(cells)),
         "curve": {
@@ -120,8 +124,8 @@ def summary(parts: list[Part], confidences: list[Floats], params: dict[str, Any]
 
 
 def print_table(table: pd.DataFrame) -> pd.DataFrame:
-    two = msp.rounded(2)
-    return msp.printed(table, {
+    two = msp_tables.rounded(2)
+    return msp_tables.printed(table, {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
         "calibration_error": ("Calibration error", two),
@@ -132,11 +136,11 @@ def print_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def print_fits(table: pd.DataFrame) -> pd.DataFrame:
-    return msp.printed(table, {
+    return msp_tables.printed(table, {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
-        "a": ("A", msp.rounded(3)),
-        "b": ("B", msp.rounded(3)),
+        "a": ("A", msp_tables.rounded(3)),
+        "b": ("B", msp_tables.rounded(3)),
         "trained_on": ("Trained on", None),
     })  # fmt: skip
 

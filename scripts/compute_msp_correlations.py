@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from multical import correctness, msp
 from multical.errors import program
+from multical.figures import msp_tables
+from multical.metrics import correctness
 
 KEYS = ("study", "models", "datasets", "methods")
 #: Not split by phrasing
@@ -28,7 +29,7 @@ ERRORS = (
 LABELS = {
     "accuracy": "Accuracy",
     "size": "Size",
-    **{f"{name}_auroc": f"{msp.METHOD_NAMES[name]} AUROC" for name in msp.METHODS},
+    **{f"{name}_auroc": f"{msp_tables.METHOD_NAMES[name]} AUROC" for name in msp_tables.METHODS},
     "calibration_error": "Calibration error",
     "calibration_error_cells": "Calibration error, mean of cells",
     "calibration_error_platt": "Calibration error, Platt-scaled",
@@ -38,15 +39,15 @@ LABELS = {
 
 def main() -> None:
     started = time.monotonic()
-    parser = msp.parser(__doc__, KEYS)
+    parser = msp_tables.parser(__doc__, KEYS)
     parser.add_argument("--cells", required=True, help="input: table of the cells")
     parser.add_argument("--calibration", required=True, help="input: table of calibration")
     parser.add_argument("--correlations", required=True, help="output: CSV")
     parser.add_argument("--points", required=True, help="output: CSV")
     args = parser.parse_args()
-    args.params = msp.parameters(args.params, KEYS)
-    cells = msp.read_table(args.cells, ["dataset", "model", "prompt", "method", "auroc"])
-    calibration = msp.read_table(args.calibration, ["dataset", "model", "calibration_error"])
+    args.params = msp_tables.parameters(args.params, KEYS)
+    cells = msp_tables.read_table(args.cells, ["dataset", "model", "prompt", "method", "auroc"])
+    calibration = msp_tables.read_table(args.calibration, ["dataset", "model", "calibration_error"])
     points = point_table(cells, calibration, args.params)
     aurocs = [f"{method}_auroc" for method in args.params["methods"]]
     pairs = [
@@ -66,9 +67,9 @@ def main() -> None:
     columns = ["dataset", "prompt", "x", "y", "r", "r2", "slope", "intercept", "p", "n"]
     table = pd.DataFrame(rows, columns=columns)
     inputs = [args.cells, args.calibration]
-    msp.write_table(args.correlations, table, print_table(table), args, inputs, started)
+    msp_tables.write_table(args.correlations, table, print_table(table), args, inputs, started)
     printed = print_points(points, aurocs)
-    msp.write_table(args.points, points, printed, args, inputs, started)
+    msp_tables.write_table(args.points, points, printed, args, inputs, started)
 
 
 def point_table(
@@ -77,7 +78,7 @@ def point_table(
     """One row per data set, phrasing (empty: both) and model, with all that is correlated."""
     pooled = cells.assign(prompt="")
     everything = pd.concat(
-        [pooled.assign(dataset=msp.ALL), cells.assign(dataset=msp.ALL), pooled, cells]
+        [pooled.assign(dataset=msp_tables.ALL), cells.assign(dataset=msp_tables.ALL), pooled, cells]
     )
     by = ["dataset", "prompt", "model"]
     grouped = {
@@ -94,32 +95,32 @@ def point_table(
     table = table.merge(
         calibration[["dataset", "model", *columns]].assign(prompt=""), how="left", on=by
     )
-    return msp.in_order(table.sort_values("prompt", kind="stable"), params)
+    return msp_tables.in_order(table.sort_values("prompt", kind="stable"), params)
 
 
 def print_table(table: pd.DataFrame) -> pd.DataFrame:
     named = table.assign(x=table["x"].map(LABELS), y=table["y"].map(LABELS))
-    return msp.printed(named, {
+    return msp_tables.printed(named, {
         "dataset": ("dataset", None),
         "x": ("x", None),
         "y": ("y", None),
         "prompt": ("Phrasing", lambda name: name or "both"),
-        "r2": ("R2", msp.rounded(2)),
-        "slope": ("Slope", msp.rounded(3)),
+        "r2": ("R2", msp_tables.rounded(2)),
+        "slope": ("Slope", msp_tables.rounded(3)),
         "p": ("p", "{:.1e}".format),
         "n": ("n", None),
     })  # fmt: skip
 
 
 def print_points(table: pd.DataFrame, aurocs: list[str]) -> pd.DataFrame:
-    per_cent = msp.rounded(1, 100)
-    return msp.printed(table[table["prompt"] == ""], {
+    per_cent = msp_tables.rounded(1, 100)
+    return msp_tables.printed(table[table["prompt"] == ""], {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
-        "size": ("Size (B)", msp.rounded(1)),
+        "size": ("Size (B)", msp_tables.rounded(1)),
         "accuracy": ("Accuracy", per_cent),
         **{name: (LABELS[name], per_cent) for name in aurocs},
-        "calibration_error": ("Calibration error", msp.rounded(2)),
+        "calibration_error": ("Calibration error", msp_tables.rounded(2)),
     })  # fmt: skip
 
 

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multical import bootstrap, msp, records
+from multical import records
 from multical.errors import program
-from multical.metrics import METRICS
-from multical.readouts import Floats
+from multical.figures import msp_tables
+from multical.metrics import bootstrap
+from multical.metrics.definitions import METRICS
+from multical.metrics.readouts import Floats
 
 KEYS = ("study", "models", "datasets", "methods", "replicates", "level", "bootstrap_seed")
 MEASURES = ("accuracy", "auroc")
@@ -25,21 +27,21 @@ MEASURES = ("accuracy", "auroc")
 
 def main() -> None:
     started = time.monotonic()
-    parser = msp.parser(__doc__, KEYS)
+    parser = msp_tables.parser(__doc__, KEYS)
     parser.add_argument("--records", nargs="+", required=True, help="input: records")
     parser.add_argument("--intervals", required=True, help="output: CSV")
     parser.add_argument("--threads", type=int, default=1, help="cells computed at a time")
     args = parser.parse_args()
-    args.params = params = msp.parameters(args.params, KEYS)
+    args.params = params = msp_tables.parameters(args.params, KEYS)
     frame = records.read(args.records)
     cells = [
         (keys | {"method": method}, part)
         for method in params["methods"]
-        for keys, part in msp.parts(frame, params, method, by_prompt=True)
+        for keys, part in msp_tables.parts(frame, params, method, by_prompt=True)
     ]
     asked: dict[str, set[str]] = {item["id"]: set() for item in params["datasets"]}
     for keys, part in cells:
-        asked[keys["dataset"]].update(msp.questions(part))
+        asked[keys["dataset"]].update(msp_tables.questions(part))
     draws = {
         dataset: bootstrap.Bootstrap(
             sorted(ids), params["replicates"], params["bootstrap_seed"] + place
@@ -50,8 +52,8 @@ def main() -> None:
     def values(cell: tuple[dict[str, str], pd.DataFrame]) -> dict[str, Floats]:
         """Estimate and replicates (1 + B,) of each measure in one cell."""
         keys, part = cell
-        readout = msp.readout(part, keys["method"])
-        counts = draws[keys["dataset"]].counts(msp.questions(part).to_list())
+        readout = msp_tables.readout(part, keys["method"])
+        counts = draws[keys["dataset"]].counts(msp_tables.questions(part).to_list())
         whole = np.ones((1, len(part)), counts.dtype)
         return {
             name: np.concatenate([METRICS[name](readout, c, 1) for c in (whole, counts)])
@@ -65,7 +67,7 @@ def main() -> None:
             for name, value in measures.items()
         ]
     table = interval_table(pd.DataFrame(found), params)
-    msp.write_table(
+    msp_tables.write_table(
         args.intervals,
         table,
         print_table(table, params),
@@ -79,21 +81,24 @@ def main() -> None:
 def interval_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     """Value and interval of each cell, of their means over phrasings, and over everything."""
     pooled = cells.assign(prompt="")
-    everything = pd.concat([pooled.assign(dataset=msp.ALL), pooled, cells])
+    everything = pd.concat([pooled.assign(dataset=msp_tables.ALL), pooled, cells])
     rows = []
     by = ["dataset", "model", "method", "measure", "prompt"]
     for keys, part in everything.groupby(by, sort=False):
         mean = np.mean(np.stack(part["values"].to_list()), axis=0)
         low, high = bootstrap.interval(mean[1:], params["level"])
         rows.append((*keys, mean[0], float(low), float(high)))
-    return msp.in_order(pd.DataFrame(rows, columns=[*by, "value", "ci_low", "ci_high"]), params)
+    return msp_tables.in_order(
+        pd.DataFrame(rows, columns=[*by, "value", "ci_low", "ci_high"]), params
+    )
 
 
 def print_table(table: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     """Per data set and model: accuracy and the AUROCs, with their intervals."""
-    number = msp.rounded(1, 100)
+    number = msp_tables.rounded(1, 100)
     titles = {("msp", "accuracy"): "Accuracy"} | {
-        (method, "auroc"): f"{msp.METHOD_NAMES[method]} AUROC" for method in params["methods"]
+        (method, "auroc"): f"{msp_tables.METHOD_NAMES[method]} AUROC"
+        for method in params["methods"]
     }
     means = table[table["prompt"] == ""]
     long = pd.DataFrame({

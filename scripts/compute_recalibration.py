@@ -22,10 +22,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multical import recalibration
-from multical.cells import RUN, Block, recorded
 from multical.errors import program
-from multical.estimates import (
+from multical.files import atomic
+from multical.metrics import recalibration
+from multical.metrics.readouts import SCORES, Readout, option_scores
+from multical.metrics.recalibration import METHODS, Answers, Ints
+from multical.params import known
+from multical.stats.blocks import RUN, Block, recorded
+from multical.stats.estimates import (
     BY_LANGUAGE,
     SUMMARY,
     bootstrap,
@@ -36,11 +40,7 @@ from multical.estimates import (
     summary_rows,
     write,
 )
-from multical.files import atomic
-from multical.params import known
-from multical.parts import each, survey
-from multical.readouts import SCORES, Readout, option_scores
-from multical.recalibration import METHODS, Answers, Ints
+from multical.stats.record_files import each, survey
 
 MORE = {"folds": int, "fold_seed": int, "reference_language": str}
 FIT = ["method", "fit"]

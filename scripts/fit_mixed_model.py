@@ -25,15 +25,15 @@ import pandas as pd
 from scipy import stats
 from tqdm import tqdm
 
-from multical import cells, comparisons, mixed
-from multical.bootstrap import Bootstrap
-from multical.cells import Block
-from multical.comparisons import COMPARISON, Comparison, Run
 from multical.errors import InputError, program
 from multical.files import atomic
-from multical.mixed import Cell, Fit, NotFittedError
+from multical.metrics.bootstrap import Bootstrap
 from multical.params import known
-from multical.parts import each, survey
+from multical.stats import blocks, comparisons, mixed
+from multical.stats.blocks import Block
+from multical.stats.comparisons import COMPARISON, Comparison, Run
+from multical.stats.mixed import Cell, Fit, NotFittedError
+from multical.stats.record_files import each, survey
 
 PARAMS = {
     "readouts": list,
@@ -72,7 +72,7 @@ def main() -> None:
 
 def read_params(text: str) -> dict[str, Any]:
     """Parse and check --params."""
-    found = cells.parameters(text, PARAMS)
+    found = blocks.parameters(text, PARAMS)
     known("metrics", found["metrics"], mixed.METRICS)
     if found["seed"] < 0 or not 0 < found["level"] < 1:
         raise InputError(
@@ -118,7 +118,7 @@ def blocked(block: Block, questions: dict[str, list[str]], params: dict[str, Any
         for language, rows in block.languages.items()
     }
     for name in params["readouts"]:
-        for language, readout in cells.readings(block, name).items():
+        for language, readout in blocks.readings(block, name).items():
             for metric in params["metrics"]:
                 if mixed.applies(readout, metric):
                     values = mixed.per_question(readout, metric, params["bins"])

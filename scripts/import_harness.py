@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 
-from multical import globs, harness_logs, msp, records
+from multical import files, records
+from multical.data import harness_logs
 from multical.errors import InputError, program
+from multical.figures import msp_tables
 
 RUN = ("run", "model", "sft", "smoothing", "seed", "benchmark", "prompt")
 KEYS = (*RUN, "id_field", "subject_field")
@@ -24,14 +26,14 @@ def main() -> None:
                         help="input: logs of each language, samples_*.jsonl")  # fmt: skip
     parser.add_argument("--records", required=True, help="output: the records, Parquet")
     args = parser.parse_args()
-    params = msp.parameters(args.params, KEYS)
+    params = msp_tables.parameters(args.params, KEYS)
     languages = {}
     for item in args.samples:
         language, equals, pattern = item.partition("=")
         if not equals or not language or language in languages:
             raise InputError(f"--samples: {item!r}, expected LANGUAGE=GLOB, each language once")
         languages[language] = harness_logs.read(
-            globs.find(pattern),
+            files.find(pattern),
             id_field=params["id_field"],
             subject_field=params["subject_field"],
         )

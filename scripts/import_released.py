@@ -11,21 +11,23 @@ from __future__ import annotations
 
 import os
 
-from multical import files, msp, records, released
+from multical import files, records
+from multical.data import released
 from multical.errors import program
+from multical.figures import msp_tables
 
 KEYS = ("study", "archive", "repository", "commit", "folder", "models", "datasets", "prompts")
 
 
 def main() -> None:
-    parser = msp.parser(__doc__, KEYS)
+    parser = msp_tables.parser(__doc__, KEYS)
     parser.add_argument(
         "--manifest", nargs="?", help="SHA-256 of each file, as sha256sum writes them"
     )
     parser.add_argument("--records", required=True, help="output: the records, Parquet")
     parser.add_argument("--summary", required=True, help="output: what was imported, JSON")
     args = parser.parse_args()
-    params = msp.parameters(args.params, KEYS)
+    params = msp_tables.parameters(args.params, KEYS)
     frame, summary = released.records(
         released.files(source(params), params["folder"]),
         models={model["file"]: model for model in params["models"]},

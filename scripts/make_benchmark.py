@@ -1,11 +1,11 @@
-"""Make a benchmark: questions in the schema of multical.questions, and a report of their names.
+"""Make a benchmark: questions in the schema of multical.data.questions, and a report of their names.
 
 --params is {"kind": "cldr", "seed", "kinds", "languages", "held_out",
-"questions_per_language"} for the packaged facts from CLDR (multical.cldr);
+"questions_per_language"} for the packaged facts from CLDR (multical.data.cldr);
 {"kind": "global_mmlu" or "mmlu_prox", "repo", "revision", "split", "languages" (null for
-all), "odd_rows"} for data sets of the hub (multical.hub_questions); {"kind": "arc",
+all), "odd_rows"} for data sets of the hub (multical.data.hub_multilingual); {"kind": "arc",
 "hellaswag", "mmlu", "truthfulqa" or "winogrande", "repo", "revision", "seed", "questions"
-(null or left out for all), "odd_rows", "shots"} for those of study 2 (multical.hub_choice),
+(null or left out for all), "odd_rows", "shots"} for those of study 2 (multical.data.hub_english),
 of which "examples": true makes the few-shot examples; or {"kind": "file", "path"} for any
 Parquet or JSON Lines file in the schema, of which an optional "languages" takes a part.
 --input says where that file lies instead.
@@ -22,7 +22,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from multical import cldr, hub_choice, hub_questions, params, questions
+from multical import params
+from multical.data import cldr, hub_english, hub_multilingual, questions
 from multical.errors import InputError, program
 from multical.files import atomic, sha256, write_json
 
@@ -80,13 +81,13 @@ def main() -> None:
         case "global_mmlu" | "mmlu_prox" as kind:
             params.check(wanted, HUB)
             params.known("odd_rows", [wanted["odd_rows"]], ["error", "leave_out"])
-            frame, report, files = hub_questions.benchmark(kind, **wanted)
-        case kind if kind in hub_choice.SOURCES:
+            frame, report, files = hub_multilingual.benchmark(kind, **wanted)
+        case kind if kind in hub_english.SOURCES:
             params.check(wanted, CHOICE, optional=["questions", "examples"])
             params.known("odd_rows", [wanted["odd_rows"]], ["error", "leave_out"])
-            frame, report, files = hub_choice.benchmark(kind, **{"questions": None, **wanted})
+            frame, report, files = hub_english.benchmark(kind, **{"questions": None, **wanted})
         case kind:
-            kinds = ["cldr", "file", *hub_questions.READERS, *hub_choice.SOURCES]
+            kinds = ["cldr", "file", *hub_multilingual.READERS, *hub_english.SOURCES]
             raise InputError(f"--params: kind: {kind!r}, expected one of {kinds}")
     questions.write(args.output, frame)
     with atomic(args.report) as temporary:

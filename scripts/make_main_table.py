@@ -15,9 +15,10 @@ from pathlib import Path
 import jinja2  # noqa: F401  # writes the LaTeX, for pandas
 import pandas as pd
 
-from multical import provenance, results
 from multical.errors import program
+from multical.figures import tables
 from multical.files import atomic
+from multical.provenance import sidecar
 
 KEYS = ("study", "target", "benchmark", "readout", "sft", "seed")
 METRICS = {
@@ -40,7 +41,7 @@ def wide(rows: pd.DataFrame) -> pd.DataFrame:
     ends = {"value": "", "ci_low": "_low", "ci_high": "_high"}
     keys = ["model", "group", "condition"]
     rows = rows.assign(
-        model=pd.Categorical(rows["model"], results.models(rows)),
+        model=pd.Categorical(rows["model"], tables.models(rows)),
         group=pd.Categorical(rows["group"], list(GROUPS)),
     )
     extra = rows.groupby(keys, observed=True)[["smoothing", "languages"]].first()
@@ -90,14 +91,14 @@ def main() -> None:
     parser.add_argument("--tex", required=True, help="output: the table for print")
     parser.add_argument("--sidecar", metavar="JSON", required=True, help="output: provenance")
     args = parser.parse_args()
-    params = results.params(args.params, KEYS)
-    rows = results.chosen(args.summary, "summary", params, metric=list(METRICS))
+    params = tables.params(args.params, KEYS)
+    rows = tables.chosen(args.summary, "summary", params, metric=list(METRICS))
     table = wide(rows[rows["group"].isin(list(GROUPS))])
     text = latex(table)
     with atomic(args.csv) as csv, atomic(args.tex) as tex:
         table.to_csv(csv)
         Path(tex).write_text(text, encoding="utf-8")
-    provenance.write_sidecar(
+    sidecar.write_sidecar(
         args.sidecar,
         study=params["study"],
         target=params["target"],

@@ -16,9 +16,10 @@ from typing import Any
 
 import pandas as pd
 
-from multical import provenance, results
 from multical.errors import program
+from multical.figures import tables
 from multical.files import atomic
+from multical.provenance import sidecar
 
 KEYS = ("study", "target", "benchmark", "readout", "sft", "seed", "smoothing")
 TABLES = ("effects", "effects_over_languages", "mixed_effects")
@@ -30,20 +31,20 @@ CORRECTIONS = ("holm", "bh")
 def wide(paths: dict[str, str], params: dict[str, Any]) -> pd.DataFrame:
     """A row per (model, condition, metric), from the three tables."""
     languages, over, mixed = (
-        ordered(results.compared(paths[kind], kind, params)) for kind in TABLES
+        ordered(tables.compared(paths[kind], kind, params)) for kind in TABLES
     )
     whole = over[over["group"] == GROUP].set_index(ROW)
     columns = ["before", "after", "seeds", "languages", "value", "ci_low", "ci_high", "seed_sd"]
     tests = [f"{test}_{end}" for test in ("p", "p_sign", "p_wilcoxon") for end in CORRECTIONS]
     table = whole[[*columns, "rises", "falls", "rank_biserial", *tests]]
     for end in CORRECTIONS:
-        sure = languages[languages[f"p_{end}"] < results.ALPHA].set_index(ROW)["value"]
+        sure = languages[languages[f"p_{end}"] < tables.ALPHA].set_index(ROW)["value"]
         for name, chosen in (("rise", sure > 0), ("fall", sure < 0)):
             count = chosen.groupby(level=ROW, observed=True).sum()
             table = table.assign(**{f"{name}_{end}": count.reindex(table.index, fill_value=0)})
     for end in CORRECTIONS:
         p = mixed.pivot(index=ROW, columns="level", values=f"p_{end}").reindex(table.index)
-        named = {f"{level}_{end}": p.get(level) for level in results.LEVELS}
+        named = {f"{level}_{end}": p.get(level) for level in tables.LEVELS}
         table = table.assign(**named)
     counts = ["seeds", "languages", "rises", "falls"]
     return table.astype(dict.fromkeys(counts, int)).sort_index().droplevel("condition")
@@ -52,8 +53,8 @@ def wide(paths: dict[str, str], params: dict[str, Any]) -> pd.DataFrame:
 def ordered(rows: pd.DataFrame) -> pd.DataFrame:
     """Models in their order, metrics in that of `CHANGED`."""
     return rows.assign(
-        model=pd.Categorical(rows["model"], results.models(rows)),
-        metric=pd.Categorical(rows["metric"], list(results.CHANGED)),
+        model=pd.Categorical(rows["model"], tables.models(rows)),
+        metric=pd.Categorical(rows["metric"], list(tables.CHANGED)),
     )
 
 
@@ -66,11 +67,11 @@ def latex(table: pd.DataFrame) -> str:
         change = f"{row['value']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
         p = [small(row[f"{test}_holm"]) for test in ("p", "p_sign", "p_wilcoxon")]
         counts = f"{row['rise_holm']} / {row['fall_holm']}"
-        levels = [small(row[f"{level}_holm"]) for level in results.LEVELS]
+        levels = [small(row[f"{level}_holm"]) for level in tables.LEVELS]
         compared = f"{row['before']} to {row['after']}"
-        rows.append([model, compared, results.CHANGED[metric], change, *p, counts, *levels])
+        rows.append([model, compared, tables.CHANGED[metric], change, *p, counts, *levels])
     names = ["model", "comparison", "metric", "change", "questions", "sign", "Wilcoxon"]
-    names += ["rise / fall", *results.LEVELS]
+    names += ["rise / fall", *tables.LEVELS]
     style = pd.DataFrame(rows, columns=names).style.hide(axis="index")
     style.format(escape="latex", subset=["model", "comparison"])
     return style.to_latex(hrules=True, column_format="lllr" + "r" * 7)
@@ -96,14 +97,14 @@ def main() -> None:
     parser.add_argument("--tex", required=True, help="output: the table for print")
     parser.add_argument("--sidecar", metavar="JSON", required=True, help="output: provenance")
     args = parser.parse_args()
-    params = results.params(args.params, KEYS)
+    params = tables.params(args.params, KEYS)
     paths = {kind: getattr(args, kind) for kind in TABLES}
     table = wide(paths, params)
     text = latex(table)
     with atomic(args.csv) as csv, atomic(args.tex) as tex:
         table.to_csv(csv)
         Path(tex).write_text(text, encoding="utf-8")
-    provenance.write_sidecar(
+    sidecar.write_sidecar(
         args.sidecar,
         study=params["study"],
         target=params["target"],

@@ -15,9 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from multical import provenance, results
 from multical.errors import program
+from multical.figures import tables
 from multical.files import atomic
+from multical.provenance import sidecar
 
 KEYS = ("study", "target", "benchmark", "readout", "sft", "seed", "reference_language")
 METRICS = ["accuracy", "confidence", "ece", "ms_debiased"]
@@ -29,8 +30,8 @@ def wide(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per (model, group, condition, method, fit), three columns per metric."""
     ends = {"value": "", "ci_low": "_low", "ci_high": "_high"}
     keys = ["model", "group", "condition", "method", "fit"]
-    orders = {"model": results.models(rows), "group": list(GROUPS)}
-    orders |= {"method": list(results.METHODS), "fit": FITS}
+    orders = {"model": tables.models(rows), "group": list(GROUPS)}
+    orders |= {"method": list(tables.METHODS), "fit": FITS}
     rows = rows.assign(**{key: pd.Categorical(rows[key], order) for key, order in orders.items()})
     extra = rows.groupby(keys, observed=True)[["smoothing", "languages"]].first()
     extra["languages"] = extra["languages"].astype(int)
@@ -44,7 +45,7 @@ def latex(table: pd.DataFrame, params: dict[str, Any]) -> str:
     """Mean ECE with three digits, a line for each model, group and condition."""
     frame = table["ece"].unstack(["method", "fit"]).rename(GROUPS, level="group")
     fits = {"none": "", "reference": params["reference_language"]}
-    pairs = [(results.METHODS[pair[0]], fits.get(pair[1], pair[1])) for pair in frame.columns]
+    pairs = [(tables.METHODS[pair[0]], fits.get(pair[1], pair[1])) for pair in frame.columns]
     frame.columns = pd.MultiIndex.from_tuples(pairs)
     style = frame.style.format(precision=3, na_rep="--").hide(axis="index", names=True)
     style.format_index(escape="latex", axis="index").format_index(escape="latex", axis="columns")
@@ -67,14 +68,14 @@ def main() -> None:
     parser.add_argument("--tex", required=True, help="output: the table for print")
     parser.add_argument("--sidecar", metavar="JSON", required=True, help="output: provenance")
     args = parser.parse_args()
-    params = results.params(args.params, KEYS)
-    rows = results.chosen(args.recalibration, "recalibration", params, metric=METRICS)
+    params = tables.params(args.params, KEYS)
+    rows = tables.chosen(args.recalibration, "recalibration", params, metric=METRICS)
     table = wide(rows[rows["group"].isin(list(GROUPS))])
     text = latex(table, params)
     with atomic(args.csv) as csv, atomic(args.tex) as tex:
         table.to_csv(csv)
         Path(tex).write_text(text, encoding="utf-8")
-    provenance.write_sidecar(
+    sidecar.write_sidecar(
         args.sidecar,
         study=params["study"],
         target=params["target"],

@@ -27,10 +27,12 @@ from typing import Any
 import jinja2  # noqa: F401  # writes the LaTeX, for pandas
 import pandas as pd
 
-from multical import params, provenance, settings
+from multical import params
 from multical.errors import InputError, program
+from multical.figures import settings_table
+from multical.figures.settings_table import Row
 from multical.files import atomic
-from multical.settings import Row
+from multical.provenance import sidecar
 
 KINDS: params.Kinds = {"study": str, "target": str, "benchmarks": list, "tried": list, "runs": list}
 RUN: params.Kinds = {
@@ -66,21 +68,21 @@ def main() -> None:
     parser.add_argument("--sidecar", metavar="JSON", required=True, help="output: provenance")
     args = parser.parse_args()
     study = told(args.params)
-    rows = settings.rows(study)
+    rows = settings_table.rows(study)
     text = latex(rows)
     with atomic(args.csv) as table, atomic(args.tex) as tex:
         with open(table, "w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, settings.COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(stream, settings_table.COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         Path(tex).write_text(text, encoding="utf-8")
-    provenance.write_sidecar(
+    sidecar.write_sidecar(
         args.sidecar,
         study=study["study"],
         target=study["target"],
         params=study,
         code=args.code,
-        inputs=settings.files(study),
+        inputs=settings_table.files(study),
         outputs=[args.csv, args.tex],
         started=started,
         seed=None,
@@ -90,11 +92,11 @@ def main() -> None:
 def told(text: str) -> dict[str, Any]:
     """The study of `--params`."""
     study = params.parse(text)
-    settings.pick("--params", study, KINDS)
+    settings_table.pick("--params", study, KINDS)
     if not study["runs"]:
         raise InputError("--params: runs: found none, expected at least one")
     for number, run in enumerate(study["runs"], start=1):
-        settings.pick(f"--params: runs, number {number}", run, RUN)
+        settings_table.pick(f"--params: runs, number {number}", run, RUN)
     return study
 
 

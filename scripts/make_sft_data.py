@@ -1,10 +1,10 @@
-"""Make SFT data: conversations in the schema of multical.conversations.
+"""Make SFT data: conversations in the schema of multical.data.conversations.
 
 --params is {"kind": "cldr", "seed", "kinds", "held_out"} for English pairs about
 the territories that the benchmark of the same seed and fraction does not ask about
-(multical.cldr); {"kind": "hub", "repo", "revision", "config" (null for its default),
+(multical.data.cldr); {"kind": "hub", "repo", "revision", "config" (null for its default),
 "split", "layout", "seed", "examples" (null for all), "held_out", "odd_rows"} for a data set
-of the hub (multical.hub_sft), of which --held-out makes the held-out part, without the key
+of the hub (multical.data.hub_sft), of which --held-out makes the held-out part, without the key
 "examples"; or {"kind": "file", "path"} for any JSON Lines file in the schema. --input says
 where that file lies instead. --about says what they were made of: settings, the SHA-256 of
 files, and rows left out by reason.
@@ -17,8 +17,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from multical import cldr, conversations, hub_sft, params
-from multical.conversations import Conversation
+from multical import params
+from multical.data import cldr, conversations, hub_sft
+from multical.data.conversations import Conversation
 from multical.errors import InputError, program
 from multical.files import sha256, write_json
 

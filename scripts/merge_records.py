@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from multical import records, usage
+from multical import records
 from multical.errors import program
+from multical.provenance import usage
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style, tables
 
 KEYS = ("benchmark", "readout", "sft", "seed", "options")
 METRICS = {"accuracy": "accuracy", "confidence": "mean confidence", "ece": "ECE"}
@@ -31,23 +31,23 @@ Places = dict[tuple[str | None, float | None], float]
 
 def conditions(path: str | Path, params: dict[str, Any]) -> pd.DataFrame:
     """The rows of all SFT sets, each with the base model's, and a column `set` beside them."""
-    table = results.read(path, "summary")
+    table = tables.read(path, "summary")
     table = table[table["benchmark"] == params["benchmark"]]
     names = table.loc[table["seed"] == params["seed"], "sft"].unique().tolist()
     if params["sft"] not in names:  # then it is refused, or null: base models alone
         names.append(params["sft"])
     parts = []
     for name in names:
-        rows = results.chosen(path, "summary", params | {"sft": name}, metric=list(METRICS))
+        rows = tables.chosen(path, "summary", params | {"sft": name}, metric=list(METRICS))
         parts.append(rows.assign(set=name))
     rows = pd.concat(parts)
-    return rows[rows["group"].isin(results.LEVELS)]
+    return rows[rows["group"].isin(tables.LEVELS)]
 
 
 def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
-    models, levels = results.models(rows), results.levels(rows, "group")
+    models, levels = tables.models(rows), tables.levels(rows, "group")
     figure, axes = plt.subplots(
-        len(METRICS), len(models), figsize=(plots.WIDTH, 5.6), sharex=True, sharey="row",
+        len(METRICS), len(models), figsize=(style.WIDTH, 5.6), sharex=True, sharey="row",
         squeeze=False,
     )  # fmt: skip
     places = along(rows)
@@ -58,7 +58,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
                 shift = 0.16 * (place - (len(levels) - 1) / 2)
                 lines(ax, part[part["group"] == level], places, level, shift)
             if metric == "accuracy" and params["options"]:
-                ax.axhline(1 / params["options"], color=plots.GREY, linestyle=":")
+                ax.axhline(1 / params["options"], color=style.GREY, linestyle=":")
         line[0].set_ylabel(name)
     axes[-1, 0].set_ylim(bottom=0)
     for ax, model in zip(axes[0], models, strict=True):
@@ -68,10 +68,10 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
         for xs in groups(places).values():
             ax.axvline(xs[0] - (1 + GAP) / 2, color="0.75", linewidth=0.6)
     for ax in axes[-1]:
-        names(ax, places, plots.WIDTH * 72 * 0.9 / len(models))
+        names(ax, places, style.WIDTH * 72 * 0.9 / len(models))
         ax.set_xlabel("label smoothing b, by SFT data")
     figure.align_ylabels(axes[:, 0])
-    plots.level_legend(figure, levels, "base", guess=bool(params["options"]))
+    style.level_legend(figure, levels, "base", guess=bool(params["options"]))
     return figure
 
 
@@ -89,14 +89,14 @@ def along(rows: pd.DataFrame) -> Places:
 
 def lines(ax: Axes, rows: pd.DataFrame, places: Places, level: str, shift: float) -> None:
     """One metric of one model and level: a point for the base, a line for each SFT set."""
-    colour, marker = plots.LEVEL_STYLE[level]
+    colour, marker = style.LEVEL_STYLE[level]
     base = rows[rows["smoothing"].isna()].iloc[:1]
     ax.axhline(base["value"].iloc[0], color=colour, linestyle="--", linewidth=0.6, alpha=0.6)
-    plots.with_intervals(ax, [shift], base, colour, marker)
+    style.with_intervals(ax, [shift], base, colour, marker)
     for name, part in rows.dropna(subset=["smoothing"]).groupby("set", sort=False):
         part = part.sort_values("smoothing")
         at = np.array([places[str(name), smoothing] for smoothing in part["smoothing"]])
-        plots.with_intervals(ax, at + shift, part, colour, marker, line="-")
+        style.with_intervals(ax, at + shift, part, colour, marker, line="-")
 
 
 def groups(places: Places) -> dict[str, list[float]]:
@@ -127,8 +127,8 @@ def names(ax: Axes, places: Places, width: float) -> None:
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "summary", KEYS)
-    plots.finish(draw(conditions(args.table, args.params), args.params), args, started)
+    args = style.arguments(__doc__, "summary", KEYS)
+    style.finish(draw(conditions(args.table, args.params), args.params), args, started)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style, tables
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language")
 NAMED = 6  # languages named in a panel, besides the reference
@@ -36,31 +36,31 @@ def shifts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(change: pd.DataFrame, params: dict[str, Any], models: list[str]) -> Figure:
-    labels = [results.label(0.0), results.label(params["smoothing"])]
+    labels = [tables.label(0.0), tables.label(params["smoothing"])]
     figure, axes = plt.subplots(
-        len(models), 2, figsize=(plots.WIDTH, 0.8 + 2.6 * len(models)),
+        len(models), 2, figsize=(style.WIDTH, 0.8 + 2.6 * len(models)),
         sharex=True, sharey=True, squeeze=False,
     )  # fmt: skip
-    levels = results.levels(change, "resource_level")
+    levels = tables.levels(change, "resource_level")
     panels = []
     for line, model in zip(axes, models, strict=True):
         for ax, condition in zip(line, labels, strict=True):
             part = change[(change["model"] == model) & (change["condition"] == condition)]
             panels.append((ax, part))
-            ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.8, linestyle="--")
-            ax.axhline(0, color=plots.GREY, linewidth=0.6)
-            ax.axvline(0, color=plots.GREY, linewidth=0.6)
+            ax.axline((0, 0), slope=1, color=style.GREY, linewidth=0.8, linestyle="--")
+            ax.axhline(0, color=style.GREY, linewidth=0.6)
+            ax.axvline(0, color=style.GREY, linewidth=0.6)
             for level in levels:
                 rows = part[part["resource_level"] == level]
-                plots.scatter(ax, rows["accuracy"], rows["confidence"], *plots.LEVEL_STYLE[level])
+                style.scatter(ax, rows["accuracy"], rows["confidence"], *style.LEVEL_STYLE[level])
         line[0].set_ylabel(f"{model}\nchange of confidence")
     for top, bottom, condition in zip(axes[0], axes[-1], labels, strict=True):
         top.set_title(condition)
         bottom.set_xlabel("change of accuracy")
     axes[0, 0].margins(0.1)
     axes[0, 0].locator_params(nbins=6)
-    entries = [plots.handle(name, *plots.LEVEL_STYLE[name]) for name in levels]
-    plots.legend(figure, [*entries, plots.handle("equal change", plots.GREY, line="--")])
+    entries = [style.handle(name, *style.LEVEL_STYLE[name]) for name in levels]
+    style.legend(figure, [*entries, style.handle("equal change", style.GREY, line="--")])
     figure.draw_without_rendering()  # settles the layout, which the names need
     figure.set_layout_engine("none")
     for ax, part in panels:
@@ -74,18 +74,18 @@ def name_outliers(ax: Axes, part: pd.DataFrame, reference: str) -> None:
     languages = part["language"].tolist()
     far = [int(i) for i in np.argsort(-distance, kind="stable")[:NAMED]]
     far += [i for i, name in enumerate(languages) if name == reference and i not in far]
-    plots.label_points(ax, x, y, {i: languages[i] for i in far})
+    style.label_points(ax, x, y, {i: languages[i] for i in far})
 
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "metrics", KEYS)
-    results.need_tuned(args.params)
-    rows = results.chosen(
-        args.table, "metrics", args.params, results.conditions(args.params),
+    args = style.arguments(__doc__, "metrics", KEYS)
+    tables.need_tuned(args.params)
+    rows = tables.chosen(
+        args.table, "metrics", args.params, tables.conditions(args.params),
         metric=["accuracy", "confidence"],
     )  # fmt: skip
-    plots.finish(draw(shifts(rows), args.params, results.models(rows)), args, started)
+    style.finish(draw(shifts(rows), args.params, tables.models(rows)), args, started)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style as plots
+from multical.figures import tables
 
 NAMES = {
     "accuracy": "accuracy",
@@ -79,7 +80,7 @@ def panel(ax: Axes, rows: pd.DataFrame, powers: list[float], kind: str) -> None:
 def main() -> None:
     started = time.monotonic()
     args = plots.arguments(__doc__, "coverage", ["seed"])
-    plots.finish(draw(results.read(args.table, "coverage")), args, started)
+    plots.finish(draw(tables.read(args.table, "coverage")), args, started)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style, tables
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "options")
 METRICS = {"accuracy": "accuracy", "confidence": "mean confidence", "ece": "ECE"}
@@ -25,10 +25,10 @@ CULTURES = {"CS": "culturally sensitive", "CA": "agnostic"}
 
 
 def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
-    models, levels = results.models(rows), results.levels(rows, "group")
-    conditions = results.conditions(params)
+    models, levels = tables.models(rows), tables.levels(rows, "group")
+    conditions = tables.conditions(params)
     figure, axes = plt.subplots(
-        len(METRICS), len(models), figsize=(plots.WIDTH, 5.4), sharex=True, sharey="row",
+        len(METRICS), len(models), figsize=(style.WIDTH, 5.4), sharex=True, sharey="row",
         squeeze=False,
     )  # fmt: skip
     for line, (metric, name) in zip(axes, METRICS.items(), strict=True):
@@ -36,7 +36,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
             part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
             pairs(ax, part, levels, conditions)
             if metric == "accuracy" and params["options"]:
-                ax.axhline(1 / params["options"], color=plots.GREY, linestyle=":")
+                ax.axhline(1 / params["options"], color=style.GREY, linestyle=":")
         line[0].set_ylabel(name)
     axes[-1, 0].set_ylim(bottom=0)
     for top, bottom, model in zip(axes[0], axes[-1], models, strict=True):
@@ -45,14 +45,14 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
     axes[-1, 0].set(xlim=(-0.55, len(levels) - 0.45))
     axes[-1, 0].set_xticks(range(len(levels)), levels)
     figure.align_ylabels(axes[:, 0])
-    entries = [plots.handle(results.label(c), *plots.condition_style(c)) for c in conditions]
+    entries = [style.handle(tables.label(c), *style.condition_style(c)) for c in conditions]
     entries += [
-        plots.handle(name, plots.GREY, "o", filled=culture == "CS")
+        style.handle(name, style.GREY, "o", filled=culture == "CS")
         for culture, name in CULTURES.items()
     ]
     if params["options"]:
-        entries.append(plots.handle("random guess", plots.GREY, line=":"))
-    plots.legend(figure, entries)
+        entries.append(style.handle("random guess", style.GREY, line=":"))
+    style.legend(figure, entries)
     return figure
 
 
@@ -60,24 +60,24 @@ def pairs(ax: Axes, rows: pd.DataFrame, levels: list[str], conditions: list[floa
     """One metric of one model: two points per level and condition, sensitive and agnostic."""
     for place, condition in enumerate(conditions):
         middle = 0.3 * (place - (len(conditions) - 1) / 2)
-        own = rows[rows["condition"] == results.label(condition)]
-        colour, marker = plots.condition_style(condition)
+        own = rows[rows["condition"] == tables.label(condition)]
+        colour, marker = style.condition_style(condition)
         for culture, shift in zip(CULTURES, (-0.05, 0.05), strict=True):
             part = own[own["culture"] == culture]
             at = part["group"].map(levels.index).to_numpy(float) + middle + shift
-            plots.with_intervals(ax, at, part, colour, marker, filled=culture == "CS")
+            style.with_intervals(ax, at, part, colour, marker, filled=culture == "CS")
     for border in np.arange(1, len(levels)) - 0.5:
         ax.axvline(border, color="0.75", linewidth=0.6)
 
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "culture", KEYS)
-    conditions = results.conditions(args.params)
-    rows = results.chosen(
+    args = style.arguments(__doc__, "culture", KEYS)
+    conditions = tables.conditions(args.params)
+    rows = tables.chosen(
         args.table, "culture", args.params, conditions, metric=list(METRICS), culture=list(CULTURES)
     )  # fmt: skip
-    plots.finish(draw(rows[rows["group"].isin(results.LEVELS)], args.params), args, started)
+    style.finish(draw(rows[rows["group"].isin(tables.LEVELS)], args.params), args, started)
 
 
 if __name__ == "__main__":

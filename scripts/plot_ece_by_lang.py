@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import time
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style, tables
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language")
 
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "metrics", KEYS)
-    conditions = results.conditions(args.params)
-    rows = results.chosen(args.table, "metrics", args.params, conditions, metric="ece")
-    figure = plots.by_language(rows, args.params, "ECE")
+    args = style.arguments(__doc__, "metrics", KEYS)
+    conditions = tables.conditions(args.params)
+    rows = tables.chosen(args.table, "metrics", args.params, conditions, metric="ece")
+    figure = style.by_language(rows, args.params, "ECE")
     figure.axes[0].set_ylim(bottom=0)
-    plots.finish(figure, args, started)
+    style.finish(figure, args, started)
 
 
 if __name__ == "__main__":

@@ -12,27 +12,28 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style as plots
+from multical.figures import tables
 
 KEYS = ("benchmark", "readout", "sft", "seed")
 
 
 def draw(rows: pd.DataFrame, conditions: list[float | None]) -> Figure:
-    models, levels = results.models(rows), results.levels(rows, "group")
+    models, levels = tables.models(rows), tables.levels(rows, "group")
     figure, axes = plt.subplots(
         1, len(models), figsize=(plots.WIDTH, 2.6), sharey=True, squeeze=False
     )
     offsets = np.linspace(-0.3, 0.3, len(conditions))
     for ax, model in zip(axes[0], models, strict=True):
         for offset, condition in zip(offsets, conditions, strict=True):
-            part = rows[(rows["model"] == model) & (rows["condition"] == results.label(condition))]
+            part = rows[(rows["model"] == model) & (rows["condition"] == tables.label(condition))]
             at = part["group"].map(levels.index).to_numpy() + offset
             plots.with_intervals(ax, at, part, *plots.condition_style(condition), size=5.5)
         ax.set(title=model, xlabel="resource level", xlim=(-0.55, len(levels) - 0.45))
         ax.set_xticks(range(len(levels)), levels)
     axes[0, 0].set(ylabel="mean ECE over languages", ylim=(0, None))
-    styles = [(results.label(c), *plots.condition_style(c)) for c in conditions]
+    styles = [(tables.label(c), *plots.condition_style(c)) for c in conditions]
     plots.legend(figure, [plots.handle(*style) for style in styles])
     return figure
 
@@ -40,9 +41,9 @@ def draw(rows: pd.DataFrame, conditions: list[float | None]) -> Figure:
 def main() -> None:
     started = time.monotonic()
     args = plots.arguments(__doc__, "summary", KEYS)
-    rows = results.chosen(args.table, "summary", args.params, metric="ece")
-    conditions = [None, *results.smoothings(rows, args.params)]
-    rows = rows[rows["group"].isin(results.LEVELS)]
+    rows = tables.chosen(args.table, "summary", args.params, metric="ece")
+    conditions = [None, *tables.smoothings(rows, args.params)]
+    rows = rows[rows["group"].isin(tables.LEVELS)]
     plots.finish(draw(rows, conditions), args, started)
 
 

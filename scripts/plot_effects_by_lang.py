@@ -17,41 +17,41 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style, tables
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language", "model")
 
 
 def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
     languages = rows[["resource_level", "language"]].drop_duplicates()
-    levels = results.levels(languages, "resource_level")
+    levels = tables.levels(languages, "resource_level")
     languages["rank"] = languages["resource_level"].map(levels.index)
     languages = languages.sort_values(["rank", "language"])
     y = dict(zip(languages["language"], np.arange(len(languages)) + languages["rank"], strict=True))
-    metrics = [name for name in results.CHANGED if (rows["metric"] == name).any()]
+    metrics = [name for name in tables.CHANGED if (rows["metric"] == name).any()]
     height = 1.1 + min(0.15 * (max(y.values()) + 1), 8.5)  # not higher than a page
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(plots.WIDTH, height), sharey=True, squeeze=False
+        1, len(metrics), figsize=(style.WIDTH, height), sharey=True, squeeze=False
     )
-    conditions = results.conditions(params)[1:]
+    conditions = tables.conditions(params)[1:]
     for ax, metric in zip(axes[0], metrics, strict=True):
-        ax.axvline(0, color=plots.GREY, linewidth=0.8)
+        ax.axvline(0, color=style.GREY, linewidth=0.8)
         for place, condition in enumerate(conditions):
-            part = rows[(rows["metric"] == metric) & (rows["after"] == results.label(condition))]
+            part = rows[(rows["metric"] == metric) & (rows["after"] == tables.label(condition))]
             at = part["language"].map(y).to_numpy(float) + 0.32 * (place - 0.5)
-            bars(ax, at, part, *plots.condition_style(condition))
-        ax.set(title=results.CHANGED[metric], xlabel="change")
+            bars(ax, at, part, *style.condition_style(condition))
+        ax.set(title=tables.CHANGED[metric], xlabel="change")
         ax.grid(axis="x")
         for first in languages.drop_duplicates("resource_level")["language"].map(y).iloc[1:]:
-            ax.axhline(first - 1, color=plots.GREY, linewidth=0.6)
+            ax.axhline(first - 1, color=style.GREY, linewidth=0.6)
     names(axes[0, 0], y, params["reference_language"])
     for level, part in languages.assign(y=languages["language"].map(y)).groupby("resource_level"):
         axes[0, -1].annotate(
             level, (1.02, part["y"].mean()), xycoords=("axes fraction", "data"), rotation=270,
-            va="center", fontsize=7.5, color=plots.GREY, fontstyle="italic", annotation_clip=False,
+            va="center", fontsize=7.5, color=style.GREY, fontstyle="italic", annotation_clip=False,
         )  # fmt: skip
-    plots.change_legend(figure, conditions, title=params["model"])
+    style.change_legend(figure, conditions, title=params["model"])
     return figure
 
 
@@ -60,8 +60,8 @@ def bars(ax: Axes, y: np.ndarray, rows: pd.DataFrame, colour: str, marker: str) 
     ax.hlines(y, rows["ci_low"], rows["ci_high"], color=colour, linewidth=1.0, alpha=0.7)
     spread = rows["seed_sd"]
     ax.hlines(y + 0.14, rows["value"] - spread, rows["value"] + spread, color=colour, linewidth=0.5)
-    sure = (rows["p_holm"] < results.ALPHA).to_numpy()
-    for chosen, look in ((sure, plots.MARKER), (~sure, plots.OPEN | {"markeredgecolor": colour})):
+    sure = (rows["p_holm"] < tables.ALPHA).to_numpy()
+    for chosen, look in ((sure, style.MARKER), (~sure, style.OPEN | {"markeredgecolor": colour})):
         ax.plot(rows["value"][chosen], y[chosen], color=colour, marker=marker, linestyle="",
                 markersize=3, **look)  # fmt: skip
 
@@ -77,10 +77,10 @@ def names(ax: Axes, y: dict[str, float], bold: str) -> None:
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "effects", KEYS)
-    rows = results.compared(args.table, "effects", args.params)
-    rows = results.select(rows, args.table, model=args.params["model"])
-    plots.finish(draw(rows, args.params), args, started)
+    args = style.arguments(__doc__, "effects", KEYS)
+    rows = tables.compared(args.table, "effects", args.params)
+    rows = tables.select(rows, args.table, model=args.params["model"])
+    style.finish(draw(rows, args.params), args, started)
 
 
 if __name__ == "__main__":

@@ -17,35 +17,35 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style, tables
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing")
 
 
 def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
-    models, levels = results.models(rows), results.levels(rows, "level")
-    metrics = [name for name in results.CHANGED if (rows["metric"] == name).any()]
+    models, levels = tables.models(rows), tables.levels(rows, "level")
+    metrics = [name for name in tables.CHANGED if (rows["metric"] == name).any()]
     figure, axes = plt.subplots(
-        len(metrics), len(models), figsize=(plots.WIDTH, 0.8 + 1.4 * len(metrics)), sharex=True,
+        len(metrics), len(models), figsize=(style.WIDTH, 0.8 + 1.4 * len(metrics)), sharex=True,
         sharey="row", squeeze=False,
     )  # fmt: skip
-    conditions = results.conditions(params)[1:]
+    conditions = tables.conditions(params)[1:]
     for line, metric in zip(axes, metrics, strict=True):
         for ax, model in zip(line, models, strict=True):
-            ax.axhline(0, color=plots.GREY, linewidth=0.8)
+            ax.axhline(0, color=style.GREY, linewidth=0.8)
             for place, condition in enumerate(conditions):
                 part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
-                part = part[part["after"] == results.label(condition)]
+                part = part[part["after"] == tables.label(condition)]
                 estimates(ax, part, levels, place, condition)
-        line[0].set_ylabel(f"change of\n{results.CHANGED[metric]}")
+        line[0].set_ylabel(f"change of\n{tables.CHANGED[metric]}")
     for ax, model in zip(axes[0], models, strict=True):
         ax.set_title(model)
     for ax in axes[-1]:
         ax.set(xlabel="resource level", xlim=(-0.5, len(levels) - 0.5))
         ax.set_xticks(range(len(levels)), levels)
     figure.align_ylabels(axes[:, 0])
-    plots.change_legend(figure, conditions)
+    style.change_legend(figure, conditions)
     return figure
 
 
@@ -53,26 +53,26 @@ def estimates(
     ax: Axes, rows: pd.DataFrame, levels: list[str], place: int, condition: float | None
 ) -> None:
     """The estimates of one model, the `place`th of its panel, or why there is no test."""
-    colour, marker = plots.condition_style(condition)
-    sure = rows["p_holm"] < results.ALPHA
+    colour, marker = style.condition_style(condition)
+    sure = rows["p_holm"] < tables.ALPHA
     for part, filled in ((rows[sure], True), (rows[~sure], False)):
         at = part["level"].map(levels.index).to_numpy(float) + 0.24 * (place - 0.5)
-        plots.with_intervals(ax, at, part, colour, marker, filled=filled)
+        style.with_intervals(ax, at, part, colour, marker, filled=filled)
     if rows["p"].isna().all():
         why = "not fitted" if np.isnan(rows["value"]).all() else "did not converge"
         ax.annotate(
-            f"{results.label(condition)}: {why}", (0.98, 0.02 + 0.12 * place), fontsize=6,
+            f"{tables.label(condition)}: {why}", (0.98, 0.02 + 0.12 * place), fontsize=6,
             xycoords="axes fraction", ha="right", va="bottom", color=colour,
-            path_effects=plots.HALO,
+            path_effects=style.HALO,
         )  # fmt: skip
 
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "mixed_effects", KEYS)
-    rows = results.compared(args.table, "mixed_effects", args.params)
-    rows = rows[rows["level"].isin(results.LEVELS)]
-    plots.finish(draw(rows, args.params), args, started)
+    args = style.arguments(__doc__, "mixed_effects", KEYS)
+    rows = tables.compared(args.table, "mixed_effects", args.params)
+    rows = rows[rows["level"].isin(tables.LEVELS)]
+    style.finish(draw(rows, args.params), args, started)
 
 
 if __name__ == "__main__":

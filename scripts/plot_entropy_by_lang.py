@@ -9,21 +9,21 @@ from __future__ import annotations
 import math
 import time
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style, tables
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language", "options")
 
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "metrics", KEYS)
-    conditions = results.conditions(args.params)
-    rows = results.chosen(args.table, "metrics", args.params, conditions, metric="entropy")
+    args = style.arguments(__doc__, "metrics", KEYS)
+    conditions = tables.conditions(args.params)
+    rows = tables.chosen(args.table, "metrics", args.params, conditions, metric="entropy")
     options = args.params["options"]
     guess = math.log(options) if options else None
-    figure = plots.by_language(rows, args.params, "entropy (nats)", guess)
-    plots.finish(figure, args, started)
+    figure = style.by_language(rows, args.params, "entropy (nats)", guess)
+    style.finish(figure, args, started)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from multical import msp, msp_plots, plots
 from multical.errors import program
+from multical.figures import msp_style, msp_tables, style
 
 TABLES = ("score_curves", "scores")
 #: Where the score axis is cut off, unless a chosen threshold scores less.
@@ -32,13 +32,15 @@ FIGURES = ("score_vs_threshold", "score_vs_k")
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_plots.arguments(__doc__, TABLES, FIGURES, ["methods"])
+    args = msp_style.arguments(__doc__, TABLES, FIGURES, ["methods"])
     dataset, methods = args.params["dataset"], args.params["methods"]
-    looks = msp_plots.styles(args.params)
-    curves = msp.read_table(
+    looks = msp_style.styles(args.params)
+    curves = msp_tables.read_table(
         args.score_curves, ["dataset", "model", "method", "scheme", "threshold"]
     )
-    scores = msp.read_table(args.scores, ["dataset", "model", "k", "scheme", "method", "mean"])
+    scores = msp_tables.read_table(
+        args.scores, ["dataset", "model", "k", "scheme", "method", "mean"]
+    )
     for target, table, source, draw in (
         (args.score_vs_threshold, curves, args.score_curves, against_threshold),
         (args.score_vs_k, scores, args.scores, against_k),
@@ -46,21 +48,21 @@ def main() -> None:
         if target:
             shown = (table["dataset"] == dataset) & table["method"].isin(methods)
             figure = draw(table[shown], looks, methods)
-            figure.suptitle(msp_plots.title(args), fontsize=8, fontweight="bold")
-            msp_plots.save(figure, target, args, [source], started)
+            figure.suptitle(msp_style.title(args), fontsize=8, fontweight="bold")
+            msp_style.save(figure, target, args, [source], started)
 
 
 def panels(table: pd.DataFrame, methods: list[str], sharex: Any) -> tuple[Figure, Any, list[str]]:
     """A row of panels per scheme of the table, a column per method; the schemes, in order."""
     schemes = list(table["scheme"].unique())
     figure, axes = plt.subplots(
-        len(schemes), len(methods), figsize=(plots.WIDTH, 3.2 * len(schemes)),
+        len(schemes), len(methods), figsize=(style.WIDTH, 3.2 * len(schemes)),
         sharex=sharex, sharey="row", squeeze=False,
     )  # fmt: skip
     for line, scheme in zip(axes, schemes, strict=True):
         for ax, method in zip(line, methods, strict=True):
-            ax.axhline(0, color=plots.GREY, linewidth=0.6)
-            ax.set_title(f"{scheme.capitalize()} score, {msp.METHOD_NAMES[method]}")
+            ax.axhline(0, color=style.GREY, linewidth=0.6)
+            ax.set_title(f"{scheme.capitalize()} score, {msp_tables.METHOD_NAMES[method]}")
     return figure, axes, schemes
 
 
@@ -86,9 +88,9 @@ def against_threshold(
         line[0].set_ylim(bottom=max(part["score"].min(), lowest) - 4)
         line[0].set_ylabel(f"{scheme.capitalize()} score")
     for ax, method in zip(axes[-1], methods, strict=True):
-        ax.set_xlabel(THRESHOLDS.get(method, f"{msp.METHOD_NAMES[method]} threshold"))
+        ax.set_xlabel(THRESHOLDS.get(method, f"{msp_tables.METHOD_NAMES[method]} threshold"))
         ax.locator_params(axis="x", nbins=6)
-    msp_plots.model_legend(figure, looks, table["model"])
+    msp_style.model_legend(figure, looks, table["model"])
     return figure
 
 
@@ -110,7 +112,7 @@ def against_k(scores: pd.DataFrame, looks: dict[str, dict[str, Any]], methods: l
         ax.set_xticks(ticks, [str(tick) for tick in ticks])
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlabel("Training answers per data set, k")
-    msp_plots.model_legend(figure, looks, scores["model"])
+    msp_style.model_legend(figure, looks, scores["model"])
     return figure
 
 

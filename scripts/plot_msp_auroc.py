@@ -14,8 +14,8 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from multical import msp, msp_plots, plots
 from multical.errors import program
+from multical.figures import msp_style, msp_tables, style
 
 FIGURES = (
     "accuracy_vs_auroc",
@@ -28,23 +28,23 @@ X = {"accuracy": "Accuracy (%)", "size": "Size (billions of parameters)"}
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_plots.arguments(__doc__, ["points"], FIGURES, ["methods"])
+    args = msp_style.arguments(__doc__, ["points"], FIGURES, ["methods"])
     methods = args.params["methods"]
     per_cent = ["accuracy", *(f"{method}_auroc" for method in methods)]
-    points = msp.read_table(args.points, ["dataset", "prompt", "model", *per_cent])
+    points = msp_tables.read_table(args.points, ["dataset", "prompt", "model", *per_cent])
     points = points[points["dataset"] == args.params["dataset"]]
     points = points.assign(**{name: 100 * points[name] for name in per_cent})
     both = points[points["prompt"].isna()]
     phrasings = {
         phrasing(str(prompt)): rows for prompt, rows in points.groupby("prompt", sort=False)
     }
-    looks = msp_plots.styles(args.params)
+    looks = msp_style.styles(args.params)
     for name in FIGURES:
         if target := getattr(args, name):
             rows = phrasings if name.endswith("by_phrasing") else {"": both}
             figure = scatter(rows, name.partition("_")[0], looks, methods)
-            figure.suptitle(msp_plots.title(args), fontsize=8, fontweight="bold")
-            msp_plots.save(figure, target, args, [args.points], started)
+            figure.suptitle(msp_style.title(args), fontsize=8, fontweight="bold")
+            msp_style.save(figure, target, args, [args.points], started)
 
 
 def phrasing(prompt: str) -> str:
@@ -58,19 +58,19 @@ def scatter(
 ) -> Figure:
     """A row of panels per entry of `rows`, a column per method."""
     figure, axes = plt.subplots(
-        len(rows), len(methods), figsize=(plots.WIDTH, 3.0 * len(rows) + 0.2), sharex=True,
+        len(rows), len(methods), figsize=(style.WIDTH, 3.0 * len(rows) + 0.2), sharex=True,
         sharey=True, squeeze=False,
     )  # fmt: skip
     for line, (name, points) in zip(axes, rows.items(), strict=True):
         for ax, method in zip(line, methods, strict=True):
-            ax.set_title(", ".join(filter(None, (msp.METHOD_NAMES[method], name))))
-            msp_plots.fitted_scatter(ax, points, x, f"{method}_auroc", looks)
-            ax.axhline(50, color=plots.GREY, linewidth=0.6, linestyle=":")
+            ax.set_title(", ".join(filter(None, (msp_tables.METHOD_NAMES[method], name))))
+            msp_style.fitted_scatter(ax, points, x, f"{method}_auroc", looks)
+            ax.axhline(50, color=style.GREY, linewidth=0.6, linestyle=":")
         line[0].set_ylabel("AUROC (%)")
     for ax in axes[-1]:
         ax.set_xlabel(X[x])
     shown = pd.concat(rows.values()).dropna(subset=[x])
-    msp_plots.model_legend(figure, looks, shown["model"], lines=False)
+    msp_style.model_legend(figure, looks, shown["model"], lines=False)
     return figure
 
 

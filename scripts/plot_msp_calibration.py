@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from multical import msp, msp_plots, plots
 from multical.errors import program
+from multical.figures import msp_style, msp_tables, style
 
 TABLES = ("calibration_curves", "points")
 FIGURES = (
@@ -29,17 +29,19 @@ FIGURES = (
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_plots.arguments(__doc__, TABLES, FIGURES, ["error"])
+    args = msp_style.arguments(__doc__, TABLES, FIGURES, ["error"])
     dataset, error = args.params["dataset"], args.params["error"]
-    table = msp.read_table(args.calibration_curves, ["dataset", "model", "scaling", "confidence"])
+    table = msp_tables.read_table(
+        args.calibration_curves, ["dataset", "model", "scaling", "confidence"]
+    )
     table = table[table["dataset"] == dataset]
-    looks = msp_plots.styles(args.params)
+    looks = msp_style.styles(args.params)
     for scaling, target in (("none", args.calibration), ("platt", args.calibration_platt)):
         if target:
             figure = curves(table[table["scaling"] == scaling], looks, scaling)
-            figure.axes[0].set_title(msp_plots.title(args))
-            msp_plots.save(figure, target, args, [args.calibration_curves], started)
-    points = msp.read_table(args.points, ["dataset", "prompt", "model", "accuracy", error])
+            figure.axes[0].set_title(msp_style.title(args))
+            msp_style.save(figure, target, args, [args.calibration_curves], started)
+    points = msp_tables.read_table(args.points, ["dataset", "prompt", "model", "accuracy", error])
     points = points[(points["dataset"] == dataset) & points["prompt"].isna()]
     for suffix, target in (
         ("", args.accuracy_vs_calibration),
@@ -47,36 +49,36 @@ def main() -> None:
     ):
         if target:
             figure = scatter(points, f"{error}{suffix}", looks)
-            figure.axes[0].set_title(msp_plots.title(args))
-            msp_plots.save(figure, target, args, [args.points], started)
+            figure.axes[0].set_title(msp_style.title(args))
+            msp_style.save(figure, target, args, [args.points], started)
 
 
 def curves(table: pd.DataFrame, looks: dict[str, dict[str, Any]], scaling: str) -> Figure:
     """A line per model over its bins."""
     figure, ax = plt.subplots(figsize=(6.2, 4.6))
-    ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.8)
+    ax.axline((0, 0), slope=1, color=style.GREY, linewidth=0.8)
     ax.annotate("calibrated", (0.03, 0.03), xytext=(4, 9), textcoords="offset points",
-                fontsize=7, color=plots.GREY, rotation=45, rotation_mode="anchor")  # fmt: skip
+                fontsize=7, color=style.GREY, rotation=45, rotation_mode="anchor")  # fmt: skip
     for model, rows in table.groupby("model", sort=False):
         ax.plot(rows["confidence"], rows["accuracy"], clip_on=False, **looks[str(model)])
     scaled = "Platt-scaled MSP" if scaling == "platt" else "MSP"
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal",
            xlabel=f"Mean {scaled} of the bin", ylabel="Fraction correct")  # fmt: skip
     ax.grid(axis="x")
-    msp_plots.model_legend(figure, looks, table["model"])
+    msp_style.model_legend(figure, looks, table["model"])
     return figure
 
 
 def scatter(points: pd.DataFrame, error: str, looks: dict[str, dict[str, Any]]) -> Figure:
     """Accuracy against calibration error, a point per model."""
-    figure, ax = plt.subplots(figsize=(0.8 * plots.WIDTH, 3.4))
+    figure, ax = plt.subplots(figsize=(0.8 * style.WIDTH, 3.4))
     points = points.assign(accuracy=100 * points["accuracy"])
-    msp_plots.fitted_scatter(ax, points, "accuracy", error, looks)
+    msp_style.fitted_scatter(ax, points, "accuracy", error, looks)
     after = ", Platt-scaled" if error.endswith("platt") else ""
     ax.set(xlabel="Accuracy (%)", ylabel=f"Calibration error{after}")
     highest = points[error].max()
     ax.set_ylim(0, 1.15 * highest if highest > 0 else 1)  # undefined, or all are calibrated
-    msp_plots.model_legend(figure, looks, points["model"], lines=False)
+    msp_style.model_legend(figure, looks, points["model"], lines=False)
     return figure
 
 

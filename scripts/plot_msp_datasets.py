@@ -7,8 +7,8 @@ import time
 import numpy as np
 from matplotlib import pyplot as plt
 
-from multical import msp, msp_plots, plots
 from multical.errors import program
+from multical.figures import msp_style, msp_tables, style
 
 CROWDED = 18  # bars
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
@@ -16,13 +16,14 @@ HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_plots.arguments(__doc__, ["datasets"], ["dataset_bars"], ["methods"])
+    args = msp_style.arguments(__doc__, ["datasets"], ["dataset_bars"], ["methods"])
     measures = {"accuracy": "Accuracy"} | {
-        f"{method}_auroc": f"{msp.METHOD_NAMES[method]} AUROC" for method in args.params["methods"]
+        f"{method}_auroc": f"{msp_tables.METHOD_NAMES[method]} AUROC"
+        for method in args.params["methods"]
     }
-    table = msp.read_table(args.datasets, ["dataset", *measures])
-    per_cent = msp.rounded(1, 100)
-    figure, ax = plt.subplots(figsize=(plots.WIDTH, 2.8))
+    table = msp_tables.read_table(args.datasets, ["dataset", *measures])
+    per_cent = msp_tables.rounded(1, 100)
+    figure, ax = plt.subplots(figsize=(style.WIDTH, 2.8))
     width = 0.85 / len(table)
     for place, row in enumerate(table.to_dict("records")):
         x = np.arange(len(measures)) + width * (place - (len(table) - 1) / 2)
@@ -30,8 +31,8 @@ def main() -> None:
             x,
             [100 * row[name] for name in measures],
             width,
-            label=msp.dataset_names(args.params)[row["dataset"]],
-            color=msp_plots.COLOURS[1 + place % 6],
+            label=msp_tables.dataset_names(args.params)[row["dataset"]],
+            color=msp_style.COLOURS[1 + place % 6],
             hatch=HATCHES[place % len(HATCHES)],
             edgecolor="white",
             linewidth=0.4,
@@ -40,11 +41,11 @@ def main() -> None:
         # upright where there are many bars
         turn = 90 if len(table) * len(measures) > CROWDED else 0
         ax.bar_label(bars, labels, fontsize=6.5, padding=2, rotation=turn)
-    ax.axhline(50, color=plots.GREY, linewidth=0.6, linestyle=":")
+    ax.axhline(50, color=style.GREY, linewidth=0.6, linestyle=":")
     ax.set_xticks(range(len(measures)), list(measures.values()))
     ax.set(ylabel="Mean over models (%)", ylim=(0, 100))
     figure.legend(loc="outside upper center", ncols=len(table), handlelength=2.2)
-    msp_plots.save(figure, args.dataset_bars, args, [args.datasets], started)
+    msp_style.save(figure, args.dataset_bars, args, [args.datasets], started)
 
 
 if __name__ == "__main__":

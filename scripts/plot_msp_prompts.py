@@ -15,8 +15,10 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from multical import msp_plots, plots, prompts, questions
+from multical.data import questions
 from multical.errors import InputError, program
+from multical.figures import msp_style, style
+from multical.models import chat
 
 #: Characters in a line, and the points on paper that a line takes
 COLUMNS, LINE = 104, 10.5
@@ -24,11 +26,11 @@ COLUMNS, LINE = 104, 10.5
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_plots.arguments(__doc__, ["questions"], ["prompts"], ["prompts"])
+    args = msp_style.arguments(__doc__, ["questions"], ["prompts"], ["prompts"])
     question = first_question(args.questions, args.params)
     texts = {one["name"]: filled(one, question) for one in args.params["prompts"]}
     figure = panels(texts)
-    msp_plots.save(figure, args.prompts, args, [args.questions], started)
+    msp_style.save(figure, args.prompts, args, [args.questions], started)
 
 
 def first_question(path: str, params: dict[str, Any]) -> pd.Series:
@@ -46,7 +48,7 @@ def filled(prompt: dict[str, Any], question: pd.Series) -> str:
     headings = {
         name: texts[question["language"]] for name, texts in prompt.get("headings", {}).items()
     }
-    return prompts.fill(prompt["lettered"], question["question"], question["options"], headings)
+    return chat.fill(prompt["lettered"], question["question"], question["options"], headings)
 
 
 def panels(texts: dict[str, str]) -> Figure:
@@ -54,7 +56,7 @@ def panels(texts: dict[str, str]) -> Figure:
     wrapped = [wrap(text) for text in texts.values()]
     heights = [text.count("\n") + 3 for text in wrapped]  # and a title
     figure, axes = plt.subplots(
-        len(texts), 1, figsize=(plots.WIDTH, LINE * sum(heights) / 72), height_ratios=heights,
+        len(texts), 1, figsize=(style.WIDTH, LINE * sum(heights) / 72), height_ratios=heights,
         squeeze=False,
     )  # fmt: skip
     for ax, name, text in zip(axes[:, 0], texts, wrapped, strict=True):

@@ -15,8 +15,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style, tables
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language")
 GAP = 0.7  # between methods, where one fit stands 1 from the next
@@ -26,10 +26,10 @@ Places = dict[tuple[str, str], float]
 
 
 def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
-    models, levels = results.models(rows), results.levels(rows, "group")
-    conditions, places = results.conditions(params), along(rows)
+    models, levels = tables.models(rows), tables.levels(rows, "group")
+    conditions, places = tables.conditions(params), along(rows)
     figure, axes = plt.subplots(
-        len(models), len(levels), figsize=(plots.WIDTH, 1.3 + 1.8 * len(models)), sharex=True,
+        len(models), len(levels), figsize=(style.WIDTH, 1.3 + 1.8 * len(models)), sharex=True,
         sharey=True, squeeze=False,
     )  # fmt: skip
     for line, model in zip(axes, models, strict=True):
@@ -43,8 +43,8 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
         names(ax, places, params["reference_language"])
     axes[0, 0].set_ylim(bottom=0)
     axes[0, 0].set_xlim(-0.8, max(places.values()) + 0.8)
-    entries = [plots.handle(results.label(c), *plots.condition_style(c)) for c in conditions]
-    plots.legend(figure, entries)
+    entries = [style.handle(tables.label(c), *style.condition_style(c)) for c in conditions]
+    style.legend(figure, entries)
     return figure
 
 
@@ -52,7 +52,7 @@ def along(rows: pd.DataFrame) -> Places:
     """The methods and fits of the table from left to right, with a gap before each method."""
     places: Places = {}
     x = -1.0
-    for method in results.METHODS:
+    for method in tables.METHODS:
         fits = rows.loc[rows["method"] == method, "fit"].unique()
         x += GAP if method != "none" else 0
         for fit in fits:
@@ -64,12 +64,12 @@ def along(rows: pd.DataFrame) -> Places:
 def panel(ax: Axes, rows: pd.DataFrame, conditions: list[float | None], places: Places) -> None:
     """The conditions of one model and resource level beside each other."""
     for place, condition in enumerate(conditions):
-        own = rows[rows["condition"] == results.label(condition)]
-        colour, marker = plots.condition_style(condition)
+        own = rows[rows["condition"] == tables.label(condition)]
+        colour, marker = style.condition_style(condition)
         keys = own[["method", "fit"]].itertuples(index=False, name=None)
         shift = 0.25 * (place - (len(conditions) - 1) / 2)
         at = [places[key] + shift for key in keys]
-        plots.with_intervals(ax, at, own, colour, marker, size=3.5)
+        style.with_intervals(ax, at, own, colour, marker, size=3.5)
         plain = own.loc[own["method"] == "none", "value"].iloc[0]
         ax.axhline(plain, color=colour, linewidth=0.5, alpha=0.5)
 
@@ -81,7 +81,7 @@ def names(ax: Axes, places: Places, reference: str) -> None:
         list(places.values()), [labels[fit] for _, fit in places], rotation=90, fontsize=6.5
     )
     middles = {}
-    for method, shown in results.METHODS.items():
+    for method, shown in tables.METHODS.items():
         xs = [x for (own, _), x in places.items() if own == method]
         if xs:
             middles[shown] = sum(xs) / len(xs)
@@ -93,11 +93,11 @@ def names(ax: Axes, places: Places, reference: str) -> None:
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "recalibration", KEYS)
-    conditions = results.conditions(args.params)
-    rows = results.chosen(args.table, "recalibration", args.params, conditions, metric="ece")
-    rows = rows[rows["group"].isin(results.LEVELS)]
-    plots.finish(draw(rows, args.params), args, started)
+    args = style.arguments(__doc__, "recalibration", KEYS)
+    conditions = tables.conditions(args.params)
+    rows = tables.chosen(args.table, "recalibration", args.params, conditions, metric="ece")
+    rows = rows[rows["group"].isin(tables.LEVELS)]
+    style.finish(draw(rows, args.params), args, started)
 
 
 if __name__ == "__main__":

@@ -17,16 +17,16 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style, tables
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "options")
 
 
 def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
-    models, levels = results.models(rows), results.levels(rows, "group")
-    conditions = [results.label(c) for c in results.conditions(params)]
-    width = plots.WIDTH * (1 if len(conditions) > 1 else 0.65)
+    models, levels = tables.models(rows), tables.levels(rows, "group")
+    conditions = [tables.label(c) for c in tables.conditions(params)]
+    width = style.WIDTH * (1 if len(conditions) > 1 else 0.65)
     figure, axes = plt.subplots(
         2 * len(models), len(conditions), figsize=(width, 0.6 + 3.0 * len(models)), sharex=True,
         sharey="row", squeeze=False, height_ratios=[3.2, 1] * len(models),
@@ -36,9 +36,9 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
             upper, lower = axes[2 * place : 2 * place + 2, column]
             part = rows[(rows["model"] == model) & (rows["condition"] == condition)]
             upper.set(xlim=(0, 1), ylim=(0, 1))
-            upper.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.8, linestyle="--")
+            upper.axline((0, 0), slope=1, color=style.GREY, linewidth=0.8, linestyle="--")
             if params["options"]:
-                upper.axhline(1 / params["options"], color=plots.GREY, linestyle=":")
+                upper.axhline(1 / params["options"], color=style.GREY, linestyle=":")
             for level in levels:
                 diagram(upper, lower, part[part["group"] == level], level)
         axes[2 * place, 0].set_ylabel(f"{model}\naccuracy")
@@ -48,28 +48,28 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
         bottom.set_xlabel("confidence")
     axes[-1, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     figure.align_ylabels(axes[:, 0])
-    plots.level_legend(figure, levels, "calibrated", guess=bool(params["options"]))
+    style.level_legend(figure, levels, "calibrated", guess=bool(params["options"]))
     return figure
 
 
 def diagram(upper: Axes, lower: Axes, bins: pd.DataFrame, level: str) -> None:
     bins = bins.sort_values("bin")
-    colour, marker = plots.LEVEL_STYLE[level]
+    colour, marker = style.LEVEL_STYLE[level]
     edges = np.append(bins["low"], bins["high"].iloc[-1])
     lower.stairs(bins["n"], edges, color=colour, linewidth=1.0)
     full = bins[bins["n"] > 0]
     upper.plot(full["confidence"], full["accuracy"], color=colour, linewidth=0.8, alpha=0.7)
     size = 4 + 60 * full["n"] / bins["n"].sum()
-    plots.scatter(upper, full["confidence"], full["accuracy"], colour, marker, size).set_zorder(3)
+    style.scatter(upper, full["confidence"], full["accuracy"], colour, marker, size).set_zorder(3)
 
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "reliability", KEYS)
-    conditions = results.conditions(args.params)
-    rows = results.chosen(args.table, "reliability", args.params, conditions)
-    rows = rows[rows["group"].isin(results.LEVELS)]
-    plots.finish(draw(rows, args.params), args, started)
+    args = style.arguments(__doc__, "reliability", KEYS)
+    conditions = tables.conditions(args.params)
+    rows = tables.chosen(args.table, "reliability", args.params, conditions)
+    rows = rows[rows["group"].isin(tables.LEVELS)]
+    style.finish(draw(rows, args.params), args, started)
 
 
 if __name__ == "__main__":

@@ -16,17 +16,18 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style as plots
+from multical.figures import tables
 
 KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "model")
 COLUMNS = (3, 6)  # of panels, least and most where a page has room for 7 rows
 
 
 def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
-    conditions = results.conditions(params)
+    conditions = tables.conditions(params)
     languages = rows[["resource_level", "language"]].drop_duplicates()
-    levels = results.levels(languages, "resource_level")
+    levels = tables.levels(languages, "resource_level")
     languages["rank"] = languages["resource_level"].map(levels.index)
     languages = languages.sort_values(["rank", "language"])
     figure, axes = panels(len(languages))
@@ -36,12 +37,12 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
         ax.set_title(level, loc="right", fontsize=6, color=plots.GREY, fontweight="normal")
         for place, condition in enumerate(conditions):
             part = rows[
-                (rows["language"] == language) & (rows["condition"] == results.label(condition))
+                (rows["language"] == language) & (rows["condition"] == tables.label(condition))
             ]
             diagram(ax, part, condition, place)
     figure.supxlabel("confidence", fontsize=8)
     figure.supylabel("accuracy", fontsize=8)
-    styles = [(results.label(c), *plots.condition_style(c)) for c in conditions]
+    styles = [(tables.label(c), *plots.condition_style(c)) for c in conditions]
     entries = [plots.handle(*style, line="-") for style in styles]
     entries.append(plots.handle("calibrated", plots.GREY, line="--"))
     plots.legend(figure, entries, title=params["model"])
@@ -91,9 +92,9 @@ def diagram(ax: Axes, bins: pd.DataFrame, condition: float | None, place: int) -
 def main() -> None:
     started = time.monotonic()
     args = plots.arguments(__doc__, "reliability_by_lang", KEYS)
-    conditions = results.conditions(args.params)
-    rows = results.chosen(args.table, "reliability_by_lang", args.params, conditions)
-    rows = results.select(rows, args.table, model=args.params["model"])
+    conditions = tables.conditions(args.params)
+    rows = tables.chosen(args.table, "reliability_by_lang", args.params, conditions)
+    rows = tables.select(rows, args.table, model=args.params["model"])
     plots.finish(draw(rows, args.params), args, started)
 
 

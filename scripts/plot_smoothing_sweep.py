@@ -14,32 +14,32 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multical import plots, results
 from multical.errors import program
+from multical.figures import style, tables
 
 KEYS = ("benchmark", "readout", "sft", "seed", "options")
 METRICS = {"ece": "ECE", "accuracy": "accuracy", "confidence": "mean confidence"}
 
 
 def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
-    models, levels = results.models(rows), results.levels(rows, "group")
+    models, levels = tables.models(rows), tables.levels(rows, "group")
     figure, axes = plt.subplots(
-        len(models), len(METRICS), figsize=(plots.WIDTH, 0.9 + 1.7 * len(models)),
+        len(models), len(METRICS), figsize=(style.WIDTH, 0.9 + 1.7 * len(models)),
         sharex=True, sharey="col", squeeze=False,
     )  # fmt: skip
     for line, model in zip(axes, models, strict=True):
         for ax, (metric, name) in zip(line, METRICS.items(), strict=True):
             part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
-            sweep(ax, part, levels, results.smoothings(rows, params))
+            sweep(ax, part, levels, tables.smoothings(rows, params))
             ax.set_ylabel(name)
             if metric == "accuracy" and params["options"]:
-                ax.axhline(1 / params["options"], color=plots.GREY, linestyle=":")
+                ax.axhline(1 / params["options"], color=style.GREY, linestyle=":")
         line[0].set_ylabel(f"{model}\n{METRICS['ece']}")
     figure.align_ylabels(axes)
     for ax in axes[-1]:
         ax.set_xlabel("label smoothing b")
     axes[0, 0].set_ylim(bottom=0)
-    plots.level_legend(figure, levels, "base", guess=bool(params["options"]))
+    style.level_legend(figure, levels, "base", guess=bool(params["options"]))
     return figure
 
 
@@ -49,19 +49,19 @@ def sweep(ax: Axes, rows: pd.DataFrame, levels: list[str], swept: list[float]) -
     for place, level in enumerate(levels):
         part = rows[rows["group"] == level].sort_values("smoothing")
         tuned, base = part[part["smoothing"].notna()], part[part["smoothing"].isna()]
-        colour, marker = plots.LEVEL_STYLE[level]
+        colour, marker = style.LEVEL_STYLE[level]
         at = tuned["smoothing"] + step * (place - (len(levels) - 1) / 2)
-        plots.with_intervals(ax, at, tuned, colour, marker, line="-", size=5)
+        style.with_intervals(ax, at, tuned, colour, marker, line="-", size=5)
         ax.axhline(base["value"].iloc[0], color=colour, linestyle="--")
     ax.set_xticks(swept, [f"{value:g}" for value in swept])
 
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "summary", KEYS)
-    results.need_tuned(args.params)
-    rows = results.chosen(args.table, "summary", args.params, metric=list(METRICS))
-    plots.finish(draw(rows[rows["group"].isin(results.LEVELS)], args.params), args, started)
+    args = style.arguments(__doc__, "summary", KEYS)
+    tables.need_tuned(args.params)
+    rows = tables.chosen(args.table, "summary", args.params, metric=list(METRICS))
+    style.finish(draw(rows[rows["group"].isin(tables.LEVELS)], args.params), args, started)
 
 
 if __name__ == "__main__":

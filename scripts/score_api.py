@@ -25,10 +25,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from multical import params, questions, records
-from multical.api import Answer, Body, Cache, expected, key, read, request
-from multical.api_client import Client
-from multical.asking import (
+from multical import params, records
+from multical.data import questions
+from multical.errors import InputError, program
+from multical.files import write_json
+from multical.models.chat import TEMPLATES
+from multical.provenance.libraries import libraries
+from multical.provenance.machine import machine
+from multical.scoring.api import Answer, Body, Cache, expected, key, read, request
+from multical.scoring.api_client import Client
+from multical.scoring.prices import Bill
+from multical.scoring.prompting import (
     Part,
     answered,
     check,
@@ -38,12 +45,6 @@ from multical.asking import (
     nothing,
     parts,
 )
-from multical.errors import InputError, program
-from multical.files import write_json
-from multical.libraries import libraries
-from multical.machine import machine
-from multical.prices import Bill
-from multical.prompts import TEMPLATES
 
 #: So many questions without a letter tell that the others will have none either
 ENOUGH = 100

@@ -27,14 +27,16 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from multical import checkpoints, params, quantized, questions, records
-from multical.asker import Asker
-from multical.asking import Part, answered, check, choose, few_shot, nothing, parts
+from multical import params, records
+from multical.data import questions
 from multical.errors import program
 from multical.files import sha256
-from multical.kept import Kept
-from multical.prompts import LETTERS, TEMPLATES, Chat, letter_ids
-from multical.scoring import Group, Scorer
+from multical.models import checkpoints, quantized
+from multical.models.chat import LETTERS, TEMPLATES, Chat, letter_ids
+from multical.scoring.encoding import Asker
+from multical.scoring.prompting import Part, answered, check, choose, few_shot, nothing, parts
+from multical.scoring.resume import Kept
+from multical.scoring.scorer import Group, Scorer
 
 NULL = type(None)
 RUN: params.Kinds = {
@@ -67,7 +69,7 @@ CHOICES = {
 
 
 def main() -> None:
-    """Score part by part (see multical.asking), then write the records."""
+    """Score part by part (see multical.scoring.prompting), then write the records."""
     started = time.monotonic()
     args = arguments()
     settings = read_settings(args.params)

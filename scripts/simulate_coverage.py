@@ -31,12 +31,12 @@ from statsmodels.stats.proportion import proportion_confint
 from tqdm import tqdm
 
 from multical import params
-from multical.bootstrap import Bootstrap, interval, recentred, resampled
+from multical.claims.judge import tail
 from multical.errors import InputError, program
 from multical.files import atomic
-from multical.metrics import METRICS, edges
-from multical.outcomes import tail
-from multical.readouts import Floats, Readout
+from multical.metrics.bootstrap import Bootstrap, interval, recentred, resampled
+from multical.metrics.definitions import METRICS, edges
+from multical.metrics.readouts import Floats, Readout
 
 NAMES = ["accuracy", "confidence", "ece", "rms", "ms_debiased", "auroc"]
 NUMBERS = ("simulations", "replicates", "seed", "bins", "languages")

@@ -27,13 +27,15 @@ from typing import Any
 
 from transformers.utils import logging
 
-from multical import checkpoints, choice, conversations, distributed, params
+from multical import params
+from multical.data import conversations
 from multical.errors import InputError, program
-from multical.examples import Examples
 from multical.files import atomic, sha256
-from multical.prompts import Chat
-from multical.sft import Settings, train
-from multical.usage import Clock
+from multical.models import checkpoints, distributed, learning_rate
+from multical.models.chat import Chat
+from multical.models.examples import Examples
+from multical.models.sft import Settings, train
+from multical.provenance.usage import Clock
 
 
 def main() -> None:
@@ -41,7 +43,7 @@ def main() -> None:
     args = arguments()
     given = params.parse(args.params)
     if args.learning_rate is not None and given.get("learning_rate") is None:
-        _, given["learning_rate"] = choice.read(args.learning_rate)
+        _, given["learning_rate"] = learning_rate.read(args.learning_rate)
     settings = Settings.of(given)
     scale = settings.scale
     launcher = args.scratch.with_name(f"{args.scratch.name}.yaml")

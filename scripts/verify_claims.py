@@ -17,8 +17,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from multical import files, msp_claims, params, provenance, results, shifts, verdicts
-from multical.claims import (
+from multical import files, params
+from multical.claims import changes, msp, report
+from multical.claims.judge import Found, NotTestableError, judged, not_testable
+from multical.claims.schema import (
     AbstentionGain,
     Auroc,
     CalibrationError,
@@ -29,10 +31,10 @@ from multical.claims import (
     Part,
 )
 from multical.errors import InputError, program
+from multical.figures import tables as results
 from multical.files import atomic
-from multical.outcomes import Found, NotTestableError, judged, not_testable
-from multical.params import Kinds
-from multical.validation import validated
+from multical.params import Kinds, validated
+from multical.provenance import sidecar
 
 SHARED: Kinds = {"study": str, "kind": str, "claims": dict, "bootstrap": dict, "bins": int}
 #: Further keys by kind of study
@@ -61,15 +63,15 @@ def main() -> None:
     args = parser.parse_args()
     settings = read_params(args.params)
     tables = {Path(path).name: path for path in args.tables}
-    inside = [verdicts.read(path) for path in args.parts]
+    inside = [report.read(path) for path in args.parts]
     document = verify(settings, args.records, tables, args.processes, inside)
     # All are ready before one is written.
-    text, page = verdicts.markdown(document), verdicts.page(document)
+    text, page = report.markdown(document), report.page(document)
     with atomic(args.markdown) as first, atomic(args.page) as second:
         first.write_text(text, encoding="utf-8")
         second.write_text(page, encoding="utf-8")
         files.write_json(args.json, document)
-    provenance.write_sidecar(
+    sidecar.write_sidecar(
         args.sidecar,
         study=settings["study"],
         target=args.json,
@@ -178,21 +180,21 @@ def _statistics(
     def change(part: Change) -> Found:
         if not cached:
             own = settings["claims"].claims.values()
-            cached["scored"] = shifts.read(records, own, settings, processes)
+            cached["scored"] = changes.read(records, own, settings, processes)
             cached["summary"] = results.read(path(part), "summary")
-        return shifts.change(part, cached["scored"], cached["summary"], path(part), settings)
+        return changes.change(part, cached["scored"], cached["summary"], path(part), settings)
 
     def statistic(part: Part) -> Found:
         if isinstance(part, Change):
             return change(part)
         if isinstance(part, CalibrationError):
-            return msp_claims.calibration_error(part, path(part), records, settings)
+            return msp.calibration_error(part, path(part), records, settings)
         if isinstance(part, Auroc):
-            return msp_claims.auroc(part, path(part), settings)
+            return msp.auroc(part, path(part), settings)
         if isinstance(part, Correlation):
-            return msp_claims.correlation(part, path(part), settings)
+            return msp.correlation(part, path(part), settings)
         assert isinstance(part, AbstentionGain)
-        return msp_claims.abstention_gain(part, path(part), settings)
+        return msp.abstention_gain(part, path(part), settings)
 
     return statistic
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from multical import results
 from multical.errors import program
+from multical.figures import tables
 from multical.files import atomic
 
 KEYS = ["study", "target", "benchmark", "readout", "sft", "seed", "smoothing"]
@@ -29,10 +29,10 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", default=[], metavar="TXT", help="studies inside")
     parser.add_argument("--output", required=True, metavar="TXT")
     args = parser.parse_args()
-    params = results.params(args.params, KEYS)
-    results.need_tuned(params)
-    conditions = results.conditions(params)
-    rows = results.chosen(
+    params = tables.params(args.params, KEYS)
+    tables.need_tuned(params)
+    conditions = tables.conditions(params)
+    rows = tables.chosen(
         args.summary, "summary", params, conditions, group="non-english", metric=list(METRICS)
     )
     with atomic(args.output) as temporary:
@@ -50,7 +50,7 @@ def headline(rows: pd.DataFrame, params: dict[str, Any]) -> str:
         f"Mean over {rows['languages'].max():.0f} languages other than English, "
         f"{params['benchmark']}, readout {params['readout']} [bootstrap interval]:",
     ]
-    for model in results.models(rows):
+    for model in tables.models(rows):
         lines.append(f"{model}")
         own = rows[rows["model"] == model]
         for condition in own["condition"].cat.categories:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from multical import msp, params
+from multical import params
 from multical.errors import program
+from multical.figures import msp_tables
 from multical.files import atomic
 
 AUROC = ["dataset", "model", "accuracy", "msp_auroc", "msp_significant"]
@@ -31,11 +32,11 @@ def main() -> None:
     parser.add_argument("--output", required=True, metavar="TXT")
     args = parser.parse_args()
     study = params.read(args.params, {"study": str})["study"]
-    table = msp.read_table(args.auroc, AUROC).merge(
-        msp.read_table(args.calibration, CALIBRATION), on=["dataset", "model"], how="left"
+    table = msp_tables.read_table(args.auroc, AUROC).merge(
+        msp_tables.read_table(args.calibration, CALIBRATION), on=["dataset", "model"], how="left"
     )
     with atomic(args.output) as temporary:
-        text = headline(table[table["dataset"] == msp.ALL], study)
+        text = headline(table[table["dataset"] == msp_tables.ALL], study)
         text += "".join(f"See also {path}\n" for path in args.parts)
         Path(temporary).write_text(text, encoding="utf-8")
 
@@ -44,10 +45,10 @@ def headline(rows: pd.DataFrame, study: str) -> str:
     """The text, from the rows of all data sets."""
     shown = pd.DataFrame(
         {
-            "accuracy": rows["accuracy"].map(msp.rounded(3)),
-            "AUROC": rows["msp_auroc"].map(msp.rounded(3)),
+            "accuracy": rows["accuracy"].map(msp_tables.rounded(3)),
+            "AUROC": rows["msp_auroc"].map(msp_tables.rounded(3)),
             "significant": rows["msp_significant"],
-            "calibration error": rows["calibration_error_cells"].map(msp.rounded(3)),
+            "calibration error": rows["calibration_error_cells"].map(msp_tables.rounded(3)),
         }
     )
     table = shown.set_index(rows["model"].rename(None)).to_string()

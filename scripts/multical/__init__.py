@@ -1,1 +1,0 @@
-"""What the scripts of multical share: one small module per idea."""

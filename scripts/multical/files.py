@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from multical.errors import InputError
+
 
 @contextmanager
 def atomic(target: str | Path) -> Iterator[Path]:
@@ -46,3 +48,12 @@ def write_json(path: str | Path, value: Any) -> None:
     with atomic(path) as temporary:
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def find(pattern: str) -> list[Path]:
+    """The files that a path or glob pattern names, sorted; `InputError` if there are none."""
+    anchor = Path(pattern).anchor
+    paths = sorted(Path(anchor).glob(pattern.removeprefix(anchor)))
+    if not paths:
+        raise InputError(f"{pattern}: no such file, expected a samples_*.jsonl of the harness")
+    return paths

@@ -1,12 +1,135 @@
-"""The canonical JSON object of config keys that a script takes as `--params`."""
+"""Typed parameters: strict mappings, names and ranges, and the one way that they are read.
+
+What config.yaml holds and what a program takes as `--params` are models of the same kind, so
+that a wrong value gets the same sentence from both.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from multical.errors import InputError
+
+SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+NAME = f"^{SEGMENT}$"
+Name = Annotated[str, Field(pattern=NAME)]
+#: Braces would be wildcards to Snakemake, and control characters tear its records apart
+LocalPath = Annotated[str, Field(pattern=r"^[^{}\x00-\x1f\x7f]+$")]
+Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
+Smoothing = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+LearningRate = Annotated[float, Field(gt=0, lt=1)]
+Options = Annotated[int, Field(ge=2, le=10)] | None
+Precision = Literal["highest", "high", "medium"]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    Field(description="auto: bfloat16 where the hardware multiplies it, else float32"),
+]
+ChatFormat = Literal["plain", "tulu", "template", "none"]
+
+# The keys of multical.metrics.readouts.READOUTS and multical.metrics.definitions.METRICS, which would load
+# numpy and pandas at each start of Snakemake; a test compares them.
+Readout = Literal[
+    "letter", "letter_full", "text_ppl", "text_sum", "msp", "max_logit", "margin", "entropy"
+]
+Metric = Literal[
+    "accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ms_debiased",
+    "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
+]  # fmt: skip
+
+#: The readouts that are a softmax of option scores, the keys of multical.metrics.readouts.SCORES
+DISTRIBUTIONS = ("letter", "text_ppl", "text_sum")
+
+Value = TypeVar("Value")
+
+
+def _distinct(values: list[Value]) -> list[Value]:
+    if again := twice(values):
+        raise ValueError(f"found {again[0]!r} twice, expected different values")
+    return values
+
+
+def twice(values: list[Any]) -> list[Any]:
+    """The values that occur more than once."""
+    return [value for value, count in Counter(values).items() if count > 1]
+
+
+Distinct = Annotated[
+    list[Value], AfterValidator(_distinct), Field(json_schema_extra={"uniqueItems": True})
+]
+
+
+class Strict(BaseModel):
+    """A mapping of known keys to finite numbers and other values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys(cls, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            required = {key for key, field in cls.model_fields.items() if field.is_required()}
+            for word, keys in (
+                ("unknown", raw.keys() - cls.model_fields.keys()),
+                ("missing", required - raw.keys()),
+            ):
+                if keys:
+                    found = sorted(map(str, keys))
+                    raise ValueError(f"{word} keys {found}, expected {list(cls.model_fields)}")
+        return raw
+
+
+class Bootstrap(Strict):
+    """Question-clustered bootstrap."""
+
+    replicates: int = Field(ge=0)
+    seed: Seed
+    level: float = Field(gt=0, lt=1)
+
+
+def canonical(value: Any) -> str:
+    """`value` as the one JSON text that all equal values share: sorted keys, no spaces, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def validated(schema: type[Schema], raw: Any, name: str) -> Schema:
+    """`raw`, as read from the file that is called `name`, as its schema.
+
+    Raises `InputError` naming the first key that is wrong, what was found there and
+    what was expected.
+    """
+    try:
+        return schema.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(_keys_of(raw, first["loc"]))
+        own = first["type"] == "value_error"  # says itself what was found
+        said = isinstance(first["input"], dict | list) or own
+        found = "" if said else f"found {first['input']!r}, expected: "
+        reason = found + first["msg"].removeprefix("Value error, ")
+        sentence = ": ".join(filter(None, [name, where, reason]))
+        raise InputError(" ".join(sentence.split())) from error
+
+
+def _keys_of(raw: Any, loc: tuple[int | str, ...]) -> Iterator[str]:
+    """The keys of `raw` in pydantic's location, which holds kinds of unions too."""
+    for part in loc:
+        try:
+            raw = raw[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        yield str(part)
+
 
 #: Keys and the type of each value, or its types. They are meant exactly: true is no int.
 Kinds = Mapping[str, type | tuple[type, ...]]

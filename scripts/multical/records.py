@@ -56,7 +56,7 @@ SCHEMA = pa.schema(
             "letter_bounds",
             pa.list_(pa.bool_()),
             "API models only, per option: true where no token that the API listed decodes to the "
-            "letter, so that `letter_logits` is but an upper bound (multical.api)",
+            "letter, so that `letter_logits` is but an upper bound (multical.scoring.api)",
         ),
         _column(
             "logsumexp",

@@ -24,9 +24,8 @@ import pandas as pd
 import psutil
 import yaml
 
-import checkout
-import tiny
-from multical import conversations, questions
+from multical.data import conversations, questions
+from support import checkout, tiny
 
 HERE = Path(__file__).parent
 STATE = Path(os.environ.get("SLURMLAB", "/var/tmp/multical-slurm"))

@@ -20,7 +20,7 @@ Result = dict[str, str]
 def recover(study: Path, *arguments: str) -> subprocess.Popen[str]:
     """The program of `make recover`, started."""
     return subprocess.Popen(
-        [sys.executable, "scripts/recover.py", *arguments],
+        [sys.executable, "tools/recover.py", *arguments],
         cwd=study,
         env={**os.environ, "MULTICAL_PARTITIONS": "gpu"},
         stdout=subprocess.PIPE,

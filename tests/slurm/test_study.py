@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-import checkout
 import lab
+from support import checkout
 
 
 def digests(folder: Path, root: str) -> dict[str, str]:

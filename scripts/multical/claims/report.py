@@ -1,0 +1,155 @@
+"""Verdicts for readers: one table as Markdown and as a page of the report."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from multical.claims.schema import VERDICTS
+from multical.errors import InputError
+from multical.provenance import sidecar
+
+COLUMNS = ["Claim", "The paper says", "We measure", "Verdict", "Evidence", "Command", "Time"]
+SIGNS = {"above": ">", "below": "<", "absent": "within"}
+#: Verdicts are told apart by their words and marks first: blue and vermilion are for all eyes.
+STYLE = """
+body { font: 15px/1.4 sans-serif; margin: 1.5em; color: #222; max-width: 90em }
+table { border-collapse: collapse; margin: 1em 0 }
+td, th { border: 1px solid #bbb; padding: .4em .6em; text-align: left; vertical-align: top }
+th { background: #eee }
+td { font-variant-numeric: tabular-nums }
+td div + div { margin-top: .6em }
+h2 { font-size: 1.1em; margin: 2em 0 0 }
+.claims td:nth-child(1), .claims td:nth-child(4) { font-weight: bold }
+.claims td:nth-child(2) { min-width: 12em }
+.claims td:nth-child(3) { min-width: 18em }
+.claims td:nth-child(4) { border-left: .4em solid }
+.claims td:nth-child(7) { white-space: nowrap }
+.reproduced { color: #0072b2 }
+.not-reproduced { color: #b34700 }
+.not-testable-here { color: #555 }
+.reproduced div::before { content: "\\2713\\a0" }
+.not-reproduced div::before { content: "\\2717\\a0" }
+.not-testable-here div::before { content: "\\2013\\a0" }
+"""
+
+
+def read(path: str) -> dict[str, Any]:
+    """The document that verify_claims.py wrote, as the sidecar beside it has its SHA-256."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(document, dict) or not {"study", "kind", "claims"} <= document.keys():
+        raise InputError(f"{path}: expected the verdicts of a study, with study, kind and claims")
+    sidecar.check(Path(path).with_name("provenance.json"))
+    return document
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The table of a study's claims."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
+    for row in _rows(document):
+        cells = ["<br>".join(_piped(line) for line in cell) for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def page(document: dict[str, Any]) -> str:
+    """The table, and below it every test of every claim; it needs no other file."""
+    title = f"Claims, as tested on {document['study']}"
+    lines = [
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(_counted(document))}</p>",
+        _table("claims", COLUMNS, _rows(document)),
+        f"<p>{escape(_note(document))}</p>",
+    ]
+    for name, claim in document["claims"].items():
+        for part in claim["parts"]:
+            lines.append(f"<h2>{escape(name)}: {escape(part['said'])}</h2>")
+            lines.append(f"<p>{escape(_judgement(claim, part))}</p>")
+            titles = ["Of", "Value", "p", "p, adjusted", "Passes"]
+            lines.append(_table("tests", titles, [_test_row(test) for test in part["tests"]]))
+    return "\n".join([*lines, "</body>", "</html>", ""])
+
+
+def _counted(document: dict[str, Any]) -> str:
+    counts = Counter(claim["verdict"] for claim in document["claims"].values())
+    return ", ".join(f"{counts[one]} {one}" for one in VERDICTS if counts[one])
+
+
+def _note(document: dict[str, Any]) -> str:
+    return (
+        "A claim is reproduced where all its parts hold. Claims are the papers'; thresholds, "
+        "corrections and shares are our own reading of their words (claims.yaml). Tests of "
+        "changes are against the threshold; others are against no effect, and the value alone is "
+        "compared with the threshold. Intervals "
+        f"are of level {document['level']:g}. Time is that of computing the verdict."
+    )
+
+
+def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
+    """Of each claim the cells, each some lines."""
+    rows = []
+    for name, claim in document["claims"].items():
+        files = dict.fromkeys(part["evidence"] for part in claim["parts"])
+        rows.append([
+            [name],
+            [f"{claim['says']} ({claim['source']})"],
+            [_measured(part) for part in claim["parts"]] or [claim["reason"]],
+            [claim["verdict"]],
+            [f"{claim.get('study', document['study'])}/{file}" for file in files] or ["none"],
+            [document["command"]],
+            [f"{claim['seconds']:.1f} s"],
+        ])  # fmt: skip
+    return rows
+
+
+def _measured(part: dict[str, Any]) -> str:
+    limit = f"{SIGNS[part['direction']]} {part['threshold']:g}"
+    holds = "holds" if part["holds"] else "does not hold"
+    said = f"{part['said']}: {_value(part)}, claimed {limit}: {holds}"
+    detail = f"; {part['detail']}" if part["detail"] else ""
+    return f"{said} ({part['passed']} of {len(part['tests'])} tests pass{detail})"
+
+
+def _judgement(claim: dict[str, Any], part: dict[str, Any]) -> str:
+    correction = "" if claim["correction"] == "none" else f", correction {claim['correction']}"
+    return (
+        f"{_measured(part)}. Test {part['test']}, level {claim['alpha']:g}{correction}; "
+        f"{part['share']:.0%} of the tests must pass."
+    )
+
+
+def _test_row(test: dict[str, Any]) -> list[list[str]]:
+    passes = "yes" if test["passes"] else "no"
+    return [
+        [test["of"]], [_value(test)], [f"{test['p']:.2g}"], [f"{test['p_adjusted']:.2g}"], [passes]
+    ]  # fmt: skip
+
+
+def _value(of: dict[str, Any]) -> str:
+    if of["low"] is None or of["high"] is None:
+        return f"{of['value']:.3f}"
+    return f"{of['value']:.3f} [{of['low']:.3f}, {of['high']:.3f}]"
+
+
+def _table(name: str, titles: list[str], rows: list[list[list[str]]]) -> str:
+    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    body = ["<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows]
+    return "\n".join([f'<table class="{name}">\n<tr>{head}</tr>', *body, "</table>"])
+
+
+def _cell(lines: list[str]) -> str:
+    kind = f' class="{lines[0].replace(" ", "-")}"' if lines[0] in VERDICTS else ""
+    shown = (escape(line).replace("/", "/<wbr>") for line in lines)  # a path breaks at folders
+    return f"<td{kind}>" + "".join(f"<div>{line}</div>" for line in shown) + "</td>"
+
+
+def _piped(text: str) -> str:
+    return text.replace("|", r"\|").replace("<", "&lt;")

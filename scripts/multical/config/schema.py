@@ -1,0 +1,320 @@
+"""The typed schema of config.yaml: every key, its type, its range and its meaning.
+
+Unknown keys are refused. `python -m multical.config.schema` prints the JSON schema that
+editors read (config.schema.json); a test fails when the two differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from multical.config.msp import MspStudy
+from multical.config.studies import (
+    Asking,
+    HarnessStudy,
+    Measured,
+    MultilingualStudy,
+    Scored,
+    Study,
+    grid_of,
+    trials,
+)
+from multical.data.sources import ApiModel, Benchmark, HubBenchmark, HubSft, Model, SftData
+from multical.errors import InputError
+from multical.params import (
+    Distinct,
+    Language,
+    Name,
+    Strict,
+    twice,
+    validated,
+)
+
+#: Folders of `results` that no study may be named after
+TAKEN = {"bundle", "claims", "figures", "inputs", "records", "runs", "scratch", "tables"}
+
+
+Heading = Annotated[str, Field(pattern=r"^\w+$")]
+
+
+class Prompt(Strict):
+    """Texts shown to the model: {question}, {options} as lines 'A. text', {letters}, as A and B."""
+
+    lettered: str
+    plain: str | None = Field(description="null: this prompt is for letters alone")
+    headings: dict[Heading, dict[Language, str]] = Field(
+        default={},
+        description="texts by language, which {NAME} stands for; `default` is for languages "
+        "that are not listed",
+    )
+
+    @field_validator("lettered", "plain")
+    @classmethod
+    def _asks(cls, text: str | None, info: Any) -> str | None:
+        if text is None:
+            return None
+        for part in ["{question}"] + ["{options}"] * (info.field_name == "lettered"):
+            if part not in text:
+                raise ValueError(f"found {text!r}, expected {part} in it")
+        return text
+
+    @field_validator("headings")
+    @classmethod
+    def _are_headings(cls, headings: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for name, texts in headings.items():
+            if name in ("question", "options", "letters"):
+                raise ValueError(f"{name}: has another meaning, expected another name")
+            if "default" not in texts:
+                raise ValueError(f"{name}: found {sorted(texts)}, expected a default beside them")
+        return headings
+
+    @model_validator(mode="after")
+    def _shows_its_headings(self) -> Prompt:
+        for name in self.headings:
+            if not any(f"{{{name}}}" in text for text in (self.lettered, self.plain or "")):
+                raise ValueError(f"headings.{name}: expected {{{name}}} in lettered or plain")
+        return self
+
+
+#: A study may lie inside of another
+ROOT = r"^results(/[a-z0-9_]+){0,2}$"
+
+
+class Config(Strict):
+    """The whole of config.yaml."""
+
+    models: dict[Name, Model]
+    benchmarks: dict[Name, Benchmark]
+    sft_data: dict[Name, SftData]
+    resource_levels: dict[Literal["high", "mid", "low"], Distinct[Language]]
+    prompts: dict[Name, Prompt]
+    keep_checkpoints: bool = Field(
+        default=True,
+        description="false: an SFT run's weights are removed once all that needs them is made; "
+        "a later change that needs them trains it again, and then scores it again as a whole",
+    )
+    studies: dict[Annotated[str, Field(pattern=ROOT)], Study]
+
+    def multilingual(self, root: str) -> MultilingualStudy:
+        """The study at `root`; raises `InputError` if it is of another kind."""
+        found = self.studies[root]
+        if not isinstance(found, MultilingualStudy):
+            raise InputError(f"config: studies.{root}: kind {found.kind}, expected multilingual")
+        return found
+
+    def measured(self, root: str) -> Measured:
+        """The study at `root`; raises `InputError` if its metrics and figures are others'."""
+        found = self.studies[root]
+        if not isinstance(found, Measured):
+            raise InputError(
+                f"config: studies.{root}: kind {found.kind}, expected multilingual, harness or api"
+            )
+        return found
+
+    def scored(self, root: str) -> Scored:
+        """The study at `root`; raises `InputError` if nothing is scored here for it."""
+        found = self.studies[root]
+        if not isinstance(found, Scored):
+            raise InputError(
+                f"config: studies.{root}: kind {found.kind}, expected multilingual or api"
+            )
+        return found
+
+    def msp(self, root: str) -> MspStudy:
+        """The study at `root`; raises `InputError` unless it is study 2's own runs."""
+        found = self.studies[root]
+        if not isinstance(found, MspStudy):
+            raise InputError(f"config: studies.{root}: kind {found.kind}, expected msp")
+        return found
+
+    def asking(self, root: str) -> Asking:
+        """The study at `root`; raises `InputError` if it asks no models."""
+        found = self.studies[root]
+        if not isinstance(found, Asking):
+            raise InputError(
+                f"config: studies.{root}: kind {found.kind}, expected multilingual, api or msp"
+            )
+        return found
+
+    def api(self, name: str) -> ApiModel:
+        """The API that a model is behind; raises `InputError` for a model of another kind."""
+        source = self.models[name].source
+        if not isinstance(source, ApiModel):
+            raise InputError(f"config: models.{name}: kind {source.kind}, expected api")
+        return source
+
+    @field_validator("resource_levels")
+    @classmethod
+    def _one_level(cls, levels: dict[Any, list[str]]) -> dict[Any, list[str]]:
+        if again := twice([language for members in levels.values() for language in members]):
+            raise ValueError(f"{again[0]!r} is in two levels, expected one")
+        return levels
+
+    @field_validator("studies")
+    @classmethod
+    def _roots(cls, studies: dict[str, Any]) -> dict[str, Any]:
+        for root in studies:
+            if TAKEN.intersection(root.split("/")[1:]):
+                raise ValueError(f"{root}: the folder has another use, expected another name")
+        return studies
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Config:
+        for root, study in _of_kind(self, MultilingualStudy):
+            if again := twice([run.id for run in [*grid_of(study), *trials(study)]]):
+                raise ValueError(f"studies.{root}: two runs are named {again[0]}, expected one")
+        for key, names, known in _references(self):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{key}: found {name!r}, expected one of {sorted(known)}")
+        for root, study in _of_kind(self, MultilingualStudy):
+            self._can_choose(f"studies.{root}.training.learning_rate", study)
+        for root, study in _of_kind(self, Scored):
+            for name in study.benchmarks:
+                self._can_be_cut(name, f"studies.{root}", study)
+        for root, study in _of_kind(self, Asking):
+            for name in study.benchmarks:
+                self._can_show(name, f"studies.{root}", study.scoring.shots)
+        for key, members, part in (
+            ("benchmarks", list(self.benchmarks), "shots"),
+            ("sft_data", list(self.sft_data), "heldout"),
+        ):
+            for name in members:
+                if f"{name}.{part}" in members:  # files of one would be named as the other's
+                    found = f"found {name}.{part} beside {name}"
+                    raise ValueError(f"{key}: {found}, expected a name without .{part}")
+        return self
+
+    def _can_choose(self, key: str, study: MultilingualStudy) -> None:
+        if not study.training.tried:
+            return
+        if 0 not in study.smoothing:
+            raise ValueError(f"{key}: found a list, expected one, or 0 among the smoothings")
+        for name in study.sft_data:
+            source = self.sft_data[name].source
+            if not (isinstance(source, HubSft) and source.held_out):
+                raise ValueError(
+                    f"{key}: found a list, expected one, or conversations that are held out of "
+                    f"{name} (sft_data.{name}.source.held_out of kind hub)"
+                )
+
+    def _can_show(self, benchmark: str, place: str, shots: int) -> None:
+        source = self.benchmarks[benchmark].source
+        # by whatever key the kind of source has for them
+        keys = [key for key in type(source).model_fields if key.startswith("shots")]
+        if shots and not any(getattr(source, key) for key in keys):
+            cure = "".join(f" (benchmarks.{benchmark}.source.{key})" for key in keys)
+            raise ValueError(
+                f"{place}.scoring.shots: found {shots}, expected 0, since "
+                f"{benchmark} has no examples{cure}"
+            )
+
+    def _can_be_cut(self, benchmark: str, place: str, study: Scored) -> None:
+        size = getattr(study.scoring, "languages_per_job", None)
+        if size and self.languages(study, benchmark) is None:
+            raise ValueError(
+                f"{place}.scoring.languages_per_job: found {size}, expected "
+                f"{place}.languages beside it, since {benchmark} names none"
+            )
+
+    def languages(self, study: Scored, benchmark: str) -> list[str] | None:
+        """The languages that a study scores on a benchmark; None where only its file knows."""
+        source = self.benchmarks[benchmark].source
+        own: list[str] | None = getattr(source, "spoken", getattr(source, "languages", None))
+        if study.languages is None or own is None:
+            return own if study.languages is None else study.languages
+        return [language for language in study.languages if language in own]
+
+
+def _of_kind(config: Config, kind: Any) -> Iterator[tuple[str, Any]]:
+    for root, study in config.studies.items():
+        if isinstance(study, kind):
+            yield root, study
+
+
+def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
+    """(key, names, where they must be) of all names that are used."""
+    levels = {language for members in config.resource_levels.values() for language in members}
+    spoken = {}
+    for name, benchmark in config.benchmarks.items():
+        if (said := getattr(benchmark.source, "languages", None)) is not None:
+            spoken[name] = said
+            yield f"benchmarks.{name}.source.languages", spoken[name], levels
+    for root, found in _of_kind(config, HarnessStudy):
+        for place, run in enumerate(found.runs):
+            yield f"studies.{root}.runs.{place}.samples", list(run.samples), levels
+    apis = {name for name, one in config.models.items() if isinstance(one.source, ApiModel)}
+    for root, study in _of_kind(config, Scored):
+        shown, languages = study.figures, study.languages or []
+        trains = isinstance(study, MultilingualStudy)
+        own: list[tuple[str, list[Any], Any]] = [
+            ("models", study.models, config.models.keys() - apis if trains else apis),
+            ("benchmarks", study.benchmarks, config.benchmarks),
+            ("languages", languages, levels),
+            *(
+                ("languages", languages, spoken[name])
+                for name in study.benchmarks
+                if name in spoken
+            ),
+            *(  # else a missing level would be noticed when all is scored
+                (f"benchmarks: {name} without languages", one.source.spoken, levels)
+                for name in study.benchmarks
+                if (one := config.benchmarks.get(name)) and study.languages is None
+                if isinstance(one.source, HubBenchmark)
+            ),
+            ("scoring.prompt", [study.scoring.prompt], config.prompts),
+            ("figures.benchmark", [shown.benchmark], study.benchmarks),
+            ("figures.readout", [shown.readout], study.metrics.readouts),
+        ]
+        if trains:
+            texts = {name for name, one in config.prompts.items() if one.plain is not None}
+            trainable = {name for name, one in config.models.items() if one.chat_format != "none"}
+            own += [
+                ("scoring.prompt, which needs plain", [study.scoring.prompt], texts),
+                ("models: chat_format none cannot be trained", study.models, trainable),
+                ("sft_data", study.sft_data, config.sft_data),
+                ("figures.sft", [shown.sft], study.sft_data),
+                ("figures.smoothing", [0.0, shown.smoothing], study.smoothing),
+                ("figures.seed", [shown.seed], study.seeds),
+            ]
+        if seen := languages or spoken.get(shown.benchmark):
+            own.append(("figures.reference_language", [shown.reference_language], seen))
+        yield from ((f"studies.{root}.{key}", names, known) for key, names, known in own)
+    for root, found in _of_kind(config, MspStudy):
+        yield from _msp_references(config, f"studies.{root}", found)
+
+
+def _msp_references(
+    config: Config, place: str, study: MspStudy
+) -> Iterator[tuple[str, list[Any], Any]]:
+    training = {root: one.by_id for root, one in _of_kind(config, MultilingualStudy)}
+    for number, model in enumerate(study.models):
+        if model.of is None:
+            yield f"{place}.models.{number}.run", [model.run], config.models
+        else:
+            yield f"{place}.models.{number}.of", [model.of], training
+            tuned = [name for name, run in training[model.of].items() if run.sft is not None]
+            yield f"{place}.models.{number}.run", [model.run], tuned
+    yield f"{place}.scoring.prompts", study.scoring.prompts, config.prompts
+    for number, dataset in enumerate(study.datasets):
+        yield f"{place}.datasets.{number}.benchmark", [dataset.benchmark], config.benchmarks
+        source = config.benchmarks[dataset.benchmark].source
+        if known := getattr(source, "spoken", getattr(source, "languages", None)):
+            yield f"{place}.datasets.{number}.language", [dataset.language], known
+
+
+def load(raw: dict[str, Any]) -> Config:
+    """Check a config as read from YAML.
+
+    Raises `InputError` naming the first key that is wrong, what was found there and
+    what was expected.
+    """
+    return validated(Config, raw, "config")
+
+
+if __name__ == "__main__":
+    print(json.dumps(Config.model_json_schema(), indent=2))

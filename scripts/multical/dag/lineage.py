@@ -1,0 +1,315 @@
+"""The lineage of a file: each job that it was made by, back to what nothing here made.
+
+The jobs are those of Snakemake's DAG. What is told of them is what was recorded when they
+ran: by the programs (sidecars, manifests, about.json, usage.json), and by Snakemake
+(`.snakemake/metadata`, benchmark files). What nobody recorded, and what is no longer as it
+was recorded, is told as such.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from multical.bundle.contents import TELLING
+from multical.dag import dryrun
+from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, remembered
+from multical.errors import InputError
+from multical.files import sha256
+from multical.models import checkpoints
+from multical.provenance import fingerprint, hosts
+from multical.provenance.libraries import normal
+from multical.provenance.sidecar import without_folders
+from multical.workflow.timings import recorded_seconds
+
+#: Seconds by which a file may be newer than Snakemake recorded it
+SLACK = 2.0
+NOT_RECORDED = ("settings", "code", "seconds", "libraries", "machines")
+
+
+@dataclass
+class Step:
+    """A job, as it ran.
+
+    `inputs` and `outputs` have the SHA-256 of each file as it is now, `None` for a folder or
+    a file that is gone. `settings` are the config keys that the job used.
+    """
+
+    rule: str
+    wildcards: dict[str, str]
+    inputs: dict[str, str | None]
+    outputs: dict[str, str | None]
+    program: str | None = None
+    settings: Any = None
+    code: str | None = None  # fingerprint
+    python: str | None = None
+    libraries: dict[str, str] = field(default_factory=dict)
+    pinned: bool = False  # libraries as the lock had them then; else as the program found them
+    machines: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float | None = None
+    started: float | None = None  # seconds from 1970
+    ended: float | None = None
+    documents: dict[str, Any] = field(default_factory=dict)  # what the job said, by file
+    gaps: list[str] = field(default_factory=list)  # what nobody recorded
+    breaks: list[str] = field(default_factory=list)  # what is not as it was recorded
+    stale: tuple[str, ...] = ()  # why Snakemake would run it again
+    never_made: list[str] = field(default_factory=list)  # outputs that the job did not have then
+    recorded: list[str] = field(default_factory=list)  # files whose content it tells of
+
+    @property
+    def title(self) -> str:
+        """The rule and what it was run for."""
+        named = [value for key, value in self.wildcards.items() if key != "root" and value]
+        return " ".join([self.rule, *named])
+
+    @property
+    def seeds(self) -> dict[str, int]:
+        """The seeds among the settings, by key."""
+        return dict(seeds(self.settings))
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """Where data or a model came from, as the job was told, and the files that it read."""
+        found = [
+            {"source": document["source"], "files": document.get("files", {})}
+            for document in self.told
+            if isinstance(document.get("source"), dict)
+        ]
+        told = self.settings if isinstance(self.settings, dict) else {}
+        if not found and "repository" in told:
+            keys = ("models", "datasets", "prompts", "study")  # of study 2: what is taken of it
+            found = [{"source": {k: v for k, v in told.items() if k not in keys}, "files": {}}]
+        return found
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """The JSON objects among `documents`."""
+        return [one for one in self.documents.values() if isinstance(one, dict)]
+
+
+@dataclass
+class Lineage:
+    """A file and all that it was made by, the first job first."""
+
+    target: str
+    steps: list[Step]
+
+    @property
+    def rebuild(self) -> str:
+        """The command that makes the file, and whatever it needs."""
+        return f"snakemake --cores all {self.target}"
+
+    @property
+    def given(self) -> dict[str, str | None]:
+        """The files that no job makes, with their SHA-256."""
+        made = {name for step in self.steps for name in step.outputs}
+        read = {name: digest for step in self.steps for name, digest in step.inputs.items()}
+        return {name: read[name] for name in sorted(read.keys() - made)}
+
+    @property
+    def of_hub(self) -> set[str]:
+        """The data of the hub, which only their owners hand on, without what is told of them."""
+        return {
+            name
+            for step in self.steps
+            if isinstance(step.settings, dict) and "repo" in step.settings
+            for name in step.outputs
+            if not name.endswith(TELLING)
+        }
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON, without absolute paths."""
+        steps = [
+            {"title": step.title, "seeds": step.seeds, "sources": step.sources, **vars(step)}
+            for step in self.steps
+        ]
+        whole = {"target": self.target, "rebuild": self.rebuild, "given": self.given}
+        found: dict[str, Any] = without_folders({**whole, "steps": steps})
+        return found
+
+
+def trace(target: str) -> Lineage:
+    """The lineage of a file of a study.
+
+    Run it in the folder that holds the Snakefile. Raises `InputError` for a target that no
+    rule makes, or that was never made.
+    """
+    with dryrun.opened(target, None) as (workflow, _):
+        dag = workflow.dag
+        if not Path(target).is_file():
+            raise InputError(f"{target}: no such file, expected one that was made")
+        digests: dict[str, str | None] = {}
+        stale = set(dag.needrun_jobs(exclude_finished=False))
+        jobs = [job for layer in dag.toposorted(set(dag.jobs)) for job in _sorted(layer)]
+        edits = Edits(workflow)
+        steps = [
+            _step(workflow, job, digests, edits if job in stale else None)
+            for job in jobs
+            if not job.rule.norun
+        ]
+    _compare(steps, digests)
+    return Lineage(target, steps)
+
+
+def seeds(settings: Any, place: str = "") -> Iterator[tuple[str, int]]:
+    """Each seed in settings, by its dotted key."""
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            if (key == "seed" or key.endswith("_seed")) and isinstance(value, int):
+                yield f"{place}{key}", value
+            yield from seeds(value, f"{place}{key}.")
+
+
+def _sorted(jobs: Any) -> list[Any]:
+    return sorted(jobs, key=lambda job: (job.rule.name, sorted(job.wildcards_dict.items())))
+
+
+def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits | None) -> Step:
+    """A job with all that is known of it, but for how it fits the others."""
+
+    def hashed(names: Any) -> dict[str, str | None]:
+        found = sorted(map(str, names))
+        for name in found:
+            if name not in digests:
+                digests[name] = sha256(name) if Path(name).is_file() else None
+        return {name: digests[name] for name in found}
+
+    step = Step(job.rule.name, dict(job.wildcards_dict), hashed(job.input), hashed(job.output))
+    step.documents = dict(_documents(step))
+    _said_by_program(step)
+    record = workflow.persistence.metadata(job.output[0])
+    if record is None:
+        step.gaps.append("how it was made: Snakemake has no record of it")
+        program = PROGRAM.search(job.rule.shellcmd or "")
+    else:
+        _said_by_snakemake(step, record)
+        if not step.machines and job.rule.name in workflow._localrules and record.starttime:
+            step.machines = [one for one in [hosts.at(record.starttime)] if one]
+        program = PROGRAM.search(record.shellcmd or "")
+    for name in job.output:
+        if record and workflow.persistence.metadata(name) is None and not Path(name).exists():
+            step.never_made.append(str(name))
+            step.gaps.append(f"{name}: the job did not make it then")
+    step.program = program[1] if program else None
+    if job.benchmark is not None and step.seconds is None:
+        step.seconds = recorded_seconds(Path(str(job.benchmark)))
+    step.gaps += [name for name in NOT_RECORDED if not getattr(step, name)]
+    step.stale = tuple(dryrun.reasons(workflow, job, edits)) if edits else ()
+    return step
+
+
+def _documents(step: Step) -> Iterator[tuple[str, Any]]:
+    """What a job wrote as JSON, by file."""
+    for name in step.outputs:
+        if name.endswith(".json") and step.outputs[name]:
+            try:
+                yield name, json.loads(Path(name).read_text(encoding="utf-8"))
+            except ValueError:
+                step.breaks.append(f"{name}: not JSON any more")
+
+
+def _said_by_program(step: Step) -> None:
+    """Take over what sidecars, manifests and usage.json tell."""
+    for document in step.told:
+        step.settings = step.settings or document.get("params") or document.get("source")
+        step.code = step.code or document.get("code")
+        step.python = step.python or document.get("python")
+        if "params_sha256" in document:  # a sidecar
+            step.recorded += [*document.get("inputs", {}), *document.get("outputs", {})]
+        step.libraries = step.libraries or document.get("libraries", {})
+        for key in ("wall_seconds", "seconds"):
+            if step.seconds is None and key in document:
+                step.seconds = float(document[key])
+        machines = document.get("machines", [document["machine"]] if "machine" in document else [])
+        step.machines += [one for one in machines if one not in step.machines]
+
+
+def _said_by_snakemake(step: Step, record: Any) -> None:
+    """Take over what Snakemake recorded, and compare it with what there is."""
+    for value in map(remembered, record.params or ()):
+        if isinstance(value, dict):
+            step.settings = value
+        elif isinstance(value, str) and FINGERPRINT.fullmatch(value):
+            step.code = value
+    step.started, step.ended = record.starttime, record.endtime
+    pins = _pins(step, record)
+    if not step.libraries:
+        step.libraries, step.pinned = pins, True
+    for name, version in step.libraries.items():
+        if (pin := pins.get(name, version)) != version.partition("+")[0]:
+            step.breaks.append(f"{name}: {step.rule} ran with {version}, the lock had {pin}")
+    then = set(record.input or ())
+    for word, names in (
+        ("no longer", then - step.inputs.keys()),
+        ("now", step.inputs.keys() - then),
+    ):
+        if names:
+            step.breaks.append(f"{dryrun.listed(names)}: {word} among the files that it is made of")
+    checksums = record.input_checksums or {}
+    for name, told in sorted(checksums.items()):
+        now = step.inputs.get(name)
+        if now is not None and str(told).removeprefix("sha256:") != now:
+            step.breaks.append(f"{name}: its content is not that which {step.rule} read")
+    step.recorded += sorted(checksums)
+
+
+def _pins(step: Step, record: Any) -> dict[str, str]:
+    """Versions of the libraries that a program imports, as the lock had them when it ran."""
+    program = PROGRAM.search(record.shellcmd or "")
+    try:
+        text = base64.b64decode(record.conda_env or "").decode()
+        wanted = fingerprint.libraries(program[1]) if program else set()
+    except (binascii.Error, UnicodeDecodeError, InputError):
+        return {}
+    pins = dict(re.findall(r"^\s*- ([\w.-]+)==(\S+)$", text, re.MULTILINE))
+    known = {normal(name): (name, version) for name, version in pins.items()}
+    return dict(sorted(known[name] for name in wanted & known.keys()))
+
+
+def _compare(steps: list[Step], digests: dict[str, str | None]) -> None:
+    """Compare what programs recorded of files with the files, and name those that are gone."""
+    made = {name for step in steps for name in step.documents}
+    recorded = {name for step in steps for name in step.recorded}
+    for step in steps:
+        _compare_times(step, recorded)
+        for document in step.told:
+            if "params_sha256" in document:
+                _compare_sidecar(step, document, digests)
+            for key in ("base_manifest_sha256", "data_sha256"):
+                if key in document and document[key] not in step.inputs.values():
+                    step.breaks.append(f"{key}: no file that {step.rule} read has this content now")
+        for name in {**step.inputs, **step.outputs}:
+            if not Path(name).exists() and name not in step.never_made:
+                listed = f"{name.removesuffix('checkpoint')}manifest.json" in made
+                gone = f"{name}: gone; its manifest lists what was in it" if listed else ""
+                (step.gaps if listed else step.breaks).append(gone or f"{name}: gone")
+        for name in step.documents:
+            if name.endswith("/manifest.json") and Path(name).with_name("checkpoint").exists():
+                try:
+                    checkpoints.verified(name, contents=False)
+                except InputError as error:
+                    step.breaks.append(str(error))
+        step.breaks = list(dict.fromkeys(step.breaks))
+
+
+def _compare_times(step: Step, recorded: set[str]) -> None:
+    """Files of whose content nobody tells are known by their time alone."""
+    for name in sorted(step.outputs.keys() - recorded):
+        file = Path(name)
+        if step.ended and file.is_file() and file.stat().st_mtime > step.ended + SLACK:
+            step.breaks.append(f"{name}: written again after {step.rule} had made it")
+
+
+def _compare_sidecar(step: Step, sidecar: dict[str, Any], digests: dict[str, str | None]) -> None:
+    for key, verb in (("inputs", "read"), ("outputs", "made")):
+        for name, then in sidecar.get(key, {}).items():
+            if digests.get(name) not in (then, None):
+                step.breaks.append(f"{name}: its content is not that which {step.rule} {verb}")
+    if "outputs" not in sidecar:
+        step.gaps.append("the content of what it made")

@@ -1,0 +1,280 @@
+"""Benchmarks of study 2 from the hub, English, in the schema of multical.data.questions.
+
+Columns and values as the data sets' own cards have them:
+
+- ARC (`allenai/ai2_arc`, ARC-Challenge): `id`, `question`, `choices` with `text` and `label`,
+  A to E or 1 to 5, and `answerKey`, one of these labels.
+- HellaSwag (`Rowan/hellaswag`): `ctx`, four `endings`, and `label`, the index of the right one
+  as a text. Nothing is cleaned: marks such as [header] of WikiHow stay.
+- MMLU (`cais/mmlu`, all): `question`, `subject`, four `choices` and `answer`, an index.
+- TruthfulQA (`truthfulqa/truthful_qa`, multiple_choice): `question` and `mc1_targets` with
+  `choices` and `labels`, 1 for the right one, which is always the first, and 0.
+- WinoGrande (`allenai/winogrande`, winogrande_debiased): `sentence` with a `_`, which `option1`
+  or `option2` fills, and `answer`, 1 or 2 as a text.
+
+Order is drawn as study 2 draws it, with a seed; how is our own design. The rows of all splits
+that are asked, in the order of `SOURCES`, are shuffled by Python's `random.Random(SEED)`, the first
+`questions` that are not odd are taken, and the options of each are shuffled by
+`random.Random("SEED:ID")`, so that no question's order depends on another. Of more than ten
+options (TruthfulQA has up to 13) the right one and the first nine others then stay.
+ARC has ids; those of the others are split and row number.
+
+Few-shot examples are never asked: the last of the shuffle, or, of MMLU, the first of each
+subject in the splits dev and validation. None equals any other question of the data set.
+
+A row is odd as in `multical.data.hub_multilingual`: an empty text, or two options alike. No right
+answer, or another than the above, is an error.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from multical.data import hub_datasets
+from multical.data.hub_multilingual import Row, once, own_id, rows_of, texts
+from multical.data.questions import MAX_OPTIONS
+from multical.errors import InputError
+
+LANGUAGE = "en"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows of a data set are, and how each is read."""
+
+    config: str | None
+    splits: tuple[str, ...]  # that are asked
+    columns: tuple[str, ...]
+    read: Callable[[Row, str], Row]
+    shots_splits: tuple[str, ...] = ()  # of few-shot examples; else the end of the shuffle
+
+
+@dataclass
+class Rows:
+    """The rows of some splits in their order, None for odd ones, which are counted by subject."""
+
+    made: list[Row | None] = field(default_factory=list)
+    left_out: Counter[str | None] = field(default_factory=Counter)
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def good(self) -> list[Row]:
+        return [row for row in self.made if row is not None]
+
+
+def benchmark(
+    kind: str,
+    repo: str,
+    revision: str | None,
+    seed: int,
+    questions: int | None,
+    odd_rows: str,
+    shots: int,
+    examples: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    """Questions, or the few-shot examples, with what `hub_questions.benchmark` gives of them.
+
+    `kind` is one of `SOURCES`; `questions` null takes all but the examples; `shots` is the
+    number of examples, of each subject where there are subjects. The report also tells how
+    many questions have options left out, as `cut`.
+    """
+    source = SOURCES[kind]
+    rows = _read(source, source.splits, repo, revision, odd_rows)
+    random.Random(seed).shuffle(rows.made)
+    spare = Rows([*reversed(rows.good)])
+    if source.shots_splits:
+        spare = _read(source, source.shots_splits if examples else (), repo, revision, odd_rows)
+    once_each = {row["question_id"]: row for row in [*rows.good, *spare.good]}
+    aside = _examples(spare.good, Counter(map(_content, once_each.values())), shots)
+    if examples:
+        _enough(aside, rows.good, shots, repo)
+        chosen, left_out = aside, spare.left_out
+    else:
+        names = {row["question_id"] for row in aside}
+        chosen = [row for row in rows.good if row["question_id"] not in names][:questions]
+        left_out = rows.left_out
+        if len(chosen) < (questions or 1):
+            raise InputError(
+                f"{repo}: found {len(chosen)} questions beside {len(aside)} examples, expected "
+                f"{questions or 'at least one'} (questions)"
+            )
+    frame = pd.DataFrame([{"language": LANGUAGE, **shuffled(row, seed)} for row in chosen])
+    return frame, _report(chosen, left_out), rows.files | spare.files
+
+
+def shuffled(row: Row, seed: int) -> Row:
+    """A question with its options in the order that the seed and its id make, ten at most."""
+    options, right = list(row["options"]), row["options"][row["answer"]]
+    random.Random(f"{seed}:{row['question_id']}").shuffle(options)
+    wrong = [option for option in options if option != right][: MAX_OPTIONS - 1]
+    options = [option for option in options if option == right or option in wrong]
+    return {**row, "options": options, "answer": options.index(right)}
+
+
+def _read(
+    source: Source, splits: Iterable[str], repo: str, revision: str | None, odd_rows: str
+) -> Rows:
+    rows, seen = Rows(), dict[str, str]()
+    for split in splits:
+        part = hub_datasets.split(repo, revision, source.config, split)
+        rows.files |= part.files
+        read = rows_of(part, source.columns, source.read, odd_rows)
+        for number, (place, row, made) in enumerate(read):
+            if made is None:
+                rows.left_out[row.get("subject")] += 1
+            else:
+                made = {"question_id": f"{split}.{number}", "subject": None, **made}
+                once(seen, made["question_id"], place)
+            rows.made.append(made)
+    return rows
+
+
+def _content(row: Row) -> tuple[str, frozenset[str]]:
+    return row["question"].strip(), frozenset(row["options"])
+
+
+def _examples(rows: list[Row], alike: Counter[Any], shots: int) -> list[Row]:
+    """The first rows of each subject that equal no other."""
+    count: Counter[str | None] = Counter()
+    found = []
+    for row in rows:
+        if alike[_content(row)] == 1 and count[row["subject"]] < shots:
+            count[row["subject"]] += 1
+            found.append(row)
+    return found
+
+
+def _enough(held: list[Row], asked: list[Row], shots: int, repo: str) -> None:
+    count = Counter(row["subject"] for row in held)
+    for subject in sorted({row["subject"] for row in asked}, key=str):
+        if count[subject] < shots:
+            where = "" if subject is None else f" of subject {subject!r}"
+            raise InputError(
+                f"{repo}: found {count[subject]} examples{where}, expected {shots} (shots)"
+            )
+
+
+def _report(rows: list[Row], left_out: Counter[str | None]) -> pd.DataFrame:
+    count = Counter(row["subject"] for row in rows)
+    cut = Counter(row["subject"] for row in rows if len(row["options"]) > MAX_OPTIONS)
+    return pd.DataFrame(
+        {
+            "language": LANGUAGE,
+            "kind": subject,
+            "questions": count[subject],
+            "left_out": left_out[subject],
+            "cut": cut[subject],
+        }
+        for subject in sorted({*count, *left_out}, key=str)
+    )
+
+
+def arc(row: Row, place: str) -> Row:
+    """A row of ARC as a question."""
+    choices = _lists(row, "choices", ("text", "label"), place)
+    options, labels = choices["text"], choices["label"]
+    if not (set(labels) <= set("ABCDE") or set(labels) <= set("12345")) or len(set(labels)) < len(
+        labels
+    ):
+        raise InputError(
+            f"{place}: choices.label: found {labels}, expected different ones, A to E or 1 to 5"
+        )
+    made = _question(row["question"], "choices.text", options, place)
+    answer = _index(row, "answerKey", labels, place)
+    return {"question_id": own_id(row, "id", place), **made, "answer": answer}
+
+
+def hellaswag(row: Row, place: str) -> Row:
+    """A row of HellaSwag as a question."""
+    endings = _list(row["endings"], "endings", place)
+    made = _question(row["ctx"], "endings", endings, place)
+    labels = [str(number) for number in range(len(endings))]
+    return {**made, "answer": _index(row, "label", labels, place)}
+
+
+def mmlu(row: Row, place: str) -> Row:
+    """A row of MMLU as a question."""
+    choices = _list(row["choices"], "choices", place)
+    made = _question(row["question"], "choices", choices, place)
+    answer = _index(row, "answer", range(len(choices)), place)
+    return {"subject": row["subject"], **made, "answer": answer}
+
+
+def truthfulqa(row: Row, place: str) -> Row:
+    """A row of TruthfulQA as a question with one right answer."""
+    targets = _lists(row, "mc1_targets", ("choices", "labels"), place)
+    labels = targets["labels"]
+    if sorted(labels) != [0] * (len(labels) - 1) + [1]:
+        raise InputError(f"{place}: mc1_targets.labels: found {labels}, expected one 1, and 0 else")
+    made = _question(row["question"], "mc1_targets.choices", targets["choices"], place)
+    return {**made, "answer": labels.index(1)}
+
+
+def winogrande(row: Row, place: str) -> Row:
+    """A row of WinoGrande as a question."""
+    names = ("option1", "option2")
+    made = texts(row["sentence"], names, [row[name] for name in names], place)
+    return {**made, "answer": _index(row, "answer", ("1", "2"), place)}
+
+
+def _question(question: Any, name: str, options: list[Any], place: str) -> Row:
+    return texts(question, [f"{name}[{i}]" for i in range(len(options) + 1)], options, place)
+
+
+def _index(row: Row, name: str, labels: Any, place: str) -> int:
+    """The index of the right answer, which a row has by its label."""
+    if row[name] not in labels:
+        raise InputError(f"{place}: {name}: found {row[name]!r}, expected one of {list(labels)}")
+    return int(labels.index(row[name]))
+
+
+def _lists(row: Row, name: str, keys: tuple[str, str], place: str) -> dict[str, list[Any]]:
+    """The two lists of a column, one item each for every option."""
+    found = row[name] if isinstance(row[name], dict) else {}
+    lists = {key: _list(found.get(key), f"{name}.{key}", place) for key in keys}
+    first, second = map(len, lists.values())
+    if first != second:
+        raise InputError(
+            f"{place}: {name}: found {first} of {keys[0]} and {second} of {keys[1]}, "
+            "expected as many"
+        )
+    return lists
+
+
+def _list(value: Any, name: str, place: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise InputError(f"{place}: {name}: found {value!r}, expected a list")
+    return value
+
+
+SOURCES = {
+    "arc": Source(
+        "ARC-Challenge",
+        ("train", "validation", "test"),
+        ("id", "question", "choices", "answerKey"),
+        arc,
+    ),
+    "hellaswag": Source(None, ("train",), ("ctx", "endings", "label"), hellaswag),
+    "mmlu": Source(
+        "all",
+        ("test",),
+        ("question", "subject", "choices", "answer"),
+        mmlu,
+        shots_splits=("dev", "validation"),
+    ),
+    "truthfulqa": Source(
+        "multiple_choice", ("validation",), ("question", "mc1_targets"), truthfulqa
+    ),
+    "winogrande": Source(
+        "winogrande_debiased",
+        ("train", "validation"),
+        ("sentence", "option1", "option2", "answer"),
+        winogrande,
+    ),
+}

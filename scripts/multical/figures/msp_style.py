@@ -1,0 +1,138 @@
+"""What the figures of study 2 share: a look for each model, and how a figure is written.
+
+A model has the same colour, line and marker in every figure of the study. Fifteen
+lines are too many for colours alone: grey and six colours of Okabe and Ito's palette come
+solid, dashed and dotted, and each of fifteen models has a marker of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterable, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from multical.figures import msp_tables, style
+from multical.metrics import correctness
+from multical.provenance import sidecar
+
+COLOURS = ("#666666", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+#: As many as have no factor in common with the colours, so that a pair of both comes back late
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8", (3, 1, 0))
+KEYS = ("study", "models", "datasets", "dataset")
+POINT = {"linestyle": "", "markersize": 6.5}  # where there is a point, not a line, per model
+#: Height of a legend's line in points
+ENTRY = 12.75
+
+
+def styles(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Line properties of each model, by the study's name of it."""
+    names = list(msp_tables.names(params).values())
+    lines = (line for line in cycle(LINES) for _ in COLOURS)
+    looks = zip(cycle(COLOURS), lines, cycle(MARKERS), strict=False)
+    return {
+        name: {
+            "color": colour,
+            "linestyle": line,
+            "marker": marker,
+            "markersize": 3.8,
+            "markeredgecolor": "white",
+            "markeredgewidth": 0.3,
+        }
+        for name, (colour, line, marker) in zip(names, islice(looks, len(names)), strict=True)
+    }
+
+
+def arguments(
+    description: str | None, tables: Iterable[str], figures: Iterable[str], keys: Sequence[str] = ()
+) -> argparse.Namespace:
+    """Parse the command line of a figure program; `params` comes parsed.
+
+    `keys` are parameters besides `KEYS`. Figures that are not asked for are None.
+    """
+    keys = (*KEYS, *keys)
+    parser = msp_tables.parser(description, keys)
+    for name in tables:
+        parser.add_argument("--" + name.replace("_", "-"), required=True, help="input: CSV")
+    for name in figures:
+        parser.add_argument("--" + name.replace("_", "-"), metavar="PDF",
+                            help="output if given, with a PNG and a sidecar beside it")  # fmt: skip
+    args = parser.parse_args()
+    args.params = msp_tables.parameters(args.params, keys)
+    return args
+
+
+def save(
+    figure: Figure, path: str, args: argparse.Namespace, inputs: list[str], started: float
+) -> None:
+    """Write the figure as PDF and PNG, and its sidecar."""
+    target = Path(path)
+    style.save(figure, target, target.with_suffix(".png"))
+    sidecar.write_sidecar(
+        target.with_suffix(".json"),
+        study=args.params["study"],
+        target=path,
+        params=args.params,
+        code=args.code,
+        inputs=inputs,
+        outputs=[target, target.with_suffix(".png")],
+        started=started,
+        seed=None,
+    )
+
+
+def title(args: argparse.Namespace) -> str:
+    """The printed name of the figure's data sets."""
+    return msp_tables.dataset_names(args.params)[args.params["dataset"]]
+
+
+def model_legend(
+    figure: Figure, looks: dict[str, dict[str, Any]], shown: Iterable[str], lines: bool = True
+) -> None:
+    """One legend of all models that the figure shows, to the right of it, as high as it is."""
+    present = set(shown)
+    points = {} if lines else POINT
+    handles = [
+        Line2D([], [], label=name, **look | points)
+        for name, look in looks.items()
+        if name in present
+    ]
+    fitting = int(72 * figure.get_figheight() / ENTRY)
+    figure.legend(
+        handles=handles,
+        loc="outside right center",
+        handlelength=3.2 if lines else 1.0,
+        labelspacing=0.7,
+        ncols=max(1, math.ceil(len(handles) / fitting)),
+    )
+
+
+def fitted_scatter(
+    ax: Axes, points: pd.DataFrame, x: str, y: str, looks: dict[str, dict[str, Any]]
+) -> None:
+    """A point per model, with their least squares line, its R2 and p in the corner.
+
+    Models lie close together on some data sets, so that the legend names them.
+    """
+    known = points.dropna(subset=[x, y])
+    xs, ys = known[x].to_numpy(float), known[y].to_numpy(float)
+    line = correctness.least_squares(xs, ys)
+    if not np.isnan(line.r):
+        ends = np.array([xs.min(), xs.max()])
+        ax.plot(ends, line.intercept + line.slope * ends, color=style.GREY, linewidth=0.9, zorder=0)
+    for model, at, height in zip(known["model"], xs, ys, strict=True):
+        ax.plot(at, height, **looks[model] | POINT)
+    ax.margins(0.08)
+    note = f"no fit of {line.n} model{'s' * (line.n != 1)}"
+    if not np.isnan(line.r):
+        note = f"$R^2$ = {line.r**2:.2f}\n$p$ = {line.p:.2g}"
+    ax.text(0.03, 0.97, note, transform=ax.transAxes, va="top", fontsize=7, color=style.GREY)

@@ -1,0 +1,307 @@
+"""The house style of the figures, and the parts that several figures share.
+
+Colours are from the palettes of Okabe and Ito and of Tol for colour-blind readers,
+and each has a marker of its own, so that a figure also reads in grey. A condition or a resource
+level looks the same in every figure. All sizes are points on paper: figures are
+as wide as the text of an A4 or letter page and are meant to be printed unscaled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+
+from multical.figures import tables
+from multical.files import atomic
+from multical.provenance import sidecar
+
+LineStyle = Literal["-", "--", ":", ""]
+
+WIDTH = 7.0  # inches
+GREY = "0.45"  # reference lines
+HALO = [withStroke(linewidth=2, foreground="white")]  # keeps text legible over lines
+MARKER: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.3}
+OPEN: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.8}
+#: Colour and marker by resource level.
+LEVEL_STYLE = {"high": ("#009E73", "o"), "mid": ("#E69F00", "s"), "low": ("#332288", "^")}
+_SMOOTHING_COLOURS = {0.05: "#003A5D", 0.1: "#0072B2", 0.2: "#56B4E9", 0.4: "#B3DDF2"}
+
+sns.set_theme(
+    style="ticks",
+    font="DejaVu Sans",  # comes with matplotlib, so every machine draws the same bytes
+    rc={
+        "font.size": 8,
+        "axes.labelsize": 8,
+        "axes.titlesize": 8,
+        "axes.titleweight": "bold",
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "grid.color": "0.9",
+        "grid.linewidth": 0.5,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.minor.size": 2.5,
+        "xtick.minor.width": 0.6,
+        "legend.fontsize": 7.5,
+        "legend.frameon": False,
+        "lines.linewidth": 1.0,
+        "lines.markersize": 4,
+        "figure.constrained_layout.use": True,
+        "savefig.dpi": 250,
+        "pdf.fonttype": 42,  # embedded TrueType, which publishers ask for
+        "svg.hashsalt": "multical",
+    },
+)
+
+
+def arguments(description: str | None, table: str, keys: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line that every figure script has; `params` comes parsed.
+
+    Args:
+        table: the table that the figure reads, a key of `results.COLUMNS`; read it
+            with `results.chosen(args.table, table, ...)`.
+        keys: the parameters that the figure takes, besides study and target.
+    """
+    keys = ["study", "target", *keys]
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(f"--{table}", dest="table", metavar="CSV", required=True, help="input")
+    parser.add_argument("--params", required=True, help="JSON object with " + ", ".join(keys))
+    parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecar")
+    parser.add_argument("--pdf", required=True, help="output: the figure for print")
+    parser.add_argument("--png", required=True, help="output: the figure for the screen")
+    parser.add_argument("--sidecar", metavar="JSON", required=True, help="output: provenance")
+    args = parser.parse_args()
+    args.params = tables.params(args.params, keys)
+    return args
+
+
+def save(fig: Figure, pdf: str | Path, png: str | Path) -> None:
+    """Write `fig` as PDF and PNG, both or neither; the same figure gives the same bytes."""
+    undated = {"Creator": None, "Producer": None, "CreationDate": None}
+    with atomic(pdf) as new_pdf, atomic(png) as new_png:
+        fig.savefig(new_pdf, metadata=undated)
+        fig.savefig(new_png, metadata={"Software": None})
+    plt.close(fig)
+
+
+def finish(fig: Figure, args: argparse.Namespace, started: float) -> None:
+    """Write the figure of `arguments` and its sidecar."""
+    save(fig, args.pdf, args.png)
+    sidecar.write_sidecar(
+        args.sidecar,
+        study=args.params["study"],
+        target=args.params["target"],
+        params=args.params,
+        code=args.code,
+        inputs=[args.table],
+        outputs=[args.pdf, args.png],
+        started=started,
+        seed=args.params["seed"],
+    )
+
+
+def condition_style(condition: float | None) -> tuple[str, str]:
+    """Colour and marker of the base model (None) or of SFT with smoothing `condition`."""
+    if condition is None:
+        return "#4D4D4D", "o"
+    if condition == 0:
+        return "#D55E00", "s"
+    at = list(_SMOOTHING_COLOURS)
+    rgb = np.array([to_rgb(colour) for colour in _SMOOTHING_COLOURS.values()])
+    red, green, blue = (float(np.interp(condition, at, part)) for part in rgb.T)
+    return to_hex((red, green, blue)), {0.1: "^", 0.2: "D"}.get(condition, "v")
+
+
+def handle(
+    name: str, colour: str, marker: str = "", line: LineStyle = "", filled: bool = True
+) -> Line2D:
+    """One entry of a legend."""
+    look = {} if filled else OPEN
+    return Line2D([], [], color=colour, marker=marker, linestyle=line, label=name, **look)
+
+
+def legend(fig: Figure, handles: Sequence[Line2D], title: str | None = None) -> None:
+    """One legend for the whole figure, in a row above it."""
+    fig.legend(
+        handles=list(handles),
+        loc="outside upper center",
+        ncols=len(handles),
+        columnspacing=1.2,
+        handletextpad=0.4,
+        title=title,
+        title_fontproperties={"weight": "bold", "size": 8},
+    )
+
+
+def change_legend(
+    fig: Figure, conditions: Sequence[float | None], title: str | None = None
+) -> None:
+    """The legend of changes to SFT and to SFT with smoothing, with what an open marker means."""
+    befores = [tables.label(None), tables.label(0.0)]
+    entries = [
+        handle(f"{before} → {tables.label(condition)}", *condition_style(condition))
+        for before, condition in zip(befores, conditions, strict=True)
+    ]
+    entries.append(handle(f"p ≥ {tables.ALPHA:g} (Holm)", GREY, "o", filled=False))
+    legend(fig, entries, title)
+
+
+def level_legend(fig: Figure, levels: Sequence[str], dashed: str, guess: bool) -> None:
+    """The legend of lines by resource level, a dashed line, and perhaps a random guess's."""
+    entries = [handle(name, *LEVEL_STYLE[name], line="-") for name in levels]
+    entries.append(handle(dashed, GREY, line="--"))
+    if guess:
+        entries.append(handle("random guess", GREY, line=":"))
+    legend(fig, entries)
+
+
+def with_intervals(
+    ax: Axes,
+    x: Any,
+    rows: pd.DataFrame,
+    colour: str,
+    marker: str,
+    line: LineStyle = "",
+    size: float = 4,
+    filled: bool = True,
+) -> None:
+    """Draw `value` at `x` and its interval `ci_low` to `ci_high` as a bar.
+
+    The bar is drawn at its own ends, since the percentile interval of a biased
+    statistic such as ECE need not hold the value. A missing interval has no bar.
+    """
+    ax.vlines(x, rows["ci_low"], rows["ci_high"], color=colour, linewidth=0.25 * size, alpha=0.7)
+    ax.plot(x, rows["value"], color=colour, marker=marker, linestyle=line, markersize=size,
+            **MARKER if filled else OPEN | {"markeredgecolor": colour})  # fmt: skip
+
+
+def by_language(
+    rows: pd.DataFrame, params: dict[str, Any], ylabel: str, guess: float | None = None
+) -> Figure:
+    """A row of panels per model: `value` of each language, grouped by resource level.
+
+    `rows` is one metric with a column `condition`, as `results.runs` gives it.
+    The reference language of `params` is set in bold; `guess` is the value of a
+    uniform guess, a dotted line.
+    """
+    languages = rows[["resource_level", "language"]].drop_duplicates()
+    levels = tables.levels(languages, "resource_level")
+    languages["rank"] = languages["resource_level"].map(levels.index)
+    languages = languages.sort_values(["rank", "language"])
+    x = dict(zip(languages["language"], np.arange(len(languages)) + languages["rank"], strict=True))
+    models = tables.models(rows)
+    fig, axes = plt.subplots(
+        len(models), 1, figsize=(WIDTH, 0.8 + 1.75 * len(models)), sharex=True, sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    width = fig.get_size_inches()[0] * 72 * 0.9 / (max(x.values()) + 1)  # points per language
+    conditions = tables.conditions(params)
+    middle = (len(conditions) - 1) / 2
+    for ax, model in zip(axes[:, 0], models, strict=True):
+        for place, condition in enumerate(conditions):
+            part = rows[(rows["model"] == model) & (rows["condition"] == tables.label(condition))]
+            at = part["language"].map(x).to_numpy(float) + 0.27 * (place - middle) * min(
+                1, 20 / width
+            )
+            with_intervals(ax, at, part, *condition_style(condition), size=min(4, 0.1 * width + 2))
+        ax.set(title=model, ylabel=ylabel)
+        ax.margins(y=0.14)  # room for the names of the levels
+        if guess is not None:
+            ax.axhline(guess, color=GREY, linestyle=":")
+        firsts = languages.drop_duplicates("resource_level")["language"].map(x)
+        for first in firsts.iloc[1:]:
+            ax.axvline(first - 1, color=GREY, linewidth=0.6)
+    _level_names(axes[0, 0], languages.assign(x=languages["language"].map(x)), levels)
+    _language_names(axes[-1, 0], x, params["reference_language"], crowded=width < 14)
+    axes[-1, 0].set(xlim=(-0.8, max(x.values()) + 0.8), xlabel="language, by resource level")
+    entries = [handle(tables.label(c), *condition_style(c)) for c in conditions]
+    legend(fig, entries + [handle("uniform guess", GREY, line=":")] * (guess is not None))
+    return fig
+
+
+def _language_names(ax: Axes, x: dict[str, float], bold: str, crowded: bool) -> None:
+    """Tick labels; where it is crowded two staggered rows, and long tags stand upright."""
+    upright = max(map(len, x)) > 3
+    names, stagger = list(x), crowded and not upright
+    ax.set_xticks([x[name] for name in names[:: 1 + stagger]], names[:: 1 + stagger])
+    if stagger:
+        ax.set_xticks([x[name] for name in names[1::2]], names[1::2], minor=True)
+        ax.tick_params(axis="x", which="minor", pad=10)
+    for text in [*ax.get_xticklabels(), *ax.get_xticklabels(minor=True)]:
+        text.set(fontsize=6.5, rotation=90 if upright else 0)
+        if text.get_text() == bold:
+            text.set_fontweight("bold")
+
+
+def _level_names(ax: Axes, languages: pd.DataFrame, levels: Sequence[str]) -> None:
+    for level in levels:
+        middle = languages.loc[languages["resource_level"] == level, "x"].mean()
+        ax.annotate(level, (middle, 1), xycoords=("data", "axes fraction"), xytext=(0, -1),
+                    textcoords="offset points", ha="center", va="top", fontsize=7.5,
+                    color=GREY, fontstyle="italic", path_effects=HALO)  # fmt: skip
+
+
+def label_points(ax: Axes, x: np.ndarray, y: np.ndarray, names: dict[int, str]) -> None:
+    """Name the points `names` (by index) in `ax`, each where it hides the fewest others.
+
+    Call it once the layout of the figure is final.
+    """
+    scale = ax.figure.dpi / 72
+    points = ax.transData.transform(np.column_stack([x, y])) / scale  # in points on paper
+    frame = ax.bbox.get_points() / scale
+    taken: list[tuple[float, float, float, float]] = []
+    turns = [(gap, turn) for gap in (3.0, 9.0, 15.0) for turn in range(8)]
+    for index, name in names.items():
+        half = np.array([2.1 * len(name) + 0.5, 3.2])
+        others = np.delete(points, index, axis=0)
+        best, far, least = (0.0, 0.0), False, math.inf
+        for gap, turn in turns:
+            angle = turn * math.pi / 4
+            shift = (gap + half) * (math.cos(angle), math.sin(angle))
+            low, high = points[index] + shift - half, points[index] + shift + half
+            hits = ((others > low - 4) & (others < high + 4)).all(axis=1).sum()
+            hits += 10 * sum(
+                low[0] < b[2] and high[0] > b[0] and low[1] < b[3] and high[1] > b[1] for b in taken
+            )
+            hits += 10 * bool((low < frame[0]).any() or (high > frame[1]).any())
+            if hits < least:
+                best, far, least = (float(shift[0]), float(shift[1])), gap > 3, float(hits)
+        centre = points[index] + best
+        taken.append((*(centre - half), *(centre + half)))
+        ax.annotate(
+            name, (x[index], y[index]), xytext=best, textcoords="offset points", fontsize=6.5,
+            ha="center", va="center", path_effects=HALO,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": GREY} if far else None,
+        )  # fmt: skip
+
+
+def scatter(ax: Axes, x: Any, y: Any, colour: str, marker: str, size: Any = 14) -> PathCollection:
+    """Points with the house's white rim."""
+    return ax.scatter(x, y, s=size, color=colour, marker=marker, edgecolor="white", linewidth=0.3)

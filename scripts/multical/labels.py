@@ -1,0 +1,13 @@
+"""What conditions and resource levels are called, in tables and figures alike."""
+
+from __future__ import annotations
+
+#: Resource levels of languages, from the best resourced down
+LEVELS = ("high", "mid", "low")
+
+
+def label(condition: float | None) -> str:
+    """Name of a condition: the label smoothing b of a fine-tuned run, or None for the base model."""
+    if condition is None:
+        return "base"
+    return "SFT" if condition == 0 else f"SFT + smoothing {condition:g}"

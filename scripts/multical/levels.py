@@ -1,4 +1,0 @@
-"""Resource levels of languages."""
-
-#: From the best resourced down.
-LEVELS = ("high", "mid", "low")

@@ -1,0 +1,125 @@
+"""Does confidence tell right answers from wrong ones: the statistics of study 2.
+
+Definitions are those of Plaut, Nguyen and Trinh (arXiv 2402.13213) and of their code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special, stats
+
+from multical.errors import InputError
+from multical.metrics.readouts import Floats, Readout
+
+
+def mann_whitney(readout: Readout) -> tuple[float, float]:
+    """U and two-sided p of right against wrong confidences; NaN where there is only one kind.
+
+    U counts the pairs in which the right answer is surer, ties half: U = AUROC x pairs.
+    """
+    right = readout.confidence[readout.correct]
+    wrong = readout.confidence[~readout.correct]
+    if not len(right) or not len(wrong):
+        return np.nan, np.nan
+    test = stats.mannwhitneyu(right, wrong)
+    return float(test.statistic), float(test.pvalue)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Ordinary least squares of y on x."""
+
+    slope: float
+    intercept: float
+    r: float  # Pearson's
+    p: float  # two-sided, of slope 0
+    n: int
+
+
+def least_squares(x: Floats, y: Floats) -> Line:
+    """The line through the points without NaN; all but n is NaN below three points or one x."""
+    known = ~(np.isnan(x) | np.isnan(y))
+    x, y = x[known], y[known]
+    if len(x) < 3 or np.ptp(x) == 0:
+        return Line(np.nan, np.nan, np.nan, np.nan, len(x))
+    fit = stats.linregress(x, y)
+    return Line(
+        float(fit.slope),
+        float(fit.intercept),
+        float(fit.rvalue),
+        float(fit.pvalue),
+        len(x),
+    )
+
+
+@dataclass(frozen=True)
+class OneSample:
+    """A one-sample test, `test` being "t" or "wilcoxon"."""
+
+    test: str
+    statistic: float
+    p: float
+    normality_p: float
+
+
+def one_sample(values: Sequence[float], centre: float = 0.5, level: float = 0.05) -> OneSample:
+    """Are `values` above `centre`: Student's t where they pass for normal, else Wilcoxon.
+
+    As in the authors' code, "normal" is a Kolmogorov-Smirnov test against the *standard*
+    normal distribution, which AUROCs in [0, 1] fail when there are several: it is nearly
+    always Wilcoxon, whose smallest p for 5 values is 1/32.
+    """
+    sample = np.asarray(values, float)
+    if len(sample) < 2 or np.isnan(sample).any():
+        return OneSample("", np.nan, np.nan, np.nan)
+    normality = float(stats.kstest(sample, "norm").pvalue)
+    if normality > level:
+        found, name = stats.ttest_1samp(sample, centre, alternative="greater"), "t"
+    else:
+        found, name = stats.wilcoxon(sample - centre, alternative="greater"), "wilcoxon"
+    return OneSample(name, float(found.statistic), float(found.pvalue), normality)
+
+
+@dataclass(frozen=True)
+class Platt:
+    """Platt scaling: the probability sigmoid(a s + b) of being right at score s."""
+
+    a: float
+    b: float
+
+    def __call__(self, scores: Floats) -> Floats:
+        return np.asarray(special.expit(self.a * scores + self.b))
+
+
+def fit_platt(scores: Floats, correct: np.ndarray) -> Platt:
+    """Fit Platt scaling (Platt 1999): maximum likelihood of the regularised targets.
+
+    A right answer counts as (r + 1) / (r + 2), a wrong one as 1 / (w + 2), for r right
+    and w wrong ones. So there is an optimum for any data: with one kind only, or one
+    score only, the flattest of the best curves is taken, a = 0.
+    """
+    correct = np.asarray(correct, bool)
+    if not len(correct) or len(scores) != len(correct):
+        raise InputError(f"Platt scaling: {len(scores)} scores, {len(correct)} answers")
+    right, wrong = int(correct.sum()), int((~correct).sum())
+    target = np.where(correct, (right + 1) / (right + 2), 1 / (wrong + 2))
+    level = float(special.logit(target.mean()))
+    spread = float(np.std(scores))
+    if right == 0 or wrong == 0 or spread == 0:
+        return Platt(0.0, level)
+    centre = float(np.mean(scores))
+    z = (scores - centre) / spread
+
+    def loss(at: Floats) -> tuple[float, Floats]:
+        line = at[0] * z + at[1]
+        error = special.expit(line) - target
+        return (
+            float(np.sum(np.logaddexp(0, line) - target * line)),
+            np.array([error @ z, error.sum()]),
+        )
+
+    a, b = optimize.minimize(loss, [0.0, level], jac=True, method="BFGS", options={"gtol": 1e-9}).x
+    return Platt(float(a / spread), float(b - a * centre / spread))

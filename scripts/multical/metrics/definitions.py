@@ -1,0 +1,376 @@
+"""Metrics of calibration, one definition each, for estimate and bootstrap alike.
+
+A metric is a function of a readout of n rows and of *counts* (B, n): how often
+each row occurs in each of B samples. One row of ones is the data themselves;
+the rows of a bootstrap are its replicates. A metric of counts equals the metric
+of the rows written out that often, and is returned as (B,) float64. A sample
+without rows, or one for which a metric is not defined, gives NaN.
+
+The tables are made by `resampling.replicates`, which computes all of `METRICS` at once
+and far faster; a test holds both equal. A new metric needs a place in each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from multical.errors import InputError
+from multical.metrics.readouts import Floats, Readout, check_confidence, entropies
+
+Counts = NDArray[np.integer[Any]]
+Scheme = Literal["equal_width", "equal_mass"]
+Norm = Literal["l1", "l2", "max"]
+Weighting = Literal["mass", "uniform"]
+
+#: Elements of one chunk of counts: bounds the memory of a metric, and fits in a cache.
+CHUNK = 1 << 20
+
+
+def calibration_error(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    counts: Counts | None = None,
+    *,
+    bins: int = 15,
+    scheme: Scheme = "equal_width",
+    norm: Norm = "l1",
+    weighting: Weighting = "mass",
+    closed: bool = True,
+) -> Floats:
+    """Distance between confidence and accuracy over the bins that are not empty: (B,).
+
+    `confidence` (n,) lies in [0, 1], `correct` (n,) is true or false, `counts` is
+    (B, n), by default one row of ones. Per bin the gap is |mean correct - mean
+    confidence|; `norm` combines gaps as their mean (l1), root mean square (l2) or
+    maximum (max); `weighting` weighs a bin by its rows (mass) or all alike (uniform).
+    `scheme` and `closed` are those of `bin_sums`.
+
+    l1 is the expected calibration error (Naeini et al. 2015; Guo et al. 2017), max
+    the maximum calibration error of the same papers, l2 the RMS calibration error
+    (Hendrycks et al. 2019). The calibration error of Plaut et al. (2024) is
+    `bins=10, scheme="equal_mass", weighting="uniform", closed=False`.
+    """
+    mass, sure, right = bin_sums(
+        confidence, correct, counts, bins=bins, scheme=scheme, closed=closed
+    )
+    filled = mass > 0
+    gap = np.abs(right - sure) / np.where(filled, mass, 1)
+    weight = mass if weighting == "mass" else filled.astype(float)
+    with np.errstate(invalid="ignore"):
+        weight = weight / weight.sum(axis=1, keepdims=True)
+    if norm == "l1":
+        return np.asarray((weight * gap).sum(axis=1))
+    if norm == "l2":
+        return np.sqrt((weight * gap**2).sum(axis=1))
+    return np.where(filled.any(axis=1), gap.max(axis=1), np.nan)
+
+
+def bin_sums(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    counts: Counts | None = None,
+    *,
+    bins: int,
+    scheme: Scheme = "equal_width",
+    closed: bool = True,
+) -> tuple[Floats, Floats, Floats]:
+    """Per sample and bin: number of rows, sum of confidence, number of right answers; (B, bins).
+
+    Bins are half-open, [low, high), so that a value on an edge belongs to the bin
+    above. `closed` adds a confidence of exactly 1 to the last bin; without it such
+    a row falls in no bin. equal_width: edges i / bins. equal_mass: edges at the
+    quantiles i / bins of each sample, between order statistics interpolated linearly
+    (Hyndman and Fan's type 7, `numpy.quantile`), the outer edges being 0 and 1; equal
+    confidences share a bin, so the order of rows never matters.
+    """
+    confidence, correct = np.asarray(confidence, float), np.asarray(correct, float)
+    check_confidence(confidence, correct)
+    counts = checked_counts(counts, len(confidence))
+    if bins < 1:
+        raise InputError(f"bins: {bins}, expected at least 1")
+    if scheme == "equal_width":
+        above = np.searchsorted(edges(bins), confidence, side="right")
+        index = np.minimum(above - 1, bins - 1)
+    else:
+        index = _quantile_bins(confidence, counts, bins)
+    # A row that falls in no bin keeps its rank among the others: it is left out only now.
+    inside = np.ones(len(confidence)) if closed else (confidence < 1).astype(float)
+    columns = np.stack([inside, inside * confidence, inside * correct])
+    if index.ndim == 1:
+        one_hot, weights = index[:, None] == np.arange(bins), counts.astype(float)
+        mass, sure, right = (weights @ (one_hot * column[:, None]) for column in columns)
+    else:
+        cells = (index + bins * np.arange(len(counts))[:, None]).ravel()
+        mass, sure, right = (
+            np.bincount(cells, (counts * column).ravel(), len(counts) * bins)
+            .astype(float)
+            .reshape(-1, bins)
+            for column in columns
+        )
+    return mass, sure, right
+
+
+def edges(bins: int) -> Floats:
+    """(bins + 1,) edges of bins of equal width, each the float nearest to i / bins."""
+    return np.arange(bins + 1) / bins
+
+
+def checked_counts(counts: Counts | None, rows: int) -> Counts:
+    """`counts`, or one row of ones; raise `InputError` unless (B, rows) non-negative integers."""
+    if counts is None:
+        return np.ones((1, rows), np.int64)
+    if counts.ndim != 2 or counts.shape[1] != rows or counts.dtype.kind not in "iu":
+        raise InputError(
+            f"counts: shape {counts.shape} of {counts.dtype}, expected (samples, {rows}) integers"
+        )
+    if counts.size and counts.min() < 0:
+        raise InputError(f"counts: {counts.min()}, expected 0 or more")
+    return counts
+
+
+def accuracy(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Share of right answers."""
+    return _mean(readout.correct.astype(float), counts)
+
+
+def confidence(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Mean confidence."""
+    return _mean(readout.confidence, counts)
+
+
+def gap(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Mean confidence minus accuracy: above 0 is overconfident."""
+    return _mean(readout.confidence - readout.correct, counts)
+
+
+def ece(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+    """Expected calibration error of the answer given, in bins of equal width."""
+    return calibration_error(readout.confidence, readout.correct, counts, bins=bins)
+
+
+def ece_mass(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+    """Expected calibration error in bins of equal mass (Nguyen and O'Connor 2015)."""
+    return calibration_error(
+        readout.confidence, readout.correct, counts, bins=bins, scheme="equal_mass"
+    )
+
+
+def rms(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+    """RMS calibration error, in the same bins of equal width as `ece`.
+
+    Hendrycks et al. (2019) take bins of 100 rows each; equal width keeps it comparable to ECE.
+    """
+    return calibration_error(readout.confidence, readout.correct, counts, bins=bins, norm="l2")
+
+
+def mce(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+    """Maximum calibration error over the bins of equal width that are not empty."""
+    return calibration_error(readout.confidence, readout.correct, counts, bins=bins, norm="max")
+
+
+def ms_debiased(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+    """Mean squared calibration error: the square of `rms`, less what noise adds to it.
+
+    The squared gap of a bin of m rows is estimated by the mean of the products confidence -
+    correct of its m (m - 1) ordered pairs of rows, which has no bias, and counts m times; a bin
+    of a single row counts as 0. So the estimate is around 0 for a calibrated model however few
+    the rows are, and may be below. It is a debiased plug-in estimator as those of Lee et al.
+    (2023, T-Cal) and Sun et al. (2024); where all confidences of a bin are alike it is that of
+    Kumar et al. (2019) and the bias-corrected reliability of Ferro and Fricker (2012).
+    """
+    wrong = readout.confidence - readout.correct
+    mass, sure, right = bin_sums(readout.confidence, readout.correct, counts, bins=bins)
+    _, _, squares = bin_sums(readout.confidence, wrong**2, counts, bins=bins)
+    pairs = np.where(mass > 1, (sure - right) ** 2 - squares, 0) / np.maximum(mass - 1, 1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(pairs.sum(axis=1) / mass.sum(axis=1))
+
+
+def debiasing_noise(readout: Readout, bins: int = 15) -> float:
+    """Variance of `ms_debiased` of the same rows, were the model calibrated.
+
+    A bin of m rows has then products of m (m - 1) pairs of mean 0: its sum of them, over m - 1,
+    has the variance 2 v^2 m / (m - 1), v that of a row's confidence - correct.
+    """
+    wrong = readout.confidence - readout.correct
+    mass, sure, right = bin_sums(readout.confidence, readout.correct, None, bins=bins)
+    _, _, squares = bin_sums(readout.confidence, wrong**2, None, bins=bins)
+    less = np.maximum(mass - 1, 1)
+    variance = (squares - (sure - right) ** 2 / np.maximum(mass, 1)) / less
+    return float(np.where(mass > 1, 2 * variance**2 * mass / less, 0).sum() / mass.sum() ** 2)
+
+
+def ece_classwise(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+    """Mean over option positions of the ECE of "this option is right" (Kull et al. 2019).
+
+    Also the static calibration error of Nixon et al. (2019). A position counts the
+    questions that have it, and drops out of a sample in which no question has it.
+    """
+    probabilities, gold = distribution(readout)
+    counts = checked_counts(counts, len(gold))
+    total, positions = np.zeros((2, len(counts)))
+    for option in range(probabilities.shape[1]):
+        has = ~np.isnan(probabilities[:, option])
+        if not has.any():
+            continue
+        error = calibration_error(
+            probabilities[has, option], gold[has] == option, counts[:, has], bins=bins
+        )
+        total += np.nan_to_num(error)
+        positions += ~np.isnan(error)
+    with np.errstate(invalid="ignore"):
+        return total / positions
+
+
+def ece_all(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+    """ECE over all options of all questions, each a binary prediction that it is right."""
+    probabilities, gold = distribution(readout)
+    row, option = np.nonzero(~np.isnan(probabilities))
+    counts = checked_counts(counts, len(gold))
+    return calibration_error(
+        probabilities[row, option], gold[row] == option, counts[:, row], bins=bins
+    )
+
+
+def brier(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Brier score (1950): squared error summed over the options, between 0 and 2."""
+    probabilities, gold = distribution(readout)
+    right = np.arange(probabilities.shape[1]) == gold[:, None]
+    return _mean(np.nansum((probabilities - right) ** 2, axis=1), counts)
+
+
+def nll(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Mean negative log-likelihood (nats) of the right option.
+
+    Infinite for each sample with a right option of probability 0: it is not clipped.
+    """
+    probabilities, gold = distribution(readout)
+    counts = checked_counts(counts, len(gold))
+    likelihood = probabilities[np.arange(len(gold)), gold]
+    possible = likelihood > 0
+    mean = _mean(-np.log(np.where(possible, likelihood, 1.0)), counts)
+    return np.where(counts[:, ~possible].any(axis=1), np.inf, mean)
+
+
+def entropy(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Mean predictive entropy (nats) of the distribution over the options."""
+    return _mean(entropies(distribution(readout)[0]), counts)
+
+
+def auroc(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Probability that a right answer is surer than a wrong one, equals counting half.
+
+    NaN for a sample whose answers are all right or all wrong.
+    """
+    right, wrong = _tie_groups(readout, counts)
+    below = np.cumsum(wrong, axis=1) - wrong
+    pairs = right.sum(axis=1) * wrong.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((right * (below + wrong / 2)).sum(axis=1) / pairs)
+
+
+def aurc(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Area under the risk-coverage curve (Geifman et al. 2019): lower is better.
+
+    The mean over i = 1..n of the share of wrong answers among the i surest. Equals
+    have no order, so the mean over all their orders is taken: each step into a group
+    of equals adds the group's share of wrong answers.
+    """
+    right, wrong = (group[:, ::-1] for group in _tie_groups(readout, counts))
+    size = right + wrong
+    ends = np.cumsum(size, axis=1)
+    starts, wrong_before = ends - size, np.cumsum(wrong, axis=1) - wrong
+    share = wrong / np.maximum(size, 1)
+    # sum over j = 1..size of (wrong_before + j share) / (starts + j), by harmonic numbers
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, ends.max(initial=0) + 1))])
+    steps = harmonic[ends] - harmonic[starts]
+    area = wrong + (wrong_before - starts * share) * steps
+    with np.errstate(invalid="ignore"):
+        return np.asarray(area.sum(axis=1) / ends[:, -1])
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric, the least that a readout must be for it, its range, whether it takes `bins`."""
+
+    function: Callable[..., Floats]
+    needs: Literal["score", "probability", "distribution"]
+    bounds: tuple[float, float] = (0.0, 1.0)
+    binned: bool = False
+
+    def applies(self, readout: Readout) -> bool:
+        """Does `readout` have what this metric needs?"""
+        if self.needs == "distribution":
+            return readout.probabilities is not None
+        return self.needs == "score" or readout.is_probability
+
+    def __call__(self, readout: Readout, counts: Counts | None, bins: int) -> Floats:
+        """(B,) values, computed in chunks of samples to bound the memory."""
+        counts = checked_counts(counts, len(readout.correct))
+        options = {"bins": bins} if self.binned else {}
+        chunks = np.array_split(counts, max(1, -(-counts.size // CHUNK)))
+        return np.concatenate([self.function(readout, chunk, **options) for chunk in chunks])
+
+
+#: Every metric by its name in the config and in the results, in the order of the tables.
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(accuracy, "score"),
+    "confidence": Metric(confidence, "probability"),
+    "gap": Metric(gap, "probability", (-1.0, 1.0)),
+    "ece": Metric(ece, "probability", binned=True),
+    "ece_mass": Metric(ece_mass, "probability", binned=True),
+    "rms": Metric(rms, "probability", binned=True),
+    "mce": Metric(mce, "probability", binned=True),
+    "ms_debiased": Metric(ms_debiased, "probability", (-1.0, 1.0), binned=True),
+    "ece_classwise": Metric(ece_classwise, "distribution", binned=True),
+    "ece_all": Metric(ece_all, "distribution", binned=True),
+    "brier": Metric(brier, "distribution", (0.0, 2.0)),
+    "nll": Metric(nll, "distribution", (0.0, np.inf)),
+    "entropy": Metric(entropy, "distribution", (0.0, np.inf)),
+    "auroc": Metric(auroc, "score"),
+    "aurc": Metric(aurc, "score"),
+}
+
+
+def _quantile_bins(confidence: Floats, counts: Counts, bins: int) -> NDArray[np.int64]:
+    """(B, n) bin of each row between its sample's quantiles, in exact integer arithmetic.
+
+    The quantile i / bins lies at position i (N - 1) / bins of a sorted sample of N rows.
+    A row is not below it iff the last row of equal confidence is at least at that position.
+    """
+    order = np.argsort(confidence, kind="stable")
+    last_equal = np.searchsorted(confidence[order], confidence, side="right") - 1
+    up_to = np.cumsum(counts[:, order], axis=1, dtype=np.int64)
+    position = up_to[:, last_equal] - 1
+    index = bins * position // np.maximum(up_to[:, -1:] - 1, 1)
+    return np.clip(index, 0, bins - 1)
+
+
+def _tie_groups(readout: Readout, counts: Counts | None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(B, g) numbers of right and of wrong answers at each distinct confidence, ascending."""
+    counts = checked_counts(counts, len(readout.correct))
+    order = np.argsort(readout.confidence, kind="stable")
+    starts = np.flatnonzero(np.diff(readout.confidence[order], prepend=-np.inf) > 0)
+    counts, right = counts[:, order].astype(np.int64), readout.correct[order]
+    return (
+        np.add.reduceat(counts * right, starts, axis=1),
+        np.add.reduceat(counts * ~right, starts, axis=1),
+    )
+
+
+def _mean(values: Floats, counts: Counts | None) -> Floats:
+    counts = checked_counts(counts, len(values))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((counts @ values) / counts.sum(axis=1))
+
+
+def distribution(readout: Readout) -> tuple[Floats, NDArray[np.int64]]:
+    """The (n, k) distribution and the (n,) right options, or `InputError` if there are none."""
+    if readout.probabilities is None or readout.gold is None:
+        raise InputError("readout: no distribution over the options, which this metric needs")
+    return readout.probabilities, readout.gold

@@ -1,0 +1,172 @@
+"""Metrics of bootstrap replicates, fast: the same numbers as multical.metrics.definitions of the counts.
+
+A paper has thousands of cells of ten thousand questions, and a thousand replicates of each.
+`METRICS` says what a metric is and needs some passes over counts (B, n) for each; here all
+metrics of a cell are made of a few sums over its rows, for all samples at once (`kernels`).
+Sums differ from the reference's in their order, and so in their last digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multical.metrics import kernels
+from multical.metrics.definitions import Counts, distribution, edges
+from multical.metrics.readouts import Floats, Readout, entropies
+
+Ints = NDArray[np.integer[Any]]
+
+DISTRIBUTION = {"brier", "nll", "entropy"}
+OPTIONS = {"ece_classwise", "ece_all"}
+RANKS = {"ece_mass", "auroc", "aurc"}
+
+
+class Sample:
+    """How often the n rows of a cell occur in each of B samples.
+
+    `table` (Q, B) says it of questions, `places` (n,) which of them are the rows.
+    """
+
+    def __init__(self, table: NDArray[np.unsignedinteger[Any]], places: Ints) -> None:
+        self.table, self.places = table, np.asarray(places, np.uint32)
+        if len(self.places) and self.places.max() >= len(table):  # compiled code does not check
+            raise IndexError(f"sample: row {self.places.max()} of {len(table)} questions")
+
+    @cached_property
+    def size(self) -> NDArray[np.int64]:
+        """(B,) rows of each sample."""
+        return kernels.count(self.table, self.places).astype(np.int64)
+
+    def sums(self, *values: NDArray[Any]) -> Floats:
+        """(k, B) sums of k times (n,) values."""
+        return kernels.weigh(self.table, self.places, np.array(values, float))
+
+    def bin_sums(
+        self, confidence: Floats, bins: int, *values: Floats
+    ) -> tuple[Floats, NDArray[np.int64]]:
+        """(k, bins, B) sums of k times (n,) values, and numbers of rows, in bins of equal width."""
+        above = np.searchsorted(edges(bins), confidence, side="right")
+        index = np.minimum(above - 1, bins - 1)
+        order = np.argsort(index.astype(np.min_scalar_type(bins)), kind="stable")
+        starts = np.searchsorted(index[order], np.arange(bins + 1)).astype(np.uint32)
+        ordered = np.array([one[order] for one in values])
+        return kernels.weigh_groups(self.table, self.places[order], starts, ordered)
+
+    def of(self, rows: NDArray[Any]) -> Sample:
+        """The draws of some of the rows, by index or mask."""
+        return Sample(self.table, self.places[rows])
+
+
+def table(counts: Counts) -> NDArray[np.unsignedinteger[Any]]:
+    """Counts (B, Q) as (Q, B), in the smallest type: sums read it from memory over and over."""
+    return np.ascontiguousarray(counts.T, np.min_scalar_type(counts.max(initial=0)))
+
+
+def replicates(
+    readout: Readout, sample: Sample, names: Collection[str], bins: int
+) -> dict[str, Floats]:
+    """(B,) values of each named metric, as METRICS[name](readout, counts, bins) has them."""
+    if len(sample.places) != len(readout.correct):
+        raise IndexError(f"sample: {len(sample.places)} rows of {len(readout.correct)}")
+    wanted = set(names)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = _answers(readout, sample, bins)
+        if wanted & DISTRIBUTION:
+            found |= _distribution(readout, sample)
+        if wanted & OPTIONS:
+            found |= _options(readout, sample, bins)
+        if wanted & RANKS:
+            found |= _ranks(readout, sample, bins)
+    return {name: found[name] for name in names}
+
+
+def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
+    """Metrics of answers and confidences, in bins of equal width or in none."""
+    size = sample.size
+    accuracy = sample.of(np.flatnonzero(readout.correct)).size / size
+    if not readout.is_probability:
+        return {"accuracy": accuracy}
+    wrong = readout.confidence - readout.correct
+    (surplus, squares), mass = sample.bin_sums(readout.confidence, bins, wrong, wrong**2)
+    gap = surplus.sum(axis=0) / size
+    distance, filled = np.abs(surplus), np.maximum(mass, 1)
+    pairs = np.where(mass > 1, surplus**2 - squares, 0) / np.maximum(mass - 1, 1)
+    return {
+        "accuracy": accuracy,
+        "confidence": sample.sums(readout.confidence)[0] / size,
+        "gap": gap,
+        "ece": distance.sum(axis=0) / size,
+        "rms": np.sqrt((distance**2 / filled).sum(axis=0) / size),
+        "ms_debiased": pairs.sum(axis=0) / size,
+        "mce": np.where(size > 0, (distance / filled).max(axis=0), np.nan),
+    }
+
+
+def _distribution(readout: Readout, sample: Sample) -> dict[str, Floats]:
+    """Metrics of the whole distribution over the options."""
+    probabilities, gold = distribution(readout)
+    right = np.arange(probabilities.shape[1]) == gold[:, None]
+    likelihood = probabilities[np.arange(len(gold)), gold]
+    possible = likelihood > 0
+    sums = sample.sums(
+        np.nansum((probabilities - right) ** 2, axis=1),
+        -np.log(np.where(possible, likelihood, 1.0)),
+        entropies(probabilities),
+    )
+    brier, nll, entropy = sums / sample.size
+    nll[sample.of(~possible).size > 0] = np.inf
+    return {"brier": brier, "nll": nll, "entropy": entropy}
+
+
+def _options(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
+    """ECE of each option as a prediction of its own."""
+    probabilities, gold = distribution(readout)
+    options = []
+    for option, own in enumerate(probabilities.T):
+        has = ~np.isnan(own)
+        surplus = own[has] - (gold[has] == option)
+        options.append(sample.of(has).bin_sums(own[has], bins, surplus))
+    apart = np.array([surplus for (surplus,), _ in options])  # (k, bins, B)
+    size = np.array([mass.sum(axis=0) for _, mass in options])  # (k, B)
+    errors = np.abs(apart).sum(axis=1) / size
+    return {
+        "ece_classwise": np.nansum(errors, axis=0) / (size > 0).sum(axis=0),
+        "ece_all": np.abs(apart.sum(axis=0)).sum(axis=0) / size.sum(axis=0),
+    }
+
+
+def _ranks(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
+    """Metrics of rows in the order of confidence, of equals the right ones first."""
+    order = np.lexsort((~readout.correct, readout.confidence))
+    confidence, right = readout.confidence[order], readout.correct[order]
+    size, places, found = sample.size, sample.places[order], {}
+    if readout.is_probability:
+        distance = kernels.weigh_quantiles(
+            sample.table, places, _starts(np.diff(confidence) > 0), confidence - right, size, bins
+        )
+        found["ece_mass"] = distance / size
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, size.max(initial=0) + 1))])
+    right = right[::-1]
+    pairs, area, wrong = kernels.rank(
+        sample.table, places[::-1], _steps(confidence[::-1], right), right, harmonic
+    )
+    return found | {"auroc": pairs / (wrong * (size - wrong)), "aurc": area / size}
+
+
+def _starts(cuts: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """The starts of groups of rows, and their end, from n - 1 cuts between n rows."""
+    return np.flatnonzero(np.concatenate([[True], cuts, [True]])).astype(np.uint32)
+
+
+def _steps(confidence: Floats, right: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Starts of steps of `kernels.rank`: equals that differ, or a run of right or wrong rows."""
+    unequal = np.diff(confidence) != 0
+    groups = _starts(unequal)
+    hits = np.add.reduceat(right, groups[:-1], dtype=np.int64)
+    mixed = np.repeat((hits > 0) & (hits < np.diff(groups)), np.diff(groups))
+    return _starts(unequal & (mixed[1:] | mixed[:-1] | (right[1:] != right[:-1])))

@@ -1,0 +1,53 @@
+"""Conversations as token ids with labels: what SFT trains on, and its loss is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multical.data.conversations import Conversation
+from multical.errors import InputError
+from multical.models.chat import IGNORED, Chat
+
+#: Token ids and labels of one conversation: 8 bytes a token, of which lists would take 49
+Row = dict[str, NDArray[np.int32]]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Tokenised conversations, and how many were changed on the way."""
+
+    rows: list[Row]  # input_ids and labels, IGNORED where not trained
+    truncated: int  # cut to max_length
+    dropped: int  # left without a token to train
+
+    @property
+    def trained_tokens(self) -> int:
+        """Labels that count, over all examples."""
+        return sum(int(np.sum(row["labels"] != IGNORED)) for row in self.rows)
+
+    @classmethod
+    def of(cls, conversations: Sequence[Conversation], chat: Chat, max_length: int) -> Examples:
+        """Tokenise; raises `InputError` if no token is left to train."""
+        rows, truncated = [], 0
+        for conversation in conversations:
+            ids, labels = chat.encode_for_training(conversation["messages"])
+            truncated += len(ids) > max_length
+            # nothing precedes the first token, so nothing predicts it
+            labels = [IGNORED, *labels[1:max_length]]
+            rows.append(row_of(ids[:max_length], labels))
+        kept = [row for row in rows if np.any(row["labels"] != IGNORED)]
+        if not kept:
+            raise InputError(
+                f"no token to train in {len(rows)} conversations, {truncated} of them cut to "
+                f"max_length {max_length}; expected answers within that length"
+            )
+        return cls(kept, truncated, len(rows) - len(kept))
+
+
+def row_of(ids: list[int], labels: list[int]) -> Row:
+    """A row of `Examples`."""
+    return {"input_ids": np.array(ids, np.int32), "labels": np.array(labels, np.int32)}

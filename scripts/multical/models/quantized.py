@@ -1,0 +1,97 @@
+"""Models in 4 bits: NF4 weights with double quantization (arXiv 2305.14314), by bitsandbytes.
+
+Study 2 says no more of it than 4 bits; the rest is our own design. Quantized are the matrices
+of all layers, those of experts too; embeddings, output head, routers and norms stay as they
+are. A matrix is made whole again, in the model's dtype, each time it is multiplied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multical.errors import InputError
+from multical.models import checkpoints
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load(
+    checkpoint: str | Path, dtype: str = "bfloat16"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """`checkpoints.load` in 4 bits: weights are quantized one by one, on the GPU if there is one.
+
+    Raises `InputError` where bitsandbytes is not installed, or a layer cannot be quantized.
+    """
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"quantization: found nf4, expected none, since bitsandbytes does not load ({error})"
+        ) from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = checkpoints.fastest_dtype() if dtype == "auto" else dtype
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+
+    def options(config: Any) -> dict[str, Any]:
+        # transformers leaves experts whole: all of them might not fit a GPU
+        experts = any(value for key, value in config.to_dict().items() if "experts" in key)
+        place = "cpu" if experts else device
+        return {"quantization_config": quantization, "device_map": {"": place}}
+
+    with _plain_linears():
+        model, tokenizer = checkpoints.load(checkpoint, dtype, device, options)
+    _finish(model, device)
+    return model, tokenizer
+
+
+def _finish(model: Any, device: str) -> None:
+    """Quantize what transformers leaves whole, the experts; raises `InputError` for the rest."""
+    import torch
+    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn.parametrize import replace_parameter_4bit
+
+    head = model.get_output_embeddings()
+    for module in list(model.modules()):
+        if isinstance(module, Linear4bit):
+            # bitsandbytes else multiplies in bfloat16 on some processors, and not all shapes
+            module.support_avx512bf16_for_cpu = False
+        elif isinstance(module, torch.nn.Linear) and module is not head:
+            raise InputError(
+                f"model type {model.config.model_type}: layers of class {type(module).__name__}, "
+                "expected those that can be quantized, or quantization: none"
+            )
+        for name, weight in list(module.named_parameters(recurse=False)):
+            if weight.dim() == 3:  # of all experts of a layer
+                module.to(device)
+                replace_parameter_4bit(module, name, compress_statistics=True, quant_type="nf4")
+    if model.device.type != device:
+        model.to(device)
+
+
+@contextmanager
+def _plain_linears() -> Iterator[None]:
+    """Have Falcon made of torch's own linear layers, of which alone transformers takes notice.
+
+    Its own differ from them by rounding alone, and only where there is a bias.
+    """
+    import torch
+    from transformers.models.falcon import modeling_falcon
+
+    own = modeling_falcon.FalconLinear
+    setattr(modeling_falcon, "FalconLinear", torch.nn.Linear)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(modeling_falcon, "FalconLinear", own)  # noqa: B010

@@ -1,0 +1,155 @@
+"""Code is an input: a fingerprint of all the code that a script really runs.
+
+It covers the script, the multical modules that it imports, transitively, and the
+lock's entries of the libraries that any of them imports, with their `COMPANIONS`.
+Comments, layout and docstrings do not count; everything else does, in any function.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from multical.errors import InputError
+from multical.provenance.libraries import normal
+
+PACKAGE = "multical"
+SCRIPTS = Path(__file__).resolve().parents[2]
+LOCK = SCRIPTS.parent / "envs" / "requirements.lock"
+
+#: Libraries that are imported under another name than they are installed under.
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+
+#: Libraries that do the work of one that is imported, and so count with it. The rest of what a
+#: library needs (web clients, helpers) does not count: it changes no result.
+COMPANIONS = {
+    "matplotlib": ["contourpy", "fonttools", "kiwisolver", "pillow"],
+    "numba": ["llvmlite"],
+    "transformers": ["gguf", "jinja2", "safetensors", "tokenizers"],
+    "trl": ["accelerate"],
+}
+
+
+@cache
+def fingerprint(script: str) -> str:
+    """16 hexadecimal digits for `scripts/{script}.py` and what it imports.
+
+    Raises `InputError` for an import that is neither the standard library's, nor
+    multical's, nor in the lock.
+    """
+    parts = []
+    for module in sorted(_closure(SCRIPTS / f"{script}.py")):
+        parts.append(f"{module.relative_to(SCRIPTS)} {_parsed(module)[0]}")
+        parts.extend(_pin(library, module) for library in sorted(_used(module)))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def libraries(script: str) -> set[str]:
+    """The libraries that count for `scripts/{script}.py`, as the lock names them."""
+    modules = _closure(SCRIPTS / f"{script}.py")
+    used = {library for module in modules for library in _used(module)}
+    return {normal(DISTRIBUTIONS.get(library, library)) for library in used}
+
+
+def not_as_locked() -> list[str]:
+    """What is installed otherwise than the lock has it, a line each; builds do not matter."""
+    told = []
+    for name, pin in _lock().items():
+        try:
+            found = metadata.version(name).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            found = "not installed"
+        if found != pin:
+            told.append(f"{name}: the lock has {pin}, here it is {found}: make env installs it")
+    return told
+
+
+def modules(script: str) -> list[str]:
+    """The files of `scripts/{script}.py` and what it imports, below `scripts`."""
+    return sorted(str(file.relative_to(SCRIPTS)) for file in _closure(SCRIPTS / f"{script}.py"))
+
+
+def _closure(script: Path) -> set[Path]:
+    found, todo = {script}, [script]
+    while todo:
+        for module in _parsed(todo.pop())[1] - found:
+            found.add(module)
+            todo.append(module)
+    return found
+
+
+@cache
+def _parsed(path: Path) -> tuple[str, set[Path], set[str]]:
+    """Digest of a file's code, the multical files and the libraries that it imports."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
+    except OSError as error:
+        raise InputError(f"{path.relative_to(SCRIPTS)}: no such script") from error
+    names = _imports(tree, path.name)
+    local = {file for name in names if name.split(".")[0] == PACKAGE for file in _files(name)}
+    outer = {name.split(".")[0] for name in names} - {PACKAGE, *sys.stdlib_module_names}
+    digest = hashlib.sha256(ast.dump(without_docstrings(tree)).encode()).hexdigest()
+    return digest, local, outer
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The same tree, in which no docstring is left."""
+    for node in ast.walk(tree):
+        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return tree
+
+
+def _used(module: Path) -> set[str]:
+    """The libraries that a file imports, with their companions."""
+    imported = _parsed(module)[2]
+    return imported.union(*(COMPANIONS.get(library, []) for library in imported))
+
+
+def _imports(tree: ast.AST, name: str) -> set[str]:
+    """Dotted names that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level or not node.module:
+                raise InputError(
+                    f"{name}: line {node.lineno}: a relative import, expected its name"
+                )
+            names.add(node.module)
+            if node.module.split(".")[0] == PACKAGE:
+                names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def _files(name: str) -> list[Path]:
+    """The files that importing a module of the package runs, if the name is one."""
+    base = SCRIPTS.joinpath(*name.split("."))
+    packages = [SCRIPTS / parent / "__init__.py" for parent in base.relative_to(SCRIPTS).parents]
+    files = [base.with_suffix(".py"), base / "__init__.py", *packages]
+    return [file for file in files if file.is_file()]
+
+
+def _pin(library: str, module: Path) -> str:
+    name = DISTRIBUTIONS.get(library, library).replace("_", "-").lower()
+    if name not in _lock():
+        raise InputError(f"{module.name}: imports {library}, which {LOCK.name} does not list")
+    return f"{name}=={_lock()[name]}"
+
+
+@cache
+def _lock() -> dict[str, str]:
+    return read_lock(LOCK)
+
+
+def read_lock(path: Path) -> dict[str, str]:
+    """The version of each library in a lock."""
+    pins = re.findall(r"^([\w.-]+)==(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {normal(name): version for name, version in pins}

@@ -1,0 +1,95 @@
+"""Where a product came from: the sidecar beside each figure, table and checkpoint.
+
+A sidecar may travel with a double-blind submission, so it holds no host name,
+no user name and no absolute path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from multical import files
+from multical.errors import InputError
+from multical.params import canonical
+from multical.provenance.libraries import libraries
+from multical.provenance.machine import machine
+
+
+def write_sidecar(
+    path: str | Path,
+    *,
+    study: str,
+    target: str,
+    params: dict[str, Any],
+    code: str,
+    inputs: Iterable[str | Path],
+    outputs: Iterable[str | Path],
+    started: float,
+    seed: int | None,
+) -> None:
+    """Write the JSON sidecar `path` of one product.
+
+    Args:
+        study: root of the study's targets, such as `results/demo`.
+        target: the product's path, which Snakemake rebuilds.
+        params: the canonical parameters of the job; their SHA-256 goes with them.
+        code: fingerprint of the code that the job ran.
+        inputs: the files read; each is listed with the SHA-256 of its content.
+        outputs: the files made, likewise: the product in all its forms.
+        started: `time.monotonic()` at the start of the job; the wall time is in seconds.
+        seed: seed of the job, None where nothing is random.
+    """
+    document = {
+        "study": without_folders(study),
+        "target": without_folders(target),
+        "rebuild": f"snakemake --cores all {without_folders(target)}",
+        "params": without_folders(params),
+        "params_sha256": hashlib.sha256(canonical(params).encode()).hexdigest(),
+        "code": code,
+        "inputs": {relative(name): files.sha256(name) for name in inputs},
+        "outputs": {relative(name): files.sha256(name) for name in outputs},
+        "seed": seed,
+        "wall_seconds": round(time.monotonic() - started, 3),
+        "python": platform.python_version(),
+        "libraries": libraries(),
+        "machine": machine(),
+    }
+    files.write_json(path, document)
+
+
+def relative(path: str | Path) -> str:
+    """`path` as seen from the working folder; outside of it, its name alone."""
+    whole = Path(path).resolve()
+    here = Path.cwd().resolve()
+    return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.name
+
+
+def without_folders(value: Any) -> Any:
+    """A JSON value in which each string that is an absolute path is made `relative`."""
+    if isinstance(value, dict):
+        return {without_folders(k): without_folders(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(item) for item in value]
+    if isinstance(value, str) and (Path(value).is_absolute() or value.startswith("~")):
+        return relative(Path(value).expanduser())
+    return value
+
+
+def check(path: str | Path) -> None:
+    """Raise `InputError` where a file is not what the sidecar `path` says was made."""
+    try:
+        made = dict(json.loads(Path(path).read_text(encoding="utf-8"))["outputs"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: not readable as a sidecar ({error!r})") from error
+    for name, then in made.items():
+        if not Path(name).is_file():
+            raise InputError(f"{name}: no such file, expected what {path} says was made")
+        if (now := files.sha256(name)) != then:
+            found = f"found SHA-256 {now}, expected {then} as in {path}"
+            raise InputError(f"{name}: changed since it was made: {found}")

@@ -1,0 +1,271 @@
+"""Asks an OpenAI-compatible API: at its pace, again where that may help, several at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import re
+import time
+from collections.abc import Generator, Mapping
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from threading import Event, Lock, local
+from typing import Any
+
+import requests
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
+
+from multical.errors import HIDDEN, InputError
+from multical.scoring.api import PATHS, Answer, Api, Body, Cache, expected, read
+
+#: Answers that may be another one later, beside those of 500 and above
+AGAIN = (408, 409, 425, 429)
+#: Codes of a 429 that no waiting helps
+FINAL = ("insufficient_quota", "billing_hard_limit_reached")
+#: Seconds to wait at most: by our own choice, and where the server says how long
+LONGEST_WAIT = 60.0
+PATIENCE = 3600.0
+
+
+class AgainError(Exception):
+    """A request may yet be answered, after so many seconds where the server says how many."""
+
+    def __init__(self, reason: str, seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+
+
+class Pace:
+    """When the next request may start, so that no minute has more requests or tokens.
+
+    Args:
+        requests, tokens: a minute; None for any number.
+    """
+
+    def __init__(self, requests: float | None, tokens: float | None) -> None:
+        self._request = 60 / requests if requests else 0.0
+        self._token = 60 / tokens if tokens else 0.0
+        self._next, self._lock = 0.0, Lock()
+
+    def turn(self, tokens: float) -> float:
+        """Seconds until the turn of a request, which is then taken."""
+        with self._lock:
+            now = time.monotonic()
+            start = max(now, self._next)
+            self._next = start + max(self._request, tokens * self._token)
+            return start - now
+
+    def hold(self, seconds: float) -> None:
+        """Give no turn for a while."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+    def add(self, tokens: float) -> None:
+        """Count tokens that were more than the turn was taken for."""
+        with self._lock:
+            self._next += max(0.0, tokens) * self._token
+
+
+class Client:
+    """An endpoint of an API.
+
+    Args:
+        api: `source` of the model in the config, without `access`.
+        access: the source's `access`.
+
+    The key is read when the first request is made: none is needed where all is known.
+    """
+
+    def __init__(self, api: Api, access: Mapping[str, Any]) -> None:
+        self.base = api["url"].rstrip("/")
+        self.url = self.base + PATHS[api["endpoint"]]
+        self.api, self.access = api, access
+        self._pace = Pace(access["requests_per_minute"], access["tokens_per_minute"])
+        self._own, self._stopped = local(), Event()
+        self._failed: InputError | None = None
+        self._key = ""
+
+    def fill(self, todo: Mapping[str, Body], cache: Cache) -> Generator[Answer, None, None]:
+        """Ask requests by their keys, and keep the answers; they come in any order.
+
+        Raises `InputError` for the first that fails for good: what is answered stays kept.
+        """
+        if todo:
+            self._read_key()
+        with ThreadPoolExecutor(self.access["concurrency"]) as pool:
+            futures = [pool.submit(self._kept, key, body, cache) for key, body in todo.items()]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            except BaseException:
+                self._stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def models(self) -> list[str]:
+        """The models that the API lists, none if it has no such list; asks no model anything.
+
+        Raises `InputError` where it does not answer, or does not take the key.
+        """
+        self._read_key()
+        try:
+            response, text = self._send("GET", f"{self.base}/models", None)
+            if response.status_code not in (200, 404, 405):
+                raise self._refusal(response, text)
+            return sorted(str(one["id"]) for one in json.loads(text)["data"])
+        except AgainError as error:
+            raise InputError(f"{self.base}: {error}") from None
+        except (ValueError, KeyError, TypeError):  # not a list of models
+            return []
+
+    def _read_key(self) -> None:
+        if self.access["key"]:
+            self._key = secret(self.access["key"])
+
+    def _kept(self, key: str, body: Body, cache: Cache) -> Answer:
+        try:
+            text, answer = self._ask(body)
+            cache.put(key, text)
+        except InputError as error:
+            self._failed = self._failed or error
+            self._stopped.set()  # at once, before another request is paid for
+            raise
+        return answer
+
+    def _ask(self, body: Body) -> tuple[str, Answer]:
+        """The answer's JSON, and what it says, after as many tries as it takes."""
+        guess, tries = expected(body).input, 0
+        while True:
+            self._wait(self._pace.turn(guess))
+            try:
+                text, answer = self._once(body)
+            except AgainError as again:
+                tries += 1
+                self._pause(again, tries)
+            else:
+                self._pace.add(answer.bill.input - guess)
+                return text, answer
+
+    def _pause(self, again: AgainError, tries: int) -> None:
+        kept = "the answers so far are kept, so run it again later"
+        if tries > self.access["retries"]:
+            raise InputError(f"{self.url}: {again}, in each of {tries} tries; {kept}") from again
+        if not again.seconds:
+            self._wait(random.uniform(0.5, 1) * min(2 ** (tries - 1), LONGEST_WAIT))
+        elif again.seconds > PATIENCE:
+            raise InputError(
+                f"{self.url}: {again}, and to wait {again.seconds:.0f} s; {kept}"
+            ) from again
+        else:  # which is said to all requests
+            self._pace.hold(again.seconds)
+
+    def _wait(self, seconds: float) -> None:
+        if self._stopped.wait(seconds):
+            raise self._failed or CancelledError
+
+    def _once(self, body: Body) -> tuple[str, Answer]:
+        response, text = self._send("POST", self.url, body)
+        if response.status_code != 200:
+            raise self._refusal(response, text)
+        try:
+            found = json.loads(text)
+        except ValueError:
+            raise AgainError(f"an answer that is not JSON, {text[:60]!r}") from None
+        if isinstance(found, dict) and found.get("error"):  # of a server behind a server
+            raise AgainError(f"200 {_error(text)[1]}")
+        try:
+            return text, read(text, self.api)
+        except InputError as error:
+            raise InputError(f"{self.url}: {error}") from error
+
+    def _send(self, method: str, url: str, body: Body | None) -> tuple[requests.Response, str]:
+        try:
+            response = self._session.request(
+                method,
+                url,
+                json=body,
+                auth=self._sign,
+                timeout=self.access["timeout"],
+                allow_redirects=False,  # the key is for this server alone
+            )
+        except (
+            requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError
+        ) as error:  # fmt: skip
+            raise AgainError(self._hidden(f"no answer ({_line(error)})")) from None
+        except requests.RequestException as error:
+            raise InputError(self._hidden(f"{url}: {_line(error)}")) from None
+        return response, self._hidden(response.content.decode("utf-8", "replace"))
+
+    @property
+    def _session(self) -> requests.Session:
+        """The connections of this thread."""
+        if not hasattr(self._own, "session"):
+            self._own.session = requests.Session()
+        found: requests.Session = self._own.session
+        return found
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        # given to requests even where there is no key, or it would take one from ~/.netrc
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+    def _hidden(self, text: str) -> str:
+        return text.replace(self._key, HIDDEN) if self._key else text
+
+    def _refusal(self, response: requests.Response, text: str) -> Exception:
+        """What an answer other than 200 is to a caller."""
+        status, (code, message) = response.status_code, _error(text)
+        said = f"{status} {message or response.reason}".strip()
+        name = self.access["key"]
+        if status == 401:  # its message may hold a part of the key
+            cure = f"${name}: the key is refused" if name else "wants a key (access.key)"
+            return InputError(f"{self.url}: 401, {cure}")
+        if (status in AGAIN or status >= 500) and code not in FINAL:
+            return AgainError(said, retry_after(response.headers.get("Retry-After")))
+        return InputError(f"{self.url}: {said}")
+
+
+def secret(name: str) -> str:
+    """The key in an environment variable; raises `InputError` without saying it."""
+    value = os.environ.get(name, "")
+    if not re.fullmatch(r"[!-~]{8,}", value):
+        found = "something that is no key" if value else "nothing"
+        raise InputError(f"${name}: found {found}, expected the API key (models: access.key)")
+    return value
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds in the header Retry-After, a number or a date (RFC 9110); None for anything else."""
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value or "")
+            seconds = (moment - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _error(text: str) -> tuple[str, str]:
+    """Code and message of an error, as OpenAI and most others have it."""
+    try:
+        found = json.loads(text)
+        told = found.get("error", found)
+        if isinstance(told, dict):
+            return str(told.get("code") or told.get("type")), _short(str(told.get("message") or ""))
+        return "", _short(str(told))
+    except (ValueError, AttributeError):
+        return "", _short(text)
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+def _line(error: Exception) -> str:
+    return _short(f"{type(error).__name__}: {error}")

@@ -1,0 +1,231 @@
+"""Which questions are put to a model together, and how: prompts, headings, few-shot examples.
+
+Few-shot examples are earlier turns of the conversation, in the model's own chat format: our
+own design. They are of the question's language, and answered as it is to be: with a letter
+after the lettered text, with the option's text after the plain one. So the two texts of a
+question share little then, and are scored apart; questions with the same examples share those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multical import params
+from multical.data import questions
+from multical.data.conversations import Message
+from multical.errors import InputError
+from multical.models.chat import LETTERS, fill
+
+Settings = dict[str, Any]
+#: A prompt: plain is null where no option texts are scored
+PROMPT: params.Kinds = {
+    "name": str,
+    "lettered": str,
+    "plain": (str, type(None)),
+    "headings": dict,
+}
+#: Columns of records that a scorer fills, each one those that it can
+FOUND = """letter_logits letter_bounds logsumexp prompt_tokens text_logliks text_tokens""".split()
+#: Questions of a part at most, since the tokens of all, examples included, are held at a time
+MOST = 1000
+
+
+def check(settings: Settings, kinds: params.Kinds, optional: Collection[str] = ()) -> None:
+    """`params.check` for the settings of a scorer, whose `prompts` are objects with own names."""
+    if isinstance(prompts := settings.get("prompts"), list):
+        for prompt in prompts:
+            params.check(prompt if isinstance(prompt, dict) else {}, PROMPT, ["headings"])
+        settings = {**settings, "prompts": [prompt["name"] for prompt in prompts]}
+    params.check(settings, kinds, optional)
+
+
+def choose(frame: pd.DataFrame, settings: Settings, path: str) -> pd.DataFrame:
+    """The questions of some languages, the same few ids in each where there is a limit."""
+    languages = settings["languages"]
+    if languages is not None:
+        if missing := sorted(set(languages) - set(frame["language"])):
+            raise InputError(f"{path}: no questions in {missing}")
+        frame = frame[frame["language"].isin(languages)]
+    if (limit := settings["questions_per_language"]) is not None:
+        frame = frame.loc[by_hash(frame["question_id"])]
+        frame = frame.groupby("language", sort=False).head(limit)
+    return frame.reset_index(drop=True)
+
+
+#: What is found of each question, in their order, by the name of the prompt
+Found = Mapping[str, list[dict[str, Any]]]
+
+
+def nothing(settings: Settings, asked: pd.DataFrame) -> Found:
+    """What is found before a scorer fills it."""
+    return {prompt["name"]: [{} for _ in range(len(asked))] for prompt in settings["prompts"]}
+
+
+def answered(asked: pd.DataFrame, found: Found, **shared: Any) -> pd.DataFrame:
+    """Records of questions: what is known of each, what was found of it, and what all share."""
+    rows = pd.concat([asked] * len(found), ignore_index=True)
+    every = [values for listed in found.values() for values in listed]
+    columns = {
+        "prompt": np.repeat(list(found), len(asked)),
+        "language": rows["language"],
+        "question_id": rows["question_id"],
+        "subject": rows["subject"],
+        "culture": rows["culture"],
+        "n_options": rows["options"].map(len),
+        "gold": rows["answer"],
+        **{name: [values.get(name) for values in every] for name in FOUND},
+    }
+    return pd.DataFrame({**shared, **columns}, index=rows.index)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Questions of one language that are scored together.
+
+    Attributes:
+        prompt: name, lettered and plain, and perhaps headings.
+        language: BCP 47 tag.
+        lettered, plain: which texts of the prompt they are shown.
+        rows: the questions, rows of `multical.data.questions`, their index that of the benchmark.
+        examples: answered questions that stand before each.
+    """
+
+    prompt: Settings
+    language: str
+    lettered: bool
+    plain: bool
+    rows: pd.DataFrame
+    examples: Sequence[Any] = ()
+
+
+def parts(asked: pd.DataFrame, settings: Settings, shots: Shots | None) -> Iterator[Part]:
+    """Cut questions into parts, in which languages never meet.
+
+    So the scores of a language do not depend on the others of its job, nor those of a prompt.
+    Raises `InputError` for a language that a prompt has no text for.
+    """
+    listed = settings["lettered_languages"]
+    by_language = asked.groupby("language", sort=True)
+    for prompt, (tag, of_language) in product(settings["prompts"], by_language):
+        language, plain = str(tag), prompt["plain"] is not None
+        lettered = listed is None or language in listed
+        if not (lettered or plain):
+            raise InputError(
+                f"--params: lettered_languages: found {listed}, expected {language} too, since "
+                f"the prompt {prompt['name']} has no plain text"
+            )
+        groups = [([], of_language)] if shots is None else shots.of(language, of_language)
+        for examples, of_group in groups:
+            starts = range(0, len(of_group), MOST)
+            pieces = [of_group.iloc[start : start + MOST] for start in starts]
+            if shots is None:
+                yield from (Part(prompt, language, lettered, plain, rows) for rows in pieces)
+                continue
+            # one text after the other, so that the examples of each are run once
+            for texts in [(False, plain), (lettered, False)]:
+                if any(texts):
+                    yield from (Part(prompt, language, *texts, rows, examples) for rows in pieces)
+
+
+class Shots:
+    """Few-shot examples.
+
+    Args:
+        frame: examples, as `questions.read` gives them.
+        count: examples before each question.
+        path: of their file, for messages.
+    """
+
+    def __init__(self, frame: pd.DataFrame, count: int, path: str) -> None:
+        self.frame, self.count, self.path = frame, count, path
+
+    def of(self, language: str, rows: pd.DataFrame) -> Iterator[tuple[list[Any], pd.DataFrame]]:
+        """Questions of a language by their examples.
+
+        The first of their subject by question id, or, of a subject without any, the first of
+        the language by a hash of the id, so that subjects mix. Raises `InputError` where
+        there are too few, or where a question is among its own examples.
+        """
+        known = self.frame[self.frame["language"] == language]
+        by_subject = {}
+        for subject in sorted(set(known["subject"].dropna()) & set(rows["subject"].dropna())):
+            of_subject = known[known["subject"] == subject].sort_values("question_id")
+            by_subject[subject] = self._first(of_subject, f"{language}, subject {subject!r}")
+        found = rows["subject"].map(lambda subject: subject if subject in by_subject else None)
+        if found.isna().any():
+            mixed = self._first(known.loc[by_hash(known["question_id"])], language)
+            yield from self._apart(mixed, rows[found.isna()])
+        for subject, examples in by_subject.items():
+            yield from self._apart(examples, rows[found == subject])
+
+    def _first(self, frame: pd.DataFrame, where: str) -> list[Any]:
+        if len(frame) < self.count:
+            raise InputError(
+                f"{self.path}: found {len(frame)} examples in {where}, expected {self.count} "
+                "(scoring.shots) at least"
+            )
+        return list(frame.head(self.count).itertuples())
+
+    def _apart(
+        self, examples: list[Any], rows: pd.DataFrame
+    ) -> Iterator[tuple[list[Any], pd.DataFrame]]:
+        shown = {_content(one): one.question_id for one in examples}
+        for row in rows.itertuples():
+            if (example := shown.get(_content(row))) is not None:
+                raise InputError(
+                    f"{self.path}: example {example!r} in {row.language} is also asked, as "
+                    f"question {row.question_id!r}, expected others"
+                )
+        yield examples, rows
+
+
+def few_shot(settings: Settings, path: str | None) -> Shots | None:
+    """The examples, if there are to be any."""
+    if not (count := settings.get("shots", 0)):
+        return None
+    if path is None:
+        raise InputError(f"--shots: no file, expected {count} examples a question")
+    return Shots(questions.read(path), count, path)
+
+
+def _content(row: Any) -> tuple[str, frozenset[str]]:
+    return row.question.strip(), frozenset(row.options)
+
+
+def by_hash(ids: pd.Series) -> pd.Index:
+    """The index of question ids in an order that has nothing to do with their own."""
+    digests = ids.map(lambda text: hashlib.sha256(text.encode()).hexdigest())
+    return digests.sort_values(kind="stable").index
+
+
+def conversation(part: Part, row: Any, kind: str) -> list[Message]:
+    """A question as the turns before its answer, those of its examples first.
+
+    `kind` is lettered or plain, a key of the part's prompt.
+    """
+    messages: list[Message] = []
+    for one in part.examples:
+        answer = LETTERS[one.answer] if kind == "lettered" else one.options[one.answer]
+        messages.append({"role": "user", "content": _ask(part.prompt, one, kind)})
+        messages.append({"role": "assistant", "content": answer})
+    messages.append({"role": "user", "content": _ask(part.prompt, row, kind)})
+    return messages
+
+
+def _ask(prompt: Settings, row: Any, kind: str) -> str:
+    headings = {}
+    for name, texts in prompt.get("headings", {}).items():
+        if (text := texts.get(row.language, texts.get("default"))) is None:
+            raise InputError(
+                f"--params: prompts: {prompt['name']}: headings.{name}: neither {row.language} "
+                "nor default"
+            )
+        headings[name] = text
+    return fill(prompt[kind], row.question, row.options, headings)

@@ -1,0 +1,73 @@
+"""What a scoring job keeps of its work, so that one that was killed goes on from there.
+
+A folder of JSON files, each with the scores of some batches by name. They are whole or not
+there at all; scores come back from them to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from multical.files import atomic
+from multical.provenance.usage import Clock
+from multical.scoring.scorer import Scores
+
+
+class Kept:
+    """Scores of batches by name, kept in a folder until it is done with.
+
+    Args:
+        folder: of this job alone, with these settings, code, model and questions.
+        seconds: of work that may be lost; 0 keeps each batch at once.
+        started: `time.monotonic()` at the start of the job.
+    """
+
+    def __init__(self, folder: Path, seconds: float, started: float) -> None:
+        self.folder = folder
+        self.seconds = seconds
+        self._found: dict[str, list[Any]] = {}
+        self._new: dict[str, list[Any]] = {}
+        self._saved = time.monotonic()
+        self.clock = Clock(folder, started)
+        files = sorted(folder.glob("[0-9]*.json"))
+        for file in files:
+            self._found |= _read(file)
+        self._next = 1 + max((int(file.stem) for file in files), default=0)
+        if self._found:
+            print(f"goes on after {len(self._found)} batches in {folder}", file=sys.stderr)
+
+    def recall(self, name: str, run: Callable[[], list[Scores]]) -> list[Scores]:
+        """The scores of a batch: those kept of an earlier try, else what `run` gives."""
+        if (rows := self._found.get(name)) is not None:
+            return [Scores(*row) for row in rows]
+        scores = run()
+        self._new[name] = [astuple(score) for score in scores]
+        if time.monotonic() - self._saved >= self.seconds:
+            self._save()
+        return scores
+
+    def _save(self) -> None:
+        with atomic(self.folder / f"{self._next:06d}.json") as temporary:
+            temporary.write_text(json.dumps(self._new), encoding="utf-8")
+        self.clock.save()
+        self._new, self._saved, self._next = {}, time.monotonic(), self._next + 1
+
+    def forget(self) -> None:
+        """Remove the folder: the job is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _read(file: Path) -> dict[str, list[Any]]:
+    """Batches in a file; none in one that a crash of the machine left empty or cut short."""
+    try:
+        found: dict[str, list[Any]] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return found

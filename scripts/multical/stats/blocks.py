@@ -1,0 +1,107 @@
+"""How records are cut into the rows of result tables: runs, languages, groups of languages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from multical import params
+from multical.errors import InputError
+from multical.labels import LEVELS
+from multical.metrics.readouts import READOUTS, NotRecordedError, Readout
+from multical.params import Kinds
+from multical.records import KEY
+
+Value = TypeVar("Value")
+
+#: What a run's rows share, and every result table starts with.
+RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One run on one benchmark: its values of `RUN`, and its rows by language, sorted."""
+
+    keys: dict[str, Any]
+    languages: dict[str, pd.DataFrame]
+
+
+def blocks(frame: pd.DataFrame) -> Iterator[Block]:
+    """Cut records into blocks, sorted by run and benchmark whatever the order of rows.
+
+    Raises `InputError` where the rows of a run disagree on what a run shares, or a
+    block has more than one prompt (its questions would count twice).
+    """
+    order = {
+        name: frame[name].cat.reorder_categories(sorted(frame[name].cat.categories))
+        for name in KEY
+        if isinstance(frame[name].dtype, pd.CategoricalDtype)
+    }
+    frame = frame.assign(**order).sort_values(KEY, kind="stable", ignore_index=True)
+    for (run, benchmark), rows in frame.groupby(["run", "benchmark"], observed=True):
+        for name in [*RUN, "prompt"]:
+            if rows[name].nunique(dropna=False) != 1:
+                found = rows[name].drop_duplicates().to_list()
+                raise InputError(
+                    f"records: run {run} on {benchmark}: {name} is {found}, expected one value"
+                )
+        first = rows[RUN].iloc[0]
+        keys = {name: None if pd.isna(first[name]) else first[name] for name in RUN}
+        languages = rows.groupby("language", observed=True)
+        yield Block(keys, {str(language): part for language, part in languages})
+
+
+def readings(block: Block, readout: str) -> dict[str, Readout]:
+    """A readout in each language whose records hold its columns."""
+    return recorded(block, READOUTS[readout])
+
+
+def recorded(block: Block, read: Callable[[pd.DataFrame], Value]) -> dict[str, Value]:
+    """What is read off the rows of each language whose records hold its columns.
+
+    Not every language need be shown every prompt. Raises `InputError` where none was, or
+    where only some questions of a language hold the columns.
+    """
+    found, error = {}, None
+    for language, rows in block.languages.items():
+        try:
+            found[language] = read(rows)
+        except NotRecordedError as absent:
+            error = absent
+    if error and not found:
+        raise error
+    return found
+
+
+def groups(languages: Mapping[str, Any], levels: Mapping[str, str]) -> dict[str, list[str]]:
+    """The languages of each group that has any: non-english, high, mid, low, all.
+
+    English stays in its level and in all.
+    """
+    members = {"non-english": [x for x in languages if x.split("-")[0].lower() != "en"]}
+    members |= {level: [x for x in languages if levels[x] == level] for level in LEVELS}
+    members["all"] = list(languages)
+    return {name: chosen for name, chosen in members.items() if chosen}
+
+
+def parameters(text: str, kinds: Kinds) -> dict[str, Any]:
+    """Read `--params` as `params.read` does; what all tables need is checked further.
+
+    Readouts must be known, `bins` at least 1, resource levels one of `LEVELS`.
+    """
+    found = params.read(text, kinds)
+    params.known("readouts", found["readouts"], READOUTS)
+    params.known("resource_levels", found["resource_levels"].values(), LEVELS)
+    if found["bins"] < 1:
+        raise InputError(f"--params: bins: {found['bins']}, expected at least 1")
+    return found
+
+
+def check_languages(languages: Iterable[str], levels: Mapping[str, str]) -> None:
+    """Raise `InputError` naming the languages that have no resource level."""
+    missing = sorted(set(languages) - set(levels))
+    if missing:
+        raise InputError(f"--params: resource_levels: no {missing}, which the records hold")

@@ -1,0 +1,438 @@
+"""What the jobs of a study cost, before they run: tokens and bytes.
+
+Sizes come from what is there (manifests, headers of safetensors, made data), else from
+sources on this machine, else from the config, as upper bounds. A token is taken to be
+`BYTES_PER_TOKEN` bytes of UTF-8, since no tokenizer need be there yet.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from multical.config.msp import MspStudy
+from multical.config.schema import Config
+from multical.config.studies import Asking, MultilingualStudy, Run, scored, trials
+from multical.data.sources import (
+    ApiModel,
+    ChoiceBenchmark,
+    CldrBenchmark,
+    CldrSft,
+    File,
+    HubBenchmark,
+    HubSft,
+)
+from multical.errors import InputError
+from multical.scoring.prices import Bill
+from multical.workflow import job_params, scoring_params
+
+BYTES_PER_TOKEN = 4
+#: Tokens that a prompt's template adds to a question or conversation
+TEMPLATE_TOKENS = 20
+#: Bytes of a weight: fetch_model and train_sft write float32
+WEIGHT_BYTES = 4
+#: Of one that is kept as the hub has it, in half precision
+STORED_BYTES = 2
+#: What a checkpoint holds beside its weights, mostly the tokenizer, at most
+TOKENIZER_BYTES = 40_000_000
+#: A training's state is its weights and AdamW's two moments; while it is saved the one
+#: before is still there
+STATE_COPIES = 2 * 3
+#: A row of records, at most
+RECORD_BYTES = 400
+#: A question of CLDR facts, and a conversation of them, at most
+CLDR_BYTES = 200
+#: Territories that CLDR knows, at most: each gives a question of each kind
+TERRITORIES = 260
+#: Questions of a data set of the hub in each language: of its Lite, at most
+HUB_QUESTIONS = {
+    "global_mmlu": 14042,
+    "mmlu_prox": 11759,
+    "arc": 2590,
+    "hellaswag": 39905,
+    "mmlu": 14042,
+    "truthfulqa": 817,
+    "winogrande": 10515,
+}
+#: A question of them with its options, and a conversation of the hub; our own guesses
+HUB_QUESTION_BYTES = 1000
+HUB_CONVERSATION_BYTES = 3000
+#: Conversations that are read of a large file; their mean stands for all
+SAMPLE = 2000
+
+Wildcards = Mapping[str, str]
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Questions of one language: their number, and bytes of one with its options, mean."""
+
+    count: int
+    size: float
+
+
+@dataclass
+class Sizes:
+    """Tokens and bytes of what the config names, under `folder`.
+
+    Every method raises `InputError` where a size is neither known nor said.
+    """
+
+    config: Config
+    folder: Path = Path()
+    _texts: dict[str, dict[str, Texts]] = field(default_factory=dict)
+    _samples: dict[tuple[Path, int], tuple[float, float]] = field(default_factory=dict)
+
+    def parameters(self, model: str) -> int:
+        """Number of weights of a base model."""
+        about = self.config.models[model]
+        places = [self.folder / f"results/inputs/models/{model}/checkpoint"]
+        if about.source.kind == "folder":
+            places.append(self.folder / about.source.path)
+        for place in places:
+            if files := sorted(place.glob("*.safetensors")):
+                return sum(map(weights, files))
+        if about.parameters is None:
+            raise InputError(
+                f"config: models.{model}.parameters: missing, expected the number of weights, "
+                "since the model is not fetched yet"
+            )
+        return about.parameters
+
+    def model_bytes(self, model: str) -> int:
+        """Bytes of a base model's checkpoint."""
+        manifest = self.folder / f"results/inputs/models/{model}/manifest.json"
+        if manifest.exists():
+            return listed_bytes(manifest)
+        kept = getattr(self.config.models[model].source, "as_is", False)
+        size = STORED_BYTES if kept else WEIGHT_BYTES
+        return size * self.parameters(model) + TOKENIZER_BYTES
+
+    def run_bytes(self, root: str, run: Run) -> int:
+        """Bytes of an SFT run's checkpoint."""
+        manifest = self.folder / f"{root}/runs/{run.id}/manifest.json"
+        return listed_bytes(manifest) if manifest.exists() else self.model_bytes(run.model)
+
+    def scratch_bytes(self, root: str, run: Run) -> int:
+        """Bytes of the state that a training saves to resume from, at most."""
+        training = self.config.multilingual(root).training
+        if self.steps(str(run.sft), training.model_dump()) <= training.save_every:
+            return 0  # the last step's weights are the result, and nothing else is saved
+        return STATE_COPIES * WEIGHT_BYTES * self.parameters(run.model)
+
+    def job_bytes(self, rule: str, wildcards: Wildcards) -> dict[str, int]:
+        """Bytes that a job writes under `folder`, at most, by part of the study.
+
+        Empty for rules whose files are small, as tables and figures, or links to others, as
+        those of adopt_trial.
+        """
+        match rule:
+            case "fetch_model":
+                return {"base models": self.model_bytes(wildcards["model"])}
+            case "make_benchmark":
+                return {"benchmarks and SFT data": self._benchmark_bytes(wildcards["benchmark"])}
+            case "make_sft_data":
+                return {"benchmarks and SFT data": self._sft_bytes(wildcards["sft"])}
+            case "make_heldout_data":
+                return {"benchmarks and SFT data": self._held_out_bytes(wildcards["sft"])}
+            case "train_sft":
+                root = wildcards["root"]
+                run = job_params.run(self.config, root, wildcards["run"])
+                return {
+                    "checkpoints": self.run_bytes(root, run),
+                    "scratch": self.scratch_bytes(root, run),
+                }
+            case "score_run" | "merge_records":
+                return {"records": self._records_bytes(**wildcards)}
+            case "score_api":
+                return {"records": RECORD_BYTES * self.bill(**wildcards).requests}
+        return {}
+
+    def tokens(self, rule: str, wildcards: Wildcards, settings: Settings) -> float:
+        """Tokens that a job has, with its settings of `plan`.
+
+        One of train_sft, evaluate_sft or score_run; of the last without few-shot examples.
+        """
+        if rule == "score_run":
+            return self._scoring_tokens(wildcards["benchmark"], settings)
+        sft = str(job_params.run(self.config, wildcards["root"], wildcards["run"]).sft)
+        if rule == "evaluate_sft":
+            return math.prod(self._held_out(sft, settings["max_length"]))
+        return self._training_tokens(sft, settings)
+
+    def bill(self, root: str, run: str, benchmark: str) -> Bill:
+        """What a model behind an API is asked on a benchmark, were nothing answered before."""
+        settings, total = scoring_params.api_scoring(self.config, root, run, benchmark), Bill()
+        for texts in self.asked(benchmark, settings).values():
+            tokens = (1 + settings["shots"]) * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
+            asked = texts.count * len(settings["prompts"])
+            total += Bill(asked, asked * tokens, asked)
+        return total
+
+    def steps(self, sft: str, settings: Settings) -> int:
+        """Optimizer steps of a training."""
+        if settings["steps"] is not None:
+            return int(settings["steps"])
+        count, _ = self._conversations(sft, settings["max_length"])
+        return math.ceil(settings["epochs"] * count / settings["batch_size"])
+
+    def asked(self, benchmark: str, settings: Settings) -> dict[str, Texts]:
+        """The questions that are scored, by language; `settings` may leave some out."""
+        languages, limit = settings["languages"], settings["questions_per_language"]
+        return {
+            language: Texts(min(texts.count, limit or texts.count), texts.size)
+            for language, texts in self._languages(benchmark).items()
+            if languages is None or language in languages
+        }
+
+    def _scoring_tokens(self, benchmark: str, settings: Settings) -> float:
+        listed = settings["lettered_languages"]
+        total = 0.0
+        for language, texts in self.asked(benchmark, settings).items():
+            lettered = listed is None or language in listed
+            shown = sum(lettered + (one["plain"] is not None) for one in settings["prompts"])
+            total += shown * texts.count * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
+        return total
+
+    def _training_tokens(self, sft: str, settings: Settings) -> float:
+        _, length = self._conversations(sft, settings["max_length"])
+        return self.steps(sft, settings) * settings["batch_size"] * length
+
+    def _languages(self, benchmark: str) -> dict[str, Texts]:
+        """A benchmark's questions by language; of CLDR facts not yet made, at most."""
+        if benchmark not in self._texts:
+            found = self._benchmark(benchmark)
+            if isinstance(found, Path):
+                self._texts[benchmark] = read_texts(found)
+            else:
+                self._texts[benchmark] = _bound(found)
+        return self._texts[benchmark]
+
+    def _conversations(self, sft: str, longest: int) -> tuple[float, float]:
+        """Number of conversations, and tokens of one, mean; of CLDR pairs not made, at most."""
+        found = self._sft(sft)
+        if isinstance(found, Path):
+            return self._sample(found, longest)
+        if isinstance(found, HubSft):
+            return self._examples(sft, found), min(longest, found.mean_tokens or longest)
+        return TERRITORIES * len(found.kinds), longest
+
+    def _held_out(self, sft: str, longest: int) -> tuple[float, float]:
+        """The same of those held out."""
+        made = self.folder / f"results/inputs/sft/{sft}.heldout.jsonl"
+        if made.exists():
+            return self._sample(made, longest)
+        _, length = self._conversations(sft, longest)
+        return getattr(self.config.sft_data[sft].source, "held_out", 0), length
+
+    def _sample(self, path: Path, longest: int) -> tuple[float, float]:
+        if (path, longest) not in self._samples:
+            self._samples[path, longest] = sample(path, longest)
+        return self._samples[path, longest]
+
+    def _records_bytes(self, root: str, run: str, benchmark: str, shard: str = "") -> int:
+        """Bytes of the records of a shard, or of the whole benchmark."""
+        shards = scoring_params.shards(self.config, root, benchmark)
+        settings = scoring_params.scoring(self.config, root, run, benchmark, next(iter(shards)))
+        if shard not in shards:  # the whole
+            settings["languages"] = self.config.multilingual(root).languages
+        else:
+            settings["languages"] = shards[shard]
+        asked = sum(texts.count for texts in self.asked(benchmark, settings).values())
+        return RECORD_BYTES * asked * len(settings["prompts"])
+
+    def _benchmark_bytes(self, benchmark: str) -> int:
+        found = self._benchmark(benchmark)
+        if isinstance(found, Path):
+            return size(found)
+        return int(sum(texts.count * texts.size for texts in _bound(found).values()))
+
+    def _sft_bytes(self, sft: str) -> int:
+        found = self._sft(sft)
+        if isinstance(found, Path):
+            return size(found)
+        if isinstance(found, HubSft):
+            return HUB_CONVERSATION_BYTES * self._examples(sft, found)
+        return CLDR_BYTES * TERRITORIES * len(found.kinds)
+
+    def _held_out_bytes(self, sft: str) -> int:
+        count, _ = self._held_out(sft, 1)
+        return int(HUB_CONVERSATION_BYTES * count)
+
+    def _examples(self, sft: str, source: HubSft) -> int:
+        """Conversations of a data set of the hub that is not yet made."""
+        if source.examples is not None:
+            return source.examples
+        if source.rows is None:
+            raise InputError(
+                f"config: sft_data.{sft}.source.rows: found null, expected their number, since "
+                "the data are not made yet, and examples says all"
+            )
+        return max(1, source.rows - source.held_out)
+
+    def _benchmark(self, name: str) -> Path | CldrBenchmark | HubBenchmark | ChoiceBenchmark:
+        """A benchmark's file, made or not yet copied; else what it is to be made of."""
+        made = self.folder / f"results/inputs/benchmarks/{name}.parquet"
+        source = self.config.benchmarks[name].source
+        if made.exists():
+            return made
+        return self.folder / source.path if isinstance(source, File) else source
+
+    def _sft(self, name: str) -> Path | CldrSft | HubSft:
+        """The file of SFT data, made or not yet copied; else what they are to be made of."""
+        made = self.folder / f"results/inputs/sft/{name}.jsonl"
+        source = self.config.sft_data[name].source
+        if made.exists():
+            return made
+        return self.folder / source.path if isinstance(source, File) else source
+
+
+def _bound(source: CldrBenchmark | HubBenchmark | ChoiceBenchmark) -> dict[str, Texts]:
+    """Questions by language of a benchmark that is not yet made, at most."""
+    if isinstance(source, CldrBenchmark):
+        bound = Texts(source.questions_per_language, CLDR_BYTES)
+        return dict.fromkeys(source.languages, bound)
+    count = getattr(source, "questions", None) or HUB_QUESTIONS[source.kind]
+    bound = Texts(count, HUB_QUESTION_BYTES)
+    return dict.fromkeys(source.spoken, bound)
+
+
+def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, list[int]]:
+    """Bytes that the study at `root` needs under `folder`, at most, by part, for each job.
+
+    Those of `passing` need not be there at once; a run that is trained needs no scratch.
+    Empty for studies that fetch and train no model.
+    Raises `InputError` naming the key of the config where a model's size is not known.
+    """
+    if not isinstance(config.studies[root], MultilingualStudy | MspStudy):
+        return {}
+    sizes = Sizes(config, folder)
+    parts = ["base models", "benchmarks and SFT data", "checkpoints", "scratch", "records"]
+    found: dict[str, list[int]] = {part: [] for part in parts}
+    for rule, wildcards in jobs(config, root):
+        for part, count in sizes.job_bytes(rule, wildcards).items():
+            manifest = folder / f"{root}/runs/{wildcards.get('run')}/manifest.json"
+            if part != "scratch" or not manifest.exists():
+                found[part].append(count)
+    return found
+
+
+def passing(config: Config) -> dict[str, str]:
+    """The parts of a study's files that do not stay, and until when a run has its own."""
+    scratch = {"scratch": "while it is trained"}
+    if config.keep_checkpoints:
+        return scratch
+    return {**scratch, "checkpoints": "until all that reads its weights is made"}
+
+
+def jobs(config: Config, root: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The jobs of a study that cost time or space, but for those of APIs: rule and wildcards."""
+    study = config.asking(root)
+    yield from (("fetch_model", {"model": name}) for name in fetched(config, study))
+    yield from (("make_benchmark", {"benchmark": name}) for name in study.benchmarks)
+    if isinstance(study, MultilingualStudy):
+        yield from _training_jobs(config, root, study)
+    for name, benchmark in scored(study):
+        if job_params.by_api(config, root, name):
+            continue
+        whole = {"root": root, "run": name, "benchmark": benchmark}
+        shards = scoring_params.shards(config, root, benchmark)
+        yield from (("score_run", {**whole, "shard": shard}) for shard in shards)
+        if "" not in shards:
+            yield "merge_records", whole
+
+
+def _training_jobs(
+    config: Config, root: str, study: MultilingualStudy
+) -> Iterator[tuple[str, dict[str, str]]]:
+    yield from (("make_sft_data", {"sft": name}) for name in study.sft_data)
+    if study.training.tried:
+        yield from (("make_heldout_data", {"sft": name}) for name in study.sft_data)
+    yield from (
+        ("train_sft", {"root": root, "run": run.id}) for run in job_params.trained(config, root)
+    )
+    yield from (("evaluate_sft", {"root": root, "run": run.id}) for run in trials(study))
+
+
+def fetched(config: Config, study: Asking) -> list[str]:
+    """The base models that a study has fetched; those of SFT runs are for who trains them."""
+    if isinstance(study, MspStudy):
+        names = [one.run for one in study.models if one.of is None]
+    else:
+        names = study.models
+    return [name for name in names if not isinstance(config.models[name].source, ApiModel)]
+
+
+def weights(file: Path) -> int:
+    """Number of weights in a safetensors file, from its header."""
+    try:
+        with open(file, "rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(length))
+        return sum(math.prod(header[name]["shape"]) for name in header if name != "__metadata__")
+    except (OSError, ValueError, KeyError, TypeError, struct.error, OverflowError) as error:
+        raise InputError(f"{file}: not a safetensors file ({error!r})") from error
+
+
+def listed_bytes(manifest: Path) -> int:
+    """Bytes of all files that a manifest lists."""
+    try:
+        files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        return sum(about["bytes"] for about in files.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{manifest}: not a manifest of a checkpoint ({error!r})") from error
+
+
+def read_texts(path: Path) -> dict[str, Texts]:
+    """Number and mean length of a benchmark's questions, by language."""
+    from multical.data import questions  # here, since it loads pandas
+
+    frame = questions.read(path)
+    frame["size"] = [
+        sum(len(text.encode()) for text in (asked, *options))
+        for asked, options in zip(frame["question"], frame["options"], strict=True)
+    ]
+    found = frame.groupby("language")["size"].agg(["size", "mean"])
+    return {
+        str(name): Texts(int(row["size"]), float(row["mean"])) for name, row in found.iterrows()
+    }
+
+
+def sample(path: Path, longest: int) -> tuple[float, float]:
+    """Number of conversations in a JSON Lines file, and tokens of one, cut to `longest`, mean.
+
+    Of a file of more than `SAMPLE` lines the first ones stand for all.
+    """
+    try:
+        with open(path, "rb") as stream:
+            lines = [line for line in islice(stream, SAMPLE) if line.strip()]
+            rest = stream.read(1)
+        contents = [
+            [message["content"].encode() for message in json.loads(line)["messages"]]
+            for line in lines
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not conversations as JSON Lines ({error!r})") from error
+    if not contents:
+        raise InputError(f"{path}: found no conversations, expected at least one")
+    tokens = [
+        min(longest, sum(map(len, texts)) / BYTES_PER_TOKEN + TEMPLATE_TOKENS) for texts in contents
+    ]
+    count = size(path) / statistics.mean(map(len, lines)) if rest else len(lines)
+    return count, statistics.mean(tokens)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path}: no such file ({error.strerror})") from error

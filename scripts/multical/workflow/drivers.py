@@ -1,0 +1,136 @@
+"""Who works in this folder: a record of each Snakemake that runs, for its successor.
+
+The Snakefile has a record written when a run starts; it goes when the process ends, well or
+badly. One that stays is of a Snakemake that was killed: recover.py reads it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from multical.config.msp import MspStudy
+from multical.config.schema import Config
+from multical.config.studies import MultilingualStudy, scored, trials
+from multical.errors import InputError
+from multical.files import sha256, write_json
+from multical.params import canonical
+from multical.provenance.fingerprint import fingerprint
+from multical.workflow import job_params, scoring_params
+
+FOLDER = Path(".snakemake/drivers")
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A Snakemake process, and what its cluster jobs would make."""
+
+    host: str
+    pid: int
+    started: float  # seconds since 1970; a process of the same id may be another
+    command: list[str]
+    products: dict[str, str]  # `products` of its config
+
+    @property
+    def here(self) -> bool:
+        """Whether it ran on this host."""
+        return self.host == socket.gethostname()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; only its own host can tell."""
+        try:
+            process = psutil.Process(self.pid)
+            return process.create_time() == self.started and process.status() != "zombie"
+        except psutil.NoSuchProcess:
+            return False
+
+    @property
+    def file(self) -> Path:
+        return FOLDER / f"{self.host}.{self.pid}.json"
+
+    def forget(self) -> None:
+        """Remove the record."""
+        self.file.unlink(missing_ok=True)
+
+    def __str__(self) -> str:
+        return f"Snakemake {self.pid} on {self.host}"
+
+
+def record(config: Config) -> None:
+    """Record this process for as long as it lives."""
+    process = psutil.Process()
+    command = [sys.executable, "-m", "snakemake", *sys.argv[1:]]
+    driver = Driver(
+        socket.gethostname(), process.pid, process.create_time(), command, products(config)
+    )
+    write_json(driver.file, asdict(driver))
+    atexit.register(driver.forget)
+
+
+def found() -> list[Driver]:
+    """The drivers on record; raises `InputError` for a record that cannot be read."""
+    drivers = []
+    for file in sorted(FOLDER.glob("*.json")):
+        try:
+            drivers.append(Driver(**json.loads(file.read_text(encoding="utf-8"))))
+        except FileNotFoundError:
+            continue  # it has just ended
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{file}: {error}, expected what multical.workflow.drivers writes"
+            ) from error
+    return drivers
+
+
+def products(config: Config) -> dict[str, str]:
+    """For each file that a cluster job makes, a digest of the settings and code behind it."""
+    return {
+        file: hashlib.sha256(canonical([settings, code]).encode()).hexdigest()
+        for files, settings, code in _jobs(config)
+        for file in files
+    }
+
+
+def _jobs(config: Config) -> Iterator[tuple[list[str], job_params.Settings, list[str]]]:
+    codes = {
+        program: [fingerprint(program), sha256(Path("rules", rules))]
+        for program, rules in (
+            ("train_sft", "train.smk"),
+            ("evaluate_sft", "train.smk"),
+            ("score_run", "score.smk"),
+        )
+    }
+    for root, study in config.studies.items():
+        if isinstance(study, MspStudy):
+            yield from _scorings(config, root, study, codes["score_run"])
+        if not isinstance(study, MultilingualStudy):
+            continue
+        for run in job_params.trained(config, root):
+            parts = ("manifest.json", "checkpoint", "loss.jsonl", "usage.json")
+            made = [f"{root}/runs/{run.id}/{part}" for part in parts]
+            yield made, job_params.training(config, root, run.id), codes["train_sft"]
+        for run in trials(study):
+            made = [f"{root}/runs/{run.id}/heldout.json"]
+            yield made, job_params.evaluating(config, root, run.id), codes["evaluate_sft"]
+        yield from _scorings(config, root, study, codes["score_run"])
+
+
+def _scorings(
+    config: Config, root: str, study: MultilingualStudy | MspStudy, code: list[str]
+) -> Iterator[tuple[list[str], job_params.Settings, list[str]]]:
+    for name, benchmark in scored(study):
+        if job_params.by_api(config, root, name):
+            continue  # asked from the login node
+        for shard in scoring_params.shards(config, root, benchmark):
+            settings = scoring_params.scoring(config, root, name, benchmark, shard)
+            records = f"{root}/records/{name}/{benchmark}{shard}"
+            yield [f"{records}.parquet", f"{records}.usage.json"], settings, code

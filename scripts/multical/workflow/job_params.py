@@ -1,0 +1,367 @@
+"""What each job depends on in the config, and nothing else; those of models: `scoring_plan`.
+
+Every function gives the settings of one job as plain data; `config.canonical` makes
+them the one string that Snakemake compares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import product
+from typing import Any
+
+from multical import files
+from multical.config.msp import MspStudy
+from multical.config.schema import Config
+from multical.config.studies import (
+    HarnessRun,
+    HarnessStudy,
+    MultilingualStudy,
+    Run,
+    Scored,
+    runs,
+    trials,
+)
+from multical.data.sources import ApiModel, ChoiceBenchmark, HubModel, HubSft, QuestionFile
+from multical.errors import InputError
+from multical.figures import settings_table as settings
+from multical.params import DISTRIBUTIONS, canonical
+
+Settings = dict[str, Any]
+#: Keys of SFT data that no job depends on
+FOR_PLANS = {"rows", "mean_tokens"}
+#: Metrics of confidences that are changed, which rank answers as they did or nearly so
+RECALIBRATED = ("accuracy", "confidence", "gap", "ece", "rms", "ms_debiased", "brier", "nll")
+#: Metrics whose changes are tested
+EFFECTS = ("accuracy", "confidence", "ece", "entropy")
+#: Of runs in the table of settings, in their order
+ROLES = ("base", "trial", "run")
+
+
+def run(config: Config, root: str, name: str) -> Run:
+    """The run or trial of that id in the study at `root`; raises `KeyError` for any other."""
+    study = config.studies[root]
+    if not isinstance(study, MspStudy):
+        return config.multilingual(root).by_id[name]
+    trainer = study.by_run[name].of
+    return Run(name) if trainer is None else run(config, trainer, name)
+
+
+def trainer(config: Config, root: str, name: str) -> str:
+    """The study that trains a run of the study at `root`: itself, or another."""
+    study = config.studies[root]
+    return (study.by_run[name].of or root) if isinstance(study, MspStudy) else root
+
+
+def by_api(config: Config, root: str, name: str) -> bool:
+    """Whether a run of a study is behind an API."""
+    return isinstance(config.models[run(config, root, name).model].source, ApiModel)
+
+
+def parts(config: Config, root: str) -> list[str]:
+    """The studies that lie inside of that at `root`; none in `results`, where all lie."""
+    return [one for one in config.studies if root != "results" and one.startswith(f"{root}/")]
+
+
+def trials_of(config: Config, root: str, model: str, sft: str) -> list[Run]:
+    """The trials of learning rates for a model and SFT data; empty where there is no choice."""
+    study = config.multilingual(root)
+    return [one for one in trials(study) if (one.model, one.sft) == (model, sft)]
+
+
+def learning_rate_file(config: Config, root: str, name: str) -> list[str]:
+    """The file of the learning rate that was chosen for a run, if one is to be chosen."""
+    one = run(config, root, name)
+    if one.learning_rate is not None or not config.multilingual(root).training.tried:
+        return []
+    return [f"{root}/learning_rates/{one.model}.{one.sft}.json"]
+
+
+def adopted(config: Config) -> dict[str, list[str]]:
+    """By study, the runs that are one of their own trials: not trained a second time."""
+    found = {}
+    for root, study in config.studies.items():
+        if isinstance(study, MultilingualStudy):
+            tried = trials(study)
+            found[root] = sorted({Run(x.model, x.sft, x.smoothing, x.seed).id for x in tried})
+    return {root: names for root, names in found.items() if names}
+
+
+def trained(config: Config, root: str) -> list[Run]:
+    """The SFT runs of a study that are trained: the trials, and all that adopt none."""
+    study, own = config.multilingual(root), adopted(config).get(root, [])
+    return [one for one in study.by_id.values() if one.sft is not None and one.id not in own]
+
+
+def model(config: Config, name: str) -> Settings:
+    """Where a base model comes from."""
+    source = config.models[name].source
+    usual = {"as_is"} if isinstance(source, HubModel) and not source.as_is else set()
+    return source.model_dump(exclude=usual)
+
+
+def benchmark(config: Config, name: str) -> Settings:
+    """Where a benchmark comes from."""
+    source = config.benchmarks[name].source
+    if isinstance(source, ChoiceBenchmark):
+        return source.model_dump()  # its examples are never asked
+    return source.model_dump(exclude={"shots", "shots_split"})
+
+
+def shots(config: Config, name: str) -> Settings:
+    """Where a benchmark's few-shot examples come from; raises `KeyError` if it has none."""
+    if name not in with_shots(config):
+        raise KeyError(name)
+    source = config.benchmarks[name].source
+    if isinstance(source, ChoiceBenchmark):
+        return {**source.model_dump(exclude={"questions"}), "examples": True}
+    return {**benchmark(config, name), "split": getattr(source, "shots_split", None)}
+
+
+def with_shots(config: Config) -> list[str]:
+    """The benchmarks whose few-shot examples are made here."""
+    sources = {name: one.source for name, one in config.benchmarks.items()}
+    keys = ("shots", "shots_split")
+    return [
+        name
+        for name, source in sources.items()
+        if not isinstance(source, QuestionFile) and any(getattr(source, key, 0) for key in keys)
+    ]
+
+
+def sft_data(config: Config, name: str) -> Settings:
+    """Where SFT data come from."""
+    return config.sft_data[name].source.model_dump(exclude=FOR_PLANS)
+
+
+def held_out(config: Config, name: str) -> Settings:
+    """Where the held-out part of SFT data comes from, however many are trained on."""
+    return config.sft_data[name].source.model_dump(exclude={"examples", *FOR_PLANS})
+
+
+def with_held_out(config: Config) -> list[str]:
+    """The SFT data with a part that is held out."""
+    return [
+        name
+        for name, one in config.sft_data.items()
+        if isinstance(one.source, HubSft) and one.source.held_out
+    ]
+
+
+def training(config: Config, root: str, name: str) -> Settings:
+    """How a run is trained; learning_rate is null where it is that of `learning_rate_file`."""
+    one = run(config, root, name)
+    settings = config.multilingual(root).training.model_dump()
+    if settings["scale"] is None:
+        del settings["scale"]
+    if isinstance(settings["learning_rate"], list):
+        settings["learning_rate"] = one.learning_rate
+    return {
+        "run": one.id,
+        "smoothing": one.smoothing,
+        "seed": one.seed,
+        "chat_format": config.models[one.model].chat_format,
+        **settings,
+    }
+
+
+def training_key(config: Config, root: str, name: str, code: str) -> str:
+    """Names the scratch folder of a run: other settings or code never resume from it."""
+    text = canonical([training(config, root, name), code])
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def evaluating(config: Config, root: str, name: str) -> Settings:
+    """How the loss of a trial on held-out conversations is computed."""
+    study, one = config.multilingual(root), run(config, root, name)
+    return {
+        "run": one.id,
+        "chat_format": config.models[one.model].chat_format,
+        "max_length": study.training.max_length,
+        "dtype": study.scoring.dtype,
+        "matmul_precision": study.scoring.matmul_precision,
+    }
+
+
+def harness_run(config: Config, root: str, name: str, benchmark: str) -> HarnessRun:
+    """The run of that id on a benchmark; raises `KeyError` for any other."""
+    study = config.measured(root)
+    listed = study.runs if isinstance(study, HarnessStudy) else []
+    return {(one.run.id, one.benchmark): one for one in listed}[name, benchmark]
+
+
+def importing(config: Config, root: str, name: str, benchmark: str) -> Settings:
+    """How sample logs of lm-evaluation-harness are imported."""
+    settings = harness_run(config, root, name, benchmark).model_dump()
+    del settings["samples"]
+    return {"run": name, **settings}
+
+
+def samples(config: Config, root: str, name: str, benchmark: str) -> list[str]:
+    """The logs to import, as LANGUAGE=GLOB."""
+    patterns = harness_run(config, root, name, benchmark).samples
+    return [f"{language}={pattern}" for language, pattern in patterns.items()]
+
+
+def sample_files(config: Config, root: str, name: str, benchmark: str) -> list[str]:
+    """The files of `samples`; raises `InputError` where a pattern matches none."""
+    found: list[str] = []
+    for language, pattern in harness_run(config, root, name, benchmark).samples.items():
+        try:
+            found += map(str, files.find(pattern))
+        except InputError as error:
+            where = f"config: studies.{root}: run {name} on {benchmark}: samples.{language}"
+            raise InputError(f"{where}: {error}") from error
+    return found
+
+
+def resource_levels(config: Config) -> dict[str, str]:
+    """The resource level of each language."""
+    levels = config.resource_levels
+    return {language: level for level, members in levels.items() for language in members}
+
+
+def metrics(config: Config, root: str) -> Settings:
+    """What is computed from records."""
+    settings = config.measured(root).metrics.model_dump()
+    return {**settings, "resource_levels": resource_levels(config)}
+
+
+def reliability(config: Config, root: str) -> Settings:
+    """How reliability diagrams are binned."""
+    settings = metrics(config, root)
+    return {key: settings[key] for key in ("readouts", "bins", "resource_levels")}
+
+
+def recalibrated(config: Config, root: str) -> bool:
+    """Whether the readout of a study's figures has option scores, which temperatures divide."""
+    return config.measured(root).figures.readout in DISTRIBUTIONS
+
+
+def recalibration(config: Config, root: str) -> Settings:
+    """How the readout of the figures is recalibrated, and what is computed from it."""
+    study = config.measured(root)
+    return {
+        **metrics(config, root),
+        "metrics": [name for name in study.metrics.metrics if name in RECALIBRATED],
+        "readouts": [study.figures.readout],
+        "reference_language": study.figures.reference_language,
+        "folds": study.recalibration.folds,
+        "fold_seed": study.recalibration.seed,
+    }
+
+
+def effects(config: Config, root: str) -> Settings:
+    """Of what the changes by SFT and smoothing are computed."""
+    settings = metrics(config, root)
+    return {**settings, "metrics": [one for one in settings["metrics"] if one in EFFECTS]}
+
+
+def mixed_models(config: Config, root: str) -> Settings:
+    """What mixed models of the same changes are fitted to."""
+    settings = effects(config, root)
+    drawn = settings.pop("bootstrap")
+    return {**settings, "seed": drawn["seed"], "level": drawn["level"]}
+
+
+def views(config: Config, root: str) -> dict[str, tuple[str, str | None]]:
+    """What the figures of a study can show: the benchmark and the SFT data of each view.
+
+    Each by what the figure's path has before its name: nothing for the view of the study's
+    `figures`, which is the first, and `BENCHMARK.SFT/`, or `BENCHMARK/`, for any other.
+    """
+    study = config.measured(root)
+    first = (study.figures.benchmark, study.figures.sft)
+    found: dict[str, tuple[str, str | None]] = {"": first}
+    if isinstance(study, Scored):
+        sets = study.sft_data if isinstance(study, MultilingualStudy) else [None]
+        for pair in product(study.benchmarks, sets):
+            view = f"{'.'.join(filter(None, pair))}/"
+            if view in found:  # a.b on c, and a on b.c
+                raise InputError(
+                    f"config: studies.{root}: figures of two benchmarks and SFT sets are named "
+                    f"{view[:-1]}, expected one"
+                )
+            if pair != first:
+                found[view] = pair
+    return found
+
+
+def shown_models(config: Config, root: str, benchmark: str) -> list[str]:
+    """The models that a figure of a benchmark shows."""
+    study = config.measured(root)
+    if isinstance(study, Scored):
+        return study.models
+    return list(dict.fromkeys(one.model for one in study.runs if one.benchmark == benchmark))
+
+
+def labelled(config: Config, root: str, benchmark: str) -> bool:
+    """Whether some questions of a benchmark are known to be culturally sensitive or agnostic."""
+    if not isinstance(config.measured(root), Scored):
+        return False
+    return config.benchmarks[benchmark].source.kind == "global_mmlu"
+
+
+def figure(
+    config: Config, root: str, target: str, *keys: str, view: str = "", model: str | None = None
+) -> Settings:
+    """What a figure or table shows; `keys` are those that it takes beside the usual ones.
+
+    `model` is that of a figure of one model. Raises `KeyError` for a view, or a model, that
+    the study lacks.
+    """
+    study = config.measured(root)
+    benchmark, sft = views(config, root)[view]
+    if model is not None and model not in shown_models(config, root, benchmark):
+        raise KeyError(model)
+    if isinstance(study, Scored):
+        options = config.benchmarks[benchmark].options
+    else:
+        options = study.figures.options
+    known = {
+        "smoothing": study.figures.smoothing,
+        "reference_language": study.figures.reference_language,
+        "options": options,
+    }
+    return {
+        "study": root,
+        "target": target,
+        "benchmark": benchmark,
+        "readout": study.figures.readout,
+        "sft": sft,
+        "seed": study.figures.seed,
+        **({} if model is None else {"model": model}),
+        **{key: known[key] for key in keys},
+    }
+
+
+def settings_table(config: Config, root: str) -> Settings:
+    """The runs whose settings and compute are told, in the order of the table."""
+    study = config.multilingual(root)
+    made = [
+        *(("base" if one.sft is None else "run", one) for one in runs(study).values()),
+        *(("trial", one) for one in trials(study)),
+    ]
+    made.sort(key=lambda pair: (study.models.index(pair[1].model), ROLES.index(pair[0])))
+    own_trials = adopted(config).get(root, [])
+    return {
+        "study": root,
+        "target": f"{root}/tables/settings.csv",
+        "benchmarks": study.benchmarks,
+        "tried": study.training.tried,
+        "runs": [
+            {
+                "run": one.id,
+                "role": role,
+                "model": one.model,
+                "sft": one.sft,
+                "adopted": one.id in own_trials,
+            }
+            for role, one in made
+        ],
+    }
+
+
+def settings_files(config: Config, root: str) -> list[str]:
+    """The files that the table of settings is made of."""
+    return settings.files(settings_table(config, root))

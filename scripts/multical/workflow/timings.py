@@ -1,0 +1,163 @@
+"""How long a job will take: as recorded, scaled from what was recorded, or estimated.
+
+Timings are Snakemake's benchmark files, made on whatever machine the job ran on.
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from multical.config.studies import MultilingualStudy
+from multical.errors import InputError
+from multical.workflow import job_params, scoring_params
+from multical.workflow.costs import Settings, Sizes, Wildcards, jobs
+
+#: FLOP a weight and token: forward and backward, or forward alone
+FLOP = {"train_sft": 6, "evaluate_sft": 2, "score_run": 2}
+#: FLOP/s of one job where nothing was recorded, and seconds to start it: our assumptions
+GPU_FLOPS = 0.4 * 312e12  # 40 % of the bfloat16 peak of an A100
+CPU_FLOPS = 1e11
+START_SECONDS = 30
+
+#: Where Snakemake puts the timings of the rules in `FLOP`: as in rules/
+BENCHMARKS = {
+    "train_sft": "logs/{root}/train_sft/{run}.tsv",
+    "evaluate_sft": "logs/{root}/evaluate_sft/{run}.tsv",
+    "score_run": "logs/{root}/score_run/{run}.{benchmark}{shard}.tsv",
+}
+#: An output of each, by which Snakemake remembers the settings that it was made with
+OUTPUTS = {
+    "train_sft": "{root}/runs/{run}/manifest.json",
+    "evaluate_sft": "{root}/runs/{run}/heldout.json",
+    "score_run": "{root}/records/{run}/{benchmark}{shard}.parquet",
+}
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Seconds of a job, if known, and where the number comes from."""
+
+    seconds: float | None
+    source: str  # recorded, scaled, estimated or not known
+    factor: float = 1  # of the tokens now to those of the recorded jobs
+    records: int = 0  # how many were scaled; the median counts
+    reason: str = ""  # why it is not known, where that can be mended
+
+
+UNKNOWN = Duration(None, "not known")
+#: Seconds of a recorded job, and its tokens
+Measured = tuple[float, float]
+#: Those of a rule, by model and study
+Recorded = defaultdict[str, dict[str, list[Measured]]]
+
+
+@dataclass
+class Timings:
+    """Durations of jobs.
+
+    Args:
+        sizes: of what the config names.
+        remembered: the settings that an output was made with, `None` if nobody knows.
+        flops: FLOP/s of one job, instead of the assumptions above.
+    """
+
+    sizes: Sizes
+    remembered: Callable[[str], Settings | None]
+    flops: float | None = None
+    _recorded: dict[str, Recorded] = field(default_factory=dict)
+
+    def of(self, rule: str, wildcards: Wildcards, gpus: int, record: str | None) -> Duration:
+        """How long a job will take; `record` is its benchmark file."""
+        own = None if record is None else recorded_seconds(self.sizes.folder / record)
+        if rule not in FLOP:
+            return UNKNOWN if own is None else Duration(own, "recorded")
+        try:
+            return (
+                self._scaled(rule, wildcards, self._measured(rule, wildcards), own=True)
+                or self._scaled(rule, wildcards, self._siblings(rule, wildcards))
+                or self._estimated(rule, wildcards, gpus)
+            )
+        except InputError as error:
+            return Duration(None, "not known", reason=str(error))
+
+    def tokens(self, rule: str, wildcards: Wildcards) -> float:
+        """Tokens of a job of a rule in `FLOP`."""
+        return self.sizes.tokens(rule, wildcards, self._settings(rule, wildcards))
+
+    def model(self, wildcards: Wildcards) -> str:
+        """The base model of a job of such a rule."""
+        return job_params.run(self.sizes.config, wildcards["root"], wildcards["run"]).model
+
+    def _scaled(
+        self, rule: str, wildcards: Wildcards, like: list[Measured], own: bool = False
+    ) -> Duration | None:
+        """The median of recorded jobs, scaled by tokens; `None` where none was recorded."""
+        if not like:
+            return None
+        tokens = self.tokens(rule, wildcards)
+        seconds = statistics.median(seconds * tokens / then for seconds, then in like)
+        factor = statistics.median(tokens / then for _, then in like)
+        if own and factor == 1:
+            return Duration(seconds, "recorded")
+        return Duration(seconds, "scaled", factor, len(like))
+
+    def _estimated(self, rule: str, wildcards: Wildcards, gpus: int) -> Duration:
+        flop = FLOP[rule] * self.sizes.parameters(self.model(wildcards))
+        rate = self.flops or (GPU_FLOPS * gpus if gpus else CPU_FLOPS)
+        return Duration(START_SECONDS + flop * self.tokens(rule, wildcards) / rate, "estimated")
+
+    def _siblings(self, rule: str, wildcards: Wildcards) -> list[Measured]:
+        """Jobs of the rule and model that were recorded: of this study, or of others."""
+        if rule not in self._recorded:
+            self._recorded[rule] = self._all_recorded(rule)
+        found = self._recorded[rule][self.model(wildcards)]
+        own = found.get(wildcards["root"], [])
+        return own or [one for listed in found.values() for one in listed]
+
+    def _all_recorded(self, rule: str) -> Recorded:
+        config, found = self.sizes.config, defaultdict[str, dict[str, list[Measured]]](dict)
+        for root, study in config.studies.items():
+            if isinstance(study, MultilingualStudy):
+                for name, other in jobs(config, root):
+                    if name == rule and (measured := self._measured(rule, other)):
+                        found[self.model(other)].setdefault(root, []).extend(measured)
+        return found
+
+    def _measured(self, rule: str, wildcards: Wildcards) -> list[Measured]:
+        """Seconds of a job as recorded, and its tokens then; empty if that cannot be known."""
+        seconds = recorded_seconds(self.sizes.folder / BENCHMARKS[rule].format(**wildcards))
+        if seconds is None:
+            return []
+        then = self._tokens_then(rule, wildcards)
+        return [(seconds, then)] if then else []
+
+    def _settings(self, rule: str, wildcards: Wildcards) -> Settings:
+        config, root, run = self.sizes.config, wildcards["root"], wildcards["run"]
+        if rule == "train_sft":
+            return job_params.training(config, root, run)
+        if rule == "evaluate_sft":
+            return job_params.evaluating(config, root, run)
+        return scoring_params.scoring(config, root, run, wildcards["benchmark"], wildcards["shard"])
+
+    def _tokens_then(self, rule: str, wildcards: Wildcards) -> float:
+        """Tokens of a job when it was recorded; 0 where its settings had other keys."""
+        settings = self.remembered(OUTPUTS[rule].format(**wildcards))
+        try:
+            return self.sizes.tokens(rule, wildcards, settings or self._settings(rule, wildcards))
+        except KeyError:
+            return 0
+
+
+def recorded_seconds(path: Path) -> float | None:
+    """Seconds in a benchmark file of Snakemake; `None` if there is none, or it is cut short."""
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+        return float(rows[-1]["s"])
+    except (OSError, ValueError, IndexError, KeyError, TypeError):
+        return None

@@ -1,0 +1,246 @@
+"""claims.yaml, what makes a verdict of tests, and the comparison with expected verdicts."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+import check_verdicts
+from multical.claims import judge, report, schema
+from multical.claims.judge import Found, Test
+from multical.claims.schema import NOT_REPRODUCED, REPRODUCED, Claim, Claims
+from multical.errors import InputError
+from multical.files import sha256
+from multical.params import validated
+from support.claim_data import CLAIMS, ROOT
+
+RAW = yaml.safe_load((ROOT / "claims.yaml").read_text(encoding="utf-8"))
+
+
+def edited(claim: str, **changes: Any) -> Any:
+    raw = copy.deepcopy(RAW)
+    raw["claims"][claim] |= changes
+    return raw
+
+
+def part(claim: str, place: int = 0, **changes: Any) -> list[Any]:
+    parts = copy.deepcopy(RAW["claims"][claim]["parts"])
+    parts[place] |= changes
+    return parts
+
+
+def test_the_schema_of_editors_is_current() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "multical.claims.schema"], cwd=ROOT / "scripts", capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert (ROOT / "claims.schema.json").read_text(encoding="utf-8") == done.stdout
+
+
+def test_all_claims_are_there_with_a_readout_each() -> None:
+    assert list(CLAIMS.claims) == ["M1", "M2", "M3", "P1", "P2", "P3", "P4"]
+    assert CLAIMS.evidence("multilingual") == ["summary.csv"]
+    assert CLAIMS.evidence("released")[0] == "tables/calibration.csv"
+    assert validated(Claims, schema.dumped(CLAIMS), "again") == CLAIMS
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        (edited("M1", threshold=1), "claims.M1: unknown keys ['threshold'], expected"),
+        (edited("M1", alpha=2), "claims.M1.alpha: found 2, expected"),
+        (edited("M1", tested_on=["released"]), "claims.M1: parts.0: found Change, expected one"),
+        (edited("P1", tested_on=["demo"]), "claims.P1.tested_on.0: found 'demo', expected"),
+        (edited("M1", parts=part("M1", share=0.5)), "claims.M1: correction: found intersection_"),
+        (edited("M2", parts=[]), "claims.M2.parts: List should have at least 1 item"),
+        (edited("M1", parts=part("M1", test="t")), "claims.M1.parts.0.test: found 't', expected"),
+        (edited("M1", parts=part("M1", after="base")), "claims.M1.parts.0: found before and"),
+        (
+            edited("P4", parts=part("P4", evidence="../scores.csv")),
+            "claims.P4.parts.0.evidence: found '../scores.csv'",
+        ),
+    ],
+)
+def test_wrong_claims_are_refused_with_the_key(raw: Any, sentence: str) -> None:
+    with pytest.raises(InputError) as error:
+        validated(Claims, raw, "claims.yaml")
+    assert str(error.value).startswith(f"claims.yaml: {sentence}")
+
+
+@pytest.mark.parametrize("text", ["a: [", "", "- M1"])
+def test_files_that_are_no_claims(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"claims\.yaml: "):
+        schema.load(path)
+    with pytest.raises(InputError, match=r"absent\.yaml: not readable"):
+        schema.load(tmp_path / "absent.yaml")
+
+
+def test_tails_count_what_is_not_beyond() -> None:
+    replicates = np.array([0.1, 0.2, -0.1, np.nan])
+    assert judge.tail(replicates, 0, "above") == 3 / 5
+    assert judge.tail(replicates, 0.15, "below") == 3 / 5
+    assert judge.tail(replicates, 0.1, "above") == 4 / 5
+
+
+def claim(name: str, **changes: Any) -> Claim:
+    return validated(Claims, edited(name, **changes), "claims").claims[name]
+
+
+def found(*tests: tuple[float, float]) -> Found:
+    values = [Test(f"test {place}", value, p) for place, (value, p) in enumerate(tests)]
+    return Found("said", 0.0, -1.0, float("nan"), values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "tests", "verdict"),
+    [
+        ({}, [(0.1, 0.001)], REPRODUCED),
+        ({}, [(-0.1, 0.001)], NOT_REPRODUCED),  # significant, but the wrong way
+        ({}, [(0.1, 0.2)], NOT_REPRODUCED),
+        ({}, [(0.1, 0.03), (0.1, 0.03)], REPRODUCED),  # both pass
+        ({"correction": "holm"}, [(0.1, 0.03), (0.1, 0.03)], NOT_REPRODUCED),  # 0.06
+        ({"correction": "none"}, [(0.1, 0.03), (0.1, 0.03)], REPRODUCED),
+        ({"alpha": 0.1}, [(0.1, 0.03), (0.1, 0.03)], REPRODUCED),
+        (
+            {"correction": "holm", "parts": part("M1", share=0.5)},
+            [(0.1, 0.001), (0.1, 0.9)],
+            REPRODUCED,
+        ),
+        ({"parts": part("M1", threshold=0.2)}, [(0.1, 0.001)], NOT_REPRODUCED),
+        ({"parts": part("M1", direction="below")}, [(0.1, 0.001)], NOT_REPRODUCED),
+    ],
+)
+def test_what_a_verdict_is_made_of(
+    changes: dict[str, Any], tests: list[tuple[float, float]], verdict: str
+) -> None:
+    outcome = judge.judged(claim("M1", **changes), [found(*tests)])
+    assert outcome["verdict"] == verdict
+    assert outcome["parts"][0]["high"] is None  # no NaN in JSON
+
+
+@pytest.mark.parametrize(
+    ("r", "p", "verdict"),
+    [(0.1, 0.8, REPRODUCED), (0.1, 0.01, NOT_REPRODUCED), (-0.6, 0.8, NOT_REPRODUCED)],
+)
+def test_a_correlation_that_should_be_absent(r: float, p: float, verdict: str) -> None:
+    outcome = judge.judged(claim("P3"), [found((0.8, 0.04)), found((r, p))])
+    assert outcome["verdict"] == verdict
+    assert outcome["parts"][0]["tests"][0]["p_adjusted"] == 0.04  # a family of one
+
+
+def document(verdict: str = REPRODUCED) -> dict[str, Any]:
+    outcome = judge.judged(claim("M1"), [found((0.1, 0.001 if verdict == REPRODUCED else 1))])
+    told = {"says": "a <b> | c", "source": "x", "alpha": 0.05, "correction": "holm"}
+    return {
+        "study": "results/made",
+        "kind": "multilingual",
+        "command": "make verify STUDY=made",
+        "level": 0.95,
+        "claims": {"M1": told | outcome | {"seconds": 1.0}},
+    }
+
+
+class Parsed(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_table_and_page_escape_what_they_show() -> None:
+    rows = report.markdown(document()).splitlines()
+    assert len(rows) == 3
+    assert r"a &lt;b> \| c (x)" in rows[2]
+    assert "1 of 1 tests pass" in rows[2]
+    page = Parsed()
+    page.feed(report.page(document()))
+    assert "b" not in page.tags
+    assert not {"script", "link", "img"} & set(page.tags)
+    assert "a <b> | c (x)" in page.text
+    assert "Test paired_bootstrap, level 0.05, correction holm; 100% of the tests" in page.text
+
+
+def check(folder: Path, patch: pytest.MonkeyPatch, expected: Any, **changes: str) -> None:
+    (folder / "v.json").write_text(json.dumps(document(**changes)))
+    made = {str(folder / "v.json"): sha256(folder / "v.json")}
+    (folder / "provenance.json").write_text(json.dumps({"outputs": made}))
+    (folder / "e.yaml").write_text(yaml.safe_dump({"verdicts": expected}))
+    files = ["--verdicts", str(folder / "v.json"), "--expected", str(folder / "e.yaml")]
+    patch.setattr(sys, "argv", ["check_verdicts.py", *files])
+    check_verdicts.main()
+
+
+def test_expected_verdicts_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(tmp_path, monkeypatch, {"results/made": {"M1": REPRODUCED}})
+    assert "| M1 |" in capsys.readouterr().out
+    check(tmp_path, monkeypatch, {"results/other": {}})
+    assert "nothing was compared: " in capsys.readouterr().err
+
+
+def test_a_verdict_that_was_written_by_hand_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(tmp_path, monkeypatch, {})
+    by_hand = json.dumps(document(verdict=NOT_REPRODUCED))
+    (tmp_path / "v.json").write_text(by_hand)
+    with pytest.raises(InputError, match=r"v\.json: changed since it was made: "):
+        check_verdicts.main()
+    (tmp_path / "provenance.json").unlink()
+    with pytest.raises(InputError, match=r"provenance\.json: not readable as a sidecar"):
+        check_verdicts.main()
+
+
+@pytest.mark.parametrize(
+    ("expected", "sentence"),
+    [
+        ({"M1": REPRODUCED}, "M1 is 'not reproduced', expected 'reproduced'"),
+        ({}, r"found verdicts on \[\], expected \['M1'\]"),
+        ({"M1": NOT_REPRODUCED, "P1": REPRODUCED}, r"found verdicts on \['M1', 'P1'\]"),
+        ({"M1": "true"}, "verdicts.results/made.M1: found 'true', expected"),
+    ],
+)
+def test_unexpected_verdicts_are_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        check(tmp_path, monkeypatch, {"results/made": expected}, verdict=NOT_REPRODUCED)
+
+
+def test_the_expected_file_names_studies_of_the_config_and_all_claims() -> None:
+    expected = schema.load_expected(ROOT / "expected" / "claims.yaml").verdicts
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    assert set(expected) <= set(config["studies"])
+    assert all(list(own) == list(CLAIMS.claims) for own in expected.values())
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    ("root", "evidence"),
+    [("results/demo", "summary.csv"), ("results/msp_v2", "tables/scores.csv")],
+)
+def test_the_rule_takes_the_evidence_of_the_study(root: str, evidence: str, tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("snakemake")), "-n", "-p", "--cores", "1"]
+    command += ["--nolock", "--forcerun", "verify_claims", "--", f"{root}/claims/verdicts.json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    rule = done.stdout.partition("rule verify_claims:")[2]
+    assert f"{root}/{evidence}" in rule
+    assert f"--page {root}/claims/verdicts.html" in rule

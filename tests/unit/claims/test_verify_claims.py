@@ -1,0 +1,250 @@
+"""Verdicts are computed: studies in which the claims hold, and the same with the data flipped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import verify_claims
+from multical.claims import report as pages
+from multical.claims.schema import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
+from multical.errors import InputError
+from support import claim_data
+
+Made = tuple[list[str], dict[str, str]]
+FIRST, SECOND = ["M1", "M2", "M3"], ["P1", "P2", "P3", "P4"]
+
+
+def verify(made: Made, settings: dict[str, Any]) -> dict[str, Any]:
+    document = verify_claims.verify(verify_claims.read_params(json.dumps(settings)), *made, 1)
+    claims: dict[str, Any] = document["claims"]
+    return claims
+
+
+def verdicts(found: dict[str, Any], names: list[str]) -> dict[str, str]:
+    return {name: found[name]["verdict"] for name in names}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return claim_data.study_1(tmp_path_factory.mktemp("first"))
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return claim_data.study_2(tmp_path_factory.mktemp("second"))
+
+
+def test_study_1_as_it_claims(first: Made) -> None:
+    found = verify(first, claim_data.measured())
+    assert verdicts(found, FIRST) == dict.fromkeys(FIRST, REPRODUCED)
+    summary = pd.read_csv(first[1]["summary.csv"])
+    rows = summary[(summary["group"] == "low") & (summary["readout"] == "text_ppl")]
+    shown = rows[rows["metric"] == "confidence"].set_index("run")["value"]
+    rise = found["M1"]["parts"][0]
+    change = shown["tiny.facts.ls0.s0"] - shown["tiny"]
+    assert rise["value"] == pytest.approx(change, abs=1e-12)
+    assert rise["low"] < rise["value"] < rise["high"]
+    assert rise["detail"] == "rises in 2 and falls in 0 of 2 languages"
+    assert [len(part["tests"]) for part in found["M3"]["parts"]] == [1, 1, 1, 1]
+    assert found["M3"]["parts"][0]["tests"][0]["p_adjusted"] == pytest.approx(1 / 201)
+
+
+def test_claims_of_study_2_are_not_testable_on_study_1(first: Made) -> None:
+    found = verify(first, claim_data.measured())
+    assert verdicts(found, SECOND) == dict.fromkeys(SECOND, NOT_TESTABLE)
+    reason = "results/made is of kind multilingual; this needs released or msp"
+    assert found["P2"]["reason"] == reason
+
+
+def test_a_study_inside_of_another_shows_what_that_cannot(first: Made, second: Made) -> None:
+    inner = verify_claims.read_params(json.dumps(claim_data.released_params()))
+    inside = verify_claims.verify(inner, *second, 1)
+    settings = verify_claims.read_params(json.dumps(claim_data.measured()))
+    document = verify_claims.verify(settings, *first, 1, [inside])
+    found = document["claims"]
+    assert verdicts(found, FIRST + SECOND) == dict.fromkeys(FIRST + SECOND, REPRODUCED)
+    assert found["P2"]["study"] == inside["study"]
+    assert "study" not in found["M1"]
+    (row,) = (line for line in pages.markdown(document).splitlines() if line.startswith("| P2 |"))
+    assert f"{inside['study']}/tables/cells.csv" in row
+    # what it can show itself it does
+    again = verify_claims.verify(settings, *first, 1, [document])
+    assert "study" not in again["claims"]["M1"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "powers", "learnt"),
+    [
+        ("M1", {0.0: 0.5, 0.1: 0.5}, 0.0),  # less confident after SFT
+        ("M2", claim_data.POWERS, 0.6),  # accuracy gains that are large
+        ("M3", {0.0: 1.2, 0.1: 3.0}, 0.0),  # worse calibrated with smoothing
+    ],
+)
+def test_flipped_data_flip_a_verdict_of_study_1(
+    tmp_path: Path, claim: str, powers: dict[float, float], learnt: float
+) -> None:
+    found = verify(claim_data.study_1(tmp_path, powers, learnt), claim_data.measured())
+    assert found[claim]["verdict"] == NOT_REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("changes", "claims", "reason"),
+    [
+        ({"readouts": ["text_sum"]}, FIRST, "metrics.readouts of the study has no text_ppl"),
+        ({"metrics": ["accuracy", "ece"]}, ["M1"], "metrics.metrics of the study has no confid"),
+        (
+            {"bootstrap": {"replicates": 0, "seed": 1, "level": 0.95}},
+            FIRST,
+            "metrics.bootstrap.replicates of the study is 0",
+        ),
+    ],
+)
+def test_what_a_study_lacks_is_the_reason(
+    first: Made, changes: dict[str, Any], claims: list[str], reason: str
+) -> None:
+    found = verify(first, claim_data.measured(**changes))
+    for claim in claims:
+        assert found[claim]["verdict"] == NOT_TESTABLE
+        assert reason in found[claim]["reason"]
+
+
+def test_a_study_without_low_resource_languages(tmp_path: Path) -> None:
+    made = claim_data.study_1(tmp_path, languages=("en", "fr", "ko"))
+    found = verify(made, claim_data.measured())
+    assert verdicts(found, FIRST) == dict.fromkeys(FIRST, NOT_TESTABLE)
+    assert {found[name]["reason"] for name in FIRST} == {"synthetic has no low-resource languages"}
+
+
+def test_too_few_replicates_for_so_many_tests(first: Made) -> None:
+    few = claim_data.measured(bootstrap=claim_data.BOOTSTRAP | {"replicates": 10})
+    found = verify(first, few)
+    assert verdicts(found, FIRST) == dict.fromkeys(FIRST, NOT_TESTABLE)
+    reason = "4 tests on so few replicates or models can have no p under 0.05"
+    assert found["M3"]["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("smoothing", "reason"),
+    [
+        ([0.0], "there is no run of the condition SFT + smoothing 0.1"),
+        ([0.1], "there is no SFT to compare tiny.facts.ls0.1.s0 on synthetic with"),
+    ],
+)
+def test_runs_that_are_missing(tmp_path: Path, smoothing: list[float], reason: str) -> None:
+    made = claim_data.study_1(tmp_path, {one: claim_data.POWERS[one] for one in smoothing})
+    found = verify(made, claim_data.measured())["M3"]
+    assert (found["verdict"], found["reason"]) == (NOT_TESTABLE, reason)
+
+
+def test_a_summary_of_other_records_is_refused(first: Made, tmp_path: Path) -> None:
+    summary = pd.read_csv(first[1]["summary.csv"])
+    path = tmp_path / "summary.csv"
+    summary.assign(value=summary["value"] + 1e-6).to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"summary.csv: tiny, .*expected .* as in the records"):
+        verify((first[0], {"summary.csv": str(path)}), claim_data.measured())
+
+
+def test_study_2_as_it_claims(second: Made) -> None:
+    found = verify(second, claim_data.released_params())
+    assert verdicts(found, SECOND) == dict.fromkeys(SECOND, REPRODUCED)
+    assert verdicts(found, FIRST) == dict.fromkeys(FIRST, NOT_TESTABLE)
+    calibration = pd.read_csv(second[1]["calibration.csv"])
+    pooled = calibration[calibration["dataset"] == "all"]["calibration_error"]
+    assert found["P1"]["parts"][0]["value"] == pytest.approx(pooled.mean())
+    cells = pd.read_csv(second[1]["cells.csv"])
+    good = cells[cells.groupby("model")["accuracy"].transform("mean") >= 0.5]
+    assert len(found["P2"]["parts"][0]["tests"]) == len(good) < len(cells)
+
+
+@pytest.mark.parametrize(
+    ("claim", "changes"),
+    [
+        ("P1", {"sure": 1.0}),  # calibrated
+        ("P2", {"telling": 0.0}),  # confidence says nothing
+        ("P3", {"steady": True}),  # worse models tell better
+        ("P4", {"telling": 0.0}),
+    ],
+)
+def test_flipped_data_flip_a_verdict_of_study_2(
+    tmp_path: Path, claim: str, changes: dict[str, Any]
+) -> None:
+    found = verify(claim_data.study_2(tmp_path, **changes), claim_data.released_params())
+    assert found[claim]["verdict"] == NOT_REPRODUCED
+
+
+def test_tables_of_too_few_models(second: Made, tmp_path: Path) -> None:
+    tables = dict(second[1])
+    for name in ("cells", "correlations", "scores"):
+        table = pd.read_csv(tables[f"{name}.csv"])
+        if name == "correlations":
+            table["n"] = 3
+        elif name == "scores":
+            table = table[table["model"] == "Model 0"]
+        else:
+            table["accuracy"] = 0.4
+        tables[f"{name}.csv"] = str(tmp_path / f"{name}.csv")
+        table.to_csv(tables[f"{name}.csv"], index=False)
+    found = verify((second[0], tables), claim_data.released_params())
+    reasons = [found[name]["reason"] for name in SECOND[1:]]
+    assert reasons == [
+        "no model has an accuracy of 0.5 or more",
+        "3 models, too few for a correlation with an interval",
+        "1 models with scores, too few for a test over models",
+    ]
+
+
+def arguments(made: Made, folder: Path, settings: dict[str, Any]) -> list[str]:
+    outputs = {"json": "v.json", "markdown": "v.md", "page": "v.html", "sidecar": "p.json"}
+    written = [part for name, file in outputs.items() for part in (f"--{name}", str(folder / file))]
+    given = ["--records", *made[0], "--tables", *made[1].values(), "--code", "test"]
+    return ["verify_claims.py", *given, "--params", json.dumps(settings), *written]
+
+
+def test_program_writes_the_same_but_for_seconds(
+    first: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        command = arguments(first, tmp_path / name, claim_data.measured())
+        monkeypatch.setattr(sys, "argv", command)
+        verify_claims.main()
+        documents.append(json.loads((tmp_path / name / "v.json").read_text()))
+        for claim in documents[-1]["claims"].values():
+            assert claim.pop("seconds") >= 0
+    assert documents[0] == documents[1]
+    assert documents[0]["command"] == "make verify STUDY=made"
+    text = (tmp_path / "one" / "v.md").read_text()
+    assert text.count("\n") == 2 + 7
+    assert "| not testable here | none | make verify STUDY=made |" in text
+    page = (tmp_path / "one" / "v.html").read_text()
+    assert "http" not in page
+    assert page.count("<h2>") == 1 + 2 + 4
+    sidecar = json.loads((tmp_path / "one" / "p.json").read_text())
+    assert len(sidecar["inputs"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"kind": "other"}, "--params: kind: 'other', expected one of"),
+        ({"models": []}, "--params: found the keys"),
+        ({"claims": {"M1": {}}}, "--params: claims.M1: missing keys"),
+        ({"bins": "10"}, "--params: bins: '10', expected a whole number"),
+    ],
+)
+def test_bad_parameters(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError) as error:
+        verify_claims.read_params(json.dumps(claim_data.measured(**changes)))
+    assert str(error.value).startswith(sentence)
+
+
+def test_evidence_that_is_not_given(first: Made) -> None:
+    with pytest.raises(InputError, match=r"--tables: found \[\], expected summary.csv among them"):
+        verify((first[0], {}), claim_data.measured())

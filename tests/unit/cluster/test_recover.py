@@ -1,0 +1,136 @@
+"""Records of running Snakemakes, and what `make recover` refuses; no cluster is needed.
+
+What it does to jobs is tested on a running cluster: tests/slurm/test_killed_driver.py.
+"""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import recover
+from multical.config import schema
+from multical.errors import InputError
+from multical.workflow import drivers
+from multical.workflow.drivers import Driver
+from support import checkout
+
+RAW = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+RECORD = "results/smoke/records/gemma3-270m.facts.ls0.1.s0/cldr-facts.parquet"
+WEIGHTS = "results/smoke/runs/gemma3-270m.facts.ls0.1.s0/checkpoint"
+USAGE = "results/smoke/runs/gemma3-270m.facts.ls0.1.s0/usage.json"
+#: Of a study that tries learning rates: a run that trains nothing, and a trial
+ADOPTED = "results/runs/gemma-2-2b.alpaca.ls0.s0/manifest.json"
+TRIAL = [f"results/runs/gemma-2-2b.alpaca.lr5e-06/{x}.json" for x in ("usage", "heldout")]
+
+
+@pytest.fixture
+def dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """A driver that was killed on this host, on record in the present folder."""
+    for name in ("rules", "scripts", "envs"):
+        (tmp_path / name).symlink_to(checkout.REPO / name)
+    (tmp_path / "Snakefile").touch()
+    monkeypatch.chdir(tmp_path)
+    drivers.record(schema.load(RAW))
+    (own,) = drivers.found()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    own.forget()
+    return replace(own, pid=gone.pid)
+
+
+def test_this_process_is_on_record_and_alive(dead: Driver) -> None:
+    drivers.record(schema.load(RAW))
+    (own,) = drivers.found()
+    assert own.here
+    assert own.alive
+    assert own.command[1:3] == ["-m", "snakemake"]
+    with pytest.raises(InputError, match="still works here: found it alive"):
+        recover.killed([own], [])
+    # another process that has got the same number is not the driver
+    assert not replace(own, started=own.started - 1).alive
+    own.forget()
+    assert drivers.found() == []
+
+
+def test_a_dead_one_is_accepted(dead: Driver) -> None:
+    assert not dead.alive
+    assert recover.killed([dead], []) == [dead]
+
+
+def test_only_its_own_host_can_tell(dead: Driver) -> None:
+    elsewhere = replace(dead, host="login2")
+    with pytest.raises(InputError, match=r"login2 is on record: only login2 can tell .* --dead"):
+        recover.killed([elsewhere], ["login3"])
+    assert recover.killed([elsewhere], ["login2"]) == [elsewhere]
+
+
+def test_a_record_that_is_not_one(dead: Driver) -> None:
+    drivers.FOLDER.mkdir(parents=True, exist_ok=True)
+    (drivers.FOLDER / "x.1.json").write_text('{"host": "x"}')
+    with pytest.raises(InputError, match=r"x\.1\.json: .*expected what multical\.drivers writes"):
+        drivers.found()
+
+
+def test_outside_of_a_clone(tmp_path: Path) -> None:
+    program = checkout.REPO / "tools/recover.py"
+    run = subprocess.run(
+        [sys.executable, program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert run.stderr == f"error: {tmp_path}: no Snakefile here, expected multical's own folder\n"
+
+
+def learning_rate(raw: dict[str, Any]) -> None:
+    raw["studies"]["results/smoke"]["training"]["learning_rate"] = 1e-3
+
+
+def prompt(raw: dict[str, Any]) -> None:
+    raw["prompts"]["default"]["plain"] = "{question} "
+
+
+def figures(raw: dict[str, Any]) -> None:
+    raw["studies"]["results/smoke"]["figures"]["reference_language"] = "fr"
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [(learning_rate, {WEIGHTS}), (prompt, {RECORD}), (figures, set())],
+)
+def test_a_product_is_known_by_its_own_settings(
+    dead: Driver, change: Callable[[dict[str, Any]], None], changed: set[str]
+) -> None:
+    raw = copy.deepcopy(RAW)
+    change(raw)
+    before, after = dead.products, drivers.products(schema.load(raw))
+    assert before.keys() == after.keys() >= {WEIGHTS, RECORD, USAGE, *TRIAL}
+    assert ADOPTED not in before
+    assert {name for name in (WEIGHTS, RECORD) if before[name] != after[name]} == changed
+
+
+def test_jobs_of_this_folder_alone(
+    dead: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squeue = tmp_path / "squeue"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    squeue.write_text(
+        f"#!/bin/sh\necho '7|RUNNING|multical_a|{tmp_path}'\n"
+        f"echo '8|PENDING|other|{tmp_path}'\necho '9|RUNNING|multical_b|/elsewhere'\n"
+    )
+    squeue.chmod(0o755)
+    assert recover.queue() == {"7": "RUNNING"}
+    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: refused' >&2; exit 1\n")
+    with pytest.raises(InputError, match="squeue: slurm_load_jobs error: refused: cannot tell"):
+        recover.queue()
+    squeue.unlink()
+    recover.end_jobs(needs_slurm=False, cancel=False)
+    with pytest.raises(InputError, match="squeue: not found here"):
+        recover.end_jobs(needs_slurm=True, cancel=False)

@@ -1,0 +1,175 @@
+"""Study 2's own runs in the config: what is refused, and what each job depends on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from multical.config import schema, studies
+from multical.errors import InputError
+from multical.params import canonical
+from multical.workflow import job_params, scoring_params
+
+RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text("utf-8"))
+DEMO, ROOT = "results/demo", "results/demo/letters"
+TUNED = "gemma3-270m.facts.ls0.1.s0"
+API: dict[str, Any] = {
+    "kind": "api", "url": "https://api.example.com/v1", "model": "m-1", "endpoint": "chat",
+    "top_logprobs": 8, "access": {"key": "TEST_API_KEY"},
+}  # fmt: skip
+STUDY: dict[str, Any] = {
+    "kind": "msp",
+    "models": [
+        {"run": "smollm2-135m-instruct", "name": "SmolLM2", "size": 0.135},
+        {"run": TUNED, "of": DEMO, "name": "Gemma", "size": 0.27},
+        {"run": "gpt", "name": "GPT", "size": None},
+    ],
+    "datasets": [
+        {"id": "en", "name": "English", "benchmark": "cldr-facts"},
+        {"id": "sw", "name": "Swahili", "benchmark": "cldr-facts", "language": "sw"},
+    ],
+    "scoring": {
+        "prompts": ["default", "short"], "dtype": "auto", "matmul_precision": "medium",
+        "batch_tokens": 2048,
+    },
+    "confidences": ["msp", "max_logit", "margin", "entropy"],
+    "significance": 1e-4,
+    "bins": 10,
+    "bootstrap": {"replicates": 10, "seed": 0, "level": 0.95},
+    "abstention": {
+        "seed": 1, "seeds": 2, "ks": [2, 20], "main_k": 20, "grid": "min",
+        "schemes": {"balanced": 1},
+    },
+}  # fmt: skip
+
+
+def raw() -> dict[str, Any]:
+    """The repository's config with one such study more."""
+    found: dict[str, Any] = json.loads(json.dumps(RAW))  # without what YAML's anchors share
+    found["models"]["gpt"] = {"chat_format": "template", "source": json.loads(json.dumps(API))}
+    found["prompts"]["short"] = {"lettered": "{question}\n{options}\nAnswer:", "plain": None}
+    found["studies"][ROOT] = json.loads(json.dumps(STUDY))
+    return found
+
+
+Edit = Callable[[dict[str, Any], dict[str, Any]], Any]
+
+
+def loaded(edit: Edit = lambda whole, study: None) -> schema.Config:
+    """The config after an edit of it, or of the study in it."""
+    found = raw()
+    edit(found, found["studies"][ROOT])
+    return schema.load(found)
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        (lambda _, s: s["models"][1].update(run="none"), "models.1.run: found 'none'"),
+        (lambda _, s: s["models"][1].update(run="gemma3-270m"), "models.1.run: found 'gemma3"),
+        (lambda _, s: s["models"][1].update(of="results/msp_v2"), "models.1.of: found 'results/m"),
+        (lambda _, s: s["models"][0].update(run="none"), "models.0.run: found 'none'"),
+        (lambda _, s: s["models"][2].update(name="Gemma"), "models: name: found 'Gemma' twice"),
+        (lambda _, s: s["models"][2].update(run=TUNED), f"models: run: found {TUNED!r} twice"),
+        (lambda _, s: s["datasets"][0].update(id="sw"), "datasets: id: found 'sw' twice"),
+        (lambda _, s: s["datasets"][0].update(language="sw"), "found ('cldr-facts', 'sw') twice"),
+        (lambda _, s: s["datasets"][0].update(language="xx"), "datasets.0.language: found 'xx'"),
+        (
+            lambda _, s: s["datasets"][1].update(benchmark="hellaswag"),
+            "datasets.1.language: found 'sw', expected one of ['en']",
+        ),
+        (lambda _, s: s["datasets"][0].update(benchmark="quiz"), "datasets.0.benchmark: found"),
+        (lambda _, s: s["scoring"].update(prompts=["odd"]), "scoring.prompts: found 'odd'"),
+        (lambda _, s: s["scoring"].update(prompts=["short"] * 2), "found 'short' twice"),
+        (lambda _, s: s["scoring"].update(shots=5), "scoring.shots: found 5, expected 0, since"),
+        (lambda _, s: s["scoring"].update(quantization="int3"), "quantization: found 'int3'"),
+        (lambda _, s: s.update(confidences=["margin"]), "expected msp among them"),
+        (lambda _, s: s["abstention"].update(grid="zero"), "abstention.grid: found zero"),
+        (lambda _, s: s["datasets"][0].update(id="all"), "datasets.0.id: found 'all'"),
+        (lambda _, s: s["datasets"][0].update(id="a.b"), "datasets.0.id: found 'a.b'"),
+        (lambda w, _: w["studies"][DEMO]["scoring"].update(prompt="short"), "needs plain: found"),
+        (lambda w, _: w["models"]["gemma3-270m"].update(chat_format="none"), "cannot be trained"),
+        (lambda w, _: w["studies"][DEMO].update(models=["gpt"]), "models: found 'gpt'"),
+    ],
+)
+def test_what_is_refused(edit: Edit, sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        loaded(edit)
+    assert sentence in str(caught.value)
+
+
+def test_runs_come_from_the_models_or_from_another_study() -> None:
+    found = loaded()
+    assert job_params.run(found, ROOT, "smollm2-135m-instruct") == studies.Run(
+        "smollm2-135m-instruct"
+    )
+    assert job_params.run(found, ROOT, TUNED) == job_params.run(found, DEMO, TUNED)
+    assert job_params.trainer(found, ROOT, TUNED) == DEMO
+    assert job_params.trainer(found, ROOT, "gpt") == ROOT
+    assert [job_params.by_api(found, ROOT, name) for name in found.msp(ROOT).by_run] == [
+        False, False, True
+    ]  # fmt: skip
+    with pytest.raises(KeyError):
+        job_params.run(found, ROOT, "gemma3-270m")
+
+
+def test_studies_inside_of_others() -> None:
+    found = loaded()
+    assert ROOT in job_params.parts(found, DEMO)
+    assert job_params.parts(found, ROOT) == []
+    assert job_params.parts(found, "results") == []
+
+
+def test_a_scoring_job_depends_on_its_own_settings() -> None:
+    settings = scoring_params.scoring(loaded(), ROOT, TUNED, "cldr-facts")
+    assert (settings["run"], settings["sft"], settings["smoothing"]) == (TUNED, "facts", 0.1)
+    assert settings["languages"] == ["en", "sw"]
+    assert [prompt["name"] for prompt in settings["prompts"]] == ["default", "short"]
+    assert [prompt["plain"] for prompt in settings["prompts"]] == [None, None]
+    assert settings["chat_format"] == "plain"
+    assert settings.keys().isdisjoint({"shots", "quantization"})  # as usual: said nowhere
+
+
+SETTINGS: list[tuple[Edit, bool]] = [
+    (lambda _, s: s["scoring"].update(chat_format="none"), True),
+    (lambda _, s: s["scoring"].update(quantization="nf4"), True),
+    (lambda _, s: s["scoring"].update(prompts=["short"]), True),
+    (lambda _, s: s.update(questions_per_dataset=5), True),
+    (lambda _, s: s["datasets"].pop(), True),
+    (lambda _, s: s["datasets"].reverse(), False),
+    (lambda _, s: s["models"].pop(0), False),
+    (lambda _, s: s["models"][1].update(name="Other", size=1), False),
+    (lambda _, s: s.update(bins=5, confidences=["msp"]), False),
+    (lambda w, _: w["prompts"]["default"].update(plain="{question}?"), False),
+    (lambda w, _: w["models"]["gpt"].update(parameters=5), False),
+]
+
+
+@pytest.mark.parametrize("number", range(len(SETTINGS)))
+def test_what_changes_a_scoring_job(number: int) -> None:
+    edit, changes = SETTINGS[number]
+    before, after = (
+        scoring_params.scoring(one, ROOT, TUNED, "cldr-facts") for one in (loaded(), loaded(edit))
+    )
+    assert (canonical(before) != canonical(after)) == changes
+
+
+def test_an_api_is_asked_both_phrasings() -> None:
+    settings = scoring_params.api_scoring(loaded(), ROOT, "gpt", "cldr-facts")
+    assert [prompt["name"] for prompt in settings["prompts"]] == ["default", "short"]
+    assert settings["api"]["model"] == "m-1"
+    assert settings["shots"] == 0
+
+
+def test_published_numbers_are_of_models_and_data_sets_of_the_study() -> None:
+    study = schema.load(RAW).msp("results/msp")
+    with open(Path(__file__).parents[3] / str(study.expected), encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["model"] for row in rows} - {""} == {model.name for model in study.models}
+    assert {row["dataset"] for row in rows} <= {"", "all", *(one.id for one in study.datasets)}

@@ -1,0 +1,147 @@
+"""Import of logs that lm-evaluation-harness wrote itself (tests/support/data/harness/README.md)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from multical import files, records
+from multical.data import harness_logs
+from multical.errors import InputError
+from multical.metrics import definitions
+from multical.metrics.readouts import READOUTS
+from support.checkout import REPO
+
+LOGS = REPO / "tests/support/data/harness"
+TEXTS = str(LOGS / "samples_quiz_2*.jsonl")
+LETTERS = str(LOGS / "samples_quiz_letters_fr_*.jsonl")
+RUN = {
+    "run": "tiny", "model": "tiny", "sft": None, "smoothing": None, "seed": None,
+    "benchmark": "quiz", "prompt": "harness",
+}  # fmt: skip
+SCRIPT = Path(__file__).parents[3] / "scripts" / "import_harness.py"
+
+
+def lines(pattern: str) -> list[dict[str, Any]]:
+    (path,) = files.find(pattern)
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def imported(pattern: str, path: Path) -> Any:
+    frame = harness_logs.read(files.find(pattern))
+    records.write(path, harness_logs.records({"en": frame}, RUN))
+    return records.read(path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "readout", "column"),
+    [(TEXTS, "text_sum", "text_logliks"), (LETTERS, "letter", "letter_logits")],
+)
+def test_records_say_what_the_log_says(
+    pattern: str, readout: str, column: str, tmp_path: Path
+) -> None:
+    frame = imported(pattern, tmp_path / "r.parquet")
+    for row, sample in zip(frame.to_dict("records"), lines(pattern), strict=True):
+        logliks = [float(pair[0]) for pair in sample["filtered_resps"]]
+        assert row[column].tolist() == np.array(logliks, np.float32).tolist()
+        assert row["gold"] == sample["doc"]["answer"]
+        assert row["n_options"] == len(sample["doc"]["options"])
+    read = READOUTS[readout](frame)
+    assert read.correct.tolist() == [bool(sample["acc"]) for sample in lines(pattern)]
+    assert definitions.accuracy(read)[0] == 0.25  # as the harness reported
+    assert read.probabilities is not None
+    assert np.nansum(read.probabilities, axis=1) == pytest.approx(1)
+
+
+def test_letters_keep_their_mass_in_the_full_vocabulary(tmp_path: Path) -> None:
+    frame = imported(LETTERS, tmp_path / "r.parquet")
+    best = [max(float(r[0]) for r in sample["filtered_resps"]) for sample in lines(LETTERS)]
+    assert READOUTS["letter_full"](frame).confidence == pytest.approx(np.exp(best), rel=1e-5)
+
+
+def test_perplexity_needs_tokens_that_logs_lack(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="text_tokens"):
+        READOUTS["text_ppl"](imported(TEXTS, tmp_path / "r.parquet"))
+
+
+def call(tmp_path: Path, *samples: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+    params = RUN | {"id_field": None, "subject_field": None} | changes
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), "--params", json.dumps(params),
+         "--records", str(tmp_path / "out.parquet"), "--samples", *samples],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_program_imports_several_languages(tmp_path: Path) -> None:
+    done = call(tmp_path, f"en={TEXTS}", f"fr={LETTERS}", id_field="question")
+    assert done.returncode == 0, done.stderr
+    frame = records.read(tmp_path / "out.parquet")
+    assert frame.groupby("language", observed=True)["question_id"].nunique().to_dict() == {
+        "en": 8,
+        "fr": 8,
+    }
+    assert "Which animal barks?" in set(frame["question_id"])
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (["en=nowhere/*.jsonl"], "no such file"),
+        ([TEXTS], "expected LANGUAGE=GLOB"),
+        ([f"en={TEXTS}", f"en={TEXTS}"], "each language once"),
+        ([f"en={LOGS}/samples_*.jsonl"], "several logs of one language"),
+    ],
+)
+def test_bad_arguments_get_a_sentence(tmp_path: Path, samples: list[str], said: str) -> None:
+    done = call(tmp_path, *samples)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    return lines(TEXTS)[0] | fields
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("not json", "not a sample"),
+        ("[1]", "not a sample"),
+        (json.dumps(changed(filtered_resps=["a generated text"])), "not a sample"),
+        (json.dumps(changed(filtered_resps=[["-1.0", "False"]])), "4 requests and 1 answers"),
+        (json.dumps(changed(target="9")), "neither an index"),
+        (json.dumps(changed(target="Madrid")), "neither an index"),
+        (json.dumps(changed(acc=1.0)), "is the likeliest"),
+        (json.dumps(changed(arguments={
+            f"gen_args_{i}": {"arg_0": f"context {i}", "arg_1": " same end"} for i in range(4)
+        })), "options that continue one context"),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_sample_is_named(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "samples_x.jsonl"
+    path.write_text(json.dumps(lines(TEXTS)[1]) + "\n" + line + "\n")
+    with pytest.raises(InputError, match="line 2") as caught:
+        harness_logs.read([path])
+    assert said in str(caught.value)
+
+
+def test_a_target_may_be_the_option_itself(tmp_path: Path) -> None:
+    path = tmp_path / "samples_x.jsonl"
+    path.write_text(json.dumps(changed(target=" Paris")) + "\n")
+    assert harness_logs.read([path])["gold"].tolist() == [0]
+
+
+def test_a_question_logged_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "samples_x.jsonl"
+    path.write_text(2 * (json.dumps(lines(TEXTS)[0]) + "\n"))
+    with pytest.raises(InputError, match="two rows"):
+        imported(str(path), tmp_path / "r.parquet")

@@ -1,0 +1,424 @@
+"""Benchmarks and SFT data from the hub: normalised, counted, and refused where they are odd."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import make_benchmark
+import make_sft_data
+from multical.config import schema
+from multical.data import conversations, hub, hub_datasets, hub_sft, questions
+from multical.errors import InputError
+from multical.workflow import job_params
+from support import hub_repos, hub_server
+from support.hub_server import Hub, Repo
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Hub]:
+    with hub_server.serve() as served:
+        yield served
+
+
+@pytest.fixture
+def served(server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The hub, with nothing in it and a fresh cache; nobody waits."""
+    server.repos.clear()
+    server.point(monkeypatch, tmp_path / "cache")
+    hub.check.cache_clear()
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    yield server
+    server.faults.clear()
+
+
+Program = Callable[..., Path]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Runs make_benchmark or make_sft_data; returns the folder of what it wrote."""
+
+    def run(module: Any, settings: dict[str, Any], *flags: str) -> Path:
+        out = tmp_path / "out"
+        name = "q.parquet" if module is make_benchmark else "c.jsonl"
+        arguments = ["--params", json.dumps(settings), "--output", out / name]
+        arguments += ["--about", out / "about.json", *flags]
+        if module is make_benchmark:
+            arguments += ["--report", out / "names.csv"]
+        monkeypatch.setattr(sys, "argv", [module.__file__, *map(str, arguments)])
+        module.main()
+        return out
+
+    return run
+
+
+def benchmark(repo: Repo, kind: str, **changes: Any) -> dict[str, Any]:
+    """The settings of a benchmark, as the plan has them."""
+    source = {"kind": kind, "repo": repo.name, "revision": repo.revision, **changes}
+    entry = {"source": source, "options": None}
+    return job_params.benchmark(schema.Config.model_construct(
+        benchmarks={"b": schema.Benchmark.model_validate(entry)}), "b")  # fmt: skip
+
+
+def sft(repo: Repo, layout: str, **changes: Any) -> dict[str, Any]:
+    """The settings of SFT data, as the plan has them."""
+    source = {"kind": "hub", "repo": repo.name, "revision": repo.revision, "layout": layout}
+    made = schema.SftData.model_validate({"source": {**source, "seed": 0, **changes}})
+    return job_params.sft_data(schema.Config.model_construct(sft_data={"s": made}), "s")
+
+
+def study_1(served: Hub, name: str) -> Repo:
+    """One of study 1's data sets, at the hub under its own name."""
+    return served.add("datasets", name, hub_repos.STUDY_1[name]())
+
+
+def refused(tmp_path: Path, action: Callable[[], Any]) -> str:
+    """The one line that an action is refused with; nothing may be left behind."""
+    with pytest.raises(InputError) as caught:
+        action()
+    assert "\n" not in str(caught.value)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    return str(caught.value)
+
+
+# -- benchmarks
+
+
+def test_global_mmlu_in_all_languages(served: Hub, program: Program) -> None:
+    repo = study_1(served, "CohereLabs/Global-MMLU")
+    out = program(make_benchmark, benchmark(repo, "global_mmlu"))
+    frame = questions.read(out / "q.parquet")
+    assert sorted(set(frame["language"])) == sorted(hub_repos.GLOBAL_MMLU)
+    assert frame.groupby("question_id")["language"].nunique().eq(42).all()
+    for language in ("en", "am", "zh"):
+        own = frame[frame["language"] == language].set_index("question_id")
+        for row in hub_repos.global_mmlu_rows(language, "test", 6):
+            made = own.loc[row["sample_id"]]
+            assert made["question"] == row["question"]
+            assert made["options"] == [row[f"option_{letter}"] for letter in "abcd"]
+            assert "ABCD".index(row["answer"]) == made["answer"]
+            assert made["subject"] == row["subject"]
+            assert made["culture"] == {"-": None}.get(*2 * [row["cultural_sensitivity_label"]])
+    report = pd.read_csv(out / "names.csv")
+    assert report["questions"].sum() == 42 * 6
+    assert report["left_out"].sum() == 0
+    about = json.loads((out / "about.json").read_text())
+    assert about["source"]["revision"] == repo.revision
+    assert about["files"] == {
+        path: hashlib.sha256(content).hexdigest()
+        for path, content in repo.files.items()
+        if "test" in path
+    }
+
+
+def test_mmlu_prox_in_all_languages(served: Hub, program: Program) -> None:
+    repo = study_1(served, "li-lab/MMLU-ProX")
+    out = program(make_benchmark, benchmark(repo, "mmlu_prox"))
+    frame = questions.read(out / "q.parquet")
+    assert sorted(set(frame["language"])) == sorted(hub_repos.MMLU_PROX)
+    assert set(frame["options"].map(len)) == set(range(4, 11))
+    assert frame["culture"].isna().all()
+    own = frame[frame["language"] == "th"].set_index("question_id")
+    for row in hub_repos.mmlu_prox_rows("th", "test", 8):
+        made = own.loc[str(row["question_id"])]
+        given = [row[f"option_{i}"] for i in range(10)]
+        assert made["options"] == [text for text in given if text is not None]
+        assert made["options"][made["answer"]] == given["ABCDEFGHIJ".index(row["answer"])]
+        assert made["subject"] == row["category"]
+
+
+def test_some_languages_and_the_split_of_shots(served: Hub, program: Program) -> None:
+    repo = served.add("datasets", "a/prox-lite", hub_repos.mmlu_prox(["en", "sw", "zu"]))
+    settings = benchmark(repo, "mmlu_prox", languages=["zu", "en"], split="validation")
+    frame = questions.read(program(make_benchmark, settings) / "q.parquet")
+    assert list(frame["language"]) == ["en"] * 4 + ["zu"] * 4
+
+
+def test_ids_of_the_source_where_there_are_no_others(served: Hub, program: Program) -> None:
+    rows = [{k: v for k, v in row.items() if k not in ("question_id", "answer_index")}
+            for row in hub_repos.mmlu_prox_rows("en", "test", 4)]  # fmt: skip
+    files = {"README.md": hub_repos.card([{
+        "config_name": "en", "data_files": [{"split": "test", "path": "t.parquet"}]
+    }]), "t.parquet": hub_repos.parquet(rows)}  # fmt: skip
+    repo = served.add("datasets", "a/lite", files)
+    frame = questions.read(program(make_benchmark, benchmark(repo, "mmlu_prox")) / "q.parquet")
+    assert list(frame["question_id"]) == ["100", "101", "102", "103"]
+
+
+ODD_GLOBAL: list[tuple[dict[str, Any], str]] = [
+    ({"question": " "}, "question: found ' ', which is empty"),
+    ({"question": None}, "question: found None, which is empty"),
+    ({"option_c": None}, "option_c: found None, which is empty"),
+    ({"option_b": "x", "option_d": "x "}, "option_b and option_d: found two alike"),
+]
+BAD_GLOBAL: list[tuple[dict[str, Any], str]] = [
+    ({"answer": "E"}, "answer: found 'E', expected a letter from A to D"),
+    ({"answer": None}, "answer: found None, expected a letter"),
+    ({"answer": ""}, "answer: found '', expected a letter"),
+    ({"sample_id": None}, "sample_id: found None, expected a name or number"),
+    ({"cultural_sensitivity_label": "C"}, "cultural_sensitivity_label: found 'C', expected CS"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), ODD_GLOBAL + BAD_GLOBAL)
+def test_odd_rows_of_global_mmlu(
+    served: Hub, program: Program, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    rows = hub_repos.global_mmlu_rows("yo", "test", 6)
+    rows[2] |= changes
+    files = hub_repos.global_mmlu(["en", "yo"], yo=rows)
+    repo = served.add("datasets", "a/mmlu", files)
+    told = refused(tmp_path, lambda: program(make_benchmark, benchmark(repo, "global_mmlu")))
+    assert told.startswith(f"a/mmlu yo test: row 2: {said}")
+    leave = benchmark(repo, "global_mmlu", odd_rows="leave_out")
+    if (changes, said) in BAD_GLOBAL:
+        assert said in refused(tmp_path, lambda: program(make_benchmark, leave))
+        return
+    out = program(make_benchmark, leave)
+    frame = questions.read(out / "q.parquet")
+    assert len(frame) == 11
+    assert rows[2]["sample_id"] not in set(frame.loc[frame["language"] == "yo", "question_id"])
+    report = pd.read_csv(out / "names.csv").set_index(["language", "kind"])
+    assert report.loc[("yo", rows[2]["subject"]), "left_out"] == 1
+    assert report["left_out"].sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"option_1": None}, "option_1: found None, which is empty"),
+        ({"answer": "J", "answer_index": 9}, "answer: found 'J', expected a letter from A to G"),
+        ({"answer": "C", "answer_index": 1},
+         "answer_index: found 1, which contradicts answer 'C', expected none, or odd_rows"),
+        ({f"option_{i}": None for i in range(10)}, "option_0: found nothing"),
+        ({f"option_{i}": None for i in range(1, 10)} | {"answer": "A", "answer_index": 0},
+         "option_1: found nothing"),
+    ],
+)  # fmt: skip
+def test_odd_rows_of_mmlu_prox(
+    served: Hub, program: Program, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    rows = hub_repos.mmlu_prox_rows("ur", "test", 5)
+    rows[3] |= changes
+    repo = served.add("datasets", "a/prox", hub_repos.mmlu_prox(["ur"], ur=rows))
+    told = refused(tmp_path, lambda: program(make_benchmark, benchmark(repo, "mmlu_prox")))
+    assert told.startswith(f"a/prox ur test: row 3: {said}")
+
+
+def test_a_contradiction_is_left_out_and_counted(served: Hub, program: Program) -> None:
+    files = hub_repos.mmlu_prox(["en", "sw"], contradictory=True)
+    repo = served.add("datasets", "a/prox", files)
+    out = program(make_benchmark, benchmark(repo, "mmlu_prox", odd_rows="leave_out"))
+    frame = questions.read(out / "q.parquet")
+    assert frame.groupby("language").size().to_dict() == {"en": 8, "sw": 8}
+    assert "3787" not in set(frame["question_id"])
+    left_out = pd.read_csv(out / "names.csv").groupby("language")["left_out"].sum()
+    assert left_out.to_dict() == {"en": 1, "sw": 1}
+
+
+def test_columns_and_languages_that_are_missing(
+    served: Hub, program: Program, tmp_path: Path
+) -> None:
+    repo = served.add("datasets", "a/prox", hub_repos.mmlu_prox(["en"]))
+    said = refused(tmp_path, lambda: program(make_benchmark, benchmark(repo, "global_mmlu")))
+    assert said.startswith("a/prox en test: no columns ['sample_id', 'subject', 'option_a', ")
+    assert "found ['answer', 'answer_index'" in said
+    asked = benchmark(repo, "mmlu_prox", languages=["en", "xx"])
+    said = refused(tmp_path, lambda: program(make_benchmark, asked))
+    assert said.endswith(": no config 'xx', found ['en']")
+    rows = hub_repos.mmlu_prox_rows("en", "test", 4)
+    rows[1]["question_id"] = 100
+    twice = served.add("datasets", "a/twice", hub_repos.mmlu_prox(["en"], en=rows))
+    said = refused(tmp_path, lambda: program(make_benchmark, benchmark(twice, "mmlu_prox")))
+    assert said == "a/twice en test: row 1: id '100' was already in a/twice en test: row 0"
+
+
+def test_nothing_is_written_when_the_hub_fails(
+    served: Hub, program: Program, tmp_path: Path
+) -> None:
+    repo = served.add("datasets", "a/prox", hub_repos.mmlu_prox(["en", "sw"]))
+    for fault in (lambda: served.fail(500, "sw/test", float("inf")),
+                  lambda: served.cut("sw/test", float("inf"))):  # fmt: skip
+        fault()
+        said = refused(tmp_path, lambda: program(make_benchmark, benchmark(repo, "mmlu_prox")))
+        assert said.endswith("asked 5 times)")
+        served.faults.clear()
+    program(make_benchmark, benchmark(repo, "mmlu_prox"))
+
+
+# -- SFT data
+
+
+SFT = [
+    ("allenai/tulu-3-sft-mixture", "messages"),
+    ("arazd/tulu_stanford_alpaca", "messages"),
+    ("teknium/OpenHermes-2.5", "sharegpt"),
+    ("", "alpaca"),  # Stanford's own file, which study 1 does not use
+]
+
+
+@pytest.mark.parametrize(("name", "layout"), SFT)
+def test_sft_data(served: Hub, program: Program, name: str, layout: str) -> None:
+    own = study_1(served, name) if name else None
+    repo = own or served.add("datasets", "lab/stanford", hub_repos.stanford(40))
+    out = program(make_sft_data, sft(repo, layout, examples=10, held_out=5))
+    made = conversations.read(out / "c.jsonl")
+    # the order of rows: an independent reading of the module's promise
+    keys = {hashlib.sha256(f"0:{i}".encode()).hexdigest(): i for i in range(40)}
+    order = [keys[key] for key in sorted(keys)]
+    assert [one["id"] for one in made] == [f"train.{i}" for i in order[5:15]]
+    for row, one in zip(order[5:15], made, strict=True):
+        question, answer = hub_repos.pairs(40)[row]
+        if layout == "alpaca" and row % 2:
+            question += "\nin words"
+        expected = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        if layout == "sharegpt" and row % 4 == 0 and row % 8:
+            expected.insert(0, {"role": "system", "content": "Be short."})
+        assert one["messages"] == expected
+    about = json.loads((out / "about.json").read_text())
+    assert about["rows"] == 40
+    assert about["left_out"] == {}
+    assert set(about["files"].values()) == {
+        hashlib.sha256(content).hexdigest()
+        for path, content in repo.files.items()
+        if path != "README.md"
+    }
+
+    settings = sft(repo, layout, held_out=5)
+    held = {key: value for key, value in settings.items() if key != "examples"}
+    out = program(make_sft_data, held, "--held-out")
+    aside = conversations.read(out / "c.jsonl")
+    assert [one["id"] for one in aside] == [f"train.{i}" for i in order[:5]]
+    # all that is not held out, and the first ten are those of before
+    rest = conversations.read(program(make_sft_data, settings) / "c.jsonl")
+    assert len(rest) == 35
+    assert rest[:10] == made
+
+
+def test_another_seed_chooses_others(served: Hub, program: Program) -> None:
+    repo = served.add("datasets", "lab/alpaca", hub_repos.alpaca(40))
+    chosen = []
+    for seed in (0, 0, 1):
+        out = program(make_sft_data, sft(repo, "messages", examples=10, seed=seed))
+        chosen.append((out / "c.jsonl").read_bytes())
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
+def turn(role: str | None, content: str | None) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+ASKED, TOLD = turn("user", "x"), turn("assistant", "y")
+ODD: list[tuple[Any, str]] = [
+    (None, "no answer"),
+    ([], "no answer"),
+    ([ASKED], "no answer"),
+    ([turn("system", "x")], "no answer"),
+    ([ASKED, turn("assistant", "")], "an empty message"),
+    ([ASKED, turn("assistant", None)], "an empty message"),
+    ([turn("user", "\n"), TOLD], "an empty message"),
+    ([ASKED, turn("tool", "z"), TOLD], "an unknown role"),
+    ([turn(None, "z"), TOLD], "an unknown role"),
+    ([TOLD, ASKED], "turns that do not alternate"),
+    ([ASKED, ASKED, TOLD], "turns that do not alternate"),
+    ([ASKED, turn("system", "z"), TOLD], "turns that do not alternate"),
+]
+
+
+@pytest.mark.parametrize(("messages", "why"), ODD)
+def test_an_odd_conversation(messages: Any, why: str) -> None:
+    with pytest.raises(hub_datasets.OddRowError, match=f"^{why}$"):
+        hub_sft.read({"messages": messages}, "messages", "here")
+
+
+def test_odd_conversations_are_named_or_counted(
+    served: Hub, program: Program, tmp_path: Path
+) -> None:
+    odd = [{"id": "o", "messages": messages, "source": "x"} for messages, _ in ODD]
+    repo = served.add("datasets", "lab/tulu", hub_repos.tulu(20, odd))
+    said = refused(tmp_path, lambda: program(make_sft_data, sft(repo, "messages")))
+    first = next(i for i in hub_sft.order(0, 32) if i >= 20)
+    assert said == (
+        f"lab/tulu train: row {first}: messages: found {ODD[first - 20][1]}, "
+        "expected none, or odd_rows: leave_out"
+    )
+    out = program(make_sft_data, sft(repo, "messages", odd_rows="leave_out"))
+    assert len(conversations.read(out / "c.jsonl")) == 20
+    counts = {why: sum(w == why for _, w in ODD) for _, why in ODD}
+    assert json.loads((out / "about.json").read_text())["left_out"] == counts
+
+
+def test_what_is_held_out_is_never_trained_on(served: Hub, program: Program) -> None:
+    """Nor is a row that says the same."""
+    repo = served.add("datasets", "lab/twice", hub_repos.tulu(
+        20, [{"id": "again", "messages": hub_repos._messages(*pair), "source": ""}
+             for pair in hub_repos.pairs(20)]))  # fmt: skip
+    out = program(make_sft_data, sft(repo, "messages", held_out=6))
+    made = conversations.read(out / "c.jsonl")
+    settings = sft(repo, "messages", held_out=6)
+    del settings["examples"]
+    held = conversations.read(program(make_sft_data, settings, "--held-out") / "c.jsonl")
+    said = {json.dumps(one["messages"]) for one in held}
+    assert not said & {json.dumps(one["messages"]) for one in made}
+    assert len(held) == 6
+    assert len(made) == 40 - 2 * len(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "changes", "said"),
+    [
+        ("tulu", "sharegpt", {}, "no columns ['conversations'], found ['id', 'messages', "),
+        ("openhermes", "alpaca", {}, "no columns ['instruction', 'input', 'output'], found"),
+        ("tulu", "messages", {"examples": 41}, "examples: found 40 conversations in 40 rows"),
+        ("tulu", "messages", {"held_out": 41}, "held_out: found 40 conversations in 40 rows"),
+        ("tulu", "messages", {"held_out": 40}, "examples: found 0 conversations in 40 rows"),
+        ("tulu", "messages", {"split": "test"}, "lab/data test: no split 'test', found ['train']"),
+        ("tulu", "messages", {"config": "x"}, "no config 'x', found ['default']"),
+    ],
+)  # fmt: skip
+def test_sft_data_that_cannot_be_made(
+    served: Hub,
+    program: Program,
+    tmp_path: Path,
+    name: str,
+    layout: str,
+    changes: dict[str, Any],
+    said: str,
+) -> None:
+    repo = served.add("datasets", "lab/data", getattr(hub_repos, name)(40))
+    settings = sft(repo, layout, **changes)
+    assert said in refused(tmp_path, lambda: program(make_sft_data, settings))
+
+
+def test_turns_of_another_layout_are_an_error() -> None:
+    with pytest.raises(InputError, match='here: messages: found "x", expected a list of role'):
+        hub_sft.read({"messages": "x"}, "messages", "here")
+    with pytest.raises(InputError, match="expected a list of from and value, both texts"):
+        hub_sft.read({"conversations": [{"role": "user", "content": "x"}]}, "sharegpt", "here")
+    with pytest.raises(InputError, match="expected a list of role and content"):
+        hub_sft.read({"messages": [{"role": "user", "content": 3}]}, "messages", "here")
+    with pytest.raises(InputError, match="here: input: found 3, expected a text"):
+        hub_sft.read({"instruction": "x", "input": 3, "output": "y"}, "alpaca", "here")
+
+
+def test_a_file_is_told_of_too(program: Program, tmp_path: Path) -> None:
+    pair = hub_repos._messages("x", "y")
+    conversations.write(tmp_path / "own.jsonl", [{"id": "a", "messages": pair}])  # type: ignore[typeddict-item]
+    out = program(make_sft_data, {"kind": "file", "path": str(tmp_path / "own.jsonl")})
+    digest = hashlib.sha256((tmp_path / "own.jsonl").read_bytes()).hexdigest()
+    assert json.loads((out / "about.json").read_text())["files"] == {"own.jsonl": digest}
+
+
+def test_held_out_data_are_of_the_hub_alone(program: Program, tmp_path: Path) -> None:
+    settings = {"kind": "file", "path": "x"}
+    said = refused(tmp_path, lambda: program(make_sft_data, settings, "--held-out"))
+    assert said == "--held-out: found kind 'file', expected 'hub'"

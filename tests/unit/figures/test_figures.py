@@ -1,0 +1,399 @@
+"""Figures and the main table: they are made, the same each time, or refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+
+from multical.errors import InputError
+from multical.figures import style
+from multical.figures import tables as results
+from support import figure_data
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+COMMON = ["benchmark", "readout", "sft", "seed"]
+#: script -> (table it reads, further parameters, outputs)
+PROGRAMS = {
+    "plot_ece_by_lang": ("metrics", ["smoothing", "reference_language"], ("pdf", "png")),
+    "plot_entropy_by_lang": (
+        "metrics",
+        ["smoothing", "reference_language", "options"],
+        ("pdf", "png"),
+    ),
+    "plot_confidence_vs_accuracy_shift": (
+        "metrics",
+        ["smoothing", "reference_language"],
+        ("pdf", "png"),
+    ),
+    "plot_reliability": ("reliability", ["smoothing", "options"], ("pdf", "png")),
+    "plot_smoothing_sweep": ("summary", ["options"], ("pdf", "png")),
+    "plot_ece_by_resource": ("summary", [], ("pdf", "png")),
+    "plot_conditions_by_resource": ("summary", ["options"], ("pdf", "png")),
+    "plot_reliability_by_lang": ("reliability_by_lang", ["smoothing", "model"], ("pdf", "png")),
+    "plot_culture": ("culture", ["smoothing", "options"], ("pdf", "png")),
+    "plot_effects_by_lang": (
+        "effects",
+        ["smoothing", "reference_language", "model"],
+        ("pdf", "png"),
+    ),
+    "plot_effects_by_resource": ("mixed_effects", ["smoothing"], ("pdf", "png")),
+    "make_main_table": ("summary", [], ("csv", "tex")),
+    "plot_recalibration_transfer": (
+        "recalibration",
+        ["smoothing", "reference_language"],
+        ("pdf", "png"),
+    ),
+    "make_recalibration_table": ("recalibration", ["reference_language"], ("csv", "tex")),
+}
+EVERY = pytest.mark.parametrize("name", PROGRAMS)
+
+
+def arguments(name: str, table: Path, out: Path, **changes: Any) -> list[str]:
+    kind, keys, outputs = PROGRAMS[name]
+    params = {key: figure_data.PARAMS[key] for key in ["study", *COMMON, *keys]}
+    params = params | {"target": f"results/demo/figures/{name}.pdf"} | changes
+    files = [text for end in outputs for text in (f"--{end}", str(out / f"{name}.{end}"))]
+    files += ["--sidecar", str(out / f"{name}.json")]
+    return [f"--{kind}", str(table), "--params", json.dumps(params), "--code", "abc", *files]
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, bytes]]:
+    """Run a script's main in this process; its outputs by suffix. Warnings are errors."""
+
+    monkeypatch.setitem(style.plt.rcParams, "savefig.dpi", 40)  # fast
+
+    def run(name: str, tables: dict[str, Path], out: Path, **changes: Any) -> dict[str, bytes]:
+        table = tables[PROGRAMS[name][0]]
+        monkeypatch.syspath_prepend(str(SCRIPTS))
+        monkeypatch.setattr(sys, "argv", [name, *arguments(name, table, out, **changes)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            __import__(name)
+            sys.modules[name].main()
+        return {end: (out / f"{name}.{end}").read_bytes() for end in (*PROGRAMS[name][2], "json")}
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return figure_data.write_tables(tmp_path_factory.mktemp("tables"))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    levels = {"en": "high", "de": "high", "el": "mid", "yo": "low", "am": "low"}
+    return figure_data.write_tables(tmp_path_factory.mktemp("small"), levels)
+
+
+@EVERY
+def test_same_input_same_bytes(
+    name: str, make: Callable[..., Any], small: dict[str, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Here and in a fresh process with another hash seed, time zone and working folder."""
+    monkeypatch.setitem(style.plt.rcParams, "savefig.dpi", 250)
+    here = make(name, small, tmp_path)
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    command = [sys.executable, str(SCRIPTS / f"{name}.py")]
+    command += arguments(name, small[PROGRAMS[name][0]], fresh)
+    environment = os.environ | {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo"}
+    subprocess.run(command, check=True, cwd=fresh, env=environment)
+    outputs = PROGRAMS[name][2]
+    assert [(fresh / f"{name}.{end}").read_bytes() for end in outputs] == [here[e] for e in outputs]
+    sidecar = json.loads(here["json"])
+    assert sidecar["params"]["benchmark"] == "cldr-facts"
+    assert sidecar["seed"] == 0
+    if "pdf" in outputs:
+        assert b"Date" not in here["pdf"]
+        assert b"/FontFile2" in here["pdf"]
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "one language, one model": {"languages": {"en": "high"}, "models": ("gemma3-270m",)},
+    "long tags, other smoothings": {
+        "languages": {"zh-Hant-TW": "high", "nan": "low", "en": "high"},
+        "smoothings": (0.0, 0.05, 0.1, 0.3),
+    },
+    "two levels, one smoothing": {
+        "languages": {"en": "high", "yo": "low"},
+        "smoothings": (0.0, 0.1),
+    },
+    "71 languages, 3 models": {
+        "languages": figure_data.SEVENTY_ONE,
+        "models": ("Llama-3.1-8B", "Mistral_7B-v0.1", "gemma-2-2b"),
+    },
+    "3 SFT sets": {
+        "languages": {"en": "high", "bn": "mid", "yo": "low"},
+        "sets": ("alpaca", "a-mixture-with-a-long-name", "facts"),
+    },
+}
+
+
+@EVERY
+@pytest.mark.parametrize("case", CASES)
+def test_every_size(name: str, case: str, make: Callable[..., Any], tmp_path: Path) -> None:
+    (model, *_) = CASES[case].get("models", figure_data.MODELS)
+    own = {"model": model} if "model" in PROGRAMS[name][1] else {}
+    made = make(name, figure_data.write_tables(tmp_path, **CASES[case]), tmp_path, **own)
+    assert all(len(content) > 500 for content in made.values())
+
+
+def places(frame: pd.DataFrame) -> pd.Series:
+    """The language, group of languages or resource level of each row."""
+    (name,) = {"language", "group", "level"} & set(frame)
+    return frame[name]
+
+
+@EVERY
+def test_missing_intervals_and_values(
+    name: str, make: Callable[..., Any], small: dict[str, Path], tmp_path: Path
+) -> None:
+    kind = PROGRAMS[name][0]
+    frame = pd.read_csv(small[kind])
+    if kind.startswith("reliability"):
+        frame.loc[places(frame).isin(["yo", "low"]), "n"] = 0
+    else:
+        ends = ["ci_low", "ci_high"]
+        frame.loc[places(frame).isin(["yo", "low"]), ends] = np.nan
+        first = frame.index[places(frame).isin(["am", "mid"])]
+        frame.loc[first, ["value", *ends]] = np.nan
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert make(name, {kind: tmp_path / "t.csv"}, tmp_path)
+
+
+SMOOTHED = "SFT + smoothing 0.1"
+
+
+def _drop_run(frame: pd.DataFrame) -> pd.DataFrame:
+    if "run" in frame:
+        return frame[frame["run"] != "smollm2-135m-instruct.facts.ls0.1.s0"]
+    own = (frame["model"] == "smollm2-135m-instruct") & (frame["after"] == SMOOTHED)
+    return frame[~own]
+
+
+def _drop_row(frame: pd.DataFrame) -> pd.DataFrame:
+    metric = frame["metric"].isin(["ece", "entropy", "accuracy"]) if "metric" in frame else True
+    place = places(frame).isin(["yo", "low"])
+    run = frame["smoothing"] == 0.1 if "smoothing" in frame else frame["after"] == SMOOTHED
+    return frame.drop(frame.index[metric & place & run])
+
+
+BAD: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
+    "column": (lambda f: f.drop(columns="readout"), "no column ['readout']"),
+    "run": (_drop_run, "no rows for smollm2-135m-instruct, SFT + smoothing 0.1"),
+    "row": (_drop_row, "which another run has"),
+    "twice": (lambda f: pd.concat([f, f]), "two rows for gemma3-270m, "),
+    "benchmark": (lambda f: f.assign(benchmark="mmlu"), "no rows with benchmark ['cldr-facts']"),
+    "readout": (lambda f: f.assign(readout="letter"), "found ['letter']"),
+    "number": (
+        lambda f: f.assign(**{"seed" if "seed" in f else "seeds": "zero"}),
+        ": found 'zero', expected a number",
+    ),
+    "name": (lambda f: f.assign(model=None), "line 2: model"),
+    "rows": (lambda f: f.iloc[:0], "no rows"),
+}
+
+
+@EVERY
+@pytest.mark.parametrize("fault", BAD)
+def test_bad_tables_are_refused(
+    name: str, fault: str, make: Callable[..., Any], small: dict[str, Path], tmp_path: Path
+) -> None:
+    kind = PROGRAMS[name][0]
+    change, sentence = BAD[fault]
+    change(pd.read_csv(small[kind])).to_csv(tmp_path / "bad.csv", index=False)
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(InputError) as error:
+        make(name, {kind: tmp_path / "bad.csv"}, out)
+    message = str(error.value)
+    assert sentence in message
+    assert str(tmp_path / "bad.csv") in message
+    assert "\n" not in message
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"smoothing": "0.1"}, "smoothing: '0.1', expected a whole number or"),
+        ({"seed": True}, "seed: True, expected a whole number"),
+        ({"colour": "red"}, "unknown keys .'colour'."),
+        ({"smoothing": 0.7}, r"no rows for gemma3-270m, SFT \+ smoothing 0.7"),
+        ({"sft": "alpaca"}, "SFT set alpaca"),
+    ],
+)
+def test_bad_parameters_are_refused(
+    changes: dict[str, Any], sentence: str, make: Callable[..., Any],
+    tables: dict[str, Path], tmp_path: Path,
+) -> None:  # fmt: skip
+    with pytest.raises(InputError, match=sentence):
+        make("plot_ece_by_lang", tables, tmp_path, **changes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_file_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / "plot_ece_by_lang.py")]
+    command += arguments("plot_ece_by_lang", tmp_path / "gone.csv", tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "gone.csv" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_garbled_and_unknown_cells(tables: dict[str, Path], tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csv"
+    frame = pd.read_csv(tables["metrics"])
+    frame.assign(resource_level="tiny").to_csv(bad, index=False)
+    with pytest.raises(InputError, match="resource_level: found 'tiny', expected one of"):
+        results.read(bad, "metrics")
+    bad.write_bytes(b"\xff\xfe\x00garbage\x00")
+    with pytest.raises(InputError, match=r"bad.csv"):
+        results.read(bad, "metrics")
+    bad.write_text("")
+    with pytest.raises(InputError, match=r"bad.csv"):
+        results.read(bad, "metrics")
+
+
+def test_main_table_holds_the_summary(
+    make: Callable[..., Any], tables: dict[str, Path], tmp_path: Path
+) -> None:
+    made = make("make_main_table", tables, tmp_path)
+    table = pd.read_csv(tmp_path / "make_main_table.csv")
+    assert len(table) == 2 * 4 * 4  # models, conditions, groups
+    summary = pd.read_csv(tables["summary"])
+    row = summary.query(
+        "run == 'gemma3-270m.facts.ls0.2.s0' and group == 'mid' and metric == 'rms'"
+    ).iloc[0]
+    ours = table.query(
+        "model == 'gemma3-270m' and condition == 'SFT + smoothing 0.2' and group == 'mid'"
+    ).iloc[0]
+    assert ours[["rms", "rms_low", "rms_high"]].tolist() == [row.value, row.ci_low, row.ci_high]
+    tex = made["tex"].decode()
+    body = tex[tex.index(r"\midrule") :]
+    assert tex.count(r"\tiny") == 2 * 4 * 9
+    assert tex.count(r"\midrule") == 2
+    assert f"& {row.value:.3f} &" in body
+    assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {11}
+
+
+def test_recalibration_table_holds_the_summary(
+    make: Callable[..., Any], tables: dict[str, Path], tmp_path: Path
+) -> None:
+    made = make("make_recalibration_table", tables, tmp_path)
+    table = pd.read_csv(tmp_path / "make_recalibration_table.csv")
+    assert len(table) == 2 * 4 * 4 * 10  # models, conditions, groups, methods and fits
+    source = pd.read_csv(tables["recalibration"])
+    query = "model == 'gemma3-270m' and group == 'low' and method == 'platt' and fit == 'high'"
+    row = source.query(query + " and smoothing == 0.1 and metric == 'ms_debiased'").iloc[0]
+    ours = table.query(query + " and condition == 'SFT + smoothing 0.1'").iloc[0]
+    found = ours[["ms_debiased", "ms_debiased_low", "ms_debiased_high"]].tolist()
+    assert found == [row.value, row.ci_low, row.ci_high]
+    tex = made["tex"].decode()
+    ece = source.query(query + " and smoothing == 0.1 and metric == 'ece'").iloc[0]
+    (line,) = [x for x in tex.splitlines() if f"& {ece.value:.3f} &" in x and "0.1" in x]
+    assert line.count("&") == 2 + 10
+    assert tex.count(r"\midrule") == 2
+    order = ["none", "temperature", "Platt", "isotonic"]
+    assert sorted(order, key=tex.index) == order
+
+
+def test_recalibration_without_a_high_resource_language(
+    make: Callable[..., Any], small: dict[str, Path], tmp_path: Path
+) -> None:
+    frame = pd.read_csv(small["recalibration"])
+    frame[frame["fit"] != "high"].to_csv(tmp_path / "r.csv", index=False)
+    for name in ("plot_recalibration_transfer", "make_recalibration_table"):
+        assert make(name, {"recalibration": tmp_path / "r.csv"}, tmp_path)
+    assert len(pd.read_csv(tmp_path / "make_recalibration_table.csv").query("fit == 'high'")) == 0
+
+
+def test_every_condition_is_shown_whichever_sft_set_is_chosen(
+    make: Callable[..., Any], tmp_path: Path
+) -> None:
+    tables = figure_data.write_tables(
+        tmp_path, {"en": "high", "yo": "low"}, smoothings=(0.0, 0.1), sets=("facts", "alpaca")
+    )
+    one, other, base = (
+        make("plot_conditions_by_resource", tables, tmp_path, **changes)["pdf"]
+        for changes in ({}, {"sft": "alpaca"}, {"sft": None, "seed": None})
+    )
+    assert one == other
+    assert base != one
+
+
+def test_a_model_that_the_table_lacks(
+    make: Callable[..., Any], small: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"no rows with model \['large'\], found \['gemma3-270m'"):
+        make("plot_reliability_by_lang", small, tmp_path, model="large")
+
+
+def _cone_responses(colour: str, kind: str) -> np.ndarray:
+    """CIELAB of a colour as a dichromat sees it (Machado et al. 2009, severity 1)."""
+    simulate = {
+        "normal": np.eye(3),
+        "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                   [-0.003882, -0.048116, 1.051998]],
+        "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                   [-0.011820, 0.042940, 0.968881]],
+        "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+                   [0.004733, 0.691367, 0.303900]],
+    }[kind]  # fmt: skip
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.asarray(simulate) @ linear, 0, 1)
+    xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+                    [0.0193339, 0.1191920, 0.9503041]]) @ linear  # fmt: skip
+    ratio = xyz / [0.95047, 1.0, 1.08883]
+    f = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("kind", ["normal", "protan", "deutan", "tritan"])
+def test_colours_differ_for_colour_blind_readers(kind: str) -> None:
+    conditions = [style.condition_style(c) for c in (None, 0.0, 0.1, 0.2)]
+    for styles in (conditions, list(style.LEVEL_STYLE.values())):
+        for (one, marker), (two, other) in combinations(styles, 2):
+            distance = np.linalg.norm(_cone_responses(one, kind) - _cone_responses(two, kind))
+            assert distance > 20, (kind, one, two, distance)
+            assert marker != other
+
+
+def test_a_condition_always_looks_the_same() -> None:
+    assert style.condition_style(0.1) == ("#0072b2", "^")
+    assert style.condition_style(0.2) == ("#56b4e9", "D")
+    assert results.label(None) == "base"
+    assert results.label(0.0) == "SFT"
+    assert results.label(0.1) == "SFT + smoothing 0.1"
+
+
+def test_names_do_not_overlap() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(2, 60))
+    fig, ax = style.plt.subplots(figsize=(3.4, 2.6))
+    style.scatter(ax, x, y, "k", "o")
+    fig.draw_without_rendering()
+    far = np.argsort(-np.hypot(x, y))[:8]
+    style.label_points(ax, x, y, {int(i): f"l{i}" for i in far})
+    fig.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == 8
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    style.plt.close(fig)

@@ -1,0 +1,106 @@
+"""write_headline.py: three lines a model, with the numbers of the summary."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import write_headline
+from multical.errors import InputError
+from support import figure_data
+
+PARAMS = {key: figure_data.PARAMS[key] for key in write_headline.KEYS if key != "target"} | {
+    "target": "results/demo/headline.txt"
+}
+CELL = r"(\d\.\d{3}) \[(\d\.\d{3}), (\d\.\d{3})\]"
+LINE = re.compile(rf"  (\S.*?) +ECE {CELL} +confidence {CELL} +accuracy {CELL}")
+
+Write = Callable[..., list[str]]
+
+
+@pytest.fixture
+def summary(tmp_path: Path) -> Path:
+    return figure_data.write_tables(tmp_path)["summary"]
+
+
+@pytest.fixture
+def write(summary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Runs the program with some parameters changed; returns the lines."""
+
+    def run(*more: str, **changes: Any) -> list[str]:
+        text = json.dumps(PARAMS | changes)
+        arguments = ["--summary", summary, "--params", text, "--output", tmp_path / "headline.txt"]
+        arguments += more
+        monkeypatch.setattr(sys, "argv", ["write_headline.py", *map(str, arguments)])
+        write_headline.main()
+        return (tmp_path / "headline.txt").read_text(encoding="utf-8").splitlines()
+
+    return run
+
+
+def test_studies_inside_are_named(write: Write) -> None:
+    inside = ["a/headline.txt", "b/headline.txt"]
+    assert write("--parts", *inside)[-2:] == [f"See also {path}" for path in inside]
+    assert write("--parts") == write()
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.2])
+def test_three_lines_a_model_with_the_numbers_of_the_summary(
+    write: Write, summary: Path, smoothing: float
+) -> None:
+    lines = write(smoothing=smoothing)
+    frame = pd.read_csv(summary)
+    frame = frame[frame["group"] == "non-english"].set_index(["run", "metric"])
+    suffixes = ["", ".facts.ls0.s0", f".facts.ls{smoothing:g}.s0"]
+    labels = ["base", "SFT", f"SFT + smoothing {smoothing:g}"]
+    for model in figure_data.MODELS:
+        first = lines.index(model) + 1
+        for line, suffix, label in zip(lines[first : first + 3], suffixes, labels, strict=True):
+            found = LINE.fullmatch(line)
+            assert found, line
+            assert found[1] == label
+            expected = frame.loc[[(model + suffix, m) for m in ("ece", "confidence", "accuracy")]]
+            numbers = expected[["value", "ci_low", "ci_high"]].to_numpy().ravel()
+            assert list(found.groups()[1:]) == [f"{number:.3f}" for number in numbers]
+    assert sum(bool(LINE.fullmatch(line)) for line in lines) == 3 * len(figure_data.MODELS)
+
+
+def test_it_says_what_was_made_and_where_to_look(write: Write) -> None:
+    text = "\n".join(write())
+    for said in ("results/demo/figures/ece_by_lang.pdf", "results/demo/report.html",
+                 "40 languages other than English", "cldr-facts", "readout text_ppl"):  # fmt: skip
+        assert said in text
+
+
+def test_without_intervals_there_are_values_alone(write: Write, summary: Path) -> None:
+    frame = pd.read_csv(summary).assign(ci_low=None, ci_high=None)
+    frame.to_csv(summary, index=False)
+    lines = write()
+    assert re.fullmatch(
+        r"  base +ECE \d\.\d{3} +confidence \d\.\d{3} +accuracy \d\.\d{3}", lines[5]
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"smoothing": 0.3}, "no rows for gemma3-270m, SFT \\+ smoothing 0.3"),
+        ({"readout": "letter"}, "no rows with readout \\['letter'\\]"),
+        ({"sft": "alpaca"}, "SFT set alpaca"),
+        ({"seed": "0"}, "seed: '0', expected a whole number"),
+        ({"colour": "red"}, "unknown keys \\['colour'\\]"),
+    ],
+)
+def test_what_the_summary_lacks(
+    write: Write, tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        write(**changes)
+    assert not (tmp_path / "headline.txt").exists()

@@ -1,0 +1,411 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+from torchmetrics.functional.classification import (
+    binary_calibration_error,
+    multiclass_calibration_error,
+)
+
+from multical.errors import InputError
+from multical.metrics.definitions import (
+    CHUNK,
+    METRICS,
+    Norm,
+    Scheme,
+    bin_sums,
+    calibration_error,
+    edges,
+)
+from multical.metrics.readouts import Readout, softmax
+
+RNG = np.random.default_rng
+FLOATS: Any = np.ones((1, 1))
+
+
+def make(rows: int = 200, options: int = 4, seed: int = 0, ragged: bool = False) -> Readout:
+    """A random readout; with `ragged`, some questions have only two options."""
+    rng = RNG(seed)
+    scores = rng.normal(size=(rows, options)) * 2
+    own = np.full(rows, options)
+    if ragged:
+        own[rng.random(rows) < 0.4] = 2
+    scores[np.arange(options) >= own[:, None]] = np.nan
+    p = softmax(scores)
+    gold = (rng.random(rows) * own).astype(np.int64)
+    gold = np.where(rng.random(rows) < 0.4, np.nanargmax(p, axis=1), gold)
+    return Readout(np.nanmax(p, axis=1), np.nanargmax(p, axis=1) == gold, p, gold, True)
+
+
+def simple(confidence: list[float] | np.ndarray, correct: list[int] | np.ndarray) -> Readout:
+    return Readout(np.array(confidence, float), np.array(correct, bool), None, None, True)
+
+
+def tied(rows: int = 200, seed: int = 1) -> Readout:
+    rng = RNG(seed)
+    confidence = rng.integers(0, 11, rows) / 10  # exact 0 and 1 among them
+    return simple(confidence, rng.random(rows) < confidence)
+
+
+def value(name: str, readout: Readout, bins: int = 15) -> float:
+    (number,) = METRICS[name](readout, None, bins)
+    return float(number)
+
+
+# The bins
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "max"])
+@pytest.mark.parametrize("bins", [1, 7, 15])
+def test_calibration_error_equals_torchmetrics(norm: Norm, bins: int) -> None:
+    readout = make()
+    ours = calibration_error(readout.confidence, readout.correct, bins=bins, norm=norm)
+    p, gold = torch.tensor(readout.probabilities), torch.tensor(readout.gold)
+    theirs = multiclass_calibration_error(p, gold, num_classes=4, n_bins=bins, norm=norm)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)  # torchmetrics is float32 inside
+
+
+def test_torchmetrics_agrees_on_edges_but_for_a_bin_of_its_own_at_one() -> None:
+    confidence = np.array([0.0, 0.25, 0.25, 0.5, 0.75, 0.8])
+    correct = np.array([0, 0, 1, 0, 1, 1])
+    theirs = binary_calibration_error(torch.tensor(confidence), torch.tensor(correct), n_bins=4)
+    np.testing.assert_allclose(calibration_error(confidence, correct, bins=4), theirs, rtol=1e-6)
+
+
+def test_equal_width_bins_are_half_open_and_the_last_is_closed() -> None:
+    confidence = np.array([0.0, 0.3, 0.6, 0.7, 0.9999, 1.0])  # 0.6 / 0.1 < 6 in floats
+    mass, sure, right = bin_sums(confidence, confidence >= 0.6, bins=10)
+    assert np.flatnonzero(mass[0]).tolist() == [0, 3, 6, 7, 9]
+    assert mass[0, 9] == 2
+    assert right[0, 9] == 2
+    assert sure[0, 9] == pytest.approx(1.9999)
+    assert bin_sums(confidence, confidence > 1, bins=10, closed=False)[0][0, 9] == 1
+    assert edges(10).tolist() == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]
+
+
+def by_quantiles(confidence: np.ndarray, correct: np.ndarray, bins: int = 10) -> float:
+    """The calibration error of study 2, as its definition reads."""
+    cuts = np.quantile(confidence, np.linspace(0, 1, bins + 1))
+    cuts[0], cuts[-1] = 0, 1
+    gaps = []
+    for low, high in itertools.pairwise(cuts):
+        inside = (confidence >= low) & (confidence < high)
+        if inside.any():
+            gaps.append(abs(correct[inside].mean() - confidence[inside].mean()))
+    return float(np.mean(gaps))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 37, 1000, 1003])
+@pytest.mark.parametrize("decimals", [1, 2, 16])
+def test_the_error_of_study_2_is_an_option(rows: int, decimals: int) -> None:
+    rng = RNG(rows)
+    confidence = np.round(rng.random(rows) * 0.9, decimals)
+    confidence[1:][rng.random(rows - 1) < 0.2] = 1
+    correct = rng.random(rows) < confidence
+    ours = calibration_error(
+        confidence, correct, bins=10, scheme="equal_mass", weighting="uniform", closed=False
+    )
+    assert ours == pytest.approx(by_quantiles(confidence, correct), abs=1e-12)
+
+
+def test_a_confidence_of_one_can_fall_in_no_bin() -> None:
+    schemes: tuple[Scheme, ...] = ("equal_width", "equal_mass")
+    for scheme in schemes:
+        error = calibration_error([1.0, 1.0], [1, 0], bins=10, scheme=scheme, closed=False)
+        assert np.isnan(error).all()
+        assert calibration_error([1.0, 1.0], [1, 0], bins=10, scheme=scheme) == 0.5
+
+
+def test_equal_mass_bins_are_those_of_scikit_learn() -> None:
+    rows = 1000  # so that no quantile falls on a row: edges are not shared
+    confidence = RNG(3).random(rows)
+    correct = RNG(4).random(rows) < confidence
+    mass, sure, right = bin_sums(confidence, correct, bins=10, scheme="equal_mass")
+    true, predicted = calibration_curve(correct, confidence, n_bins=10, strategy="quantile")
+    assert mass.tolist() == [[100] * 10]
+    np.testing.assert_allclose((right / mass)[0], true)
+    np.testing.assert_allclose((sure / mass)[0], predicted)
+
+
+def test_equal_confidences_share_a_bin_of_equal_mass() -> None:
+    confidence = np.array([0.2] * 5 + [0.9] * 3)
+    mass, _, _ = bin_sums(confidence, confidence > 0.5, bins=4, scheme="equal_mass")
+    assert sorted(mass[0][mass[0] > 0]) == [3, 5]
+
+
+# The debiased error
+
+
+@pytest.mark.parametrize("bins", [1, 4, 15])
+def test_the_debiased_error_is_a_mean_over_pairs_of_rows(bins: int) -> None:
+    readout = make(60)
+    wrong = readout.confidence - readout.correct
+    index = np.minimum((readout.confidence * bins).astype(int), bins - 1)
+    total = 0.0
+    for bin in range(bins):
+        own = wrong[index == bin]
+        pairs = [one * other for one, other in itertools.permutations(own, 2)]
+        total += len(own) * float(np.mean(pairs)) if pairs else 0.0
+    assert value("ms_debiased", readout, bins) == pytest.approx(total / 60)
+
+
+def test_the_debiased_error_is_the_bias_corrected_reliability_of_forecasts_in_bins() -> None:
+    """Ferro and Fricker (2012), equation for REL': a term less per forecast, no pairs of rows."""
+    readout = simple(np.repeat([0.25, 0.55, 0.95], [40, 10, 3]), RNG(0).random(53) < 0.6)
+    expected = 0.0
+    for forecast in (0.25, 0.55, 0.95):
+        right = readout.correct[readout.confidence == forecast]
+        m, share = len(right), right.mean()
+        expected += m / 53 * ((forecast - share) ** 2 - share * (1 - share) / (m - 1))
+    assert value("ms_debiased", readout, 10) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("power", "bins"), [(1.0, 15), (1.5, 15), (3.0, 5)])
+def test_the_debiased_error_has_no_bias_where_that_of_rms_is_large(power: float, bins: int) -> None:
+    rng = RNG(5)
+    chance = rng.uniform(0.25, 1, size=(4000, 200))
+    stated = chance ** (1 / power)
+    index = np.minimum((stated * bins).astype(int), bins - 1).ravel()
+    mass = np.bincount(index, minlength=bins) / index.size
+    gap = np.bincount(index, (stated - chance).ravel(), bins) / index.size
+    truth = float((gap**2 / np.maximum(mass, 1e-300)).sum())
+    found = []
+    for sure, right in zip(stated[:600], rng.random((600, 200)) < chance[:600], strict=True):
+        readout = simple(sure, right)
+        found.append([value("ms_debiased", readout, bins), value("rms", readout, bins) ** 2])
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(600)
+    assert mean[0] == pytest.approx(truth, abs=3 * error[0])
+    assert mean[1] > truth + 4 * error[1]
+
+
+def test_single_rows_have_no_pairs() -> None:
+    assert value("ms_debiased", simple([0.9], [0])) == 0
+    assert value("ms_debiased", simple([0.2, 0.9], [1, 0])) == 0
+    assert value("ms_debiased", simple([0.9, 0.9], [0, 0])) == pytest.approx(0.81)
+    assert value("ms_debiased", simple([0.9, 0.9], [1, 0])) == pytest.approx(-0.09)
+
+
+# Scores of distributions
+
+
+def test_proper_scores_equal_scikit_learn() -> None:
+    readout = make()
+    labels = list(range(4))
+    assert value("brier", readout) == pytest.approx(
+        brier_score_loss(readout.gold, readout.probabilities, labels=labels, scale_by_half=False)
+    )
+    assert value("nll", readout) == pytest.approx(
+        log_loss(readout.gold, readout.probabilities, labels=labels)
+    )
+
+
+def test_entropy_of_even_and_of_certain_distributions() -> None:
+    for options in (2, 4, 10):
+        p = np.full((3, options), 1 / options)
+        p[2] = np.eye(options)[0]
+        readout = Readout(p.max(axis=1), np.ones(3, bool), p, np.zeros(3, np.int64), True)
+        assert value("entropy", readout) == pytest.approx(np.log(options) * 2 / 3)
+
+
+def test_nll_of_an_impossible_right_option_is_infinite_where_it_occurs() -> None:
+    p = np.array([[1.0, 0.0], [0.5, 0.5]])
+    readout = Readout(p.max(axis=1), np.array([False, True]), p, np.array([1, 0]), True)
+    counts = np.array([[1, 1], [0, 2]])
+    assert METRICS["nll"](readout, counts, 15).tolist() == [np.inf, np.log(2)]
+
+
+def one_ece(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float:
+    total = 0.0
+    for index in range(bins):
+        inside = [
+            row
+            for row, c in enumerate(confidence)
+            if index / bins <= c and (c < (index + 1) / bins or index == bins - 1)
+        ]
+        if inside:
+            total += abs(correct[inside].sum() - confidence[inside].sum())
+    return total / len(confidence)
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("options", [2, 4, 10])
+def test_classwise_and_all_options_against_loops(options: int, ragged: bool) -> None:
+    readout = make(90, options, seed=options, ragged=ragged)
+    p, gold = readout.probabilities, readout.gold
+    assert p is not None
+    assert gold is not None
+    columns = [(p[~np.isnan(p[:, k]), k], (gold == k)[~np.isnan(p[:, k])]) for k in range(options)]
+    each = [one_ece(confidence, right, 15) for confidence, right in columns]
+    assert value("ece_classwise", readout) == pytest.approx(np.mean(each))
+    pooled = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
+    assert value("ece_all", readout) == pytest.approx(one_ece(pooled[0], pooled[1], 15))
+
+
+def test_an_option_that_a_sample_lacks_drops_out() -> None:
+    p = np.array([[0.7, 0.3, np.nan], [0.2, 0.2, 0.6]])
+    readout = Readout(np.array([0.7, 0.6]), np.array([True, False]), p, np.array([0, 1]), True)
+    both, two = METRICS["ece_classwise"](readout, np.array([[1, 1], [2, 0]]), 15)
+    assert two == pytest.approx(0.3)
+    assert both == pytest.approx(((0.3 + 0.2) / 2 + (0.3 + 0.8) / 2 + 0.6) / 3)
+
+
+# Ranking
+
+
+@pytest.mark.parametrize("readout", [make(), tied()], ids=["random", "tied"])
+def test_auroc_equals_scikit_learn(readout: Readout) -> None:
+    expected = roc_auc_score(readout.correct, readout.confidence)
+    assert value("auroc", readout) == pytest.approx(expected, abs=1e-12)
+
+
+def test_auroc_needs_right_and_wrong_answers() -> None:
+    assert np.isnan(value("auroc", simple([0.2, 0.9], [1, 1])))
+    assert np.isnan(value("auroc", simple([0.2, 0.9], [0, 0])))
+    assert value("auroc", simple([0.5, 0.5], [1, 0])) == 0.5
+
+
+def one_aurc(correct: np.ndarray) -> float:
+    wrong, risks = 0, []
+    for covered, right in enumerate(correct, start=1):
+        wrong += not right
+        risks.append(wrong / covered)
+    return float(np.mean(risks))
+
+
+def test_aurc_equals_a_loop_where_nothing_is_tied() -> None:
+    readout = make()
+    order = np.argsort(-readout.confidence)
+    assert value("aurc", readout) == pytest.approx(one_aurc(readout.correct[order]))
+
+
+def test_aurc_averages_over_the_orders_of_equals() -> None:
+    readout = tied(40)
+    rng, values = RNG(0), []
+    for _ in range(4000):
+        shuffled = rng.permutation(40)
+        order = shuffled[np.argsort(-readout.confidence[shuffled], kind="stable")]
+        values.append(one_aurc(readout.correct[order]))
+    error = 4 * np.std(values) / np.sqrt(len(values))
+    assert value("aurc", readout) == pytest.approx(np.mean(values), abs=error)
+    exact = (one_aurc(np.array([1, 0])) + one_aurc(np.array([0, 1]))) / 2
+    assert value("aurc", simple([0.5, 0.5], [1, 0])) == pytest.approx(exact)
+
+
+def test_aurc_of_all_right_and_all_wrong() -> None:
+    assert value("aurc", simple([0.1, 0.5, 0.5], [1, 1, 1])) == 0
+    assert value("aurc", simple([0.1, 0.5, 0.5], [0, 0, 0])) == pytest.approx(1)
+
+
+# All of them
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("readout", [make(60), make(60, 10, 2, True)], ids=["four", "ragged"])
+def test_counts_equal_rows_written_out(name: str, readout: Readout) -> None:
+    counts = RNG(5).integers(0, 4, size=(6, 60))
+    for row, metric in zip(counts, METRICS[name](readout, counts, 15), strict=True):
+        again = np.repeat(np.arange(60), row)
+        assert readout.probabilities is not None
+        assert readout.gold is not None
+        literal = Readout(
+            readout.confidence[again],
+            readout.correct[again],
+            readout.probabilities[again],
+            readout.gold[again],
+            True,
+        )
+        assert metric == pytest.approx(value(name, literal), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name, m in METRICS.items() if m.needs != "distribution"])
+def test_the_order_of_rows_does_not_matter(name: str) -> None:
+    readout = tied()
+    order = RNG(6).permutation(200)
+    shuffled = simple(readout.confidence[order], readout.correct[order])
+    assert value(name, readout) == pytest.approx(value(name, shuffled), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_sample_without_rows_is_nan(name: str) -> None:
+    counts = np.zeros((2, 200), int)
+    counts[1] = 1
+    empty, full = METRICS[name](make(), counts, 15)
+    assert np.isnan(empty)
+    assert full == pytest.approx(value(name, make()), abs=1e-12)
+
+
+def test_chunks_change_nothing() -> None:
+    readout = make(CHUNK // 4)
+    counts = RNG(7).integers(0, 3, size=(9, CHUNK // 4)).astype(np.int8)
+    for name in ("ece", "aurc"):
+        whole = METRICS[name].function(readout, counts)
+        np.testing.assert_allclose(METRICS[name](readout, counts, 15), whole, rtol=1e-12)
+
+
+def test_small_counts_do_not_overflow() -> None:
+    readout = simple(np.linspace(0.01, 0.99, 1000), np.arange(1000) % 3 > 0)
+    for name in ("ece_mass", "auroc", "aurc", "accuracy"):
+        narrow = METRICS[name](readout, np.ones((1, 1000), np.int8), 15)
+        assert narrow == pytest.approx(value(name, readout), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "correct", "error"),
+    [
+        ([1.0, 1.0], [1, 1], 0.0),
+        ([1.0, 1.0], [0, 0], 1.0),
+        ([0.0, 0.0], [0, 0], 0.0),
+        ([0.75], [1], 0.25),
+        ([0.5, 0.5, 0.5, 0.5], [1, 1, 1, 0], 0.25),
+    ],
+)
+@pytest.mark.parametrize("name", ["ece", "ece_mass", "rms", "mce"])
+@pytest.mark.parametrize("bins", [1, 15])
+def test_awkward_inputs(
+    name: str, bins: int, confidence: list[float], correct: list[int], error: float
+) -> None:
+    assert value(name, simple(confidence, correct), bins) == pytest.approx(error)
+
+
+def test_one_bin_is_the_absolute_gap() -> None:
+    readout = make()
+    for name in ("ece", "ece_mass", "rms", "mce"):
+        assert value(name, readout, 1) == pytest.approx(abs(value("gap", readout)))
+
+
+def test_what_a_readout_lacks_does_not_apply() -> None:
+    right = np.array([True, False])
+    logit = Readout(np.array([9.0, 3.0]), right, None, None, False)
+    names = [name for name, metric in METRICS.items() if metric.applies(logit)]
+    assert names == ["accuracy", "auroc", "aurc"]
+    released = simple([0.2, 0.9], [0, 1])
+    assert not METRICS["brier"].applies(released)
+    assert METRICS["ece"].applies(released)
+    with pytest.raises(InputError, match="no distribution"):
+        value("brier", released)
+    with pytest.raises(InputError, match=r"row 0: 9.0"):
+        value("ece", logit)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: calibration_error([0.5, np.nan], [1, 0]), "row 1: nan"),
+        (lambda: calibration_error([], []), "no rows"),
+        (lambda: calibration_error([0.5], [1, 0]), "one value per row"),
+        (lambda: calibration_error([0.5], [1], bins=0), "bins: 0"),
+        (lambda: calibration_error([0.5], [1], np.ones((1, 2), int)), r"\(1, 2\)"),
+        (lambda: METRICS["ece"](make(1), FLOATS, 15), "float64"),
+        (lambda: calibration_error([0.5], [1], -np.ones((1, 1), int)), "-1, expected 0 or more"),
+    ],
+)
+def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        call()

@@ -1,0 +1,300 @@
+"""SFT in two processes against one with accumulation: plain, sharded, padding-free, resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_train_sft as programs
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import train_sft
+from multical.data import conversations
+from multical.errors import InputError
+from multical.models import checkpoints, distributed, sft
+from multical.models.chat import Chat
+from support import sft_in_processes as alone
+from support import tiny
+
+#: Two epochs of ten conversations, four a step: the third step of an epoch has two, so that
+#: of two processes the second gets fillers only
+PARAMS = {**programs.PARAMS, "epochs": 2.0, "steps": None}
+Case = tuple[str, float, str, dict[str, Any]]
+CASES: dict[str, Case] = {
+    **{
+        f"{kind} {b} {sharding}": (kind, b, sharding, {})
+        for kind, b, sharding in [
+            ("llama", 0.0, "none"), ("llama", 0.1, "none"), ("gemma2", 0.1, "none"),
+            ("llama", 0.0, "fsdp"), ("llama", 0.1, "fsdp"), ("tied", 0.1, "fsdp"),
+            ("biased", 0.1, "fsdp"), ("gemma2", 0.1, "fsdp"),
+        ]
+    },
+    "padding-free": ("gemma2", 0.1, "fsdp", {"padding_free": True}),
+    "checkpointed": ("gemma2", 0.1, "fsdp", {"activation_checkpointing": True}),
+    "bfloat16": ("tied", 0.1, "fsdp", {"precision": "bfloat16"}),
+}  # fmt: skip
+#: Of these the checkpoint after three steps is gone on from, too
+AGAIN = ["gemma2 0.1 none", "gemma2 0.1 fsdp", "bfloat16"]
+
+
+def launch(config: dict[str, Any], folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of tests/ in the processes of `accelerate launch`."""
+    (folder / "accelerate.yaml").write_text(yaml.safe_dump(config))
+    launcher = [
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(folder / "accelerate.yaml"),
+    ]
+    paths = [str(Path(file).parent) for file in (train_sft.__file__, __file__)]
+    return subprocess.run(
+        [sys.executable, *launcher, *command],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what two processes made of all cases, one after the other."""
+    folder = tmp_path_factory.mktemp("two")
+    for kind in {kind for kind, *_ in CASES.values()}:
+        tiny.folder(folder / f"base.{kind}", kind)
+    cases: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "kind": kind,
+            "params": {
+                **PARAMS,
+                "smoothing": b,
+                "scale": {"processes": 2, "sharding": sharding, **more},
+            },
+        }
+        for name, (kind, b, sharding, more) in CASES.items()
+    ]
+    cases += [{**case, "again": True} for case in cases if case["name"] in AGAIN]
+    (folder / "cases.json").write_text(json.dumps(cases))
+    config = distributed.accelerate_config(processes=2, sharding="fsdp", precision="float32")
+    done = launch(config, folder, alone.__file__, str(folder / "cases.json"), str(folder))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in each of the two processes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def log(folder: Path, name: str) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_losses_and_weights_of_two_are_those_of_one(name: str, two: Path) -> None:
+    """One has padded batches and keeps its activations, in the precision of the two."""
+    kind, b, _, more = CASES[name]
+    scale = {"precision": more.get("precision", "float32")}
+    alone.run("one", kind, {**PARAMS, "smoothing": b, "scale": scale}, two)
+    found, expected = log(two, name), log(two, "one")
+    rough = "precision" in more
+    assert len(expected) == 6
+    assert [step["learning_rate"] for step in found] == [step["learning_rate"] for step in expected]
+    for key in ("loss", "grad_norm"):
+        near = {"loss": 2e-2, "grad_norm": 0.1}[key] if rough else 1e-5
+        assert [step[key] for step in found] == pytest.approx(
+            [step[key] for step in expected], rel=near
+        )
+    assert expected[0]["loss"] - expected[-1]["loss"] > 0.5
+    after, once = (load_file(two / run / "model.safetensors") for run in (name, "one"))
+    assert {key: (w.shape, w.dtype) for key, w in after.items()} == {
+        key: (w.shape, w.dtype) for key, w in once.items()
+    }
+    # a key's bias has no gradient but rounding, which AdamW makes as large as any
+    for key in () if rough else [key for key in once if not key.endswith("k_proj.bias")]:
+        torch.testing.assert_close(after[key], once[key], rtol=0, atol=1e-5)
+
+
+def test_fillers_count_for_nothing_but_one_token(two: Path) -> None:
+    alone.run("one", "llama", {**PARAMS, "smoothing": 0.1}, two)
+    seen = [
+        run[-1]["num_input_tokens_seen"] for run in (log(two, "llama 0.1 none"), log(two, "one"))
+    ]
+    assert seen[0] - seen[1] == 2 * 2  # two epochs of twelve rows
+
+
+def test_the_losses_depend_on_what_the_cases_change(two: Path) -> None:
+    """So that agreement above says something."""
+    last = {name: log(two, name)[-1]["loss"] for name in CASES}
+    assert abs(last["llama 0.1 fsdp"] - last["llama 0.0 fsdp"]) > 0.01
+    assert 0 < abs(last["bfloat16"] - last["tied 0.1 fsdp"]) < 0.1
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if " 0.0 " not in name])
+def test_the_smoothing_term_finds_a_whole_head_and_nothing_else_whole(name: str, two: Path) -> None:
+    """So it gathers nothing: FSDP has the head's weight whole for the loss anyway."""
+    whole = json.loads((two / f"{name}.whole.json").read_text())
+    sharded = CASES[name][2] == "fsdp"
+    assert whole == [[True, not sharded, not sharded]] * 6
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_resumed_in_two_is_the_same(name: str, two: Path) -> None:
+    assert log(two, f"{name} again") == log(two, name)
+    again, whole = (load_file(two / run / "model.safetensors") for run in (f"{name} again", name))
+    assert all(torch.equal(again[key], whole[key]) for key in whole)
+
+
+def test_padding_free_in_one_process(tmp_path: Path) -> None:
+    """Sliding windows and no window: attention crosses no conversation, positions restart."""
+    for kind in ("gemma3", "llama"):
+        tiny.folder(tmp_path / f"base.{kind}", kind)
+        alone.run("padded", kind, PARAMS, tmp_path)
+        alone.run("free", kind, {**PARAMS, "scale": {"padding_free": True}}, tmp_path)
+        free, padded = log(tmp_path, "free"), log(tmp_path, "padded")
+        for key in ("loss", "grad_norm", "num_input_tokens_seen"):
+            expected = pytest.approx([step[key] for step in padded], rel=1e-5)
+            assert [step[key] for step in free] == expected
+
+
+def test_each_epoch_takes_the_order_of_one_process() -> None:
+    order = sft.SeedableRandomSampler(range(10), data_seed=3)
+    filled = sft.Filled(10, 12, 3)
+    assert len(filled) == 12
+    for epoch in (0, 1, 5):
+        order.set_epoch(epoch)
+        filled.set_epoch(epoch)
+        assert list(filled) == [*order, 10, 11]
+
+
+# The program, from the command line
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    conversations.write(tmp_path / "data.jsonl", tiny.pairs())
+    tiny.folder(tmp_path / "base", "tied")
+    return tmp_path
+
+
+def start(base: Path, out: str, **changes: Any) -> subprocess.Popen[str]:
+    changes = {"scale": {"processes": 2}, **changes}
+    return subprocess.Popen(
+        [sys.executable, *programs.command(base, out, **changes)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def workers(base: Path) -> list[int]:
+    """Processes that train on the data of `base`."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            said = file.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if str(base / "data.jsonl").encode() in said and b"-u" in said:
+            found.append(int(file.parent.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("victim", ["launcher", "worker"])
+def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) -> None:
+    process = start(base, "killed", steps=60, save_every=20)
+    deadline = time.monotonic() + 120
+    while not list(base.glob("killed.scratch-*/checkpoint-*")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children = workers(base)
+    assert len(children) == 2
+    os.kill(process.pid if victim == "launcher" else children[1], signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert workers(base) == []
+    assert not (base / "killed").exists()
+    if victim == "launcher":
+        return
+    again = start(base, "killed", steps=60, save_every=20)
+    told = again.communicate(timeout=120)[1]
+    assert again.returncode == 0, told[-2000:]
+    assert told.count("goes on from checkpoint-") == 1
+    assert not list(base.glob("killed.scratch*"))
+    checkpoints.verified(base / "killed" / "manifest.json")
+    losses = [step["loss"] for step in programs.read_log(base / "killed")]
+    # the same as one process, which was not interrupted
+    examples = sft.Examples.of(tiny.pairs(), Chat(tiny.tokenizer(), "plain"), 64)
+    settings = sft.Settings.of({**programs.PARAMS, "steps": 60, "save_every": 60})
+    expected, _ = sft.train(
+        tiny.model("tied", len(tiny.tokenizer())), tiny.tokenizer(), examples, settings,
+        base / "one.scratch",
+    )  # fmt: skip
+    assert losses == pytest.approx([step["loss"] for step in expected], rel=1e-4)
+
+
+def test_a_wrong_run_ends_all_with_one_sentence(base: Path) -> None:
+    process = start(base, "bad", max_length=4)
+    told = process.communicate(timeout=120)[1]
+    assert process.returncode == 1
+    assert told.count("error: ") == 1
+    assert "data.jsonl: no token to train in 10 conversations" in told
+    assert sorted(path.name for path in base.iterdir()) == ["base", "data.jsonl"]
+
+
+BAD = {
+    "processes that do not divide": ({"processes": 3}, "that scale.processes divides"),
+    "sharding of one": ({"sharding": "fsdp"}, "at least 2 scale.processes"),
+    "precision": ({"precision": "float16"}, "scale.precision"),
+    "unknown key": ({"gpus": 2}, "scale.gpus"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_scales(name: str) -> None:
+    scale, message = BAD[name]
+    with pytest.raises(InputError, match=message):
+        sft.Settings.of({**PARAMS, "scale": scale})
+
+
+@pytest.mark.parametrize(
+    ("gpus", "sharding", "found"),
+    [(1, "none", "1 GPUs here, .* or none at all"), (0, "fsdp", "0 GPUs"), (3, "fsdp", "3 GPUs")],
+)
+def test_too_few_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: int, sharding: str, found: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    config = distributed.accelerate_config(processes=4, sharding=sharding, precision="bfloat16")
+    with pytest.raises(InputError, match=f"processes: 4, but {found}"):
+        distributed.launch(config, tmp_path / "accelerate.yaml")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_accelerate_is_told() -> None:
+    plain = distributed.accelerate_config(processes=2, sharding="none", precision="bfloat16")
+    assert (plain["mixed_precision"], plain["num_processes"]) == ("bf16", 2)
+    assert "fsdp_config" not in plain
+    sharded = distributed.accelerate_config(**sft.Scale(processes=8, sharding="fsdp").model_dump())
+    assert (sharded["distributed_type"], sharded["num_processes"]) == ("FSDP", 8)
+    assert sharded["mixed_precision"] == "no"
+    assert sharded["fsdp_config"]["fsdp_version"] == 2

@@ -1,0 +1,314 @@
+"""The smoothed loss against full logits in float64, and against transformers' own."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import trl.trainer.utils
+from torch import Tensor
+from transformers.trainer_pt_utils import LabelSmoother
+from trl import SFTConfig
+from trl.kernels import ChunkedLogProbFunction
+from trl.kernels.chunked_logprob import OPTIONAL_OUTPUTS, _addmm_fp32
+
+from multical.errors import InputError
+from multical.models import sft, smoothing
+from multical.models.chat import IGNORED
+from support import tiny
+
+
+def batch(sizes: list[tuple[int, int]], seed: int = 0) -> dict[str, Tensor]:
+    """A padded batch; each row has so many prompt tokens and so many trained ones."""
+    draw = torch.Generator().manual_seed(seed)
+    width = max(map(sum, sizes))
+    shape = len(sizes), width
+    made = {
+        "input_ids": torch.full(shape, 2),
+        "labels": torch.full(shape, IGNORED),
+        "attention_mask": torch.zeros(shape, dtype=torch.long),
+    }
+    for row, (prompt, answer) in enumerate(sizes):
+        end = prompt + answer
+        made["input_ids"][row, :end] = torch.randint(3, 400, (end,), generator=draw)
+        made["labels"][row, prompt:end] = made["input_ids"][row, prompt:end]
+        made["attention_mask"][row, :end] = 1
+    return made
+
+
+def trainer(kind: str, b: float, folder: Path) -> Any:
+    rows = [{"input_ids": [0, 5], "labels": [IGNORED, 5]}]
+    return sft.SmoothedTrainer(
+        b,
+        model=tiny.model(kind),
+        processing_class=tiny.tokenizer(),
+        train_dataset=sft.Dataset.from_list(rows),
+        args=sft_config(folder),
+    )
+
+
+def sft_config(folder: Path) -> SFTConfig:
+    fixed: dict[str, Any] = {"bf16": False, "activation_checkpointing": False, "max_length": None}
+    fixed |= {"report_to": "none", "dataset_kwargs": {"skip_prepare_dataset": True}}
+    return SFTConfig(output_dir=str(folder), use_cpu=True, **fixed)
+
+
+def reference(kind: str, b: float, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss and gradients as the definition says, from all logits in float64."""
+    model = tiny.model(kind).double().train()
+    logits = model(inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, :-1]
+    labels = inputs["labels"][:, 1:]
+    logp = logits[labels != IGNORED].log_softmax(-1)
+    nll = -logp.gather(1, labels[labels != IGNORED][:, None])[:, 0]
+    loss = ((1 - b) * nll + b * -logp.mean(-1)).mean()
+    loss.backward()
+    return loss.detach(), gradients(model)
+
+
+def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
+    return slopes(dict(model.named_parameters()))
+
+
+def slopes(given: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: one.grad.double() for name, one in given.items() if one.grad is not None}
+
+
+def close(found: dict[str, Tensor], expected: dict[str, Tensor], rtol: float) -> None:
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        error = (found[name] - gradient).norm() / gradient.norm().clamp(min=1e-12)
+        assert error < rtol, f"{name}: relative error {error:.1e}"
+
+
+SIZES = [(5, 3), (2, 7), (9, 1), (1, 4)]
+
+
+@pytest.mark.parametrize("b", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_loss_and_gradients(kind: str, b: float, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(smoothing, "TOKENS", 4)  # neither divides what it cuts
+    monkeypatch.setattr(smoothing, "ENTRIES", 96)
+    made = trainer(kind, b, tmp_path)
+    made.model.train()
+    inputs = batch(SIZES)
+    expected, wanted = reference(kind, b, inputs)
+    loss = made.compute_loss(made.model, dict(inputs), num_items_in_batch=torch.tensor(15))
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=2e-6)
+    close(gradients(made.model), wanted, 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["tied", "gemma2"])
+def test_without_a_token_count_the_mean_is_over_the_batch(kind: str, tmp_path: Path) -> None:
+    made = trainer(kind, 0.3, tmp_path)
+    inputs = batch(SIZES)
+    assert made.compute_loss(made.model, dict(inputs)).item() == pytest.approx(
+        reference(kind, 0.3, inputs)[0].item(), rel=2e-6
+    )
+
+
+@pytest.mark.parametrize("kind", ["tied", "biased", "gemma2"])
+def test_accumulation_changes_no_gradient(kind: str, tmp_path: Path) -> None:
+    """Eight rows at once, and as four micro-batches of very different token counts."""
+    made = trainer(kind, 0.2, tmp_path)
+    made.model.train()
+    whole = batch([(3, 1), (2, 1), (1, 9), (4, 8), (6, 2), (2, 2), (7, 5), (1, 6)])
+    count = (whole["labels"] != IGNORED).sum()
+    made.compute_loss(made.model, dict(whole), num_items_in_batch=count).backward()
+    once = copy.deepcopy(gradients(made.model))
+    made.model.zero_grad()
+    for i in range(0, 8, 2):
+        part = {key: value[i : i + 2] for key, value in whole.items()}
+        made.compute_loss(made.model, part, num_items_in_batch=count).backward()
+    close(gradients(made.model), once, 1e-5)
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_equals_the_label_smoother_of_transformers(kind: str, tmp_path: Path) -> None:
+    """Its sum over the vocabulary leaves no label out either."""
+    made = trainer(kind, 0.1, tmp_path)
+    inputs = batch(SIZES)
+    output = made.model(inputs["input_ids"], attention_mask=inputs["attention_mask"])
+    expected = LabelSmoother(0.1)(output, inputs["labels"], shift_labels=True)
+    found = made.compute_loss(made.model, dict(inputs))
+    assert found.item() == pytest.approx(expected.item(), rel=2e-6)
+
+
+def test_metrics_count_trained_tokens_only(tmp_path: Path) -> None:
+    made = trainer("llama", 0.1, tmp_path)
+    made.model.train()
+    inputs = batch(SIZES)
+    made.compute_loss(made.model, dict(inputs))
+    logits = made.model(inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+    labels = inputs["labels"][:, 1:]
+    logp = logits[:, :-1][labels != IGNORED].log_softmax(-1)
+    right = (logp.argmax(-1) == labels[labels != IGNORED]).double().mean().item()
+    entropy = -(logp.exp() * logp).sum(-1).mean().item()
+    assert made._metrics["train"]["mean_token_accuracy"] == [pytest.approx(right)]
+    assert made._metrics["train"]["entropy"] == [pytest.approx(entropy, rel=1e-5)]
+
+
+def test_half_precision_weights_lose_no_precision_in_the_mean() -> None:
+    """Sums run in float32: in bfloat16 a mean of many rows would be lost."""
+    draw = torch.Generator().manual_seed(1)
+    weight = torch.nn.Linear(8, 50_000).weight.detach().to(torch.bfloat16).requires_grad_()
+    hidden = torch.randn((6, 8), generator=draw).to(torch.bfloat16)
+    targets = torch.tensor([7, 7, 7, 1, 2, 3])
+    given = (hidden, weight, None, targets, None)
+    excess = log_probs(0.0, *given) - log_probs(1.0, *given)
+    wide = weight.detach().double().requires_grad_()
+    logits = hidden.double() @ wide.T
+    expected = logits.gather(1, targets[:, None])[:, 0] - logits.mean(-1)
+    torch.testing.assert_close(excess.double(), expected, rtol=1e-5, atol=4e-6)
+    (-log_probs(0.1, *given)).mean().backward()
+    torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1).backward()
+    close(slopes({"weight": weight}), slopes({"weight": wide}), 1e-2)
+
+
+def log_probs(b: float, *given: Any) -> Tensor:
+    """Of hidden states, weight, bias, targets and soft cap, as TRL's head asks for them."""
+    rest = (1.0, 32768, given[-1], 1.0, ("entropy", "is_top1"))
+    found: Tensor = smoothing.SmoothedLogProb.apply(*given[:-1], *rest, b)[0]
+    return found
+
+
+def smoothed_nll(hidden: Tensor, head: torch.nn.Linear, targets: Tensor, cap: Any) -> Tensor:
+    return -log_probs(0.1, hidden, head.weight, head.bias, targets, cap).mean()
+
+
+@pytest.mark.parametrize("cap", [None, 30.0])
+@pytest.mark.parametrize("vocabulary", [49_152, 262_144])
+def test_large_vocabularies_against_float64(vocabulary: int, cap: float | None) -> None:
+    """Loss to 1e-5 and gradients to 1e-4, of logits that spread as a trained model's do."""
+    draw = torch.Generator().manual_seed(2)
+    hidden = torch.randn((12, 24), generator=draw).requires_grad_()
+    head = torch.nn.Linear(24, vocabulary)
+    with torch.no_grad():
+        head.weight.copy_(torch.randn(head.weight.shape, generator=draw) + 0.5)
+    targets = torch.randint(0, vocabulary, (12,), generator=draw)
+    targets[-3:] = vocabulary - 1  # the same label more than once, in the last tile
+    loss = smoothed_nll(hidden, head, targets, cap)
+    loss.backward()
+    given = {"hidden": hidden, "weight": head.weight, "bias": head.bias}
+    wide = {name: one.detach().double().requires_grad_() for name, one in given.items()}
+    logits = wide["hidden"] @ wide["weight"].T + wide["bias"]
+    if cap is not None:
+        logits = cap * torch.tanh(logits / cap)
+    expected = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1)
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    close(slopes(given), slopes(wide), 1e-4)
+
+
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_no_second_matrix_of_gradients_of_the_head(cap: Any, monkeypatch: Any) -> None:
+    """The gradient of its weight is the matrix that TRL's head made, and no sum of two."""
+    made = []
+    backward = ChunkedLogProbFunction.backward
+
+    def seen(ctx: Any, *grads: Any) -> Any:
+        found = backward(ctx, *grads)
+        made.append(found[1].data_ptr())
+        return found
+
+    monkeypatch.setattr(ChunkedLogProbFunction, "backward", seen)
+    draw = torch.Generator().manual_seed(3)
+    hidden = torch.randn((5, 8), generator=draw).requires_grad_()
+    head = torch.nn.Linear(8, 300, bias=False)
+    smoothed_nll(hidden, head, torch.tensor([1, 2, 3, 299, 299]), cap).backward()
+    assert head.weight.grad is not None
+    assert [head.weight.grad.data_ptr()] == made
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_a_weight_with_another_use(cap: float | None, first: bool) -> None:
+    """Before the head's or after it: its gradient is the sum, and the other's is as it was."""
+    draw = torch.Generator().manual_seed(5)
+    hidden, head = torch.randn((4, 8), generator=draw), torch.nn.Linear(8, 300)
+    targets = torch.tensor([1, 2, 2, 299])
+    uses = [lambda: head.weight.sum(), lambda: smoothed_nll(hidden, head, targets, cap)]
+    losses = [use() for use in (uses if first else uses[::-1])]
+    alone = [torch.autograd.grad(one, head.weight, retain_graph=True)[0] for one in losses]
+    both = torch.autograd.grad(losses, head.weight)[0]
+    torch.testing.assert_close(both, alone[0] + alone[1])
+    assert any((one == 1).all() for one in alone)
+
+
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_a_head_alone_is_trained(cap: float | None) -> None:
+    """Hidden states of a frozen backbone have no gradient."""
+    draw = torch.Generator().manual_seed(6)
+    hidden, head = torch.randn((4, 8), generator=draw), torch.nn.Linear(8, 300)
+    targets = torch.tensor([1, 2, 2, 299])
+    smoothed_nll(hidden, head, targets, cap).backward()
+    found = slopes(dict(head.named_parameters()))
+    head.zero_grad()
+    logits = head(hidden)
+    logits = logits if cap is None else cap * torch.tanh(logits / cap)
+    torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1).backward()
+    close(found, slopes(dict(head.named_parameters())), 1e-5)
+
+
+def test_trl_has_what_is_used_of_it() -> None:
+    """Private names and the order of arguments; after an update of trl, read these anew."""
+    used = "multical.models.smoothing stands on this of trl, which has changed"
+    assert trl.trainer.utils._ChunkedLogProbFunction is ChunkedLogProbFunction, used
+    assert list(inspect.signature(ChunkedLogProbFunction.forward).parameters) == [
+        "ctx", "hidden", "weight", "bias", "targets", "temperature", "chunk_size",
+        "final_logit_softcapping", "logit_scale", "outputs",
+    ], used  # fmt: skip
+    assert OPTIONAL_OUTPUTS == ("entropy", "log_sum_sq_probs", "mean_logits", "is_top1"), used
+    into = torch.ones(2, 2)
+    _addmm_fp32(into, torch.eye(2), torch.eye(2))
+    assert into.tolist() == [[2, 1], [1, 2]], used
+
+
+def test_a_head_that_escapes_smoothing_is_an_error(tmp_path: Path, monkeypatch: Any) -> None:
+    made = trainer("llama", 0.1, tmp_path)
+    monkeypatch.setattr(smoothing, "HEAD", "trl.trainer.utils.is_rich_available")
+    with pytest.raises(RuntimeError, match="expected TRL's head to call"):
+        made.compute_loss(made.model, batch(SIZES))
+
+
+def test_scaled_logits_are_an_error() -> None:
+    hidden, weight, targets = torch.ones(2, 4), torch.ones(9, 4), torch.zeros(2, dtype=torch.long)
+    for temperature, scale in ((2.0, 1.0), (1.0, 0.5)):
+        given = (hidden, weight, None, targets, temperature, 96, None, scale, (), 0.1)
+        with pytest.raises(RuntimeError, match=f"logits scaled by {scale} / {temperature}"):
+            smoothing.SmoothedLogProb.apply(*given)
+
+
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_a_frozen_head_is_left_alone(cap: float | None) -> None:
+    draw = torch.Generator().manual_seed(4)
+    head = torch.nn.Linear(8, 300, bias=False).requires_grad_(False)
+    targets = torch.tensor([1, 2, 299])
+    hidden = torch.randn((3, 8), generator=draw).requires_grad_()
+    smoothed_nll(hidden, head, targets, cap).backward()
+    assert head.weight.grad is None
+    expected = hidden.detach().clone().requires_grad_()
+    logits = expected @ head.weight.T
+    logits = logits if cap is None else cap * torch.tanh(logits / cap)
+    torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1).backward()
+    torch.testing.assert_close(hidden.grad, expected.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("b", [-0.1, 1.0, 1.5, float("nan")])
+def test_smoothing_outside_its_range_is_refused(b: float, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least 0 and less than 1"):
+        trainer("llama", b, tmp_path)
+
+
+@pytest.mark.parametrize("key", smoothing.SCALES)
+def test_a_head_that_scales_its_logits_is_refused(key: str) -> None:
+    config = tiny.config("llama")
+    setattr(config, key, 1.0)
+    smoothing.check(0.1, config)
+    setattr(config, key, 0.5)
+    with pytest.raises(InputError, match=f"{key} is 0.5"):
+        smoothing.check(0.1, config)

@@ -1,0 +1,235 @@
+"""train_sft.py run for real on tiny models: results, resuming, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import train_sft
+from multical.data import conversations
+from multical.errors import InputError
+from multical.models import checkpoints, sft
+from multical.models.chat import IGNORED, Chat
+from support import tiny
+from support.tiny import pairs
+
+SCRIPT = Path(train_sft.__file__)
+PARAMS: dict[str, Any] = {
+    "run": "tiny.facts.ls0.1.s0",
+    "smoothing": 0.1,
+    "seed": 0,
+    "chat_format": "plain",
+    "learning_rate": 1e-2,
+    "warmup_ratio": 0.25,
+    "weight_decay": 0.0,
+    "batch_size": 4,
+    "accumulation": 2,
+    "epochs": None,
+    "steps": 8,
+    "max_length": 64,
+    "save_every": 3,
+    "matmul_precision": "highest",
+}
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A folder with data and a model; dropout makes its training depend on random states."""
+    conversations.write(tmp_path / "data.jsonl", pairs())
+    manifest = tiny.folder(tmp_path / "base", "tied")
+    config = manifest.parent / "checkpoint" / "config.json"
+    config.write_text(
+        config.read_text().replace('"attention_dropout": 0.0', '"attention_dropout": 0.2')
+    )
+    checkpoints.write_manifest(manifest, config.parent, {"model": "tied"})
+    return tmp_path
+
+
+def command(base: Path, out: str = "out", **changes: Any) -> list[str]:
+    folder = base / out
+    files = {
+        "--model": base / "base" / "manifest.json",
+        "--data": base / "data.jsonl",
+        "--params": json.dumps({**PARAMS, **changes}),
+        "--manifest": folder / "manifest.json",
+        "--checkpoint": folder / "checkpoint",
+        "--loss-log": folder / "loss.jsonl",
+        "--usage": folder / "usage.json",
+        "--scratch": base / f"{out}.scratch",
+    }
+    return [str(SCRIPT), *(str(part) for pair in files.items() for part in pair)]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *args: Any, **changes: Any) -> Path:
+    monkeypatch.setattr(sys, "argv", command(*args, **changes))
+    train_sft.main()
+    return Path(args[0]) / (args[1] if len(args) > 1 else "out")
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "loss.jsonl").read_text().splitlines()]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All but the time that it took."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != "usage.json"
+    }
+
+
+def test_result(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = run(monkeypatch, base)
+    manifest = json.loads((out / "manifest.json").read_text())
+    log = read_log(out)
+    assert [step["step"] for step in log] == list(range(1, 9))
+    assert list(log[0]) == sft.LOGGED
+    assert log[-1]["loss"] < log[0]["loss"]
+    # a quarter of 8 steps is 2 of warm-up; then 6 down to 0, which would be the ninth's
+    rates = [0, 1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
+    assert [step["learning_rate"] for step in log] == pytest.approx([1e-2 * r for r in rates])
+    model, tokenizer = checkpoints.load(checkpoints.verified(out / "manifest.json"))
+    before = load_file(base / "base" / "checkpoint" / "model.safetensors")
+    moved = [not torch.equal(before[name], w) for name, w in model.named_parameters()]
+    assert all(moved)
+    assert len(tokenizer) == 400
+    chat = Chat(tokenizer, "plain")
+    labels = [label for c in pairs() for label in chat.encode_for_training(c["messages"])[1]]
+    assert manifest["trained_tokens"] == sum(label != IGNORED for label in labels)
+    assert manifest["params"] == PARAMS
+    assert (manifest["steps"], manifest["examples"]) == (8, 10)
+    assert manifest["final_loss"] == log[-1]["loss"]
+    assert not list(base.glob("out.scratch*"))
+    assert str(base).encode() not in b"".join(contents(out).values())
+
+
+def test_same_run_same_bytes(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (contents(run(monkeypatch, base, out)) for out in ("a", "b"))
+    assert first == second
+    assert contents(run(monkeypatch, base, "c", seed=1)) != first
+
+
+def test_epochs_and_the_last_short_batch(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten conversations in batches of 4 are 3 steps an epoch."""
+    log = read_log(run(monkeypatch, base, epochs=2.0, steps=None))
+    assert [step["epoch"] for step in log] == pytest.approx([0.4, 0.8, 1.0, 1.4, 1.8, 2.0])
+
+
+@pytest.mark.parametrize("when", ["between checkpoints", "in the middle of a checkpoint"])
+def test_interrupted_run_ends_the_same(
+    base: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    whole = contents(run(monkeypatch, base, "whole"))
+
+    part, last = ("log", 5) if when == "between checkpoints" else ("_save_rng_state", 6)
+    real = getattr(sft.SmoothedTrainer, part)
+
+    def stop(self: Any, *args: Any) -> None:
+        if self.state.global_step == last:
+            raise KeyboardInterrupt
+        real(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft.SmoothedTrainer, part, stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(patch, base, "resumed")
+    assert not (base / "resumed").exists()
+    (scratch,) = base.glob("resumed.scratch-*")
+    kept = sorted(folder.name for folder in scratch.iterdir() if folder.is_dir())
+    assert kept == ["checkpoint-3", "partial"]
+    assert (scratch / "partial" / "checkpoint-6").exists() == (when != "between checkpoints")
+    assert contents(run(monkeypatch, base, "resumed")) == whole
+
+
+def test_killed_run_ends_the_same(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = {"steps": 120, "save_every": 20}
+    process = subprocess.Popen(
+        [sys.executable, *command(base, "killed", **long)],
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(6000):
+        if list(base.glob("killed.scratch-*/checkpoint-*")) or process.poll() is not None:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (base / "killed").exists()
+    killed = contents(run(monkeypatch, base, "killed", **long))
+    assert [step["step"] for step in read_log(base / "killed")] == list(range(1, 121))
+    assert killed == contents(run(monkeypatch, base, "whole", **long))
+
+
+def test_smoothing_raises_the_entropy(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sharp, smooth = (
+        read_log(run(monkeypatch, base, f"b{b}", smoothing=b, steps=30))[-1]["entropy"]
+        for b in (0.0, 0.2)
+    )
+    assert sharp < smooth
+
+
+def test_truncation_is_counted() -> None:
+    chat = Chat(tiny.tokenizer(), "plain")
+    lengths = [len(chat.encode_for_training(c["messages"])[0]) for c in pairs()]
+    starts = [
+        next(i for i, x in enumerate(chat.encode_for_training(c["messages"])[1]) if x != IGNORED)
+        for c in pairs()
+    ]
+    limit = max(starts)  # the longest prompt fills it, and its conversation is dropped
+    examples = sft.Examples.of(pairs(), chat, limit)
+    assert examples.truncated == sum(length > limit for length in lengths)
+    assert examples.dropped == sum(start >= limit for start in starts) > 0
+    assert len(examples.rows) == 10 - examples.dropped
+    assert all(len(row["input_ids"]) == len(row["labels"]) <= limit for row in examples.rows)
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "smoothing too large": ({"smoothing": 1.0}, "less than 1"),
+    "smoothing negative": ({"smoothing": -0.1}, "at least 0"),
+    "both lengths": ({"epochs": 1.0}, "exactly one of epochs and steps"),
+    "no length": ({"steps": None}, "exactly one of epochs and steps"),
+    "batch not divided": ({"accumulation": 3}, "accumulation divides"),
+    "learning rate": ({"learning_rate": 0}, "learning_rate"),
+    "warm-up of everything": ({"warmup_ratio": 1.0}, "warmup_ratio"),
+    "unknown key": ({"momentum": 1}, "momentum"),
+    "precision": ({"matmul_precision": "low"}, "matmul_precision"),
+    "chat format": ({"chat_format": "chatml"}, "chat_format"),
+    "no end of sequence": ({"chat_format": "none"}, "chat_format"),
+    "nothing to train": ({"max_length": 4}, "data.jsonl: no token to train in 10 conversations"),
+    "diverges": ({"learning_rate": 0.99, "weight_decay": 1e30}, "finite"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_parameters_write_nothing(
+    base: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    changes, message = BAD[name]
+    with pytest.raises(InputError, match=message):
+        run(monkeypatch, base, **changes)
+    assert sorted(path.name for path in base.iterdir()) == ["base", "data.jsonl"]
+
+
+def test_bad_files_write_nothing(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = base / "data.jsonl"
+    good = data.read_text()
+    data.write_text(good + "{}\n")
+    with pytest.raises(InputError, match=r"data\.jsonl: line 11"):
+        run(monkeypatch, base)
+    data.write_text(good)
+    weights = base / "base" / "checkpoint" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match=r"model\.safetensors: its content is not"):
+        run(monkeypatch, base)
+    assert sorted(path.name for path in base.iterdir()) == ["base", "data.jsonl"]

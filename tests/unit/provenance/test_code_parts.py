@@ -1,0 +1,110 @@
+"""Which parts of a file differ: functions, methods, constants, imports, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from multical.provenance.code_parts import compared, parts
+
+CODE = '''
+    """A module."""
+    import numpy as np
+    from multical.near import far, near
+
+    WIDTH = 3
+    HEIGHT: int = 4
+
+
+    def draw(x):
+        """Draw it."""
+        return x + WIDTH
+
+
+    class Box:
+        """A box."""
+
+        side: int = 1
+
+        def area(self):
+            return self.side**2
+
+        @property
+        def edge(self):
+            return self.side
+
+
+    if __name__ == "__main__":
+        draw(1)
+    '''
+
+
+def found(folder: Path, *edits: tuple[str, str]) -> str:
+    """What is said of edits of `CODE`."""
+    before = dedent(CODE).lstrip()
+    after = before
+    for old, new in edits:
+        assert old in after
+        after = after.replace(old, new)
+    for name, text in (("then.py", before), ("now.py", after)):
+        (folder / name).write_text(text, encoding="utf-8")
+    return compared(parts(folder / "then.py"), parts(folder / "now.py"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("x + WIDTH", "(x + WIDTH)  # why", ""),
+        ("Draw it.", "Draw it well.", ""),
+        ("\n\n\ndef draw", "\ndef draw", ""),
+        ("x + WIDTH", "x - WIDTH", "draw changed"),
+        ("def draw(x)", "def draw(x, y)", "draw changed"),
+        ("def draw", "@np.vectorize\ndef draw", "draw changed"),
+        ("WIDTH = 3", "WIDTH = 4", "WIDTH changed"),
+        ("HEIGHT: int = 4", "HEIGHT: float = 4", "HEIGHT changed"),
+        ("side**2", "side**3", "Box.area changed"),
+        ("side: int = 1", "side: int = 2", "Box.side changed"),
+        ("class Box:", "class Box(dict):", "Box changed"),
+        ("    @property\n", "", "Box.edge changed"),
+        ("draw(1)", "draw(2)", "module level changed"),
+        ("WIDTH = 3\n", "WIDTH = 3\nDEPTH = 5\n", "DEPTH added"),
+        ("WIDTH = 3\n", "", "WIDTH removed"),
+        ("WIDTH = 3\nHEIGHT: int = 4\n", "HEIGHT: int = 4\nWIDTH = 3\n", "order changed"),
+        ("import numpy as np", "import numpy", "import numpy added; import numpy as np removed"),
+        ("far, near", "far", "from multical.near import near removed"),
+        ("far, near", "near, far", "order changed"),
+        ("def draw", "def paint", "draw renamed paint"),
+        ("def area", "def surface", "Box.area renamed Box.surface"),
+        (
+            "class Box",
+            "class Case",
+            "Box renamed Case; Box.side renamed Case.side; Box.area renamed Case.area; "
+            "Box.edge renamed Case.edge",
+        ),
+    ],
+)
+def test_an_edit_is_told_by_the_name_of_its_part(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert found(tmp_path, (old, new)) == said
+
+
+def test_several_edits_of_a_file(tmp_path: Path) -> None:
+    edits = [("WIDTH = 3", "WIDTH = 4"), ("x + WIDTH", "x"), ("def area", "def surface"),
+             ("HEIGHT: int = 4\n", "def more():\n    pass\n")]  # fmt: skip
+    assert found(tmp_path, *edits) == (
+        "WIDTH, draw changed; more added; HEIGHT removed; Box.area renamed Box.surface"
+    )
+
+
+def test_a_renamed_function_that_was_changed_too_is_another(tmp_path: Path) -> None:
+    said = found(tmp_path, ("def draw(x)", "def paint(x)"), ("x + WIDTH", "x"))
+    assert said == "paint added; draw removed"
+
+
+def test_two_of_one_name_are_told_apart_by_what_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "twice.py"
+    file.write_text("def a():\n    return 1\n\n\ndef a():\n    return 2\n", encoding="utf-8")
+    assert compared(parts(file), [*parts(file)[:1], ("a", "other")]) == "a changed"

@@ -1,0 +1,289 @@
+"""score_run.py on a tiny model, against plain forwards over prompts written out by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+import score_run
+from multical import records
+from multical.data import questions
+from multical.errors import InputError
+from multical.models import checkpoints
+from multical.scoring import prompting
+from support import tiny
+
+WORDS = ["Euro", "yen", "円", "원", "рубль", "franc", "a b c", "leu", "krone", "Dinar (old)"]
+ASKED = {"en": "Which {}?", "ko": "{}의 통화는?", "ar": "ما هي عملة {}؟"}
+PROMPT = {"name": "default", "lettered": "{question}\n{options}", "plain": "{question}"}
+PARAMS: dict[str, Any] = {
+    "run": "tiny.facts.ls0.1.s0",
+    "model": "tiny",
+    "sft": "facts",
+    "smoothing": 0.1,
+    "seed": 0,
+    "benchmark": "quiz",
+    "languages": None,
+    "questions_per_language": None,
+    "prompts": [PROMPT],
+    "lettered_languages": ["en", "ko"],
+    "chat_format": "plain",
+    "dtype": "float32",
+    "matmul_precision": "highest",
+    "batch_tokens": 300,
+}
+#: Of study 2: letters alone
+LETTERED = {"name": "second", "lettered": "Say: {question}\n{options}", "plain": None}
+
+Score = Callable[..., pd.DataFrame]
+
+
+def quiz() -> pd.DataFrame:
+    """Nine questions, of 2 to 10 options, in three languages."""
+    rows = [
+        {
+            "question_id": f"q{count}",
+            "language": language,
+            "subject": None if count % 2 else "money",
+            "culture": (None, "CS", "CA")[count % 3],
+            "question": text.format("x" * count),
+            "options": WORDS[:count],
+            "answer": count % 2,
+        }
+        for language, text in ASKED.items()
+        for count in range(2, 11)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a model and a benchmark."""
+    tiny.folder(tmp_path / "model")
+    questions.write(tmp_path / "quiz.parquet", quiz())
+    return tmp_path
+
+
+def arguments(place: Path, params: Any, output: str = "out.parquet") -> list[str]:
+    text = params if isinstance(params, str) else json.dumps(params)
+    named = ["--model", place / "model" / "manifest.json", "--questions", place / "quiz.parquet"]
+    scratch = place / "scratch" / output
+    named += ["--output", place / output, "--usage", place / f"{output}.usage.json"]
+    named += ["--scratch", scratch, "--save-every", "0"]
+    return [*map(str, named), "--params", text]
+
+
+@pytest.fixture
+def score(place: Path, monkeypatch: pytest.MonkeyPatch) -> Score:
+    """Runs the program with some parameters changed; returns the records."""
+
+    def run(params: Any = None, output: str = "out.parquet", **changes: Any) -> pd.DataFrame:
+        given = params if params is not None else {**PARAMS, **changes}
+        monkeypatch.setattr(sys, "argv", ["score_run.py", *arguments(place, given, output)])
+        score_run.main()
+        return records.read(place / output)
+
+    return run
+
+
+def plainly(question: Any, lettered: bool) -> dict[str, Any]:
+    """The definition of the records: one full forward a prompt, and one an option."""
+    model, tokenizer = tiny.model("llama"), tiny.tokenizer()
+
+    def logits(text: str) -> torch.Tensor:
+        with torch.no_grad():
+            found: torch.Tensor = model(torch.tensor([tokenizer(text)["input_ids"]])).logits[0]
+        return found
+
+    letters = "ABCDEFGHIJ"[: len(question.options)]
+    prompt = f"Question: {question.question}\nAnswer:"
+    start = len(tokenizer(prompt)["input_ids"])
+    logliks, counts = [], []
+    for option in question.options:
+        text = f"{prompt} {option}"
+        ids = tokenizer(text)["input_ids"]
+        assert ids[:start] == tokenizer(prompt)["input_ids"]
+        logprobs = logits(text).log_softmax(-1)
+        logliks.append(sum(logprobs[i - 1, ids[i]].item() for i in range(start, len(ids))))
+        counts.append(len(ids) - start)
+    expected: dict[str, Any] = {"text_logliks": logliks, "text_tokens": counts}
+    if not lettered:
+        return expected | {"letter_logits": None, "logsumexp": None, "prompt_tokens": None}
+    lines = "".join(f"\n{a}. {b}" for a, b in zip(letters, question.options, strict=True))
+    text = f"Question: {question.question}{lines}\nAnswer:"
+    last = logits(text)[-1]
+    vocabulary = {i: str(tokenizer.decode([i])).strip() for i in range(len(tokenizer))}
+    forms = [[i for i, token in vocabulary.items() if token == letter] for letter in letters]
+    return expected | {
+        "letter_logits": [last[ids].logsumexp(0).item() for ids in forms],
+        "logsumexp": last.logsumexp(0).item(),
+        "prompt_tokens": len(tokenizer(text)["input_ids"]),
+    }
+
+
+def test_records_are_those_of_plain_forwards(score: Score) -> None:
+    found = score().set_index(["language", "question_id"])
+    assert len(found) == 27
+    asked: list[Any] = list(quiz().itertuples())
+    for question in asked:
+        row = found.loc[(question.language, question.question_id)]
+        assert (row["n_options"], row["gold"]) == (len(question.options), question.answer)
+        assert row["subject"] == question.subject or pd.isna(row["subject"])
+        assert row["culture"] == question.culture or pd.isna(row["culture"])
+        for name, value in plainly(question, question.language != "ar").items():
+            if value is None:
+                assert pd.isna(row[name]), name
+            else:
+                got = list(row[name]) if isinstance(value, list) else row[name]
+                assert got == pytest.approx(value, abs=1e-4), (name, question)
+    same = {"run": "tiny.facts.ls0.1.s0", "sft": "facts", "smoothing": 0.1, "prompt": "default"}
+    for name, value in same.items():
+        assert set(found[name]) == {value}
+
+
+def test_two_prompts_are_those_of_a_job_each(score: Score) -> None:
+    """One of them without texts of options, of which nothing is computed then."""
+    both = score(prompts=[PROMPT, LETTERED], lettered_languages=None)
+    for prompt, columns in ((PROMPT, 5), (LETTERED, 3)):
+        alone = score(prompts=[prompt], lettered_languages=None)
+        own = both[both["prompt"] == prompt["name"]].reset_index(drop=True)
+        own["prompt"] = own["prompt"].cat.remove_unused_categories()
+        pd.testing.assert_frame_equal(own, alone)
+        assert own[list(prompting.FOUND)].notna().all().sum() == columns
+
+
+def test_the_same_bytes_twice(score: Score, place: Path) -> None:
+    score(output="a.parquet")
+    score(output="b.parquet")
+    assert (place / "a.parquet").read_bytes() == (place / "b.parquet").read_bytes()
+
+
+def test_a_base_model_has_no_sft(score: Score) -> None:
+    found = score(run="tiny", sft=None, smoothing=None, seed=None, languages=["en"])
+    assert found[["sft", "smoothing", "seed"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [(None, {"en", "ko", "ar"}), ([], set()), (["ar", "fr"], {"ar"})]
+)
+def test_lettered_languages(score: Score, given: list[str] | None, shown: set[str]) -> None:
+    found = score(lettered_languages=given)
+    assert set(found.loc[found["letter_logits"].notna(), "language"]) == shown
+    assert found["text_logliks"].notna().all()
+
+
+def test_few_questions_are_the_same_in_each_language(score: Score) -> None:
+    chosen = score(questions_per_language=4).groupby("language", observed=True)["question_id"]
+    ids = {language: set(names) for language, names in chosen}
+    assert [len(names) for names in ids.values()] == [4, 4, 4]
+    assert len({frozenset(names) for names in ids.values()}) == 1
+    assert len(score(questions_per_language=100)) == 27
+
+
+def test_some_languages(score: Score) -> None:
+    assert set(score(languages=["ko"])["language"]) == {"ko"}
+
+
+def flipped(place: Path) -> None:
+    weights = place / "model" / "checkpoint" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+
+
+def unlisted(place: Path) -> None:
+    (place / "model" / "manifest.json").unlink()
+
+
+def listed_otherwise(place: Path) -> None:
+    (place / "model" / "manifest.json").write_text('{"files": ["config.json"]}')
+
+
+def without_a_file(place: Path) -> None:
+    (place / "model" / "checkpoint" / "tokenizer.json").unlink()
+
+
+def garbled(place: Path) -> None:
+    (place / "quiz.parquet").write_bytes(b"PAR1 but not really")
+
+
+def nothing(place: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("spoil", "changes", "sentence"),
+    [
+        (flipped, {}, "model.safetensors: its content is not the one listed in"),
+        (unlisted, {}, "manifest.json: not a manifest of a checkpoint"),
+        (listed_otherwise, {}, "manifest.json: not a manifest of a checkpoint"),
+        (without_a_file, {}, "tokenizer.json: missing, but listed in"),
+        (garbled, {}, "quiz.parquet: not a readable Parquet file"),
+        (nothing, {"languages": ["en", "tlh"]}, "quiz.parquet: no questions in ['tlh']"),
+        (nothing, {"colour": 1}, "unknown keys ['colour']"),
+        (nothing, {"seed": "0"}, "seed: '0', expected a whole number or null"),
+        (nothing, {"smoothing": True}, "smoothing: True, expected a number"),
+        (nothing, {"prompts": "default"}, "prompts: 'default', expected a list"),
+        (nothing, {"prompts": []}, "prompts: [], expected different texts"),
+        (nothing, {"prompts": ["default"]}, "missing keys ['lettered', 'name', 'plain']"),
+        (nothing, {"prompts": [{"name": "x"}]}, "missing keys ['lettered', 'plain']"),
+        (nothing, {"prompts": [PROMPT, PROMPT]}, "prompts: ['default', 'default'], expected diff"),
+        (
+            nothing,
+            {"prompts": [LETTERED]},
+            "['en', 'ko'], expected ar too, since the prompt second",
+        ),
+        (nothing, {"dtype": "int8"}, "dtype: ['int8'], expected some of ['auto'"),
+        (
+            nothing,
+            {"quantization": "int8"},
+            "quantization: ['int8'], expected some of ['none', 'nf",
+        ),
+        (nothing, {"chat_format": "alpaca"}, "chat_format: ['alpaca']"),
+        (nothing, {"languages": []}, "languages: [], expected different texts"),
+    ],
+)
+def test_bad_input(
+    score: Score, place: Path, spoil: Callable[[Path], None], changes: Any, sentence: str
+) -> None:
+    spoil(place)
+    before = sorted(place.rglob("*"))
+    with pytest.raises(InputError) as caught:
+        score(**changes)
+    assert sentence in str(caught.value)
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("native", "name"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_bfloat16_on_a_gpu_that_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, native: bool, name: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert checkpoints.fastest_dtype() == name
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{'run': 1}"])
+def test_params_that_are_no_settings(score: Score, text: str) -> None:
+    with pytest.raises(InputError, match="--params"):
+        score(params=text)
+
+
+def test_the_program_says_one_line(place: Path) -> None:
+    flipped(place)
+    command = [sys.executable, score_run.__file__, *arguments(place, PARAMS)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    assert not (place / "out.parquet").exists()

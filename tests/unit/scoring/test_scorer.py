@@ -1,0 +1,243 @@
+"""Scores of tries against one plain forward per option, on tiny random models."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    FalconConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    MixtralConfig,
+    PreTrainedModel,
+    Qwen2Config,
+)
+
+from multical.errors import InputError
+from multical.scoring import scorer as scoring
+from multical.scoring.scorer import Group, Scorer, Scores
+from multical.scoring.trie import Asked
+
+VOCABULARY, POSITIONS = 97, 128
+LETTERS = [[i, i + 20] for i in range(10)]
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": POSITIONS,
+}
+FALCON = {key: SIZES[key] for key in ("vocab_size", "hidden_size", "num_hidden_layers")}
+FALCON |= {"num_attention_heads": 4, "ffn_hidden_size": 48, "bias": False}
+FALCON |= {"max_position_embeddings": POSITIONS}
+GEMMA = SIZES | {"head_dim": 8, "sliding_window": 6}
+CONFIGS = {
+    "llama": LlamaConfig(**SIZES),
+    "mistral": MistralConfig(**SIZES, sliding_window=6),
+    "gemma2": Gemma2Config(**GEMMA, final_logit_softcapping=2.0),
+    "gemma3": Gemma3TextConfig(**GEMMA),
+    "qwen2": Qwen2Config(**SIZES),
+    "mixtral": MixtralConfig(**SIZES, num_local_experts=4),
+    "falcon": FalconConfig(**FALCON, multi_query=True),
+    "falcon 40b": FalconConfig(**FALCON, new_decoder_architecture=True, num_kv_heads=2),
+    "gpt2": GPT2Config(
+        vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=2, n_positions=POSITIONS
+    ),
+}
+
+
+def build(config: Any) -> PreTrainedModel:
+    torch.manual_seed(0)
+    attention = "eager" if config.model_type in ("gemma2", "mamba") else "sdpa"
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # wide enough for scores to differ
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    return model
+
+
+def questions(prefix: int, seed: int = 0) -> list[Asked]:
+    """Askeds that all begin with the same `prefix` tokens, with 2 to 10 options."""
+    generator = random.Random(seed)
+
+    def draw(count: int) -> list[int]:
+        return [generator.randrange(VOCABULARY) for _ in range(count)]
+
+    shared, made = draw(prefix), []
+    for count in [*range(2, 11), 4, 4, 4]:
+        start = shared + draw(generator.randrange(2, 9))
+        plain = [*start, 8]
+        options = [plain + draw(generator.randrange(1, 6)) for _ in range(count)]
+        made.append(Asked([*start, 7, *draw(9)], plain, options))
+    q = made[-1]
+    longer = [*q.options[0], 5, 6]
+    made.append(q._replace(options=[q.options[0], longer, [*q.plain, 3], [*longer[:-1], 4]]))
+    merged = [*q.plain[:-1], 9, 3]  # the prompt's last token is another one here
+    made.append(q._replace(options=[q.options[0], merged]))
+    return made
+
+
+def plainly(model: PreTrainedModel, question: Asked) -> Scores:
+    """The definition: a full forward for the letters, and one for each option."""
+    sequences = [question.plain, *question.options]
+    start = 0
+    while all(len(s) > start and s[start] == question.plain[start] for s in sequences):
+        start += 1
+        if start == len(question.plain):
+            break
+    with torch.no_grad():
+        logits = model(torch.tensor([question.lettered])).logits[0, -1]
+        sums = []
+        for option in question.options:
+            logprobs = model(torch.tensor([option])).logits[0].log_softmax(-1)
+            sums.append(sum(logprobs[i - 1, option[i]].item() for i in range(start, len(option))))
+    letters = [logits[ids].logsumexp(0).item() for ids in LETTERS[: len(question.options)]]
+    return Scores(letters, logits.logsumexp(0).item(), sums)
+
+
+def flat(scores: list[Scores]) -> list[float]:
+    numbers: list[float] = []
+    for one in scores:
+        assert one.letter_logits is not None
+        assert one.logsumexp is not None
+        numbers += [*one.letter_logits, one.logsumexp, *one.text_logliks]
+    return numbers
+
+
+def score(model: PreTrainedModel, asked: list[Asked], batch_tokens: int = 300) -> list[Scores]:
+    scorer = Scorer(model, LETTERS, batch_tokens)
+    for number, question in enumerate(asked):
+        scorer.check_length(question, f"q{number}")
+    return scorer.score(Group.of(asked))
+
+
+@pytest.mark.parametrize("prefix", [0, 3, 12])
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_scores_are_those_of_plain_forwards(kind: str, prefix: int) -> None:
+    """A shared prefix of 12 is longer than the sliding windows."""
+    model = build(CONFIGS[kind])
+    asked = questions(prefix)
+    expected = [plainly(model, question) for question in asked]
+    assert flat(score(model, asked)) == pytest.approx(flat(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_batch_changes_nothing(kind: str) -> None:
+    model = build(CONFIGS[kind])
+    asked = questions(4)
+    whole = flat(score(model, asked, 10_000))
+    alone = flat([result for question in asked for result in score(model, [question])])
+    assert whole == pytest.approx(alone, abs=1e-5)
+    assert flat(score(model, asked, 1)) == pytest.approx(alone, abs=1e-5)
+    backwards = score(model, asked[::-1], 200)[::-1]
+    assert flat(backwards) == pytest.approx(alone, abs=1e-5)
+
+
+def test_batches_keep_to_the_tokens_longest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the model is given: the prefix once, then rows whose prefix counts too."""
+    model, asked, budget = build(CONFIGS["llama"]), questions(12), 150
+    group = Group.of(asked)
+    shared, longest = len(group.prefix), max(map(len, group.tries))
+    assert shared >= 12
+    assert shared + longest <= budget
+    scorer, shapes = Scorer(model, LETTERS, budget), []
+    monkeypatch.setattr(scorer, "_checked", 2)
+    model.base_model.register_forward_pre_hook(
+        lambda module, args, given: shapes.append(tuple(given["input_ids"].shape)),
+        with_kwargs=True,
+    )
+    scorer.score(group)
+    prefixes = [shape for shape in shapes if shape == (1, shared)]
+    batches = [shape for shape in shapes if shape != (1, shared)]
+    assert len(prefixes) == 1
+    assert sum(rows for rows, _ in batches) == len(asked)
+    assert all(rows * (shared + width) <= budget for rows, width in batches)
+    widths = [width for _, width in batches]
+    assert widths == sorted(widths, reverse=True)
+    lengths = [len(group.tries[i]) for batch in group.batches(budget) for i in batch]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_a_large_vocabulary_is_added_up_exactly() -> None:
+    """In float32 too, where many small terms after a large one are easily lost (up to 2e-4)."""
+    torch.manual_seed(0)
+    logits = torch.randn(4, 262_144)
+    logits[:, 0] = 18
+    expected = logits.double().logsumexp(-1)
+    found = scoring.logsumexp_(logits.clone())
+    assert found.dtype == torch.float32
+    assert found.double().tolist() == pytest.approx(expected.tolist(), abs=3e-6)
+
+
+def test_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, asked = build(CONFIGS["gemma2"]), questions(4)
+    whole = flat(score(model, asked))
+    monkeypatch.setattr(scoring, "LOGITS_PER_CHUNK", 8 * VOCABULARY)
+    assert flat(score(model, asked)) == pytest.approx(whole, abs=1e-5)
+
+
+def test_a_question_too_long_is_named() -> None:
+    long = Asked([1] * (POSITIONS + 1), [1], [[1, 2], [1, 3]])
+    with pytest.raises(InputError, match=f"question q1: {POSITIONS + 1} tokens, .* {POSITIONS}"):
+        score(build(CONFIGS["llama"]), [questions(0)[0], long])
+    fits = long._replace(lettered=[1] * POSITIONS)
+    assert len(score(build(CONFIGS["llama"]), [fits])) == 1
+
+
+def test_a_recurrent_model_is_refused() -> None:
+    config = MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2)
+    with pytest.raises(InputError, match="model type mamba"):
+        score(build(config), questions(0))
+    with pytest.raises(InputError, match="model type mamba"):
+        score(build(config), lettered(questions(12)))
+
+
+def lettered(asked: list[Asked]) -> list[Asked]:
+    """The same questions without the plain prompt."""
+    return [Asked(one.lettered, [], [[]] * len(one.options)) for one in asked]
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_letters_alone(kind: str) -> None:
+    model, asked = build(CONFIGS[kind]), questions(12)
+    alone, whole = score(model, lettered(asked)), score(model, asked)
+    for one, other in zip(alone, whole, strict=True):
+        assert one.letter_logits == pytest.approx(other.letter_logits, abs=1e-4)
+        assert one.logsumexp == pytest.approx(other.logsumexp, abs=1e-4)
+
+
+def test_a_model_that_cannot_share_a_prefix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For letters alone; without a prefix such a model is scored right."""
+    plainly = Scorer._prefix_cache
+
+    def forgetful(self: Scorer, tokens: list[int], rows: int) -> Any:
+        cache = plainly(self, tokens, rows)
+        layers: list[Any] = cache.layers if cache else []
+        for layer in layers:
+            layer.values.zero_()
+        return cache
+
+    monkeypatch.setattr(Scorer, "_prefix_cache", forgetful)
+    model = build(CONFIGS["llama"])
+    with pytest.raises(InputError, match=r"model type llama: .* cannot share tokens"):
+        score(model, lettered(questions(12)))
+    assert score(model, lettered(questions(0)))
+
+
+@pytest.mark.parametrize("prefix", [0, 3])
+def test_a_model_that_ignores_the_mask_is_refused(
+    prefix: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scorer, "_masks", lambda *_: None)
+    with pytest.raises(InputError, match="model type llama"):
+        score(build(CONFIGS["llama"]), questions(prefix))

@@ -1,0 +1,407 @@
+"""compute_effects.py: changes, their intervals and tests, against references and known truth."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.descriptivestats import sign_test
+
+import compute_effects
+import compute_metrics
+from multical import records
+from multical.errors import InputError
+from multical.metrics.bootstrap import Bootstrap, around
+from multical.metrics.definitions import METRICS
+from multical.metrics.readouts import READOUTS, Readout, entropies
+from multical.stats import comparisons, estimates
+from multical.stats.comparisons import Run
+from multical.stats.effects import Effect, average, described, language_tests, question_test
+from support.synthetic import make_records, written
+
+SCRIPT = Path(__file__).parents[3] / "scripts/compute_effects.py"
+LEVELS = {"en": "high", "fr": "high", "ko": "mid", "sw": "low", "yo": "low"}
+PARAMS: dict[str, Any] = {
+    "readouts": ["text_ppl", "letter_full"],
+    "metrics": ["accuracy", "confidence", "ece", "entropy"],
+    "bins": 15,
+    "bootstrap": {"replicates": 400, "seed": 1, "level": 0.9},
+    "resource_levels": LEVELS,
+}
+RUNS = ["tiny", *(f"tiny.facts.ls{b}.s{seed}" for b in ("0", "0.1") for seed in (0, 1))]
+UNIT = ["after", "readout", "metric"]
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return make_records(RUNS, list(LEVELS), 150, 0)
+
+
+@pytest.fixture(scope="module")
+def paths(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return written(tmp_path_factory.mktemp("records"), frame)
+
+
+@pytest.fixture(scope="module")
+def tables(paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return compute_effects.compute(paths, PARAMS)
+
+
+def reading(frame: pd.DataFrame, run: str, language: str) -> Readout:
+    rows = frame[(frame["run"] == run) & (frame["language"] == language)]
+    return READOUTS["text_ppl"](rows.sort_values("question_id"))
+
+
+def test_rows(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    effects, over = tables
+    assert not effects.duplicated([*UNIT, "language"]).any()
+    assert not over.duplicated([*UNIT, "group"]).any()
+    pairs = effects[["before", "after", "seeds"]].drop_duplicates().to_numpy().tolist()
+    assert pairs == [["base", "SFT", 2], ["SFT", "SFT + smoothing 0.1", 2]]
+    assert len(effects) == 2 * (4 + 3) * 5  # letter_full has no entropy
+    assert len(over) == 2 * (4 + 3) * 5  # groups
+    for table in tables:
+        assert (table["ci_low"] <= table["value"]).all()
+        assert (table["value"] <= table["ci_high"]).all()
+
+
+def test_values_are_changes_of_the_metrics(
+    paths: list[str], tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    """By language and by group, means over the seeds, and how seeds differ."""
+    own = compute_metrics.compute(paths, PARAMS)
+    for known, found, place in zip(own, tables, ("language", "group"), strict=True):
+        wide = known.pivot(index=[place, "readout", "metric"], columns="run", values="value")
+        seeds = pd.DataFrame({s: wide[f"tiny.facts.ls0.1.s{s}"] for s in (0, 1)})
+        plain = pd.DataFrame({s: wide[f"tiny.facts.ls0.s{s}"] for s in (0, 1)})
+        for after, change in (
+            ("SFT", plain.sub(wide["tiny"], axis=0)),
+            ("SFT + smoothing 0.1", seeds - plain),
+        ):
+            rows = found[found["after"] == after].set_index([place, "readout", "metric"])
+            change = change.reindex(rows.index)
+            np.testing.assert_allclose(rows["value"], change.mean(axis=1), atol=1e-12)
+            np.testing.assert_allclose(rows["seed_sd"], change.std(axis=1), atol=1e-12)
+
+
+def test_a_mean_of_questions_has_the_paired_t_test(frame: pd.DataFrame, tmp_path: Path) -> None:
+    few = frame[frame["run"].isin(["tiny", "tiny.facts.ls0.s0"])]
+    params = PARAMS | {"bootstrap": {"replicates": 4000, "seed": 0, "level": 0.95}}
+    effects, _ = compute_effects.compute(written(tmp_path, few), params)
+    assert effects["seed_sd"].isna().all()
+    for language in ("en", "yo"):
+        one, other = (reading(frame, run, language) for run in ("tiny", "tiny.facts.ls0.s0"))
+        assert one.probabilities is not None
+        assert other.probabilities is not None
+        for metric, values in {
+            "accuracy": (other.correct.astype(float), one.correct.astype(float)),
+            "confidence": (other.confidence, one.confidence),
+            "entropy": (entropies(other.probabilities), entropies(one.probabilities)),
+        }.items():
+            t, p = stats.ttest_rel(*values)
+            found = effects.query(
+                f"language == '{language}' and metric == '{metric}' and readout == 'text_ppl'"
+            ).iloc[0]
+            assert found["value"] / found["se"] == pytest.approx(t, rel=0.05)
+            assert np.log(found["p"]) == pytest.approx(np.log(p), rel=0.1, abs=0.1)
+            change = values[0] - values[1]
+            assert found["d_z"] == pytest.approx(change.mean() / change.std(ddof=1), rel=0.05)
+            low, high = stats.t.interval(0.95, 149, change.mean(), stats.sem(change))
+            width = high - low
+            assert found["ci_low"] == pytest.approx(low, abs=0.06 * width)
+            assert found["ci_high"] == pytest.approx(high, abs=0.06 * width)
+
+
+def test_all_languages_and_conditions_share_their_resamples(
+    frame: pd.DataFrame, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    """The interval of a mean over languages and seeds, made one replicate after the other."""
+    questions = sorted(frame["question_id"].unique())
+    counts = Bootstrap(questions, 400, 1).counts(questions)
+    values, drawn = [], []
+    for language in ("sw", "yo"):
+        for seed in (0, 1):
+            pair = [
+                reading(frame, f"tiny.facts.ls{b}.s{seed}", language) for b in ("0.1", "0")
+            ]  # fmt: skip
+            after, before = (
+                [METRICS["ece"](one, table, 15) for one in pair] for table in (counts, None)
+            )
+            drawn.append(after[0] - after[1])
+            values.append(before[0][0] - before[1][0])
+    expected = around(float(np.mean(values)), np.mean(drawn, axis=0), 0.9)
+    found = tables[1].query(
+        "group == 'low' and metric == 'ece' and readout == 'text_ppl' and before == 'SFT'"
+    )
+    np.testing.assert_allclose(found[["ci_low", "ci_high"]].iloc[0], expected, atol=1e-12)
+    se = np.std(drawn, axis=1, ddof=1).mean()
+    assert found["se"].iloc[0] < 0.8 * se  # averaging helps, less than if all were independent
+
+
+def effect(values: Any, n: int = 50, replicates: int = 200) -> Effect:
+    """The effect of a mean of paired differences (n,)."""
+    values = np.asarray(values, float)
+    questions = [f"q{number:04d}" for number in range(len(values))]
+    counts = Bootstrap(questions, replicates, 0).counts(questions)
+    value = float(values.mean())
+    drawn = counts @ values / len(values)
+    return Effect(value, drawn, len(values), (-np.inf, np.inf), np.array([value]))
+
+
+def test_nothing_changes_and_everything_does() -> None:
+    same = question_test(effect(np.zeros(20)))
+    assert same == {"se": 0.0, "d_z": 0.0, "p": 1.0}
+    swapped = question_test(effect([0.5, -0.5] * 10))
+    assert swapped["p"] == 1.0
+    assert swapped["se"] > 0
+    shifted = question_test(Effect(0.25, np.full(50, 0.25), 20, (-1, 1), np.array([0.25])))
+    assert shifted["p"] == 0.0
+    assert np.isinf(shifted["d_z"])
+
+
+@pytest.mark.parametrize(("n", "replicates"), [(1, 200), (20, 0), (20, 1)])
+def test_no_test_without_questions_or_replicates(n: int, replicates: int) -> None:
+    found = question_test(effect(np.linspace(0, 1, n), replicates=replicates))
+    assert np.isnan([found["se"], found["p"], found["d_z"]]).all()
+
+
+def test_an_undefined_language_does_not_count() -> None:
+    one, nothing = effect([0.1, 0.2, 0.3]), Effect(
+        np.nan, np.full(200, np.nan), 3, (-1, 1), np.array([np.nan])
+    )  # fmt: skip
+    overall = average([one, nothing])
+    assert described(overall, 0.9) == pytest.approx(described(one, 0.9), nan_ok=True)
+    assert np.isnan(described(nothing, 0.9)["value"])
+    assert np.isnan(question_test(nothing)["p"])
+
+
+def test_language_tests_have_closed_forms() -> None:
+    five = language_tests(np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
+    assert (five["rises"], five["falls"], five["w"], five["rank_biserial"]) == (5, 0, 0, 1)
+    assert five["p_sign"] == five["p_wilcoxon"] == pytest.approx(2 / 2**5)
+    mixed = language_tests(np.array([0.4, -0.1, 0.2, 0.3, 0.0, np.nan]))
+    assert (mixed["rises"], mixed["falls"], mixed["w"]) == (3, 1, 1)
+    assert mixed["rank_biserial"] == pytest.approx((2 + 3 + 4 - 1) / 10)
+    assert mixed["p_sign"] == pytest.approx(2 * 5 / 16)
+    assert mixed["p_wilcoxon"] == pytest.approx(2 * 2 / 16)
+
+
+def test_language_tests_equal_other_implementations() -> None:
+    values = np.random.default_rng(3).normal(0.2, 1, 40).round(1)  # with ties and a zero
+    assert (np.unique(np.abs(values), return_counts=True)[1] > 1).any()
+    found = language_tests(values)
+    assert found["p_sign"] == pytest.approx(sign_test(values)[1])
+    moved = values[values != 0]
+    w, p = stats.wilcoxon(moved, method="approx")
+    assert (found["w"], found["p_wilcoxon"]) == pytest.approx((w, p))
+
+
+@pytest.mark.parametrize("languages", [9, 40])
+def test_changes_of_as_many_answers_are_ties(languages: int) -> None:
+    """Not the last digits of k / 110 - j / 110 make a rank, or a change of nothing."""
+    generator = np.random.default_rng(5)
+    moved = generator.integers(-3, 5, languages)
+    before = generator.integers(10, 100, (3, languages))  # of three seeds
+    after = before + moved + np.array([[-3], [2], [1]])
+    found = language_tests((after / 110 - before / 110).mean(axis=0))
+    assert found == pytest.approx(language_tests(moved.astype(float)))
+
+
+@pytest.mark.parametrize("values", [[], [0.0, 0.0], [np.nan]])
+def test_no_language_changes(values: list[float]) -> None:
+    found = language_tests(np.array(values))
+    assert found["rises"] == found["falls"] == 0
+    assert np.isnan([found["p_sign"], found["p_wilcoxon"], found["rank_biserial"]]).all()
+
+
+def test_one_language_can_show_nothing() -> None:
+    assert language_tests(np.array([0.3]))["p_sign"] == 1.0
+    assert language_tests(np.array([0.3]))["p_wilcoxon"] == 1.0
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's correction, as he has it: the least of n is taken n times, the next n - 1 times."""
+    order = np.argsort(p)
+    found = np.empty(len(p))
+    found[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return found
+
+
+def test_corrections_are_those_of_each_family() -> None:
+    p = np.random.default_rng(0).random((2, 9)) ** 3
+    table = pd.DataFrame({"metric": np.repeat(["ece", "nll"], 10), "p": np.nan})
+    for family, own in zip(("ece", "nll"), p, strict=True):
+        table.loc[table["metric"] == family, "p"] = [*own, np.nan]  # the last is no test
+    found = comparisons.corrected(table.sample(frac=1, random_state=0), ["metric"], ["p"])
+    assert list(found) == ["metric", "p", "p_holm", "p_bh"]
+    found = found.sort_index()
+    for family, own in zip(("ece", "nll"), p, strict=True):
+        rows = found[found["metric"] == family]
+        np.testing.assert_allclose(rows["p_holm"][:9], holm(own))
+        np.testing.assert_allclose(rows["p_bh"][:9], stats.false_discovery_control(own))
+        assert rows[["p_holm", "p_bh"]].iloc[9].isna().all()
+
+
+def test_families_of_the_tables(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    for table, family in zip(tables, (UNIT, ["group", "readout", "metric"]), strict=True):
+        for _, rows in table.groupby(family):
+            np.testing.assert_allclose(rows["p_holm"], holm(rows["p"].to_numpy()))
+
+
+def chance(generator: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Confidences and grades of an overconfident model."""
+    confidence = generator.uniform(0.25, 1, n)
+    return confidence, generator.random(n) < 0.8 * confidence
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "confidence", "ece"])
+def test_the_test_keeps_its_level_and_has_power(metric: str) -> None:
+    """Two conditions alike, question by question, but for chance: and one 0.1 less confident."""
+    generator = np.random.default_rng(7)
+    n, times = 120, 400
+    questions = [f"q{number:04d}" for number in range(n)]
+    counts = Bootstrap(questions, 200, 0).counts(questions)
+    rejected = np.zeros(2)
+    for _ in range(times):
+        confidence, correct = chance(generator, n)
+        other, right = chance(generator, n)
+        kept = generator.random(n) < 0.5  # half of the questions are answered the same way
+        other, right = np.where(kept, confidence, other), np.where(kept, correct, right)
+        for place, after in enumerate(
+            (
+                Readout(other, right, None, None, True),
+                Readout(other - 0.2, right & (generator.random(n) < 0.7), None, None, True),
+            )
+        ):
+            before = Readout(confidence, correct, None, None, True)
+            value, drawn = (
+                METRICS[metric](after, table, 15) - METRICS[metric](before, table, 15)
+                for table in (None, counts)
+            )
+            one = Effect(float(value[0]), drawn, n, (-1, 1), value)
+            rejected[place] += question_test(one)["p"] < 0.05
+    assert rejected[0] / times <= 0.07
+    assert rejected[0] > 0  # not because it never rejects
+    if metric != "ece":  # both confidence and accuracy fall, and the gap less so
+        assert rejected[1] / times > 0.8
+
+
+def test_language_tests_keep_their_level() -> None:
+    generator = np.random.default_rng(2)
+    found = [language_tests(generator.normal(size=30)) for _ in range(1000)]
+    for name in ("p_sign", "p_wilcoxon"):
+        assert 0.01 < np.mean([one[name] < 0.05 for one in found]) <= 0.07
+
+
+def run(keys: str, asked: dict[str, str] | None = None, **changes: Any) -> Run:
+    model, sft, smoothing, seed = (*keys.split(), None, None, None)[:4]
+    own: dict[str, Any] = {"run": keys, "model": model, "sft": sft, "benchmark": "quiz"}
+    own["smoothing"] = None if smoothing is None else float(smoothing)
+    own["seed"] = None if seed is None else int(seed)
+    return Run(own | changes, asked or {"en": "a"}, None)
+
+
+def named(runs: list[Run]) -> list[Any]:
+    return [
+        (
+            one.keys["before"],
+            one.keys["after"],
+            [tuple(own.keys["run"] for own in pair) for pair in one.pairs],
+        )
+        for one in comparisons.comparisons(runs)
+    ]
+
+
+def test_what_is_compared() -> None:
+    runs = [run("m"), run("m f 0 0"), run("m f 0.2 0"), run("m f 0 1"), run("m f 0.1 1"), run("o")]
+    assert named(runs) == [
+        ("base", "SFT", [("m", "m f 0 0"), ("m", "m f 0 1")]),
+        ("SFT", "SFT + smoothing 0.1", [("m f 0 1", "m f 0.1 1")]),
+        ("SFT", "SFT + smoothing 0.2", [("m f 0 0", "m f 0.2 0")]),
+    ]
+    assert named(runs[::-1]) == named(runs)
+    assert named(runs[1:3]) == [("SFT", "SFT + smoothing 0.2", [("m f 0 0", "m f 0.2 0")])]
+
+
+@pytest.mark.parametrize(
+    "runs", [[run("m")], [run("m"), run("m f 0.1 0")], [run("m"), run("m f 0 0", benchmark="x")]]
+)
+def test_nothing_to_compare(runs: list[Run]) -> None:
+    with pytest.raises(InputError, match="no two runs to compare"):
+        comparisons.comparisons(runs)
+
+
+@pytest.mark.parametrize(
+    "other", [run("m f 0 1", {"en": "b"}), run("m f 0 1", {"en": "a", "fr": "a"})]
+)
+def test_other_questions_are_refused(other: Run) -> None:
+    with pytest.raises(
+        InputError, match=r"m and m f 0 1 on quiz: other questions in \['(en|fr)'\]"
+    ):
+        comparisons.comparisons([run("m"), run("m f 0 0"), other])
+
+
+def test_a_lost_question_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
+    lost = (frame["run"] == RUNS[1]) & (frame["language"] == "ko")
+    few = frame.drop(frame.index[lost][3])
+    with pytest.raises(InputError, match=r"other questions in \['ko'\], expected the same ones"):
+        compute_effects.compute(written(tmp_path, few), PARAMS)
+
+
+def test_all_right_before_and_after(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """Accuracy does not change, and nothing can be said against that."""
+    sure = frame[frame["run"].isin(RUNS[:2])].astype(object)
+    logliks: list[Any] = [
+        np.where(np.arange(4) == gold, -0.1 - 0.01 * place % 1, -9.0).astype(np.float32)
+        for place, gold in enumerate(sure["gold"])
+    ]
+    sure = sure.assign(text_logliks=logliks)
+    params = PARAMS | {"readouts": ["text_ppl"]}
+    effects, over = compute_effects.compute(written(tmp_path, sure), params)
+    for table in (effects, over):
+        rows = table[table["metric"] == "accuracy"]
+        assert (rows[["value", "se", "ci_low", "ci_high"]] == 0).all(axis=None)
+        assert (rows[["p", "p_holm", "p_bh"]] == 1).all(axis=None)
+    rows = over[over["metric"] == "accuracy"]
+    assert rows[["p_sign", "p_wilcoxon", "p_sign_holm"]].isna().all(axis=None)
+
+
+def test_the_program(
+    paths: list[str], tables: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
+) -> None:
+    made = []
+    for order in (paths, paths[::-1]):
+        command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS), "--records", *order]
+        files = [tmp_path / name for name in ("e.csv", "o.csv")]
+        command += ["--effects", str(files[0]), "--over-languages", str(files[1])]
+        subprocess.run(command, check=True, capture_output=True)
+        made.append([file.read_bytes() for file in files])
+    assert made[0] == made[1]
+    for file, table in zip(files, tables, strict=True):
+        read = pd.read_csv(file)
+        np.testing.assert_array_equal(read["p_bh"], table["p_bh"])
+        assert list(read) == list(table)
+
+
+def test_a_study_without_sft_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
+    records.write(tmp_path / "base.parquet", frame[frame["run"] == "tiny"])
+    command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS)]
+    command += ["--records", str(tmp_path / "base.parquet")]
+    command += ["--effects", str(tmp_path / "e.csv"), "--over-languages", str(tmp_path / "o.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no two runs to compare" in done.stderr
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_params_are_those_of_the_metrics() -> None:
+    assert estimates.read_params(json.dumps(PARAMS)) == PARAMS
+    with pytest.raises(InputError, match=r"metrics: \[\]"):
+        estimates.read_params(json.dumps(PARAMS | {"metrics": []}))

@@ -1,0 +1,378 @@
+"""A tiny study in a bundle: out of one clone, into another, and what is refused on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from test_lineage import drawn_study
+
+from multical.bundle import archive
+from multical.bundle.anonymity import Search
+from support import checkout
+from support.rerun_edits import code
+
+FIGURE = "results/tiny/figures/ece_by_resource.pdf"
+OWN = "results/tiny/bundle"
+TUNED = "little.own.ls0.1.s0"
+TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
+NOBODY = ["-c", "user.name=Jo Nobody", "-c", "user.email=jo@nobody.example"]
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in nobody's home with two tiny studies, one in the folder of the other.
+
+    Stubs make what needs a model; the figure is real.
+    """
+    folder = checkout.copy(tmp_path_factory.mktemp("home") / "nobodys" / "clone")
+    drawn_study(folder)
+    raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    raw["studies"]["results"] = raw["studies"]["results/tiny"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    run(folder, "git", "init", "--quiet")
+    commit(folder)
+    snakemake(folder, FIGURE, FIGURE.replace("/tiny", ""))
+    return folder
+
+
+@pytest.fixture
+def made(tiny: Path, tmp_path: Path) -> Path:
+    """One to change things in."""
+    return shutil.copytree(tiny, tmp_path / "nobodys" / "clone", symlinks=True)
+
+
+@pytest.fixture
+def fresh(tiny: Path, tmp_path: Path) -> Path:
+    """A fresh clone of it, as a reader has one."""
+    run(tmp_path, "git", "clone", "--quiet", str(tiny), "fresh")
+    return tmp_path / "fresh"
+
+
+@pytest.fixture(scope="session")
+def bundle(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the tiny study."""
+    path = tmp_path_factory.mktemp("bundle") / "tiny.tar.gz"
+    said = bundled(tiny, path)
+    assert said.stdout.startswith(f"{path}: ")
+    assert said.stderr == ""
+    return path
+
+
+def run(folder: Path, *command: str, **environ: str) -> Any:
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def commit(folder: Path) -> None:
+    run(folder, "git", "add", "--all")
+    run(folder, "git", *NOBODY, "commit", "--quiet", "--message", "as it is")
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    done = run(folder, *checkout.SNAKEMAKE, "--", *arguments, HF_HUB_OFFLINE="1")
+    return str(done.stdout + done.stderr)
+
+
+def program(folder: Path, name: str, *arguments: str, **environ: str) -> Any:
+    """A program in a folder whose user, home and host would tell who it is."""
+    nobody = {"HOME": str(folder.parent), "LOGNAME": "nobodys", **environ}
+    command = [sys.executable, f"scripts/{name}.py", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | nobody, capture_output=True, text=True, check=False
+    )
+
+
+def bundled(folder: Path, path: Path, *arguments: str, **environ: str) -> Any:
+    study = [] if "--study" in arguments else ["--study", "results/tiny"]
+    return program(folder, "make_bundle", *study, "--output", str(path), *arguments, **environ)
+
+
+def refused(done: Any) -> str:
+    """Why a program refused: one line."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    return str(done.stderr).removeprefix("error: ").rstrip()
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """The files of a folder but git's, by content."""
+    found = (file for file in folder.rglob("*") if file.is_file() and ".git" not in file.parts)
+    return {
+        str(file.relative_to(folder)): sha256(file.read_bytes()).hexdigest()
+        for file in found
+        if "__pycache__" not in file.parts
+    }
+
+
+def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = (folder / name).read_text(encoding="utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new), encoding="utf-8")
+
+    return change
+
+
+def would_run(folder: Path) -> dict[str, int]:
+    """The jobs by rule that a dry run for the figure lists."""
+    done = run(folder, *checkout.SNAKEMAKE, "--dry-run", "--", FIGURE)
+    if "Nothing to be done" in done.stdout + done.stderr:
+        return {}
+    table = (done.stdout + done.stderr).split("Job stats:")[1].split("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+
+
+def test_a_fresh_clone_has_nothing_to_do_and_draws_the_same_figures(
+    tiny: Path, bundle: Path, fresh: Path, tmp_path: Path
+) -> None:
+    said = program(fresh, "unpack_bundle", str(bundle))
+    assert said.stderr == ""
+    assert said.stdout.splitlines()[1:] == ["nothing to do"]
+    assert would_run(fresh) == {}
+    said = json.loads((fresh / OWN / "manifest.json").read_text(encoding="utf-8"))
+    assert said == archive.read_manifest(bundle).model_dump()
+    # what the reader has is as good as what the author has
+    assert bundled(fresh, tmp_path / "again.tar.gz").returncode == 0
+    assert (tmp_path / "again.tar.gz").read_bytes() == bundle.read_bytes()
+    # nothing that models made is needed to draw a figure
+    assert not list(fresh.rglob("*.safetensors"))
+    shutil.rmtree(fresh / "results/tiny/figures")
+    figures = (fresh / OWN / "figures.txt").read_text(encoding="utf-8").split()
+    assert figures == [FIGURE]
+    assert "plot_ece_by_resource" in snakemake(fresh, *figures)
+    for name in (FIGURE, FIGURE.replace(".pdf", ".png")):
+        assert (fresh / name).read_bytes() == (tiny / name).read_bytes()
+    # whoever wants to train fetches the base model first, which makes nothing stale
+    snakemake(fresh, "results/inputs/models/little/checkpoint")
+    assert list(fresh.rglob("*.safetensors"))
+    assert would_run(fresh) == {}
+
+
+def test_what_is_in_it(tiny: Path, bundle: Path) -> None:
+    manifest = archive.read_manifest(bundle)
+    own = {f"{OWN}/{name}" for name in (
+        "README.md", "config.yaml", "figures.txt", "snakemake.json", "requirements.lock",
+        "CITATION.cff", "machines.json",
+    )}  # fmt: skip
+    assert own <= manifest.files.keys()
+    assert f"results/tiny/records/{TUNED}/quiz.parquet" in manifest.files
+    assert "results/inputs/benchmarks/quiz.parquet" in manifest.files
+    assert "logs/results/tiny/plot_ece_by_resource.log" in manifest.files
+    assert "logs/results/tiny/plot_ece_by_resource.tsv" in manifest.files
+    others = ("results/tiny/", "results/inputs/", "logs/results/tiny/", "logs/")
+    assert all(name.startswith(others) for name in manifest.files)
+    assert not [name for name in manifest.files if "checkpoint" in name]
+    assert manifest.left_out == {
+        "results/inputs/models/little/checkpoint": None,
+        f"results/tiny/runs/{TUNED}/checkpoint": None,
+        "results/tiny/runs/little.own.ls0.s0/checkpoint": None,
+    }
+    assert manifest.needed == {
+        name: sha256((tiny / name).read_bytes()).hexdigest()
+        for name in ("little/config.json", "own.jsonl", "quiz.jsonl")
+    }
+    head = run(tiny, "git", "rev-parse", "HEAD").stdout.strip()
+    assert (manifest.commit, manifest.modified, manifest.anonymous) == (head, False, False)
+
+
+def test_the_study_of_all_of_results_does_not_sweep_in_the_others(
+    tiny: Path, tmp_path: Path
+) -> None:
+    done = bundled(tiny, tmp_path / "x.tar.gz", "--study", "results")
+    assert done.returncode == 0, done.stderr
+    files = archive.read_manifest(tmp_path / "x.tar.gz").files
+    assert "results/bundle/README.md" in files
+    assert f"results/records/{TUNED}/quiz.parquet" in files
+    assert not [name for name in files if "/tiny/" in name]
+
+
+EDITS: dict[str, tuple[Callable[[Path], None], dict[str, int]]] = {
+    "plots": (
+        code("multical/plots"),
+        {"plot_ece_by_resource": 1},
+    ),
+    "how runs are trained": (
+        edit("config.yaml", "learning_rate: 5.0e-05", "learning_rate: 1.0e-04"),
+        {"train_sft": 2, "score_run": 2, "compute_metrics": 1, "plot_ece_by_resource": 1},
+    ),
+    "questions": (
+        edit("quiz.jsonl", "What is", "What, then, is"),
+        {"make_benchmark": 1, "score_run": 3, "compute_metrics": 1, "plot_ece_by_resource": 1,
+         "train_sft": 2},  # whose weights are not here
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_what_is_stale_after_an_edit_runs_again(bundle: Path, fresh: Path, name: str) -> None:
+    change, jobs = EDITS[name]
+    assert program(fresh, "unpack_bundle", str(bundle)).returncode == 0
+    change(fresh)
+    assert would_run(fresh) == jobs
+
+
+def test_the_code_of_another_commit_is_told_with_what_is_stale(bundle: Path, fresh: Path) -> None:
+    then = run(fresh, "git", "rev-parse", "HEAD").stdout.strip()
+    EDITS["plots"][0](fresh)
+    edit("quiz.jsonl", "What is", "What, then, is")(fresh)
+    commit(fresh)
+    now = run(fresh, "git", "rev-parse", "HEAD").stdout.strip()
+    said = program(fresh, "unpack_bundle", str(bundle))
+    assert said.returncode == 0
+    assert said.stdout.splitlines()[1:3] == [
+        "quiz.jsonl: the study was made from another content of it",
+        f"its code is of commit {then}, here it is {now}",
+    ]
+    assert said.stdout.splitlines()[3].startswith("Snakemake would run 1 compute_metrics, ")
+
+
+def test_other_results_are_kept_unless_told(bundle: Path, made: Path) -> None:
+    (made / "results/tiny/summary.csv").write_text("mine\n", encoding="utf-8")
+    before = tree(made)
+    assert refused(program(made, "unpack_bundle", str(bundle))) == (
+        f"{bundle}: results/tiny/summary.csv: here with another content, expected the same or "
+        "none (--overwrite replaces it)"
+    )
+    assert tree(made) == before
+    said = program(made, "unpack_bundle", "--overwrite", str(bundle))
+    assert said.stdout.splitlines()[1:] == ["nothing to do"]
+    assert would_run(made) == {}
+
+
+def test_nothing_is_unpacked_while_a_snakemake_is_at_work(bundle: Path, fresh: Path) -> None:
+    own = psutil.Process()
+    driver = {"host": socket.gethostname(), "pid": own.pid, "started": own.create_time()}
+    (fresh / ".snakemake/drivers").mkdir(parents=True)
+    (fresh / ".snakemake/drivers/this.json").write_text(
+        json.dumps(driver | {"command": [], "products": {}}), encoding="utf-8"
+    )
+    before = tree(fresh)
+    assert refused(program(fresh, "unpack_bundle", str(bundle))) == (
+        f"Snakemake {own.pid} on {socket.gethostname()}: at work in this folder, expected none"
+    )
+    assert tree(fresh) == before
+
+
+def test_a_damaged_bundle_writes_nothing(bundle: Path, fresh: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(bundle.read_bytes()[:-2000])
+    before = tree(fresh)
+    assert "cut short or damaged at results/tiny/" in refused(
+        program(fresh, "unpack_bundle", str(cut))
+    )
+    (fresh / "results/tiny").write_text("a file, where a folder is to be\n", encoding="utf-8")
+    assert refused(program(fresh, "unpack_bundle", str(bundle))) == (
+        "results/tiny: here it is a file, expected a folder or nothing"
+    )
+    (fresh / "results/tiny").unlink()
+    assert tree(fresh) == before
+    edit("config.yaml", "results/tiny:", "results/other:")(fresh)
+    assert refused(program(fresh, "unpack_bundle", str(bundle))).startswith(
+        "results/tiny: no study of config.yaml here, expected one of ['results', 'results/other']"
+    )
+
+
+def test_only_a_study_that_is_made_and_current_is_bundled(made: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.tar.gz"
+    assert refused(bundled(made, path, "--study", "results/demo")).startswith(
+        "results/demo: no study of config.yaml, expected one of"
+    )
+    drawn = (made / FIGURE).read_bytes()
+    (made / FIGURE).write_bytes(drawn + b" ")
+    assert refused(bundled(made, path)).startswith(f"{FIGURE}: changed since it was made: ")
+    (made / FIGURE).write_bytes(drawn)
+    EDITS["plots"][0](made)
+    assert refused(bundled(made, path)) == (
+        "results/tiny: 1 jobs would run again (plot_ece_by_resource; "
+        f"{FIGURE.replace('.pdf', '.json')}: scripts/multical/figures/style.py: ADDED added), expected a "
+        "study that is up to date: make it first"
+    )
+    shutil.rmtree(made / "results/tiny")
+    assert refused(bundled(made, path)).startswith("results/tiny: nothing is made, expected")
+    assert not path.exists()
+
+
+def test_what_a_removed_run_left_behind_stays_behind(made: Path, tmp_path: Path) -> None:
+    edit("config.yaml", "  - 0.1\n", "  - 0.2\n")(made)
+    edit("config.yaml", "smoothing: 0.1\n", "smoothing: 0.2\n")(made)
+    snakemake(made, FIGURE)
+    assert (made / f"results/tiny/records/{TUNED}/quiz.parquet").is_file()
+    assert bundled(made, tmp_path / "x.tar.gz").returncode == 0
+    files = archive.read_manifest(tmp_path / "x.tar.gz").files
+    assert not [name for name in files if TUNED in name]
+    assert f"results/tiny/records/{TUNED.replace('0.1', '0.2')}/quiz.parquet" in files
+
+
+def test_tokens_are_hidden_in_logs_and_refused_elsewhere(made: Path, tmp_path: Path) -> None:
+    log = made / "logs/results/tiny/plot_ece_by_resource.log"
+    log.write_text(f"GET https://me:pass@example.org/?token=abc {TOKEN} secret-of-mine\n")
+    path = tmp_path / "x.tar.gz"
+    assert bundled(made, path, MY_TOKEN="secret-of-mine").returncode == 0
+    (tmp_path / "unpacked").mkdir()
+    archive.unpack(path, tmp_path / "unpacked")
+    said = (tmp_path / "unpacked" / log.relative_to(made)).read_text(encoding="utf-8")
+    assert said == "GET https://***@example.org/?token=*** *** ***\n"
+    path.unlink()
+    usage = f"results/tiny/records/{TUNED}/quiz.usage.json"
+    (made / usage).write_text(json.dumps({"by": TOKEN}), encoding="utf-8")
+    assert refused(bundled(made, path)) == (
+        f"{usage}: has a token of the hub, expected no token in a bundle"
+    )
+    assert not path.exists()
+
+
+def test_an_anonymous_bundle_names_nobody_and_works(
+    made: Path, fresh: Path, tmp_path: Path
+) -> None:
+    path, unpacked = tmp_path / "x.tar.gz", tmp_path / "unpacked"
+    for log in (made / "logs").rglob("*.log"):
+        log.write_text(f"in {made} on nobodys-laptop\n", encoding="utf-8")
+    done = bundled(made, path, "--anonymous")
+    assert done.returncode == 0, done.stderr
+    unpacked.mkdir()
+    manifest = archive.unpack(path, unpacked)
+    assert (manifest.commit, manifest.anonymous) == (None, True)
+    head = run(made, "git", "rev-parse", "HEAD").stdout.strip()
+    texts = ["nobodys", "Jo Nobody", "jo@nobody.example", str(made), str(made.parent), head]
+    names = dict.fromkeys(texts, "name")
+    looking = Search(names | {os.uname().nodename: "host"})
+    whole = [path.name.encode(), json.dumps(manifest.model_dump()).encode()]
+    assert [looking.found("manifest", content) for content in whole] == [None, None]
+    found = {name: looking.found(name, (unpacked / name).read_bytes()) for name in manifest.files}
+    assert len(found) > 20
+    assert set(found.values()) == {None}
+    said = program(fresh, "unpack_bundle", str(path))
+    assert said.stdout.splitlines()[1:] == ["nothing to do"]
+
+
+def test_a_name_in_a_result_is_refused_in_an_anonymous_bundle(made: Path, tmp_path: Path) -> None:
+    name = f"results/tiny/runs/{TUNED}/usage.json"
+    file, path = made / name, tmp_path / "x.tar.gz"
+    time = file.stat().st_mtime
+    file.write_text('{"by": "Jo Nobody"}\n', encoding="utf-8")
+    os.utime(file, (time, time))
+    assert refused(bundled(made, path, "--anonymous")) == (
+        f"{name}: has 'Jo Nobody' (author), expected no name in an anonymous bundle (--allow NAME "
+        "lets one pass)"
+    )
+    assert not path.exists()
+    assert bundled(made, path, "--anonymous", "--allow", "Jo Nobody").returncode == 0

@@ -1,0 +1,99 @@
+"""The smoke study in a bundle: elsewhere it is current, and all of it can be drawn again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from test_rerun_matrix import BY_NAME, would_run
+from test_smoke import smoke, snakemake
+
+from multical.bundle import archive
+from multical.bundle.anonymity import Search, names
+from support import checkout
+from support.checkout import TARGET
+from support.rerun_edits import NONE, SFT, SMOKE, Jobs, jobs, without
+
+__all__ = ["smoke"]  # the fixture
+VERDICTS = f"{SMOKE}/claims/verdicts.json"
+pytestmark = pytest.mark.workflow
+
+
+def program(folder: Path, name: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, f"scripts/{name}.py", *arguments],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def unpacked(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh clone with the bundle in it."""
+    checkout.make(VERDICTS)
+    folder = tmp_path_factory.mktemp("bundle")
+    path = folder / "smoke.tar.gz"
+    program(smoke, "make_bundle", "--study", "results/smoke", "--output", str(path))
+    assert path.stat().st_size < 10e6  # no weights
+    clone = checkout.copy(folder / "clone")
+    assert program(clone, "unpack_bundle", str(path)).endswith("\nnothing to do\n")
+    return clone
+
+
+@pytest.fixture
+def copy(unpacked: Path, tmp_path: Path) -> Path:
+    """One to change things in."""
+    return shutil.copytree(unpacked, tmp_path / "clone", symlinks=True)
+
+
+def test_there_is_nothing_to_do_and_figures_are_drawn_byte_for_byte(copy: Path) -> None:
+    assert would_run(copy, [TARGET, VERDICTS]) == NONE
+    drawn = {
+        path: sha256(path.read_bytes()).hexdigest()
+        for path in copy.glob("results/smoke/figures/*.p*")
+    }
+    assert len(drawn) == 26
+    shutil.rmtree(copy / "results/smoke/figures")
+    figures = (copy / "results/smoke/bundle/figures.txt").read_text(encoding="utf-8").split()
+    snakemake(copy, "--", *figures)
+    assert {path: sha256(path.read_bytes()).hexdigest() for path in drawn} == drawn
+    assert not list(copy.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("comments, docstrings and layout of code", NONE),
+        ("plot style", NONE),
+        ("the seed of intervals", NONE),
+        ("the loss", NONE),
+        ("one smoothing more", NONE),
+        # what scores needs the weights of SFT runs
+        ("the scoring of options", jobs("train_sft", SFT)),
+    ],
+)
+def test_what_is_stale_after_an_edit_runs_again(copy: Path, name: str, more: Jobs) -> None:
+    edit = BY_NAME[name]
+    edit.change(copy)
+    assert would_run(copy, [TARGET, VERDICTS]) == without(edit.jobs, "of logs") | more
+
+
+def test_an_anonymous_one_names_nobody(smoke: Path, tmp_path: Path) -> None:
+    path, folder = tmp_path / "smoke.tar.gz", tmp_path / "unpacked"
+    options = ["--study", "results/smoke", "--anonymous", "--output", str(path)]
+    program(smoke, "make_bundle", *options)
+    folder.mkdir()
+    manifest = archive.unpack(path, folder)
+    looking = Search(names([str(smoke), os.uname().nodename]))
+    for name in manifest.files:
+        assert looking.found(name, (folder / name).read_bytes()) is None, name
+    assert not [name for name in manifest.files if name.endswith(".log")]
+    clone = checkout.copy(tmp_path / "clone")
+    assert program(clone, "unpack_bundle", str(path)).endswith("\nnothing to do\n")
+    assert TARGET in manifest.targets

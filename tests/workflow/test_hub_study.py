@@ -1,0 +1,97 @@
+"""A study whose model, benchmarks and SFT data come from the hub: Snakemake makes its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from multical import records
+from multical.data import conversations, questions
+from support import checkout, hub_repos, hub_server, tiny
+from support.hub_server import GOOD_TOKEN, Hub
+from support.paper_study import snakemake
+
+STUDY = "results/demo"
+INPUTS = Path("results/inputs")
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    with hub_server.serve() as served:
+        yield served
+
+
+def source(kind: str, repo: hub_server.Repo, **more: Any) -> dict[str, Any]:
+    return {"source": {"kind": kind, "repo": repo.name, "revision": repo.revision, **more}}
+
+
+@pytest.fixture(scope="module")
+def clone(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository with a config of its own, and one model's records of it."""
+    folder = tmp_path_factory.mktemp("clone")
+    checkout.copy(folder)
+    tiny.folder(folder / "made")
+    model = hub.add("models", "lab/tiny", folder / "made/checkpoint", gated=True)
+    mmlu = hub.add("datasets", "lab/Global-MMLU", hub_repos.global_mmlu(["en", "sw", "zh"]))
+    prox = hub.add("datasets", "lab/MMLU-ProX", hub_repos.mmlu_prox(["en", "yo"]))
+    hermes = hub.add("datasets", "lab/hermes", hub_repos.openhermes(40))
+    raw: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text())
+    raw["models"] = {"tiny": source("hub", model) | {"chat_format": "tulu"}}
+    raw["benchmarks"] = {
+        "mmlu": source("global_mmlu", mmlu, shots_split="dev") | {"options": 4},
+        "prox": source("mmlu_prox", prox, languages=["yo"]) | {"options": None},
+    }
+    chosen = source("hub", hermes, layout="sharegpt", seed=1, examples=8, held_out=4)
+    raw["sft_data"] = {"hermes": chosen}
+    study = raw["studies"][STUDY] | {
+        "models": ["tiny"], "benchmarks": ["mmlu", "prox"], "sft_data": ["hermes"]
+    }  # fmt: skip
+    study["figures"] |= {"benchmark": "mmlu", "sft": "hermes"}
+    raw["studies"] = {STUDY: study}
+    (folder / "config.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.workflow
+def test_inputs_from_the_hub_and_records_of_them(clone: Path, hub: Hub) -> None:
+    files = ["benchmarks/mmlu.shots.parquet", "sft/hermes.jsonl", "sft/hermes.heldout.jsonl"]
+    targets = [str(INPUTS / name) for name in files]
+    targets += [f"{STUDY}/records/tiny/{name}.parquet" for name in ("mmlu", "prox")]
+    snakemake(clone, hub, *targets)
+    shots = questions.read(clone / targets[0])
+    assert set(shots["language"]) == {"en", "sw", "zh"}
+    assert all("/dev/" in name for name in shots["question_id"])
+    made, held = (conversations.read(clone / target) for target in targets[1:3])
+    assert (len(made), len(held)) == (8, 4)
+    assert not {one["id"] for one in made} & {one["id"] for one in held}
+
+    frame = records.read([clone / target for target in targets[3:]])
+    asked = questions.read(clone / INPUTS / "benchmarks/mmlu.parquet")
+    key = ["language", "question_id"]
+    own = frame[frame["benchmark"] == "mmlu"].set_index(key)["culture"].astype(object)
+    assert own.dropna().to_dict() == asked.set_index(key)["culture"].dropna().to_dict()
+    assert own.value_counts().to_dict() == {"CA": 6, "CS": 6}
+    prox = frame[frame["benchmark"] == "prox"]
+    assert set(prox["language"]) == {"yo"}
+    assert prox["n_options"].max() == 10
+    assert prox["culture"].isna().all()
+
+    # the token that the hub was asked with is in nothing that was made, logged or remembered
+    places = ["results", "logs", ".snakemake", "cache"]
+    written = [file for place in places for file in (clone / place).rglob("*") if file.is_file()]
+    assert {file.relative_to(clone).parts[0] for file in written} == set(places)
+    assert not [file for file in written if GOOD_TOKEN.encode() in file.read_bytes()]
+
+    # more examples change neither what is held out, nor the questions
+    text = (clone / "config.yaml").read_text(encoding="utf-8")
+    more = text.replace("examples: 8", "examples: 9")
+    assert more != text
+    (clone / "config.yaml").write_text(more, encoding="utf-8")
+    told = snakemake(clone, hub, "--dry-run", *targets)
+    assert "make_sft_data" in told
+    for rule in ("make_heldout_data", "make_benchmark", "make_shots", "fetch_model", "score_run"):
+        assert rule not in told

@@ -1,0 +1,286 @@
+"""slurm/profile.yaml against the workflow and a site's values; no cluster is needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yte
+
+from multical.cluster import site
+from multical.errors import InputError
+from support import checkout
+
+REPO = checkout.REPO
+SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake"))]
+
+
+def profile(monkeypatch: pytest.MonkeyPatch, **values: str) -> dict[str, Any]:
+    """The profile as Snakemake reads it, for a site's values."""
+    monkeypatch.chdir(REPO)
+    for key in site.SHAPES:
+        monkeypatch.setenv(f"MULTICAL_{key.upper()}", values.get(key, ""))
+    with open("slurm/profile.yaml", encoding="utf-8") as stream:
+        return dict(yte.process_yaml(stream, require_use_yte=True))
+
+
+def rules() -> dict[str, str]:
+    """The text of each rule of the workflow that runs a program."""
+    text = "".join(path.read_text() for path in (REPO / "rules").glob("*.smk"))
+    parts = re.split(r"^rule (\w+):\n", text, flags=re.MULTILINE)[1:]
+    bodies = zip(parts[::2], parts[1::2], strict=True)
+    return {name: body for name, body in bodies if "    shell:\n" in body}
+
+
+def test_every_cluster_rule_has_its_needs_and_no_other_name_is_in_the_profile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed = subprocess.run(
+        [*SNAKEMAKE, "--list-rules"], cwd=REPO, capture_output=True, text=True, check=True
+    )
+    assert set(rules()) <= set(listed.stdout.split())
+    cluster = {name for name, body in rules().items() if "    localrule: True\n" not in body}
+    needs = profile(monkeypatch)["set-resources"]
+    assert set(needs) == cluster == {"train_sft", "evaluate_sft", "score_run"}
+    threads = profile(monkeypatch)["set-threads"]
+    assert set(threads) == cluster
+    for name, number in threads.items():
+        assert f"    threads: {number}\n" in rules()[name]
+    for name, resources in needs.items():
+        for key, least in (("runtime", 60), ("mem_mb", 1000)):
+            asked = [value(resources[key], "gemma3-270m", attempt=n) for n in (1, 2, 3)]
+            assert asked == [asked[0], 2 * asked[0], 3 * asked[0]], name
+            assert asked[0] >= least
+
+
+def value(expression: str, run: str, attempt: int = 1, root: str = "results") -> float:
+    """A resource as Snakemake evaluates it for a job."""
+    wildcards = argparse.Namespace(root=root, run=run)
+    return float(eval(expression, {"wildcards": wildcards, "attempt": attempt}))
+
+
+def test_small_models_ask_for_what_they_did_and_larger_ones_for_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    needs = profile(monkeypatch)["set-resources"]
+    for run in ("gemma3-270m", "gemma3-270m.facts.ls0.1.s0"):
+        asked = {rule: (value(one["runtime"], run), value(one["mem_mb"], run))
+                 for rule, one in needs.items()}  # fmt: skip
+        assert asked == {
+            "train_sft": (240, 10000), "evaluate_sft": (120, 5000), "score_run": (120, 5000)
+        }  # fmt: skip
+    train, score = needs["train_sft"], needs["score_run"]
+    large = "llama-3.1-8b.tulu3.lr2e-05"
+    # in process 0 the weights as float32, and in each of four processes what else there is
+    weights = 4 * 8030261248 / 1e6
+    assert value(train["mem_mb"], large) > weights + 4 * 20000
+    assert value(train["mem_mb"], large, attempt=4) == 2 * value(train["mem_mb"], large)
+    assert [value(train["runtime"], large, attempt=n) for n in (1, 4)] == [1440, 1440]
+    for run in ("llama-3.1-8b", large):
+        assert value(score["mem_mb"], run) > weights
+        assert value(score["runtime"], run, attempt=2) == 240
+    assert value(score["mem_mb"], "gemma-2-2b") < value(score["mem_mb"], "mistral-7b")
+
+
+def test_no_rule_retries_and_no_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(path.read_text() for path in (REPO / "rules").glob("*.smk"))
+    assert "retries:" not in text
+    read = profile(monkeypatch)
+    assert read["retries"] >= 1
+    assert not [key for key in read if "array" in key]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"),
+    [
+        ("", {"gpu": 1}),
+        ("gpus", {"gpu": 1}),
+        ("gpus:a100", {"gpu": 1, "gpu_model": "'a100'"}),
+        ("gres", {"gres": "'gpu:1'"}),
+        ("gres:a100", {"gres": "'gpu:a100:1'"}),
+        ("none", {}),
+    ],
+)
+def test_gpu_request_styles(
+    monkeypatch: pytest.MonkeyPatch, gpus: str, expected: dict[str, object]
+) -> None:
+    needs = profile(monkeypatch, gpus=gpus)["set-resources"]["score_run"]
+    assert {key: needs[key] for key in needs.keys() - {"runtime", "mem_mb"}} == expected
+
+
+SCALED = """
+studies:
+  results/demo: {kind: multilingual, training: &t {steps: 1}}
+  results/smoke: {kind: multilingual, training: {<<: *t, scale: {processes: 4}}}
+  results/msp: {kind: released}
+"""
+
+
+@pytest.mark.parametrize(
+    ("gpus", "key", "asked"),
+    [
+        ("", "gpu", {"results/smoke": 4, "results/demo": 1}),
+        ("gpus:a100", "gpu", {"results/smoke": 4, "results/demo": 1}),
+        ("gres", "gres", {"results/smoke": "gpu:4", "results/demo": "gpu:1"}),
+        ("gres:a100", "gres", {"results/smoke": "gpu:a100:4", "results/demo": "gpu:a100:1"}),
+    ],
+)
+def test_a_gpu_for_each_process_of_a_training(
+    tmp_path: Path, gpus: str, key: str, asked: dict[str, object]
+) -> None:
+    """As Snakemake evaluates the expression for a job of each study."""
+    (tmp_path / "config.yaml").write_text(SCALED)
+    found = site.Site(gpus=gpus or "gpus").request(site.training_gpus(tmp_path / "config.yaml"))
+    for root, expected in asked.items():
+        assert eval(str(found[key]), {"wildcards": argparse.Namespace(root=root)}) == expected
+
+
+@pytest.mark.parametrize("text", ["studies: [", "studies: {results: 1}", "[]", "models: {}"])
+def test_a_config_that_is_wrong_is_left_to_the_snakefile(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    assert site.training_gpus(tmp_path / "config.yaml") == 1
+    assert site.training_gpus(tmp_path / "none.yaml") == 1
+    assert site.billions(tmp_path / "config.yaml") == 0
+    assert site.billions(tmp_path / "none.yaml") == 0
+    assert site.scoring_memory(tmp_path / "config.yaml") == 5000
+    assert site.scoring_memory(tmp_path / "none.yaml") == 5000
+
+
+def test_the_weights_of_a_job_s_model(tmp_path: Path) -> None:
+    """By the run's name, which may have dots of its own; of models that say nothing, none."""
+    models = {"big-7b": 7.24e9, "big-7b.5": 9e9, "small": 3e8}
+    text = "".join(f"  {name}: {{parameters: {int(size)}}}\n" for name, size in models.items())
+    (tmp_path / "config.yaml").write_text(f"models:\n{text}  unknown: {{chat_format: plain}}\n")
+    found = str(site.billions(tmp_path / "config.yaml"))
+    assert "{" not in found  # which Snakemake would format in a run time
+    asked = ["big-7b", "big-7b.x.ls0.s0", "big-7b.5.x.lr1e-05", "big-7bb", "small", "unknown.x"]
+    assert [value(found, run) for run in asked] == [7.24, 7.24, 9, 0, 0, 0]
+
+
+def test_memory_of_models_in_4_bits(tmp_path: Path) -> None:
+    studies = "studies: {results/msp: {scoring: {quantization: nf4}}, results/demo: {scoring: {}}}"
+    (tmp_path / "config.yaml").write_text(studies)
+    found = str(site.scoring_memory(tmp_path / "config.yaml"))
+    asked = ["results/msp", "results/demo", "results/msp/base"]
+    names = [{"wildcards": argparse.Namespace(root=root)} for root in asked]
+    assert [eval(found, name) for name in names] == [2500, 5000, 5000]
+    (tmp_path / "config.yaml").write_text("studies: {results/demo: {scoring: {}}}")
+    assert site.scoring_memory(tmp_path / "config.yaml") == 5000
+
+
+def test_account_and_partitions_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(profile(monkeypatch)["default-resources"]) == {"runtime", "mem_mb", "disk_mb"}
+    given = profile(monkeypatch, account="my-project", partitions="a100,h100")
+    assert given["default-resources"]["slurm_account"] == "'my-project'"
+    assert given["default-resources"]["slurm_partition"] == "'a100,h100'"
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
+    """A dry run of the paper-scale study, from a fresh clone, and its seconds."""
+    folder = checkout.copy(tmp_path_factory.mktemp("paper"))
+    started = time.monotonic()
+    done = subprocess.run(
+        [*SNAKEMAKE, "-n", "--profile", "slurm", "results/figures/ece_by_lang.pdf"],
+        cwd=folder,
+        env={key: value for key, value in os.environ.items() if "MULTICAL" not in key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, time.monotonic() - started
+
+
+@pytest.mark.workflow
+def test_the_plan_of_the_paper_scale_study(paper: tuple[str, float]) -> None:
+    table = paper[0].split("Job stats:")[1].split("\n\n")[0]
+    counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+    assert {rule: counts[rule] for rule in PAPER} == PAPER
+    # 120 s on a machine that others use as well; alone it takes five
+    assert paper[1] < 120
+
+
+@pytest.mark.workflow
+def test_gpus_of_the_paper_scale_study(paper: tuple[str, float]) -> None:
+    jobs = re.findall(r"^rule (\w+):\n(?:    .*\n)*?    resources: (.*)$", paper[0], re.M)
+    asked = Counter(
+        (rule, gpu[1] if (gpu := re.search(r"\bgpu=(\d+)", resources)) else "")
+        for rule, resources in jobs
+    )
+    assert {(rule, gpus): asked[rule, gpus] for rule, gpus in asked if gpus} == {
+        ("train_sft", "4"): 45, ("evaluate_sft", "1"): 27, ("score_run", "1"): 2130
+    }  # fmt: skip
+    assert asked["adopt_trial", ""] == 9
+
+
+#: Jobs of it: 27 of the trainings are trials; 10 x 3 runs on 42 + 29 languages
+PAPER = {
+    "fetch_model": 3, "make_benchmark": 2, "make_sft_data": 3, "make_heldout_data": 3,
+    "train_sft": 27 + 18, "evaluate_sft": 27, "choose_learning_rate": 9, "adopt_trial": 9,
+    "score_run": 30 * (42 + 29), "merge_records": 60, "compute_metrics": 1, "plot_ece_by_lang": 1,
+}  # fmt: skip
+
+
+#: The smoke study's trainings, on two GPUs each
+SPREAD = "      batch_size: 4\n      accumulation: 2\n      scale: {processes: 2}\n"
+
+
+def test_dry_run_without_slurm(tmp_path: Path) -> None:
+    """The needs of a job and the site's values meet in the job."""
+    checkout.copy(tmp_path)
+    (tmp_path / "slurm/site.yaml").write_text("partitions: gpu\naccount: 007\n")
+    text = (tmp_path / "config.yaml").read_text()
+    scaled = text.replace("      batch_size: 4\n", SPREAD)
+    assert scaled != text
+    (tmp_path / "config.yaml").write_text(scaled)
+    done = subprocess.run(
+        [*SNAKEMAKE, "--profile", "slurm", "-n", "results/smoke/figures/ece_by_lang.pdf"],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if "MULTICAL" not in key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    jobs = re.split(r"\n(?=\[)", done.stdout)
+    train = next(job for job in jobs if "rule train_sft:" in job)
+    resources = re.search(r"resources: (.*)", train)
+    assert resources
+    asked = {"gpu=2", "slurm_partition=gpu", "slurm_account=007", "runtime=240", "mem_mb=10000"}
+    assert asked <= set(resources[1].split(", "))
+    score = next(job for job in jobs if "rule score_run:" in job)
+    assert "gpu=1" in score
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("acount: x", r"site.yaml: found \['acount'\], expected the keys"),
+        ("partitions: 'gpu; rm'", r"site.yaml: partitions: found 'gpu; rm', expected a match"),
+        ("gpus: [1", "site.yaml: not readable as YAML"),
+        ("- gpu", "site.yaml: found list, expected the keys"),
+    ],
+)
+def test_a_wrong_site_file_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        site.load(file, {})
+
+
+def test_the_environment_goes_first(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("account: mine\ngpus: gres\n")
+    assert site.load(file, {"MULTICAL_GPUS": "none"}) == site.Site("mine", None, "none")
+    with pytest.raises(InputError, match="environment: MULTICAL_GPUS: gpus: found '8'"):
+        site.load(file, {"MULTICAL_GPUS": "8"})
+    assert site.load(tmp_path / "none.yaml", {}) == site.Site()

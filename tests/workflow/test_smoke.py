@@ -1,0 +1,103 @@
+"""The smoke study, for real: its metrics and its report. What runs again: test_rerun_matrix.py."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import checkout
+from support.checkout import SNAKEMAKE, TARGET
+
+#: Names the parameters that Snakemake does not remember, or not as what they mean
+ODD_PARAMETERS = """
+import inspect
+import sys
+from multical import dryrun
+
+with dryrun.opened(sys.argv[1:], None) as (workflow, _):
+    for rule in workflow.rules:
+        for name, value in rule.params._allitems():
+            if callable(value) and [*inspect.signature(value).parameters] != ["w"]:
+                print(rule.name, name, "is not a function of wildcards alone")
+    for job in workflow.dag.jobs:
+        for name, value in job.params._allitems():
+            if not (name and isinstance(value, str)):
+                print(job.rule.name, name, "is", type(value))
+"""
+
+pytestmark = pytest.mark.workflow
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    """Run Snakemake in a folder; its output, or a failed test that shows it."""
+    run = subprocess.run(
+        [*SNAKEMAKE, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+@pytest.fixture(scope="session")
+def smoke() -> Path:
+    """The repository with its smoke study made."""
+    checkout.make()
+    return checkout.REPO
+
+
+def test_metrics_cover_every_run_and_language(smoke: Path) -> None:
+    import pandas as pd
+
+    table = pd.read_csv(smoke / "results/smoke/metrics.csv")
+    assert (
+        list(table.columns)
+        == (
+            "run model sft smoothing seed benchmark language resource_level readout metric "
+            "value ci_low ci_high n"
+        ).split()
+    )
+    text = table[table["readout"] == "text_ppl"]
+    assert text.groupby(["run", "language"]).size().shape == (6 * 4,)
+    assert set(table.loc[table["readout"] == "letter", "language"]) == {"en", "yo"}
+    inside = (text["ci_low"] <= text["value"]) & (text["value"] <= text["ci_high"])
+    inside |= text["value"].isna()
+    assert inside.all()
+
+
+def test_report_shows_figures_and_provenance(smoke: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    snakemake(smoke, "--report", str(page), TARGET)
+    text = page.read_text(encoding="utf-8")
+    for name in ("ECE by language", "reliability", "Provenance", "main"):
+        assert name in text
+    # nothing is loaded from elsewhere
+    assert not re.findall(r'(?:src|href)="https?://[^"]+\.(?:js|css)"', text)
+
+
+def test_parameters_are_texts_that_depend_on_wildcards_alone() -> None:
+    """Paths are not remembered, what depends on inputs or resources is not compared."""
+    targets = ["results/headline.txt", "msp_v2", "msp_v2_verify"]
+    done = subprocess.run(
+        [sys.executable, "-c", ODD_PARAMETERS, *targets],
+        cwd=checkout.REPO, env=os.environ | {"PYTHONPATH": "scripts"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_an_archive_whose_files_nothing_lists_is_an_input(tmp_path: Path) -> None:
+    folder = checkout.copy(tmp_path)
+    text = (folder / "config.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"archive: null.*", "archive: mine.tar.xz", text)
+    text = re.sub(r"manifest: expected/.*", "manifest: null", text)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    command = [*SNAKEMAKE, "--dry-run", "results/msp_v2/records/released.parquet"]
+    environment = {key: value for key, value in os.environ.items() if key != "MSP_V2_ARCHIVE"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert re.search(r"MissingInputException(?s:.*)mine\.tar\.xz", done.stdout)

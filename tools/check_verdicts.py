@@ -1,0 +1,52 @@
+"""Print a study's verdicts on the claims, and fail when one is not the expected one.
+
+The expected verdicts are a YAML file: verdicts, by study and claim. A study that it does
+not name is not compared; one that it names has a verdict for each claim.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import _path  # noqa: F401  finds multical
+from multical.claims import report
+from multical.claims.schema import load_expected
+from multical.errors import InputError, program
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--verdicts", required=True, metavar="JSON", help="of verify_claims.py")
+    parser.add_argument("--expected", required=True, metavar="YAML")
+    args = parser.parse_args()
+    document = report.read(args.verdicts)
+    expected = load_expected(args.expected).verdicts.get(document["study"])
+    print(report.markdown(document), end="", flush=True)
+    if expected is None:
+        known = f"{args.expected} has none of {document['study']}"
+        print(f"nothing was compared: {known}", file=sys.stderr)
+        return
+    found = {name: claim["verdict"] for name, claim in document["claims"].items()}
+    compare(found, expected, f"{args.expected}: {document['study']}")
+    print(f"all {len(found)} verdicts are the expected ones", file=sys.stderr)
+
+
+def compare(found: dict[str, str], expected: dict[str, Any], place: str) -> None:
+    """Raise `InputError` unless both have the same verdict on the same claims."""
+    if found.keys() != expected.keys():
+        raise InputError(f"{place}: found verdicts on {sorted(expected)}, expected {sorted(found)}")
+    wrong = [
+        f"{name} is {verdict!r}, expected {expected[name]!r}"
+        for name, verdict in found.items()
+        if verdict != expected[name]
+    ]
+    if wrong:
+        raise InputError(f"{place}: {'; '.join(wrong)}")
+
+
+if __name__ == "__main__":
+    program(main)

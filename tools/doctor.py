@@ -1,0 +1,125 @@
+"""Say whether multical can run here, before anything is submitted: `make doctor`.
+
+A line each: ok, a warning or an error, what was found, and after an arrow the cure.
+Checked are Python and its libraries, SLURM with its account, partitions and GPUs as
+slurm/profile.yaml asks for them, this folder, and with --study the disk, the models and
+the data of that study. Nothing is changed or submitted.
+
+Exit code: 0 all ok, 1 warnings, 2 errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+import _path  # noqa: F401  finds multical
+from multical.cluster import checks, cluster, inputs, site
+from multical.cluster import slurm as preflight_slurm
+from multical.cluster.checks import LEVELS, Finding, Findings, checked
+from multical.config import schema
+from multical.config.schema import Config
+from multical.config.studies import MultilingualStudy
+from multical.errors import InputError, program
+
+LOCK = Path("envs/requirements.lock")
+CONFIG = Path("config.yaml")
+Value = TypeVar("Value")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--study", metavar="ROOT", help="as in config.yaml: results/demo")
+    args = parser.parse_args()
+    worst = 0
+    for finding in findings(args.study):
+        print(finding, flush=True)
+        worst = max(worst, LEVELS.index(finding.level))
+    sys.exit(worst)
+
+
+def findings(root: str | None) -> Findings:
+    """All checks, in the order of the report."""
+    yield from checked("libraries", checks.versions, LOCK)
+    yield from checked("plugin", checks.plugins)
+    yield from checked("folder", checks.folder)
+    yield from checked("file system", checks.file_system)
+    found, faults = loaded("site", site.load)
+    yield from faults
+    if found:
+        yield from slurm(found, runs(root))
+    if root:
+        yield from study(root)
+
+
+def runs(root: str | None) -> list[tuple[str, str]]:
+    """The runs of a study that jobs train and score; none where the config does not tell."""
+    known, _ = loaded("config", read_config) if root else (None, [])
+    study = known.studies.get(str(root)) if known else None
+    found = study.by_id if isinstance(study, MultilingualStudy) else {}
+    return [(str(root), run) for run in found]
+
+
+def slurm(values: site.Site, jobs: list[tuple[str, str]]) -> Findings:
+    """The checks of the cluster; without one, or without its answers, no more than that."""
+    answers = list(checked("slurm", preflight_slurm.reachable))
+    yield from answers
+    if any(finding.level != "ok" for finding in answers):
+        return
+    yield from checked("torch", checks.cuda, values)
+    profile, faults = loaded("profile", cluster.load_profile)
+    yield from faults
+    about, faults = loaded("slurm", cluster.settings)
+    yield from faults
+    if about is None or profile is None:
+        return
+    yield from checked("squeue", preflight_slurm.polling, about, profile, values)
+    yield from checked("account", preflight_slurm.account, about, values)
+    yield from checked("gpus", preflight_slurm.gpus, about, values)
+    yield from checked("partitions", preflight_slurm.partitions, about, profile, values, jobs)
+
+
+def study(root: str) -> Findings:
+    """The checks of what a study needs."""
+    known, faults = loaded("config", read_config)
+    yield from faults
+    if known is None:
+        return
+    if root not in known.studies:
+        told = f"{root} is not in {CONFIG}"
+        yield Finding("error", "study", told, f"name one of {', '.join(known.studies)}")
+        return
+    yield from checked("disk", checks.disk, known, root)
+    yield from checked("inputs", inputs.inputs, known, root)
+
+
+def loaded(what: str, load: Callable[[], Value]) -> tuple[Value | None, list[Finding]]:
+    """What several checks need, or the finding that it cannot be had."""
+    values: list[Value] = []
+
+    def check() -> Findings:
+        values.append(load())
+        yield from ()
+
+    faults = list(checked(what, check))
+    return (values[0] if values else None), faults
+
+
+def read_config() -> Config:
+    """config.yaml of this folder."""
+    try:
+        raw = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{CONFIG}: not readable as YAML ({error})") from error
+    return schema.load(raw)
+
+
+if __name__ == "__main__":
+    program(main)
