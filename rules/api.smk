@@ -10,7 +10,7 @@
 rule score_api:
     input:
         questions="results/inputs/benchmarks/{benchmark}.parquet",
-        shots=lambda w: scoring_params.shots_file(CONFIG, w.root, w.benchmark),
+        fewshot=lambda w: scoring_params.fewshot_file(CONFIG, w.root, w.benchmark),
     output:
         records="{root}/records/{run}/{benchmark}.parquet",
         usage="{root}/records/{run}/{benchmark}.usage.json",
@@ -35,7 +35,7 @@ rule score_api:
         cache="cache/api/{run}.sqlite",
     shell:
         r"""
-        python scripts/score_api.py --questions {input.questions:q} --shots {input.shots:q} \
+        python scripts/score_api.py --questions {input.questions:q} --fewshot {input.fewshot:q} \
             --params {params.settings:q} --access {resources.access:q} --cache {params.cache:q} \
             --output {output.records:q} --usage {output.usage:q} 2>&1 | tee {log:q}
         """

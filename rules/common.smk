@@ -35,7 +35,7 @@ def one_of_runs(runs, folder="runs"):
 
 #: The studies with metrics by language: study 1, harness runs, models behind APIs.
 MEASURED = [
-    root for root, one in CONFIG.studies.items() if one.kind not in ("released", "msp")
+    root for root, one in CONFIG.studies.items() if one.kind not in ("released", "chat_confidence")
 ]
 
 
@@ -49,7 +49,7 @@ def scored_roots(kind, api):
     runs = {
         root: [name for name in one.by_run if job_params.by_api(CONFIG, root, name) == api]
         for root, one in CONFIG.studies.items()
-        if one.kind == "msp"
+        if one.kind == "chat_confidence"
     }
     runs = {root: names for root, names in runs.items() if names}
     return "|".join([roots(kind), one_of_runs(runs, "records")])
@@ -140,17 +140,17 @@ def labelled_records(w):
     return found or all_records(w)
 
 
-def optional_view():
+def optional_panel():
     """What a path has before a figure's name, as a constraint of a wildcard."""
-    views = {view for root in MEASURED for view in job_params.views(CONFIG, root)}
-    return f"({one_of(views - {''})})?"
+    panels = {panel for root in MEASURED for panel in job_params.panels(CONFIG, root)}
+    return f"({one_of(panels - {''})})?"
 
 
 def shown(label, kind="of"):
     """What the report says of a figure or table, or of its sidecar: its name, and its data."""
 
     def labels(w):
-        benchmark, sft = job_params.views(CONFIG, w.root)[w.view]
+        benchmark, sft = job_params.panels(CONFIG, w.root)[w.panel]
         name = f"{label} {w.model}" if "model" in w.keys() else label
         return {kind: name, "benchmark": benchmark, "SFT data": sft or "none"}
 
@@ -174,7 +174,7 @@ def figure(name, part=""):
 
     The screen version and the sidecar go into the report.
     """
-    stem = f"{{root}}/figures/{{view}}{name}{part}"
+    stem = f"{{root}}/figures/{{panel}}{name}{part}"
     label = readable(name)
     screen = report(
         f"{stem}.png",
@@ -192,29 +192,29 @@ def product_settings(target, *keys):
     def settings(w):
         path = target.format(**dict(w.items()))
         one = w.get("model")
-        return job_params.figure(CONFIG, w.root, path, *keys, view=w.view, model=one)
+        return job_params.figure(CONFIG, w.root, path, *keys, panel=w.panel, model=one)
 
     return lambda w: canonical(settings(w))
 
 
 def figure_settings(name, *keys):
     """Those of a figure."""
-    return product_settings(f"{{root}}/figures/{{view}}{name}.pdf", *keys)
+    return product_settings(f"{{root}}/figures/{{panel}}{name}.pdf", *keys)
 
 
 def figures_and_tables(w):
-    """The figures (FIGURES, and more) and tables of all views of a study."""
+    """The figures (FIGURES, and more) and tables of all panels of a study."""
     made = []
-    for view, (benchmark, _) in job_params.views(CONFIG, w.root).items():
+    for panel, (benchmark, _) in job_params.panels(CONFIG, w.root).items():
         models = job_params.shown_models(CONFIG, w.root, benchmark)
         names = [*FIGURES, *(f"reliability_by_lang.{model}" for model in models)]
         names += [f"effects_by_lang.{model}" for model in models]
         names += ["culture"] * job_params.labelled(CONFIG, w.root, benchmark)
         names += ["recalibration_transfer"] * job_params.recalibrated(CONFIG, w.root)
-        made += [f"{w.root}/figures/{view}{name}.pdf" for name in names]
+        made += [f"{w.root}/figures/{panel}{name}.pdf" for name in names]
         tables = ["main", "p_values"]
         tables += ["recalibration"] * job_params.recalibrated(CONFIG, w.root)
-        made += [f"{w.root}/tables/{view}{name}.csv" for name in tables]
+        made += [f"{w.root}/tables/{panel}{name}.csv" for name in tables]
     if study(w.root).kind == "multilingual":
         made.append(f"{w.root}/tables/settings.csv")
     return made
@@ -227,7 +227,7 @@ def headlines_of_parts(w):
 
 def verdicts_of_parts(w):
     """The verdicts of the studies inside of this one, on claims that its own kind cannot show."""
-    if study(w.root).kind == "msp":
+    if study(w.root).kind == "chat_confidence":
         return []
     return [f"{part}/claims/verdicts.json" for part in job_params.parts(CONFIG, w.root)]
 
@@ -235,7 +235,7 @@ def verdicts_of_parts(w):
 def claimed(w):
     """What the verdicts on a study depend on."""
     kind = study(w.root).kind
-    if kind in ("released", "msp"):
+    if kind in ("released", "chat_confidence"):
         settings = msp_settings(w.root, ["bins"])
         settings["bootstrap"] = study(w.root).bootstrap.model_dump()
     else:
@@ -245,6 +245,6 @@ def claimed(w):
 
 def claimed_records(w):
     """The records of a study, of whatever kind."""
-    if study(w.root).kind in ("released", "msp"):
+    if study(w.root).kind in ("released", "chat_confidence"):
         return answers_of(w)
     return all_records(w)

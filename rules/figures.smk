@@ -20,7 +20,7 @@ FIGURES = [
 
 
 wildcard_constraints:
-    view=optional_view(),
+    panel=optional_panel(),
 
 
 rule plot_ece_by_lang:
@@ -29,9 +29,9 @@ rule plot_ece_by_lang:
     output:
         **figure("ece_by_lang"),
     log:
-        "logs/{root}/{view}plot_ece_by_lang.log",
+        "logs/{root}/{panel}plot_ece_by_lang.log",
     benchmark:
-        "logs/{root}/{view}plot_ece_by_lang.tsv"
+        "logs/{root}/{panel}plot_ece_by_lang.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -52,9 +52,9 @@ rule plot_entropy_by_lang:
     output:
         **figure("entropy_by_lang"),
     log:
-        "logs/{root}/{view}plot_entropy_by_lang.log",
+        "logs/{root}/{panel}plot_entropy_by_lang.log",
     benchmark:
-        "logs/{root}/{view}plot_entropy_by_lang.tsv"
+        "logs/{root}/{panel}plot_entropy_by_lang.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -77,9 +77,9 @@ rule plot_confidence_vs_accuracy_shift:
     output:
         **figure("confidence_vs_accuracy_shift"),
     log:
-        "logs/{root}/{view}plot_confidence_vs_accuracy_shift.log",
+        "logs/{root}/{panel}plot_confidence_vs_accuracy_shift.log",
     benchmark:
-        "logs/{root}/{view}plot_confidence_vs_accuracy_shift.tsv"
+        "logs/{root}/{panel}plot_confidence_vs_accuracy_shift.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -102,9 +102,9 @@ rule plot_reliability:
     output:
         **figure("reliability"),
     log:
-        "logs/{root}/{view}plot_reliability.log",
+        "logs/{root}/{panel}plot_reliability.log",
     benchmark:
-        "logs/{root}/{view}plot_reliability.tsv"
+        "logs/{root}/{panel}plot_reliability.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -125,9 +125,9 @@ rule plot_smoothing_sweep:
     output:
         **figure("smoothing_sweep"),
     log:
-        "logs/{root}/{view}plot_smoothing_sweep.log",
+        "logs/{root}/{panel}plot_smoothing_sweep.log",
     benchmark:
-        "logs/{root}/{view}plot_smoothing_sweep.tsv"
+        "logs/{root}/{panel}plot_smoothing_sweep.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -148,9 +148,9 @@ rule plot_ece_by_resource:
     output:
         **figure("ece_by_resource"),
     log:
-        "logs/{root}/{view}plot_ece_by_resource.log",
+        "logs/{root}/{panel}plot_ece_by_resource.log",
     benchmark:
-        "logs/{root}/{view}plot_ece_by_resource.tsv"
+        "logs/{root}/{panel}plot_ece_by_resource.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -171,9 +171,9 @@ rule plot_conditions_by_resource:
     output:
         **figure("conditions_by_resource"),
     log:
-        "logs/{root}/{view}plot_conditions_by_resource.log",
+        "logs/{root}/{panel}plot_conditions_by_resource.log",
     benchmark:
-        "logs/{root}/{view}plot_conditions_by_resource.tsv"
+        "logs/{root}/{panel}plot_conditions_by_resource.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -194,9 +194,9 @@ rule plot_reliability_by_lang:
     output:
         **figure("reliability_by_lang", ".{model}"),
     log:
-        "logs/{root}/{view}plot_reliability_by_lang.{model}.log",
+        "logs/{root}/{panel}plot_reliability_by_lang.{model}.log",
     benchmark:
-        "logs/{root}/{view}plot_reliability_by_lang.{model}.tsv"
+        "logs/{root}/{panel}plot_reliability_by_lang.{model}.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -217,9 +217,9 @@ rule plot_culture:
     output:
         **figure("culture"),
     log:
-        "logs/{root}/{view}plot_culture.log",
+        "logs/{root}/{panel}plot_culture.log",
     benchmark:
-        "logs/{root}/{view}plot_culture.tsv"
+        "logs/{root}/{panel}plot_culture.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -239,26 +239,26 @@ rule make_main_table:
         "{root}/summary.csv",
     output:
         csv=report(
-            "{root}/tables/{view}main.csv",
+            "{root}/tables/{panel}main.csv",
             caption="../report/main_table.rst",
             category="Tables",
             labels=shown("main", "table"),
         ),
-        tex="{root}/tables/{view}main.tex",
+        tex="{root}/tables/{panel}main.tex",
         sidecar=report(
-            "{root}/tables/{view}main.json",
+            "{root}/tables/{panel}main.json",
             category="Provenance",
             labels=shown("main table"),
         ),
     log:
-        "logs/{root}/{view}make_main_table.log",
+        "logs/{root}/{panel}make_main_table.log",
     benchmark:
-        "logs/{root}/{view}make_main_table.tsv"
+        "logs/{root}/{panel}make_main_table.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=product_settings("{root}/tables/{view}main.csv"),
+        settings=product_settings("{root}/tables/{panel}main.csv"),
         code=code("make_main_table"),
     shell:
         r"""

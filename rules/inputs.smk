@@ -3,8 +3,8 @@
 # Needs  the sources that the config names (packages, the hub, or local files)
 # Makes  results/inputs/models/MODEL/manifest.json   a checkpoint, and what it is made of
 #        results/inputs/benchmarks/BENCHMARK.parquet questions (multical.data.questions)
-#        results/inputs/benchmarks/BENCHMARK.shots.parquet  its few-shot examples, if it has a
-#                                                    shots_split or shots
+#        results/inputs/benchmarks/BENCHMARK.fewshot.parquet  its few-shot examples, if it has a
+#                                                    fewshot_split or fewshot
 #        results/inputs/sft/SFT.jsonl                conversations (multical.data.conversations)
 #        results/inputs/sft/SFT.heldout.jsonl        those held out, if any are
 #        .about.json beside each                     its source, and the files that were read
@@ -60,22 +60,22 @@ rule make_benchmark:
         """
 
 
-rule make_shots:
+rule make_fewshot:
     output:
-        questions="results/inputs/benchmarks/{benchmark}.shots.parquet",
-        names="results/inputs/benchmarks/{benchmark}.shots.names.csv",
-        about="results/inputs/benchmarks/{benchmark}.shots.about.json",
+        questions="results/inputs/benchmarks/{benchmark}.fewshot.parquet",
+        names="results/inputs/benchmarks/{benchmark}.fewshot.names.csv",
+        about="results/inputs/benchmarks/{benchmark}.fewshot.about.json",
     log:
-        "logs/make_shots/{benchmark}.log",
+        "logs/make_fewshot/{benchmark}.log",
     benchmark:
-        "logs/make_shots/{benchmark}.tsv"
+        "logs/make_fewshot/{benchmark}.tsv"
     wildcard_constraints:
-        benchmark=one_of(job_params.with_shots(CONFIG)),
+        benchmark=one_of(job_params.with_fewshot(CONFIG)),
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(job_params.shots(CONFIG, w.benchmark)),
+        settings=lambda w: canonical(job_params.fewshot(CONFIG, w.benchmark)),
         code=code("make_benchmark"),
     shell:
         r"""

@@ -5,7 +5,7 @@
 # Makes  ROOT/recalibration.csv          metrics by group of languages, method and fit
 #        ROOT/recalibration_by_lang.csv  the same by language
 #        ROOT/figures/recalibration_transfer.*, ROOT/tables/recalibration.*, and those of
-#        other views, as in rules/figures.smk
+#        other panels, as in rules/figures.smk
 
 
 rule compute_recalibration:
@@ -40,9 +40,9 @@ rule plot_recalibration_transfer:
     output:
         **figure("recalibration_transfer"),
     log:
-        "logs/{root}/{view}plot_recalibration_transfer.log",
+        "logs/{root}/{panel}plot_recalibration_transfer.log",
     benchmark:
-        "logs/{root}/{view}plot_recalibration_transfer.tsv"
+        "logs/{root}/{panel}plot_recalibration_transfer.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -64,27 +64,27 @@ rule make_recalibration_table:
         "{root}/recalibration.csv",
     output:
         csv=report(
-            "{root}/tables/{view}recalibration.csv",
+            "{root}/tables/{panel}recalibration.csv",
             caption="../report/recalibration_table.rst",
             category="Tables",
             labels=shown("recalibration table"),
         ),
-        tex="{root}/tables/{view}recalibration.tex",
+        tex="{root}/tables/{panel}recalibration.tex",
         sidecar=report(
-            "{root}/tables/{view}recalibration.json",
+            "{root}/tables/{panel}recalibration.json",
             category="Provenance",
             labels=shown("recalibration table"),
         ),
     log:
-        "logs/{root}/{view}make_recalibration_table.log",
+        "logs/{root}/{panel}make_recalibration_table.log",
     benchmark:
-        "logs/{root}/{view}make_recalibration_table.tsv"
+        "logs/{root}/{panel}make_recalibration_table.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
         settings=product_settings(
-            "{root}/tables/{view}recalibration.csv", "reference_language"
+            "{root}/tables/{panel}recalibration.csv", "reference_language"
         ),
         code=code("make_recalibration_table"),
     shell:

@@ -12,7 +12,7 @@ rule score_run:
         model=scored_manifest,
         checkpoint=tuned_checkpoint,
         questions="results/inputs/benchmarks/{benchmark}.parquet",
-        shots=lambda w: scoring_params.shots_file(CONFIG, w.root, w.benchmark),
+        fewshot=lambda w: scoring_params.fewshot_file(CONFIG, w.root, w.benchmark),
     output:
         records="{root}/records/{run}/{benchmark}{shard}.parquet",
         usage="{root}/records/{run}/{benchmark}{shard}.usage.json",
@@ -44,7 +44,7 @@ rule score_run:
         r"""
         export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
         python scripts/score_run.py --model {input.model:q} --questions {input.questions:q} \
-            --shots {input.shots:q} --params {params.settings:q} \
+            --fewshot {input.fewshot:q} --params {params.settings:q} \
             --output {output.records:q} --usage {output.usage:q} --scratch {params.scratch:q} \
             2>&1 | tee {log:q}
         """

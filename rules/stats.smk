@@ -6,7 +6,7 @@
 #        ROOT/stats/mixed_effects.csv           changes by resource level in mixed models
 #        ROOT/stats/mixed_models.csv            how each model was fitted, with diagnostics
 #        ROOT/figures/effects_by_lang.MODEL.*, effects_by_resource.*, tables/p_values.*,
-#        and the same of other views, as rules/figures.smk has it
+#        and the same of other panels, as rules/figures.smk has it
 
 
 rule compute_effects:
@@ -65,9 +65,9 @@ rule plot_effects_by_lang:
     output:
         **figure("effects_by_lang", ".{model}"),
     log:
-        "logs/{root}/{view}plot_effects_by_lang.{model}.log",
+        "logs/{root}/{panel}plot_effects_by_lang.{model}.log",
     benchmark:
-        "logs/{root}/{view}plot_effects_by_lang.{model}.tsv"
+        "logs/{root}/{panel}plot_effects_by_lang.{model}.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -90,9 +90,9 @@ rule plot_effects_by_resource:
     output:
         **figure("effects_by_resource"),
     log:
-        "logs/{root}/{view}plot_effects_by_resource.log",
+        "logs/{root}/{panel}plot_effects_by_resource.log",
     benchmark:
-        "logs/{root}/{view}plot_effects_by_resource.tsv"
+        "logs/{root}/{panel}plot_effects_by_resource.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -114,26 +114,26 @@ rule make_p_value_table:
         mixed="{root}/stats/mixed_effects.csv",
     output:
         csv=report(
-            "{root}/tables/{view}p_values.csv",
+            "{root}/tables/{panel}p_values.csv",
             caption="../report/p_value_table.rst",
             category="Tables",
             labels=shown("p-values"),
         ),
-        tex="{root}/tables/{view}p_values.tex",
+        tex="{root}/tables/{panel}p_values.tex",
         sidecar=report(
-            "{root}/tables/{view}p_values.json",
+            "{root}/tables/{panel}p_values.json",
             category="Provenance",
             labels=shown("p-values"),
         ),
     log:
-        "logs/{root}/{view}make_p_value_table.log",
+        "logs/{root}/{panel}make_p_value_table.log",
     benchmark:
-        "logs/{root}/{view}make_p_value_table.tsv"
+        "logs/{root}/{panel}make_p_value_table.tsv"
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=product_settings("{root}/tables/{view}p_values.csv", "smoothing"),
+        settings=product_settings("{root}/tables/{panel}p_values.csv", "smoothing"),
         code=code("make_p_value_table"),
     shell:
         r"""

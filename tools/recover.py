@@ -42,7 +42,7 @@ def main() -> None:
     args = arguments()
     if not Path("Snakefile").is_file():
         raise InputError(f"{Path.cwd()}: no Snakefile here, expected multical's own folder")
-    dead = killed(drivers.found(), args.dead)
+    dead = killed(drivers.load_all(), args.dead)
     end_jobs(needs_slurm=any("slurm" in " ".join(one.command) for one in dead), cancel=args.cancel)
     commands = [one.command for one in dead]
     for command in commands or [[*SNAKEMAKE, "--cores", "1"]]:

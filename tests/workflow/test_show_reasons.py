@@ -206,7 +206,7 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
     ),
     "a renamed function, and two that call it": (
         [renamed],
-        {f"{TRIE}: Asked.start, shared_prefix changed; common_prefix renamed first_in_common":
+        {f"{TRIE}: TokenizedQuestion.start, shared_prefix changed; common_prefix renamed first_in_common":
          RESCORED},
     ),
     "a new import": (

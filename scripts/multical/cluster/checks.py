@@ -147,7 +147,7 @@ def folder() -> Findings:
                 f"{name} is here: Snakemake lays it over --profile slurm",
                 f"rename {name}, or give Snakemake --workflow-profile none",
             )
-    on_record = drivers.found()
+    on_record = drivers.load_all()
     for driver in on_record:
         if not driver.here:
             told = f"{driver} is on record, and only {driver.host} can tell whether it runs"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from multical import files
 from multical.cluster.checks import Finding, Findings, checked
-from multical.config.msp import MspStudy, ReleasedStudy
+from multical.config.chat_confidence import ChatConfidenceStudy, ReleasedStudy
 from multical.config.schema import Config
 from multical.config.studies import ApiStudy, Asking, HarnessStudy, MultilingualStudy
 from multical.data.sources import (
@@ -56,7 +56,7 @@ def inputs(config: Config, root: str) -> Findings:
     elif isinstance(study, ApiStudy):
         yield from answering(config, study.models)
         yield from benchmarks(config, study)
-    elif isinstance(study, MspStudy):
+    elif isinstance(study, ChatConfidenceStudy):
         # what another study trains is that study's
         yield from answering(config, [one.run for one in study.models if one.of is None])
         yield from benchmarks(config, study)
@@ -81,8 +81,8 @@ def benchmarks(config: Config, study: Asking) -> Findings:
         made = INPUTS / f"benchmarks/{name}.parquet"
         source = config.benchmarks[name].source
         yield from data(f"benchmark {name}", source, made, f"benchmarks.{name}.source")
-        if study.scoring.shots and isinstance(source, QuestionFile):
-            yield from examples(f"examples {name}", Path(str(source.shots)))
+        if study.scoring.num_fewshot and isinstance(source, QuestionFile):
+            yield from examples(f"examples {name}", Path(str(source.fewshot)))
 
 
 def model(config: Config, name: str) -> Findings:

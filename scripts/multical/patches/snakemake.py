@@ -80,6 +80,6 @@ def _digest(path: Path, changed: int) -> str:
 
 
 def mend() -> None:
-    """Have this Snakemake compare as above; raises `InputError` as `drivers.found`."""
-    Records.left = frozenset(file for one in drivers.found() for file in one.products)
+    """Have this Snakemake compare as above; raises `InputError` as `drivers.load_all`."""
+    Records.left = frozenset(file for one in drivers.load_all() for file in one.products)
     snakemake.workflow.FilePersistence = Records

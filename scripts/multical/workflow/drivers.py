@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from multical.config.msp import MspStudy
+from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import MultilingualStudy, scored, trials
 from multical.errors import InputError
@@ -76,7 +76,7 @@ def record(config: Config) -> None:
     atexit.register(driver.forget)
 
 
-def found() -> list[Driver]:
+def load_all() -> list[Driver]:
     """The drivers on record; raises `InputError` for a record that cannot be read."""
     drivers = []
     for file in sorted(FOLDER.glob("*.json")):
@@ -110,7 +110,7 @@ def _jobs(config: Config) -> Iterator[tuple[list[str], job_params.Settings, list
         )
     }
     for root, study in config.studies.items():
-        if isinstance(study, MspStudy):
+        if isinstance(study, ChatConfidenceStudy):
             yield from _scorings(config, root, study, codes["score_run"])
         if not isinstance(study, MultilingualStudy):
             continue
@@ -125,7 +125,7 @@ def _jobs(config: Config) -> Iterator[tuple[list[str], job_params.Settings, list
 
 
 def _scorings(
-    config: Config, root: str, study: MultilingualStudy | MspStudy, code: list[str]
+    config: Config, root: str, study: MultilingualStudy | ChatConfidenceStudy, code: list[str]
 ) -> Iterator[tuple[list[str], job_params.Settings, list[str]]]:
     for name, benchmark in scored(study):
         if job_params.by_api(config, root, name):
