@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import textwrap
 from collections.abc import Iterator
 
 import _path  # noqa: F401  finds multical
+from multical.config import files
 from multical.dag import dryrun
 from multical.dag.dryrun import Job
 from multical.errors import program
@@ -29,13 +31,15 @@ SHOWN = 4
 def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     args = arguments()
-    planned = dryrun.run(args.target, None)
+    planned = dryrun.run(args.target, None, sys.argv[1:])
     print("\n".join(report(args.target or "the default target", planned.jobs)))
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[files.options()],
     )
     parser.add_argument(
         "target", nargs="?", help="a file of a study, or a rule (default: what snakemake makes)"

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from multical.config import studies
+from multical.config import files, studies
 from multical.dag.diff import differences, shown, told
 from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, follows, remembered
 from multical.errors import InputError
@@ -69,20 +69,22 @@ class DryRun:
     remembered: Callable[[str], Settings | None]  # settings that an output was made with
 
 
-def run(target: str | None, profile: str | None) -> DryRun:
+def run(target: str | None, profile: str | None, command: Sequence[str] = ()) -> DryRun:
     """What would run for `target`, here and now; `opened` says what it raises."""
-    with opened(target, profile) as (workflow, remote):
+    with opened(target, profile, command) as (workflow, remote):
         jobs = _jobs(workflow, remote)
         return DryRun(jobs, lambda path: _settings(workflow, path))
 
 
 @contextlib.contextmanager
-def opened(targets: str | Sequence[str] | None, profile: str | None) -> Iterator[tuple[Any, bool]]:
+def opened(
+    targets: str | Sequence[str] | None, profile: str | None, command: Sequence[str] = ()
+) -> Iterator[tuple[Any, bool]]:
     """Snakemake's workflow after a dry run for a target or more, and whether it submits jobs.
 
-    Without a target it is the default one. Takes no lock, and needs none: a driver may be at
-    work. Raises `InputError` where Snakemake refuses: an unknown target, a missing input, a
-    wrong profile or config.
+    Without a target it is the default one; `command` may add to the config. Takes no lock, and
+    needs none: a driver may be at work. Raises `InputError` where Snakemake refuses: an unknown
+    target, a missing input, a wrong profile or config.
     """
     from snakemake.api import SnakemakeApi
     from snakemake.exceptions import CliException, MissingRuleException, RuleException
@@ -99,6 +101,7 @@ def opened(targets: str | Sequence[str] | None, profile: str | None) -> Iterator
         remote = not ExecutorPluginRegistry().get_plugin(args.executor).common_settings.local_exec
         with SnakemakeApi(output) as api:
             workflow_api = api.workflow(
+                config_settings=files.settings(command),
                 resource_settings=types.ResourceSettings(
                     cores=args.cores or 1,
                     nodes=args.jobs,
