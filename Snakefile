@@ -21,7 +21,7 @@ os.environ.update(
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from multical.claims import schema as claims_schema
-from multical.config import schema, studies
+from multical.config import files, studies
 from multical.dag import snapshots
 from multical.errors import InputError
 from multical import paths
@@ -40,7 +40,9 @@ container: "envs/multical.sif"
 
 
 try:
-    CONFIG = schema.load(config)
+    included = files.add_included(config)
+    workflow.configfiles += included  # for the report
+    CONFIG = files.checked(config, included)
     CLAIMS = claims_schema.load(Path(workflow.basedir, "claims.yaml"))
     patches.mend()
 except InputError as error:

@@ -23,10 +23,8 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
 import _path  # noqa: F401  finds multical
-from multical.config import schema
+from multical.config import files
 from multical.errors import InputError, program
 from multical.workflow import drivers
 from multical.workflow.drivers import Driver
@@ -114,8 +112,7 @@ def queue() -> dict[str, str]:
 
 def adopt(driver: Driver) -> None:
     """Record the provenance of files whose jobs outlived their Snakemake, or remove them."""
-    raw = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
-    now = drivers.products(schema.load(raw))
+    now = drivers.products(files.load(driver.command))
     accepted = []
     for file in unrecorded(driver.command):
         if driver.products.get(file, "") == now.get(file):

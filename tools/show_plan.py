@@ -10,15 +10,14 @@ from __future__ import annotations
 import argparse
 import shutil
 import signal
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 import _path  # noqa: F401  finds multical
-from multical.config import schema
+from multical.config import files
 from multical.dag import dryrun
 from multical.dag.dryrun import Job, counted
 from multical.dag.reasons import first_few
@@ -46,11 +45,11 @@ class Cost:
 def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     args = arguments()
-    planned = dryrun.run(args.target, args.profile)
+    planned = dryrun.run(args.target, args.profile, sys.argv[1:])
     if not planned.jobs:
         print(f"{args.target}: nothing to be done")
         return
-    sizes = Sizes(schema.load(yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))))
+    sizes = Sizes(files.load(sys.argv[1:]))
     clock = Timings(sizes, planned.settings, args.flops)
     costs = [
         Cost(job, clock.of(job.rule, job.wildcards, job.gpus, job.record)) for job in planned.jobs
@@ -74,7 +73,9 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[files.options()],
     )
     parser.add_argument("target", help="a file of a study, or a rule")
     parser.add_argument(

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 
 import _path  # noqa: F401  finds multical
+from multical.config import files
 from multical.dag.dryrun import counted, explain, reasons, run
 from multical.errors import program
 
@@ -20,13 +22,15 @@ from multical.errors import program
 def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[files.options()],
     )
     parser.add_argument(
         "target", nargs="?", help="a file of a study, or a rule (default: what snakemake makes)"
     )
     target = parser.parse_args().target
-    jobs = run(target, None).jobs
+    jobs = run(target, None, sys.argv[1:]).jobs
     name = target or "the default target"
     if not jobs:
         print(f"{name}: nothing to do")

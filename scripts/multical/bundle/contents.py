@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from multical.config import schema
+from multical.config import files
 from multical.dag import dryrun
 from multical.dag.edits import Edits, decoded
 from multical.dag.reasons import first_few, reasons
@@ -101,7 +99,7 @@ def commit() -> tuple[str | None, bool]:
 
 def studies() -> list[str]:
     """The roots of the studies of config.yaml."""
-    return list(schema.load(yaml.safe_load(Path("config.yaml").read_text("utf-8"))).studies)
+    return list(files.load().studies)
 
 
 def _remembered() -> Iterator[tuple[str, dict[str, Any]]]:

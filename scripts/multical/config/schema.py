@@ -1,7 +1,8 @@
-"""The typed schema of config.yaml: every key, its type, its range and its meaning.
+"""The typed schema of the config: every key, its type, its range and its meaning.
 
 Unknown keys are refused. `python -m multical.config.schema` prints the JSON schema that
-editors read (config.schema.json); a test fails when the two differ.
+editors read (config.schema.json), and `python -m multical.config.keys` the table of keys
+(config/README.md); a test fails when either differs.
 """
 
 from __future__ import annotations
@@ -82,12 +83,15 @@ class Prompt(Strict):
         return self
 
 
+#: The key of config.yaml that lists other files; it is no part of the config that they make
+INCLUDE = "include"
+
 #: A study may lie inside of another
 ROOT = r"^results(/[a-z0-9_]+){0,2}$"
 
 
 class Config(Strict):
-    """The whole of config.yaml."""
+    """The whole config."""
 
     models: dict[Name, Model]
     benchmarks: dict[Name, Benchmark]
@@ -319,5 +323,33 @@ def load(raw: dict[str, Any]) -> Config:
     return validated(Config, raw, "config")
 
 
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of one file, config.yaml or one that it includes.
+
+    No key is required, since another file may have it.
+    """
+    found: dict[str, Any] = _all_optional(Config.model_json_schema())
+    found["properties"][INCLUDE] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "config.yaml alone: the files that hold further parts of the config",
+    }
+    return found
+
+
+def _all_optional(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_all_optional(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    optional = {key: _all_optional(part) for key, part in schema.items()}
+    if isinstance(optional.get("required"), list):
+        del optional["required"]
+    if isinstance(optional.get("oneOf"), list):  # without its kind, a part may be of any
+        optional["anyOf"] = optional.pop("oneOf")
+        optional.pop("discriminator", None)
+    return optional
+
+
 if __name__ == "__main__":
-    print(json.dumps(Config.model_json_schema(), indent=2))
+    print(json.dumps(json_schema(), indent=2))

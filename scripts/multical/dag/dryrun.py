@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from multical.config import files
 from multical.dag.edits import Edits, decoded
 from multical.dag.reasons import first_few, has_outputs, own_reasons, rerun_makers
 from multical.errors import InputError
@@ -43,19 +44,21 @@ class DryRun:
     settings: Callable[[str], dict[str, Any] | None]  # that an output was made with, if known
 
 
-def run(target: str | None, profile: str | None) -> DryRun:
+def run(target: str | None, profile: str | None, command: Sequence[str] = ()) -> DryRun:
     """What would run for `target`, here and now; `opened` says what it raises."""
-    with opened(target, profile) as (workflow, remote):
+    with opened(target, profile, command) as (workflow, remote):
         return DryRun(_jobs(workflow, remote), lambda path: _settings(workflow, path))
 
 
 @contextlib.contextmanager
-def opened(targets: str | Sequence[str] | None, profile: str | None) -> Iterator[tuple[Any, bool]]:
+def opened(
+    targets: str | Sequence[str] | None, profile: str | None, command: Sequence[str] = ()
+) -> Iterator[tuple[Any, bool]]:
     """Snakemake's workflow after a dry run for a target or more, and whether it submits jobs.
 
-    Without a target it is the default one. Takes no lock, and needs none: a driver may be at
-    work. Raises `InputError` where Snakemake refuses: an unknown target, a missing input, a
-    wrong profile or config.
+    Without a target it is the default one; `command` may add to the config. Takes no lock, and
+    needs none: a driver may be at work. Raises `InputError` where Snakemake refuses: an unknown
+    target, a missing input, a wrong profile or config.
     """
     from snakemake.api import SnakemakeApi
     from snakemake.exceptions import CliException, MissingRuleException, RuleException
@@ -72,6 +75,7 @@ def opened(targets: str | Sequence[str] | None, profile: str | None) -> Iterator
         remote = not ExecutorPluginRegistry().get_plugin(args.executor).common_settings.local_exec
         with SnakemakeApi(output) as api:
             workflow_api = api.workflow(
+                config_settings=files.settings(command),
                 resource_settings=types.ResourceSettings(
                     cores=args.cores or 1,
                     nodes=args.jobs,
