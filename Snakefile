@@ -24,6 +24,7 @@ from multical.claims import schema as claims_schema
 from multical.config import schema, studies
 from multical.dag import snapshots
 from multical.errors import InputError
+from multical import paths
 from multical.params import SEGMENT, canonical
 from multical.patches import snakemake as patches
 from multical.provenance import hosts

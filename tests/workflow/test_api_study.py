@@ -190,7 +190,7 @@ def test_what_a_plan_says(tmp_path: Path) -> None:
     assert bill.input == pytest.approx(8 * (size / 4 + 20))
     assert bill.cost({"input": 2.5, "output": 10}) == pytest.approx((bill.input * 2.5 + 80) / 1e6)
     assert sizes.job_bytes("score_api", where) == {"records": 8 * 400}
-    job = Job("score_api", where, True, 0, None, None, False, (), (), ())
+    job = Job("score_api", where, True, 0, None, None, False, (), ())
     assert list(show_plan.apis([job], sizes)) == [
         "  gpt, 1 of score_api: 8 requests, 192 input and 8 output tokens, 0.00 USD; "
         "less what was answered before"

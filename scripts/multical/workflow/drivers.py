@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from multical import paths
 from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import MultilingualStudy, scored, trials
@@ -115,11 +116,13 @@ def _jobs(config: Config) -> Iterator[tuple[list[str], job_params.Settings, list
         if not isinstance(study, MultilingualStudy):
             continue
         for run in job_params.trained(config, root):
-            parts = ("manifest.json", "checkpoint", "loss.jsonl", "usage.json")
-            made = [f"{root}/runs/{run.id}/{part}" for part in parts]
+            files = (
+                paths.RUN_MANIFEST, paths.RUN_CHECKPOINT, paths.LOSS_LOG, paths.TRAINING_USAGE
+            )  # fmt: skip
+            made = [file.format(root=root, run=run.id) for file in files]
             yield made, job_params.training(config, root, run.id), codes["train_sft"]
         for run in trials(study):
-            made = [f"{root}/runs/{run.id}/heldout.json"]
+            made = [paths.HELDOUT_LOSS.format(root=root, run=run.id)]
             yield made, job_params.evaluating(config, root, run.id), codes["evaluate_sft"]
         yield from _scorings(config, root, study, codes["score_run"])
 
@@ -132,5 +135,6 @@ def _scorings(
             continue  # asked from the login node
         for shard in scoring_params.shards(config, root, benchmark):
             settings = scoring_params.scoring(config, root, name, benchmark, shard)
-            records = f"{root}/records/{name}/{benchmark}{shard}"
-            yield [f"{records}.parquet", f"{records}.usage.json"], settings, code
+            of_shard = {"root": root, "run": name, "benchmark": benchmark, "shard": shard}
+            made = [path.format(**of_shard) for path in (paths.SHARD_RECORDS, paths.SHARD_USAGE)]
+            yield made, settings, code
