@@ -22,9 +22,9 @@ from support.paper_msp import BASE, CHAT, FIVE_SHOT, TARGETS
 
 pytestmark = pytest.mark.workflow
 
-#: File by what of the paper it is, as docs/study2.md has them
+#: File by what of the paper it is, as docs/paper2.md has them
 GROUPS = re.findall(
-    r"^\| (\d+) .*? \| (.*) \|$", (checkout.REPO / "docs/study2.md").read_text("utf-8"), re.M
+    r"^\| (\d+) .*? \| (.*) \|$", (checkout.REPO / "docs/paper2.md").read_text("utf-8"), re.M
 )
 FILE = re.compile(r"`((?:figures|tables)/[a-z_]+\.(?:pdf|csv))`")
 
