@@ -219,8 +219,8 @@ def test_data_of_the_hub_are_not_handed_on() -> None:
         Step("make_benchmark", {}, {}, dict.fromkeys(names, "0"), settings=settings)
         for settings in ({"kind": "global_mmlu", "repo": "a/b"}, {"kind": "cldr"})
     )
-    assert Lineage("x", [of_hub]).of_hub == {names[0]}
-    assert Lineage("x", [own]).of_hub == set()
+    assert Lineage(["x"], [of_hub]).withheld == {names[0]}
+    assert Lineage(["x"], [own]).withheld == set()
 
 
 def test_the_crate(made: Path, tmp_path: Path) -> None:
