@@ -25,7 +25,7 @@ from multical.config import schema, studies
 from multical.dag import snapshots
 from multical.errors import InputError
 from multical.params import SEGMENT, canonical
-from multical.patches import snakemake as patches
+from multical.patches.snakemake import patch_snakemake
 from multical.provenance import hosts
 from multical.provenance.fingerprint import fingerprint as code, not_as_locked
 from multical.workflow import drivers, job_params, scoring_params
@@ -41,7 +41,7 @@ container: "envs/multical.sif"
 try:
     CONFIG = schema.load(config)
     CLAIMS = claims_schema.load(Path(workflow.basedir, "claims.yaml"))
-    patches.mend()
+    patch_snakemake(left=[file for driver in drivers.found() for file in driver.products])
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -24,6 +24,7 @@ from multical.dag import dryrun
 from multical.dag.edits import Edits, remembered
 from multical.errors import InputError
 from multical.files import sha256
+from multical.patches.snakemake import is_localrule
 from multical.provenance import hosts, sidecar
 
 #: Where Snakemake remembers what it made, a file for each
@@ -78,7 +79,7 @@ def collect(study: str) -> Contents:
             logs=_existing(str(file) for job in jobs for file in job.log),
             timings=_existing(str(job.benchmark) for job in jobs if job.benchmark is not None),
             records=records,
-            machines=_machines(workflow, jobs, records),
+            machines=_machines(jobs, records),
             left_out=left_out,
             times={name: time for job in jobs for name, time in _times(job, records)},
             needed={name: sha256(name) if Path(name).is_file() else None for name in sorted(given)},
@@ -190,15 +191,13 @@ def _times(job: Any, records: dict[str, dict[str, Any]]) -> Iterator[tuple[str, 
         yield str(file), ended
 
 
-def _machines(
-    workflow: Any, jobs: list[Any], records: dict[str, dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _machines(jobs: list[Any], records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The machines of local jobs, each with the starts of its jobs."""
     starts = {
         records[str(file)]["starttime"]
         for job in jobs
         for file in job.output
-        if job.rule.name in workflow._localrules and str(file) in records
+        if is_localrule(job.rule) and str(file) in records
     } - {None}
     found: dict[str, list[float]] = defaultdict(list)
     for start in sorted(starts):

@@ -55,9 +55,6 @@ def read(path: Path, manifest: Manifest) -> Records:
 
 def write(records: Records, again: set[str]) -> None:
     """Have Snakemake remember them, but for what it knows already, unless that is made `again`."""
-    from snakemake.persistence.file import FilePersistence
+    from multical.patches.snakemake import write_records
 
-    memory = FilePersistence(nolock=True)
-    for output, record in records.items():
-        if output in again or memory._read_record(output) is None:
-            memory._write_record(output, record)
+    write_records(records, again)

@@ -23,6 +23,7 @@ from multical.dag.diff import differences, shown, told
 from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, follows, remembered
 from multical.errors import InputError
 from multical.files import sha256
+from multical.patches.snakemake import is_localrule, workflow_of
 from multical.workflow.costs import Settings
 
 #: Settings that a job takes from a section of its study, for their full names
@@ -117,7 +118,7 @@ def opened(targets: str | Sequence[str] | None, profile: str | None) -> Iterator
                 pseudo_executor="dryrun",
                 execution_settings=types.ExecutionSettings(lock=False),
             )
-            yield workflow_api._workflow, remote
+            yield workflow_of(workflow_api), remote
     except MissingRuleException as error:
         raise InputError(
             f"{listed(targets)}: no rule makes it, expected a file of a study"
@@ -162,7 +163,7 @@ def _jobs(workflow: Any, remote: bool) -> list[Job]:
         Job(
             rule=job.rule.name,
             wildcards=dict(job.wildcards_dict),
-            local=not remote or job.rule.norun or job.rule.name in workflow._localrules,
+            local=not remote or job.rule.norun or is_localrule(job.rule),
             gpus=_gpus(job.resources),
             limit=60 * job.resources.get("runtime", 0) or None if remote else None,
             record=None if job.benchmark is None else str(job.benchmark),

@@ -23,6 +23,7 @@ from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, remembered
 from multical.errors import InputError
 from multical.files import sha256
 from multical.models import checkpoints
+from multical.patches.snakemake import is_localrule
 from multical.provenance import fingerprint, hosts
 from multical.provenance.libraries import normal
 from multical.provenance.sidecar import without_folders
@@ -189,7 +190,7 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits 
         program = PROGRAM.search(job.rule.shellcmd or "")
     else:
         _said_by_snakemake(step, record)
-        if not step.machines and job.rule.name in workflow._localrules and record.starttime:
+        if not step.machines and is_localrule(job.rule) and record.starttime:
             step.machines = [one for one in [hosts.at(record.starttime)] if one]
         program = PROGRAM.search(record.shellcmd or "")
     for name in job.output:
