@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from multical.bundle.contents import TELLING
 from multical.dag import dryrun
 from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, remembered
@@ -25,7 +27,6 @@ from multical.files import sha256
 from multical.models import checkpoints
 from multical.patches.snakemake import is_localrule
 from multical.provenance import fingerprint, hosts
-from multical.provenance.libraries import normal
 from multical.provenance.sidecar import without_folders
 from multical.workflow.timings import recorded_seconds
 
@@ -269,7 +270,7 @@ def _pins(step: Step, record: Any) -> dict[str, str]:
     except (binascii.Error, UnicodeDecodeError, InputError):
         return {}
     pins = dict(re.findall(r"^\s*- ([\w.-]+)==(\S+)$", text, re.MULTILINE))
-    known = {normal(name): (name, version) for name, version in pins.items()}
+    known = {canonicalize_name(name): (name, version) for name, version in pins.items()}
     return dict(sorted(known[name] for name in wanted & known.keys()))
 
 

@@ -1,7 +1,7 @@
 """What a file of code is made of: functions, methods, constants and imports, by name.
 
 The names are those that a change is told by; the hashes see what a fingerprint sees
-(multical.provenance.fingerprint), which is neither comments, layout nor docstrings.
+(multical.provenance.fingerprint), which is neither comments, layout nor documentation.
 """
 
 from __future__ import annotations
