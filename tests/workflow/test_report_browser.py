@@ -29,7 +29,6 @@ FIGURE = "[...document.images].find(image => image.src.startsWith('data:image/pn
 
 #: Debian's, by its name there
 CHROMIUM = shutil.which("chromium")
-WINDOW = {"width": 1440, "height": 900}
 
 pytestmark = [
     pytest.mark.workflow,
@@ -64,7 +63,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def blank(browser: Browser) -> Iterator[Page]:
     """A page without a network."""
-    with browser.new_context(viewport=WINDOW, offline=True) as context:
+    with browser.new_context(viewport={"width": 1440, "height": 900}, offline=True) as context:
         context.set_default_timeout(60_000)
         yield context.new_page()
 

@@ -270,7 +270,7 @@ def _pins(step: Step, record: Any) -> dict[str, str]:
     except (binascii.Error, UnicodeDecodeError, InputError):
         return {}
     pins = dict(re.findall(r"^\s*- ([\w.-]+)==(\S+)$", text, re.MULTILINE))
-    known = {canonicalize_name(name): (name, version) for name, version in pins.items()}
+    known = {str(canonicalize_name(name)): (name, version) for name, version in pins.items()}
     return dict(sorted(known[name] for name in wanted & known.keys()))
 
 

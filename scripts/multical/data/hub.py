@@ -111,8 +111,9 @@ def call_hub(source: Source, action: Callable[[], Result]) -> Result:
     """
 
     def may_pass(error: BaseException) -> bool:
-        ours = isinstance(error, InputError) or not isinstance(error, Exception)
-        return not ours and reason(source, error)[1]
+        if isinstance(error, InputError) or not isinstance(error, Exception):
+            return False
+        return reason(source, error)[1]
 
     def announce(state: RetryCallState) -> None:
         said = f"{reason(source, _error(state))[0]}; again in {state.upcoming_sleep:.0f} s"
