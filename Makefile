@@ -52,10 +52,10 @@ verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error wh
 	@$(BIN)/python tools/check_verdicts.py --verdicts "$$ROOT/claims/verdicts.json" --expected expected/claims.yaml
 
 plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
-	@$(BIN)/python tools/show_plan.py $${TARGET:+"$$TARGET"}
+	@$(BIN)/python tools/show_plan.py $${TARGET:+"$$TARGET"} $(ARGS)
 
 explain: env         ## why TARGET=... would run again: each edit, and what follows from it
-	@$(BIN)/python tools/show_reasons.py $${TARGET:+-- "$$TARGET"}
+	@$(BIN)/python tools/show_reasons.py $(ARGS) $${TARGET:+-- "$$TARGET"}
 
 provenance: env      ## all that TARGET=... was made from, and what is missing; ARGS="--crate FOLDER" for an RO-Crate
 	@$(BIN)/python tools/show_provenance.py $(ARGS) $${TARGET:+"$$TARGET"}
@@ -68,7 +68,7 @@ unbundle: env        ## check BUNDLE=FILE and unpack it here; ARGS=--overwrite r
 	@$(BIN)/python tools/unpack_bundle.py $(ARGS) $${BUNDLE:+"$$BUNDLE"}
 
 doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings and errors with cures
-	@$(BIN)/python tools/doctor.py $${STUDY:+--study "$$STUDY"}
+	@$(BIN)/python tools/doctor.py $${STUDY:+--study "$$STUDY"} $(ARGS)
 
 recover: env         ## go on after a killed Snakemake; ARGS=--cancel cancels its jobs
 	@$(BIN)/python tools/recover.py $(ARGS)

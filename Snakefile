@@ -21,9 +21,10 @@ os.environ.update(
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from multical.claims import schema as claims_schema
-from multical.config import schema, studies
+from multical.config import files, studies
 from multical.dag import snapshots
 from multical.errors import InputError
+from multical import paths
 from multical.params import SEGMENT, canonical
 from multical.patches.snakemake import patch_snakemake
 from multical.provenance import hosts
@@ -39,9 +40,13 @@ container: "envs/multical.sif"
 
 
 try:
-    CONFIG = schema.load(config)
+    included = files.add_included(config)
+    workflow.configfiles += included  # for the report
+    CONFIG = files.checked(config, included)
     CLAIMS = claims_schema.load(Path(workflow.basedir, "claims.yaml"))
-    patch_snakemake(left=[file for driver in drivers.found() for file in driver.products])
+    patch_snakemake(
+        left=[file for driver in drivers.load_all() for file in driver.products]
+    )
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -57,11 +57,11 @@ SUBJECTS = ["professional_accounting", "professional_psychology"]
 SHOTS = 5
 SETTINGS: dict[str, Any] = {
     "prompts": [
-        {"name": "default", "lettered": "{question}\n{options}", "plain": "{question}"},
+        {"name": "default", "multiple_choice": "{question}\n{options}", "cloze": "{question}"},
     ],
-    "lettered_languages": None,
+    "multiple_choice_languages": None,
     "chat_format": "plain",
-    "shots": SHOTS,
+    "num_fewshot": SHOTS,
 }
 TOLERANCE = 1e-4
 
@@ -92,14 +92,14 @@ def main() -> None:
     if args.small:
         args.questions, args.rounds, args.check = 24, 1, min(args.check, 4)
     rows = []
-    for name, (asked, shots) in benchmarks(args).items():
+    for name, (asked, fewshot) in benchmarks(args).items():
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             few = asked.groupby(["language", "subject"], dropna=False)
             checked = few.head(-(-args.check // few.ngroups))
             if args.check:
-                rows += compare(folder / "check", name, checked, shots, args)
-            rows += measure(folder / "timed", name, asked, shots, args)
+                rows += compare(folder / "check", name, checked, fewshot, args)
+            rows += measure(folder / "timed", name, asked, fewshot, args)
     record(ITEM, rows, trial=args.small or args.only is not None)
 
 
@@ -125,19 +125,19 @@ def cldr_facts(args: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
     frame = frame[frame["language"].isin(languages)].assign(subject=None)
     by_language = frame.loc[by_hash(frame["question_id"])].groupby("language")
     count = -(-args.questions // len(languages))
-    shots = by_language.head(SHOTS)
-    return by_language.head(SHOTS + count).drop(shots.index), shots
+    fewshot = by_language.head(SHOTS)
+    return by_language.head(SHOTS + count).drop(fewshot.index), fewshot
 
 
 def mmlu(args: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The first questions of each subject, with the subject's own examples."""
     count = -(-args.questions // (2 * len(SUBJECTS)))
-    asked, shots = [], []
+    asked, fewshot = [], []
     with tarfile.open(args.mmlu) as archive:
         for subject in SUBJECTS:
             asked += _rows(archive, subject, "test")[:count]
-            shots += _rows(archive, subject, "dev")
-    return pd.DataFrame(asked), pd.DataFrame(shots)
+            fewshot += _rows(archive, subject, "dev")
+    return pd.DataFrame(asked), pd.DataFrame(fewshot)
 
 
 def _rows(archive: tarfile.TarFile, subject: str, split: str) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ def _rows(archive: tarfile.TarFile, subject: str, split: str) -> list[dict[str, 
 
 
 def compare(
-    folder: Path, name: str, asked: pd.DataFrame, shots: pd.DataFrame, args: argparse.Namespace
+    folder: Path, name: str, asked: pd.DataFrame, fewshot: pd.DataFrame, args: argparse.Namespace
 ) -> list[dict[str, str]]:
     """The largest differences of an option's log-likelihood in float32.
 
@@ -175,7 +175,7 @@ def compare(
     rows = []
     for kind in KINDS:
         forms = [" ", ""] if kind == "letters" else [" "]
-        place = write(folder / kind, kind, asked, shots, forms)
+        place = write(folder / kind, kind, asked, fewshot, forms)
         ours = run_ours(place, kind, "float32", "highest", args)["scores"]
         for softmax in ("float64", "float32"):
             theirs = run_harness(place, "float32", "highest", 1, args, softmax)
@@ -207,12 +207,12 @@ def difference(one: dict[str, Any], sample: dict[str, Any], forms: list[str]) ->
 
 
 def measure(
-    folder: Path, name: str, asked: pd.DataFrame, shots: pd.DataFrame, args: argparse.Namespace
+    folder: Path, name: str, asked: pd.DataFrame, fewshot: pd.DataFrame, args: argparse.Namespace
 ) -> list[dict[str, str]]:
     """Medians of alternating runs."""
     rows = []
     for kind in KINDS:
-        place = write(folder / kind, kind, asked, shots, [" "])
+        place = write(folder / kind, kind, asked, fewshot, [" "])
         ours, theirs = [], []
         for _ in range(args.rounds):
             ours.append(run_ours(place, kind, args.dtype, "medium", args))
@@ -239,15 +239,15 @@ def _median(runs: list[dict[str, Any]], name: str) -> float:
 
 
 def write(
-    folder: Path, kind: str, asked: pd.DataFrame, shots: pd.DataFrame, forms: list[str]
+    folder: Path, kind: str, asked: pd.DataFrame, fewshot: pd.DataFrame, forms: list[str]
 ) -> Path:
     """Questions and examples as we read them, and as tasks of the harness, one per examples."""
     folder.mkdir(parents=True)
     questions.write(folder / "asked.parquet", asked)
-    questions.write(folder / "shots.parquet", shots)
-    asked, shots = (questions.read(folder / f"{name}.parquet") for name in ("asked", "shots"))
+    questions.write(folder / "fewshot.parquet", fewshot)
+    asked, fewshot = (questions.read(folder / f"{name}.parquet") for name in ("asked", "fewshot"))
     for (language, subject), rows in asked.groupby(["language", "subject"], dropna=False):
-        own = shots[shots["language"] == language]
+        own = fewshot[fewshot["language"] == language]
         if isinstance(subject, str):
             own = own[own["subject"] == subject].sort_values("question_id")
         else:

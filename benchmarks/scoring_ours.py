@@ -25,8 +25,8 @@ import score_run
 from multical.data import questions
 from multical.models import checkpoints
 from multical.models.chat import LETTERS, Chat, letter_ids
-from multical.scoring.encoding import Asker
-from multical.scoring.prompting import Shots, parts
+from multical.scoring.encoding import Encoder
+from multical.scoring.prompting import FewShot, parts
 from multical.scoring.resume import Kept
 from multical.scoring.scorer import Group, Scorer
 
@@ -42,15 +42,17 @@ def main() -> None:
     settings = args.params
     torch.set_float32_matmul_precision(settings["matmul_precision"])
     model, tokenizer = checkpoints.load(args.model, settings["dtype"])
-    file, shots = args.questions / "asked.parquet", args.questions / "shots.parquet"
+    file, fewshot = args.questions / "asked.parquet", args.questions / "fewshot.parquet"
     asked = questions.read(file)
-    examples = Shots(questions.read(shots), settings["shots"], str(shots))
-    asker = Asker(Chat(tokenizer, settings["chat_format"]))
+    examples = FewShot(questions.read(fewshot), settings["num_fewshot"], str(fewshot))
+    asker = Encoder(Chat(tokenizer, settings["chat_format"]))
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[: max(map(len, asked.options))]]
     scorer = Scorer(model, letters, settings["batch_tokens"])
 
     wall, cpu = time.perf_counter(), time.process_time()
-    cut = [p for p in parts(asked, settings, examples) if p.lettered == (args.kind == "letters")]
+    cut = [
+        p for p in parts(asked, settings, examples) if p.multiple_choice == (args.kind == "letters")
+    ]
     found: list[dict[str, Any]] = [{} for _ in range(len(asked))]
     with TemporaryDirectory() as scratch, tqdm(total=len(asked), unit="question") as bar:
         kept = Kept(Path(scratch), 60, time.monotonic())
@@ -62,8 +64,8 @@ def main() -> None:
     for part in cut:
         shown: list[Any] = list(part.rows.itertuples())
         for one in shown:
-            kind = "lettered" if part.lettered else "plain"
-            said = LETTERS[: len(one.options)] if part.lettered else one.options
+            kind = "multiple_choice" if part.multiple_choice else "cloze"
+            said = LETTERS[: len(one.options)] if part.multiple_choice else one.options
             found[one.Index] |= {"prompt": asker.text(part, one, kind), "said": list(said)}
     groups = [Group.of([asker.encode(part, r) for r in part.rows.itertuples()]) for part in cut]
     result["longest"] = max(len(g.prefix) + len(trie) for g in groups for trie in g.tries)

@@ -9,15 +9,15 @@
 
 rule score_api:
     input:
-        questions="results/inputs/benchmarks/{benchmark}.parquet",
-        shots=lambda w: scoring_params.shots_file(CONFIG, w.root, w.benchmark),
+        questions=paths.BENCHMARK,
+        fewshot=lambda w: scoring_params.fewshot_file(CONFIG, w.root, w.benchmark),
     output:
-        records="{root}/records/{run}/{benchmark}.parquet",
-        usage="{root}/records/{run}/{benchmark}.usage.json",
+        records=paths.RECORDS,
+        usage=paths.SCORING_USAGE,
     log:
-        "logs/{root}/score_api/{run}.{benchmark}.log",
+        paths.log("{root}/score_api/{run}.{benchmark}"),
     benchmark:
-        "logs/{root}/score_api/{run}.{benchmark}.tsv"
+        paths.timing("{root}/score_api/{run}.{benchmark}")
     wildcard_constraints:
         root=scored_roots("api", api=True),
     localrule: True
@@ -32,10 +32,10 @@ rule score_api:
         ),
         code=code("score_api"),
         # Undeclared, since it outlives every job, and `make clean`.
-        cache="cache/api/{run}.sqlite",
+        cache=paths.API_CACHE,
     shell:
         r"""
-        python scripts/score_api.py --questions {input.questions:q} --shots {input.shots:q} \
+        python scripts/score_api.py --questions {input.questions:q} --fewshot {input.fewshot:q} \
             --params {params.settings:q} --access {resources.access:q} --cache {params.cache:q} \
             --output {output.records:q} --usage {output.usage:q} 2>&1 | tee {log:q}
         """

@@ -17,23 +17,23 @@ rule verify_claims:
         ],
         parts=verdicts_of_parts,
     output:
-        json="{root}/claims/verdicts.json",
-        markdown="{root}/claims/verdicts.md",
+        json=paths.VERDICTS,
+        markdown=paths.VERDICTS_TABLE,
         page=report(
-            "{root}/claims/verdicts.html",
+            paths.VERDICTS_PAGE,
             caption="../report/claims.rst",
             category="Claims",
             labels={"page": "verdicts"},
         ),
         sidecar=report(
-            "{root}/claims/provenance.json",
+            paths.VERDICTS_SIDECAR,
             category="Provenance",
             labels={"of": "claims"},
         ),
     log:
-        "logs/{root}/verify_claims.log",
+        paths.log("{root}/verify_claims"),
     benchmark:
-        "logs/{root}/verify_claims.tsv"
+        paths.timing("{root}/verify_claims")
     localrule: True
     conda:
         "../envs/environment.yaml"

@@ -35,7 +35,9 @@ def one_of_runs(runs, folder="runs"):
 
 #: The studies with metrics by language: study 1, harness runs, models behind APIs.
 MEASURED = [
-    root for root, one in CONFIG.studies.items() if one.kind not in ("released", "msp")
+    root
+    for root, one in CONFIG.studies.items()
+    if one.kind not in ("released", "chat_confidence")
 ]
 
 
@@ -47,9 +49,11 @@ def roots(*kinds):
 def scored_roots(kind, api):
     """Those of a kind, and those of study 2 with the runs that are behind an API, or are not."""
     runs = {
-        root: [name for name in one.by_run if job_params.by_api(CONFIG, root, name) == api]
+        root: [
+            name for name in one.by_run if job_params.by_api(CONFIG, root, name) == api
+        ]
         for root, one in CONFIG.studies.items()
-        if one.kind == "msp"
+        if one.kind == "chat_confidence"
     }
     runs = {root: names for root, names in runs.items() if names}
     return "|".join([roots(kind), one_of_runs(runs, "records")])
@@ -66,23 +70,24 @@ def sharded_roots():
 
 def base_manifest(w):
     """The manifest of the base model that a run starts from."""
-    return (
-        f"results/inputs/models/{job_params.run(CONFIG, w.root, w.run).model}/manifest.json"
-    )
+    model = job_params.run(CONFIG, w.root, w.run).model
+    return paths.MODEL_MANIFEST.format(model=model)
 
 
 def scored_manifest(w):
     """The manifest of what is scored: a base model, or an SFT run."""
     if job_params.run(CONFIG, w.root, w.run).sft is None:
-        return f"results/inputs/models/{w.run}/manifest.json"
-    return f"{job_params.trainer(CONFIG, w.root, w.run)}/runs/{w.run}/manifest.json"
+        return paths.MODEL_MANIFEST.format(model=w.run)
+    trainer = job_params.trainer(CONFIG, w.root, w.run)
+    return paths.RUN_MANIFEST.format(root=trainer, run=w.run)
 
 
 def tuned_checkpoint(w):
     """The weights of an SFT run, which may be temporary; none for a base model."""
     if job_params.run(CONFIG, w.root, w.run).sft is None:
         return []
-    return weights(f"{job_params.trainer(CONFIG, w.root, w.run)}/runs/{w.run}/checkpoint")
+    trainer = job_params.trainer(CONFIG, w.root, w.run)
+    return weights(paths.RUN_CHECKPOINT.format(root=trainer, run=w.run))
 
 
 def weights(checkpoint):
@@ -100,12 +105,12 @@ def kept(checkpoint):
 
 def trial_weights(w):
     """The checkpoints of the trials for a run."""
-    return [weights(f"{w.root}/runs/{trial.id}/checkpoint") for trial in own_trials(w)]
+    return [weights(checkpoint) for checkpoint in trial_files(paths.RUN_CHECKPOINT)(w)]
 
 
-def trial_files(name):
+def trial_files(path):
     """Files of the trials for the model and SFT data of a job's wildcards."""
-    return lambda w: [f"{w.root}/runs/{trial.id}/{name}" for trial in own_trials(w)]
+    return lambda w: [path.format(root=w.root, run=trial.id) for trial in own_trials(w)]
 
 
 def own_trials(w):
@@ -114,10 +119,10 @@ def own_trials(w):
     return job_params.trials_of(CONFIG, w.root, one.model, one.sft)
 
 
-def shard_files(suffix):
+def shard_files(path):
     """Files of the shards of a run on a benchmark."""
     return lambda w: [
-        f"{w.root}/records/{w.run}/{w.benchmark}{shard}.{suffix}"
+        path.format(root=w.root, run=w.run, benchmark=w.benchmark, shard=shard)
         for shard in scoring_params.shards(CONFIG, w.root, w.benchmark)
     ]
 
@@ -125,7 +130,7 @@ def shard_files(suffix):
 def all_records(w):
     """The records of a study."""
     return [
-        f"{w.root}/records/{run}/{benchmark}.parquet"
+        paths.RECORDS.format(root=w.root, run=run, benchmark=benchmark)
         for run, benchmark in studies.scored(CONFIG.measured(w.root))
     ]
 
@@ -133,24 +138,24 @@ def all_records(w):
 def labelled_records(w):
     """Those of benchmarks that tell cultures apart; all where none does, to be refused."""
     found = [
-        f"{w.root}/records/{run}/{benchmark}.parquet"
+        paths.RECORDS.format(root=w.root, run=run, benchmark=benchmark)
         for run, benchmark in studies.scored(CONFIG.measured(w.root))
         if job_params.labelled(CONFIG, w.root, benchmark)
     ]
     return found or all_records(w)
 
 
-def optional_view():
+def optional_panel():
     """What a path has before a figure's name, as a constraint of a wildcard."""
-    views = {view for root in MEASURED for view in job_params.views(CONFIG, root)}
-    return f"({one_of(views - {''})})?"
+    panels = {panel for root in MEASURED for panel in job_params.panels(CONFIG, root)}
+    return f"({one_of(panels - {''})})?"
 
 
 def shown(label, kind="of"):
     """What the report says of a figure or table, or of its sidecar: its name, and its data."""
 
     def labels(w):
-        benchmark, sft = job_params.views(CONFIG, w.root)[w.view]
+        benchmark, sft = job_params.panels(CONFIG, w.root)[w.panel]
         name = f"{label} {w.model}" if "model" in w.keys() else label
         return {kind: name, "benchmark": benchmark, "SFT data": sft or "none"}
 
@@ -174,7 +179,7 @@ def figure(name, part=""):
 
     The screen version and the sidecar go into the report.
     """
-    stem = f"{{root}}/figures/{{view}}{name}{part}"
+    stem = paths.FIGURE.replace("{name}", f"{name}{part}")
     label = readable(name)
     screen = report(
         f"{stem}.png",
@@ -186,56 +191,93 @@ def figure(name, part=""):
     return {"pdf": f"{stem}.pdf", "png": screen, "sidecar": told}
 
 
+def table(name, pattern=paths.TABLE, labels=shown):
+    """The files of a table. All but its LaTeX go into the report.
+
+    `labels` gives what the report says of it, by its name and the name's key.
+    """
+    stem, label = pattern.replace("{name}", name), readable(name)
+    csv = report(
+        f"{stem}.csv",
+        caption=f"../report/{name}_table.rst",
+        category="Tables",
+        labels=labels(label, "table"),
+    )
+    sidecar = report(
+        f"{stem}.json", category="Provenance", labels=labels(f"{label} table")
+    )
+    return {"csv": csv, "tex": f"{stem}.tex", "sidecar": sidecar}
+
+
 def product_settings(target, *keys):
     """The settings of the job that makes a figure or table, as a function of its wildcards."""
 
     def settings(w):
         path = target.format(**dict(w.items()))
         one = w.get("model")
-        return job_params.figure(CONFIG, w.root, path, *keys, view=w.view, model=one)
+        return job_params.figure(CONFIG, w.root, path, *keys, panel=w.panel, model=one)
 
     return lambda w: canonical(settings(w))
 
 
 def figure_settings(name, *keys):
     """Those of a figure."""
-    return product_settings(f"{{root}}/figures/{{view}}{name}.pdf", *keys)
+    return product_settings(paths.FIGURE.replace("{name}", f"{name}.pdf"), *keys)
+
+
+def table_settings(name, *keys):
+    """Those of a table."""
+    return product_settings(paths.TABLE.replace("{name}", f"{name}.csv"), *keys)
+
+
+def figure_files(root, panel, names):
+    """The figures of those names, for print."""
+    return [paths.FIGURE.format(root=root, panel=panel, name=f"{x}.pdf") for x in names]
+
+
+def table_files(root, panel, names):
+    """The tables of those names."""
+    return [paths.TABLE.format(root=root, panel=panel, name=f"{x}.csv") for x in names]
 
 
 def figures_and_tables(w):
-    """The figures (FIGURES, and more) and tables of all views of a study."""
+    """The figures (FIGURES, and more) and tables of all panels of a study."""
     made = []
-    for view, (benchmark, _) in job_params.views(CONFIG, w.root).items():
+    for panel, (benchmark, _) in job_params.panels(CONFIG, w.root).items():
         models = job_params.shown_models(CONFIG, w.root, benchmark)
         names = [*FIGURES, *(f"reliability_by_lang.{model}" for model in models)]
         names += [f"effects_by_lang.{model}" for model in models]
         names += ["culture"] * job_params.labelled(CONFIG, w.root, benchmark)
         names += ["recalibration_transfer"] * job_params.recalibrated(CONFIG, w.root)
-        made += [f"{w.root}/figures/{view}{name}.pdf" for name in names]
+        made += figure_files(w.root, panel, names)
         tables = ["main", "p_values"]
         tables += ["recalibration"] * job_params.recalibrated(CONFIG, w.root)
-        made += [f"{w.root}/tables/{view}{name}.csv" for name in tables]
+        made += table_files(w.root, panel, tables)
     if study(w.root).kind == "multilingual":
-        made.append(f"{w.root}/tables/settings.csv")
+        made += table_files(w.root, "", ["settings"])
     return made
 
 
 def headlines_of_parts(w):
     """The headlines of the studies inside of this one."""
-    return [f"{part}/headline.txt" for part in job_params.parts(CONFIG, w.root)]
+    return [
+        paths.HEADLINE.format(root=part) for part in job_params.parts(CONFIG, w.root)
+    ]
 
 
 def verdicts_of_parts(w):
     """The verdicts of the studies inside of this one, on claims that its own kind cannot show."""
-    if study(w.root).kind == "msp":
+    if study(w.root).kind == "chat_confidence":
         return []
-    return [f"{part}/claims/verdicts.json" for part in job_params.parts(CONFIG, w.root)]
+    return [
+        paths.VERDICTS.format(root=part) for part in job_params.parts(CONFIG, w.root)
+    ]
 
 
 def claimed(w):
     """What the verdicts on a study depend on."""
     kind = study(w.root).kind
-    if kind in ("released", "msp"):
+    if kind in ("released", "chat_confidence"):
         settings = msp_settings(w.root, ["bins"])
         settings["bootstrap"] = study(w.root).bootstrap.model_dump()
     else:
@@ -245,6 +287,6 @@ def claimed(w):
 
 def claimed_records(w):
     """The records of a study, of whatever kind."""
-    if study(w.root).kind in ("released", "msp"):
+    if study(w.root).kind in ("released", "chat_confidence"):
         return answers_of(w)
     return all_records(w)

@@ -21,9 +21,9 @@ rule simulate_coverage:
     output:
         "docs/coverage.csv",
     log:
-        "logs/docs/simulate_coverage.log",
+        paths.log("docs/simulate_coverage"),
     benchmark:
-        "logs/docs/simulate_coverage.tsv"
+        paths.timing("docs/simulate_coverage")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -45,9 +45,9 @@ rule plot_coverage:
         png="docs/coverage.png",
         sidecar="docs/coverage.json",
     log:
-        "logs/docs/plot_coverage.log",
+        paths.log("docs/plot_coverage"),
     benchmark:
-        "logs/docs/plot_coverage.tsv"
+        paths.timing("docs/plot_coverage")
     localrule: True
     conda:
         "../envs/environment.yaml"

@@ -20,18 +20,18 @@ FIGURES = [
 
 
 wildcard_constraints:
-    view=optional_view(),
+    panel=optional_panel(),
 
 
 rule plot_ece_by_lang:
     input:
-        "{root}/metrics.csv",
+        paths.METRICS,
     output:
         **figure("ece_by_lang"),
     log:
-        "logs/{root}/{view}plot_ece_by_lang.log",
+        paths.log("{root}/{panel}plot_ece_by_lang"),
     benchmark:
-        "logs/{root}/{view}plot_ece_by_lang.tsv"
+        paths.timing("{root}/{panel}plot_ece_by_lang")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -48,13 +48,13 @@ rule plot_ece_by_lang:
 
 rule plot_entropy_by_lang:
     input:
-        "{root}/metrics.csv",
+        paths.METRICS,
     output:
         **figure("entropy_by_lang"),
     log:
-        "logs/{root}/{view}plot_entropy_by_lang.log",
+        paths.log("{root}/{panel}plot_entropy_by_lang"),
     benchmark:
-        "logs/{root}/{view}plot_entropy_by_lang.tsv"
+        paths.timing("{root}/{panel}plot_entropy_by_lang")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -73,13 +73,13 @@ rule plot_entropy_by_lang:
 
 rule plot_confidence_vs_accuracy_shift:
     input:
-        "{root}/metrics.csv",
+        paths.METRICS,
     output:
         **figure("confidence_vs_accuracy_shift"),
     log:
-        "logs/{root}/{view}plot_confidence_vs_accuracy_shift.log",
+        paths.log("{root}/{panel}plot_confidence_vs_accuracy_shift"),
     benchmark:
-        "logs/{root}/{view}plot_confidence_vs_accuracy_shift.tsv"
+        paths.timing("{root}/{panel}plot_confidence_vs_accuracy_shift")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -98,13 +98,13 @@ rule plot_confidence_vs_accuracy_shift:
 
 rule plot_reliability:
     input:
-        "{root}/reliability.csv",
+        paths.RELIABILITY,
     output:
         **figure("reliability"),
     log:
-        "logs/{root}/{view}plot_reliability.log",
+        paths.log("{root}/{panel}plot_reliability"),
     benchmark:
-        "logs/{root}/{view}plot_reliability.tsv"
+        paths.timing("{root}/{panel}plot_reliability")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -121,13 +121,13 @@ rule plot_reliability:
 
 rule plot_smoothing_sweep:
     input:
-        "{root}/summary.csv",
+        paths.SUMMARY,
     output:
         **figure("smoothing_sweep"),
     log:
-        "logs/{root}/{view}plot_smoothing_sweep.log",
+        paths.log("{root}/{panel}plot_smoothing_sweep"),
     benchmark:
-        "logs/{root}/{view}plot_smoothing_sweep.tsv"
+        paths.timing("{root}/{panel}plot_smoothing_sweep")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -144,13 +144,13 @@ rule plot_smoothing_sweep:
 
 rule plot_ece_by_resource:
     input:
-        "{root}/summary.csv",
+        paths.SUMMARY,
     output:
         **figure("ece_by_resource"),
     log:
-        "logs/{root}/{view}plot_ece_by_resource.log",
+        paths.log("{root}/{panel}plot_ece_by_resource"),
     benchmark:
-        "logs/{root}/{view}plot_ece_by_resource.tsv"
+        paths.timing("{root}/{panel}plot_ece_by_resource")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -167,13 +167,13 @@ rule plot_ece_by_resource:
 
 rule plot_conditions_by_resource:
     input:
-        "{root}/summary.csv",
+        paths.SUMMARY,
     output:
         **figure("conditions_by_resource"),
     log:
-        "logs/{root}/{view}plot_conditions_by_resource.log",
+        paths.log("{root}/{panel}plot_conditions_by_resource"),
     benchmark:
-        "logs/{root}/{view}plot_conditions_by_resource.tsv"
+        paths.timing("{root}/{panel}plot_conditions_by_resource")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -190,13 +190,13 @@ rule plot_conditions_by_resource:
 
 rule plot_reliability_by_lang:
     input:
-        "{root}/reliability_by_lang.csv",
+        paths.RELIABILITY_BY_LANG,
     output:
         **figure("reliability_by_lang", ".{model}"),
     log:
-        "logs/{root}/{view}plot_reliability_by_lang.{model}.log",
+        paths.log("{root}/{panel}plot_reliability_by_lang.{model}"),
     benchmark:
-        "logs/{root}/{view}plot_reliability_by_lang.{model}.tsv"
+        paths.timing("{root}/{panel}plot_reliability_by_lang.{model}")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -213,13 +213,13 @@ rule plot_reliability_by_lang:
 
 rule plot_culture:
     input:
-        "{root}/culture.csv",
+        paths.CULTURE,
     output:
         **figure("culture"),
     log:
-        "logs/{root}/{view}plot_culture.log",
+        paths.log("{root}/{panel}plot_culture"),
     benchmark:
-        "logs/{root}/{view}plot_culture.tsv"
+        paths.timing("{root}/{panel}plot_culture")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -236,29 +236,18 @@ rule plot_culture:
 
 rule make_main_table:
     input:
-        "{root}/summary.csv",
+        paths.SUMMARY,
     output:
-        csv=report(
-            "{root}/tables/{view}main.csv",
-            caption="../report/main_table.rst",
-            category="Tables",
-            labels=shown("main", "table"),
-        ),
-        tex="{root}/tables/{view}main.tex",
-        sidecar=report(
-            "{root}/tables/{view}main.json",
-            category="Provenance",
-            labels=shown("main table"),
-        ),
+        **table("main"),
     log:
-        "logs/{root}/{view}make_main_table.log",
+        paths.log("{root}/{panel}make_main_table"),
     benchmark:
-        "logs/{root}/{view}make_main_table.tsv"
+        paths.timing("{root}/{panel}make_main_table")
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=product_settings("{root}/tables/{view}main.csv"),
+        settings=table_settings("main"),
         code=code("make_main_table"),
     shell:
         r"""
@@ -273,22 +262,11 @@ rule make_settings_table:
     input:
         lambda w: job_params.settings_files(CONFIG, w.root),
     output:
-        csv=report(
-            "{root}/tables/settings.csv",
-            caption="../report/settings_table.rst",
-            category="Tables",
-            labels={"table": "settings"},
-        ),
-        tex="{root}/tables/settings.tex",
-        sidecar=report(
-            "{root}/tables/settings.json",
-            category="Provenance",
-            labels={"of": "settings table"},
-        ),
+        **table("settings", paths.STUDY_TABLE, lambda label, kind="of": {kind: label}),
     log:
-        "logs/{root}/make_settings_table.log",
+        paths.log("{root}/make_settings_table"),
     benchmark:
-        "logs/{root}/make_settings_table.tsv"
+        paths.timing("{root}/make_settings_table")
     wildcard_constraints:
         root=roots("multilingual"),
     localrule: True
@@ -307,15 +285,15 @@ rule make_settings_table:
 
 rule write_headline:
     input:
-        summary="{root}/summary.csv",
+        summary=paths.SUMMARY,
         products=figures_and_tables,
         parts=headlines_of_parts,
     output:
-        "{root}/headline.txt",
+        paths.HEADLINE,
     log:
-        "logs/{root}/write_headline.log",
+        paths.log("{root}/write_headline"),
     benchmark:
-        "logs/{root}/write_headline.tsv"
+        paths.timing("{root}/write_headline")
     wildcard_constraints:
         root=one_of(MEASURED),
     localrule: True
@@ -323,7 +301,9 @@ rule write_headline:
         "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(
-            job_params.figure(CONFIG, w.root, f"{w.root}/headline.txt", "smoothing")
+            job_params.figure(
+                CONFIG, w.root, paths.HEADLINE.format(root=w.root), "smoothing"
+            )
         ),
         code=code("write_headline"),
     shell:

@@ -8,18 +8,20 @@ rule import_harness:
     input:
         lambda w: job_params.sample_files(CONFIG, w.root, w.run, w.benchmark),
     output:
-        "{root}/records/{run}/{benchmark}.parquet",
+        paths.RECORDS,
     log:
-        "logs/{root}/import_harness/{run}.{benchmark}.log",
+        paths.log("{root}/import_harness/{run}.{benchmark}"),
     benchmark:
-        "logs/{root}/import_harness/{run}.{benchmark}.tsv"
+        paths.timing("{root}/import_harness/{run}.{benchmark}")
     wildcard_constraints:
         root=roots("harness"),
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(job_params.importing(CONFIG, w.root, w.run, w.benchmark)),
+        settings=lambda w: canonical(
+            job_params.importing(CONFIG, w.root, w.run, w.benchmark)
+        ),
         samples=lambda w: job_params.samples(CONFIG, w.root, w.run, w.benchmark),
         code=code("import_harness"),
     shell:

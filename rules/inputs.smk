@@ -3,8 +3,8 @@
 # Needs  the sources that the config names (packages, the hub, or local files)
 # Makes  results/inputs/models/MODEL/manifest.json   a checkpoint, and what it is made of
 #        results/inputs/benchmarks/BENCHMARK.parquet questions (multical.data.questions)
-#        results/inputs/benchmarks/BENCHMARK.shots.parquet  its few-shot examples, if it has a
-#                                                    shots_split or shots
+#        results/inputs/benchmarks/BENCHMARK.fewshot.parquet  its few-shot examples, if it has a
+#                                                    fewshot_split or fewshot
 #        results/inputs/sft/SFT.jsonl                conversations (multical.data.conversations)
 #        results/inputs/sft/SFT.heldout.jsonl        those held out, if any are
 #        .about.json beside each                     its source, and the files that were read
@@ -14,12 +14,12 @@ rule fetch_model:
     input:
         lambda w: own_files(CONFIG.models[w.model].source),
     output:
-        manifest="results/inputs/models/{model}/manifest.json",
-        checkpoint=directory("results/inputs/models/{model}/checkpoint"),
+        manifest=paths.MODEL_MANIFEST,
+        checkpoint=directory(paths.MODEL_CHECKPOINT),
     log:
-        "logs/fetch_model/{model}.log",
+        paths.log("fetch_model/{model}"),
     benchmark:
-        "logs/fetch_model/{model}.tsv"
+        paths.timing("fetch_model/{model}")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -37,13 +37,13 @@ rule make_benchmark:
     input:
         lambda w: own_files(CONFIG.benchmarks[w.benchmark].source),
     output:
-        questions="results/inputs/benchmarks/{benchmark}.parquet",
-        names="results/inputs/benchmarks/{benchmark}.names.csv",
-        about="results/inputs/benchmarks/{benchmark}.about.json",
+        questions=paths.BENCHMARK,
+        names=paths.BENCHMARK_NAMES,
+        about=paths.BENCHMARK_ABOUT,
     log:
-        "logs/make_benchmark/{benchmark}.log",
+        paths.log("make_benchmark/{benchmark}"),
     benchmark:
-        "logs/make_benchmark/{benchmark}.tsv"
+        paths.timing("make_benchmark/{benchmark}")
     wildcard_constraints:
         benchmark=one_of(CONFIG.benchmarks),
     localrule: True
@@ -60,22 +60,22 @@ rule make_benchmark:
         """
 
 
-rule make_shots:
+rule make_fewshot:
     output:
-        questions="results/inputs/benchmarks/{benchmark}.shots.parquet",
-        names="results/inputs/benchmarks/{benchmark}.shots.names.csv",
-        about="results/inputs/benchmarks/{benchmark}.shots.about.json",
+        questions=paths.FEWSHOT,
+        names=paths.FEWSHOT_NAMES,
+        about=paths.FEWSHOT_ABOUT,
     log:
-        "logs/make_shots/{benchmark}.log",
+        paths.log("make_fewshot/{benchmark}"),
     benchmark:
-        "logs/make_shots/{benchmark}.tsv"
+        paths.timing("make_fewshot/{benchmark}")
     wildcard_constraints:
-        benchmark=one_of(job_params.with_shots(CONFIG)),
+        benchmark=one_of(job_params.with_fewshot(CONFIG)),
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(job_params.shots(CONFIG, w.benchmark)),
+        settings=lambda w: canonical(job_params.fewshot(CONFIG, w.benchmark)),
         code=code("make_benchmark"),
     shell:
         r"""
@@ -89,12 +89,12 @@ rule make_sft_data:
     input:
         lambda w: own_files(CONFIG.sft_data[w.sft].source),
     output:
-        conversations="results/inputs/sft/{sft}.jsonl",
-        about="results/inputs/sft/{sft}.about.json",
+        conversations=paths.SFT_DATA,
+        about=paths.SFT_ABOUT,
     log:
-        "logs/make_sft_data/{sft}.log",
+        paths.log("make_sft_data/{sft}"),
     benchmark:
-        "logs/make_sft_data/{sft}.tsv"
+        paths.timing("make_sft_data/{sft}")
     wildcard_constraints:
         sft=one_of(CONFIG.sft_data),
     localrule: True
@@ -112,12 +112,12 @@ rule make_sft_data:
 
 rule make_heldout_data:
     output:
-        conversations="results/inputs/sft/{sft}.heldout.jsonl",
-        about="results/inputs/sft/{sft}.heldout.about.json",
+        conversations=paths.HELDOUT_DATA,
+        about=paths.HELDOUT_ABOUT,
     log:
-        "logs/make_heldout_data/{sft}.log",
+        paths.log("make_heldout_data/{sft}"),
     benchmark:
-        "logs/make_heldout_data/{sft}.tsv"
+        paths.timing("make_heldout_data/{sft}")
     wildcard_constraints:
         sft=one_of(job_params.with_held_out(CONFIG)),
     localrule: True

@@ -13,12 +13,12 @@ rule compute_metrics:
     input:
         all_records,
     output:
-        metrics="{root}/metrics.csv",
-        summary="{root}/summary.csv",
+        metrics=paths.METRICS,
+        summary=paths.SUMMARY,
     log:
-        "logs/{root}/compute_metrics.log",
+        paths.log("{root}/compute_metrics"),
     benchmark:
-        "logs/{root}/compute_metrics.tsv"
+        paths.timing("{root}/compute_metrics")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -38,12 +38,12 @@ rule bin_reliability:
     input:
         all_records,
     output:
-        groups="{root}/reliability.csv",
-        languages="{root}/reliability_by_lang.csv",
+        groups=paths.RELIABILITY,
+        languages=paths.RELIABILITY_BY_LANG,
     log:
-        "logs/{root}/bin_reliability.log",
+        paths.log("{root}/bin_reliability"),
     benchmark:
-        "logs/{root}/bin_reliability.tsv"
+        paths.timing("{root}/bin_reliability")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -61,11 +61,11 @@ rule compute_culture:
     input:
         labelled_records,
     output:
-        "{root}/culture.csv",
+        paths.CULTURE,
     log:
-        "logs/{root}/compute_culture.log",
+        paths.log("{root}/compute_culture"),
     benchmark:
-        "logs/{root}/compute_culture.tsv"
+        paths.timing("{root}/compute_culture")
     localrule: True
     conda:
         "../envs/environment.yaml"

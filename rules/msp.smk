@@ -2,7 +2,7 @@
 #
 # Needs  of kind `released` the authors' outputs: $MSP_V2_ARCHIVE, else `source.archive` of the
 #        study, else a download of the pinned commit; each file's SHA-256 is in `source.manifest`
-#        of kind `msp` ROOT/records/RUN/BENCHMARK.parquet of all runs and benchmarks, and
+#        of kind `chat_confidence` ROOT/records/RUN/BENCHMARK.parquet of all runs and benchmarks, and
 #        results/inputs/benchmarks/BENCHMARK.parquet of the first, for the figure of prompts
 # Makes  ROOT/records/released.parquet  records, and what was imported beside them (.json)
 #        ROOT/tables/NAME.csv           full precision, with LaTeX (.tex) and a sidecar (.json)
@@ -13,7 +13,7 @@
 #                                       their file (`msp_v2_verify`)
 #
 # Margin and entropy (figure 15 of the study) need logits of all options, which v2 did not release:
-# kind `msp` has them in the tables, and figures of their own. The study's prompts (figure 19) are
+# kind `chat_confidence` has them in the tables, and figures of their own. The study's prompts (figure 19) are
 # known of own runs alone.
 
 
@@ -24,7 +24,7 @@ wildcard_constraints:
     scope=r"(\.[A-Za-z0-9_-]+)?",
 
 
-MSP_ROOTS = f"{roots('msp')}|{roots('released')}"
+MSP_ROOTS = f"{roots('chat_confidence')}|{roots('released')}"
 
 
 rule msp_v2:
@@ -327,7 +327,7 @@ rule plot_msp_auroc_margin_entropy:
     benchmark:
         "logs/{root}/plot_msp_auroc_margin_entropy{scope}.tsv"
     wildcard_constraints:
-        root=roots("msp"),
+        root=roots("chat_confidence"),
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -352,7 +352,7 @@ rule plot_msp_abstention_margin_entropy:
     benchmark:
         "logs/{root}/plot_msp_abstention_margin_entropy{scope}.tsv"
     wildcard_constraints:
-        root=roots("msp"),
+        root=roots("chat_confidence"),
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -377,7 +377,7 @@ rule plot_msp_prompts:
     benchmark:
         "logs/{root}/plot_msp_prompts.tsv"
     wildcard_constraints:
-        root=roots("msp"),
+        root=roots("chat_confidence"),
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -449,7 +449,7 @@ rule write_msp_headline:
     benchmark:
         "logs/{root}/write_msp_headline.tsv"
     wildcard_constraints:
-        root=roots("released", "msp"),
+        root=roots("released", "chat_confidence"),
     localrule: True
     conda:
         "../envs/environment.yaml"

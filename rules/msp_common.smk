@@ -1,5 +1,5 @@
 # What the rules of study 2 (msp.smk) share: the settings, tables and figures of a study, whether
-# from released outputs (kind `released`) or from own runs (kind `msp`).
+# from released outputs (kind `released`) or from own runs (kind `chat_confidence`).
 #
 # Needs  `study(root)`, the validated config of the study at `root`, `canonical(value)`, CONFIG
 
@@ -168,7 +168,7 @@ def msp_products(root):
     scopes = ["", *(f".{dataset.id}" for dataset in study(root).datasets)]
     own = OWN_FIGURES if msp_methods(root, OWN) else []
     figures = [f"{name}{scope}" for name in [*MSP_FIGURES, *own] for scope in scopes]
-    figures += ["dataset_bars"] + ["prompts"] * (study(root).kind == "msp")
+    figures += ["dataset_bars"] + ["prompts"] * (study(root).kind == "chat_confidence")
     return [
         *(f"{root}/tables/{name}.csv" for name in MSP_TABLES),
         *(f"{root}/figures/{name}.pdf" for name in figures),
@@ -176,14 +176,14 @@ def msp_products(root):
 
 
 def shown_prompts(root):
-    """The lettered prompts of a study, with their headings in the language of its first data set."""
+    """The multiple-choice prompts of a study, with their headings in the language of its first data set."""
     one = study(root)
     prompts = [
         scoring_params.prompt(CONFIG, name, [one.datasets[0].language])
         for name in one.scoring.prompts
     ]
     return [
-        {key: prompt[key] for key in prompt if key != "plain"} for prompt in prompts
+        {key: prompt[key] for key in prompt if key != "cloze"} for prompt in prompts
     ]
 
 

@@ -5,19 +5,19 @@
 # Makes  ROOT/recalibration.csv          metrics by group of languages, method and fit
 #        ROOT/recalibration_by_lang.csv  the same by language
 #        ROOT/figures/recalibration_transfer.*, ROOT/tables/recalibration.*, and those of
-#        other views, as in rules/figures.smk
+#        other panels, as in rules/figures.smk
 
 
 rule compute_recalibration:
     input:
         all_records,
     output:
-        groups="{root}/recalibration.csv",
-        languages="{root}/recalibration_by_lang.csv",
+        groups=paths.RECALIBRATION,
+        languages=paths.RECALIBRATION_BY_LANG,
     log:
-        "logs/{root}/compute_recalibration.log",
+        paths.log("{root}/compute_recalibration"),
     benchmark:
-        "logs/{root}/compute_recalibration.tsv"
+        paths.timing("{root}/compute_recalibration")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -36,13 +36,13 @@ rule compute_recalibration:
 
 rule plot_recalibration_transfer:
     input:
-        "{root}/recalibration.csv",
+        paths.RECALIBRATION,
     output:
         **figure("recalibration_transfer"),
     log:
-        "logs/{root}/{view}plot_recalibration_transfer.log",
+        paths.log("{root}/{panel}plot_recalibration_transfer"),
     benchmark:
-        "logs/{root}/{view}plot_recalibration_transfer.tsv"
+        paths.timing("{root}/{panel}plot_recalibration_transfer")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -61,31 +61,18 @@ rule plot_recalibration_transfer:
 
 rule make_recalibration_table:
     input:
-        "{root}/recalibration.csv",
+        paths.RECALIBRATION,
     output:
-        csv=report(
-            "{root}/tables/{view}recalibration.csv",
-            caption="../report/recalibration_table.rst",
-            category="Tables",
-            labels=shown("recalibration table"),
-        ),
-        tex="{root}/tables/{view}recalibration.tex",
-        sidecar=report(
-            "{root}/tables/{view}recalibration.json",
-            category="Provenance",
-            labels=shown("recalibration table"),
-        ),
+        **table("recalibration"),
     log:
-        "logs/{root}/{view}make_recalibration_table.log",
+        paths.log("{root}/{panel}make_recalibration_table"),
     benchmark:
-        "logs/{root}/{view}make_recalibration_table.tsv"
+        paths.timing("{root}/{panel}make_recalibration_table")
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=product_settings(
-            "{root}/tables/{view}recalibration.csv", "reference_language"
-        ),
+        settings=table_settings("recalibration", "reference_language"),
         code=code("make_recalibration_table"),
     shell:
         r"""

@@ -11,15 +11,15 @@ rule score_run:
     input:
         model=scored_manifest,
         checkpoint=tuned_checkpoint,
-        questions="results/inputs/benchmarks/{benchmark}.parquet",
-        shots=lambda w: scoring_params.shots_file(CONFIG, w.root, w.benchmark),
+        questions=paths.BENCHMARK,
+        fewshot=lambda w: scoring_params.fewshot_file(CONFIG, w.root, w.benchmark),
     output:
-        records="{root}/records/{run}/{benchmark}{shard}.parquet",
-        usage="{root}/records/{run}/{benchmark}{shard}.usage.json",
+        records=paths.SHARD_RECORDS,
+        usage=paths.SHARD_USAGE,
     log:
-        "logs/{root}/score_run/{run}.{benchmark}{shard}.log",
+        paths.log("{root}/score_run/{run}.{benchmark}{shard}"),
     benchmark:
-        "logs/{root}/score_run/{run}.{benchmark}{shard}.tsv"
+        paths.timing("{root}/score_run/{run}.{benchmark}{shard}")
     wildcard_constraints:
         root=scored_roots("multilingual", api=False),
         shard=r"(/[A-Za-z0-9+-]+)?",
@@ -34,9 +34,9 @@ rule score_run:
         ),
         code=code("score_run"),
         # Undeclared, so that Snakemake leaves it to the retry that resumes from it.
-        scratch=lambda w: "{}/scratch/{}".format(
-            w.root,
-            scoring_params.scoring_key(
+        scratch=lambda w: paths.SCRATCH.format(
+            root=w.root,
+            key=scoring_params.scoring_key(
                 CONFIG, w.root, w.run, w.benchmark, w.shard, code("score_run")
             ),
         ),
@@ -44,7 +44,7 @@ rule score_run:
         r"""
         export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
         python scripts/score_run.py --model {input.model:q} --questions {input.questions:q} \
-            --shots {input.shots:q} --params {params.settings:q} \
+            --fewshot {input.fewshot:q} --params {params.settings:q} \
             --output {output.records:q} --usage {output.usage:q} --scratch {params.scratch:q} \
             2>&1 | tee {log:q}
         """
@@ -52,16 +52,16 @@ rule score_run:
 
 rule merge_records:
     input:
-        records=shard_files("parquet"),
-        used=shard_files("usage.json"),
+        records=shard_files(paths.SHARD_RECORDS),
+        used=shard_files(paths.SHARD_USAGE),
     output:
         # all that score_run makes, or Snakemake would not notice when one takes over
-        records="{root}/records/{run}/{benchmark}.parquet",
-        usage="{root}/records/{run}/{benchmark}.usage.json",
+        records=paths.RECORDS,
+        usage=paths.SCORING_USAGE,
     log:
-        "logs/{root}/merge_records/{run}.{benchmark}.log",
+        paths.log("{root}/merge_records/{run}.{benchmark}"),
     benchmark:
-        "logs/{root}/merge_records/{run}.{benchmark}.tsv"
+        paths.timing("{root}/merge_records/{run}.{benchmark}")
     wildcard_constraints:
         root=sharded_roots(),
     localrule: True

@@ -6,19 +6,19 @@
 #        ROOT/stats/mixed_effects.csv           changes by resource level in mixed models
 #        ROOT/stats/mixed_models.csv            how each model was fitted, with diagnostics
 #        ROOT/figures/effects_by_lang.MODEL.*, effects_by_resource.*, tables/p_values.*,
-#        and the same of other views, as rules/figures.smk has it
+#        and the same of other panels, as rules/figures.smk has it
 
 
 rule compute_effects:
     input:
         all_records,
     output:
-        effects="{root}/stats/effects.csv",
-        over="{root}/stats/effects_over_languages.csv",
+        effects=paths.EFFECTS,
+        over=paths.EFFECTS_OVER_LANGUAGES,
     log:
-        "logs/{root}/compute_effects.log",
+        paths.log("{root}/compute_effects"),
     benchmark:
-        "logs/{root}/compute_effects.tsv"
+        paths.timing("{root}/compute_effects")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -38,12 +38,12 @@ rule fit_mixed_model:
     input:
         all_records,
     output:
-        effects="{root}/stats/mixed_effects.csv",
-        models="{root}/stats/mixed_models.csv",
+        effects=paths.MIXED_EFFECTS,
+        models=paths.MIXED_MODELS,
     log:
-        "logs/{root}/fit_mixed_model.log",
+        paths.log("{root}/fit_mixed_model"),
     benchmark:
-        "logs/{root}/fit_mixed_model.tsv"
+        paths.timing("{root}/fit_mixed_model")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -61,13 +61,13 @@ rule fit_mixed_model:
 
 rule plot_effects_by_lang:
     input:
-        "{root}/stats/effects.csv",
+        paths.EFFECTS,
     output:
         **figure("effects_by_lang", ".{model}"),
     log:
-        "logs/{root}/{view}plot_effects_by_lang.{model}.log",
+        paths.log("{root}/{panel}plot_effects_by_lang.{model}"),
     benchmark:
-        "logs/{root}/{view}plot_effects_by_lang.{model}.tsv"
+        paths.timing("{root}/{panel}plot_effects_by_lang.{model}")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -86,13 +86,13 @@ rule plot_effects_by_lang:
 
 rule plot_effects_by_resource:
     input:
-        "{root}/stats/mixed_effects.csv",
+        paths.MIXED_EFFECTS,
     output:
         **figure("effects_by_resource"),
     log:
-        "logs/{root}/{view}plot_effects_by_resource.log",
+        paths.log("{root}/{panel}plot_effects_by_resource"),
     benchmark:
-        "logs/{root}/{view}plot_effects_by_resource.tsv"
+        paths.timing("{root}/{panel}plot_effects_by_resource")
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -109,31 +109,20 @@ rule plot_effects_by_resource:
 
 rule make_p_value_table:
     input:
-        effects="{root}/stats/effects.csv",
-        over="{root}/stats/effects_over_languages.csv",
-        mixed="{root}/stats/mixed_effects.csv",
+        effects=paths.EFFECTS,
+        over=paths.EFFECTS_OVER_LANGUAGES,
+        mixed=paths.MIXED_EFFECTS,
     output:
-        csv=report(
-            "{root}/tables/{view}p_values.csv",
-            caption="../report/p_value_table.rst",
-            category="Tables",
-            labels=shown("p-values"),
-        ),
-        tex="{root}/tables/{view}p_values.tex",
-        sidecar=report(
-            "{root}/tables/{view}p_values.json",
-            category="Provenance",
-            labels=shown("p-values"),
-        ),
+        **table("p_values"),
     log:
-        "logs/{root}/{view}make_p_value_table.log",
+        paths.log("{root}/{panel}make_p_value_table"),
     benchmark:
-        "logs/{root}/{view}make_p_value_table.tsv"
+        paths.timing("{root}/{panel}make_p_value_table")
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=product_settings("{root}/tables/{view}p_values.csv", "smoothing"),
+        settings=table_settings("p_values", "smoothing"),
         code=code("make_p_value_table"),
     shell:
         r"""

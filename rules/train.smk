@@ -14,17 +14,19 @@
 rule train_sft:
     input:
         model=base_manifest,
-        data=lambda w: f"results/inputs/sft/{job_params.run(CONFIG, w.root, w.run).sft}.jsonl",
+        data=lambda w: paths.SFT_DATA.format(
+            sft=job_params.run(CONFIG, w.root, w.run).sft
+        ),
         learning_rate=lambda w: job_params.learning_rate_file(CONFIG, w.root, w.run),
     output:
-        manifest="{root}/runs/{run}/manifest.json",
-        checkpoint=kept(directory("{root}/runs/{run}/checkpoint")),
-        loss="{root}/runs/{run}/loss.jsonl",
-        usage="{root}/runs/{run}/usage.json",
+        manifest=paths.RUN_MANIFEST,
+        checkpoint=kept(directory(paths.RUN_CHECKPOINT)),
+        loss=paths.LOSS_LOG,
+        usage=paths.TRAINING_USAGE,
     log:
-        "logs/{root}/train_sft/{run}.log",
+        paths.log("{root}/train_sft/{run}"),
     benchmark:
-        "logs/{root}/train_sft/{run}.tsv"
+        paths.timing("{root}/train_sft/{run}")
     conda:
         "../envs/environment.yaml"
     threads: 2
@@ -32,8 +34,9 @@ rule train_sft:
         settings=lambda w: canonical(job_params.training(CONFIG, w.root, w.run)),
         code=code("train_sft"),
         # Undeclared, so that Snakemake leaves it to the retry that resumes from it.
-        scratch=lambda w: "{}/scratch/{}".format(
-            w.root, job_params.training_key(CONFIG, w.root, w.run, code("train_sft"))
+        scratch=lambda w: paths.SCRATCH.format(
+            root=w.root,
+            key=job_params.training_key(CONFIG, w.root, w.run, code("train_sft")),
         ),
     shell:
         r"""
@@ -48,17 +51,17 @@ rule train_sft:
 
 rule evaluate_sft:
     input:
-        model="{root}/runs/{run}/manifest.json",
-        checkpoint=weights("{root}/runs/{run}/checkpoint"),
-        data=lambda w: "results/inputs/sft/{}.heldout.jsonl".format(
-            job_params.run(CONFIG, w.root, w.run).sft
+        model=paths.RUN_MANIFEST,
+        checkpoint=weights(paths.RUN_CHECKPOINT),
+        data=lambda w: paths.HELDOUT_DATA.format(
+            sft=job_params.run(CONFIG, w.root, w.run).sft
         ),
     output:
-        "{root}/runs/{run}/heldout.json",
+        paths.HELDOUT_LOSS,
     log:
-        "logs/{root}/evaluate_sft/{run}.log",
+        paths.log("{root}/evaluate_sft/{run}"),
     benchmark:
-        "logs/{root}/evaluate_sft/{run}.tsv"
+        paths.timing("{root}/evaluate_sft/{run}")
     # before what is still to be trained, whose weights take space
     priority: 1
     conda:
@@ -77,14 +80,14 @@ rule evaluate_sft:
 
 rule choose_learning_rate:
     input:
-        manifests=trial_files("manifest.json"),
-        losses=trial_files("heldout.json"),
+        manifests=trial_files(paths.RUN_MANIFEST),
+        losses=trial_files(paths.HELDOUT_LOSS),
     output:
-        "{root}/learning_rates/{model}.{sft}.json",
+        paths.LEARNING_RATE,
     log:
-        "logs/{root}/choose_learning_rate/{model}.{sft}.log",
+        paths.log("{root}/choose_learning_rate/{model}.{sft}"),
     benchmark:
-        "logs/{root}/choose_learning_rate/{model}.{sft}.tsv"
+        paths.timing("{root}/choose_learning_rate/{model}.{sft}")
     wildcard_constraints:
         model=one_of(CONFIG.models),
         sft=one_of(CONFIG.sft_data),
@@ -103,18 +106,18 @@ rule choose_learning_rate:
 rule adopt_trial:
     input:
         choice=lambda w: job_params.learning_rate_file(CONFIG, w.root, w.run),
-        manifests=trial_files("manifest.json"),
+        manifests=trial_files(paths.RUN_MANIFEST),
         checkpoints=trial_weights,
     output:
-        manifest="{root}/runs/{run}/manifest.json",
-        checkpoint=kept(directory("{root}/runs/{run}/checkpoint")),
-        loss="{root}/runs/{run}/loss.jsonl",
+        manifest=paths.RUN_MANIFEST,
+        checkpoint=kept(directory(paths.RUN_CHECKPOINT)),
+        loss=paths.LOSS_LOG,
         # all that train_sft makes, or Snakemake would not notice when it takes over
-        usage="{root}/runs/{run}/usage.json",
+        usage=paths.TRAINING_USAGE,
     log:
-        "logs/{root}/adopt_trial/{run}.log",
+        paths.log("{root}/adopt_trial/{run}"),
     benchmark:
-        "logs/{root}/adopt_trial/{run}.tsv"
+        paths.timing("{root}/adopt_trial/{run}")
     wildcard_constraints:
         # of each study its own runs, which another may train
         root=one_of_runs(job_params.adopted(CONFIG)),

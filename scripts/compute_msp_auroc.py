@@ -105,7 +105,7 @@ def mann_whitney_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
         "dataset": cells["dataset"],
         "model": cells["file"],
         "prompt": cells["prompt"],
-        "value": cells["method"].map({name: value for name, (_, value) in msp_tables.METHODS.items()}),
+        "value": cells["method"].map({name: own for name, (_, own) in msp_tables.METHODS.items()}),
         "u": cells["u"],
         "p": cells["p"],
     })  # fmt: skip
@@ -154,7 +154,7 @@ def dataset_table(cells: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataF
         "dataset": ("Data set", None),
         "questions": ("Questions", None),
         "accuracy": ("Accuracy", per_cent),
-        **{f"{name}_auroc": (f"{msp_tables.METHOD_NAMES[name]} AUROC", per_cent) for name in methods},
+        **{f"{m}_auroc": (f"{msp_tables.METHOD_NAMES[m]} AUROC", per_cent) for m in methods},
     })  # fmt: skip
 
 

@@ -1,11 +1,11 @@
-"""Make a benchmark: questions in the schema of multical.data.questions, and a report of their names.
+"""Make a benchmark: questions (multical.data.questions), and a report of their names.
 
 --params is {"kind": "cldr", "seed", "kinds", "languages", "held_out",
 "questions_per_language"} for the packaged facts from CLDR (multical.data.cldr);
 {"kind": "global_mmlu" or "mmlu_prox", "repo", "revision", "split", "languages" (null for
 all), "odd_rows"} for data sets of the hub (multical.data.hub_multilingual); {"kind": "arc",
 "hellaswag", "mmlu", "truthfulqa" or "winogrande", "repo", "revision", "seed", "questions"
-(null or left out for all), "odd_rows", "shots"} for those of study 2 (multical.data.hub_english),
+(null or left out for all), "odd_rows", "fewshot"} for those of study 2 (multical.data.hub_english),
 of which "examples": true makes the few-shot examples; or {"kind": "file", "path"} for any
 Parquet or JSON Lines file in the schema, of which an optional "languages" takes a part.
 --input says where that file lies instead.
@@ -49,7 +49,7 @@ CHOICE: params.Kinds = {
     "seed": int,
     "questions": (int, NULL),
     "odd_rows": str,
-    "shots": int,
+    "fewshot": int,
     "examples": bool,
 }
 

@@ -21,7 +21,7 @@ from multical.files import atomic
 from multical.provenance import sidecar
 
 KEYS = ("study", "target", "benchmark", "readout", "sft", "seed", "reference_language")
-METRICS = ["accuracy", "confidence", "ece", "ms_debiased"]
+METRICS = ["accuracy", "confidence", "ece", "debiased_ece2"]
 GROUPS = {"non-english": "all but English", "high": "high", "mid": "mid", "low": "low"}
 FITS = ["none", "reference", "high", "own"]
 

@@ -23,8 +23,8 @@ NAMES = {
     "accuracy": "accuracy",
     "confidence": "confidence",
     "ece": "ECE",
-    "rms": "RMS",
-    "ms_debiased": "debiased MS",
+    "rmsce": "RMSCE",
+    "debiased_ece2": "debiased ECE2",
     "auroc": "AUROC",
 }
 #: By kind: nominal value, limits that are shaded, ends of the axis, what it counts, its rows

@@ -48,7 +48,7 @@ def filled(prompt: dict[str, Any], question: pd.Series) -> str:
     headings = {
         name: texts[question["language"]] for name, texts in prompt.get("headings", {}).items()
     }
-    return chat.fill(prompt["lettered"], question["question"], question["options"], headings)
+    return chat.fill(prompt["multiple_choice"], question["question"], question["options"], headings)
 
 
 def panels(texts: dict[str, str]) -> Figure:

@@ -1,8 +1,9 @@
 """Score a model behind an API on a benchmark: one record per question, language and prompt.
 
 --params is a JSON object: run, benchmark, languages (null for all), questions_per_language
-(null for all), prompts (each {name, lettered, plain}, of which plain is not used, and perhaps
-headings), shots, chat_format, and api {url, model, endpoint, top_logprobs, eos_token, request}.
+(null for all), prompts (each {name, multiple_choice, cloze}, of which cloze is not used, and
+perhaps headings), num_fewshot, chat_format, and api {url, model, endpoint, top_logprobs,
+eos_token, request}.
 --access is a JSON object with how it is asked: key (the name of an environment variable),
 requests_per_minute, tokens_per_minute, concurrency, timeout, retries, prices {input, output,
 currency} and budget.
@@ -41,9 +42,9 @@ from multical.scoring.prompting import (
     check,
     choose,
     conversation,
-    few_shot,
     nothing,
     parts,
+    read_fewshot,
 )
 
 #: So many questions without a letter tell that the others will have none either
@@ -56,7 +57,7 @@ KINDS: params.Kinds = {
     "languages": (list, NULL),
     "questions_per_language": (int, NULL),
     "prompts": list,
-    "shots": int,
+    "num_fewshot": int,
     "chat_format": str,
     "api": dict,
 }
@@ -86,8 +87,12 @@ def main() -> None:
     settings = read_settings(args.params)
     access = params.read(args.access, ACCESS)
     asked = choose(questions.read(args.questions), settings, args.questions)
-    told = {**settings, "lettered_languages": None}
-    cut = [part for part in parts(asked, told, few_shot(settings, args.shots)) if part.lettered]
+    told = {**settings, "multiple_choice_languages": None}
+    cut = [
+        part
+        for part in parts(asked, told, read_fewshot(settings, args.fewshot))
+        if part.multiple_choice
+    ]
     with Cache(args.cache) as cache:
         asking = Asking(settings, access, cache)
         asking.announce(cut)
@@ -110,7 +115,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--questions", required=True, metavar="PARQUET")
-    parser.add_argument("--shots", nargs="?", metavar="FILE", help="few-shot examples, if any")
+    parser.add_argument("--fewshot", nargs="?", metavar="FILE", help="few-shot examples, if any")
     parser.add_argument("--params", required=True, metavar="JSON", help="see above")
     parser.add_argument("--access", required=True, metavar="JSON", help="see above")
     parser.add_argument("--cache", required=True, type=Path, metavar="SQLITE")
@@ -151,7 +156,7 @@ class Asking:
         """The request for each question of a part, by the question's index, and its key."""
         found = {}
         for row in part.rows.itertuples():
-            messages = conversation(part, row, "lettered")
+            messages = conversation(part, row, "multiple_choice")
             body = request(self.settings["api"], self.settings["chat_format"], messages)
             found[row.Index] = key(self.client.url, body), body
         return found

@@ -2,9 +2,9 @@
 
 --params is a JSON object: run, model, sft, smoothing, seed (null for a base model),
 benchmark, languages (null for all), questions_per_language (null for all), prompts (each
-{name, lettered, plain}, plain null where no option texts are scored, and perhaps headings:
-{NAME: {LANGUAGE or default: text}}), lettered_languages (null for all), chat_format, dtype,
-matmul_precision, batch_tokens, and perhaps shots (few-shot examples before each question) and
+{name, multiple_choice, cloze}, cloze null where no option texts are scored, and perhaps headings:
+{NAME: {LANGUAGE or default: text}}), multiple_choice_languages (null for all), chat_format, dtype,
+matmul_precision, batch_tokens, and perhaps num_fewshot (few-shot examples before each question) and
 quantization (nf4, or none as without it).
 
 A job that was killed goes on from what it kept in --scratch and ends with the same records.
@@ -33,8 +33,8 @@ from multical.errors import program
 from multical.files import sha256
 from multical.models import checkpoints, quantized
 from multical.models.chat import LETTERS, TEMPLATES, Chat, letter_ids
-from multical.scoring.encoding import Asker
-from multical.scoring.prompting import Part, answered, check, choose, few_shot, nothing, parts
+from multical.scoring.encoding import Encoder
+from multical.scoring.prompting import Part, answered, check, choose, nothing, parts, read_fewshot
 from multical.scoring.resume import Kept
 from multical.scoring.scorer import Group, Scorer
 
@@ -52,12 +52,12 @@ KINDS: params.Kinds = {
     "languages": (list, NULL),
     "questions_per_language": (int, NULL),
     "prompts": list,
-    "lettered_languages": (list, NULL),
+    "multiple_choice_languages": (list, NULL),
     "chat_format": str,
     "dtype": str,
     "matmul_precision": str,
     "batch_tokens": int,
-    "shots": int,
+    "num_fewshot": int,
     "quantization": str,
 }
 CHOICES = {
@@ -74,11 +74,11 @@ def main() -> None:
     args = arguments()
     settings = read_settings(args.params)
     asked = choose(questions.read(args.questions), settings, args.questions)
-    cut = list(parts(asked, settings, few_shot(settings, args.shots)))
+    cut = list(parts(asked, settings, read_fewshot(settings, args.fewshot)))
     torch.set_float32_matmul_precision(settings["matmul_precision"])
     load = quantized.load if settings["quantization"] == "nf4" else checkpoints.load
     model, tokenizer = load(checkpoints.verified(args.model), settings["dtype"])
-    asker = Asker(Chat(tokenizer, settings["chat_format"]))
+    asker = Encoder(Chat(tokenizer, settings["chat_format"]))
     most = max(map(len, asked["options"]))
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:most]]
     scorer = Scorer(model, letters, settings["batch_tokens"])
@@ -86,11 +86,11 @@ def main() -> None:
     title = f"{settings['run']} on {settings['benchmark']}"
     print(f"{title}: {len(asked)} questions, {model.dtype}", file=sys.stderr)
     cut = [piece for part in cut for piece in fitting(part, asker, scorer)]
-    wanted = settings.get("shots", 0)
+    wanted = settings.get("num_fewshot", 0)
     if short := sum(len(part.rows) for part in cut if len(part.examples) < wanted):
         print(f"{title}: fewer than {wanted} examples fit before {short} prompts", file=sys.stderr)
     # a job on other weights, questions or units must not go on from this one's scores
-    made_of = [*map(sha256, filter(None, [args.model, args.questions, args.shots]))]
+    made_of = [*map(sha256, filter(None, [args.model, args.questions, args.fewshot]))]
     made_of += [str(model.dtype), model.device.type, settings["quantization"]]
     digest = hashlib.sha256(" ".join(made_of).encode()).hexdigest()
     folder = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
@@ -113,7 +113,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--model", required=True, metavar="MANIFEST", help="of the checkpoint")
     parser.add_argument("--questions", required=True, metavar="PARQUET")
-    parser.add_argument("--shots", nargs="?", metavar="FILE", help="few-shot examples, if any")
+    parser.add_argument("--fewshot", nargs="?", metavar="FILE", help="few-shot examples, if any")
     parser.add_argument("--params", required=True, metavar="JSON", help="see above")
     parser.add_argument("--output", required=True, metavar="PARQUET", help="the records")
     parser.add_argument("--usage", required=True, type=Path, help="seconds and hardware, .json")
@@ -127,15 +127,19 @@ def arguments() -> argparse.Namespace:
 def read_settings(text: str) -> dict[str, Any]:
     """The settings in `--params`; raises `InputError` naming the first that is wrong."""
     settings = {"quantization": "none", **params.parse(text)}
-    # unlike other lists this one may be empty: no language is lettered then
-    none = settings.get("lettered_languages") == []
-    check({**settings, "lettered_languages": None} if none else settings, KINDS, ["shots"])
+    # unlike other lists this one may be empty: no language is multiple_choice then
+    none = settings.get("multiple_choice_languages") == []
+    check(
+        {**settings, "multiple_choice_languages": None} if none else settings,
+        KINDS,
+        ["num_fewshot"],
+    )
     for key, values in CHOICES.items():
         params.known(key, [settings[key]], values)
     return settings
 
 
-def check_longest(cut: list[Part], asker: Asker, scorer: Scorer) -> None:
+def check_longest(cut: list[Part], asker: Encoder, scorer: Scorer) -> None:
     """Refuse questions too long for the model at once: the longest of each part in characters.
 
     One with fewer characters and yet more tokens is found when its part is scored.
@@ -146,7 +150,7 @@ def check_longest(cut: list[Part], asker: Asker, scorer: Scorer) -> None:
         scorer.check_length(asker.encode(part, row), f"{row.question_id} in {part.language}")
 
 
-def fitting(part: Part, asker: Asker, scorer: Scorer) -> Iterator[Part]:
+def fitting(part: Part, asker: Encoder, scorer: Scorer) -> Iterator[Part]:
     """The part, its questions apart by how many of their examples the model has room for.
 
     The last examples go first, so that such a question is asked as with fewer: our own design.
@@ -170,7 +174,7 @@ def first(part: Part, count: int) -> Part:
 
 
 def score(
-    part: Part, number: int, asker: Asker, scorer: Scorer, kept: Kept, bar: Any
+    part: Part, number: int, asker: Encoder, scorer: Scorer, kept: Kept, bar: Any
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """What the records hold of each question of a part, by the question's index."""
     asked = []
@@ -185,11 +189,11 @@ def score(
     )
     for index, trie, said in zip(part.rows.index, group.tries, scores, strict=True):
         values: dict[str, Any] = {}
-        if part.lettered:
+        if part.multiple_choice:
             values["letter_logits"] = said.letter_logits
             values["logsumexp"] = said.logsumexp
             values["prompt_tokens"] = trie.prompt_tokens
-        if part.plain:
+        if part.cloze:
             values["text_logliks"] = said.text_logliks
             values["text_tokens"] = [len(targets) for targets in trie.targets]
         yield index, values

@@ -38,7 +38,7 @@ from multical.metrics.bootstrap import Bootstrap, interval, recentred, resampled
 from multical.metrics.definitions import METRICS, edges
 from multical.metrics.readouts import Floats, Readout
 
-NAMES = ["accuracy", "confidence", "ece", "rms", "ms_debiased", "auroc"]
+NAMES = ["accuracy", "confidence", "ece", "rmsce", "debiased_ece2", "auroc"]
 NUMBERS = ("simulations", "replicates", "seed", "bins", "languages")
 LISTS = ("questions", "powers")
 COLUMNS = ["kind", "of", "metric", "power", "questions", "truth", "share", "low", "high"]
@@ -102,8 +102,8 @@ def truths(power: float, bins: int) -> dict[str, float]:
         "accuracy": float(chance.mean()),
         "confidence": float(stated.mean()),
         "ece": float(np.abs(gap).sum()),
-        "rms": square**0.5,
-        "ms_debiased": square,
+        "rmsce": square**0.5,
+        "debiased_ece2": square,
         "auroc": float((chance * below).sum() / (chance.sum() * (1 - chance).sum())),
     }
 

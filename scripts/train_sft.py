@@ -2,8 +2,8 @@
 
 --params is a JSON object: run, smoothing (b in [0, 1)), seed, chat_format,
 learning_rate (null: that of the file --learning-rate), warmup_ratio, weight_decay,
-batch_size (conversations per optimizer step), accumulation (forward passes that it is
-split into), epochs or steps (the other null), max_length (tokens), save_every (steps
+batch_size (conversations per optimizer step), gradient_accumulation_steps (forward passes
+that it is split into), epochs or steps (the other null), max_length (tokens), save_every (steps
 between checkpoints to resume from), matmul_precision, and, where it is wanted, scale:
 {processes (a GPU each), sharding (none, fsdp), precision (float32, bfloat16),
 activation_checkpointing, padding_free}. Runs of several processes start themselves again

@@ -42,7 +42,7 @@ OWN = {
     "multilingual": {"readouts", "metrics", "resource_levels"},
     "harness": {"readouts", "metrics", "resource_levels"},
     "released": {"models", "datasets"},
-    "msp": {"models", "datasets"},
+    "chat_confidence": {"models", "datasets"},
 }
 
 

@@ -12,57 +12,57 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
-
-import yaml
 
 import _path  # noqa: F401  finds multical
 from multical.cluster import checks, cluster, inputs, site
 from multical.cluster import slurm as preflight_slurm
 from multical.cluster.checks import LEVELS, Finding, Findings, checked
-from multical.config import schema
+from multical.config import files
 from multical.config.schema import Config
 from multical.config.studies import MultilingualStudy
-from multical.errors import InputError, program
+from multical.errors import program
 
 LOCK = Path("envs/requirements.lock")
-CONFIG = Path("config.yaml")
 Value = TypeVar("Value")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[files.options()],
     )
-    parser.add_argument("--study", metavar="ROOT", help="as in config.yaml: results/demo")
+    parser.add_argument("--study", metavar="ROOT", help="as in the config: results/demo")
     args = parser.parse_args()
     worst = 0
-    for finding in findings(args.study):
+    for finding in findings(args.study, sys.argv[1:]):
         print(finding, flush=True)
         worst = max(worst, LEVELS.index(finding.level))
     sys.exit(worst)
 
 
-def findings(root: str | None) -> Findings:
-    """All checks, in the order of the report."""
+def findings(root: str | None, command: Sequence[str] = ()) -> Findings:
+    """All checks, in the order of the report; `command` may add to the config."""
     yield from checked("libraries", checks.versions, LOCK)
     yield from checked("plugin", checks.plugins)
     yield from checked("folder", checks.folder)
     yield from checked("file system", checks.file_system)
     found, faults = loaded("site", site.load)
     yield from faults
+    config, wrong = loaded("config", lambda: files.load(command)) if root else (None, [])
     if found:
-        yield from slurm(found, runs(root))
-    if root:
-        yield from study(root)
+        yield from slurm(found, runs(config, root))
+    yield from wrong
+    if root and config:
+        yield from study(config, root)
 
 
-def runs(root: str | None) -> list[tuple[str, str]]:
-    """The runs of a study that jobs train and score; none where the config does not tell."""
-    known, _ = loaded("config", read_config) if root else (None, [])
-    study = known.studies.get(str(root)) if known else None
+def runs(config: Config | None, root: str | None) -> list[tuple[str, str]]:
+    """The runs of a study that jobs train and score; none where the config does not say."""
+    study = config.studies.get(str(root)) if config else None
     found = study.by_id if isinstance(study, MultilingualStudy) else {}
     return [(str(root), run) for run in found]
 
@@ -86,14 +86,10 @@ def slurm(values: site.Site, jobs: list[tuple[str, str]]) -> Findings:
     yield from checked("partitions", preflight_slurm.partitions, about, profile, values, jobs)
 
 
-def study(root: str) -> Findings:
+def study(known: Config, root: str) -> Findings:
     """The checks of what a study needs."""
-    known, faults = loaded("config", read_config)
-    yield from faults
-    if known is None:
-        return
     if root not in known.studies:
-        told = f"{root} is not in {CONFIG}"
+        told = f"{root} is not in the config"
         yield Finding("error", "study", told, f"name one of {', '.join(known.studies)}")
         return
     yield from checked("disk", checks.disk, known, root)
@@ -110,15 +106,6 @@ def loaded(what: str, load: Callable[[], Value]) -> tuple[Value | None, list[Fin
 
     faults = list(checked(what, check))
     return (values[0] if values else None), faults
-
-
-def read_config() -> Config:
-    """config.yaml of this folder."""
-    try:
-        raw = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{CONFIG}: not readable as YAML ({error})") from error
-    return schema.load(raw)
 
 
 if __name__ == "__main__":

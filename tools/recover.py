@@ -23,10 +23,8 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
 import _path  # noqa: F401  finds multical
-from multical.config import schema
+from multical.config import files
 from multical.errors import InputError, program
 from multical.workflow import drivers
 from multical.workflow.drivers import Driver
@@ -42,7 +40,7 @@ def main() -> None:
     args = arguments()
     if not Path("Snakefile").is_file():
         raise InputError(f"{Path.cwd()}: no Snakefile here, expected multical's own folder")
-    dead = killed(drivers.found(), args.dead)
+    dead = killed(drivers.load_all(), args.dead)
     end_jobs(needs_slurm=any("slurm" in " ".join(one.command) for one in dead), cancel=args.cancel)
     commands = [one.command for one in dead]
     for command in commands or [[*SNAKEMAKE, "--cores", "1"]]:
@@ -114,8 +112,7 @@ def queue() -> dict[str, str]:
 
 def adopt(driver: Driver) -> None:
     """Record the provenance of files whose jobs outlived their Snakemake, or remove them."""
-    raw = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
-    now = drivers.products(schema.load(raw))
+    now = drivers.products(files.load(driver.command))
     accepted = []
     for file in unrecorded(driver.command):
         if driver.products.get(file, "") == now.get(file):

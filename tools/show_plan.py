@@ -10,26 +10,23 @@ from __future__ import annotations
 import argparse
 import shutil
 import signal
-import textwrap
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 import _path  # noqa: F401  finds multical
-from multical.config import schema
+from multical.config import files
 from multical.dag import dryrun
-from multical.dag.dryrun import Job
+from multical.dag.dryrun import Job, counted
+from multical.dag.reasons import first_few
 from multical.errors import InputError, program
 from multical.scoring.prices import Bill
 from multical.workflow import job_params, timings
 from multical.workflow.costs import Sizes, passing
 from multical.workflow.timings import Duration, Timings
 
-#: Runs are named where a reason holds for at most so many jobs of a rule
-NAMED = 4
 ROW = "  {:<34} {:>4}  {:<8} {:>11} {:>11} {:>10}  {}"
 SUM = "  {:<12} {:<22} {:<14} {:>5} {:>9} {:>9} {:>9} {:>10}"
 NOT_KNOWN = "not known"
@@ -48,22 +45,22 @@ class Cost:
 def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     args = arguments()
-    planned = dryrun.run(args.target, args.profile)
+    planned = dryrun.run(args.target, args.profile, sys.argv[1:])
     if not planned.jobs:
         print(f"{args.target}: nothing to be done")
         return
-    sizes = Sizes(schema.load(yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))))
-    clock = Timings(sizes, planned.remembered, args.flops)
+    sizes = Sizes(files.load(sys.argv[1:]))
+    clock = Timings(sizes, planned.settings, args.flops)
     costs = [
         Cost(job, clock.of(job.rule, job.wildcards, job.gpus, job.record)) for job in planned.jobs
     ]
     here = sum(job.local for job in planned.jobs)
     print(
-        f"{args.target}: {counted(costs)}, {len(costs) - here} submitted and {here} beside "
-        f"Snakemake (profile {args.profile})"
+        f"{args.target}: {counted(len(costs), 'job')}, {len(costs) - here} submitted and {here} "
+        f"beside Snakemake (profile {args.profile})"
     )
     for title, lines in (
-        ("Why", why(planned.jobs)),
+        ("Why", dryrun.explain(planned.jobs)),
         ("What it takes", table(costs)),
         ("How the estimates add up", sums(costs, clock)),
         ("What is asked of APIs", apis(planned.jobs, sizes)),
@@ -76,7 +73,9 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[files.options()],
     )
     parser.add_argument("target", help="a file of a study, or a rule")
     parser.add_argument(
@@ -98,25 +97,6 @@ def rate(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"found {text}, expected a positive number")
     return value
-
-
-def why(jobs: list[Job]) -> Iterator[str]:
-    """Each set of reasons, and the jobs that it holds for."""
-    groups: dict[tuple[str, ...], dict[str, list[Job]]] = defaultdict(lambda: defaultdict(list))
-    for job in jobs:
-        groups[job.reasons][job.rule].append(job)
-    for reasons, rules in groups.items():
-        yield from (f"  {reason}" for reason in reasons)
-        others = []
-        for rule, members in rules.items():
-            runs = [job.wildcards["run"] for job in members if "run" in job.wildcards]
-            named = rule if len(members) == 1 else f"{len(members)} {rule}"
-            if 0 < len(runs) <= NAMED:
-                yield f"      {named}: {', '.join(runs)}"
-            else:
-                others.append(named)
-        if others:
-            yield textwrap.indent(textwrap.fill(", ".join(others), 94), " " * 6)
 
 
 def table(costs: list[Cost]) -> Iterator[str]:
@@ -196,7 +176,7 @@ def totals(costs: list[Cost], sizes: Sizes) -> Iterator[str]:
             told = "time not known"
         elif unknown:
             told += f"; without {len(unknown)} whose time is not known"
-        yield f"  {place}: {counted(members)}, {told}"
+        yield f"  {place}: {counted(len(members), 'job')}, {told}"
     yield from disk([cost.job for cost in costs], sizes)
 
 
@@ -274,14 +254,9 @@ def too_long(costs: list[Cost]) -> Iterator[str]:
     for (rule, limit), names in groups.items():
         resumes = "" if rule == "evaluate_sft" else "; the next attempt goes on where it was"
         yield (
-            f"  {rule} {dryrun.listed(names)}: longer than the limit of {clock_time(limit)} "
+            f"  {rule} {first_few(names)}: longer than the limit of {clock_time(limit)} "
             f"(runtime in the profile){resumes}"
         )
-
-
-def counted(costs: list[Cost]) -> str:
-    """Number of jobs, in words."""
-    return "1 job" if len(costs) == 1 else f"{len(costs)} jobs"
 
 
 def gb(size: float) -> str:

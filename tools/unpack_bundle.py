@@ -64,7 +64,7 @@ def arguments() -> argparse.Namespace:
 
 def check_here(manifest: Manifest) -> None:
     """Raise `InputError` where the config does not know the study, or a Snakemake is at work."""
-    for driver in drivers.found():
+    for driver in drivers.load_all():
         if driver.alive or not driver.here:
             raise InputError(f"{driver}: at work in this folder, expected none")
     if manifest.study not in (known := contents.studies()):

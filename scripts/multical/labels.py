@@ -7,7 +7,7 @@ LEVELS = ("high", "mid", "low")
 
 
 def label(condition: float | None) -> str:
-    """Name of a condition: the label smoothing b of a fine-tuned run, or None for the base model."""
+    """Name of a condition: the smoothing b of a fine-tuned run, or None for the base model."""
     if condition is None:
         return "base"
     return "SFT" if condition == 0 else f"SFT + smoothing {condition:g}"

@@ -32,13 +32,13 @@ Dtype = Annotated[
 ]
 ChatFormat = Literal["plain", "tulu", "template", "none"]
 
-# The keys of multical.metrics.readouts.READOUTS and multical.metrics.definitions.METRICS, which would load
-# numpy and pandas at each start of Snakemake; a test compares them.
+# The keys of metrics.readouts.READOUTS and metrics.definitions.METRICS, which would load numpy
+# and pandas at each start of Snakemake; a test compares them.
 Readout = Literal[
     "letter", "letter_full", "text_ppl", "text_sum", "msp", "max_logit", "margin", "entropy"
 ]
 Metric = Literal[
-    "accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ms_debiased",
+    "accuracy", "confidence", "gap", "ece", "ece_equal_mass", "rmsce", "mce", "debiased_ece2",
     "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
 ]  # fmt: skip
 

@@ -50,7 +50,7 @@ SCHEMA = pa.schema(
             "letter_logits",
             LOGITS,
             "per option: logsumexp (nats) of the logits of all token ids that decode to its "
-            "letter, at the answer position of the lettered prompt",
+            "letter, at the answer position of the multiple-choice prompt",
         ),
         _column(
             "letter_bounds",
@@ -63,11 +63,11 @@ SCHEMA = pa.schema(
             pa.float32(),
             "logsumexp (nats) over the full vocabulary at that same position",
         ),
-        _column("prompt_tokens", pa.int32(), "tokens of the lettered prompt"),
+        _column("prompt_tokens", pa.int32(), "tokens of the multiple-choice prompt"),
         _column(
             "text_logliks",
             LOGITS,
-            "per option: summed log-likelihood (nats) of the option's text after the plain prompt",
+            "per option: summed log-likelihood (nats) of the option's text after the cloze prompt",
         ),
         _column("text_tokens", pa.list_(pa.int32()), "per option: number of tokens of its text"),
         _column("correct", pa.bool_(), "released outputs only: was the answer right"),

@@ -22,9 +22,9 @@ from support.paper_msp import BASE, CHAT, FIVE_SHOT, TARGETS
 
 pytestmark = pytest.mark.workflow
 
-#: File by what of the paper it is, as docs/study2.md has them
+#: File by what of the paper it is, as docs/paper2.md has them
 GROUPS = re.findall(
-    r"^\| (\d+) .*? \| (.*) \|$", (checkout.REPO / "docs/study2.md").read_text("utf-8"), re.M
+    r"^\| (\d+) .*? \| (.*) \|$", (checkout.REPO / "docs/paper2.md").read_text("utf-8"), re.M
 )
 FILE = re.compile(r"`((?:figures|tables)/[a-z_]+\.(?:pdf|csv))`")
 
@@ -60,7 +60,7 @@ def test_all_groups_of_the_paper_are_told_of() -> None:
 
 @pytest.mark.parametrize("root", [CHAT, BASE, FIVE_SHOT])
 def test_each_figure_and_table_shows_something(study: Path, hub: Hub, api: Api, root: str) -> None:
-    chosen = schema.load(paper_msp.config(hub, api)).msp(root)
+    chosen = schema.load(paper_msp.config(hub, api)).chat_confidence(root)
     names = {name for _, told in GROUPS for name in FILE.findall(told)}
     assert len(names) == 13 + 10
     for name in names:
@@ -94,7 +94,7 @@ def test_the_headline_tells_of_all_models_and_of_the_studies_inside(
 def test_both_phrasings_are_asked_of_all(study: Path, hub: Hub, api: Api) -> None:
     loaded = schema.load(paper_msp.config(hub, api))
     for root in (CHAT, BASE, FIVE_SHOT):
-        chosen = loaded.msp(root)
+        chosen = loaded.chat_confidence(root)
         for run, benchmark in studies.scored(chosen):
             frame = scored(study, root, run, benchmark)
             counts = frame["prompt"].value_counts()

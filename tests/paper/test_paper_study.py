@@ -63,9 +63,9 @@ def test_the_study_has_the_shape_of_the_paper(hub: Hub) -> None:
 
 def test_each_figure_of_each_view_shows_something(study: Path, hub: Hub) -> None:
     chosen = settings(hub)
-    views = job_params.views(chosen, ROOT)
-    assert len(views) == 6  # two benchmarks, three SFT sets
-    for view, (benchmark, sft) in views.items():
+    panels = job_params.panels(chosen, ROOT)
+    assert len(panels) == 6  # two benchmarks, three SFT sets
+    for panel, (benchmark, sft) in panels.items():
         names = FIGURES + [
             f"{name}_by_lang.{model}"
             for name in ("reliability", "effects")
@@ -73,7 +73,7 @@ def test_each_figure_of_each_view_shows_something(study: Path, hub: Hub) -> None
         ]
         names += ["culture"] * (benchmark == "global-mmlu") + ["recalibration_transfer"]
         for name in names:
-            stem = study / ROOT / "figures" / f"{view}{name}"
+            stem = study / ROOT / "figures" / f"{panel}{name}"
             assert Path(f"{stem}.pdf").read_bytes().startswith(b"%PDF"), stem
             assert np.std(matplotlib.image.imread(f"{stem}.png")) > 0.01, stem
             shown = json.loads(Path(f"{stem}.json").read_text("utf-8"))["params"]
@@ -96,8 +96,10 @@ def test_the_table_of_settings_tells_of_runs_and_trials(study: Path, hub: Hub) -
 
 def test_tables_and_headline_tell_of_all_models(study: Path, hub: Hub) -> None:
     names = ["tables/main.csv", "tables/main.tex", "headline.txt", "tables/settings.tex"]
-    names += [f"tables/{view}main.csv" for view in job_params.views(settings(hub), ROOT)]
-    names += [f"tables/{view}recalibration.csv" for view in job_params.views(settings(hub), ROOT)]
+    names += [f"tables/{panel}main.csv" for panel in job_params.panels(settings(hub), ROOT)]
+    names += [
+        f"tables/{panel}recalibration.csv" for panel in job_params.panels(settings(hub), ROOT)
+    ]
     for name in names:
         text = (study / ROOT / name).read_text("utf-8")
         assert all(model in text for model in settings(hub).multilingual(ROOT).models), name

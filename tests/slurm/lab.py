@@ -110,7 +110,7 @@ def study(steps: int) -> dict[str, Any]:
     lab |= {"models": ["tiny"], "benchmarks": ["quiz"], "languages": ["en", "fr"]}
     lab["questions_per_language"] = None
     lab["training"] |= {"steps": steps, "save_every": SAVE_EVERY, "max_length": 64}
-    lab["scoring"] |= {"lettered_languages": None, "dtype": "float32"}
+    lab["scoring"] |= {"multiple_choice_languages": None, "dtype": "float32"}
     lab["figures"]["benchmark"] = "quiz"
     model = {"chat_format": "plain", "source": {"kind": "folder", "path": "parts/tiny/checkpoint"}}
     return config | {

@@ -17,7 +17,16 @@ FORTY_ONE = {language: level for level, names in LEVELS.items() for language in 
 SEVENTY_ONE = FORTY_ONE | {
     f"{a}{b}": ("high", "mid", "low")[i % 3] for i, (a, b) in enumerate(product("bgpqy", "jlmvwx"))
 }
-METRICS = ["accuracy", "confidence", "gap", "ece", "ece_mass", "rms", "mce", "ms_debiased"]
+METRICS = [
+    "accuracy",
+    "confidence",
+    "gap",
+    "ece",
+    "ece_equal_mass",
+    "rmsce",
+    "mce",
+    "debiased_ece2",
+]
 METRICS += ["ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc"]
 RELIABILITY = ["group", "readout", "bin", "low", "high", "n", "confidence", "accuracy"]
 RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]

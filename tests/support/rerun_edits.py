@@ -276,7 +276,7 @@ OTHER_STUDY = config("smoothing: [0.0, 0.1, 0.2]", "smoothing: [0.0, 0.1, 0.4]")
 OTHER_ORDER = config(MODELS, MODELS.replace(f"{GEMMA}, {SMOLLM}", f"{SMOLLM}, {GEMMA}"))
 LOST_METRICS = lost(f"{SMOKE}/metrics.csv", f"{SMOKE}/summary.csv")
 LOST_WEIGHTS = lost(f"{SMOKE}/runs/{SFT[0]}/checkpoint")
-LOSS = code("multical/smoothing")
+LOSS = code("multical/models/smoothing")
 OTHER_RECORDS = _other_parquet(RECORD)
 
 EDITS = [
@@ -290,7 +290,7 @@ EDITS = [
     Edit("comments, docstrings and layout of code", LAYOUT, NONE),
     Edit("comment lines of the lock", text("envs/requirements.lock", "# Exact", "# All"), NONE),
     Edit("a library that no program uses", lock("ruff"), NONE),
-    Edit("a module that no program of the study uses", code("multical/costs"), NONE),
+    Edit("a module that no program of the study uses", code("multical/workflow/costs"), NONE),
     Edit("another study's settings", OTHER_STUDY, NONE),
     Edit("a comment in the claims", text("claims.yaml", "# Study 1.", "# Of study 1."), NONE),
     Edit("the expected verdicts", _appended("expected/claims.yaml", "# as of now\n"), NONE),
@@ -302,21 +302,21 @@ EDITS = [
     Edit("a rule's shell command", SHELL, figure("plot_smoothing_sweep")),
     Edit("a setting of figures", figures("reference_language: fr"),
          SHIFTS | RECALIBRATION | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])),
-    Edit("plot style", code("multical/plots"), PLOTS | HEADLINE),
+    Edit("plot style", code("multical/figures/style"), PLOTS | HEADLINE),
     Edit("a library that only figures use", lock("seaborn"), PLOTS | HEADLINE),
     Edit("a library of that library", lock("pillow"), PLOTS | HEADLINE),
     Edit("a claim's threshold", CLAIM, VERDICTS),
     Edit("models in another order", OTHER_ORDER, SETTINGS),
     Edit("an output more of a rule, and its command", GAINED, BINS, overlooked=True),
     # metrics
-    Edit("a metric's definition", code("multical/metrics"), RESULTS | LOGS),
-    Edit("a module that only modules import", code("multical/bootstrap"), DRAWN | LOGS),
+    Edit("a metric's definition", code("multical/metrics/definitions"), RESULTS | LOGS),
+    Edit("a module that only modules import", code("multical/metrics/bootstrap"), DRAWN | LOGS),
     Edit("a library of a library of metrics", lock("llvmlite"), DRAWN | LOGS),
     Edit("the seed of intervals", SEED, DRAWN),
     Edit("the folds of recalibration", FOLDS, RECALIBRATION),
-    Edit("a method of recalibration", code("multical/recalibration"), RECALIBRATION),
-    Edit("tests of changes", code("multical/effects"), CHANGES),
-    Edit("mixed models", code("multical/mixed"), MIXED),
+    Edit("a method of recalibration", code("multical/metrics/recalibration"), RECALIBRATION),
+    Edit("tests of changes", code("multical/stats/effects"), CHANGES),
+    Edit("mixed models", code("multical/stats/mixed"), MIXED),
     Edit("a language's resource level", FRENCH, RESULTS | LOGS),
     Edit("one model less", config(MODELS, ONE_MODEL), without(RESULTS | SETTINGS, GEMMA)),
     Edit("other records", OTHER_RECORDS, RESULTS),

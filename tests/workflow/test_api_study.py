@@ -114,7 +114,11 @@ STUDY = f"studies:{ROOT}"
         (f"{STUDY}:models", ["gemma3-270m"], r"models: found 'gemma3-270m', expected one of .*gpt"),
         (f"{STUDY}:benchmarks", ["arc"], "benchmarks: found 'arc', expected one of .*quiz"),
         (f"{STUDY}:scoring:prompt", "mine", "scoring.prompt: found 'mine'"),
-        (f"{STUDY}:scoring:shots", 5, "scoring.shots: found 5, expected 0, since quiz has no exa"),
+        (
+            f"{STUDY}:scoring:num_fewshot",
+            5,
+            "scoring.num_fewshot: found 5, expected 0, since quiz has no exa",
+        ),
         (
             f"{STUDY}:metrics:readouts",
             ["max_logit"],
@@ -158,8 +162,8 @@ def test_a_figure_of_each_benchmark() -> None:
     told = raw()
     told["benchmarks"]["more"] = told["benchmarks"]["quiz"] | {"options": 4}
     loaded = schema.load(edited(f"{STUDY}:benchmarks", ["quiz", "more"], told))
-    assert job_params.views(loaded, ROOT) == {"": ("quiz", None), "more/": ("more", None)}
-    shown = job_params.figure(loaded, ROOT, "x.pdf", "options", "smoothing", view="more/")
+    assert job_params.panels(loaded, ROOT) == {"": ("quiz", None), "more/": ("more", None)}
+    shown = job_params.figure(loaded, ROOT, "x.pdf", "options", "smoothing", panel="more/")
     assert shown["benchmark"] == "more"
     assert (shown["options"], shown["sft"], shown["smoothing"]) == (4, None, None)
     assert job_params.shown_models(loaded, ROOT, "more") == ["gpt"]
@@ -186,7 +190,7 @@ def test_what_a_plan_says(tmp_path: Path) -> None:
     assert bill.input == pytest.approx(8 * (size / 4 + 20))
     assert bill.cost({"input": 2.5, "output": 10}) == pytest.approx((bill.input * 2.5 + 80) / 1e6)
     assert sizes.job_bytes("score_api", where) == {"records": 8 * 400}
-    job = Job("score_api", where, True, 0, None, None, False, (), (), ())
+    job = Job("score_api", where, True, 0, None, None, False, (), ())
     assert list(show_plan.apis([job], sizes)) == [
         "  gpt, 1 of score_api: 8 requests, 192 input and 8 output tokens, 0.00 USD; "
         "less what was answered before"

@@ -42,7 +42,7 @@ def clone(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text())
     raw["models"] = {"tiny": source("hub", model) | {"chat_format": "tulu"}}
     raw["benchmarks"] = {
-        "mmlu": source("global_mmlu", mmlu, shots_split="dev") | {"options": 4},
+        "mmlu": source("global_mmlu", mmlu, fewshot_split="dev") | {"options": 4},
         "prox": source("mmlu_prox", prox, languages=["yo"]) | {"options": None},
     }
     chosen = source("hub", hermes, layout="sharegpt", seed=1, examples=8, held_out=4)
@@ -58,13 +58,13 @@ def clone(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.workflow
 def test_inputs_from_the_hub_and_records_of_them(clone: Path, hub: Hub) -> None:
-    files = ["benchmarks/mmlu.shots.parquet", "sft/hermes.jsonl", "sft/hermes.heldout.jsonl"]
+    files = ["benchmarks/mmlu.fewshot.parquet", "sft/hermes.jsonl", "sft/hermes.heldout.jsonl"]
     targets = [str(INPUTS / name) for name in files]
     targets += [f"{STUDY}/records/tiny/{name}.parquet" for name in ("mmlu", "prox")]
     snakemake(clone, hub, *targets)
-    shots = questions.read(clone / targets[0])
-    assert set(shots["language"]) == {"en", "sw", "zh"}
-    assert all("/dev/" in name for name in shots["question_id"])
+    fewshot = questions.read(clone / targets[0])
+    assert set(fewshot["language"]) == {"en", "sw", "zh"}
+    assert all("/dev/" in name for name in fewshot["question_id"])
     made, held = (conversations.read(clone / target) for target in targets[1:3])
     assert (len(made), len(held)) == (8, 4)
     assert not {one["id"] for one in made} & {one["id"] for one in held}
@@ -93,5 +93,5 @@ def test_inputs_from_the_hub_and_records_of_them(clone: Path, hub: Hub) -> None:
     (clone / "config.yaml").write_text(more, encoding="utf-8")
     told = snakemake(clone, hub, "--dry-run", *targets)
     assert "make_sft_data" in told
-    for rule in ("make_heldout_data", "make_benchmark", "make_shots", "fetch_model", "score_run"):
+    for rule in ("make_heldout_data", "make_benchmark", "make_fewshot", "fetch_model", "score_run"):
         assert rule not in told

@@ -46,8 +46,6 @@ RULES = sorted((checkout.REPO / "rules").glob("*.smk"))
 UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 #: What a call may be named that runs text, unpickles, or unpacks by the paths of an archive
 RUNS = {"eval", "exec", "os.system", "os.popen", "torch.load", "read_pickle", "extractall"}
-#: The one archive that is unpacked is git's own of this repository
-UNPACKS = {"history.py"}
 
 
 def faults(source: str, name: str = "") -> list[str]:
@@ -66,7 +64,7 @@ def _faults(node: ast.AST, name: str) -> Iterator[str]:
         return
     called = ast.unparse(node.func)
     given = {one.arg: one.value for one in node.keywords}
-    if called in RUNS or called.split(".")[-1] in {"read_pickle", "extractall"} - _own(name):
+    if called in RUNS or called.split(".")[-1] in {"read_pickle", "extractall"}:
         yield called
     if called == "yaml.load" and "BaseLoader" not in ast.unparse(node):
         yield called
@@ -78,10 +76,6 @@ def _faults(node: ast.AST, name: str) -> Iterator[str]:
     if "allow_pickle" in given and ast.unparse(given["allow_pickle"]) != "False":
         yield f"{called}: allow_pickle"
     yield from _trusted(given.items())
-
-
-def _own(name: str) -> set[str]:
-    return {"extractall"} if Path(name).name in UNPACKS else set()
 
 
 def _trusted(pairs: Any) -> Iterator[str]:

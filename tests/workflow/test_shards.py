@@ -39,11 +39,11 @@ def raw(languages: list[str], size: int | None, **scoring: Any) -> dict[str, Any
     study = found["studies"]["results/smoke"]
     study |= {"models": ["small"], "benchmarks": ["quiz"], "languages": languages}
     study["questions_per_language"] = None
-    study["scoring"] |= {"lettered_languages": ["en", "fr"], "dtype": "float32"}
+    study["scoring"] |= {"multiple_choice_languages": ["en", "fr"], "dtype": "float32"}
     study["scoring"] |= {"batch_tokens": 500, "languages_per_job": size, **scoring}
     study["figures"]["benchmark"] = "quiz"
     small = {"chat_format": "plain", "source": {"kind": "folder", "path": "small/checkpoint"}}
-    source = {"kind": "file", "path": "quiz.parquet", "shots": "shots.parquet"}
+    source = {"kind": "file", "path": "quiz.parquet", "fewshot": "fewshot.parquet"}
     return found | {
         "models": {"small": small},
         "benchmarks": {"quiz": {"options": 3, "source": source}},
@@ -71,7 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = checkout.copy(tmp_path_factory.mktemp("made"))
     for name in ("fetch_model", "make_benchmark", "score_run", "merge_records"):
         (folder / f"scripts/{name}.py").write_text(STUB, encoding="utf-8")
-    for name in ("quiz.parquet", "shots.parquet", "small/checkpoint/config.json"):
+    for name in ("quiz.parquet", "fewshot.parquet", "small/checkpoint/config.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}", encoding="utf-8")
     configure(folder, "en", "ja", "fr", size=1)
@@ -86,9 +86,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["ja", "fr", "en"], 1, {}, []),
         (["en", "ar", "ja", "fr"], 1, {}, ["quiz", "quiz/ar"]),
         (["en", "fr"], 1, {}, ["quiz"]),
-        (["en", "ja", "fr"], 1, {"lettered_languages": ["en", "fr", "ja"]}, ["quiz", "quiz/ja"]),
+        (
+            ["en", "ja", "fr"],
+            1,
+            {"multiple_choice_languages": ["en", "fr", "ja"]},
+            ["quiz", "quiz/ja"],
+        ),
         (["en", "ja", "fr"], 2, {}, ["quiz", "quiz/en+ja"]),
-        (["en", "ja", "fr"], 1, {"shots": 2}, ["quiz", "quiz/en", "quiz/fr", "quiz/ja"]),
+        (["en", "ja", "fr"], 1, {"num_fewshot": 2}, ["quiz", "quiz/en", "quiz/fr", "quiz/ja"]),
         (["en", "ja", "fr"], None, {}, ["quiz"]),
     ],
 )

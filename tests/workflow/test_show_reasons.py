@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from test_show_plan import STUB, edit, git, snakemake, tiny_study
+from test_show_plan import STUB, edit, snakemake, tiny_study
 
 from multical.provenance.fingerprint import LOCK, read_lock
 from support import checkout
 
 VERDICTS = "results/tiny/claims/verdicts.json"
-STATES = ".snakemake/states"
+SNAPSHOTS = ".snakemake/snapshots"
 Said = dict[str, list[str]]
 
 RUNS = "little.own.ls0.1.s0, little.own.ls0.2.s0, little.own.ls0.s0"
@@ -41,12 +41,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = checkout.copy(tmp_path_factory.mktemp("made"))
     tiny_study(folder)
     edit(folder, "config.yaml", "    - 0.1\n", "    - 0.1\n    - 0.2\n")
-    stub = STUB.format(module="verdicts").replace('"--usage"', '"--json", "--markdown", "--page"')
+    stub = STUB.format(module="claims.report").replace(
+        '"--usage"', '"--json", "--markdown", "--page"'
+    )
     stub = stub.replace('for flag in ("--output"', 'for flag in ("--sidecar", "--output"')
     (folder / "scripts/verify_claims.py").write_text(stub, encoding="utf-8")
-    git(folder, "init", "--quiet")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "as it was")
     snakemake(folder, VERDICTS)
     return folder
 
@@ -206,8 +205,8 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
     ),
     "a renamed function, and two that call it": (
         [renamed],
-        {f"{TRIE}: Asked.start, shared_prefix changed; common_prefix renamed first_in_common":
-         RESCORED},
+        {f"{TRIE}: TokenizedQuestion.start, shared_prefix changed; first_in_common added; "
+         "common_prefix removed": RESCORED},
     ),
     "a new import": (
         [import_anew],
@@ -283,29 +282,18 @@ def test_a_job_that_never_ran(made: Path) -> None:
     assert "plot_reliability_by_lang" in said[1][0]
 
 
-def test_edits_are_named_from_git_where_nothing_was_kept(copy: Path) -> None:
-    shutil.rmtree(copy / STATES)
-    RATE(copy)
-    edit(copy, TRIE, '"""\n\nfrom', '"""\n\nADDED = 1\nfrom')
-    said = reasons(copy)
-    (code,) = [reason for reason in said if reason.startswith(TRIE)]
-    assert re.fullmatch(rf"{TRIE}: ADDED added, since commit \w{{9}}", code)
-    assert said == {**RATED, code: RESCORED}
-
-
 def test_what_is_not_known_is_said_to_be(copy: Path) -> None:
-    shutil.rmtree(copy / STATES)
-    shutil.rmtree(copy / ".git")
+    shutil.rmtree(copy / SNAPSHOTS)
     RATE(copy)
     edit(copy, TRIE, '"""\n\nfrom', '"""\n\nADDED = 1\nfrom')
     assert reasons(copy) == {
-        "settings changed: training.learning_rate 5e-05 -> 0.0001": RETRAINED,
+        "settings changed: learning_rate 5e-05 -> 0.0001": RETRAINED,
         "code of scripts/score_run.py changed; the old code is not known": RESCORED,
     }
 
 
-def test_a_torn_state_is_passed_over(copy: Path) -> None:
-    (copy / STATES / "0.json").write_text('{"settings": {', encoding="utf-8")
+def test_a_torn_snapshot_is_passed_over(copy: Path) -> None:
+    (copy / SNAPSHOTS / "0.json").write_text('{"settings": {', encoding="utf-8")
     RATE(copy)
     assert reasons(copy) == RATED
 
@@ -316,15 +304,15 @@ def test_jobs_without_a_record_are_told(copy: Path) -> None:
     assert "no record of how it was made: " in done.stdout
 
 
-def test_each_state_is_kept_once_and_the_one_that_fits_is_found(copy: Path) -> None:
-    kept = copy / STATES
+def test_each_snapshot_is_kept_once_and_the_one_that_fits_is_found(copy: Path) -> None:
+    kept = copy / SNAPSHOTS
     again = ("--force", "results/inputs/sft/own.jsonl")  # which is made as it was
     snakemake(copy, *again)
     assert len(list(kept.iterdir())) == 1
     RATE(copy)
     snakemake(copy, *again)
     assert len(list(kept.iterdir())) == 2
-    assert reasons(copy) == RATED  # though the newest state has that rate
+    assert reasons(copy) == RATED  # though the newest snapshot has that rate
     of_study("training", "learning_rate", to=5.0e-5)(copy)
     assert reasons(copy) == {}
 

@@ -231,7 +231,7 @@ PAPER = {
 
 
 #: The smoke study's trainings, on two GPUs each
-SPREAD = "      batch_size: 4\n      accumulation: 2\n      scale: {processes: 2}\n"
+SPREAD = "      batch_size: 4\n      gradient_accumulation_steps: 2\n      scale: {processes: 2}\n"
 
 
 def test_dry_run_without_slurm(tmp_path: Path) -> None:

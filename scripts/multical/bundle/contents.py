@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from multical.config import schema
+from multical.config import files
 from multical.dag import dryrun
-from multical.dag.edits import Edits, remembered
+from multical.dag.edits import Edits, decoded
+from multical.dag.reasons import first_few, reasons
 from multical.errors import InputError
 from multical.files import sha256
 from multical.patches.snakemake import is_localrule
@@ -101,7 +100,7 @@ def commit() -> tuple[str | None, bool]:
 
 def studies() -> list[str]:
     """The roots of the studies of config.yaml."""
-    return list(schema.load(yaml.safe_load(Path("config.yaml").read_text("utf-8"))).studies)
+    return list(files.load().studies)
 
 
 def _remembered() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -155,8 +154,8 @@ def _check_current(workflow: Any, study: str) -> None:
     stale = [job for job in workflow.dag.needrun_jobs(exclude_finished=False) if job.output]
     if stale:
         first = min(stale, key=lambda job: min(job.output))
-        why = next(dryrun.reasons(workflow, first, Edits(workflow)), "")
-        rules = dryrun.listed({job.rule.name for job in stale})
+        why = next(reasons(workflow, first, Edits(workflow)), "")
+        rules = first_few({job.rule.name for job in stale})
         raise InputError(
             f"{study}: {len(stale)} jobs would run again ({rules}; {min(first.output)}: {why}), "
             "expected a study that is up to date: make it first"
@@ -179,7 +178,7 @@ def is_left_out(job: Any, file: Any) -> bool:
     """Whether an output is weights, or data of the hub."""
     if file.is_directory:
         return True
-    settings = [remembered(repr(value)) for value in job.params]
+    settings = [decoded(repr(value)) for value in job.params]
     of_hub = any(isinstance(one, dict) and "repo" in one for one in settings)
     return of_hub and not str(file).endswith(TELLING)
 

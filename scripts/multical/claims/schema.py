@@ -25,7 +25,7 @@ from multical.params import (
     validated,
 )
 
-Kind = Literal["multilingual", "harness", "released", "msp"]
+Kind = Literal["multilingual", "harness", "released", "chat_confidence"]
 Verdict = Literal["reproduced", "not reproduced", "not testable here"]
 VERDICTS = get_args(Verdict)
 REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE = VERDICTS
@@ -133,7 +133,7 @@ STATISTICS: dict[str, tuple[type[Tested], ...]] = {
     "multilingual": (Change,),
     "harness": (Change,),
     "released": ANSWERED,
-    "msp": ANSWERED,
+    "chat_confidence": ANSWERED,
 }
 
 

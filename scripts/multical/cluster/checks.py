@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import psutil
 
+from multical import paths
 from multical.cluster.cluster import SlurmError
 from multical.cluster.site import Site
 from multical.config.schema import Config
@@ -147,7 +148,7 @@ def folder() -> Findings:
                 f"{name} is here: Snakemake lays it over --profile slurm",
                 f"rename {name}, or give Snakemake --workflow-profile none",
             )
-    on_record = drivers.found()
+    on_record = drivers.load_all()
     for driver in on_record:
         if not driver.here:
             told = f"{driver} is on record, and only {driver.host} can tell whether it runs"
@@ -222,15 +223,20 @@ def _folders(config: Config, root: str, part: str) -> list[Path]:
     """Where a part of `costs.disk_bytes` lies, in folders of this study's own names."""
     from multical.workflow.costs import fetched
 
-    study, inputs = config.asking(root), Path("results/inputs")
+    study = config.asking(root)
     trained = study.by_id if isinstance(study, MultilingualStudy) else []
     return {
-        "base models": [inputs / "models" / name for name in fetched(config, study)],
-        "benchmarks and SFT data": [inputs / "benchmarks", inputs / "sft"],
-        "checkpoints": [Path(root, "runs", name) for name in trained],
-        "scratch": [Path(root, "scratch")],
-        "records": [Path(root, "records", name) for name in dict(scored(study))],
+        "base models": [_folder(paths.MODEL_MANIFEST, model=x) for x in fetched(config, study)],
+        "benchmarks and SFT data": [_folder(paths.BENCHMARK), _folder(paths.SFT_DATA)],
+        "checkpoints": [_folder(paths.RUN_MANIFEST, root=root, run=run) for run in trained],
+        "scratch": [_folder(paths.SCRATCH, root=root)],
+        "records": [_folder(paths.RECORDS, root=root, run=run) for run in dict(scored(study))],
     }[part]
+
+
+def _folder(path: str, **wildcards: str) -> Path:
+    """The folder of a path of `multical.paths`, whose wildcards are given."""
+    return Path(path.rpartition("/")[0].format(**wildcards))
 
 
 def _bytes(folders: list[Path]) -> int:

@@ -14,9 +14,9 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from multical import files
+from multical import files, paths
 from multical.cluster.checks import Finding, Findings, checked
-from multical.config.msp import MspStudy, ReleasedStudy
+from multical.config.chat_confidence import ChatConfidenceStudy, ReleasedStudy
 from multical.config.schema import Config
 from multical.config.studies import ApiStudy, Asking, HarnessStudy, MultilingualStudy
 from multical.data.sources import (
@@ -32,7 +32,6 @@ from multical.data.sources import (
 from multical.errors import InputError
 from multical.workflow import job_params
 
-INPUTS = Path("results/inputs")
 #: Seconds to wait for a server
 PATIENCE = 10
 ELSEWHERE = (
@@ -50,13 +49,13 @@ def inputs(config: Config, root: str) -> Findings:
             yield from checked(f"model {name}", model, config, name)
         yield from benchmarks(config, study)
         for name in study.sft_data:
-            made = INPUTS / f"sft/{name}.jsonl"
+            made = Path(paths.SFT_DATA.format(sft=name))
             key = f"sft_data.{name}.source"
             yield from data(f"sft data {name}", config.sft_data[name].source, made, key)
     elif isinstance(study, ApiStudy):
         yield from answering(config, study.models)
         yield from benchmarks(config, study)
-    elif isinstance(study, MspStudy):
+    elif isinstance(study, ChatConfidenceStudy):
         # what another study trains is that study's
         yield from answering(config, [one.run for one in study.models if one.of is None])
         yield from benchmarks(config, study)
@@ -78,17 +77,17 @@ def answering(config: Config, names: list[str]) -> Findings:
 def benchmarks(config: Config, study: Asking) -> Findings:
     """The benchmarks of a study, and their examples."""
     for name in study.benchmarks:
-        made = INPUTS / f"benchmarks/{name}.parquet"
+        made = Path(paths.BENCHMARK.format(benchmark=name))
         source = config.benchmarks[name].source
         yield from data(f"benchmark {name}", source, made, f"benchmarks.{name}.source")
-        if study.scoring.shots and isinstance(source, QuestionFile):
-            yield from examples(f"examples {name}", Path(str(source.shots)))
+        if study.scoring.num_fewshot and isinstance(source, QuestionFile):
+            yield from examples(f"examples {name}", Path(str(source.fewshot)))
 
 
 def model(config: Config, name: str) -> Findings:
     """A base model: fetched, or to be fetched from here."""
     what, source = f"model {name}", config.models[name].source
-    manifest = INPUTS / f"models/{name}/manifest.json"
+    manifest = Path(paths.MODEL_MANIFEST.format(model=name))
     if _source(manifest) == job_params.model(config, name):
         yield Finding("ok", what, f"fetched into {manifest.parent}: nodes need no network")
     elif isinstance(source, PypiModel):
@@ -142,7 +141,7 @@ def token(config: Config, names: list[str]) -> Findings:
         name
         for name in names
         if isinstance(config.models[name].source, HubModel)
-        and _source(INPUTS / f"models/{name}/manifest.json") != job_params.model(config, name)
+        and _source(Path(paths.MODEL_MANIFEST.format(model=name))) != job_params.model(config, name)
     ]
     if not missing:
         return
@@ -253,7 +252,7 @@ def logs(study: HarnessStudy) -> Findings:
 def release(root: str, study: ReleasedStudy) -> Findings:
     """Released outputs: imported, in a local archive, or at the authors' repository."""
     what, source = "released outputs", study.source
-    records = Path(root, "records/released.parquet")
+    records = Path(paths.RELEASED_RECORDS.format(root=root))
     archive = os.environ.get("MSP_V2_ARCHIVE") or source.archive
     if records.exists():
         yield Finding("ok", what, f"imported: {records}")

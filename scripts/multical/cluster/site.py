@@ -14,21 +14,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from multical.config import files
+from multical.config.files import Data
 from multical.errors import InputError
 
 FILE = Path("slurm/site.yaml")
-CONFIG = Path("config.yaml")
-#: What reading a config of another form may raise; the Snakefile says what is wrong with it
-WRONG = (
-    OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError
-)  # fmt: skip
+#: What a config of another form may raise; the Snakefile says what is wrong with it
+WRONG = (KeyError, TypeError, AttributeError, ValueError)
 #: What each value may be: it ends up in sbatch's arguments.
 SHAPES = {
     "account": r"\w[\w.-]*",
@@ -77,14 +76,24 @@ def load(file: Path = FILE, environ: Mapping[str, str] = os.environ) -> Site:
     return Site(**values)
 
 
-def training_gpus(file: Path = CONFIG) -> int | str:
-    """The GPUs of a training: 1, or an expression of the job's `wildcards` for Snakemake.
+def config(command: Sequence[str]) -> Data:
+    """The config with what a Snakemake command line adds; empty where it cannot be read.
 
-    They are the `processes` of the study's `training.scale`. `file` is read as it is, since
-    the Snakefile checks it; another one that is given as --configfile is not seen.
+    Nothing in it is checked, since the Snakefile does that.
     """
     try:
-        studies = yaml.safe_load(file.read_text(encoding="utf-8"))["studies"]
+        return files.read(command)
+    except InputError:
+        return {}
+
+
+def training_gpus(config: Data) -> int | str:
+    """The GPUs of a training: 1, or an expression of the job's `wildcards` for Snakemake.
+
+    They are the `processes` of the study's `training.scale`.
+    """
+    try:
+        studies = config["studies"]
         scales = {root: (one.get("training") or {}).get("scale") for root, one in studies.items()}
         found = {root: int((scale or {}).get("processes", 1)) for root, scale in scales.items()}
     except WRONG:
@@ -94,14 +103,14 @@ def training_gpus(file: Path = CONFIG) -> int | str:
     return f"dict({several!r}).get(wildcards.root, 1)" if several else 1
 
 
-def billions(file: Path = CONFIG) -> int | str:
+def billions(config: Data) -> int | str:
     """The weights of a job's model, in billions: 0, or an expression of its `wildcards`.
 
-    0 for a model of less than one, and where `models.*.parameters` does not say; `file` is
-    read as `training_gpus` reads it. A run's id begins with its model's.
+    0 for a model of less than one, and where `models.*.parameters` does not say. A run's id
+    begins with its model's.
     """
     try:
-        models = yaml.safe_load(file.read_text(encoding="utf-8"))["models"]
+        models = config["models"]
         sizes = {name: int(one.get("parameters") or 0) / 1e9 for name, one in models.items()}
     except WRONG:
         return 0
@@ -112,14 +121,14 @@ def billions(file: Path = CONFIG) -> int | str:
     return f"max((size {own}), default=0)"
 
 
-def scoring_memory(file: Path = CONFIG) -> int | str:
+def scoring_memory(config: Data) -> int | str:
     """MB for a billion weights that a job reads: 5000, or an expression of its `wildcards`.
 
     Half of it in studies whose models are loaded in 4 bits: experts are read whole before they
-    are quantized, in 2 bytes a weight, all else weight by weight. `file` is read likewise.
+    are quantized, in 2 bytes a weight, all else weight by weight.
     """
     try:
-        studies = yaml.safe_load(file.read_text(encoding="utf-8"))["studies"]
+        studies = config["studies"]
         found = {root: (one.get("scoring") or {}) for root, one in studies.items()}
         roots = sorted(root for root, one in found.items() if one.get("quantization") == "nf4")
     except WRONG:

@@ -1,7 +1,8 @@
-"""The typed schema of config.yaml: every key, its type, its range and its meaning.
+"""The typed schema of the config: every key, its type, its range and its meaning.
 
 Unknown keys are refused. `python -m multical.config.schema` prints the JSON schema that
-editors read (config.schema.json); a test fails when the two differ.
+editors read (config.schema.json), and `python -m multical.config.keys` the table of keys
+(config/README.md); a test fails when either differs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from multical.config.msp import MspStudy
+from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.studies import (
     Asking,
     HarnessStudy,
@@ -44,20 +45,20 @@ Heading = Annotated[str, Field(pattern=r"^\w+$")]
 class Prompt(Strict):
     """Texts shown to the model: {question}, {options} as lines 'A. text', {letters}, as A and B."""
 
-    lettered: str
-    plain: str | None = Field(description="null: this prompt is for letters alone")
+    multiple_choice: str
+    cloze: str | None = Field(description="null: this prompt is for letters alone")
     headings: dict[Heading, dict[Language, str]] = Field(
         default={},
         description="texts by language, which {NAME} stands for; `default` is for languages "
         "that are not listed",
     )
 
-    @field_validator("lettered", "plain")
+    @field_validator("multiple_choice", "cloze")
     @classmethod
     def _asks(cls, text: str | None, info: Any) -> str | None:
         if text is None:
             return None
-        for part in ["{question}"] + ["{options}"] * (info.field_name == "lettered"):
+        for part in ["{question}"] + ["{options}"] * (info.field_name == "multiple_choice"):
             if part not in text:
                 raise ValueError(f"found {text!r}, expected {part} in it")
         return text
@@ -75,17 +76,22 @@ class Prompt(Strict):
     @model_validator(mode="after")
     def _shows_its_headings(self) -> Prompt:
         for name in self.headings:
-            if not any(f"{{{name}}}" in text for text in (self.lettered, self.plain or "")):
-                raise ValueError(f"headings.{name}: expected {{{name}}} in lettered or plain")
+            if not any(f"{{{name}}}" in text for text in (self.multiple_choice, self.cloze or "")):
+                raise ValueError(
+                    f"headings.{name}: expected {{{name}}} in multiple_choice or cloze"
+                )
         return self
 
+
+#: The key of config.yaml that lists other files; it is no part of the config that they make
+INCLUDE = "include"
 
 #: A study may lie inside of another
 ROOT = r"^results(/[a-z0-9_]+){0,2}$"
 
 
 class Config(Strict):
-    """The whole of config.yaml."""
+    """The whole config."""
 
     models: dict[Name, Model]
     benchmarks: dict[Name, Benchmark]
@@ -124,11 +130,11 @@ class Config(Strict):
             )
         return found
 
-    def msp(self, root: str) -> MspStudy:
+    def chat_confidence(self, root: str) -> ChatConfidenceStudy:
         """The study at `root`; raises `InputError` unless it is study 2's own runs."""
         found = self.studies[root]
-        if not isinstance(found, MspStudy):
-            raise InputError(f"config: studies.{root}: kind {found.kind}, expected msp")
+        if not isinstance(found, ChatConfidenceStudy):
+            raise InputError(f"config: studies.{root}: kind {found.kind}, expected chat_confidence")
         return found
 
     def asking(self, root: str) -> Asking:
@@ -136,7 +142,8 @@ class Config(Strict):
         found = self.studies[root]
         if not isinstance(found, Asking):
             raise InputError(
-                f"config: studies.{root}: kind {found.kind}, expected multilingual, api or msp"
+                f"config: studies.{root}: kind {found.kind}, expected multilingual, api or "
+                "chat_confidence"
             )
         return found
 
@@ -178,9 +185,9 @@ class Config(Strict):
                 self._can_be_cut(name, f"studies.{root}", study)
         for root, study in _of_kind(self, Asking):
             for name in study.benchmarks:
-                self._can_show(name, f"studies.{root}", study.scoring.shots)
+                self._can_show(name, f"studies.{root}", study.scoring.num_fewshot)
         for key, members, part in (
-            ("benchmarks", list(self.benchmarks), "shots"),
+            ("benchmarks", list(self.benchmarks), "fewshot"),
             ("sft_data", list(self.sft_data), "heldout"),
         ):
             for name in members:
@@ -202,14 +209,14 @@ class Config(Strict):
                     f"{name} (sft_data.{name}.source.held_out of kind hub)"
                 )
 
-    def _can_show(self, benchmark: str, place: str, shots: int) -> None:
+    def _can_show(self, benchmark: str, place: str, fewshot: int) -> None:
         source = self.benchmarks[benchmark].source
         # by whatever key the kind of source has for them
-        keys = [key for key in type(source).model_fields if key.startswith("shots")]
-        if shots and not any(getattr(source, key) for key in keys):
+        keys = [key for key in type(source).model_fields if key.startswith("fewshot")]
+        if fewshot and not any(getattr(source, key) for key in keys):
             cure = "".join(f" (benchmarks.{benchmark}.source.{key})" for key in keys)
             raise ValueError(
-                f"{place}.scoring.shots: found {shots}, expected 0, since "
+                f"{place}.scoring.num_fewshot: found {fewshot}, expected 0, since "
                 f"{benchmark} has no examples{cure}"
             )
 
@@ -271,10 +278,10 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
             ("figures.readout", [shown.readout], study.metrics.readouts),
         ]
         if trains:
-            texts = {name for name, one in config.prompts.items() if one.plain is not None}
+            texts = {name for name, one in config.prompts.items() if one.cloze is not None}
             trainable = {name for name, one in config.models.items() if one.chat_format != "none"}
             own += [
-                ("scoring.prompt, which needs plain", [study.scoring.prompt], texts),
+                ("scoring.prompt, which needs cloze", [study.scoring.prompt], texts),
                 ("models: chat_format none cannot be trained", study.models, trainable),
                 ("sft_data", study.sft_data, config.sft_data),
                 ("figures.sft", [shown.sft], study.sft_data),
@@ -284,12 +291,12 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
         if seen := languages or spoken.get(shown.benchmark):
             own.append(("figures.reference_language", [shown.reference_language], seen))
         yield from ((f"studies.{root}.{key}", names, known) for key, names, known in own)
-    for root, found in _of_kind(config, MspStudy):
+    for root, found in _of_kind(config, ChatConfidenceStudy):
         yield from _msp_references(config, f"studies.{root}", found)
 
 
 def _msp_references(
-    config: Config, place: str, study: MspStudy
+    config: Config, place: str, study: ChatConfidenceStudy
 ) -> Iterator[tuple[str, list[Any], Any]]:
     training = {root: one.by_id for root, one in _of_kind(config, MultilingualStudy)}
     for number, model in enumerate(study.models):
@@ -316,5 +323,33 @@ def load(raw: dict[str, Any]) -> Config:
     return validated(Config, raw, "config")
 
 
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of one file, config.yaml or one that it includes.
+
+    No key is required, since another file may have it.
+    """
+    found: dict[str, Any] = _all_optional(Config.model_json_schema())
+    found["properties"][INCLUDE] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "config.yaml alone: the files that hold further parts of the config",
+    }
+    return found
+
+
+def _all_optional(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_all_optional(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    optional = {key: _all_optional(part) for key, part in schema.items()}
+    if isinstance(optional.get("required"), list):
+        del optional["required"]
+    if isinstance(optional.get("oneOf"), list):  # without its kind, a part may be of any
+        optional["anyOf"] = optional.pop("oneOf")
+        optional.pop("discriminator", None)
+    return optional
+
+
 if __name__ == "__main__":
-    print(json.dumps(Config.model_json_schema(), indent=2))
+    print(json.dumps(json_schema(), indent=2))

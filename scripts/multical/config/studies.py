@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from multical.config.msp import MspStudy, ReleasedStudy
+from multical.config.chat_confidence import ChatConfidenceStudy, ReleasedStudy
 from multical.params import (
     Bootstrap,
     Distinct,
@@ -33,7 +33,9 @@ class Scale(Strict):
     """How an SFT run is spread over hardware; the batches of its steps stay the same."""
 
     processes: int = Field(
-        default=1, ge=1, description="on one machine, a GPU each; they divide accumulation"
+        default=1,
+        ge=1,
+        description="on one machine, a GPU each; they divide gradient_accumulation_steps",
     )
     sharding: Literal["none", "fsdp"] = Field(
         default="none",
@@ -63,7 +65,7 @@ class Training(Strict):
     warmup_ratio: float = Field(ge=0, lt=1, description="then linear decay to 0")
     weight_decay: float = Field(ge=0)
     batch_size: int = Field(ge=1, description="conversations per optimizer step")
-    accumulation: int = Field(
+    gradient_accumulation_steps: int = Field(
         ge=1, description="forward passes that a step is split into, those of all processes"
     )
     epochs: float | None = Field(default=None, gt=0)
@@ -87,15 +89,17 @@ class Training(Strict):
         if (self.epochs is None) == (self.steps is None):
             found = f"found epochs {self.epochs} and steps {self.steps}"
             raise ValueError(f"{found}, expected exactly one of them")
-        if self.batch_size % self.accumulation:
+        if self.batch_size % self.gradient_accumulation_steps:
             raise ValueError(
-                f"found batch_size {self.batch_size} and accumulation {self.accumulation}, "
-                "expected accumulation to divide batch_size"
+                f"found batch_size {self.batch_size} and gradient_accumulation_steps "
+                f"{self.gradient_accumulation_steps}, "
+                "expected gradient_accumulation_steps to divide batch_size"
             )
-        if self.scale and self.accumulation % self.scale.processes:
+        if self.scale and self.gradient_accumulation_steps % self.scale.processes:
             raise ValueError(
-                f"found accumulation {self.accumulation} and scale.processes "
-                f"{self.scale.processes}, expected processes to divide accumulation"
+                f"found gradient_accumulation_steps {self.gradient_accumulation_steps} and "
+                "scale.processes "
+                f"{self.scale.processes}, expected processes to divide gradient_accumulation_steps"
             )
         if self.scale and self.scale.sharding == "fsdp" and self.scale.processes == 1:
             raise ValueError("found scale.sharding fsdp and 1 process, expected at least 2")
@@ -106,9 +110,9 @@ class Scoring(Strict):
     """How runs are scored."""
 
     prompt: Name
-    lettered_languages: Distinct[Language] | None = Field(
-        description="languages that are shown the lettered prompt too, which costs most of the "
-        "tokens; null for all"
+    multiple_choice_languages: Distinct[Language] | None = Field(
+        description="languages that are shown the multiple-choice prompt too, which costs most of "
+        "the tokens; null for all"
     )
     dtype: Dtype
     matmul_precision: Precision
@@ -117,7 +121,7 @@ class Scoring(Strict):
         description="upper bound of padded tokens in a batch; few-shot examples count in each "
         "question, since each holds their keys and values",
     )
-    shots: int = Field(
+    num_fewshot: int = Field(
         default=0,
         ge=0,
         le=100,
@@ -284,10 +288,10 @@ API_READOUTS = ("letter", "letter_full", "msp", "margin", "entropy")
 
 
 class ApiScoring(Strict):
-    """How models behind APIs are scored: by the lettered prompt, in all languages."""
+    """How models behind APIs are scored: by the multiple-choice prompt, in all languages."""
 
     prompt: Name
-    shots: int = Field(default=0, ge=0, le=100, description="as for other studies")
+    num_fewshot: int = Field(default=0, ge=0, le=100, description="as for other studies")
 
 
 class ApiFigures(Strict):
@@ -330,8 +334,8 @@ Measured = MultilingualStudy | HarnessStudy | ApiStudy
 #: Those that are scored here
 Scored = MultilingualStudy | ApiStudy
 #: Those that ask models: these, and study 2's own runs
-Asking = Scored | MspStudy
-Study = Annotated[Measured | ReleasedStudy | MspStudy, Field(discriminator="kind")]
+Asking = Scored | ChatConfidenceStudy
+Study = Annotated[Measured | ReleasedStudy | ChatConfidenceStudy, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)
@@ -373,11 +377,11 @@ def trials(study: MultilingualStudy) -> list[Run]:
     return [Run(model, sft, 0.0, study.seeds[0], rate) for model, sft, rate in grid]
 
 
-def scored(study: Measured | MspStudy) -> list[tuple[str, str]]:
+def scored(study: Measured | ChatConfidenceStudy) -> list[tuple[str, str]]:
     """(run id, benchmark) of all records of a study."""
     if isinstance(study, HarnessStudy):
         return [(one.run.id, one.benchmark) for one in study.runs]
-    if isinstance(study, MspStudy):
+    if isinstance(study, ChatConfidenceStudy):
         return list(product(study.by_run, study.benchmarks))
     names = study.models if isinstance(study, ApiStudy) else runs(study)
     return list(product(names, study.benchmarks))

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
 #: Keys of mappings, and places in lists
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 #: There is no value
-NONE: Any = ...
+ABSENT: Any = ...
 #: Longest text of a value
 LONGEST = 60
 
 
-def differences(old: Any, new: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:
-    """Each place where two values differ, with what is there in both, or `NONE`.
+def differences(old: Any, new: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any, Any]]:
+    """Each place where two values differ, with both values there, or `ABSENT`.
 
-    Lists are one value, unless they are equally long and of mappings.
+    Lists are one value, unless they are equally long and hold mappings.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
-            yield from differences(old.get(key, NONE), new.get(key, NONE), (*path, key))
+            yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), (*path, key))
     elif _of_mappings(old) and _of_mappings(new) and len(old) == len(new):
         for place, (before, after) in enumerate(zip(old, new, strict=True)):
             yield from differences(before, after, (*path, place))
-    elif NONE in (old, new) or json.dumps(old) != json.dumps(new):
+    elif ABSENT in (old, new) or json.dumps(old) != json.dumps(new):
         yield path, old, new
 
 
 def _of_mappings(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
-def with_value(whole: Any, path: Path, value: Any) -> Any:
+def with_value(whole: Any, path: KeyPath, value: Any) -> Any:
     """A copy of nested mappings and lists with another value in one place, or none there."""
     if not path:
         return value
@@ -42,52 +43,46 @@ def with_value(whole: Any, path: Path, value: Any) -> Any:
     key: Any = path[0]
     if len(path) > 1:
         copy[key] = with_value(copy[key], path[1:], value)
-    elif value is NONE:
+    elif value is ABSENT:
         del copy[key]
     else:
         copy[key] = value
     return copy
 
 
-def value_at(whole: Any, path: Path) -> Any:
-    """What is in a place of nested mappings and lists, or `NONE`."""
+def value_at(whole: Any, path: KeyPath) -> Any:
+    """The value in a place of nested mappings and lists, or `ABSENT`."""
     for key in path:
         try:
             whole = whole[key]
         except (KeyError, IndexError, TypeError):
-            return NONE
+            return ABSENT
     return whole
 
 
-def told(path: Path, old: Any, new: Any) -> str:
-    """A difference: `languages +am`, `steps 2 -> 4`, `prompts.long added`."""
-    return f"{'.'.join(map(str, path))} {_told(old, new)}"
+def describe(path: KeyPath, old: Any, new: Any) -> str:
+    """A difference in words: `languages +am`, `steps 2 -> 4`, `prompts.long added`."""
+    return f"{'.'.join(map(str, path))} {_change(old, new)}"
 
 
-def _told(old: Any, new: Any) -> str:
-    if NONE in (old, new):
-        verb, value = ("added", new) if old is NONE else ("removed", old)
-        return verb if isinstance(value, dict) else f"{verb}: {_cut(shown(value))}"
+def _change(old: Any, new: Any) -> str:
+    if ABSENT in (old, new):
+        verb, value = ("added", new) if old is ABSENT else ("removed", old)
+        return verb if isinstance(value, dict) else f"{verb}: {_cut(as_text(value))}"
     if isinstance(old, list) and isinstance(new, list):
-        moved = [f"+{_cut(shown(value))}" for value in new if value not in old]
-        moved += [f"-{_cut(shown(value))}" for value in old if value not in new]
+        moved = [f"+{_cut(as_text(value))}" for value in new if value not in old]
+        moved += [f"-{_cut(as_text(value))}" for value in old if value not in new]
         if moved:
             return " ".join(moved)
-    return " -> ".join(_from_difference(shown(old), shown(new)))
+    texts = as_text(old), as_text(new)
+    start = 0
+    if max(map(len, texts)) > LONGEST:  # show where they begin to differ
+        common = os.path.commonprefix(texts)  # noqa: RUF071  texts, not paths
+        start = max(len(common) - LONGEST // 2, 0)
+    return " -> ".join("..." * bool(start) + _cut(text[start:]) for text in texts)
 
 
-def _from_difference(old: str, new: str) -> tuple[str, str]:
-    """Two texts, cut so that what differs is seen."""
-    if max(len(old), len(new)) <= LONGEST:
-        return old, new
-    pairs = enumerate(zip(old, new, strict=False))
-    same = next((place for place, (x, y) in pairs if x != y), min(len(old), len(new)))
-    start = max(same - LONGEST // 2, 0)
-    dots = "..." if start else ""
-    return f"{dots}{_cut(old[start:])}", f"{dots}{_cut(new[start:])}"
-
-
-def shown(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A value as in a config."""
     if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value):
         return value

@@ -1,8 +1,4 @@
-"""What Snakemake would run for a target, and why, from a dry run inside this process.
-
-Reasons are taken from Snakemake's DAG and from what it remembers of each output
-(`.snakemake/metadata`), not from the text that it prints.
-"""
+"""What Snakemake would run for a target, and why, from a dry run inside this process."""
 
 from __future__ import annotations
 
@@ -10,36 +6,20 @@ import contextlib
 import io
 import logging
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
-from multical.config import studies
-from multical.dag.diff import differences, shown, told
-from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, follows, remembered
+from multical.config import files
+from multical.dag.edits import Edits, decoded
+from multical.dag.reasons import first_few, has_outputs, own_reasons, rerun_makers
 from multical.errors import InputError
-from multical.files import sha256
 from multical.patches.snakemake import is_localrule, workflow_of
-from multical.workflow.costs import Settings
 
-#: Settings that a job takes from a section of its study, for their full names
-SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
-    "train_sft": ("training", studies.Training),
-    "score_run": ("scoring", studies.Scoring),
-    "score_api": ("scoring", studies.ApiScoring),
-    "compute_metrics": ("metrics", studies.Metrics),
-    "bin_reliability": ("metrics", studies.Metrics),
-    "compute_culture": ("metrics", studies.Metrics),
-    "compute_recalibration": ("metrics", studies.Metrics),
-    "compute_effects": ("metrics", studies.Metrics),
-    "fit_mixed_model": ("metrics", studies.Metrics),
-}
-#: At most so many names in a list
-SHOWN = 3
+WIDTH = 96
+#: At most so many runs of a rule, and rules that follow from a reason, are named
+NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -53,37 +33,33 @@ class Job:
     limit: float | None  # seconds that it may take, where it is submitted
     record: str | None  # its benchmark file
     made: bool  # all its outputs are there, if out of date
-    own_reasons: tuple[str, ...]
-    made_from: tuple[str, ...]  # that jobs run again which make its inputs
-    after: tuple[int, ...]  # these jobs, by their place among all
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        return self.own_reasons + self.made_from
+    reasons: tuple[str, ...]  # other than that jobs run again which make its inputs
+    after: tuple[int, ...]  # those jobs, by their place among all
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """The jobs of a target, and what Snakemake remembers."""
+    """The jobs of a target, each after those that make its inputs."""
 
     jobs: list[Job]
-    remembered: Callable[[str], Settings | None]  # settings that an output was made with
+    settings: Callable[[str], dict[str, Any] | None]  # that an output was made with, if known
 
 
-def run(target: str | None, profile: str | None) -> DryRun:
+def run(target: str | None, profile: str | None, command: Sequence[str] = ()) -> DryRun:
     """What would run for `target`, here and now; `opened` says what it raises."""
-    with opened(target, profile) as (workflow, remote):
-        jobs = _jobs(workflow, remote)
-        return DryRun(jobs, lambda path: _settings(workflow, path))
+    with opened(target, profile, command) as (workflow, remote):
+        return DryRun(_jobs(workflow, remote), lambda path: _settings(workflow, path))
 
 
 @contextlib.contextmanager
-def opened(targets: str | Sequence[str] | None, profile: str | None) -> Iterator[tuple[Any, bool]]:
+def opened(
+    targets: str | Sequence[str] | None, profile: str | None, command: Sequence[str] = ()
+) -> Iterator[tuple[Any, bool]]:
     """Snakemake's workflow after a dry run for a target or more, and whether it submits jobs.
 
-    Without a target it is the default one. Takes no lock, and needs none: a driver may be at
-    work. Raises `InputError` where Snakemake refuses: an unknown target, a missing input, a
-    wrong profile or config.
+    Without a target it is the default one; `command` may add to the config. Takes no lock, and
+    needs none: a driver may be at work. Raises `InputError` where Snakemake refuses: an unknown
+    target, a missing input, a wrong profile or config.
     """
     from snakemake.api import SnakemakeApi
     from snakemake.exceptions import CliException, MissingRuleException, RuleException
@@ -100,6 +76,7 @@ def opened(targets: str | Sequence[str] | None, profile: str | None) -> Iterator
         remote = not ExecutorPluginRegistry().get_plugin(args.executor).common_settings.local_exec
         with SnakemakeApi(output) as api:
             workflow_api = api.workflow(
+                config_settings=files.settings(command),
                 resource_settings=types.ResourceSettings(
                     cores=args.cores or 1,
                     nodes=args.jobs,
@@ -121,10 +98,10 @@ def opened(targets: str | Sequence[str] | None, profile: str | None) -> Iterator
             yield workflow_of(workflow_api), remote
     except MissingRuleException as error:
         raise InputError(
-            f"{listed(targets)}: no rule makes it, expected a file of a study"
+            f"{first_few(targets)}: no rule makes it, expected a file of a study"
         ) from error
     except (WorkflowError, RuleException, CliException, ApiError) as error:
-        place = listed(targets) or "dry run"
+        place = first_few(targets) or "dry run"
         raise InputError(f"{place}: {' '.join(str(error).split())}") from error
 
 
@@ -134,12 +111,15 @@ def _arguments(targets: list[str], profile: str | None) -> Any:
     from snakemake.exceptions import CliException
 
     chosen = [] if profile is None else ["--profile", profile]
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(printed):
             _, args = cli.parse_args([*chosen, "--dry-run", "--", *targets])
     except (SystemExit, CliException) as error:
-        lines = [*said.getvalue().splitlines(), "" if isinstance(error, SystemExit) else str(error)]
+        lines = [
+            *printed.getvalue().splitlines(),
+            "" if isinstance(error, SystemExit) else str(error),
+        ]
         last = [line for line in lines if line.strip()][-1]
         reason = re.split(r"\b(?:Input)?[Ee]rror: ", last)[-1]
         raise InputError(f"profile {profile}: {reason}") from error
@@ -147,45 +127,35 @@ def _arguments(targets: list[str], profile: str | None) -> Any:
     return args
 
 
+def ordered(dag: Any, jobs: set[Any]) -> list[Any]:
+    """Jobs of a DAG but those that run nothing, each after those that make its inputs."""
+
+    def name(job: Any) -> tuple[str, Any]:
+        return job.rule.name, sorted(job.wildcards_dict.items())
+
+    layers = dag.toposorted(jobs)
+    return [job for layer in layers for job in sorted(layer, key=name) if not job.rule.norun]
+
+
 def _jobs(workflow: Any, remote: bool) -> list[Job]:
-    """The jobs that would run, what is made from others after them."""
-    needed = set(workflow.dag.needrun_jobs(exclude_finished=False))
-    ordered = [
-        job
-        for layer in workflow.dag.toposorted(needed)
-        for job in sorted(
-            layer, key=lambda job: (job.rule.name, sorted(job.wildcards_dict.items()))
-        )
-        if not job.rule.norun
-    ]
-    place, edits = {job: number for number, job in enumerate(ordered)}, Edits(workflow)
+    dag, edits = workflow.dag, Edits(workflow)
+    jobs = ordered(dag, set(dag.needrun_jobs(exclude_finished=False)))
+    place = {job: number for number, job in enumerate(jobs)}
     return [
         Job(
             rule=job.rule.name,
             wildcards=dict(job.wildcards_dict),
-            local=not remote or job.rule.norun or is_localrule(job.rule),
+            local=not remote or is_localrule(job.rule),
             gpus=_gpus(job.resources),
             limit=60 * job.resources.get("runtime", 0) or None if remote else None,
             record=None if job.benchmark is None else str(job.benchmark),
-            made=_made(job, all),
-            own_reasons=tuple(own_reasons(workflow, job, edits))
-            or (() if again(workflow.dag, job) else (str(workflow.dag.reason(job)),)),
-            made_from=tuple(made_from(workflow, job)),
-            after=tuple(sorted(place[one] for one in again(workflow.dag, job))),
+            made=has_outputs(job, all),
+            reasons=tuple(own_reasons(workflow, job, edits))
+            or (() if rerun_makers(dag, job) else (str(dag.reason(job)),)),
+            after=tuple(sorted(place[maker] for maker in rerun_makers(dag, job))),
         )
-        for job in ordered
+        for job in jobs
     ]
-
-
-def again(dag: Any, job: Any) -> list[Any]:
-    """The jobs that run again and make inputs of a job."""
-    files = set(dag.reason(job).updated_input_run)
-    return [one for one, made in dag.dependencies[job].items() if made & files]
-
-
-def _made(job: Any, which: Callable[[Iterable[bool]], bool]) -> bool:
-    """Whether any or all outputs of a job are there; true of a job without outputs."""
-    return not job.output or which(Path(file).exists() for file in job.output)
 
 
 def _gpus(resources: Any) -> int:
@@ -195,154 +165,55 @@ def _gpus(resources: Any) -> int:
     return int(resources.get("gpu", 0))
 
 
-def _settings(workflow: Any, path: str) -> Settings | None:
-    """The settings that an output was made with, where Snakemake remembers them."""
+def _settings(workflow: Any, path: str) -> dict[str, Any] | None:
     from snakemake.io import IOFile
 
-    for value in map(remembered, workflow.persistence.params(IOFile(path)) or ()):
-        if isinstance(value, dict):
-            return value
-    return None
+    values = map(decoded, workflow.persistence.params(IOFile(path)) or ())
+    return next((value for value in values if isinstance(value, dict)), None)
 
 
-def reasons(workflow: Any, job: Any, edits: Edits) -> Iterator[str]:
-    """Why a job would run, in plain words, the first cause first."""
-    yield from own_reasons(workflow, job, edits)
-    yield from made_from(workflow, job)
+def explain(jobs: list[Job]) -> Iterator[str]:
+    """A paragraph for each reason: the jobs that it makes run, and those that follow."""
+    causes: list[set[str]] = []  # of each job, and of those that it runs after
+    for job in jobs:
+        causes.append(set(job.reasons).union(*(causes[place] for place in job.after)))
+    for number, reason in enumerate(reasons(jobs)):
+        if number:
+            yield ""
+        yield from _wrapped(reason, 2)
+        yield from _wrapped(_by_rule([job for job in jobs if reason in job.reasons]), 6)
+        pairs = zip(jobs, causes, strict=True)
+        if later := [job for job, known in pairs if reason in known - set(job.reasons)]:
+            yield from _wrapped(f"then {_by_rule(later, NAMED)}", 6)
 
 
-def made_from(workflow: Any, job: Any) -> Iterator[str]:
-    """That jobs run again which make inputs of a job, if it ran before."""
-    makers = again(workflow.dag, job)
-    if makers and _ran(workflow, job):
-        yield f"made from: {_named(makers)}"
+def reasons(jobs: list[Job]) -> list[str]:
+    """The reasons of some jobs, each once."""
+    return list(dict.fromkeys(reason for job in jobs for reason in job.reasons))
 
 
-def _ran(workflow: Any, job: Any) -> bool:
-    """Whether a job ever ran, by its record or by an output."""
-    return workflow.persistence.metadata(job.output[0]) is not None or _made(job, any)
+def counted(number: int, what: str) -> str:
+    """A number of things, in words."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def own_reasons(workflow: Any, job: Any, edits: Edits) -> Iterator[str]:
-    """Why a job would run, in plain words, but that others run again."""
-    reason, record = workflow.dag.reason(job), workflow.persistence.metadata(job.output[0])
-    if not _ran(workflow, job):
-        yield from edits.that_made(job) or ["output missing: never made"]
-        return  # all else is of no matter
-    if gone := [file for file in reason.missing_output if not Path(file).exists()]:
-        yield _gone(workflow, job, gone)
-    elif not _made(job, any):
-        yield "output missing: it was made, and is gone"
-    if reason.forced:  # as force_incomplete has it
-        yield "output incomplete: the job that makes it was cut off, or is at work"
-    unrecorded = {file for file in job.output if workflow.persistence.unrecorded(file)}
-    if unrecorded:
-        yield f"no record of how it was made: {listed(map(str, unrecorded))}"
-    if record is None:
-        newer = sorted(map(str, reason.updated_input - reason.updated_input_run))
-        yield from (
-            f"input newer: {name}; how the output was made is not recorded" for name in newer
-        )
-        return
-    yield from _given_otherwise(workflow, job, record, edits)
-    yield from _inputs_changed(job, record, reason)
-    # Snakemake itself looks no further where it has found another reason
-    if set(workflow.persistence.code_changed(job)) - unrecorded:
-        then = workflow.persistence.code(job.output[0]) or ""
-        yield f"shell command of {job.rule.name}: {_words(then, job.rule.shellcmd or '')}"
-    if reason.software_stack_changed:
-        yield "software changed: envs/environment.yaml"
+def _by_rule(jobs: list[Job], most: int | None = None) -> str:
+    """Jobs by rule, with their runs where those are few; of at most so many rules."""
+    rules: dict[str, list[Job]] = {}
+    for job in jobs:
+        rules.setdefault(job.rule, []).append(job)
+    names = []
+    for rule, members in list(rules.items())[:most]:
+        runs = [job.wildcards["run"] for job in members if "run" in job.wildcards]
+        of_runs = f" ({', '.join(runs)})" if 0 < len(runs) <= NAMED else ""
+        names.append(f"{rule if len(members) == 1 else f'{len(members)} {rule}'}{of_runs}")
+    others = len(jobs) - sum(map(len, list(rules.values())[:most]))
+    return ", ".join(names) + (f" and {counted(others, 'other job')}" if others else "")
 
 
-def _gone(workflow: Any, job: Any, files: list[Any]) -> str:
-    """That outputs are gone, or were none then; and who needs them if they were temporary."""
-    if new := [file for file in files if workflow.persistence.metadata(file) is None]:
-        return f"output missing: {listed(map(str, new))}, which {job.rule.name} did not make then"
-    if any(is_temporary(file) for file in files):
-        users = workflow.dag.depending[job].items()
-        needing = [one for one, needed in users if needed & set(files)]
-        return f"output missing: it was temporary, and is needed by {_named(needing)}"
-    return "output missing: it was made, and is gone"
-
-
-def is_temporary(file: Any) -> bool:
-    """Whether Snakemake removes a file when all that needs it is made."""
-    return bool(getattr(file, "flags", {}).get("temp"))
-
-
-def _given_otherwise(workflow: Any, job: Any, record: Any, edits: Edits) -> Iterator[str]:
-    """Changes of settings, files that are taken, and code."""
-    change = workflow.persistence.params_changed(job)
-    old, new = ([*map(remembered, texts)] for texts in (change.only_old, change.only_new))
-    own = [[value for value in values if not follows(value)] for values in (old, new)]
-    now, then = set(map(str, job.input)), set(record.input or ())
-    if any(own) or now != then:
-        known = edits.of_config(job, record)
-        if known is not None and known.told:
-            yield from known.told
-        else:
-            yield from _settings_changed(job.rule.name, *own)
-        # those that no edit of the config explains
-        before = now if known is None else set(known.inputs)
-        yield from (f"input appeared: {name}" for name in sorted(before - then))
-        yield from (f"input vanished: {name}" for name in sorted(then - before))
-    codes = [value for value in old if isinstance(value, str) and FINGERPRINT.fullmatch(value)]
-    if program := PROGRAM.search(job.rule.shellcmd or ""):
-        for code in codes:
-            yield from edits.of_code(program[1], code, record.starttime)
-
-
-def _settings_changed(rule: str, old: list[Any], new: list[Any]) -> Iterator[str]:
-    """Changes of parameters, where the config of then is not known."""
-    before, after = ([v for v in values if isinstance(v, dict)] for values in (old, new))
-    if len(before) == len(after) == 1:
-        section, model = SECTIONS.get(rule, ("", None))
-        known = model.model_fields if model else {}
-        for path, *values in differences(before[0], after[0]):
-            place = (section, *path) if path[0] in known else path
-            yield f"settings changed: {told(place, *values)}"
-    elif before or after:
-        yield "settings changed"
-    others = [[value for value in values if not isinstance(value, dict)] for values in (old, new)]
-    if any(others):
-        yield "parameters changed: " + " -> ".join(map(shown, others))
-
-
-def _inputs_changed(job: Any, record: Any, reason: Any) -> Iterator[str]:
-    """Files whose content is not that of then, as far as no job makes them again."""
-    made = set(map(str, reason.updated_input_run))
-    newer = set(map(str, reason.updated_input)) & set(record.input or ())
-    checksums = {
-        name: str(digest).removeprefix("sha256:")
-        for name, digest in (record.input_checksums or {}).items()
-    }
-    # of jobs that run anyway Snakemake does not look at them
-    for name in sorted({*map(str, job.input)} - made):
-        if name in checksums and Path(name).is_file():
-            if sha256(name) != checksums[name]:
-                yield f"input changed: {name}"
-        elif name in newer:
-            yield f"input newer: {name}, of which no content is recorded"
-
-
-def _words(then: str, now: str) -> str:
-    """Words of a shell command that are new or gone."""
-    old, new = then.split(), now.split()
-    if old == new:
-        return "white space changed"
-    moved = [f"+{word}" for word in new if word not in old]
-    return " ".join([*moved, *(f"-{word}" for word in old if word not in new)]) or "order changed"
-
-
-def _named(jobs: list[Any]) -> str:
-    """Jobs by rule, and that they run again."""
-    counts = Counter(job.rule.name for job in jobs)
-    rules = listed(rule if count == 1 else f"{count} {rule}" for rule, count in counts.items())
-    return f"{rules}, which {'runs' if len(jobs) == 1 else 'run'} again"
-
-
-def listed(names: Iterable[str]) -> str:
-    """The first few names, sorted, and how many more there are."""
-    ordered = sorted(names)
-    more = len(ordered) - SHOWN
-    return ", ".join(ordered[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _wrapped(text: str, indent: int) -> list[str]:
+    """A text in lines of at most `WIDTH`; names and paths stay whole."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip

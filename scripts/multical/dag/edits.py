@@ -1,8 +1,8 @@
 """Which edits since a job ran make it stale: keys of the config, and parts of the code, by name.
 
-The config and the code of then are those that multical.dag.snapshots kept; for code, git is asked
-too. Whether a key matters to a job is tried: the job is given the config of now with the
-value of then in that place, and the config of then with that of now.
+The old config and code are those of a snapshot (multical.dag.snapshots). Whether a key matters to
+a job is tried: the job is given today's config with the old value in that place, and the old
+config with today's value.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pydantic import model_validator
 
 from multical.claims.schema import Claims
 from multical.config.schema import Config
-from multical.dag import diff, history, snapshots
-from multical.dag.diff import NONE, Path, differences, value_at, with_value
-from multical.dag.snapshots import Settings, State
+from multical.dag import snapshots
+from multical.dag.diff import ABSENT, KeyPath, describe, differences, value_at, with_value
+from multical.dag.snapshots import Settings, Snapshot
 from multical.errors import InputError
 from multical.params import canonical, validated
 from multical.provenance import code_parts, fingerprint
@@ -34,24 +34,9 @@ PROGRAM = re.compile(r"python scripts/(\w+)\.py ")
 
 @dataclass(frozen=True)
 class Given:
-    """What a job takes: parameters as Snakemake remembers them, and files.
-
-    Parameters are without those that follow from others.
-    """
+    """What a job is given: parameters as Snakemake remembers them, less derived ones, and files."""
 
     params: frozenset[str]
-    inputs: frozenset[str]
-
-
-#: What matters of it
-View = Callable[[Given | None], Any]
-
-
-@dataclass(frozen=True)
-class ConfigEdits:
-    """The edits of the config that matter to a job, and the files that it took without them."""
-
-    told: list[str]
     inputs: frozenset[str]
 
 
@@ -67,53 +52,50 @@ class Edits:
     """The edits since the jobs of a workflow ran."""
 
     def __init__(self, workflow: Any) -> None:
-        self._workflow = workflow
-        places = workflow.globals
-        self._now = snapshots.settings(places["CONFIG"], places["CLAIMS"])
-        self._loaded: dict[str, tuple[Any, Any] | InputError] = {}
+        self._globals = workflow.globals
+        self._now = snapshots.settings(self._globals["CONFIG"], self._globals["CLAIMS"])
+        self._loaded: dict[str, tuple[Any, Any] | None] = {}
 
     @cached_property
-    def _states(self) -> list[State]:
-        return snapshots.found()
+    def _snapshots(self) -> list[Snapshot]:
+        return snapshots.load_all()
 
-    def of_config(self, job: Any, record: Any) -> ConfigEdits | None:
-        """Those of the config since a job ran; `None` if the config of then is not known."""
-        if record is None or record.params is None or record.input is None:
+    def of_config(self, job: Any, record: Any) -> tuple[list[str], set[str]] | None:
+        """The edits of the config that matter to a job, and the files it took without them.
+
+        `None` if no snapshot has a config under which the job takes the parameters that it took.
+        """
+        params = frozenset(text for text in record.params or () if not is_derived(decoded(text)))
+        inputs = frozenset(record.input or ())
+        pairs = [(each.settings, self._given(job, each.settings)) for each in self._snapshots]
+        fitting = [(then, given) for then, given in pairs if given and given.params == params]
+        if not fitting:
             return None
-        params = frozenset(text for text in record.params if not follows(remembered(text)))
-        then = Given(params, frozenset(record.input))
-        kept = [state.settings for state in self._states]
-        found = self._fitting(job, then, kept) or self._fitting(
-            job, then, history.settings(record.starttime)
-        )
-        if found is None:
-            return None
-        return ConfigEdits(self._between(job, found[0]), found[1].inputs)
-
-    def _fitting(
-        self, job: Any, then: Given, known: list[Settings]
-    ) -> tuple[Settings, Given] | None:
-        """The first config under which a job takes what it took; the same parameters, at least."""
-        pairs = [(settings, self._given(job, settings)) for settings in known]
-        fitting = [(old, given) for old, given in pairs if given and given.params == then.params]
-        return next((pair for pair in fitting if pair[1] == then), next(iter(fitting), None))
-
-    def _between(self, job: Any, then: Settings, view: View = lambda given: given) -> list[str]:
-        """The differences of the config of now to that of then which matter to a job."""
-        return [
-            f"{path[0]}: {diff.told(path[1:], *values)}"
-            for path, *values in differences(then, self._now)
-            if self._matters(job, then, path, view)
-        ]
+        exact = [pair for pair in fitting if pair[1].inputs == inputs]
+        then, given = (exact or fitting)[0]
+        return self._between(job, then), set(given.inputs)
 
     def that_made(self, job: Any) -> list[str]:
         """The edits of the config since the last run without which there was no such job."""
-        for state in self._states[:1]:
-            if self._is_valid(state.settings) and self._given(job, state.settings) is None:
-                return self._between(job, state.settings, lambda given: given is None)
+        for snapshot in self._snapshots[:1]:
+            then = snapshot.settings
+            if self._load(then) and self._given(job, then) is None:
+                return self._between(job, then, lambda given: given is None)
         return []
 
-    def _matters(self, job: Any, then: Settings, path: Path, view: View) -> bool:
+    def _between(
+        self, job: Any, then: Settings, aspect: Callable[[Given | None], Any] = lambda given: given
+    ) -> list[str]:
+        """The differences between an old config and today's in an aspect of what a job is given."""
+        return [
+            f"{path[0]}: {describe(path[1:], *values)}"
+            for path, *values in differences(then, self._now)
+            if self._matters(job, then, path, aspect)
+        ]
+
+    def _matters(
+        self, job: Any, then: Settings, path: KeyPath, aspect: Callable[[Given | None], Any]
+    ) -> bool:
         """Whether a difference alone makes one for a job.
 
         Where the config is invalid with that alone, what is around it is taken together.
@@ -122,18 +104,20 @@ class Edits:
             effects = []
             for base, other in ((self._now, then), (then, self._now)):
                 mixed = with_value(base, path[:size], value_at(other, path[:size]))
-                if self._is_valid(mixed):
-                    effects.append(view(self._given(job, mixed)) != view(self._given(job, base)))
+                if self._load(mixed):
+                    effects.append(
+                        aspect(self._given(job, mixed)) != aspect(self._given(job, base))
+                    )
             if effects:
                 return any(effects)
         return True
 
     def _given(self, job: Any, settings: Settings) -> Given | None:
-        """What a job takes under a config; `None` if there is no such job."""
+        """What a job is given under a config; `None` if there is no such job."""
         from snakemake.exceptions import RuleException, WorkflowError
 
         loaded = self._load(settings)
-        if isinstance(loaded, InputError):
+        if loaded is None:
             return None
         with self._config(*loaded):
             try:
@@ -143,71 +127,57 @@ class Edits:
                 inputs = job.rule.expand_input(job.wildcards)[0]
             except (LookupError, InputError, WorkflowError, RuleException):
                 return None
-        told = frozenset(repr(value) for value in params if not follows(value))
-        return Given(told, frozenset(map(str, inputs)))
+        own = frozenset(repr(value) for value in params if not is_derived(value))
+        return Given(own, frozenset(map(str, inputs)))
 
-    def _is_valid(self, settings: Settings) -> bool:
-        return not isinstance(self._load(settings), InputError)
-
-    def _load(self, settings: Settings) -> tuple[Any, Any] | InputError:
-        """Config and claims, or what is wrong with them."""
+    def _load(self, settings: Settings) -> tuple[Any, Any] | None:
+        """Config and claims; `None` if they are invalid."""
         text = canonical(settings)
         if text not in self._loaded:
             try:
                 config = validated(Unchecked, settings["config.yaml"], "config")
                 claims = validated(Claims, settings["claims.yaml"], "claims.yaml")
                 self._loaded[text] = config, claims
-            except InputError as error:
-                self._loaded[text] = error
+            except InputError:
+                self._loaded[text] = None
         return self._loaded[text]
 
     @contextmanager
     def _config(self, config: Any, claims: Any) -> Iterator[None]:
         """Let the functions of the rules see another config."""
-        places = self._workflow.globals
-        now = {name: places[name] for name in ("CONFIG", "CLAIMS")}
+        now = {name: self._globals[name] for name in ("CONFIG", "CLAIMS")}
         try:
-            places.update(CONFIG=config, CLAIMS=claims)
+            self._globals.update(CONFIG=config, CLAIMS=claims)
             yield
         finally:
-            places.update(now)
+            self._globals.update(now)
 
-    def of_code(self, script: str, then: str, when: float | None) -> list[str]:
-        """Those of a program's code since it had a fingerprint, `when` it was started."""
-        since = ""
-        for state in self._states:
-            if state.programs.get(script) == then:
-                old = state.code
-                break
-        else:
-            found = history.code(script, then, when)
-            if found is None:
-                return [f"code of scripts/{script}.py changed; the old code is not known"]
-            old, since = found[0], f", since commit {found[1]}"
-        told = [*_files(script, old), *_libraries(script, old)]
-        if not told:
-            told = [f"code of scripts/{script}.py changed, none of its parts by itself"]
-        return [f"{one}{since}" for one in told]
+    def of_code(self, script: str, then: str) -> list[str]:
+        """The edits of a program's code since it had the fingerprint `then`."""
+        for snapshot in self._snapshots:
+            if snapshot.programs.get(script) == then:
+                return [*_files(script, snapshot.code), *_libraries(script, snapshot.code)] or [
+                    f"code of scripts/{script}.py changed, none of its parts by itself"
+                ]
+        return [f"code of scripts/{script}.py changed; the old code is not known"]
 
 
 def _files(script: str, old: snapshots.Code) -> Iterator[str]:
-    names = set(fingerprint.modules(script))
-    for name, parts in snapshots.code(names).files.items():
-        if (then := old.files.get(name)) is None:
+    for name, parts in snapshots.code(fingerprint.modules(script)).files.items():
+        if name not in old.files:
             yield f"scripts/{name}: a new file"
-        elif told := code_parts.compared(then, parts):
-            yield f"scripts/{name}: {told}"
+        elif change := code_parts.describe(old.files[name], parts):
+            yield f"scripts/{name}: {change}"
 
 
 def _libraries(script: str, old: snapshots.Code) -> Iterator[str]:
     lock = fingerprint.read_lock(fingerprint.LOCK)
     for library in sorted(fingerprint.libraries(script)):
-        if lock[library] != old.lock.get(library):
-            told = diff.told((library,), old.lock.get(library, NONE), lock[library])
-            yield f"envs/requirements.lock: {told}"
+        if lock[library] != (then := old.lock.get(library, ABSENT)):
+            yield f"envs/requirements.lock: {describe((library,), then, lock[library])}"
 
 
-def remembered(text: str) -> Any:
+def decoded(text: str) -> Any:
     """A parameter from the form in which Snakemake remembers it: settings as a dict."""
     try:
         value = ast.literal_eval(text)
@@ -216,6 +186,6 @@ def remembered(text: str) -> Any:
         return text
 
 
-def follows(value: Any) -> bool:
+def is_derived(value: Any) -> bool:
     """Whether a parameter follows from others: the fingerprint, or a scratch folder's name."""
     return isinstance(value, str) and bool(FINGERPRINT.fullmatch(value) or "/scratch/" in value)

@@ -21,7 +21,8 @@ from packaging.utils import canonicalize_name
 
 from multical.bundle.contents import TELLING
 from multical.dag import dryrun
-from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, remembered
+from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, decoded
+from multical.dag.reasons import first_few, reasons
 from multical.errors import InputError
 from multical.files import sha256
 from multical.models import checkpoints
@@ -148,12 +149,10 @@ def trace(target: str) -> Lineage:
             raise InputError(f"{target}: no such file, expected one that was made")
         digests: dict[str, str | None] = {}
         stale = set(dag.needrun_jobs(exclude_finished=False))
-        jobs = [job for layer in dag.toposorted(set(dag.jobs)) for job in _sorted(layer)]
         edits = Edits(workflow)
         steps = [
             _step(workflow, job, digests, edits if job in stale else None)
-            for job in jobs
-            if not job.rule.norun
+            for job in dryrun.ordered(dag, set(dag.jobs))
         ]
     _compare(steps, digests)
     return Lineage(target, steps)
@@ -166,10 +165,6 @@ def seeds(settings: Any, place: str = "") -> Iterator[tuple[str, int]]:
             if (key == "seed" or key.endswith("_seed")) and isinstance(value, int):
                 yield f"{place}{key}", value
             yield from seeds(value, f"{place}{key}.")
-
-
-def _sorted(jobs: Any) -> list[Any]:
-    return sorted(jobs, key=lambda job: (job.rule.name, sorted(job.wildcards_dict.items())))
 
 
 def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits | None) -> Step:
@@ -202,7 +197,7 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits 
     if job.benchmark is not None and step.seconds is None:
         step.seconds = recorded_seconds(Path(str(job.benchmark)))
     step.gaps += [name for name in NOT_RECORDED if not getattr(step, name)]
-    step.stale = tuple(dryrun.reasons(workflow, job, edits)) if edits else ()
+    step.stale = tuple(reasons(workflow, job, edits)) if edits else ()
     return step
 
 
@@ -234,7 +229,7 @@ def _said_by_program(step: Step) -> None:
 
 def _said_by_snakemake(step: Step, record: Any) -> None:
     """Take over what Snakemake recorded, and compare it with what there is."""
-    for value in map(remembered, record.params or ()):
+    for value in map(decoded, record.params or ()):
         if isinstance(value, dict):
             step.settings = value
         elif isinstance(value, str) and FINGERPRINT.fullmatch(value):
@@ -252,7 +247,7 @@ def _said_by_snakemake(step: Step, record: Any) -> None:
         ("now", step.inputs.keys() - then),
     ):
         if names:
-            step.breaks.append(f"{dryrun.listed(names)}: {word} among the files that it is made of")
+            step.breaks.append(f"{first_few(names)}: {word} among the files that it is made of")
     checksums = record.input_checksums or {}
     for name, told in sorted(checksums.items()):
         now = step.inputs.get(name)

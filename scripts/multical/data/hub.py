@@ -90,7 +90,7 @@ def need_commit(source: Source) -> None:
 def check(source: Source) -> None:
     """Raise `InputError` unless the repository is open to the user and has the commit.
 
-    Asked first, once in a process, since `datasets` does not always tell why it fails.
+    TokenizedQuestion first, once in a process, since `datasets` does not always tell why it fails.
     """
     from huggingface_hub import HfApi
 

@@ -52,7 +52,7 @@ class Source:
     splits: tuple[str, ...]  # that are asked
     columns: tuple[str, ...]
     read: Callable[[Row, str], Row]
-    shots_splits: tuple[str, ...] = ()  # of few-shot examples; else the end of the shuffle
+    fewshot_splits: tuple[str, ...] = ()  # of few-shot examples; else the end of the shuffle
 
 
 @dataclass
@@ -75,12 +75,12 @@ def benchmark(
     seed: int,
     questions: int | None,
     odd_rows: str,
-    shots: int,
+    fewshot: int,
     examples: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
     """Questions, or the few-shot examples, with what `hub_questions.benchmark` gives of them.
 
-    `kind` is one of `SOURCES`; `questions` null takes all but the examples; `shots` is the
+    `kind` is one of `SOURCES`; `questions` null takes all but the examples; `fewshot` is the
     number of examples, of each subject where there are subjects. The report also tells how
     many questions have options left out, as `cut`.
     """
@@ -88,12 +88,12 @@ def benchmark(
     rows = _read(source, source.splits, repo, revision, odd_rows)
     random.Random(seed).shuffle(rows.made)
     spare = Rows([*reversed(rows.good)])
-    if source.shots_splits:
-        spare = _read(source, source.shots_splits if examples else (), repo, revision, odd_rows)
+    if source.fewshot_splits:
+        spare = _read(source, source.fewshot_splits if examples else (), repo, revision, odd_rows)
     once_each = {row["question_id"]: row for row in [*rows.good, *spare.good]}
-    aside = _examples(spare.good, Counter(map(_content, once_each.values())), shots)
+    aside = _examples(spare.good, Counter(map(_content, once_each.values())), fewshot)
     if examples:
-        _enough(aside, rows.good, shots, repo)
+        _enough(aside, rows.good, fewshot, repo)
         chosen, left_out = aside, spare.left_out
     else:
         names = {row["question_id"] for row in aside}
@@ -139,24 +139,24 @@ def _content(row: Row) -> tuple[str, frozenset[str]]:
     return row["question"].strip(), frozenset(row["options"])
 
 
-def _examples(rows: list[Row], alike: Counter[Any], shots: int) -> list[Row]:
+def _examples(rows: list[Row], alike: Counter[Any], fewshot: int) -> list[Row]:
     """The first rows of each subject that equal no other."""
     count: Counter[str | None] = Counter()
     found = []
     for row in rows:
-        if alike[_content(row)] == 1 and count[row["subject"]] < shots:
+        if alike[_content(row)] == 1 and count[row["subject"]] < fewshot:
             count[row["subject"]] += 1
             found.append(row)
     return found
 
 
-def _enough(held: list[Row], asked: list[Row], shots: int, repo: str) -> None:
+def _enough(held: list[Row], asked: list[Row], fewshot: int, repo: str) -> None:
     count = Counter(row["subject"] for row in held)
     for subject in sorted({row["subject"] for row in asked}, key=str):
-        if count[subject] < shots:
+        if count[subject] < fewshot:
             where = "" if subject is None else f" of subject {subject!r}"
             raise InputError(
-                f"{repo}: found {count[subject]} examples{where}, expected {shots} (shots)"
+                f"{repo}: found {count[subject]} examples{where}, expected {fewshot} (fewshot)"
             )
 
 
@@ -266,7 +266,7 @@ SOURCES = {
         ("test",),
         ("question", "subject", "choices", "answer"),
         mmlu,
-        shots_splits=("dev", "validation"),
+        fewshot_splits=("dev", "validation"),
     ),
     "truthfulqa": Source(
         "multiple_choice", ("validation",), ("question", "mc1_targets"), truthfulqa

@@ -190,7 +190,7 @@ class File(Strict):
 class QuestionFile(File):
     """A local file of questions, and perhaps one of examples in the same schema."""
 
-    shots: LocalPath | None = Field(default=None, description="file of few-shot examples")
+    fewshot: LocalPath | None = Field(default=None, description="file of few-shot examples")
 
 
 #: Languages of the data sets of the hub; their Lites have fewer
@@ -206,7 +206,7 @@ HUB_LANGUAGES = {
 
 
 class HubBenchmark(Strict):
-    """Global-MMLU or MMLU-ProX, or its Lite, at one commit of the hub (multical.data.hub_multilingual)."""
+    """Global-MMLU or MMLU-ProX at one commit of the hub (multical.data.hub_multilingual)."""
 
     kind: Literal["global_mmlu", "mmlu_prox"]
     repo: Repository
@@ -216,7 +216,7 @@ class HubBenchmark(Strict):
         default=None, min_length=1, description="configs of the data set; null for all"
     )
     odd_rows: OddRows = "error"
-    shots_split: Split | None = Field(
+    fewshot_split: Split | None = Field(
         default=None, description="the split of few-shot examples, dev or validation; null: none"
     )
 
@@ -237,7 +237,7 @@ class ChoiceBenchmark(Strict):
         default=None, ge=1, description="the first so many in that order; null for all"
     )
     odd_rows: OddRows = "error"
-    shots: int = Field(
+    fewshot: int = Field(
         default=0,
         ge=0,
         description="few-shot examples, which are never asked: the last in that order, or, of "

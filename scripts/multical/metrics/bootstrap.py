@@ -80,16 +80,16 @@ class Bootstrap:
 def resampled(
     readout: Readout, sample: Sample, names: Collection[str], bins: int
 ) -> dict[str, Floats]:
-    """(B + 1,) `replicates` of each metric in a `Bootstrap.sample`, ms_debiased's `narrowed`."""
+    """(B + 1,) `replicates` of each metric in a `Bootstrap.sample`, debiased_ece2's `narrowed`."""
     found = replicates(readout, sample, names, bins)
-    if "ms_debiased" in found:
-        values = found["ms_debiased"]
+    if "debiased_ece2" in found:
+        values = found["debiased_ece2"]
         values[:-1] = narrowed(values[:-1], float(values[-1]), debiasing_noise(readout, bins))
     return found
 
 
 def narrowed(replicates: Floats, estimate: float, noise: float) -> Floats:
-    """(B,) replicates of `ms_debiased`, drawn together around their mean where it is near 0.
+    """(B,) replicates of `debiased_ece2`, drawn together around their mean where it is near 0.
 
     At a calibrated model it is a degenerate U-statistic, for which the bootstrap is not
     consistent (Arcones and Gine 1992): the noise of the rows is a gap to every replicate, and

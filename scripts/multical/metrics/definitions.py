@@ -153,14 +153,14 @@ def ece(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Float
     return calibration_error(readout.confidence, readout.correct, counts, bins=bins)
 
 
-def ece_mass(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+def ece_equal_mass(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
     """Expected calibration error in bins of equal mass (Nguyen and O'Connor 2015)."""
     return calibration_error(
         readout.confidence, readout.correct, counts, bins=bins, scheme="equal_mass"
     )
 
 
-def rms(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+def rmsce(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
     """RMS calibration error, in the same bins of equal width as `ece`.
 
     Hendrycks et al. (2019) take bins of 100 rows each; equal width keeps it comparable to ECE.
@@ -173,8 +173,8 @@ def mce(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Float
     return calibration_error(readout.confidence, readout.correct, counts, bins=bins, norm="max")
 
 
-def ms_debiased(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
-    """Mean squared calibration error: the square of `rms`, less what noise adds to it.
+def debiased_ece2(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+    """Mean squared calibration error: the square of `rmsce`, less what noise adds to it.
 
     The squared gap of a bin of m rows is estimated by the mean of the products confidence -
     correct of its m (m - 1) ordered pairs of rows, which has no bias, and counts m times; a bin
@@ -192,7 +192,7 @@ def ms_debiased(readout: Readout, counts: Counts | None = None, bins: int = 15) 
 
 
 def debiasing_noise(readout: Readout, bins: int = 15) -> float:
-    """Variance of `ms_debiased` of the same rows, were the model calibrated.
+    """Variance of `debiased_ece2` of the same rows, were the model calibrated.
 
     A bin of m rows has then products of m (m - 1) pairs of mean 0: its sum of them, over m - 1,
     has the variance 2 v^2 m / (m - 1), v that of a row's confidence - correct.
@@ -323,10 +323,10 @@ METRICS: dict[str, Metric] = {
     "confidence": Metric(confidence, "probability"),
     "gap": Metric(gap, "probability", (-1.0, 1.0)),
     "ece": Metric(ece, "probability", binned=True),
-    "ece_mass": Metric(ece_mass, "probability", binned=True),
-    "rms": Metric(rms, "probability", binned=True),
+    "ece_equal_mass": Metric(ece_equal_mass, "probability", binned=True),
+    "rmsce": Metric(rmsce, "probability", binned=True),
     "mce": Metric(mce, "probability", binned=True),
-    "ms_debiased": Metric(ms_debiased, "probability", (-1.0, 1.0), binned=True),
+    "debiased_ece2": Metric(debiased_ece2, "probability", (-1.0, 1.0), binned=True),
     "ece_classwise": Metric(ece_classwise, "distribution", binned=True),
     "ece_all": Metric(ece_all, "distribution", binned=True),
     "brier": Metric(brier, "distribution", (0.0, 2.0)),

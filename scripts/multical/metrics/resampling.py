@@ -1,4 +1,4 @@
-"""Metrics of bootstrap replicates, fast: the same numbers as multical.metrics.definitions of the counts.
+"""Metrics of bootstrap replicates, fast: the numbers of multical.metrics.definitions.
 
 A paper has thousands of cells of ten thousand questions, and a thousand replicates of each.
 `METRICS` says what a metric is and needs some passes over counts (B, n) for each; here all
@@ -23,7 +23,7 @@ Ints = NDArray[np.integer[Any]]
 
 DISTRIBUTION = {"brier", "nll", "entropy"}
 OPTIONS = {"ece_classwise", "ece_all"}
-RANKS = {"ece_mass", "auroc", "aurc"}
+RANKS = {"ece_equal_mass", "auroc", "aurc"}
 
 
 class Sample:
@@ -101,8 +101,8 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
         "confidence": sample.sums(readout.confidence)[0] / size,
         "gap": gap,
         "ece": distance.sum(axis=0) / size,
-        "rms": np.sqrt((distance**2 / filled).sum(axis=0) / size),
-        "ms_debiased": pairs.sum(axis=0) / size,
+        "rmsce": np.sqrt((distance**2 / filled).sum(axis=0) / size),
+        "debiased_ece2": pairs.sum(axis=0) / size,
         "mce": np.where(size > 0, (distance / filled).max(axis=0), np.nan),
     }
 
@@ -149,7 +149,7 @@ def _ranks(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
         distance = kernels.weigh_quantiles(
             sample.table, places, _starts(np.diff(confidence) > 0), confidence - right, size, bins
         )
-        found["ece_mass"] = distance / size
+        found["ece_equal_mass"] = distance / size
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, size.max(initial=0) + 1))])
     right = right[::-1]
     pairs, area, wrong = kernels.rank(

@@ -60,7 +60,7 @@ class Settings(BaseModel):
     warmup_ratio: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
     batch_size: int = Field(ge=1)
-    accumulation: int = Field(ge=1)
+    gradient_accumulation_steps: int = Field(ge=1)
     epochs: float | None = Field(gt=0)
     steps: int | None = Field(ge=1)
     max_length: int = Field(ge=2)
@@ -72,10 +72,10 @@ class Settings(BaseModel):
     def _fits(self) -> Settings:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("expected exactly one of epochs and steps")
-        if self.batch_size % self.accumulation:
-            raise ValueError("expected a batch_size that accumulation divides")
-        if self.accumulation % self.scale.processes:
-            raise ValueError("expected an accumulation that scale.processes divides")
+        if self.batch_size % self.gradient_accumulation_steps:
+            raise ValueError("expected a batch_size that gradient_accumulation_steps divides")
+        if self.gradient_accumulation_steps % self.scale.processes:
+            raise ValueError("expected an gradient_accumulation_steps that scale.processes divides")
         if self.scale.sharding == "fsdp" and self.scale.processes == 1:
             raise ValueError("expected at least 2 scale.processes where sharding is fsdp")
         return self
@@ -226,8 +226,8 @@ def _arguments(settings: Settings, scratch: Path) -> SFTConfig:
     cpu = not torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(scratch),
-        per_device_train_batch_size=settings.batch_size // settings.accumulation,
-        gradient_accumulation_steps=settings.accumulation // scale.processes,
+        per_device_train_batch_size=settings.batch_size // settings.gradient_accumulation_steps,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps // scale.processes,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=settings.warmup_ratio,  # a fraction, since it is less than 1
@@ -265,7 +265,7 @@ def _fillers(
     then count twice. `num_input_tokens_seen` has their one token.
     """
     processes = settings.scale.processes
-    at_once = settings.batch_size // settings.accumulation * processes
+    at_once = settings.batch_size // settings.gradient_accumulation_steps * processes
     missing = -len(examples.rows) % at_once if processes > 1 else 0
     return [row_of([tokenizer.eos_token_id], [IGNORED])] * missing
 

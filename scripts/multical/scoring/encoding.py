@@ -7,25 +7,25 @@ from typing import Any
 
 from multical.models.chat import Chat
 from multical.scoring.prompting import Part, conversation
-from multical.scoring.trie import Asked
+from multical.scoring.trie import TokenizedQuestion
 
 
 @dataclass(frozen=True)
-class Asker:
+class Encoder:
     """Turns questions into the tokens that a model is shown."""
 
     chat: Chat
 
-    def encode(self, part: Part, row: Any) -> Asked:
+    def encode(self, part: Part, row: Any) -> TokenizedQuestion:
         """One question of a part, tokenised as the whole text that it makes."""
-        lettered = None
-        if part.lettered:
-            lettered = self.chat.encode(self.text(part, row, "lettered"))
-        if not part.plain:
-            return Asked(lettered, [], [[]] * len(row.options))
-        plain = self.text(part, row, "plain")
-        options = [self.chat.encode(f"{plain}{self.chat.joint}{text}") for text in row.options]
-        return Asked(lettered, self.chat.encode(plain), options)
+        multiple_choice = None
+        if part.multiple_choice:
+            multiple_choice = self.chat.encode(self.text(part, row, "multiple_choice"))
+        if not part.cloze:
+            return TokenizedQuestion(multiple_choice, [], [[]] * len(row.options))
+        cloze = self.text(part, row, "cloze")
+        options = [self.chat.encode(f"{cloze}{self.chat.joint}{text}") for text in row.options]
+        return TokenizedQuestion(multiple_choice, self.chat.encode(cloze), options)
 
     def text(self, part: Part, row: Any, kind: str) -> str:
         """The prompt, its examples before it."""

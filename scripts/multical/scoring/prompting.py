@@ -2,7 +2,7 @@
 
 Few-shot examples are earlier turns of the conversation, in the model's own chat format: our
 own design. They are of the question's language, and answered as it is to be: with a letter
-after the lettered text, with the option's text after the plain one. So the two texts of a
+after the multiple-choice text, with the option's text after the cloze one. So the two texts of a
 question share little then, and are scored apart; questions with the same examples share those.
 """
 
@@ -24,11 +24,11 @@ from multical.errors import InputError
 from multical.models.chat import LETTERS, fill
 
 Settings = dict[str, Any]
-#: A prompt: plain is null where no option texts are scored
+#: A prompt: cloze is null where no option texts are scored
 PROMPT: params.Kinds = {
     "name": str,
-    "lettered": str,
-    "plain": (str, type(None)),
+    "multiple_choice": str,
+    "cloze": (str, type(None)),
     "headings": dict,
 }
 #: Columns of records that a scorer fills, each one those that it can
@@ -90,51 +90,51 @@ class Part:
     """Questions of one language that are scored together.
 
     Attributes:
-        prompt: name, lettered and plain, and perhaps headings.
+        prompt: name, multiple_choice and cloze, and perhaps headings.
         language: BCP 47 tag.
-        lettered, plain: which texts of the prompt they are shown.
+        multiple_choice, cloze: which texts of the prompt they are shown.
         rows: the questions, rows of `multical.data.questions`, their index that of the benchmark.
         examples: answered questions that stand before each.
     """
 
     prompt: Settings
     language: str
-    lettered: bool
-    plain: bool
+    multiple_choice: bool
+    cloze: bool
     rows: pd.DataFrame
     examples: Sequence[Any] = ()
 
 
-def parts(asked: pd.DataFrame, settings: Settings, shots: Shots | None) -> Iterator[Part]:
+def parts(asked: pd.DataFrame, settings: Settings, fewshot: FewShot | None) -> Iterator[Part]:
     """Cut questions into parts, in which languages never meet.
 
     So the scores of a language do not depend on the others of its job, nor those of a prompt.
     Raises `InputError` for a language that a prompt has no text for.
     """
-    listed = settings["lettered_languages"]
+    listed = settings["multiple_choice_languages"]
     by_language = asked.groupby("language", sort=True)
     for prompt, (tag, of_language) in product(settings["prompts"], by_language):
-        language, plain = str(tag), prompt["plain"] is not None
-        lettered = listed is None or language in listed
-        if not (lettered or plain):
+        language, cloze = str(tag), prompt["cloze"] is not None
+        multiple_choice = listed is None or language in listed
+        if not (multiple_choice or cloze):
             raise InputError(
-                f"--params: lettered_languages: found {listed}, expected {language} too, since "
-                f"the prompt {prompt['name']} has no plain text"
+                f"--params: multiple_choice_languages: found {listed}, expected {language} too, "
+                f"since the prompt {prompt['name']} has no cloze text"
             )
-        groups = [([], of_language)] if shots is None else shots.of(language, of_language)
+        groups = [([], of_language)] if fewshot is None else fewshot.of(language, of_language)
         for examples, of_group in groups:
             starts = range(0, len(of_group), MOST)
             pieces = [of_group.iloc[start : start + MOST] for start in starts]
-            if shots is None:
-                yield from (Part(prompt, language, lettered, plain, rows) for rows in pieces)
+            if fewshot is None:
+                yield from (Part(prompt, language, multiple_choice, cloze, rows) for rows in pieces)
                 continue
             # one text after the other, so that the examples of each are run once
-            for texts in [(False, plain), (lettered, False)]:
+            for texts in [(False, cloze), (multiple_choice, False)]:
                 if any(texts):
                     yield from (Part(prompt, language, *texts, rows, examples) for rows in pieces)
 
 
-class Shots:
+class FewShot:
     """Few-shot examples.
 
     Args:
@@ -169,7 +169,7 @@ class Shots:
         if len(frame) < self.count:
             raise InputError(
                 f"{self.path}: found {len(frame)} examples in {where}, expected {self.count} "
-                "(scoring.shots) at least"
+                "(scoring.num_fewshot) at least"
             )
         return list(frame.head(self.count).itertuples())
 
@@ -186,13 +186,13 @@ class Shots:
         yield examples, rows
 
 
-def few_shot(settings: Settings, path: str | None) -> Shots | None:
+def read_fewshot(settings: Settings, path: str | None) -> FewShot | None:
     """The examples, if there are to be any."""
-    if not (count := settings.get("shots", 0)):
+    if not (count := settings.get("num_fewshot", 0)):
         return None
     if path is None:
-        raise InputError(f"--shots: no file, expected {count} examples a question")
-    return Shots(questions.read(path), count, path)
+        raise InputError(f"--fewshot: no file, expected {count} examples a question")
+    return FewShot(questions.read(path), count, path)
 
 
 def _content(row: Any) -> tuple[str, frozenset[str]]:
@@ -208,11 +208,11 @@ def by_hash(ids: pd.Series) -> pd.Index:
 def conversation(part: Part, row: Any, kind: str) -> list[Message]:
     """A question as the turns before its answer, those of its examples first.
 
-    `kind` is lettered or plain, a key of the part's prompt.
+    `kind` is multiple_choice or cloze, a key of the part's prompt.
     """
     messages: list[Message] = []
     for one in part.examples:
-        answer = LETTERS[one.answer] if kind == "lettered" else one.options[one.answer]
+        answer = LETTERS[one.answer] if kind == "multiple_choice" else one.options[one.answer]
         messages.append({"role": "user", "content": _ask(part.prompt, one, kind)})
         messages.append({"role": "assistant", "content": answer})
     messages.append({"role": "user", "content": _ask(part.prompt, row, kind)})

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from multical.errors import InputError
-from multical.scoring.trie import Asked, Trie, shared_prefix
+from multical.scoring.trie import TokenizedQuestion, Trie, shared_prefix
 
 LOGITS_PER_CHUNK = 2**25  # 128 MiB of float32 logits at a time
 
@@ -29,8 +29,8 @@ LOGITS_PER_CHUNK = 2**25  # 128 MiB of float32 logits at a time
 class Scores:
     """What a model says of one question: the columns of `records`, in nats.
 
-    The first two are None for a question without the lettered prompt, the last means nothing
-    for one without the plain prompt.
+    The first two are None for a question without the multiple-choice prompt, the last means nothing
+    for one without the cloze prompt.
     """
 
     letter_logits: list[float] | None
@@ -49,7 +49,7 @@ class Group:
     tries: list[Trie]
 
     @classmethod
-    def of(cls, asked: Sequence[Asked]) -> Group:
+    def of(cls, asked: Sequence[TokenizedQuestion]) -> Group:
         """Group questions, at least one."""
         prefix = shared_prefix(asked)
         return cls(prefix, [Trie.of(one, len(prefix)) for one in asked])
@@ -132,7 +132,7 @@ class Scorer:
         """Tokens that the model takes at once."""
         return getattr(self.config, "max_position_embeddings", None) or math.inf
 
-    def check_length(self, one: Asked, name: str) -> None:
+    def check_length(self, one: TokenizedQuestion, name: str) -> None:
         """Raise `InputError` naming a question that is longer than the model's positions."""
         if (length := one.length) > self.positions:
             raise InputError(f"question {name}: {length} tokens, the model takes {self.positions}")
@@ -233,7 +233,7 @@ class Scorer:
                     place = index.setdefault((row, node), len(index))
                     pairs.append((place, token))
         rows, nodes = torch.tensor(list(index), device=hidden.device).T
-        lettered = [row for row, trie in enumerate(tries) if trie.answer is not None]
+        multiple_choice = [row for row, trie in enumerate(tries) if trie.answer is not None]
         answers = torch.tensor(
             [place for (row, node), place in index.items() if node == tries[row].answer],
             dtype=torch.long,
@@ -243,7 +243,7 @@ class Scorer:
 
         totals = torch.empty(len(index))
         chosen = torch.empty(len(pairs))
-        letters = torch.empty(len(lettered), len(self.letters))
+        letters = torch.empty(len(multiple_choice), len(self.letters))
         for start in range(0, len(index), self.head.rows):
             stop = start + self.head.rows
             logits = self.head.logits(picked[start:stop])
@@ -256,7 +256,7 @@ class Scorer:
             totals[start:stop] = logsumexp_(logits).cpu()
 
         answered = zip(letters.tolist(), totals[answers].tolist(), strict=True)
-        said = dict(zip(lettered, answered, strict=True))
+        said = dict(zip(multiple_choice, answered, strict=True))
         logprobs = iter((chosen - totals[places]).double().tolist())
         scores = []
         for row, trie in enumerate(tries):

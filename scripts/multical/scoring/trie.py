@@ -1,6 +1,6 @@
 """A question as a trie of tokens, so that no prefix is computed twice.
 
-The prompt with its lettered options, and the plain prompt followed by each option's
+The prompt with its lettered options, and the cloze prompt followed by each option's
 text, are paths in one trie. A causal model gives a token the same state in the trie
 as in its path alone if it attends to its ancestors only and is told its depth.
 """
@@ -23,31 +23,31 @@ def common_prefix(sequences: Sequence[Tokens]) -> int:
     return next((i for i in range(length) if first[i] != last[i]), length)
 
 
-class Asked(NamedTuple):
+class TokenizedQuestion(NamedTuple):
     """One question as token ids.
 
     Attributes:
-        lettered: the prompt that lists the options, or None to leave it out.
-        plain: the prompt that does not; empty to leave it out.
-        options: per option, the plain prompt joined with the option's text; each empty
+        multiple_choice: the prompt that lists the options, or None to leave it out.
+        cloze: the prompt that does not; empty to leave it out.
+        options: per option, the cloze prompt joined with the option's text; each empty
             where that is left out.
     """
 
-    lettered: Tokens | None
-    plain: Tokens
+    multiple_choice: Tokens | None
+    cloze: Tokens
     options: Sequence[Tokens]
 
     def start(self) -> int:
-        """The first place at which an option leaves the plain prompt; from there on it is scored.
+        """The first place at which an option leaves the cloze prompt; from there on it is scored.
 
         It is the same for all options, so that a prompt whose last token merges with what
         follows is scored alike.
         """
-        return min(common_prefix([self.plain, option]) for option in self.options)
+        return min(common_prefix([self.cloze, option]) for option in self.options)
 
     def sequences(self) -> list[Tokens]:
         """All token sequences that a model is to see."""
-        return [tokens for tokens in (self.lettered, *self.options) if tokens]
+        return [tokens for tokens in (self.multiple_choice, *self.options) if tokens]
 
     @property
     def length(self) -> int:
@@ -55,13 +55,13 @@ class Asked(NamedTuple):
         return max(map(len, self.sequences()))
 
 
-def shared_prefix(asked: Sequence[Asked]) -> list[int]:
+def shared_prefix(asked: Sequence[TokenizedQuestion]) -> list[int]:
     """The tokens that all questions begin with, before any at which a score is read."""
     length = common_prefix([tokens for one in asked for tokens in one.sequences()])
     for one in asked:
-        if one.lettered is not None:
-            length = min(length, len(one.lettered) - 1)
-        if one.plain:
+        if one.multiple_choice is not None:
+            length = min(length, len(one.multiple_choice) - 1)
+        if one.cloze:
             length = min(length, one.start() - 1)
     return list(asked[0].sequences()[0][: max(0, length)])
 
@@ -73,10 +73,10 @@ class Trie:
     Attributes:
         tokens: token id of each node, in an order where parents come first.
         parents: index of each node's parent, -1 at the start of a path.
-        answer: node of the lettered prompt's last token; None without that prompt.
+        answer: node of the multiple-choice prompt's last token; None without that prompt.
         targets: per option, the (node, token id) pairs whose log-probabilities add up to
             the log-likelihood of the option's text.
-        prompt_tokens: number of tokens of the lettered prompt, or None.
+        prompt_tokens: number of tokens of the multiple-choice prompt, or None.
         skipped: number of tokens that stand before the first node of each path.
     """
 
@@ -89,13 +89,13 @@ class Trie:
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, asked: Asked, skip: int = 0) -> Trie:
+    def of(cls, asked: TokenizedQuestion, skip: int = 0) -> Trie:
         """A question's trie, without the first `skip` tokens, which all its paths share."""
         trie = cls(skipped=skip)
-        if asked.lettered is not None:
-            trie.prompt_tokens = len(asked.lettered)
-            trie.answer = trie._add(asked.lettered[skip:])[-1]
-        start = max(0, asked.start() - skip)  # below 0 for a question without the plain prompt
+        if asked.multiple_choice is not None:
+            trie.prompt_tokens = len(asked.multiple_choice)
+            trie.answer = trie._add(asked.multiple_choice[skip:])[-1]
+        start = max(0, asked.start() - skip)  # below 0 for a question without the cloze prompt
         for tokens in asked.options:
             option = tokens[skip:]
             path = trie._add(option[:-1])

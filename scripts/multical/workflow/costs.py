@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from multical.config.msp import MspStudy
+from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import Asking, MultilingualStudy, Run, scored, trials
 from multical.data.sources import (
@@ -172,7 +172,9 @@ class Sizes:
         """What a model behind an API is asked on a benchmark, were nothing answered before."""
         settings, total = scoring_params.api_scoring(self.config, root, run, benchmark), Bill()
         for texts in self.asked(benchmark, settings).values():
-            tokens = (1 + settings["shots"]) * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
+            tokens = (1 + settings["num_fewshot"]) * (
+                texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS
+            )
             asked = texts.count * len(settings["prompts"])
             total += Bill(asked, asked * tokens, asked)
         return total
@@ -194,11 +196,11 @@ class Sizes:
         }
 
     def _scoring_tokens(self, benchmark: str, settings: Settings) -> float:
-        listed = settings["lettered_languages"]
+        listed = settings["multiple_choice_languages"]
         total = 0.0
         for language, texts in self.asked(benchmark, settings).items():
-            lettered = listed is None or language in listed
-            shown = sum(lettered + (one["plain"] is not None) for one in settings["prompts"])
+            multiple_choice = listed is None or language in listed
+            shown = sum(multiple_choice + (one["cloze"] is not None) for one in settings["prompts"])
             total += shown * texts.count * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
         return total
 
@@ -312,7 +314,7 @@ def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, li
     Empty for studies that fetch and train no model.
     Raises `InputError` naming the key of the config where a model's size is not known.
     """
-    if not isinstance(config.studies[root], MultilingualStudy | MspStudy):
+    if not isinstance(config.studies[root], MultilingualStudy | ChatConfidenceStudy):
         return {}
     sizes = Sizes(config, folder)
     parts = ["base models", "benchmarks and SFT data", "checkpoints", "scratch", "records"]
@@ -364,7 +366,7 @@ def _training_jobs(
 
 def fetched(config: Config, study: Asking) -> list[str]:
     """The base models that a study has fetched; those of SFT runs are for who trains them."""
-    if isinstance(study, MspStudy):
+    if isinstance(study, ChatConfidenceStudy):
         names = [one.run for one in study.models if one.of is None]
     else:
         names = study.models

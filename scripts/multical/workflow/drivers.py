@@ -17,7 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from multical.config.msp import MspStudy
+from multical import paths
+from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import MultilingualStudy, scored, trials
 from multical.errors import InputError
@@ -76,7 +77,7 @@ def record(config: Config) -> None:
     atexit.register(driver.forget)
 
 
-def found() -> list[Driver]:
+def load_all() -> list[Driver]:
     """The drivers on record; raises `InputError` for a record that cannot be read."""
     drivers = []
     for file in sorted(FOLDER.glob("*.json")):
@@ -110,27 +111,30 @@ def _jobs(config: Config) -> Iterator[tuple[list[str], job_params.Settings, list
         )
     }
     for root, study in config.studies.items():
-        if isinstance(study, MspStudy):
+        if isinstance(study, ChatConfidenceStudy):
             yield from _scorings(config, root, study, codes["score_run"])
         if not isinstance(study, MultilingualStudy):
             continue
         for run in job_params.trained(config, root):
-            parts = ("manifest.json", "checkpoint", "loss.jsonl", "usage.json")
-            made = [f"{root}/runs/{run.id}/{part}" for part in parts]
+            files = (
+                paths.RUN_MANIFEST, paths.RUN_CHECKPOINT, paths.LOSS_LOG, paths.TRAINING_USAGE
+            )  # fmt: skip
+            made = [file.format(root=root, run=run.id) for file in files]
             yield made, job_params.training(config, root, run.id), codes["train_sft"]
         for run in trials(study):
-            made = [f"{root}/runs/{run.id}/heldout.json"]
+            made = [paths.HELDOUT_LOSS.format(root=root, run=run.id)]
             yield made, job_params.evaluating(config, root, run.id), codes["evaluate_sft"]
         yield from _scorings(config, root, study, codes["score_run"])
 
 
 def _scorings(
-    config: Config, root: str, study: MultilingualStudy | MspStudy, code: list[str]
+    config: Config, root: str, study: MultilingualStudy | ChatConfidenceStudy, code: list[str]
 ) -> Iterator[tuple[list[str], job_params.Settings, list[str]]]:
     for name, benchmark in scored(study):
         if job_params.by_api(config, root, name):
             continue  # asked from the login node
         for shard in scoring_params.shards(config, root, benchmark):
             settings = scoring_params.scoring(config, root, name, benchmark, shard)
-            records = f"{root}/records/{name}/{benchmark}{shard}"
-            yield [f"{records}.parquet", f"{records}.usage.json"], settings, code
+            of_shard = {"root": root, "run": name, "benchmark": benchmark, "shard": shard}
+            made = [path.format(**of_shard) for path in (paths.SHARD_RECORDS, paths.SHARD_USAGE)]
+            yield made, settings, code

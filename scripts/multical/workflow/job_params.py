@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from multical import files
-from multical.config.msp import MspStudy
+from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import (
     HarnessRun,
@@ -31,7 +31,7 @@ Settings = dict[str, Any]
 #: Keys of SFT data that no job depends on
 FOR_PLANS = {"rows", "mean_tokens"}
 #: Metrics of confidences that are changed, which rank answers as they did or nearly so
-RECALIBRATED = ("accuracy", "confidence", "gap", "ece", "rms", "ms_debiased", "brier", "nll")
+RECALIBRATED = ("accuracy", "confidence", "gap", "ece", "rmsce", "debiased_ece2", "brier", "nll")
 #: Metrics whose changes are tested
 EFFECTS = ("accuracy", "confidence", "ece", "entropy")
 #: Of runs in the table of settings, in their order
@@ -41,7 +41,7 @@ ROLES = ("base", "trial", "run")
 def run(config: Config, root: str, name: str) -> Run:
     """The run or trial of that id in the study at `root`; raises `KeyError` for any other."""
     study = config.studies[root]
-    if not isinstance(study, MspStudy):
+    if not isinstance(study, ChatConfidenceStudy):
         return config.multilingual(root).by_id[name]
     trainer = study.by_run[name].of
     return Run(name) if trainer is None else run(config, trainer, name)
@@ -50,7 +50,7 @@ def run(config: Config, root: str, name: str) -> Run:
 def trainer(config: Config, root: str, name: str) -> str:
     """The study that trains a run of the study at `root`: itself, or another."""
     study = config.studies[root]
-    return (study.by_run[name].of or root) if isinstance(study, MspStudy) else root
+    return (study.by_run[name].of or root) if isinstance(study, ChatConfidenceStudy) else root
 
 
 def by_api(config: Config, root: str, name: str) -> bool:
@@ -105,23 +105,23 @@ def benchmark(config: Config, name: str) -> Settings:
     source = config.benchmarks[name].source
     if isinstance(source, ChoiceBenchmark):
         return source.model_dump()  # its examples are never asked
-    return source.model_dump(exclude={"shots", "shots_split"})
+    return source.model_dump(exclude={"fewshot", "fewshot_split"})
 
 
-def shots(config: Config, name: str) -> Settings:
+def fewshot(config: Config, name: str) -> Settings:
     """Where a benchmark's few-shot examples come from; raises `KeyError` if it has none."""
-    if name not in with_shots(config):
+    if name not in with_fewshot(config):
         raise KeyError(name)
     source = config.benchmarks[name].source
     if isinstance(source, ChoiceBenchmark):
         return {**source.model_dump(exclude={"questions"}), "examples": True}
-    return {**benchmark(config, name), "split": getattr(source, "shots_split", None)}
+    return {**benchmark(config, name), "split": getattr(source, "fewshot_split", None)}
 
 
-def with_shots(config: Config) -> list[str]:
+def with_fewshot(config: Config) -> list[str]:
     """The benchmarks whose few-shot examples are made here."""
     sources = {name: one.source for name, one in config.benchmarks.items()}
-    keys = ("shots", "shots_split")
+    keys = ("fewshot", "fewshot_split")
     return [
         name
         for name, source in sources.items()
@@ -264,10 +264,10 @@ def mixed_models(config: Config, root: str) -> Settings:
     return {**settings, "seed": drawn["seed"], "level": drawn["level"]}
 
 
-def views(config: Config, root: str) -> dict[str, tuple[str, str | None]]:
-    """What the figures of a study can show: the benchmark and the SFT data of each view.
+def panels(config: Config, root: str) -> dict[str, tuple[str, str | None]]:
+    """What the figures of a study can show: the benchmark and the SFT data of each panel.
 
-    Each by what the figure's path has before its name: nothing for the view of the study's
+    Each by what the figure's path has before its name: nothing for the panel of the study's
     `figures`, which is the first, and `BENCHMARK.SFT/`, or `BENCHMARK/`, for any other.
     """
     study = config.measured(root)
@@ -276,14 +276,14 @@ def views(config: Config, root: str) -> dict[str, tuple[str, str | None]]:
     if isinstance(study, Scored):
         sets = study.sft_data if isinstance(study, MultilingualStudy) else [None]
         for pair in product(study.benchmarks, sets):
-            view = f"{'.'.join(filter(None, pair))}/"
-            if view in found:  # a.b on c, and a on b.c
+            panel = f"{'.'.join(filter(None, pair))}/"
+            if panel in found:  # a.b on c, and a on b.c
                 raise InputError(
                     f"config: studies.{root}: figures of two benchmarks and SFT sets are named "
-                    f"{view[:-1]}, expected one"
+                    f"{panel[:-1]}, expected one"
                 )
             if pair != first:
-                found[view] = pair
+                found[panel] = pair
     return found
 
 
@@ -303,15 +303,15 @@ def labelled(config: Config, root: str, benchmark: str) -> bool:
 
 
 def figure(
-    config: Config, root: str, target: str, *keys: str, view: str = "", model: str | None = None
+    config: Config, root: str, target: str, *keys: str, panel: str = "", model: str | None = None
 ) -> Settings:
     """What a figure or table shows; `keys` are those that it takes beside the usual ones.
 
-    `model` is that of a figure of one model. Raises `KeyError` for a view, or a model, that
+    `model` is that of a figure of one model. Raises `KeyError` for a panel, or a model, that
     the study lacks.
     """
     study = config.measured(root)
-    benchmark, sft = views(config, root)[view]
+    benchmark, sft = panels(config, root)[panel]
     if model is not None and model not in shown_models(config, root, benchmark):
         raise KeyError(model)
     if isinstance(study, Scored):

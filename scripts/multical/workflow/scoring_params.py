@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from multical.config.msp import MspStudy
+from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import Run
 from multical.data.sources import QuestionFile
@@ -25,7 +25,7 @@ def shards(config: Config, root: str, benchmark: str) -> dict[str, list[str] | N
     empty, where the study does not cut them.
     """
     asking = config.asking(root)
-    if isinstance(asking, MspStudy):
+    if isinstance(asking, ChatConfidenceStudy):
         return {"": asking.languages(benchmark)}
     study = config.multilingual(root)
     languages, size = config.languages(study, benchmark), study.scoring.languages_per_job
@@ -35,14 +35,14 @@ def shards(config: Config, root: str, benchmark: str) -> dict[str, list[str] | N
     return {f"/{'+'.join(group)}": group for group in groups}
 
 
-def shots_file(config: Config, root: str, benchmark: str) -> list[str]:
+def fewshot_file(config: Config, root: str, benchmark: str) -> list[str]:
     """The file of few-shot examples, if the study shows any."""
-    if not config.asking(root).scoring.shots:
+    if not config.asking(root).scoring.num_fewshot:
         return []
     source = config.benchmarks[benchmark].source
-    if isinstance(source, QuestionFile) and source.shots is not None:
-        return [source.shots]
-    return [f"results/inputs/benchmarks/{benchmark}.shots.parquet"]
+    if isinstance(source, QuestionFile) and source.fewshot is not None:
+        return [source.fewshot]
+    return [f"results/inputs/benchmarks/{benchmark}.fewshot.parquet"]
 
 
 def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "") -> Settings:
@@ -50,17 +50,17 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
 
     Raises `KeyError` for another shard, as for another run.
     """
-    if isinstance(config.asking(root), MspStudy):
+    if isinstance(config.asking(root), ChatConfidenceStudy):
         return msp_scoring(config, root, name, benchmark)
     study, one = config.multilingual(root), run(config, root, name)
     languages = shards(config, root, benchmark)[shard]
     settings = study.scoring.model_dump(exclude={"prompt", "languages_per_job"})
-    listed = settings["lettered_languages"]
+    listed = settings["multiple_choice_languages"]
     if listed is not None:
         kept = [name for name in listed if not shard or not languages or name in languages]
-        settings["lettered_languages"] = sorted(kept)
-    if not settings["shots"]:
-        del settings["shots"]
+        settings["multiple_choice_languages"] = sorted(kept)
+    if not settings["num_fewshot"]:
+        del settings["num_fewshot"]
     return {
         **_of(one),
         "benchmark": benchmark,
@@ -76,16 +76,16 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
 
 def msp_scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
     """How a run of study 2 is scored on a benchmark: by letters alone, under every prompt."""
-    study, one = config.msp(root), run(config, root, name)
+    study, one = config.chat_confidence(root), run(config, root, name)
     settings = study.scoring.model_dump(exclude={"prompts"})
     settings["chat_format"] = settings["chat_format"] or config.models[one.model].chat_format
-    for key, usual in (("shots", 0), ("quantization", "none")):
+    for key, usual in (("num_fewshot", 0), ("quantization", "none")):
         if settings[key] == usual:
             del settings[key]
     return {
         **_of(one),
         "benchmark": benchmark,
-        "lettered_languages": None,
+        "multiple_choice_languages": None,
         **_asked(config, study, benchmark),
         **settings,
     }
@@ -98,7 +98,7 @@ def _of(one: Run) -> Settings:
 
 def api_scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
     """What a model behind an API is asked on a benchmark; how it is asked is its `access`."""
-    if isinstance(config.asking(root), MspStudy):
+    if isinstance(config.asking(root), ChatConfidenceStudy):
         return msp_api_scoring(config, root, name, benchmark)
     study, source = config.scored(root), config.api(name)
     return {
@@ -107,7 +107,7 @@ def api_scoring(config: Config, root: str, name: str, benchmark: str) -> Setting
         "languages": study.languages,
         "questions_per_language": study.questions_per_language,
         "prompts": [prompt(config, study.scoring.prompt, study.languages)],
-        "shots": study.scoring.shots,
+        "num_fewshot": study.scoring.num_fewshot,
         "chat_format": config.models[name].chat_format,
         "api": source.model_dump(exclude={"kind", "access"}),
     }
@@ -115,24 +115,24 @@ def api_scoring(config: Config, root: str, name: str, benchmark: str) -> Setting
 
 def msp_api_scoring(config: Config, root: str, name: str, benchmark: str) -> Settings:
     """What a model of study 2 behind an API is asked on a benchmark."""
-    study = config.msp(root)
+    study = config.chat_confidence(root)
     return {
         "run": name,
         "benchmark": benchmark,
         **_asked(config, study, benchmark),
-        "shots": study.scoring.shots,
+        "num_fewshot": study.scoring.num_fewshot,
         "chat_format": config.models[name].chat_format,
         "api": config.api(name).model_dump(exclude={"kind", "access"}),
     }
 
 
-def _asked(config: Config, study: MspStudy, benchmark: str) -> Settings:
+def _asked(config: Config, study: ChatConfidenceStudy, benchmark: str) -> Settings:
     languages = study.languages(benchmark)
     prompts = [prompt(config, name, languages) for name in study.scoring.prompts]
     return {
         "languages": languages,
         "questions_per_language": study.questions_per_dataset,
-        "prompts": [{**one, "plain": None} for one in prompts],  # options' texts go unread
+        "prompts": [{**one, "cloze": None} for one in prompts],  # options' texts go unread
     }
 
 

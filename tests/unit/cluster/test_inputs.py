@@ -72,8 +72,8 @@ def test_models_from_folders_and_data_from_files(slurm: Slurm) -> None:
 
 
 def test_files_of_examples(slurm: Slurm) -> None:
-    source = {"kind": "file", "path": "mine.jsonl", "shots": "few.jsonl"}
-    edited({"benchmarks:cldr-facts:source": source, "studies:results/smoke:scoring:shots": 2})
+    source = {"kind": "file", "path": "mine.jsonl", "fewshot": "few.jsonl"}
+    edited({"benchmarks:cldr-facts:source": source, "studies:results/smoke:scoring:num_fewshot": 2})
     assert one("examples cldr-facts", SMOKE).said == "no file few.jsonl"
     Path("few.jsonl").touch()
     assert one("examples cldr-facts", SMOKE).said == "there: few.jsonl"

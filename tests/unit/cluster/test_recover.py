@@ -40,7 +40,7 @@ def dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
     (tmp_path / "Snakefile").touch()
     monkeypatch.chdir(tmp_path)
     drivers.record(schema.load(RAW))
-    (own,) = drivers.found()
+    (own,) = drivers.load_all()
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     own.forget()
@@ -49,7 +49,7 @@ def dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
 
 def test_this_process_is_on_record_and_alive(dead: Driver) -> None:
     drivers.record(schema.load(RAW))
-    (own,) = drivers.found()
+    (own,) = drivers.load_all()
     assert own.here
     assert own.alive
     assert own.command[1:3] == ["-m", "snakemake"]
@@ -58,7 +58,7 @@ def test_this_process_is_on_record_and_alive(dead: Driver) -> None:
     # another process that has got the same number is not the driver
     assert not replace(own, started=own.started - 1).alive
     own.forget()
-    assert drivers.found() == []
+    assert drivers.load_all() == []
 
 
 def test_a_dead_one_is_accepted(dead: Driver) -> None:
@@ -77,7 +77,7 @@ def test_a_record_that_is_not_one(dead: Driver) -> None:
     drivers.FOLDER.mkdir(parents=True, exist_ok=True)
     (drivers.FOLDER / "x.1.json").write_text('{"host": "x"}')
     with pytest.raises(InputError, match=r"x\.1\.json: .*expected what multical\.drivers writes"):
-        drivers.found()
+        drivers.load_all()
 
 
 def test_outside_of_a_clone(tmp_path: Path) -> None:

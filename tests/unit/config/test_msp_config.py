@@ -24,7 +24,7 @@ API: dict[str, Any] = {
     "top_logprobs": 8, "access": {"key": "TEST_API_KEY"},
 }  # fmt: skip
 STUDY: dict[str, Any] = {
-    "kind": "msp",
+    "kind": "chat_confidence",
     "models": [
         {"run": "smollm2-135m-instruct", "name": "SmolLM2", "size": 0.135},
         {"run": TUNED, "of": DEMO, "name": "Gemma", "size": 0.27},
@@ -53,7 +53,7 @@ def raw() -> dict[str, Any]:
     """The repository's config with one such study more."""
     found: dict[str, Any] = json.loads(json.dumps(RAW))  # without what YAML's anchors share
     found["models"]["gpt"] = {"chat_format": "template", "source": json.loads(json.dumps(API))}
-    found["prompts"]["short"] = {"lettered": "{question}\n{options}\nAnswer:", "plain": None}
+    found["prompts"]["short"] = {"multiple_choice": "{question}\n{options}\nAnswer:", "cloze": None}
     found["studies"][ROOT] = json.loads(json.dumps(STUDY))
     return found
 
@@ -87,7 +87,10 @@ def loaded(edit: Edit = lambda whole, study: None) -> schema.Config:
         (lambda _, s: s["datasets"][0].update(benchmark="quiz"), "datasets.0.benchmark: found"),
         (lambda _, s: s["scoring"].update(prompts=["odd"]), "scoring.prompts: found 'odd'"),
         (lambda _, s: s["scoring"].update(prompts=["short"] * 2), "found 'short' twice"),
-        (lambda _, s: s["scoring"].update(shots=5), "scoring.shots: found 5, expected 0, since"),
+        (
+            lambda _, s: s["scoring"].update(num_fewshot=5),
+            "scoring.num_fewshot: found 5, expected 0, since",
+        ),
         (lambda _, s: s["scoring"].update(quantization="int3"), "quantization: found 'int3'"),
         (lambda _, s: s.update(confidences=["margin"]), "expected msp among them"),
         (lambda _, s: s["abstention"].update(grid="zero"), "abstention.grid: found zero"),
@@ -112,7 +115,8 @@ def test_runs_come_from_the_models_or_from_another_study() -> None:
     assert job_params.run(found, ROOT, TUNED) == job_params.run(found, DEMO, TUNED)
     assert job_params.trainer(found, ROOT, TUNED) == DEMO
     assert job_params.trainer(found, ROOT, "gpt") == ROOT
-    assert [job_params.by_api(found, ROOT, name) for name in found.msp(ROOT).by_run] == [
+    runs = found.chat_confidence(ROOT).by_run
+    assert [job_params.by_api(found, ROOT, name) for name in runs] == [
         False, False, True
     ]  # fmt: skip
     with pytest.raises(KeyError):
@@ -131,9 +135,9 @@ def test_a_scoring_job_depends_on_its_own_settings() -> None:
     assert (settings["run"], settings["sft"], settings["smoothing"]) == (TUNED, "facts", 0.1)
     assert settings["languages"] == ["en", "sw"]
     assert [prompt["name"] for prompt in settings["prompts"]] == ["default", "short"]
-    assert [prompt["plain"] for prompt in settings["prompts"]] == [None, None]
+    assert [prompt["cloze"] for prompt in settings["prompts"]] == [None, None]
     assert settings["chat_format"] == "plain"
-    assert settings.keys().isdisjoint({"shots", "quantization"})  # as usual: said nowhere
+    assert settings.keys().isdisjoint({"num_fewshot", "quantization"})  # as usual: said nowhere
 
 
 SETTINGS: list[tuple[Edit, bool]] = [
@@ -146,7 +150,7 @@ SETTINGS: list[tuple[Edit, bool]] = [
     (lambda _, s: s["models"].pop(0), False),
     (lambda _, s: s["models"][1].update(name="Other", size=1), False),
     (lambda _, s: s.update(bins=5, confidences=["msp"]), False),
-    (lambda w, _: w["prompts"]["default"].update(plain="{question}?"), False),
+    (lambda w, _: w["prompts"]["default"].update(cloze="{question}?"), False),
     (lambda w, _: w["models"]["gpt"].update(parameters=5), False),
 ]
 
@@ -164,11 +168,11 @@ def test_an_api_is_asked_both_phrasings() -> None:
     settings = scoring_params.api_scoring(loaded(), ROOT, "gpt", "cldr-facts")
     assert [prompt["name"] for prompt in settings["prompts"]] == ["default", "short"]
     assert settings["api"]["model"] == "m-1"
-    assert settings["shots"] == 0
+    assert settings["num_fewshot"] == 0
 
 
 def test_published_numbers_are_of_models_and_data_sets_of_the_study() -> None:
-    study = schema.load(RAW).msp("results/msp")
+    study = schema.load(RAW).chat_confidence("results/msp")
     with open(Path(__file__).parents[3] / str(study.expected), encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["model"] for row in rows} - {""} == {model.name for model in study.models}

@@ -91,7 +91,8 @@ def test_readouts_and_metrics_are_the_ones_there_are() -> None:
 
 def test_the_schema_loads_neither_numpy_nor_pandas() -> None:
     """It is loaded at each start of Snakemake."""
-    command = "import sys, multical.config.schema, multical.workflow.job_params, multical.provenance.fingerprint; "
+    command = "import sys, multical.config.schema, multical.workflow.job_params; "
+    command += "import multical.provenance.fingerprint; "
     command += "sys.exit(bool({'numpy', 'pandas', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", command], cwd=ROOT / "scripts").returncode == 0
 
@@ -150,8 +151,16 @@ VALUES = [
     ("training.learning_rate", "fast", "found 'fast'"),
     ("training.weight_decay", float("inf"), "found inf, .* finite"),
     ("training.warmup_ratio", 1, "found 1, .* less than 1"),
-    ("training.accumulation", 9973, "batch_size .* and accumulation 9973"),
-    ("training.scale", {"processes": 9973}, "accumulation 1 and scale.processes 9973"),
+    (
+        "training.gradient_accumulation_steps",
+        9973,
+        "batch_size .* and gradient_accumulation_steps 9973",
+    ),
+    (
+        "training.scale",
+        {"processes": 9973},
+        "gradient_accumulation_steps 1 and scale.processes 9973",
+    ),
     ("training.scale", {"sharding": "fsdp"}, "fsdp and 1 process, expected at least 2"),
     ("training.scale", {"gpus": 2}, "training.scale: unknown keys"),
     ("training.epochs", 2, "epochs 2.0 and steps .*, expected exactly one"),
@@ -163,8 +172,12 @@ VALUES = [
     ("scoring.batch_tokens", 0, "found 0"),
     ("scoring.languages_per_job", 0, "found 0, .* greater than or equal to 1"),
     ("scoring.languages_per_job", 21, "found 21, .* less than or equal to 20"),
-    ("scoring.shots", -1, "found -1, .* greater than or equal to 0"),
-    ("scoring.shots", 2, "scoring.shots: found 2, expected 0, since cldr-facts has no examples$"),
+    ("scoring.num_fewshot", -1, "found -1, .* greater than or equal to 0"),
+    (
+        "scoring.num_fewshot",
+        2,
+        "scoring.num_fewshot: found 2, expected 0, since cldr-facts has no examples$",
+    ),
     ("metrics.bins", 0, "found 0"),
     ("metrics.bootstrap.level", 1, "found 1, .* less than 1"),
     ("metrics.bootstrap.replicates", -1, "found -1"),
@@ -192,7 +205,7 @@ VALUES = [
     ("seeds", [0, 1, 0], "found 0 twice"),
     ("benchmarks", ["cldr-facts", "cldr-facts"], "found 'cldr-facts' twice"),
     ("languages", ["en", "fr", "en"], "found 'en' twice"),
-    ("scoring.lettered_languages", ["en", "en"], "found 'en' twice"),
+    ("scoring.multiple_choice_languages", ["en", "en"], "found 'en' twice"),
     ("metrics.readouts", ["text_ppl", "text_ppl"], "found 'text_ppl' twice"),
     ("metrics.metrics", ["ece", "ece"], "found 'ece' twice"),
     ("smoothing", [0.0, 0.1, 0.1000000001], r"two runs are named gemma3-270m\.facts\.ls0\.1\.s0"),
@@ -266,10 +279,10 @@ TULU = {"kind": "hub", "repo": "a/b", "revision": REVISION, "layout": "messages"
         ("benchmarks", MMLU | {"languages": []}, "at least 1 item"),
         ("benchmarks", MMLU | {"split": "../test"}, "source.split: found '../test'"),
         ("benchmarks", MMLU | {"odd_rows": "drop"}, "source.odd_rows: found 'drop'"),
-        ("benchmarks", MMLU | {"shots": "dev"}, r"unknown keys \['shots'\]"),
+        ("benchmarks", MMLU | {"fewshot": "dev"}, r"unknown keys \['fewshot'\]"),
         ("benchmarks", MMLU | {"kind": "mmlu_pro"}, "'global_mmlu', 'mmlu_prox'"),
         ("benchmarks", ARC | {"questions": 0}, "source.questions: found 0"),
-        ("benchmarks", ARC | {"shots": -1}, "source.shots: found -1"),
+        ("benchmarks", ARC | {"fewshot": -1}, "source.fewshot: found -1"),
         ("benchmarks", ARC | {"split": "test"}, r"unknown keys \['split'\]"),
         ("benchmarks", {k: v for k, v in ARC.items() if k != "seed"}, r"missing keys \['seed'\]"),
         ("sft_data", TULU | {"layout": "xml"}, "source.layout: found 'xml'"),
@@ -305,7 +318,7 @@ def test_all_languages_of_a_benchmark_need_a_level() -> None:
         assert len(set(made.spoken)) == count
 
 
-@pytest.mark.parametrize(("section", "part"), [("benchmarks", "shots"), ("sft_data", "heldout")])
+@pytest.mark.parametrize(("section", "part"), [("benchmarks", "fewshot"), ("sft_data", "heldout")])
 def test_no_name_is_that_of_a_part_of_another(section: str, part: str) -> None:
     name, entry = next(iter(RAW[section].items()))
     said = refusal(edited((section, f"{name}.{part}"), entry))
@@ -324,7 +337,7 @@ def test_no_name_is_that_of_a_part_of_another(section: str, part: str) -> None:
         (("resource_levels", "high"), ["en", "en"], "found 'en' twice"),
         (("resource_levels", "low"), ["en"], "'en' is in two levels"),
         (("resource_levels", "none"), ["en"], "'high', 'mid' or 'low'"),
-        (("prompts", "default", "lettered"), "{question}", r"expected \{options\}"),
+        (("prompts", "default", "multiple_choice"), "{question}", r"expected \{options\}"),
         (("prompts", "default", "plain"), "Well?", r"found 'Well\?', expected \{question\}"),
         (("prompts", "default", "headings"), {"A": {"fr": "x"}}, "A: found .'fr'., .* default"),
         (("prompts", "default", "headings"), {"A": {"default": "x"}}, r"expected \{A\} in letter"),
@@ -343,13 +356,13 @@ def test_what_a_file_of_questions_has_to_say() -> None:
     raw = edited(("benchmarks", "cldr-facts", "source"), source)
     schema.load(raw)
     scoring = raw["studies"]["results/demo"]["scoring"]
-    scoring["shots"] = 2
+    scoring["num_fewshot"] = 2
     said = refusal(raw)
-    assert said.endswith("since cldr-facts has no examples (benchmarks.cldr-facts.source.shots)")
-    source["shots"] = "shots.jsonl"
+    assert said.endswith("since cldr-facts has no examples (benchmarks.cldr-facts.source.fewshot)")
+    source["fewshot"] = "fewshot.jsonl"
     loaded = schema.load(raw)
-    assert scoring_params.shots_file(loaded, "results/demo", "cldr-facts") == ["shots.jsonl"]
-    assert scoring_params.shots_file(loaded, "results/smoke", "cldr-facts") == []
+    assert scoring_params.fewshot_file(loaded, "results/demo", "cldr-facts") == ["fewshot.jsonl"]
+    assert scoring_params.fewshot_file(loaded, "results/smoke", "cldr-facts") == []
     assert job_params.benchmark(loaded, "cldr-facts") == {"kind": "file", "path": "quiz.jsonl"}
     scoring["languages_per_job"] = 1
     assert "expected studies.results/demo.languages beside it" in refusal(raw)
@@ -363,11 +376,11 @@ def test_what_a_file_of_questions_has_to_say() -> None:
     [
         ((*DEMO, "training", "learning_rate"), "2e-5"),  # YAML 1.1 reads that as a text
         ((*DEMO, "languages"), ["en", "zh", "yo"]),
-        ((*DEMO, "scoring", "lettered_languages"), []),
-        ((*DEMO, "scoring", "lettered_languages"), None),
+        ((*DEMO, "scoring", "multiple_choice_languages"), []),
+        ((*DEMO, "scoring", "multiple_choice_languages"), None),
         (("models", "a.b_c-1"), {"chat_format": "tulu", "source": {"kind": "folder", "path": "x"}}),
         (("benchmarks", "own"), {"options": None, "source": {"kind": "file", "path": "x.jsonl"}}),
-        (("benchmarks", "own"), {"options": 4, "source": MMLU | {"shots_split": "dev"}}),
+        (("benchmarks", "own"), {"options": 4, "source": MMLU | {"fewshot_split": "dev"}}),
         (("benchmarks", "own"), {"options": None, "source": MMLU | {"kind": "mmlu_prox"}}),
         (("benchmarks", "own"), {"options": None, "source": ARC}),
         (("sft_data", "own"), {"source": TULU | {"examples": 9, "held_out": 5}}),

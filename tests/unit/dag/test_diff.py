@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from multical.dag.diff import differences, told, value_at, with_value
+from multical.dag.diff import describe, differences, value_at, with_value
 
 OLD: dict[str, Any] = {
     "models": {"little": {"path": "a"}},
@@ -38,12 +38,12 @@ OLD: dict[str, Any] = {
     ],
 )  # fmt: skip
 def test_each_difference_is_told_with_both_values(new: dict[str, Any], said: list[str]) -> None:
-    assert [told(*one) for one in differences(OLD, OLD | new)] == said
+    assert [describe(*difference) for difference in differences(OLD, OLD | new)] == said
 
 
 def test_long_texts_are_cut_where_they_differ() -> None:
     old, new = (f"{'x' * 99}{end}{'y' * 99}" for end in ("Question:", "Frage:"))
-    said = told(("prompt",), old, new)
+    said = describe(("prompt",), old, new)
     assert "Question:" in said
     assert "Frage:" in said
     assert len(said) < 150
@@ -53,7 +53,7 @@ def test_long_texts_are_cut_where_they_differ() -> None:
 def test_one_place_is_put_back_and_no_other(path: tuple[str | int, ...]) -> None:
     edited = with_value(OLD, path, "new")
     assert value_at(edited, path) == "new"
-    assert [one[0] for one in differences(OLD, edited)] == [path]
+    assert [difference[0] for difference in differences(OLD, edited)] == [path]
     assert with_value(edited, path, value_at(OLD, path)) == OLD
 
 

@@ -1,4 +1,4 @@
-"""What is kept of code and config at the start of a run."""
+"""Snapshots of code and config at the start of a run."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from support import checkout
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of states, beside a copy of some scripts of which one is broken."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of snapshots, beside a copy of some scripts of which one is broken."""
     scripts = tmp_path / "scripts"
     shutil.copytree(fingerprint.SCRIPTS / "multical", scripts / "multical")
-    shutil.copy(fingerprint.SCRIPTS / "show_plan.py", scripts)
+    shutil.copy(fingerprint.SCRIPTS / "plot_coverage.py", scripts)
     (scripts / "broken.py").write_text("def", encoding="utf-8")
     (scripts / "foreign.py").write_text("import nothing_known", encoding="utf-8")
     monkeypatch.setattr(fingerprint, "SCRIPTS", scripts)
-    monkeypatch.setattr(snapshots, "FOLDER", tmp_path / "states")
+    monkeypatch.setattr(snapshots, "FOLDER", tmp_path / "snapshots")
     fingerprint.fingerprint.cache_clear()
-    return tmp_path / "states"
+    return tmp_path / "snapshots"
 
 
 def read(**changed: object) -> Config:
@@ -36,37 +36,37 @@ def read(**changed: object) -> Config:
     return schema.load(raw | changed)
 
 
-def test_a_state_comes_back_as_it_was_and_is_kept_once(kept: Path) -> None:
+def test_a_snapshot_comes_back_as_it_was_and_is_kept_once(folder: Path) -> None:
     said = claims_schema.load(checkout.REPO / "claims.yaml")
     snapshots.record(read(), said)
     snapshots.record(read(keep_checkpoints=False), said)
-    first, second = snapshots.found()[::-1]
-    assert first.programs == {"show_plan": fingerprint.fingerprint("show_plan")}
+    first, second = snapshots.load_all()[::-1]
+    assert first.programs == {"plot_coverage": fingerprint.fingerprint("plot_coverage")}
     assert second.code == first.code == snapshots.code(set(first.code.files))
     assert schema.load(first.settings["config.yaml"]) == read()
     assert not second.settings["config.yaml"]["keep_checkpoints"]
     assert first.code.lock == fingerprint.read_lock(fingerprint.LOCK)
 
-    for file in kept.iterdir():
+    for file in folder.iterdir():
         os.utime(file, (0, 0))
     snapshots.record(read(), said)
-    assert len(list(kept.iterdir())) == 2
-    assert snapshots.found()[0] == first  # the one that was in use last
+    assert len(list(folder.iterdir())) == 2
+    assert snapshots.load_all()[0] == first  # the one that was in use last
 
 
-def test_the_oldest_states_go(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_snapshots_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "KEPT", 1)
     said = claims_schema.load(checkout.REPO / "claims.yaml")
     snapshots.record(read(), said)
-    for file in kept.iterdir():
+    for file in folder.iterdir():
         os.utime(file, (0, 0))
     snapshots.record(read(keep_checkpoints=False), said)
-    (left,) = snapshots.found()
+    (left,) = snapshots.load_all()
     assert not left.settings["config.yaml"]["keep_checkpoints"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"settings": {}}', '{"code": {"files": {"a": [1]}}}'])
-def test_a_torn_state_is_left_out(kept: Path, text: str) -> None:
-    kept.mkdir()
-    (kept / "torn.json").write_text(text, encoding="utf-8")
-    assert snapshots.found() == []
+def test_a_torn_snapshot_is_left_out(folder: Path, text: str) -> None:
+    folder.mkdir()
+    (folder / "torn.json").write_text(text, encoding="utf-8")
+    assert snapshots.load_all() == []

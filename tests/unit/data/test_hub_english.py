@@ -70,7 +70,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
         made = schema.Config.model_construct(
             benchmarks={"b": schema.Benchmark.model_validate(entry)}
         )
-        settings = (job_params.shots if examples else job_params.benchmark)(made, "b")
+        settings = (job_params.fewshot if examples else job_params.benchmark)(made, "b")
         out = tmp_path / "out"
         flags = ["--params", json.dumps(settings), "--output", out / "q.parquet"]
         flags += ["--report", out / "names.csv", "--about", out / "about.json"]
@@ -185,10 +185,10 @@ def test_of_more_than_ten_options_the_right_one_and_nine_stay(served: Hub, make:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "mmlu"])
 def test_examples_are_the_end_of_the_order(served: Hub, make: Program, kind: str) -> None:
     repo = serve(served, kind)
-    shown = read(make(kind, repo, examples=True, shots=4))
+    shown = read(make(kind, repo, examples=True, fewshot=4))
     assert set(shown.index) == set(ordered(kind)[-4:])
-    assert set(read(make(kind, repo, shots=4)).index) == set(ordered(kind)[:-4])
-    few = {"questions": 7, "shots": 4}
+    assert set(read(make(kind, repo, fewshot=4)).index) == set(ordered(kind)[:-4])
+    few = {"questions": 7, "fewshot": 4}
     assert set(read(make(kind, repo, **few)).index) == set(ordered(kind)[:7])
     assert set(read(make(kind, repo, examples=True, **few)).index) == set(shown.index)
 
@@ -204,7 +204,7 @@ def test_examples_of_mmlu_are_of_each_subject_and_of_other_splits(
     rows["dev"][own[1]]["choices"] = ["a", "b", "a", "c"]
     rows["dev"][own[2]] = rows["test"][4] | {"subject": subject}
     repo = serve(served, "mmlu", rows)
-    out = make("mmlu", repo, examples=True, shots=5)
+    out = make("mmlu", repo, examples=True, fewshot=5)
     shown = questions.read(out / "q.parquet")
     assert set(shown["subject"].value_counts()) == {5}
     found = set(shown.loc[shown["subject"] == subject, "question_id"])
@@ -213,9 +213,9 @@ def test_examples_of_mmlu_are_of_each_subject_and_of_other_splits(
     report = pd.read_csv(out / "names.csv").query("kind == @subject")
     assert report[["questions", "left_out"]].to_numpy().tolist() == [[5, 1]]
 
-    asked = questions.read(make("mmlu", repo, shots=5) / "q.parquet")
+    asked = questions.read(make("mmlu", repo, fewshot=5) / "q.parquet")
     assert set(asked["question_id"]) == {f"test.{i}" for i in range(len(rows["test"]))}
-    of_subject = prompting.Shots(shown, 5, "shots").of("en", asked)
+    of_subject = prompting.FewShot(shown, 5, "fewshot").of("en", asked)
     assert sum(len(some) for _, some in of_subject) == len(asked)
 
 
@@ -227,19 +227,19 @@ def test_no_example_equals_another_question(served: Hub, make: Program) -> None:
     same = {name: rows[split][int(number)][name] for name in ("sentence", "option1", "option2")}
     rows["train"][twin] |= same
     repo = serve(served, "winogrande", rows)
-    shown = questions.read(make("winogrande", repo, examples=True, shots=2) / "q.parquet")
+    shown = questions.read(make("winogrande", repo, examples=True, fewshot=2) / "q.parquet")
     assert set(shown["question_id"]) == set(ordered("winogrande")[-3:-1])
-    asked = questions.read(make("winogrande", repo, shots=2) / "q.parquet")
+    asked = questions.read(make("winogrande", repo, fewshot=2) / "q.parquet")
     assert {last, f"train.{twin}"} <= set(asked["question_id"])
-    (found,) = prompting.Shots(shown, 2, "shots").of("en", asked)
+    (found,) = prompting.FewShot(shown, 2, "fewshot").of("en", asked)
     assert len(found[1]) == len(asked) == 22
 
 
 @pytest.mark.parametrize(
     ("kind", "changes", "said"),
     [
-        ("arc", {"shots": 25}, "allenai/ai2_arc: found 24 examples, expected 25 (shots)"),
-        ("mmlu", {"shots": 9}, "found 8 examples of subject 'anatomy', expected 9 (shots)"),
+        ("arc", {"fewshot": 25}, "allenai/ai2_arc: found 24 examples, expected 25 (fewshot)"),
+        ("mmlu", {"fewshot": 9}, "found 8 examples of subject 'anatomy', expected 9 (fewshot)"),
     ],
 )
 def test_too_few_examples(
@@ -255,8 +255,8 @@ def test_too_few_questions(served: Hub, make: Program) -> None:
     make("truthfulqa", repo, questions=24)
     for changes, said in (
         ({"questions": 25}, "found 24 questions beside 0 examples, expected 25 (questions)"),
-        ({"questions": 21, "shots": 4}, "found 20 questions beside 4 examples, expected 21"),
-        ({"shots": 24}, "found 0 questions beside 24 examples, expected at least one"),
+        ({"questions": 21, "fewshot": 4}, "found 20 questions beside 4 examples, expected 21"),
+        ({"fewshot": 24}, "found 0 questions beside 24 examples, expected at least one"),
     ):
         with pytest.raises(InputError) as caught:
             make("truthfulqa", repo, **changes)

@@ -279,12 +279,16 @@ def test_main_table_holds_the_summary(
     assert len(table) == 2 * 4 * 4  # models, conditions, groups
     summary = pd.read_csv(tables["summary"])
     row = summary.query(
-        "run == 'gemma3-270m.facts.ls0.2.s0' and group == 'mid' and metric == 'rms'"
+        "run == 'gemma3-270m.facts.ls0.2.s0' and group == 'mid' and metric == 'rmsce'"
     ).iloc[0]
     ours = table.query(
         "model == 'gemma3-270m' and condition == 'SFT + smoothing 0.2' and group == 'mid'"
     ).iloc[0]
-    assert ours[["rms", "rms_low", "rms_high"]].tolist() == [row.value, row.ci_low, row.ci_high]
+    assert ours[["rmsce", "rmsce_low", "rmsce_high"]].tolist() == [
+        row.value,
+        row.ci_low,
+        row.ci_high,
+    ]
     tex = made["tex"].decode()
     body = tex[tex.index(r"\midrule") :]
     assert tex.count(r"\tiny") == 2 * 4 * 9
@@ -301,9 +305,9 @@ def test_recalibration_table_holds_the_summary(
     assert len(table) == 2 * 4 * 4 * 10  # models, conditions, groups, methods and fits
     source = pd.read_csv(tables["recalibration"])
     query = "model == 'gemma3-270m' and group == 'low' and method == 'platt' and fit == 'high'"
-    row = source.query(query + " and smoothing == 0.1 and metric == 'ms_debiased'").iloc[0]
+    row = source.query(query + " and smoothing == 0.1 and metric == 'debiased_ece2'").iloc[0]
     ours = table.query(query + " and condition == 'SFT + smoothing 0.1'").iloc[0]
-    found = ours[["ms_debiased", "ms_debiased_low", "ms_debiased_high"]].tolist()
+    found = ours[["debiased_ece2", "debiased_ece2_low", "debiased_ece2_high"]].tolist()
     assert found == [row.value, row.ci_low, row.ci_high]
     tex = made["tex"].decode()
     ece = source.query(query + " and smoothing == 0.1 and metric == 'ece'").iloc[0]

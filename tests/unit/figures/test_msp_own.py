@@ -24,8 +24,11 @@ from support.synthetic import own_answers
 
 METHODS = ["msp", "maxlogit", "margin", "entropy"]
 PROMPTS = [
-    {"name": "response", "lettered": "Costs $1 or $2?\n{question}\n\n{options}\n\nResponse:"},
-    {"name": "answer", "lettered": "{question} Only A, B, C or D.\n{options}\nAnswer:"},
+    {
+        "name": "response",
+        "multiple_choice": "Costs $1 or $2?\n{question}\n\n{options}\n\nResponse:",
+    },
+    {"name": "answer", "multiple_choice": "{question} Only A, B, C or D.\n{options}\nAnswer:"},
 ]
 DATASETS = [
     {"id": "arc", "name": "ARC", "benchmark": "arc-challenge", "language": "en"},
@@ -228,7 +231,7 @@ def test_methods_that_are_unknown() -> None:
 def test_prompts_are_shown_with_their_headings() -> None:
     row = pd.Series({"language": "de", "question": "Wo?", "options": ["hier", "dort"]})
     headings = {"ask": {"de": "Frage:"}}
-    prompt = {"name": "own", "lettered": "{ask} {question}\n{options}", "headings": headings}
+    prompt = {"name": "own", "multiple_choice": "{ask} {question}\n{options}", "headings": headings}
     assert plot_msp_prompts.filled(prompt, row) == "Frage: Wo?\nA. hier\nB. dort"
 
 
@@ -289,7 +292,7 @@ def test_figures_of_nothing_are_drawn(awkward: Study, benchmark: str) -> None:
 
 def verdicts(study: Study) -> dict[str, Any]:
     settings = {key: study.settings[key] for key in ("study", "models", "datasets", "bins")}
-    own = {"kind": "msp", "bootstrap": BOOTSTRAP, "claims": CLAIMS}
+    own = {"kind": "chat_confidence", "bootstrap": BOOTSTRAP, "claims": CLAIMS}
     files = {path.name: str(path) for path in study.folder.glob("*.csv")}
     paths = [str(study.folder / name) for name in study.records.split()]
     found: dict[str, Any] = verify_claims.verify(settings | own, paths, files, 1)["claims"]
@@ -300,7 +303,7 @@ def test_claims_that_cannot_be_tested(awkward: Study) -> None:
     found = verdicts(awkward)
     assert {one["verdict"] for one in found.values()} == {NOT_TESTABLE}
     assert [found[name]["reason"] for name in ("M1", "P1", "P2", "P3", "P4")] == [
-        "results/x is of kind msp; this needs multilingual or harness",
+        "results/x is of kind chat_confidence; this needs multilingual or harness",
         "the calibration error of RIGHT is not defined",
         "the AUROC of RIGHT, arc, answer, or its test, is not defined",
         "no correlation of accuracy and msp_auroc",

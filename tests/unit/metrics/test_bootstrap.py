@@ -50,7 +50,7 @@ def test_counts_are_literal_resampling() -> None:
     correct = rng.random(50) < confidence
     readout = Readout(confidence, correct, None, None, True)
     counts = Bootstrap(QUESTIONS, 20, 0).counts(QUESTIONS)
-    for name in ("ece", "ece_mass", "auroc", "aurc"):
+    for name in ("ece", "ece_equal_mass", "auroc", "aurc"):
         draws = np.random.default_rng(0)
         sorted_rows = np.argsort(QUESTIONS)
         for replicate in METRICS[name](readout, counts, 15):
@@ -102,7 +102,9 @@ def test_what_is_not_finite_is_not_moved() -> None:
     assert recentred(np.empty(0), 0.5, (0, 1)).shape == (0,)
 
 
-@pytest.mark.parametrize(("name", "plain", "moved"), [("ece_mass", 0.8, 0.9), ("auroc", 1, 0.9)])
+@pytest.mark.parametrize(
+    ("name", "plain", "moved"), [("ece_equal_mass", 0.8, 0.9), ("auroc", 1, 0.9)]
+)
 def test_intervals_hold_their_value_and_what_they_are_of(
     name: str, plain: float, moved: float
 ) -> None:
@@ -162,7 +164,7 @@ def test_debiased_errors_of_calibrated_models_have_their_own_spread() -> None:
     """A plain bootstrap has nearly three times the variance of the estimates, whose mean is 0."""
     generator = np.random.default_rng(0)
     ids = pd.Series([f"q{number:03d}" for number in range(200)])
-    name, estimates, variances = "ms_debiased", [], []
+    name, estimates, variances = "debiased_ece2", [], []
     for seed in range(800):
         chance = generator.uniform(0.25, 1, len(ids))
         readout = Readout(chance, generator.random(len(ids)) < chance, None, None, True)
@@ -184,5 +186,5 @@ def test_debiased_errors_far_from_calibrated_keep_their_spread() -> None:
     right = np.random.default_rng(0).random(len(ids)) < 0.3
     readout = Readout(np.full(len(ids), 0.9), right, None, None, True)
     sample = Bootstrap(ids.to_list(), 200, 0).sample(ids)
-    plain, found = (one(readout, sample, ["ms_debiased"], 10) for one in (replicates, resampled))
-    np.testing.assert_array_equal(found["ms_debiased"], plain["ms_debiased"])
+    plain, found = (one(readout, sample, ["debiased_ece2"], 10) for one in (replicates, resampled))
+    np.testing.assert_array_equal(found["debiased_ece2"], plain["debiased_ece2"])

@@ -100,7 +100,7 @@ def test_a_cell_and_its_interval(frame: pd.DataFrame, made: Path) -> None:
         value = float(found["value"][name])
         assert value == pytest.approx(metric(readout, None, 15)[0], rel=1e-12), name
         replicates = metric(readout, counts, 15)
-        if name == "ms_debiased":
+        if name == "debiased_ece2":
             replicates = narrowed(replicates, value, debiasing_noise(readout, 15))
         expected = interval(recentred(replicates, value, metric.bounds), 0.9)
         interval_found = found.loc[name, ["ci_low", "ci_high"]].astype(float)

@@ -38,7 +38,7 @@ def test_truths_are_those_of_very_many_questions(power: float) -> None:
     ((one,), _) = simulate_coverage.readouts(generator, 400_000, power, 1)
     truth = simulate_coverage.truths(power, 15)
     for name, value in truth.items():
-        noise = 0.006 if name in ("ece", "rms") else 0.003  # the bias of so many questions
+        noise = 0.006 if name in ("ece", "rmsce") else 0.003  # the bias of so many questions
         assert METRICS[name](one, None, 15)[0] == pytest.approx(value, abs=noise), name
 
 
@@ -60,14 +60,14 @@ def in_limits(table: pd.DataFrame) -> None:
     """What must hold of a simulation, be it the committed one or that of this test."""
     intervals = table[table["kind"] == "interval"]
     change = intervals["of"] == "change of the mean"
-    covered = intervals["metric"].isin([*UNBIASED, "ms_debiased"]) | change
+    covered = intervals["metric"].isin([*UNBIASED, "debiased_ece2"]) | change
     # too wide where estimates that are not near 0, though the truth is, are not narrowed
-    wide = (intervals["metric"] == "ms_debiased") & (intervals["power"] == 1)
+    wide = (intervals["metric"] == "debiased_ece2") & (intervals["power"] == 1)
     wide &= intervals["of"] == "one language"
     assert (intervals.loc[covered, "share"] >= 0.90).all()
     assert (intervals.loc[covered & ~wide, "low"] <= 0.98).all()  # by more than chance
     assert (intervals.loc[covered & ~wide & (intervals["power"] > 1), "share"] <= 0.98).all()
-    biased = intervals["metric"].isin(["ece", "rms"]) & (intervals["power"] == 1) & ~change
+    biased = intervals["metric"].isin(["ece", "rmsce"]) & (intervals["power"] == 1) & ~change
     assert (intervals.loc[biased, "share"] < 0.05).all()
     assert (table.loc[table["kind"] == "test", "share"] <= 0.07).all()
 

@@ -153,7 +153,7 @@ def test_the_debiased_error_is_a_mean_over_pairs_of_rows(bins: int) -> None:
         own = wrong[index == bin]
         pairs = [one * other for one, other in itertools.permutations(own, 2)]
         total += len(own) * float(np.mean(pairs)) if pairs else 0.0
-    assert value("ms_debiased", readout, bins) == pytest.approx(total / 60)
+    assert value("debiased_ece2", readout, bins) == pytest.approx(total / 60)
 
 
 def test_the_debiased_error_is_the_bias_corrected_reliability_of_forecasts_in_bins() -> None:
@@ -164,7 +164,7 @@ def test_the_debiased_error_is_the_bias_corrected_reliability_of_forecasts_in_bi
         right = readout.correct[readout.confidence == forecast]
         m, share = len(right), right.mean()
         expected += m / 53 * ((forecast - share) ** 2 - share * (1 - share) / (m - 1))
-    assert value("ms_debiased", readout, 10) == pytest.approx(expected)
+    assert value("debiased_ece2", readout, 10) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("power", "bins"), [(1.0, 15), (1.5, 15), (3.0, 5)])
@@ -179,17 +179,17 @@ def test_the_debiased_error_has_no_bias_where_that_of_rms_is_large(power: float,
     found = []
     for sure, right in zip(stated[:600], rng.random((600, 200)) < chance[:600], strict=True):
         readout = simple(sure, right)
-        found.append([value("ms_debiased", readout, bins), value("rms", readout, bins) ** 2])
+        found.append([value("debiased_ece2", readout, bins), value("rmsce", readout, bins) ** 2])
     mean, error = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(600)
     assert mean[0] == pytest.approx(truth, abs=3 * error[0])
     assert mean[1] > truth + 4 * error[1]
 
 
 def test_single_rows_have_no_pairs() -> None:
-    assert value("ms_debiased", simple([0.9], [0])) == 0
-    assert value("ms_debiased", simple([0.2, 0.9], [1, 0])) == 0
-    assert value("ms_debiased", simple([0.9, 0.9], [0, 0])) == pytest.approx(0.81)
-    assert value("ms_debiased", simple([0.9, 0.9], [1, 0])) == pytest.approx(-0.09)
+    assert value("debiased_ece2", simple([0.9], [0])) == 0
+    assert value("debiased_ece2", simple([0.2, 0.9], [1, 0])) == 0
+    assert value("debiased_ece2", simple([0.9, 0.9], [0, 0])) == pytest.approx(0.81)
+    assert value("debiased_ece2", simple([0.9, 0.9], [1, 0])) == pytest.approx(-0.09)
 
 
 # Scores of distributions
@@ -351,7 +351,7 @@ def test_chunks_change_nothing() -> None:
 
 def test_small_counts_do_not_overflow() -> None:
     readout = simple(np.linspace(0.01, 0.99, 1000), np.arange(1000) % 3 > 0)
-    for name in ("ece_mass", "auroc", "aurc", "accuracy"):
+    for name in ("ece_equal_mass", "auroc", "aurc", "accuracy"):
         narrow = METRICS[name](readout, np.ones((1, 1000), np.int8), 15)
         assert narrow == pytest.approx(value(name, readout), abs=1e-12)
 
@@ -366,7 +366,7 @@ def test_small_counts_do_not_overflow() -> None:
         ([0.5, 0.5, 0.5, 0.5], [1, 1, 1, 0], 0.25),
     ],
 )
-@pytest.mark.parametrize("name", ["ece", "ece_mass", "rms", "mce"])
+@pytest.mark.parametrize("name", ["ece", "ece_equal_mass", "rmsce", "mce"])
 @pytest.mark.parametrize("bins", [1, 15])
 def test_awkward_inputs(
     name: str, bins: int, confidence: list[float], correct: list[int], error: float
@@ -376,7 +376,7 @@ def test_awkward_inputs(
 
 def test_one_bin_is_the_absolute_gap() -> None:
     readout = make()
-    for name in ("ece", "ece_mass", "rms", "mce"):
+    for name in ("ece", "ece_equal_mass", "rmsce", "mce"):
         assert value(name, readout, 1) == pytest.approx(abs(value("gap", readout)))
 
 

@@ -218,7 +218,7 @@ def test_a_fold_with_nothing_to_learn_from() -> None:
 LEVELS = {"en": "high", "fr": "high", "ko": "mid", "yo": "low"}
 PARAMS: dict[str, Any] = {
     "readouts": ["text_ppl"],
-    "metrics": ["accuracy", "confidence", "ece", "ms_debiased", "nll", "auroc"],
+    "metrics": ["accuracy", "confidence", "ece", "debiased_ece2", "nll", "auroc"],
     "bins": 15,
     "bootstrap": {"replicates": 20, "seed": 1, "level": 0.9},
     "resource_levels": LEVELS,
@@ -284,12 +284,12 @@ def test_a_fit_in_one_language_serves_the_others_where_truth_is_shared(
     rows = table[(table["group"] == "non-english")].set_index(["run", "metric", "method", "fit"])
     value = rows["value"].sort_index()
     tuned = "base.facts.ls0.s0"
-    before = value[tuned, "ms_debiased", "none", "none"]
+    before = value[tuned, "debiased_ece2", "none", "none"]
     assert before > 0.01
     for method, fit in FITS[1:]:
         most = 0.35 if method == "isotonic" else 0.1  # 320 questions are few for it
-        assert abs(value[tuned, "ms_debiased", method, fit]) < most * before
-        assert abs(value["base", "ms_debiased", method, fit]) < 0.004
+        assert abs(value[tuned, "debiased_ece2", method, fit]) < most * before
+        assert abs(value["base", "debiased_ece2", method, fit]) < 0.004
         assert value[tuned, "accuracy", method, fit] == value[tuned, "accuracy", "none", "none"]
         if method == "temperature":
             assert value[tuned, "nll", method, fit] < value[tuned, "nll", "none", "none"]

@@ -24,7 +24,7 @@ from multical.errors import InputError
 from multical.models import checkpoints, quantized
 from multical.patches import transformers as patches
 from multical.scoring.scorer import Group, Scorer
-from multical.scoring.trie import Asked
+from multical.scoring.trie import TokenizedQuestion
 from support import tiny
 
 LETTERS = [[10 + i, 50 + i] for i in range(4)]
@@ -60,7 +60,7 @@ def logprobs(model: Any) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randint(0, 400, (24, 20), generator=generator)
     drawn[:, :8] = drawn[0, :8]
-    asked = [Asked(row[: 12 + row[-1] % 9].tolist(), [], [[]] * 4) for row in drawn]
+    asked = [TokenizedQuestion(row[: 12 + row[-1] % 9].tolist(), [], [[]] * 4) for row in drawn]
     found = Scorer(model, LETTERS, 150).score(Group.of(asked))
     logits = torch.tensor([one.letter_logits for one in found])
     return logits - torch.tensor([one.logsumexp for one in found])[:, None]

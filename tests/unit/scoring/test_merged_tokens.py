@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from multical.models.chat import Chat
-from multical.scoring.encoding import Asker
+from multical.scoring.encoding import Encoder
 from multical.scoring.prompting import Part
 from multical.scoring.scorer import Group, Scorer
 from support import tiny
@@ -22,7 +22,7 @@ ANSWERS = {
     "ja": ("答えは", ["円です", "はい", "元"], "えははい"),
     "th": ("คำตอบคือ", ["บาท", "อเมริกา", "เยน"], "คืออเม"),
 }
-PROMPT = {"lettered": "{question}\n{options}", "plain": "{question}"}
+PROMPT = {"multiple_choice": "{question}\n{options}", "cloze": "{question}"}
 
 
 def tokenizer(end: str, merged: str) -> PreTrainedTokenizerFast:
@@ -45,29 +45,29 @@ def tokenizer(end: str, merged: str) -> PreTrainedTokenizerFast:
     return fast
 
 
-@pytest.mark.parametrize("shots", [0, 2])
+@pytest.mark.parametrize("fewshot", [0, 2])
 @pytest.mark.parametrize("language", ANSWERS)
-def test_scores_are_those_of_the_joined_text(language: str, shots: int) -> None:
+def test_scores_are_those_of_the_joined_text(language: str, fewshot: int) -> None:
     """All options from where the first leaves the prompt's tokens, by full forwards."""
     end, options, merged = ANSWERS[language]
     words = tokenizer(end, merged)
-    asker = Asker(Chat(words, "template"))
+    asker = Encoder(Chat(words, "template"))
     frame = pd.DataFrame(
         {"question": [f"{'?' * i}{end}" for i in range(1, 6)], "options": [options] * 5,
          "answer": [i % 3 for i in range(5)], "language": language}
     )  # fmt: skip
     rows: list[Any] = list(frame.itertuples())
-    part = Part(PROMPT, language, False, True, frame.iloc[shots:], rows[:shots])
+    part = Part(PROMPT, language, False, True, frame.iloc[fewshot:], rows[:fewshot])
     sizes = {**tiny.SIZES, "vocab_size": len(words)}
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(LlamaConfig(**sizes)).eval()
-    asked = [asker.encode(part, row) for row in rows[shots:]]
+    asked = [asker.encode(part, row) for row in rows[fewshot:]]
     found = Scorer(model, [[5]] * 3, 200).score(Group.of(asked))
-    examples = "".join(f"{one.question}|{end}{options[one.answer]}</s>" for one in rows[:shots])
-    for row, one, scores in zip(rows[shots:], asked, found, strict=True):
+    examples = "".join(f"{one.question}|{end}{options[one.answer]}</s>" for one in rows[:fewshot])
+    for row, one, scores in zip(rows[fewshot:], asked, found, strict=True):
         prompt = f"<s>{examples}{row.question}|{end}"
         plain, *joined = (encode(words, prompt + text) for text in ["", *options])
-        assert (one.lettered, one.plain, one.options) == (None, plain, joined)
+        assert (one.multiple_choice, one.cloze, one.options) == (None, plain, joined)
         assert joined[1][: len(plain)] != plain  # merged, and
         start = one.start()
         assert 0 < start < len(plain)

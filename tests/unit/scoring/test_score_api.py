@@ -32,7 +32,7 @@ from support import api_server, tiny
 from support.api_server import KEY, Api
 
 ASKED = {"en": "Which {}?", "ko": "{}의 통화는?", "sw": "Ipi {}?"}
-PROMPT = {"name": "own", "lettered": "{question}\n{options}\n{A}", "plain": "{question}",
+PROMPT = {"name": "own", "multiple_choice": "{question}\n{options}\n{A}", "cloze": "{question}",
           "headings": {"A": {"default": "Answer:", "sw": "Jibu:"}}}  # fmt: skip
 ACCESS: dict[str, Any] = {
     "key": "TEST_API_KEY",
@@ -80,9 +80,9 @@ Score = Callable[..., pd.DataFrame]
 def score(server: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Score:
     """Run the program in this process; what it records."""
     questions.write(tmp_path / "quiz.parquet", quiz())
-    questions.write(tmp_path / "shots.parquet", quiz(100))
+    questions.write(tmp_path / "fewshot.parquet", quiz(100))
 
-    def run(endpoint: str = "chat", shots: int = 0, **changed: Any) -> pd.DataFrame:
+    def run(endpoint: str = "chat", num_fewshot: int = 0, **changed: Any) -> pd.DataFrame:
         access = {key: changed.pop(key, value) for key, value in ACCESS.items()}
         about: dict[str, Any] = {
             "url": server.url,
@@ -93,7 +93,7 @@ def score(server: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Score
         about |= {"top_logprobs": changed.pop("top_logprobs", 5), "request": {"seed": 7}}
         given = {
             "run": "gpt", "benchmark": "quiz", "languages": None, "questions_per_language": None,
-            "prompts": [PROMPT], "shots": shots, "api": about,
+            "prompts": [PROMPT], "num_fewshot": num_fewshot, "api": about,
             "chat_format": "template" if endpoint == "chat" else "plain", **changed,
         }  # fmt: skip
         words = ["score_api.py", "--params", json.dumps(given), "--access", json.dumps(access)]
@@ -102,7 +102,7 @@ def score(server: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Score
             ("cache", "cache/gpt.sqlite"),
         ):  # fmt: skip
             words += [f"--{flag}", str(tmp_path / name)]
-        words += ["--shots", *([str(tmp_path / "shots.parquet")] if shots else [])]
+        words += ["--fewshot", *([str(tmp_path / "fewshot.parquet")] if num_fewshot else [])]
         monkeypatch.setattr(sys, "argv", words)
         score_api.main()
         return records.read(tmp_path / "out.parquet")
@@ -152,7 +152,7 @@ def test_records_of_chat(score: Score, server: Api, tmp_path: Path) -> None:
 
 
 def test_records_of_completions_with_examples(score: Score, server: Api, tmp_path: Path) -> None:
-    found = score("completions", shots=2)
+    found = score("completions", num_fewshot=2)
     assert len(found) == 12
     plain = chat.Chat(tiny.tokenizer(), "plain")
     (body,) = [body for body in server.bodies if "Ipi ?" in body["prompt"]]
@@ -173,12 +173,12 @@ def test_records_of_completions_with_examples(score: Score, server: Api, tmp_pat
 
 def test_two_prompts_with_examples(score: Score, server: Api, tmp_path: Path) -> None:
     """All are in the announcement, the budget and the bill; what one asked is not asked again."""
-    score(shots=2)
-    other = {"name": "other", "lettered": "{question}\n{options}\nSay:", "plain": None}
+    score(num_fewshot=2)
+    other = {"name": "other", "multiple_choice": "{question}\n{options}\nSay:", "cloze": None}
     with pytest.raises(InputError, match=r"would cost some 0\.01 USD, expected at most 0\.00"):
-        score(shots=2, prompts=[PROMPT, other], budget=1e-9)
+        score(num_fewshot=2, prompts=[PROMPT, other], budget=1e-9)
     assert len(server.bodies) == 12
-    found = score(shots=2, prompts=[PROMPT, other])
+    found = score(num_fewshot=2, prompts=[PROMPT, other])
     assert len(server.bodies) == 24
     assert found.groupby("prompt", observed=True).size().to_dict() == {"other": 12, "own": 12}
     wide = found.pivot(index=["language", "question_id"], columns="prompt", values="letter_logits")
@@ -534,8 +534,8 @@ def test_answers_stay_as_they_came(score: Score, server: Api, tmp_path: Path) ->
     [
         ({"chat_format": "plain"}, "chat_format: .*plain.*template"),
         ({"languages": ["fr"]}, "no questions in .*fr"),
-        ({"shots": 9}, "found 4 examples in en, expected 9"),
-        ({"prompts": [{"name": "x"}]}, "missing keys .*lettered"),
+        ({"num_fewshot": 9}, "found 4 examples in en, expected 9"),
+        ({"prompts": [{"name": "x"}]}, "missing keys .*multiple_choice"),
         ({"concurrency": 1.5}, "concurrency: 1.5, expected a whole number"),
     ],
 )

@@ -30,7 +30,7 @@ STEMS = {
     "fr": "Quel nombre vient juste après {}, dis-le moi ?",
 }
 WORDS = ["Euro", "円", "franc suisse", "Yen japonais"]
-PROMPT = {"name": "default", "lettered": "{question}\n{options}", "plain": "{question}"}
+PROMPT = {"name": "default", "multiple_choice": "{question}\n{options}", "cloze": "{question}"}
 PARAMS: dict[str, Any] = {
     "run": "tiny",
     "model": "tiny",
@@ -41,7 +41,7 @@ PARAMS: dict[str, Any] = {
     "languages": ["en", "ja", "fr"],
     "questions_per_language": None,
     "prompts": [PROMPT],
-    "lettered_languages": ["en", "ja"],
+    "multiple_choice_languages": ["en", "ja"],
     "chat_format": "plain",
     "dtype": "float32",
     "matmul_precision": "highest",
@@ -78,7 +78,7 @@ def examples() -> pd.DataFrame:
 def place(tmp_path: Path) -> Path:
     tiny.folder(tmp_path / "model")
     questions.write(tmp_path / "quiz.parquet", quiz())
-    questions.write(tmp_path / "shots.parquet", examples())
+    questions.write(tmp_path / "fewshot.parquet", examples())
     return tmp_path
 
 
@@ -91,7 +91,7 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         arguments = {
             "--model": place / "model/manifest.json",
             "--questions": place / "quiz.parquet",
-            "--shots": place / "shots.parquet",
+            "--fewshot": place / "fewshot.parquet",
             "--params": canonical({**PARAMS, **changes}),
             "--output": output,
             "--usage": place / f"{name}.usage.json",
@@ -106,14 +106,14 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return scored
 
 
-@pytest.mark.parametrize("changes", [{}, {"shots": SHOTS}, {"questions_per_language": 5}])
+@pytest.mark.parametrize("changes", [{}, {"num_fewshot": SHOTS}, {"questions_per_language": 5}])
 def test_merged_shards_are_the_bytes_of_one_job(
     run: Run, place: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     whole = run("whole", **changes).read_bytes()
     parts = [
-        run("fr", languages=["fr"], lettered_languages=[], **changes),
-        run("ja+en", languages=["ja", "en"], lettered_languages=["en", "ja"], **changes),
+        run("fr", languages=["fr"], multiple_choice_languages=[], **changes),
+        run("ja+en", languages=["ja", "en"], multiple_choice_languages=["en", "ja"], **changes),
     ]
     merged = place / "merged.parquet"
     used = [str(part.with_suffix(".usage.json")) for part in parts]
@@ -146,13 +146,18 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int | None) -> list[int]:
 
 
 #: Two prompts of study 2, of letters alone
-LETTERS = [{**PROMPT, "name": name, "plain": None, "lettered": f"{{question}}\n{{options}}\n{name}"}
+LETTERS = [{**PROMPT, "name": name, "cloze": None,
+            "multiple_choice": f"{{question}}\n{{options}}\n{name}"}
            for name in ("Response:", "Answer:")]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"shots": SHOTS}, {"shots": SHOTS, "prompts": LETTERS, "lettered_languages": None}],
+    [
+        {},
+        {"num_fewshot": SHOTS},
+        {"num_fewshot": SHOTS, "prompts": LETTERS, "multiple_choice_languages": None},
+    ],
 )
 def test_a_killed_job_goes_on_and_writes_the_same_bytes(
     run: Run, place: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
@@ -185,16 +190,16 @@ def test_a_killed_job_leaves_nothing_to_one_on_other_inputs(
     with monkeypatch.context() as patched:
         interrupt(patched, 4)
         with pytest.raises(InterruptedJobError):
-            run("killed", shots=SHOTS)
+            run("killed", num_fewshot=SHOTS)
     match other:
         case "questions":
             questions.write(place / "quiz.parquet", quiz("Please: "))
         case "model":
             tiny.folder(place / "model", seed=1)
         case "examples":
-            questions.write(place / "shots.parquet", examples().iloc[:-1])
-    again = run("killed", shots=SHOTS).read_bytes()
-    assert again == run("whole", shots=SHOTS).read_bytes()
+            questions.write(place / "fewshot.parquet", examples().iloc[:-1])
+    again = run("killed", num_fewshot=SHOTS).read_bytes()
+    assert again == run("whole", num_fewshot=SHOTS).read_bytes()
 
 
 def test_a_model_in_4_bits(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,10 +244,10 @@ def naive(kind: str, row: Any, chat: str, texts: dict[str, str]) -> dict[str, An
     """A question's scores from full forwards over its whole texts."""
     model, tokenizer = tiny.model(kind), tiny.tokenizer()
 
-    def turn(one: Any, lettered: bool, answer: str | None) -> str:
+    def turn(one: Any, multiple_choice: bool, answer: str | None) -> str:
         lines = "".join(f"\n{a}. {b}" for a, b in zip("ABCD", one.options, strict=False))
-        body = f"{one.question}{lines if lettered else ''}\n{texts[one.language]}"
-        if chat == "plain":
+        body = f"{one.question}{lines if multiple_choice else ''}\n{texts[one.language]}"
+        if chat == "cloze":
             tail = "" if answer is None else f" {answer}</s>\n"
             return f"Question: {body}\nAnswer:{tail}"
         return f"<|user|>{body}<|assistant|>" + ("" if answer is None else f"{answer}</s>")
@@ -257,7 +262,7 @@ def naive(kind: str, row: Any, chat: str, texts: dict[str, str]) -> dict[str, An
         return ids
 
     known = chosen(row)
-    lettered = "".join(turn(one, True, "ABCD"[one.answer]) for one in known)
+    multiple_choice = "".join(turn(one, True, "ABCD"[one.answer]) for one in known)
     plain = "".join(turn(one, False, one.options[one.answer]) for one in known)
     plain += turn(row, False, None)
     ids = [encode(plain + (" " if chat == "plain" else "") + text) for text in row.options]
@@ -273,13 +278,16 @@ def naive(kind: str, row: Any, chat: str, texts: dict[str, str]) -> dict[str, An
     }  # fmt: skip
     if row.language == "fr":
         return found
-    lettered += turn(row, True, None)
-    last = logits(lettered)[-1]
+    multiple_choice += turn(row, True, None)
+    last = logits(multiple_choice)[-1]
     forms = {a: [i for t, i in tokenizer.get_vocab().items() if t.strip("Ġ") == a] for a in "ABCD"}
     found["letter_logits"] = [
         last[forms[a]].logsumexp(0).item() for a in "ABCD"[: len(row.options)]
     ]
-    return found | {"logsumexp": last.logsumexp(0).item(), "prompt_tokens": len(encode(lettered))}
+    return found | {
+        "logsumexp": last.logsumexp(0).item(),
+        "prompt_tokens": len(encode(multiple_choice)),
+    }
 
 
 @pytest.mark.parametrize("chat", ["plain", "template"])
@@ -291,9 +299,13 @@ def test_few_shot_scores_are_those_of_whole_texts(
     tiny.folder(place / "model", kind)
     texts = {"en": "So", "ja": "答え", "fr": "Alors"}
     headings = {"A": {"default": "So", "ja": "答え", "fr": "Alors"}}
-    prompt = {"name": "x", "lettered": "{question}\n{options}\n{A}", "plain": "{question}\n{A}"}
+    prompt = {
+        "name": "x",
+        "multiple_choice": "{question}\n{options}\n{A}",
+        "cloze": "{question}\n{A}",
+    }
     found = records.read(
-        run("out", shots=SHOTS, chat_format=chat, prompts=[{**prompt, "headings": headings}])
+        run("out", num_fewshot=SHOTS, chat_format=chat, prompts=[{**prompt, "headings": headings}])
     ).set_index(["language", "question_id"])
     rows: list[Any] = list(quiz().iloc[::2].itertuples())
     for row in rows:
@@ -316,7 +328,7 @@ def test_examples_are_run_once_a_language_subject_and_prompt(
         return plainly(self, tokens, rows)
 
     monkeypatch.setattr(Scorer, "_prefix_cache", counted)
-    run("out", shots=SHOTS)
+    run("out", num_fewshot=SHOTS)
     # subject odd has its own examples, even and none have the language's; fr has no letters
     assert len(prefixes) == 2 * (2 + 2 + 1)
     assert min(prefixes) > 40
@@ -325,13 +337,15 @@ def test_examples_are_run_once_a_language_subject_and_prompt(
 def test_parts_with_the_same_examples_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that these are run once, however many parts their questions are cut into."""
     monkeypatch.setattr(prompting, "MOST", 2)
-    cut = list(prompting.parts(quiz(), PARAMS, prompting.Shots(examples(), SHOTS, "shots.parquet")))
-    shown = [(p.language, p.lettered, *(one.question_id for one in p.examples)) for p in cut]
+    cut = list(
+        prompting.parts(quiz(), PARAMS, prompting.FewShot(examples(), SHOTS, "fewshot.parquet"))
+    )
+    shown = [(p.language, p.multiple_choice, *(one.question_id for one in p.examples)) for p in cut]
     assert len(shown) > len(set(shown)) == 2 * (2 + 2 + 1)
     assert len([*itertools.groupby(shown)]) == len(set(shown))
 
 
-@pytest.mark.parametrize("changes", [{}, {"shots": SHOTS}])
+@pytest.mark.parametrize("changes", [{}, {"num_fewshot": SHOTS}])
 def test_many_questions_are_scored_some_at_a_time(
     run: Run, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
@@ -347,9 +361,12 @@ def test_many_questions_are_scored_some_at_a_time(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"shots": 4}, "found 3 examples in en, subject 'odd', expected 4 (scoring.shots)"),
-        ({"shots": 3, "batch_tokens": 9}, None),
-        ({"shots": "2"}, "shots: '2', expected a whole number"),
+        (
+            {"num_fewshot": 4},
+            "found 3 examples in en, subject 'odd', expected 4 (scoring.num_fewshot)",
+        ),
+        ({"num_fewshot": 3, "batch_tokens": 9}, None),
+        ({"num_fewshot": "2"}, "num_fewshot: '2', expected a whole number"),
         (
             {"prompts": [{**PROMPT, "headings": {"A": {"fr": "x"}}}]},
             "prompts: default: headings.A: neither en nor default",
@@ -368,24 +385,24 @@ def test_bad_settings(run: Run, place: Path, changes: dict[str, Any], sentence: 
 
 
 def test_an_example_that_is_asked_is_named(run: Run, place: Path) -> None:
-    (place / "shots.parquet").write_bytes((place / "quiz.parquet").read_bytes())
+    (place / "fewshot.parquet").write_bytes((place / "quiz.parquet").read_bytes())
     with pytest.raises(InputError, match=r"example 'q\d' in en is also asked, as question 'q\d'"):
-        run("out", shots=SHOTS)
+        run("out", num_fewshot=SHOTS)
 
 
 def test_a_language_without_examples_is_named(run: Run, place: Path) -> None:
-    questions.write(place / "shots.parquet", examples().query("language != 'ja'"))
-    with pytest.raises(InputError, match=r"shots.parquet: found 0 examples in ja, expected 2"):
-        run("out", shots=SHOTS)
+    questions.write(place / "fewshot.parquet", examples().query("language != 'ja'"))
+    with pytest.raises(InputError, match=r"fewshot.parquet: found 0 examples in ja, expected 2"):
+        run("out", num_fewshot=SHOTS)
 
 
 def test_questions_without_room_are_asked_as_with_fewer_examples(
     run: Run, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    by_count = [records.read(run(f"whole{count}", shots=count)) for count in range(SHOTS + 1)]
+    by_count = [records.read(run(f"whole{count}", num_fewshot=count)) for count in range(SHOTS + 1)]
     limit = int(by_count[1]["prompt_tokens"].quantile(0.5))
     positions(place, limit)
-    found = records.read(run("cut", shots=SHOTS))
+    found = records.read(run("cut", num_fewshot=SHOTS))
     assert "fewer than 2 examples fit before " in capsys.readouterr().err
     counts = []
     for at in found.index[found["letter_logits"].notna()]:
@@ -401,7 +418,7 @@ def test_questions_without_room_are_asked_as_with_fewer_examples(
 def test_a_question_that_is_too_long_by_itself_is_named(run: Run, place: Path) -> None:
     positions(place, 30)
     with pytest.raises(InputError, match=r"^question q\d+ in en: \d+ tokens, the model takes 30$"):
-        run("out", shots=SHOTS)
+        run("out", num_fewshot=SHOTS)
 
 
 def positions(place: Path, count: int) -> None:

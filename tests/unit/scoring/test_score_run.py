@@ -24,7 +24,7 @@ from support import tiny
 
 WORDS = ["Euro", "yen", "円", "원", "рубль", "franc", "a b c", "leu", "krone", "Dinar (old)"]
 ASKED = {"en": "Which {}?", "ko": "{}의 통화는?", "ar": "ما هي عملة {}؟"}
-PROMPT = {"name": "default", "lettered": "{question}\n{options}", "plain": "{question}"}
+PROMPT = {"name": "default", "multiple_choice": "{question}\n{options}", "cloze": "{question}"}
 PARAMS: dict[str, Any] = {
     "run": "tiny.facts.ls0.1.s0",
     "model": "tiny",
@@ -35,14 +35,14 @@ PARAMS: dict[str, Any] = {
     "languages": None,
     "questions_per_language": None,
     "prompts": [PROMPT],
-    "lettered_languages": ["en", "ko"],
+    "multiple_choice_languages": ["en", "ko"],
     "chat_format": "plain",
     "dtype": "float32",
     "matmul_precision": "highest",
     "batch_tokens": 300,
 }
 #: Of study 2: letters alone
-LETTERED = {"name": "second", "lettered": "Say: {question}\n{options}", "plain": None}
+LETTERED = {"name": "second", "multiple_choice": "Say: {question}\n{options}", "cloze": None}
 
 Score = Callable[..., pd.DataFrame]
 
@@ -95,7 +95,7 @@ def score(place: Path, monkeypatch: pytest.MonkeyPatch) -> Score:
     return run
 
 
-def plainly(question: Any, lettered: bool) -> dict[str, Any]:
+def plainly(question: Any, multiple_choice: bool) -> dict[str, Any]:
     """The definition of the records: one full forward a prompt, and one an option."""
     model, tokenizer = tiny.model("llama"), tiny.tokenizer()
 
@@ -116,7 +116,7 @@ def plainly(question: Any, lettered: bool) -> dict[str, Any]:
         logliks.append(sum(logprobs[i - 1, ids[i]].item() for i in range(start, len(ids))))
         counts.append(len(ids) - start)
     expected: dict[str, Any] = {"text_logliks": logliks, "text_tokens": counts}
-    if not lettered:
+    if not multiple_choice:
         return expected | {"letter_logits": None, "logsumexp": None, "prompt_tokens": None}
     lines = "".join(f"\n{a}. {b}" for a, b in zip(letters, question.options, strict=True))
     text = f"Question: {question.question}{lines}\nAnswer:"
@@ -152,9 +152,9 @@ def test_records_are_those_of_plain_forwards(score: Score) -> None:
 
 def test_two_prompts_are_those_of_a_job_each(score: Score) -> None:
     """One of them without texts of options, of which nothing is computed then."""
-    both = score(prompts=[PROMPT, LETTERED], lettered_languages=None)
+    both = score(prompts=[PROMPT, LETTERED], multiple_choice_languages=None)
     for prompt, columns in ((PROMPT, 5), (LETTERED, 3)):
-        alone = score(prompts=[prompt], lettered_languages=None)
+        alone = score(prompts=[prompt], multiple_choice_languages=None)
         own = both[both["prompt"] == prompt["name"]].reset_index(drop=True)
         own["prompt"] = own["prompt"].cat.remove_unused_categories()
         pd.testing.assert_frame_equal(own, alone)
@@ -176,7 +176,7 @@ def test_a_base_model_has_no_sft(score: Score) -> None:
     ("given", "shown"), [(None, {"en", "ko", "ar"}), ([], set()), (["ar", "fr"], {"ar"})]
 )
 def test_lettered_languages(score: Score, given: list[str] | None, shown: set[str]) -> None:
-    found = score(lettered_languages=given)
+    found = score(multiple_choice_languages=given)
     assert set(found.loc[found["letter_logits"].notna(), "language"]) == shown
     assert found["text_logliks"].notna().all()
 
@@ -234,8 +234,8 @@ def nothing(place: Path) -> None:
         (nothing, {"smoothing": True}, "smoothing: True, expected a number"),
         (nothing, {"prompts": "default"}, "prompts: 'default', expected a list"),
         (nothing, {"prompts": []}, "prompts: [], expected different texts"),
-        (nothing, {"prompts": ["default"]}, "missing keys ['lettered', 'name', 'plain']"),
-        (nothing, {"prompts": [{"name": "x"}]}, "missing keys ['lettered', 'plain']"),
+        (nothing, {"prompts": ["default"]}, "missing keys ['cloze', 'multiple_choice', 'name']"),
+        (nothing, {"prompts": [{"name": "x"}]}, "missing keys ['cloze', 'multiple_choice']"),
         (nothing, {"prompts": [PROMPT, PROMPT]}, "prompts: ['default', 'default'], expected diff"),
         (
             nothing,

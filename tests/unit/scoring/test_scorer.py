@@ -24,7 +24,7 @@ from transformers import (
 from multical.errors import InputError
 from multical.scoring import scorer as scoring
 from multical.scoring.scorer import Group, Scorer, Scores
-from multical.scoring.trie import Asked
+from multical.scoring.trie import TokenizedQuestion
 
 VOCABULARY, POSITIONS = 97, 128
 LETTERS = [[i, i + 20] for i in range(10)]
@@ -66,7 +66,7 @@ def build(config: Any) -> PreTrainedModel:
     return model
 
 
-def questions(prefix: int, seed: int = 0) -> list[Asked]:
+def questions(prefix: int, seed: int = 0) -> list[TokenizedQuestion]:
     """Askeds that all begin with the same `prefix` tokens, with 2 to 10 options."""
     generator = random.Random(seed)
 
@@ -78,25 +78,25 @@ def questions(prefix: int, seed: int = 0) -> list[Asked]:
         start = shared + draw(generator.randrange(2, 9))
         plain = [*start, 8]
         options = [plain + draw(generator.randrange(1, 6)) for _ in range(count)]
-        made.append(Asked([*start, 7, *draw(9)], plain, options))
+        made.append(TokenizedQuestion([*start, 7, *draw(9)], plain, options))
     q = made[-1]
     longer = [*q.options[0], 5, 6]
-    made.append(q._replace(options=[q.options[0], longer, [*q.plain, 3], [*longer[:-1], 4]]))
-    merged = [*q.plain[:-1], 9, 3]  # the prompt's last token is another one here
+    made.append(q._replace(options=[q.options[0], longer, [*q.cloze, 3], [*longer[:-1], 4]]))
+    merged = [*q.cloze[:-1], 9, 3]  # the prompt's last token is another one here
     made.append(q._replace(options=[q.options[0], merged]))
     return made
 
 
-def plainly(model: PreTrainedModel, question: Asked) -> Scores:
+def plainly(model: PreTrainedModel, question: TokenizedQuestion) -> Scores:
     """The definition: a full forward for the letters, and one for each option."""
-    sequences = [question.plain, *question.options]
+    sequences = [question.cloze, *question.options]
     start = 0
-    while all(len(s) > start and s[start] == question.plain[start] for s in sequences):
+    while all(len(s) > start and s[start] == question.cloze[start] for s in sequences):
         start += 1
-        if start == len(question.plain):
+        if start == len(question.cloze):
             break
     with torch.no_grad():
-        logits = model(torch.tensor([question.lettered])).logits[0, -1]
+        logits = model(torch.tensor([question.multiple_choice])).logits[0, -1]
         sums = []
         for option in question.options:
             logprobs = model(torch.tensor([option])).logits[0].log_softmax(-1)
@@ -114,7 +114,9 @@ def flat(scores: list[Scores]) -> list[float]:
     return numbers
 
 
-def score(model: PreTrainedModel, asked: list[Asked], batch_tokens: int = 300) -> list[Scores]:
+def score(
+    model: PreTrainedModel, asked: list[TokenizedQuestion], batch_tokens: int = 300
+) -> list[Scores]:
     scorer = Scorer(model, LETTERS, batch_tokens)
     for number, question in enumerate(asked):
         scorer.check_length(question, f"q{number}")
@@ -187,10 +189,10 @@ def test_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_question_too_long_is_named() -> None:
-    long = Asked([1] * (POSITIONS + 1), [1], [[1, 2], [1, 3]])
+    long = TokenizedQuestion([1] * (POSITIONS + 1), [1], [[1, 2], [1, 3]])
     with pytest.raises(InputError, match=f"question q1: {POSITIONS + 1} tokens, .* {POSITIONS}"):
         score(build(CONFIGS["llama"]), [questions(0)[0], long])
-    fits = long._replace(lettered=[1] * POSITIONS)
+    fits = long._replace(multiple_choice=[1] * POSITIONS)
     assert len(score(build(CONFIGS["llama"]), [fits])) == 1
 
 
@@ -199,18 +201,18 @@ def test_a_recurrent_model_is_refused() -> None:
     with pytest.raises(InputError, match="model type mamba"):
         score(build(config), questions(0))
     with pytest.raises(InputError, match="model type mamba"):
-        score(build(config), lettered(questions(12)))
+        score(build(config), multiple_choice(questions(12)))
 
 
-def lettered(asked: list[Asked]) -> list[Asked]:
+def multiple_choice(asked: list[TokenizedQuestion]) -> list[TokenizedQuestion]:
     """The same questions without the plain prompt."""
-    return [Asked(one.lettered, [], [[]] * len(one.options)) for one in asked]
+    return [TokenizedQuestion(one.multiple_choice, [], [[]] * len(one.options)) for one in asked]
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_letters_alone(kind: str) -> None:
     model, asked = build(CONFIGS[kind]), questions(12)
-    alone, whole = score(model, lettered(asked)), score(model, asked)
+    alone, whole = score(model, multiple_choice(asked)), score(model, asked)
     for one, other in zip(alone, whole, strict=True):
         assert one.letter_logits == pytest.approx(other.letter_logits, abs=1e-4)
         assert one.logsumexp == pytest.approx(other.logsumexp, abs=1e-4)
@@ -230,8 +232,8 @@ def test_a_model_that_cannot_share_a_prefix_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr(Scorer, "_prefix_cache", forgetful)
     model = build(CONFIGS["llama"])
     with pytest.raises(InputError, match=r"model type llama: .* cannot share tokens"):
-        score(model, lettered(questions(12)))
-    assert score(model, lettered(questions(0)))
+        score(model, multiple_choice(questions(12)))
+    assert score(model, multiple_choice(questions(0)))
 
 
 @pytest.mark.parametrize("prefix", [0, 3])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multical.scoring.trie import Asked, Trie, common_prefix, shared_prefix
+from multical.scoring.trie import TokenizedQuestion, Trie, common_prefix, shared_prefix
 
 
 def path(trie: Trie, node: int) -> list[int]:
@@ -30,15 +30,15 @@ def test_common_prefix(sequences: list[list[int]], length: int) -> None:
 
 
 def test_each_prefix_is_one_node_and_keeps_its_path() -> None:
-    lettered, plain = [1, 2, 3, 4], [1, 2, 5]
+    multiple_choice, plain = [1, 2, 3, 4], [1, 2, 5]
     options = [[1, 2, 5, 6], [1, 2, 5, 6, 7], [1, 2, 5, 8, 9, 7]]
-    trie = Trie.of(Asked(lettered, plain, options))
-    prefixes = {tuple(s[:i]) for s in (lettered, *(o[:-1] for o in options))
+    trie = Trie.of(TokenizedQuestion(multiple_choice, plain, options))
+    prefixes = {tuple(s[:i]) for s in (multiple_choice, *(o[:-1] for o in options))
                 for i in range(1, len(s) + 1)}  # fmt: skip
     assert sorted(tuple(path(trie, node)) for node in range(len(trie))) == sorted(prefixes)
     assert all(parent < node for node, parent in enumerate(trie.parents))
     assert trie.answer is not None
-    assert path(trie, trie.answer) == lettered
+    assert path(trie, trie.answer) == multiple_choice
     assert trie.prompt_tokens == 4
     for option, targets in zip(options, trie.targets, strict=True):
         assert [token for _, token in targets] == option[3:]
@@ -47,7 +47,7 @@ def test_each_prefix_is_one_node_and_keeps_its_path() -> None:
 
 
 def test_depths_and_ancestors_are_those_of_the_paths() -> None:
-    trie = Trie.of(Asked([1, 2, 3, 4], [1, 2, 5], [[1, 2, 5, 6, 7], [1, 2, 5, 8, 7]]))
+    trie = Trie.of(TokenizedQuestion([1, 2, 3, 4], [1, 2, 5], [[1, 2, 5, 6, 7], [1, 2, 5, 8, 7]]))
     for node in range(len(trie)):
         assert trie.depths()[node] == len(path(trie, node)) - 1
         above = [
@@ -58,29 +58,36 @@ def test_depths_and_ancestors_are_those_of_the_paths() -> None:
 
 def test_all_options_are_scored_from_where_the_first_leaves_the_prompt() -> None:
     """The prompt's last token 5 merges with the second option's text into 9."""
-    trie = Trie.of(Asked([1, 2], [1, 4, 5], [[1, 4, 5, 6], [1, 4, 9]]))
+    trie = Trie.of(TokenizedQuestion([1, 2], [1, 4, 5], [[1, 4, 5, 6], [1, 4, 9]]))
     assert [[token for _, token in targets] for targets in trie.targets] == [[5, 6], [9]]
 
 
 def test_a_shared_prefix_ends_at_a_branch_or_a_read_node() -> None:
-    one = Asked([1, 2, 3, 4], [1, 2, 5], [[1, 2, 5, 6]])
+    one = TokenizedQuestion([1, 2, 3, 4], [1, 2, 5], [[1, 2, 5, 6]])
     assert shared_prefix([one]) == [1, 2]
-    assert shared_prefix([one, Asked(None, [1, 3], [[1, 3, 4]])]) == [1]
-    # the lettered prompt begins the plain one: its last token is read
-    assert shared_prefix([Asked([1, 2], [1, 2, 3], [[1, 2, 3, 4]])]) == [1]
+    assert shared_prefix([one, TokenizedQuestion(None, [1, 3], [[1, 3, 4]])]) == [1]
+    # the multiple-choice prompt begins the plain one: its last token is read
+    assert shared_prefix([TokenizedQuestion([1, 2], [1, 2, 3], [[1, 2, 3, 4]])]) == [1]
     # the last token before the options is read
-    assert shared_prefix([Asked(None, [1, 2, 3], [[1, 2, 3, 4, 5], [1, 2, 3, 4]])]) == [1, 2]
-    assert shared_prefix([Asked([1], [2], [[2, 3]])]) == []
+    assert shared_prefix([TokenizedQuestion(None, [1, 2, 3], [[1, 2, 3, 4, 5], [1, 2, 3, 4]])]) == [
+        1,
+        2,
+    ]
+    assert shared_prefix([TokenizedQuestion([1], [2], [[2, 3]])]) == []
     # one prompt alone
-    assert shared_prefix([Asked([1, 2, 3], [], [[], []])]) == [1, 2]
+    assert shared_prefix([TokenizedQuestion([1, 2, 3], [], [[], []])]) == [1, 2]
 
 
 def test_a_trie_without_its_prefix_keeps_depths_and_targets() -> None:
-    asked = Asked([1, 2, 3, 4], [1, 2, 5], [[1, 2, 5, 6, 7], [1, 2, 5, 8]])
+    asked = TokenizedQuestion([1, 2, 3, 4], [1, 2, 5], [[1, 2, 5, 6, 7], [1, 2, 5, 8]])
     whole, rest = Trie.of(asked), Trie.of(asked, 2)
     assert len(rest) == len(whole) - 2
     assert rest.prompt_tokens == whole.prompt_tokens == 4
     assert rest.depths().tolist() == whole.depths()[2:].tolist()
     assert [[t for _, t in pairs] for pairs in rest.targets] == [[6, 7], [8]]
-    lettered = Trie.of(Asked([1, 2, 3], [], [[], []]), 1)
-    assert (lettered.targets, lettered.answer, lettered.tokens) == ([[], []], 1, [2, 3])
+    multiple_choice = Trie.of(TokenizedQuestion([1, 2, 3], [], [[], []]), 1)
+    assert (multiple_choice.targets, multiple_choice.answer, multiple_choice.tokens) == (
+        [[], []],
+        1,
+        [2, 3],
+    )

@@ -26,7 +26,7 @@ from support.synthetic import make_records
 LEVELS = {"en": "high", "ko": "mid"}
 PARAMS: dict[str, Any] = {
     "readouts": ["text_ppl", "letter"],
-    "metrics": ["accuracy", "ece", "ece_mass", "auroc", "aurc"],
+    "metrics": ["accuracy", "ece", "ece_equal_mass", "auroc", "aurc"],
     "bins": 15,
     "bootstrap": {"replicates": 20, "seed": 1, "level": 0.9},
     "resource_levels": LEVELS,

@@ -218,8 +218,8 @@ def test_tokens_of_questions(tmp_path: Path) -> None:
     settings = {
         "languages": None,
         "questions_per_language": None,
-        "lettered_languages": ["en"],
-        "prompts": [{"plain": "{question}"}],
+        "multiple_choice_languages": ["en"],
+        "prompts": [{"cloze": "{question}"}],
     }
 
     def tokens(**changed: Any) -> float:
@@ -230,9 +230,11 @@ def test_tokens_of_questions(tmp_path: Path) -> None:
     assert tokens(languages=["ru"]) == 4 * (82 / 4 + 20)
     assert tokens(languages=["en"]) == 2 * tokens(languages=["fr"])
     assert tokens() == 4 * (3 * 42 / 4 + 82 / 4 + 80)
-    letters = tokens(languages=["fr"], lettered_languages=None, prompts=[{"plain": None}] * 2)
+    letters = tokens(
+        languages=["fr"], multiple_choice_languages=None, prompts=[{"cloze": None}] * 2
+    )
     assert letters == 2 * tokens(languages=["fr"])
-    assert tokens(lettered_languages=None) == 2 * tokens(lettered_languages=[])
+    assert tokens(multiple_choice_languages=None) == 2 * tokens(multiple_choice_languages=[])
     assert tokens(questions_per_language=1) == tokens() / 4
     assert tokens(questions_per_language=9) == tokens()
     assert sizes.job_bytes("score_run", SCORING) == {"records": 12 * 400}

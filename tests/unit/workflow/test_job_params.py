@@ -33,8 +33,8 @@ def jobs(raw: dict[str, Any]) -> dict[str, str]:
         made[f"model {name}"] = job_params.model(loaded, name)
     for name in loaded.benchmarks:
         made[f"benchmark {name}"] = job_params.benchmark(loaded, name)
-    for name in job_params.with_shots(loaded):
-        made[f"shots {name}"] = job_params.shots(loaded, name)
+    for name in job_params.with_fewshot(loaded):
+        made[f"fewshot {name}"] = job_params.fewshot(loaded, name)
     for name in loaded.sft_data:
         made[f"sft {name}"] = job_params.sft_data(loaded, name)
     for name in job_params.with_held_out(loaded):
@@ -132,7 +132,7 @@ def test_a_new_model_adds_its_own_jobs() -> None:
          [f"{DEMO} figure reliability", f"{SMOKE} figure reliability"]),
         (lambda raw: raw["benchmarks"]["cldr-facts"]["source"].update(seed=1), ["benchmark"]),
         (lambda raw: raw["sft_data"]["facts"]["source"].update(seed=1), ["sft"]),
-        (lambda raw: raw["prompts"].update(new={"lettered": "{question}{options}",
+        (lambda raw: raw["prompts"].update(new={"multiple_choice": "{question}{options}",
                                                 "plain": "{question}"}), []),
     ],
 )  # fmt: skip
@@ -147,9 +147,9 @@ HUB: dict[str, Any] = {"repo": "a/b", "revision": "0" * 40}
 
 def from_hub(raw: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """The sources of benchmarks and of SFT data of the hub, which the config then has."""
-    questions = {"kind": "mmlu_prox", **HUB, "shots_split": "validation"}
+    questions = {"kind": "mmlu_prox", **HUB, "fewshot_split": "validation"}
     pairs = {"kind": "hub", **HUB, "layout": "sharegpt", "seed": 0, "examples": 8, "held_out": 2}
-    choices = {"kind": "arc", **HUB, "seed": 0, "questions": 9, "shots": 2}
+    choices = {"kind": "arc", **HUB, "seed": 0, "questions": 9, "fewshot": 2}
     raw["benchmarks"]["prox"] = {"options": None, "source": questions}
     raw["benchmarks"]["arc"] = {"options": None, "source": choices}
     raw["sft_data"]["hermes"] = {"source": pairs}
@@ -161,16 +161,16 @@ def from_hub(raw: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     [
         ({}, []),
         ({"split": "test_2"}, ["benchmark prox"]),
-        ({"shots_split": "dev"}, ["shots prox"]),
-        ({"shots_split": None}, ["shots prox"]),
-        ({"languages": ["en"]}, ["benchmark prox", "shots prox"]),
+        ({"fewshot_split": "dev"}, ["fewshot prox"]),
+        ({"fewshot_split": None}, ["fewshot prox"]),
+        ({"languages": ["en"]}, ["benchmark prox", "fewshot prox"]),
         ({"examples": 9}, ["sft hermes"]),
         ({"held_out": 3}, ["heldout hermes", "sft hermes"]),
         ({"held_out": 0}, ["heldout hermes", "sft hermes"]),
-        ({"seed": 1}, ["benchmark arc", "heldout hermes", "sft hermes", "shots arc"]),
+        ({"seed": 1}, ["benchmark arc", "heldout hermes", "sft hermes", "fewshot arc"]),
         ({"questions": None}, ["benchmark arc"]),
-        ({"shots": 3}, ["benchmark arc", "shots arc"]),
-        ({"shots": 0}, ["benchmark arc", "shots arc"]),
+        ({"fewshot": 3}, ["benchmark arc", "fewshot arc"]),
+        ({"fewshot": 0}, ["benchmark arc", "fewshot arc"]),
     ],
 )
 def test_an_edit_of_data_from_the_hub(changes: dict[str, Any], edited: list[str]) -> None:
@@ -185,8 +185,8 @@ def test_an_edit_of_data_from_the_hub(changes: dict[str, Any], edited: list[str]
 
 
 KEYS = {
-    "mmlu_prox": ("split", "shots_split", "languages"),
-    "arc": ("questions", "shots", "seed"),
+    "mmlu_prox": ("split", "fewshot_split", "languages"),
+    "arc": ("questions", "fewshot", "seed"),
     "hub": ("examples", "held_out", "seed"),
 }
 

@@ -89,7 +89,7 @@ class ReleasedStudy(Strict):
     abstention: Abstention
 
 
-class MspModel(Strict):
+class ChatConfidenceModel(Strict):
     """A run whose answers are looked at."""
 
     run: Name = Field(description="a model of `models`, or an SFT run of the study `of`")
@@ -100,7 +100,7 @@ class MspModel(Strict):
     )
 
 
-class MspDataset(Strict):
+class ChatConfidenceDataset(Strict):
     """Questions of one benchmark in one language."""
 
     id: DatasetId
@@ -109,11 +109,11 @@ class MspDataset(Strict):
     language: Language = "en"
 
 
-class MspScoring(Strict):
+class ChatConfidenceScoring(Strict):
     """How answers are asked for: the letter alone, under every prompt."""
 
     prompts: Distinct[Name] = Field(min_length=1, description="phrasings; options' texts go unread")
-    shots: int = Field(
+    num_fewshot: int = Field(
         default=0, ge=0, le=100, description="answered examples before each question"
     )
     chat_format: ChatFormat | None = Field(
@@ -127,14 +127,16 @@ class MspScoring(Strict):
     batch_tokens: int = Field(ge=1, description="as for other studies")
 
 
-class MspStudy(Strict):
+class ChatConfidenceStudy(Strict):
     """Study 2 from runs of our own."""
 
-    kind: Literal["msp"]
-    models: list[MspModel] = Field(min_length=1, description="in the order of the tables")
-    datasets: list[MspDataset] = Field(min_length=1)
+    kind: Literal["chat_confidence"]
+    models: list[ChatConfidenceModel] = Field(
+        min_length=1, description="in the order of the tables"
+    )
+    datasets: list[ChatConfidenceDataset] = Field(min_length=1)
     questions_per_dataset: int | None = Field(default=None, ge=1, description="null for all")
-    scoring: MspScoring
+    scoring: ChatConfidenceScoring
     confidences: Distinct[Confidence] = Field(min_length=1)
     significance: float = Field(gt=0, lt=1)
     bins: int = Field(ge=1)
@@ -143,7 +145,7 @@ class MspStudy(Strict):
     expected: LocalPath | None = Field(default=None, description="file of the published numbers")
 
     @model_validator(mode="after")
-    def _names_are_distinct(self) -> MspStudy:
+    def _names_are_distinct(self) -> ChatConfidenceStudy:
         for key, values in (
             ("models: run", [model.run for model in self.models]),
             ("models: name", [model.name for model in self.models]),
@@ -162,7 +164,7 @@ class MspStudy(Strict):
         return self
 
     @cached_property
-    def by_run(self) -> dict[str, MspModel]:
+    def by_run(self) -> dict[str, ChatConfidenceModel]:
         """The models by their runs."""
         return {model.run: model for model in self.models}
 

@@ -47,21 +47,21 @@ def raw(*, benchmarks: list[str] | None = None, sets: list[str] | None = None) -
 
 
 def test_the_views_of_a_study() -> None:
-    views = job_params.views(schema.load(raw()), ROOT)
-    assert list(views.items()) == [
+    panels = job_params.panels(schema.load(raw()), ROOT)
+    assert list(panels.items()) == [
         ("", ("quiz", "own")),
         ("quiz.other-2.5/", ("quiz", "other-2.5")),
         ("mmlu.lite.own/", ("mmlu.lite", "own")),
         ("mmlu.lite.other-2.5/", ("mmlu.lite", "other-2.5")),
     ]
-    assert job_params.views(schema.load(RAW), "results/demo") == {"": ("cldr-facts", "facts")}
+    assert job_params.panels(schema.load(RAW), "results/demo") == {"": ("cldr-facts", "facts")}
 
 
 def test_a_view_changes_what_is_shown_and_nothing_else() -> None:
     loaded = schema.load(raw())
     keys = ("smoothing", "reference_language", "options")
     first = job_params.figure(loaded, ROOT, "a.pdf", *keys)
-    other = job_params.figure(loaded, ROOT, "a.pdf", *keys, view="mmlu.lite.other-2.5/")
+    other = job_params.figure(loaded, ROOT, "a.pdf", *keys, panel="mmlu.lite.other-2.5/")
     assert (first["benchmark"], first["sft"], first["options"]) == ("quiz", "own", 4)
     changed = {"benchmark": "mmlu.lite", "sft": "other-2.5", "options": None}
     assert other == first | changed
@@ -70,10 +70,10 @@ def test_a_view_changes_what_is_shown_and_nothing_else() -> None:
     }
 
 
-@pytest.mark.parametrize("view", ["quiz.own/", "quiz.other-2.5", "mmlu.lite/", "quiz.none/"])
-def test_no_such_view(view: str) -> None:
+@pytest.mark.parametrize("panel", ["quiz.own/", "quiz.other-2.5", "mmlu.lite/", "quiz.none/"])
+def test_no_such_view(panel: str) -> None:
     with pytest.raises(KeyError):
-        job_params.figure(schema.load(raw()), ROOT, "a.pdf", view=view)
+        job_params.figure(schema.load(raw()), ROOT, "a.pdf", panel=panel)
 
 
 def test_no_such_model() -> None:
@@ -84,7 +84,7 @@ def test_no_such_model() -> None:
 def test_two_views_of_one_name() -> None:
     loaded = schema.load(raw(benchmarks=["quiz", "a", "a.b"], sets=["own", "c", "b.c"]))
     with pytest.raises(InputError, match=r"studies.results/two: .* are named a.b.c, expected one"):
-        job_params.views(loaded, ROOT)
+        job_params.panels(loaded, ROOT)
 
 
 def test_which_benchmarks_have_labels() -> None:
@@ -155,22 +155,22 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.workflow
 def test_the_headline_needs_the_figures_of_all_views(clone: Path) -> None:
     told = snakemake(clone, "--dry-run", "--quiet", "host", "--", f"{ROOT}/headline.txt")
-    for view in job_params.views(schema.load(raw()), ROOT):
+    for panel in job_params.panels(schema.load(raw()), ROOT):
         for name in ("ece_by_lang", "effects_by_resource", "effects_by_lang.little"):
-            assert f"{ROOT}/figures/{view}{name}.pdf" in told
+            assert f"{ROOT}/figures/{panel}{name}.pdf" in told
         for name in ("figures/{}recalibration_transfer.pdf", "tables/{}recalibration.csv"):
-            assert f"{ROOT}/{name.format(view)}" in told
-        assert f"{ROOT}/tables/{view}main.csv" in told
-        assert f"{ROOT}/tables/{view}p_values.csv" in told
-        assert (f"{ROOT}/figures/{view}culture.pdf" in told) == view.startswith("mmlu")
+            assert f"{ROOT}/{name.format(panel)}" in told
+        assert f"{ROOT}/tables/{panel}main.csv" in told
+        assert f"{ROOT}/tables/{panel}p_values.csv" in told
+        assert (f"{ROOT}/figures/{panel}culture.pdf" in told) == panel.startswith("mmlu")
 
 
 @pytest.mark.workflow
 def test_figures_of_another_view(clone: Path, tmp_path: Path) -> None:
-    view = f"{ROOT}/figures/mmlu.lite.other-2.5"
+    panel = f"{ROOT}/figures/mmlu.lite.other-2.5"
     names = ["culture", "conditions_by_resource", "reliability_by_lang.little", "ece_by_lang"]
     names += ["effects_by_lang.little", "effects_by_resource", "recalibration_transfer"]
-    targets = [f"{view}/{name}.pdf" for name in names]
+    targets = [f"{panel}/{name}.pdf" for name in names]
     targets += [f"{ROOT}/tables/mmlu.lite.other-2.5/p_values.csv"]
     targets += [f"{ROOT}/tables/quiz.other-2.5/{name}.csv" for name in ("recalibration", "main")]
     targets += [f"{ROOT}/figures/ece_by_lang.pdf"]
@@ -179,7 +179,7 @@ def test_figures_of_another_view(clone: Path, tmp_path: Path) -> None:
         sidecar = json.loads((clone / target).with_suffix(".json").read_text(encoding="utf-8"))
         assert sidecar["target"] == target
     assert sidecar["params"]["benchmark"] == "quiz"
-    shown = json.loads((clone / view / "culture.json").read_text(encoding="utf-8"))["params"]
+    shown = json.loads((clone / panel / "culture.json").read_text(encoding="utf-8"))["params"]
     assert (shown["benchmark"], shown["sft"]) == ("mmlu.lite", "other-2.5")
     page = tmp_path / "report.html"
     snakemake(clone, "--report", str(page), *targets)

@@ -1,0 +1,89 @@
+"""Where each file of a study lies. No other module, rule or program spells the path of an output.
+
+A path is a pattern with wildcards in braces, as Snakemake's rules take it; `str.format` fills
+them in. Inputs are shared by all studies; every other file lies below the root of its study.
+"""
+
+from __future__ import annotations
+
+# -- inputs: base models, benchmarks and SFT data
+INPUTS = "results/inputs"
+MODEL_MANIFEST = f"{INPUTS}/models/{{model}}/manifest.json"
+MODEL_CHECKPOINT = f"{INPUTS}/models/{{model}}/checkpoint"
+#: Of a benchmark, of its few-shot examples, of SFT data and of their held-out part: where they
+#: come from, and the files that were read
+BENCHMARK = f"{INPUTS}/benchmarks/{{benchmark}}.parquet"
+BENCHMARK_NAMES = f"{INPUTS}/benchmarks/{{benchmark}}.names.csv"
+BENCHMARK_ABOUT = f"{INPUTS}/benchmarks/{{benchmark}}.about.json"
+FEWSHOT = f"{INPUTS}/benchmarks/{{benchmark}}.fewshot.parquet"
+FEWSHOT_NAMES = f"{INPUTS}/benchmarks/{{benchmark}}.fewshot.names.csv"
+FEWSHOT_ABOUT = f"{INPUTS}/benchmarks/{{benchmark}}.fewshot.about.json"
+SFT_DATA = f"{INPUTS}/sft/{{sft}}.jsonl"
+SFT_ABOUT = f"{INPUTS}/sft/{{sft}}.about.json"
+HELDOUT_DATA = f"{INPUTS}/sft/{{sft}}.heldout.jsonl"
+HELDOUT_ABOUT = f"{INPUTS}/sft/{{sft}}.heldout.about.json"
+
+# -- SFT runs, and the trials of learning rates
+RUN_MANIFEST = "{root}/runs/{run}/manifest.json"
+RUN_CHECKPOINT = "{root}/runs/{run}/checkpoint"
+LOSS_LOG = "{root}/runs/{run}/loss.jsonl"
+TRAINING_USAGE = "{root}/runs/{run}/usage.json"
+HELDOUT_LOSS = "{root}/runs/{run}/heldout.json"
+LEARNING_RATE = "{root}/learning_rates/{model}.{sft}.json"
+#: Undeclared folders, which a retry resumes from
+SCRATCH = "{root}/scratch/{key}"
+
+# -- records, of all languages, or of those of a shard
+RECORDS = "{root}/records/{run}/{benchmark}.parquet"
+SCORING_USAGE = "{root}/records/{run}/{benchmark}.usage.json"
+SHARD_RECORDS = "{root}/records/{run}/{benchmark}{shard}.parquet"
+SHARD_USAGE = "{root}/records/{run}/{benchmark}{shard}.usage.json"
+RELEASED_RECORDS = "{root}/records/released.parquet"
+RELEASED_SUMMARY = "{root}/records/released.json"
+#: All answers of an API, kept through `make clean`
+API_CACHE = "cache/api/{run}.sqlite"
+
+# -- what is computed from records
+METRICS = "{root}/metrics.csv"
+SUMMARY = "{root}/summary.csv"
+RELIABILITY = "{root}/reliability.csv"
+RELIABILITY_BY_LANG = "{root}/reliability_by_lang.csv"
+CULTURE = "{root}/culture.csv"
+RECALIBRATION = "{root}/recalibration.csv"
+RECALIBRATION_BY_LANG = "{root}/recalibration_by_lang.csv"
+EFFECTS = "{root}/stats/effects.csv"
+EFFECTS_OVER_LANGUAGES = "{root}/stats/effects_over_languages.csv"
+MIXED_EFFECTS = "{root}/stats/mixed_effects.csv"
+MIXED_MODELS = "{root}/stats/mixed_models.csv"
+
+# -- figures and tables; a panel is empty, or a folder such as `global-mmlu.tulu3/`
+FIGURES = "{root}/figures"
+FIGURE = "{root}/figures/{panel}{name}"
+TABLE = "{root}/tables/{panel}{name}"
+#: A table of the study as a whole
+STUDY_TABLE = "{root}/tables/{name}"
+HEADLINE = "{root}/headline.txt"
+REPORT = "{root}/report.html"
+
+# -- claims
+VERDICTS = "{root}/claims/verdicts.json"
+VERDICTS_TABLE = "{root}/claims/verdicts.md"
+VERDICTS_PAGE = "{root}/claims/verdicts.html"
+VERDICTS_SIDECAR = "{root}/claims/provenance.json"
+
+# -- logs of jobs, and Snakemake's record of the time and memory that they took
+LOG = "logs/{job}.log"
+TIMING = "logs/{job}.tsv"
+TRAINING_TIMING = TIMING.replace("{job}", "{root}/train_sft/{run}")
+HELDOUT_TIMING = TIMING.replace("{job}", "{root}/evaluate_sft/{run}")
+SCORING_TIMING = TIMING.replace("{job}", "{root}/score_run/{run}.{benchmark}{shard}")
+
+
+def log(job: str) -> str:
+    """The log of a job that is named as its rule and wildcards."""
+    return LOG.replace("{job}", job)
+
+
+def timing(job: str) -> str:
+    """The timing of a job that is named likewise."""
+    return TIMING.replace("{job}", job)
