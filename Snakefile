@@ -26,7 +26,7 @@ from multical.dag import snapshots
 from multical.errors import InputError
 from multical import paths
 from multical.params import SEGMENT, canonical
-from multical.patches import snakemake as patches
+from multical.patches.snakemake import patch_snakemake
 from multical.provenance import hosts
 from multical.provenance.fingerprint import fingerprint as code, not_as_locked
 from multical.workflow import drivers, job_params, scoring_params
@@ -44,7 +44,9 @@ try:
     workflow.configfiles += included  # for the report
     CONFIG = files.checked(config, included)
     CLAIMS = claims_schema.load(Path(workflow.basedir, "claims.yaml"))
-    patches.mend()
+    patch_snakemake(
+        left=[file for driver in drivers.load_all() for file in driver.products]
+    )
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

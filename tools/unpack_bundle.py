@@ -23,6 +23,7 @@ from multical.bundle.archive import Bundle, Entry, Restore
 from multical.dag import dryrun
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
+from multical.patches.snakemake import write_records
 from multical.paths import INPUTS
 from multical.provenance import hosts
 from multical.workflow import drivers
@@ -43,7 +44,7 @@ def main() -> None:
                 "same or none (--overwrite replaces it)"
             )
         put(bundle, Path(folder), args.overwrite)
-    contents.remember(records, again=set(conflicts))
+    write_records(records, again=conflicts)
     hosts.note([machine.model_dump() for machine in restore.machines])
     print(f"{args.bundle}: {len(bundle.files)} files of {restore.study}, all as its crate says")
     for line in notes(restore):

@@ -24,6 +24,7 @@ from multical.dag.edits import Edits
 from multical.dag.lineage import Lineage
 from multical.dag.reasons import first_few, reasons
 from multical.errors import InputError
+from multical.patches.snakemake import is_localrule
 from multical.provenance import hosts, sidecar
 
 #: What studies share
@@ -47,7 +48,8 @@ def collect(study: str, anonymous: bool) -> tuple[Lineage, Restore, dict[str, An
     with dryrun.opened(targets, None) as (workflow, _):
         _check_current(workflow, study)
         found = lineage.recorded(workflow, targets)
-        local, config = set(workflow._localrules), json.loads(json.dumps(workflow.config))
+        local = {rule.name for rule in workflow.rules if is_localrule(rule)}
+        config = json.loads(json.dumps(workflow.config))
     digests = {name: sha for step in found.steps for name, sha in step.outputs.items()}
     _check_unchanged(name for name, sha in digests.items() if sha)
     ended = {name: int(step.ended or 0) for step in found.steps for name in step.outputs}
@@ -90,16 +92,6 @@ def commit() -> tuple[str | None, bool]:
 def studies() -> list[str]:
     """The roots of the studies of config.yaml."""
     return list(files.load().studies)
-
-
-def remember(records: dict[str, Any], again: set[str]) -> None:
-    """Have Snakemake remember outputs that it does not know, and those that are made `again`."""
-    from snakemake.persistence.file import FilePersistence
-
-    memory = FilePersistence(nolock=True)
-    for output, record in records.items():
-        if output in again or memory._read_record(output) is None:
-            memory._write_record(output, record)
 
 
 def checked_records(restore: Restore, name: str) -> dict[str, Any]:

@@ -16,14 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from multical.dag import dryrun
 from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, decoded
 from multical.dag.reasons import first_few, reasons
 from multical.errors import InputError
 from multical.files import sha256
 from multical.models import checkpoints
+from multical.patches.snakemake import is_localrule
 from multical.provenance import fingerprint, hosts
-from multical.provenance.libraries import normal
 from multical.provenance.sidecar import without_folders
 from multical.workflow.timings import recorded_seconds
 
@@ -197,7 +199,7 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits 
         program = PROGRAM.search(job.rule.shellcmd or "")
     else:
         _said_by_snakemake(step, record)
-        if not step.machines and job.rule.name in workflow._localrules and record.starttime:
+        if not step.machines and is_localrule(job.rule) and record.starttime:
             step.machines = [each for each in [hosts.at(record.starttime)] if each]
         program = PROGRAM.search(record.shellcmd or "")
     for name in job.output:
@@ -276,7 +278,7 @@ def _pins(step: Step, record: Any) -> dict[str, str]:
     except (binascii.Error, UnicodeDecodeError, InputError):
         return {}
     pins = dict(re.findall(r"^\s*- ([\w.-]+)==(\S+)$", text, re.MULTILINE))
-    known = {normal(name): (name, version) for name, version in pins.items()}
+    known = {str(canonicalize_name(name)): (name, version) for name, version in pins.items()}
     return dict(sorted(known[name] for name in wanted & known.keys()))
 
 

@@ -6,33 +6,29 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate.data_loader import SeedableRandomSampler
 from datasets import Dataset, concatenate_datasets
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.fsdp import MixedPrecisionPolicy
-from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from multical.errors import InputError
 from multical.models import smoothing
 from multical.models.chat import IGNORED
 from multical.models.distributed import Group
 from multical.models.examples import Examples, Row, row_of
+from multical.patches.accelerate import add_gradients_in_float32
+from multical.patches.trl import PARTIAL, Trainer
 from multical.provenance.usage import Clock
 
 #: Conversations that become a part of a table at a time
 PART = 10_000
-#: Where a checkpoint grows, inside the scratch folder, until it is whole
-PARTIAL = "partial"
 #: What is kept of each step's log: no timings, and not TRL's own token count, which
 #: starts anew after a resume
 LOGGED = ["step", "epoch", "loss", "learning_rate", "grad_norm", "entropy"]
@@ -95,18 +91,15 @@ class Settings(BaseModel):
             raise InputError(f"--params: {key}: {first['input']!r}: {first['msg']}") from error
 
 
-class SmoothedTrainer(SFTTrainer):
-    """TRL's trainer with the loss of multical.models.smoothing, on trained positions only."""
+class SmoothedTrainer(Trainer):
+    """The trainer with the loss of multical.models.smoothing, on trained positions only."""
 
     def __init__(
         self, smoothing_factor: float, group: Group | None = None, fillers: int = 0, **kwargs: Any
     ) -> None:
         smoothing.check(smoothing_factor, kwargs["model"].config)
         self.smoothing_factor = smoothing_factor
-        self.group = group or Group()
-        self.fillers = fillers  # how many rows at the end are such
-        self.scratch = Path(kwargs["args"].output_dir)
-        super().__init__(**kwargs)
+        super().__init__(group or Group(), fillers, **kwargs)
 
     def compute_loss(
         self,
@@ -138,67 +131,6 @@ class SmoothedTrainer(SFTTrainer):
                 return model(**rest, shift_labels=targets[None])
 
         return super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        """The order of one process, then the fillers, which fill the last micro-batches."""
-        if self.args.world_size == 1:
-            found: Sampler[int] | None = super()._get_train_sampler(train_dataset)
-            return found
-        rows: Any = self.train_dataset
-        order = Filled(len(rows) - self.fillers, len(rows), self.args.seed)
-        self.add_callback(Epochs(order))
-        return order
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Make the checkpoint elsewhere, rename it when whole, then drop older ones."""
-        step = self.state.global_step
-        if step >= self.state.max_steps:
-            return  # the run is over; its weights are the result
-        super()._save_checkpoint(model, trial)
-        self.group.wait()  # for the parts of all processes
-        if self.group.main:
-            older = list(self.scratch.glob("checkpoint-*"))
-            name = f"checkpoint-{step}"
-            (self.scratch / PARTIAL / name).rename(self.scratch / name)
-            for folder in older:
-                shutil.rmtree(folder)
-        self.group.wait()  # else one that is ahead could write into the next one's folder
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self.scratch / PARTIAL)
-
-
-class Filled(Sampler[int]):
-    """Rows 0 to `real` in the order that a single process takes, then the rest, the fillers."""
-
-    def __init__(self, real: int, rows: int, seed: int) -> None:
-        self.order = SeedableRandomSampler(range(real), data_seed=seed)
-        self.fillers = range(real, rows)
-
-    def __iter__(self) -> Iterator[int]:
-        yield from self.order
-        yield from self.fillers
-
-    def __len__(self) -> int:
-        return len(self.order) + len(self.fillers)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the order of that epoch next."""
-        self.order.set_epoch(epoch)
-
-
-class Epochs(TrainerCallback):
-    """Tells `Filled` which epoch begins.
-
-    transformers 5.23 with accelerate 1.15 does so too, but not where several processes go
-    on from a checkpoint within an epoch: they would take the order of epoch 0.
-    """
-
-    def __init__(self, order: Filled) -> None:
-        self.order = order
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.order.set_epoch(int(state.epoch or 0))
 
 
 class Saved(TrainerCallback):
@@ -264,11 +196,7 @@ def train(
         processing_class=tokenizer,
     )
     if scale.sharding == "fsdp":
-        # gradients are added up in float32, as in one process: accelerate has them in bfloat16
-        policy = MixedPrecisionPolicy(
-            param_dtype=getattr(torch, scale.precision), reduce_dtype=torch.float32
-        )
-        trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
+        add_gradients_in_float32(trainer.accelerator, scale.precision)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress)
     if clock is not None and group.main:

@@ -172,16 +172,6 @@ def test_padding_free_in_one_process(tmp_path: Path) -> None:
             assert [step[key] for step in free] == expected
 
 
-def test_each_epoch_takes_the_order_of_one_process() -> None:
-    order = sft.SeedableRandomSampler(range(10), data_seed=3)
-    filled = sft.Filled(10, 12, 3)
-    assert len(filled) == 12
-    for epoch in (0, 1, 5):
-        order.set_epoch(epoch)
-        filled.set_epoch(epoch)
-        assert list(filled) == [*order, 10, 11]
-
-
 # The program, from the command line
 
 
