@@ -175,7 +175,7 @@ def test_exactly_what_is_stale_would_run(copy: Path, edit: Edit) -> None:
 def test_snakemake_alone_would_run_other_jobs(copy: Path, edit: Edit) -> None:
     """Else multical.patches.snakemake is no longer needed for it."""
     text = (copy / "Snakefile").read_text(encoding="utf-8")
-    without_patch, patches = re.subn(r"\n    patch_snakemake\(.*", "", text)
+    without_patch, patches = re.subn(r"\n    patch_snakemake\(\n.*\n    \)", "", text)
     assert patches == 1
     (copy / "Snakefile").write_text(without_patch, encoding="utf-8")
     edit.change(copy)
