@@ -24,11 +24,12 @@ from multical.claims import schema as claims_schema
 from multical.config import schema, studies
 from multical.dag import snapshots
 from multical.errors import InputError
+from multical.figures import params as figure_params
 from multical.params import SEGMENT, canonical
 from multical.patches import snakemake as patches
 from multical.provenance import hosts
 from multical.provenance.fingerprint import fingerprint as code, not_as_locked
-from multical.workflow import drivers, job_params, scoring_params
+from multical.workflow import drivers, job_params, msp_params, scoring_params
 
 
 configfile: "config.yaml"

@@ -47,9 +47,7 @@ rule plot_recalibration_transfer:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings(
-            "recalibration_transfer", "smoothing", "reference_language"
-        ),
+        settings=figure_settings(figure_params.ByLanguage),
         code=code("plot_recalibration_transfer"),
     shell:
         r"""
@@ -67,13 +65,13 @@ rule make_recalibration_table:
             "{root}/tables/{panel}recalibration.csv",
             caption="../report/recalibration_table.rst",
             category="Tables",
-            labels=shown("recalibration table"),
+            labels=report_labels("recalibration table"),
         ),
         tex="{root}/tables/{panel}recalibration.tex",
         sidecar=report(
             "{root}/tables/{panel}recalibration.json",
             category="Provenance",
-            labels=shown("recalibration table"),
+            labels=report_labels("recalibration table"),
         ),
     log:
         "logs/{root}/{panel}make_recalibration_table.log",
@@ -83,9 +81,7 @@ rule make_recalibration_table:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=product_settings(
-            "{root}/tables/{panel}recalibration.csv", "reference_language"
-        ),
+        settings=figure_settings(figure_params.Reference),
         code=code("make_recalibration_table"),
     shell:
         r"""

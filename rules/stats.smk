@@ -72,9 +72,7 @@ rule plot_effects_by_lang:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings(
-            "effects_by_lang.{model}", "smoothing", "reference_language"
-        ),
+        settings=figure_settings(figure_params.ModelByLanguage),
         code=code("plot_effects_by_lang"),
     shell:
         r"""
@@ -97,7 +95,7 @@ rule plot_effects_by_resource:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings("effects_by_resource", "smoothing"),
+        settings=figure_settings(figure_params.Conditions),
         code=code("plot_effects_by_resource"),
     shell:
         r"""
@@ -117,13 +115,13 @@ rule make_p_value_table:
             "{root}/tables/{panel}p_values.csv",
             caption="../report/p_value_table.rst",
             category="Tables",
-            labels=shown("p-values"),
+            labels=report_labels("p-values"),
         ),
         tex="{root}/tables/{panel}p_values.tex",
         sidecar=report(
             "{root}/tables/{panel}p_values.json",
             category="Provenance",
-            labels=shown("p-values"),
+            labels=report_labels("p-values"),
         ),
     log:
         "logs/{root}/{panel}make_p_value_table.log",
@@ -133,7 +131,7 @@ rule make_p_value_table:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=product_settings("{root}/tables/{panel}p_values.csv", "smoothing"),
+        settings=figure_settings(figure_params.Conditions),
         code=code("make_p_value_table"),
     shell:
         r"""

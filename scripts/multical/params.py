@@ -32,19 +32,6 @@ Dtype = Annotated[
 ]
 ChatFormat = Literal["plain", "tulu", "template", "none"]
 
-# The keys of metrics.readouts.READOUTS and metrics.definitions.METRICS, which would load numpy
-# and pandas at each start of Snakemake; a test compares them.
-Readout = Literal[
-    "letter", "letter_full", "text_ppl", "text_sum", "msp", "max_logit", "margin", "entropy"
-]
-Metric = Literal[
-    "accuracy", "confidence", "gap", "ece", "ece_equal_mass", "rmsce", "mce", "debiased_ece2",
-    "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
-]  # fmt: skip
-
-#: The readouts that are a softmax of option scores, the keys of multical.metrics.readouts.SCORES
-DISTRIBUTIONS = ("letter", "text_ppl", "text_sum")
-
 Value = TypeVar("Value")
 
 
@@ -67,7 +54,7 @@ Distinct = Annotated[
 class Strict(BaseModel):
     """A mapping of known keys to finite numbers and other values."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -82,14 +69,6 @@ class Strict(BaseModel):
                     found = sorted(map(str, keys))
                     raise ValueError(f"{word} keys {found}, expected {list(cls.model_fields)}")
         return raw
-
-
-class Bootstrap(Strict):
-    """Question-clustered bootstrap."""
-
-    replicates: int = Field(ge=0)
-    seed: Seed
-    level: float = Field(gt=0, lt=1)
 
 
 def canonical(value: Any) -> str:
