@@ -17,7 +17,7 @@ from multical.metrics.params import Abstention, Split
 from support import released_data as data
 
 ROOT = Path(__file__).parents[2]
-#: By program its inputs (--OPTION, file; the study's own records), what it makes, and its parameters
+#: By program its inputs (--OPTION, and file but for records), what it makes, and its parameters
 #: besides the study, its models and data sets
 PROGRAMS: dict[str, tuple[dict[str, str], str, str]] = {
     "compute_msp_auroc": (

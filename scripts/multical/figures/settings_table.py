@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from multical.errors import InputError
 from multical.figures.params import SettingsRun, SettingsTable
@@ -26,6 +26,14 @@ class _File(BaseModel):
     """What the table needs of a file, which may hold more."""
 
     model_config = ConfigDict(strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_its_keys(cls, raw: Any) -> Any:
+        required = {key for key, field in cls.model_fields.items() if field.is_required()}
+        if isinstance(raw, dict) and (missing := sorted(required - raw.keys())):
+            raise ValueError(f"missing keys {missing}")
+        return raw
 
 
 class Scale(_File):
