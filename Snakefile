@@ -25,11 +25,12 @@ from multical.config import files, studies
 from multical.dag import snapshots
 from multical.errors import InputError
 from multical import paths
+from multical.figures import params as figure_params
 from multical.params import SEGMENT, canonical
 from multical.patches.snakemake import patch_snakemake
 from multical.provenance import hosts
 from multical.provenance.fingerprint import fingerprint as code, not_as_locked
-from multical.workflow import drivers, job_params, scoring_params
+from multical.workflow import drivers, job_params, msp_params, scoring_params
 
 
 configfile: "config.yaml"

@@ -36,7 +36,7 @@ rule plot_ece_by_lang:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings("ece_by_lang", "smoothing", "reference_language"),
+        settings=figure_settings(figure_params.ByLanguage),
         code=code("plot_ece_by_lang"),
     shell:
         r"""
@@ -59,9 +59,7 @@ rule plot_entropy_by_lang:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings(
-            "entropy_by_lang", "smoothing", "reference_language", "options"
-        ),
+        settings=figure_settings(figure_params.Entropies),
         code=code("plot_entropy_by_lang"),
     shell:
         r"""
@@ -84,9 +82,7 @@ rule plot_confidence_vs_accuracy_shift:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings(
-            "confidence_vs_accuracy_shift", "smoothing", "reference_language"
-        ),
+        settings=figure_settings(figure_params.ByLanguage),
         code=code("plot_confidence_vs_accuracy_shift"),
     shell:
         r"""
@@ -109,7 +105,7 @@ rule plot_reliability:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings("reliability", "smoothing", "options"),
+        settings=figure_settings(figure_params.ConditionsAndGuess),
         code=code("plot_reliability"),
     shell:
         r"""
@@ -132,7 +128,7 @@ rule plot_smoothing_sweep:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings("smoothing_sweep", "options"),
+        settings=figure_settings(figure_params.Guess),
         code=code("plot_smoothing_sweep"),
     shell:
         r"""
@@ -155,7 +151,7 @@ rule plot_ece_by_resource:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings("ece_by_resource"),
+        settings=figure_settings(figure_params.Panel),
         code=code("plot_ece_by_resource"),
     shell:
         r"""
@@ -178,7 +174,7 @@ rule plot_conditions_by_resource:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings("conditions_by_resource", "options"),
+        settings=figure_settings(figure_params.Guess),
         code=code("plot_conditions_by_resource"),
     shell:
         r"""
@@ -201,7 +197,7 @@ rule plot_reliability_by_lang:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings("reliability_by_lang.{model}", "smoothing"),
+        settings=figure_settings(figure_params.ModelConditions),
         code=code("plot_reliability_by_lang"),
     shell:
         r"""
@@ -224,7 +220,7 @@ rule plot_culture:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings("culture", "smoothing", "options"),
+        settings=figure_settings(figure_params.ConditionsAndGuess),
         code=code("plot_culture"),
     shell:
         r"""
@@ -247,7 +243,7 @@ rule make_main_table:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=table_settings("main"),
+        settings=figure_settings(figure_params.Panel),
         code=code("make_main_table"),
     shell:
         r"""
@@ -301,9 +297,7 @@ rule write_headline:
         "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(
-            job_params.figure(
-                CONFIG, w.root, paths.HEADLINE.format(root=w.root), "smoothing"
-            )
+            job_params.figure(CONFIG, w.root, figure_params.Conditions)
         ),
         code=code("write_headline"),
     shell:

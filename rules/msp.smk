@@ -1,4 +1,4 @@
-# Study 2: from per-question answers to every table and figure.
+# Paper 2: from per-question answers to every table and figure.
 #
 # Needs  of kind `released` the authors' outputs: $MSP_V2_ARCHIVE, else `source.archive` of the
 #        study, else a download of the pinned commit; each file's SHA-256 is in `source.manifest`
@@ -7,7 +7,7 @@
 # Makes  ROOT/records/released.parquet  records, and what was imported beside them (.json)
 #        ROOT/tables/NAME.csv           full precision, with LaTeX (.tex) and a sidecar (.json)
 #        ROOT/figures/NAME.pdf          all data sets together, with a .png and a sidecar (.json)
-#        ROOT/figures/NAME.DATASET.pdf  one data set
+#        ROOT/figures/DATASET/NAME.pdf  one data set
 #        ROOT/headline.txt              the result in a few lines, once all is made
 #        ROOT/tables/verification.csv   the published numbers against ours, of a study that names
 #                                       their file (`msp_v2_verify`)
@@ -17,19 +17,12 @@
 # known of own runs alone.
 
 
-include: "msp_common.smk"
-
-
-wildcard_constraints:
-    scope=r"(\.[A-Za-z0-9_-]+)?",
-
-
 MSP_ROOTS = f"{roots('chat_confidence')}|{roots('released')}"
 
 
 rule msp_v2:
     input:
-        lambda w: msp_products("results/msp_v2"),
+        lambda w: msp_params.products(CONFIG, "results/msp_v2"),
 
 
 rule msp_v2_verify:
@@ -54,7 +47,7 @@ rule import_released:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params("prompts", "archive", "repository", "commit", "folder"),
+        settings=lambda w: canonical(msp_params.release(CONFIG, w.root)),
         code=code("import_released"),
     shell:
         r"""
@@ -65,13 +58,9 @@ rule import_released:
 
 rule compute_msp_auroc:
     input:
-        answers_of,
+        lambda w: msp_params.records(CONFIG, w.root),
     output:
-        auroc=msp_table("auroc"),
-        mann_whitney=msp_table("mann_whitney"),
-        cells=msp_table("cells"),
-        datasets=msp_table("datasets"),
-        one_sample=msp_table("one_sample"),
+        **tables("auroc", "mann_whitney", "cells", "datasets", "one_sample"),
     log:
         "logs/{root}/compute_msp_auroc.log",
     benchmark:
@@ -82,22 +71,21 @@ rule compute_msp_auroc:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params("methods", "significance"),
+        settings=lambda w: canonical(msp_params.auroc(CONFIG, w.root)),
         code=code("compute_msp_auroc"),
     shell:
         r"""
         python scripts/compute_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
-            --records {input:q} --auroc {output.auroc[0]:q} \
-            --mann-whitney {output.mann_whitney[0]:q} --cells {output.cells[0]:q} \
-            --datasets {output.datasets[0]:q} --one-sample {output.one_sample[0]:q} 2>{log:q}
+            --records {input:q} \
+            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
 rule compute_msp_intervals:
     input:
-        answers_of,
+        lambda w: msp_params.records(CONFIG, w.root),
     output:
-        intervals=msp_table("intervals"),
+        **tables("intervals"),
     log:
         "logs/{root}/compute_msp_intervals.log",
     benchmark:
@@ -109,22 +97,21 @@ rule compute_msp_intervals:
         "../envs/environment.yaml"
     threads: 2
     params:
-        settings=msp_params("methods", "replicates", "level", "bootstrap_seed"),
+        settings=lambda w: canonical(msp_params.intervals(CONFIG, w.root)),
         code=code("compute_msp_intervals"),
     shell:
         r"""
-        python scripts/compute_msp_intervals.py --params {params.settings:q} \
-            --code {params.code:q} --records {input:q} --intervals {output.intervals[0]:q} \
-            --threads {threads} 2>{log:q}
+        python scripts/compute_msp_intervals.py --params {params.settings:q} --code {params.code:q} \
+            --records {input:q} --threads {threads} \
+            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
 rule compute_msp_calibration:
     input:
-        answers_of,
+        lambda w: msp_params.records(CONFIG, w.root),
     output:
-        calibration=msp_table("calibration"),
-        platt=msp_table("platt"),
+        **tables("calibration", "platt"),
         curves="{root}/tables/calibration_curves.csv",
     log:
         "logs/{root}/compute_msp_calibration.log",
@@ -136,23 +123,21 @@ rule compute_msp_calibration:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params("bins", "main_k", "seed"),
+        settings=lambda w: canonical(msp_params.calibration(CONFIG, w.root)),
         code=code("compute_msp_calibration"),
     shell:
         r"""
-        python scripts/compute_msp_calibration.py --params {params.settings:q} \
-            --code {params.code:q} --records {input:q} --calibration {output.calibration[0]:q} \
-            --platt {output.platt[0]:q} --calibration-curves {output.curves:q} 2>{log:q}
+        python scripts/compute_msp_calibration.py --params {params.settings:q} --code {params.code:q} \
+            --records {input:q} --curves {output.curves:q} \
+            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
 rule compute_msp_abstention:
     input:
-        answers_of,
+        lambda w: msp_params.records(CONFIG, w.root),
     output:
-        scores=msp_table("scores"),
-        abstention=msp_table("abstention"),
-        thresholds=msp_table("thresholds"),
+        **tables("scores", "abstention", "thresholds"),
         curves="{root}/tables/score_curves.csv",
     log:
         "logs/{root}/compute_msp_abstention.log",
@@ -164,16 +149,13 @@ rule compute_msp_abstention:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params(
-            "methods", "seed", "seeds", "ks", "main_k", "schemes", "grid"
-        ),
+        settings=lambda w: canonical(msp_params.abstention(CONFIG, w.root)),
         code=code("compute_msp_abstention"),
     shell:
         r"""
-        python scripts/compute_msp_abstention.py --params {params.settings:q} \
-            --code {params.code:q} --records {input:q} --scores {output.scores[0]:q} \
-            --abstention {output.abstention[0]:q} --thresholds {output.thresholds[0]:q} \
-            --score-curves {output.curves:q} 2>{log:q}
+        python scripts/compute_msp_abstention.py --params {params.settings:q} --code {params.code:q} \
+            --records {input:q} --curves {output.curves:q} \
+            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
@@ -182,8 +164,7 @@ rule compute_msp_correlations:
         cells="{root}/tables/cells.csv",
         calibration="{root}/tables/calibration.csv",
     output:
-        correlations=msp_table("correlations"),
-        points=msp_table("points"),
+        **tables("correlations", "points"),
     log:
         "logs/{root}/compute_msp_correlations.log",
     benchmark:
@@ -194,13 +175,13 @@ rule compute_msp_correlations:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params("methods"),
+        settings=lambda w: canonical(msp_params.compared(CONFIG, w.root)),
         code=code("compute_msp_correlations"),
     shell:
         r"""
-        python scripts/compute_msp_correlations.py --params {params.settings:q} \
-            --code {params.code:q} --cells {input.cells:q} --calibration {input.calibration:q} \
-            --correlations {output.correlations[0]:q} --points {output.points[0]:q} 2>{log:q}
+        python scripts/compute_msp_correlations.py --params {params.settings:q} --code {params.code:q} \
+            --cells {input.cells:q} --calibration {input.calibration:q} \
+            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
@@ -209,30 +190,31 @@ rule plot_msp_calibration:
         curves="{root}/tables/calibration_curves.csv",
         points="{root}/tables/points.csv",
     output:
-        plain=msp_figure("calibration"),
-        platt=msp_figure("calibration_platt"),
-        scatter=msp_figure("accuracy_vs_calibration"),
-        scatter_platt=msp_figure("accuracy_vs_calibration_platt"),
+        **figures(
+            "calibration",
+            "calibration_platt",
+            "accuracy_vs_calibration",
+            "accuracy_vs_calibration_platt",
+        ),
     log:
-        "logs/{root}/plot_msp_calibration{scope}.log",
+        "logs/{root}/{panel}plot_msp_calibration.log",
     benchmark:
-        "logs/{root}/plot_msp_calibration{scope}.tsv"
+        "logs/{root}/{panel}plot_msp_calibration.tsv"
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_figure_params(keys=["error"]),
+        settings=lambda w: canonical(
+            msp_params.calibration_figure(CONFIG, w.root, w.panel)
+        ),
         code=code("plot_msp_calibration"),
     shell:
         r"""
-        python scripts/plot_msp_calibration.py --params {params.settings:q} \
-            --code {params.code:q} --calibration-curves {input.curves:q} \
-            --points {input.points:q} --calibration {output.plain[0]:q} \
-            --calibration-platt {output.platt[0]:q} \
-            --accuracy-vs-calibration {output.scatter[0]:q} \
-            --accuracy-vs-calibration-platt {output.scatter_platt[0]:q} 2>{log:q}
+        python scripts/plot_msp_calibration.py --params {params.settings:q} --code {params.code:q} \
+            --curves {input.curves:q} --points {input.points:q} \
+            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
@@ -240,30 +222,48 @@ rule plot_msp_auroc:
     input:
         "{root}/tables/points.csv",
     output:
-        accuracy=msp_figure("accuracy_vs_auroc"),
-        size=msp_figure("size_vs_auroc"),
-        accuracy_by_phrasing=msp_figure("accuracy_vs_auroc_by_phrasing"),
-        size_by_phrasing=msp_figure("size_vs_auroc_by_phrasing"),
+        **figures(
+            "accuracy_vs_auroc",
+            "size_vs_auroc",
+            "accuracy_vs_auroc_by_phrasing",
+            "size_vs_auroc_by_phrasing",
+        ),
     log:
-        "logs/{root}/plot_msp_auroc{scope}.log",
+        "logs/{root}/{panel}plot_msp_auroc.log",
     benchmark:
-        "logs/{root}/plot_msp_auroc{scope}.tsv"
+        "logs/{root}/{panel}plot_msp_auroc.tsv"
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_figure_params(MAIN),
+        settings=lambda w: canonical(
+            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.MAIN)
+        ),
         code=code("plot_msp_auroc"),
     shell:
         r"""
         python scripts/plot_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
-            --points {input:q} --accuracy-vs-auroc {output.accuracy[0]:q} \
-            --size-vs-auroc {output.size[0]:q} \
-            --accuracy-vs-auroc-by-phrasing {output.accuracy_by_phrasing[0]:q} \
-            --size-vs-auroc-by-phrasing {output.size_by_phrasing[0]:q} 2>{log:q}
+            --points {input:q} \
+            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
+
+
+use rule plot_msp_auroc as plot_msp_auroc_margin_entropy with:
+    output:
+        **figures("accuracy_vs_auroc_margin_entropy"),
+    log:
+        "logs/{root}/{panel}plot_msp_auroc_margin_entropy.log",
+    benchmark:
+        "logs/{root}/{panel}plot_msp_auroc_margin_entropy.tsv"
+    wildcard_constraints:
+        root=roots("chat_confidence"),
+    params:
+        settings=lambda w: canonical(
+            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.OWN)
+        ),
+        code=code("plot_msp_auroc"),
 
 
 rule plot_msp_abstention:
@@ -271,33 +271,50 @@ rule plot_msp_abstention:
         curves="{root}/tables/score_curves.csv",
         scores="{root}/tables/scores.csv",
     output:
-        threshold=msp_figure("score_vs_threshold"),
-        k=msp_figure("score_vs_k"),
+        **figures("score_vs_threshold", "score_vs_k"),
     log:
-        "logs/{root}/plot_msp_abstention{scope}.log",
+        "logs/{root}/{panel}plot_msp_abstention.log",
     benchmark:
-        "logs/{root}/plot_msp_abstention{scope}.tsv"
+        "logs/{root}/{panel}plot_msp_abstention.tsv"
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_figure_params(MAIN),
+        settings=lambda w: canonical(
+            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.MAIN)
+        ),
         code=code("plot_msp_abstention"),
     shell:
         r"""
         python scripts/plot_msp_abstention.py --params {params.settings:q} --code {params.code:q} \
-            --score-curves {input.curves:q} --scores {input.scores:q} \
-            --score-vs-threshold {output.threshold[0]:q} --score-vs-k {output.k[0]:q} 2>{log:q}
+            --curves {input.curves:q} --scores {input.scores:q} \
+            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
+
+
+use rule plot_msp_abstention as plot_msp_abstention_margin_entropy with:
+    output:
+        **figures("score_vs_threshold_margin_entropy"),
+    log:
+        "logs/{root}/{panel}plot_msp_abstention_margin_entropy.log",
+    benchmark:
+        "logs/{root}/{panel}plot_msp_abstention_margin_entropy.tsv"
+    wildcard_constraints:
+        root=roots("chat_confidence"),
+    params:
+        settings=lambda w: canonical(
+            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.OWN)
+        ),
+        code=code("plot_msp_abstention"),
 
 
 rule plot_msp_datasets:
     input:
         "{root}/tables/datasets.csv",
     output:
-        bars=msp_figure("dataset_bars", scope=""),
+        **figures("dataset_bars", panel=""),
     log:
         "logs/{root}/plot_msp_datasets.log",
     benchmark:
@@ -308,70 +325,23 @@ rule plot_msp_datasets:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_figure_params((*MAIN, *OWN)),
+        settings=lambda w: canonical(
+            msp_params.compared_figure(CONFIG, w.root, "", msp_params.ALL)
+        ),
         code=code("plot_msp_datasets"),
     shell:
         r"""
         python scripts/plot_msp_datasets.py --params {params.settings:q} --code {params.code:q} \
-            --datasets {input:q} --dataset-bars {output.bars[0]:q} 2>{log:q}
-        """
-
-
-rule plot_msp_auroc_margin_entropy:
-    input:
-        "{root}/tables/points.csv",
-    output:
-        accuracy=msp_figure("accuracy_vs_auroc_margin_entropy"),
-    log:
-        "logs/{root}/plot_msp_auroc_margin_entropy{scope}.log",
-    benchmark:
-        "logs/{root}/plot_msp_auroc_margin_entropy{scope}.tsv"
-    wildcard_constraints:
-        root=roots("chat_confidence"),
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=msp_figure_params(OWN),
-        code=code("plot_msp_auroc"),
-    shell:
-        r"""
-        python scripts/plot_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
-            --points {input:q} --accuracy-vs-auroc {output.accuracy[0]:q} 2>{log:q}
-        """
-
-
-rule plot_msp_abstention_margin_entropy:
-    input:
-        curves="{root}/tables/score_curves.csv",
-        scores="{root}/tables/scores.csv",
-    output:
-        threshold=msp_figure("score_vs_threshold_margin_entropy"),
-    log:
-        "logs/{root}/plot_msp_abstention_margin_entropy{scope}.log",
-    benchmark:
-        "logs/{root}/plot_msp_abstention_margin_entropy{scope}.tsv"
-    wildcard_constraints:
-        root=roots("chat_confidence"),
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=msp_figure_params(OWN),
-        code=code("plot_msp_abstention"),
-    shell:
-        r"""
-        python scripts/plot_msp_abstention.py --params {params.settings:q} --code {params.code:q} \
-            --score-curves {input.curves:q} --scores {input.scores:q} \
-            --score-vs-threshold {output.threshold[0]:q} 2>{log:q}
+            --datasets {input:q} \
+            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
 rule plot_msp_prompts:
     input:
-        shown_questions,
+        lambda w: f"results/inputs/benchmarks/{msp_params.shown_benchmark(CONFIG, w.root)}.parquet",
     output:
-        prompts=msp_figure("prompts", scope=""),
+        **figures("prompts", panel=""),
     log:
         "logs/{root}/plot_msp_prompts.log",
     benchmark:
@@ -382,18 +352,13 @@ rule plot_msp_prompts:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(
-            msp_settings(w.root)
-            | {
-                "prompts": shown_prompts(w.root),
-                "dataset": study(w.root).datasets[0].id,
-            }
-        ),
+        settings=lambda w: canonical(msp_params.prompts_figure(CONFIG, w.root)),
         code=code("plot_msp_prompts"),
     shell:
         r"""
         python scripts/plot_msp_prompts.py --params {params.settings:q} --code {params.code:q} \
-            --questions {input:q} --prompts {output.prompts[0]:q} 2>{log:q}
+            --questions {input:q} \
+            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
@@ -440,7 +405,7 @@ rule write_msp_headline:
     input:
         auroc="{root}/tables/auroc.csv",
         calibration="{root}/tables/calibration.csv",
-        products=lambda w: msp_products(w.root),
+        products=lambda w: msp_params.products(CONFIG, w.root),
         parts=headlines_of_parts,
     output:
         "{root}/headline.txt",
@@ -449,7 +414,7 @@ rule write_msp_headline:
     benchmark:
         "logs/{root}/write_msp_headline.tsv"
     wildcard_constraints:
-        root=roots("released", "chat_confidence"),
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"

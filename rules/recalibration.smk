@@ -47,9 +47,7 @@ rule plot_recalibration_transfer:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings(
-            "recalibration_transfer", "smoothing", "reference_language"
-        ),
+        settings=figure_settings(figure_params.ByLanguage),
         code=code("plot_recalibration_transfer"),
     shell:
         r"""
@@ -72,7 +70,7 @@ rule make_recalibration_table:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=table_settings("recalibration", "reference_language"),
+        settings=figure_settings(figure_params.Reference),
         code=code("make_recalibration_table"),
     shell:
         r"""

@@ -72,9 +72,7 @@ rule plot_effects_by_lang:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings(
-            "effects_by_lang.{model}", "smoothing", "reference_language"
-        ),
+        settings=figure_settings(figure_params.ModelByLanguage),
         code=code("plot_effects_by_lang"),
     shell:
         r"""
@@ -97,7 +95,7 @@ rule plot_effects_by_resource:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=figure_settings("effects_by_resource", "smoothing"),
+        settings=figure_settings(figure_params.Conditions),
         code=code("plot_effects_by_resource"),
     shell:
         r"""
@@ -122,7 +120,7 @@ rule make_p_value_table:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=table_settings("p_values", "smoothing"),
+        settings=figure_settings(figure_params.Conditions),
         code=code("make_p_value_table"),
     shell:
         r"""

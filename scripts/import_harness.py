@@ -11,7 +11,7 @@ import argparse
 from multical import files, records
 from multical.data import harness_logs
 from multical.errors import InputError, program
-from multical.figures import msp_tables
+from multical.params import parse
 
 RUN = ("run", "model", "sft", "smoothing", "seed", "benchmark", "prompt")
 KEYS = (*RUN, "id_field", "subject_field")
@@ -26,7 +26,7 @@ def main() -> None:
                         help="input: logs of each language, samples_*.jsonl")  # fmt: skip
     parser.add_argument("--records", required=True, help="output: the records, Parquet")
     args = parser.parse_args()
-    params = msp_tables.parameters(args.params, KEYS)
+    params = parse(args.params)
     languages = {}
     for item in args.samples:
         language, equals, pattern = item.partition("=")

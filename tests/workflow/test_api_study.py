@@ -19,6 +19,7 @@ import show_plan
 from multical.config import schema, studies
 from multical.dag.dryrun import Job
 from multical.errors import InputError
+from multical.figures.params import ConditionsAndGuess
 from multical.params import canonical
 from multical.workflow import job_params, scoring_params
 from multical.workflow.costs import Sizes
@@ -163,9 +164,9 @@ def test_a_figure_of_each_benchmark() -> None:
     told["benchmarks"]["more"] = told["benchmarks"]["quiz"] | {"options": 4}
     loaded = schema.load(edited(f"{STUDY}:benchmarks", ["quiz", "more"], told))
     assert job_params.panels(loaded, ROOT) == {"": ("quiz", None), "more/": ("more", None)}
-    shown = job_params.figure(loaded, ROOT, "x.pdf", "options", "smoothing", panel="more/")
-    assert shown["benchmark"] == "more"
-    assert (shown["options"], shown["sft"], shown["smoothing"]) == (4, None, None)
+    shown = job_params.figure(loaded, ROOT, ConditionsAndGuess, "more/")
+    assert shown.benchmark == "more"
+    assert (shown.options, shown.sft, shown.smoothing) == (4, None, None)
     assert job_params.shown_models(loaded, ROOT, "more") == ["gpt"]
 
 
@@ -173,7 +174,8 @@ def test_letters_are_recalibrated_and_their_entropy_is_not() -> None:
     told = edited(f"{STUDY}:recalibration", {"folds": 3, "seed": 7})
     loaded = schema.load(told)
     settings = job_params.recalibration(loaded, ROOT)
-    assert (settings["folds"], settings["fold_seed"], settings["readouts"]) == (3, 7, ["letter"])
+    assert dict(settings.recalibration) == {"folds": 3, "seed": 7}
+    assert settings.readouts == ["letter"]
     assert job_params.recalibrated(loaded, ROOT)
     assert not job_params.recalibrated(
         schema.load(edited(f"{STUDY}:figures:readout", "entropy")), ROOT

@@ -10,18 +10,16 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from multical.config.chat_confidence import ChatConfidenceStudy, ReleasedStudy
+from multical.metrics.params import Metrics, Readout, Recalibration
 from multical.params import (
-    Bootstrap,
     Distinct,
     Dtype,
     Language,
     LearningRate,
     LocalPath,
-    Metric,
     Name,
     Options,
     Precision,
-    Readout,
     Seed,
     Smoothing,
     Strict,
@@ -137,24 +135,6 @@ class Scoring(Strict):
     )
 
 
-class Metrics(Strict):
-    """What is computed from records."""
-
-    readouts: Distinct[Readout] = Field(min_length=1)
-    metrics: Distinct[Metric] = Field(min_length=1)
-    bins: int = Field(ge=1)
-    bootstrap: Bootstrap
-
-
-class Recalibration(Strict):
-    """How confidences are recalibrated: on some questions, to be judged on others."""
-
-    folds: int = Field(
-        default=5, ge=2, le=100, description="parts of the questions, the same in all languages"
-    )
-    seed: Seed = 0
-
-
 Shown = Annotated[float, Field(gt=0, lt=1, description="beside 0, that of SFT")]
 
 
@@ -182,7 +162,7 @@ class MultilingualStudy(Strict):
     questions_per_language: int | None = Field(ge=1, description="null for all")
     training: Training
     scoring: Scoring
-    metrics: Metrics
+    metrics: Metrics = Metrics()
     recalibration: Recalibration = Recalibration()
     figures: Figures
 
@@ -252,7 +232,7 @@ class HarnessStudy(Strict):
 
     kind: Literal["harness"]
     runs: list[HarnessRun] = Field(min_length=1)
-    metrics: Metrics
+    metrics: Metrics = Metrics()
     recalibration: Recalibration = Recalibration()
     figures: HarnessFigures
 
@@ -314,7 +294,7 @@ class ApiStudy(Strict):
     languages: Distinct[Language] | None = Field(description="null for all of a benchmark")
     questions_per_language: int | None = Field(ge=1, description="null for all")
     scoring: ApiScoring
-    metrics: Metrics
+    metrics: Metrics = Metrics()
     recalibration: Recalibration = Recalibration()
     figures: ApiFigures
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from itertools import product
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
 from multical import files
+from multical.claims.params import MeasuredClaims
+from multical.claims.schema import Claims
 from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import (
@@ -25,17 +27,20 @@ from multical.config.studies import (
 from multical.data.sources import ApiModel, ChoiceBenchmark, HubModel, HubSft, QuestionFile
 from multical.errors import InputError
 from multical.figures import settings_table as settings
-from multical.params import DISTRIBUTIONS, canonical
+from multical.figures.params import Panel, SettingsRun, SettingsTable
+from multical.labels import Level
+from multical.metrics.params import Distribution, Metric, Metrics
+from multical.params import canonical, validated
+from multical.stats.params import MetricsJob, MixedModels, RecalibrationJob, Reliability, Tested
 
 Settings = dict[str, Any]
 #: Keys of SFT data that no job depends on
 FOR_PLANS = {"rows", "mean_tokens"}
 #: Metrics of confidences that are changed, which rank answers as they did or nearly so
 RECALIBRATED = ("accuracy", "confidence", "gap", "ece", "rmsce", "debiased_ece2", "brier", "nll")
-#: Metrics whose changes are tested
-EFFECTS = ("accuracy", "confidence", "ece", "entropy")
 #: Of runs in the table of settings, in their order
-ROLES = ("base", "trial", "run")
+Role = Literal["base", "trial", "run"]
+ROLES = get_args(Role)
 
 
 def run(config: Config, root: str, name: str) -> Run:
@@ -215,53 +220,74 @@ def sample_files(config: Config, root: str, name: str, benchmark: str) -> list[s
     return found
 
 
-def resource_levels(config: Config) -> dict[str, str]:
+def resource_levels(config: Config) -> dict[str, Level]:
     """The resource level of each language."""
     levels = config.resource_levels
     return {language: level for level, members in levels.items() for language in members}
 
 
-def metrics(config: Config, root: str) -> Settings:
+def metrics(config: Config, root: str) -> MetricsJob:
     """What is computed from records."""
-    settings = config.measured(root).metrics.model_dump()
-    return {**settings, "resource_levels": resource_levels(config)}
+    own = config.measured(root).metrics
+    return MetricsJob(**dict(own), resource_levels=resource_levels(config))
 
 
-def reliability(config: Config, root: str) -> Settings:
+def reliability(config: Config, root: str) -> Reliability:
     """How reliability diagrams are binned."""
-    settings = metrics(config, root)
-    return {key: settings[key] for key in ("readouts", "bins", "resource_levels")}
+    own = config.measured(root).metrics
+    levels = resource_levels(config)
+    return Reliability(readouts=own.readouts, bins=own.bins, resource_levels=levels)
 
 
 def recalibrated(config: Config, root: str) -> bool:
     """Whether the readout of a study's figures has option scores, which temperatures divide."""
-    return config.measured(root).figures.readout in DISTRIBUTIONS
+    return config.measured(root).figures.readout in get_args(Distribution)
 
 
-def recalibration(config: Config, root: str) -> Settings:
+def recalibration(config: Config, root: str) -> RecalibrationJob:
     """How the readout of the figures is recalibrated, and what is computed from it."""
     study = config.measured(root)
-    return {
-        **metrics(config, root),
+    raw = {
+        **dict(study.metrics),
         "metrics": [name for name in study.metrics.metrics if name in RECALIBRATED],
         "readouts": [study.figures.readout],
+        "resource_levels": resource_levels(config),
+        "recalibration": study.recalibration,
         "reference_language": study.figures.reference_language,
-        "folds": study.recalibration.folds,
-        "fold_seed": study.recalibration.seed,
     }
+    return validated(RecalibrationJob, raw, f"config: studies.{root}")
 
 
-def effects(config: Config, root: str) -> Settings:
+def effects(config: Config, root: str) -> MetricsJob:
     """Of what the changes by SFT and smoothing are computed."""
-    settings = metrics(config, root)
-    return {**settings, "metrics": [one for one in settings["metrics"] if one in EFFECTS]}
+    own = config.measured(root).metrics
+    raw = {**dict(own), "metrics": tested(own), "resource_levels": resource_levels(config)}
+    return validated(MetricsJob, raw, f"config: studies.{root}")
 
 
-def mixed_models(config: Config, root: str) -> Settings:
+def tested(metrics: Metrics) -> list[Metric]:
+    """The metrics of a study whose changes are tested."""
+    return [name for name in metrics.metrics if name in get_args(Tested)]
+
+
+def mixed_models(config: Config, root: str) -> MixedModels:
     """What mixed models of the same changes are fitted to."""
-    settings = effects(config, root)
-    drawn = settings.pop("bootstrap")
-    return {**settings, "seed": drawn["seed"], "level": drawn["level"]}
+    own = config.measured(root).metrics
+    raw = {
+        **{key: getattr(own, key) for key in ("readouts", "bins")},
+        "metrics": tested(own),
+        "resource_levels": resource_levels(config),
+        "seed": own.bootstrap.seed,
+        "level": own.bootstrap.level,
+    }
+    return validated(MixedModels, raw, f"config: studies.{root}")
+
+
+def claims(config: Config, root: str, claims: Claims) -> MeasuredClaims:
+    """What claims are judged on."""
+    raw = {**dict(metrics(config, root)), **dict(claims)}
+    raw |= {"study": root, "kind": config.measured(root).kind}
+    return validated(MeasuredClaims, raw, f"config: studies.{root}")
 
 
 def panels(config: Config, root: str) -> dict[str, tuple[str, str | None]]:
@@ -302,10 +328,13 @@ def labelled(config: Config, root: str, benchmark: str) -> bool:
     return config.benchmarks[benchmark].source.kind == "global_mmlu"
 
 
+Shown = TypeVar("Shown", bound=Panel)
+
+
 def figure(
-    config: Config, root: str, target: str, *keys: str, panel: str = "", model: str | None = None
-) -> Settings:
-    """What a figure or table shows; `keys` are those that it takes beside the usual ones.
+    config: Config, root: str, schema: type[Shown], panel: str = "", model: str | None = None
+) -> Shown:
+    """What a figure or table shows, as the schema of its parameters.
 
     `model` is that of a figure of one model. Raises `KeyError` for a panel, or a model, that
     the study lacks.
@@ -319,47 +348,43 @@ def figure(
     else:
         options = study.figures.options
     known = {
-        "smoothing": study.figures.smoothing,
-        "reference_language": study.figures.reference_language,
-        "options": options,
-    }
-    return {
         "study": root,
-        "target": target,
         "benchmark": benchmark,
         "readout": study.figures.readout,
         "sft": sft,
         "seed": study.figures.seed,
-        **({} if model is None else {"model": model}),
-        **{key: known[key] for key in keys},
+        "smoothing": study.figures.smoothing,
+        "reference_language": study.figures.reference_language,
+        "options": options,
+        "model": model,
     }
+    return schema.model_validate({key: known[key] for key in schema.model_fields})
 
 
-def settings_table(config: Config, root: str) -> Settings:
-    """The runs whose settings and compute are told, in the order of the table."""
+def settings_table(config: Config, root: str) -> SettingsTable:
+    """The runs whose settings and compute are listed, in the order of the table."""
     study = config.multilingual(root)
-    made = [
+    made: list[tuple[Role, Run]] = [
         *(("base" if one.sft is None else "run", one) for one in runs(study).values()),
         *(("trial", one) for one in trials(study)),
     ]
     made.sort(key=lambda pair: (study.models.index(pair[1].model), ROLES.index(pair[0])))
     own_trials = adopted(config).get(root, [])
-    return {
-        "study": root,
-        "target": f"{root}/tables/settings.csv",
-        "benchmarks": study.benchmarks,
-        "tried": study.training.tried,
-        "runs": [
-            {
-                "run": one.id,
-                "role": role,
-                "model": one.model,
-                "sft": one.sft,
-                "adopted": one.id in own_trials,
-            }
+    return SettingsTable(
+        study=root,
+        benchmarks=study.benchmarks,
+        tried=study.training.tried,
+        runs=[
+            SettingsRun(
+                run=one.id,
+                role=role,
+                model=one.model,
+                sft=one.sft,
+                adopted=one.id in own_trials,
+            )
             for role, one in made
         ],
-    }
+    )
 
 
 def settings_files(config: Config, root: str) -> list[str]:

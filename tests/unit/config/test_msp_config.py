@@ -96,7 +96,7 @@ def loaded(edit: Edit = lambda whole, study: None) -> schema.Config:
         (lambda _, s: s["abstention"].update(grid="zero"), "abstention.grid: found zero"),
         (lambda _, s: s["datasets"][0].update(id="all"), "datasets.0.id: found 'all'"),
         (lambda _, s: s["datasets"][0].update(id="a.b"), "datasets.0.id: found 'a.b'"),
-        (lambda w, _: w["studies"][DEMO]["scoring"].update(prompt="short"), "needs plain: found"),
+        (lambda w, _: w["studies"][DEMO]["scoring"].update(prompt="short"), "needs cloze: found"),
         (lambda w, _: w["models"]["gemma3-270m"].update(chat_format="none"), "cannot be trained"),
         (lambda w, _: w["studies"][DEMO].update(models=["gpt"]), "models: found 'gpt'"),
     ],

@@ -16,10 +16,10 @@ import jsonschema
 import pytest
 import yaml
 
-from multical import params
 from multical.config import schema, studies
 from multical.data.sources import HubBenchmark
 from multical.errors import InputError
+from multical.metrics import params as metric_params
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import READOUTS, SCORES
 from multical.params import (
@@ -84,9 +84,9 @@ def test_the_schema_for_editors_is_current() -> None:
 
 
 def test_readouts_and_metrics_are_the_ones_there_are() -> None:
-    assert get_args(params.Readout) == tuple(READOUTS)
-    assert tuple(SCORES) == params.DISTRIBUTIONS
-    assert get_args(params.Metric) == tuple(METRICS)
+    assert get_args(metric_params.Readout) == tuple(READOUTS)
+    assert set(SCORES) == set(get_args(metric_params.Distribution))
+    assert get_args(metric_params.Metric) == tuple(METRICS)
 
 
 def test_the_schema_loads_neither_numpy_nor_pandas() -> None:

@@ -11,15 +11,16 @@ import pytest
 import yaml
 
 from multical.config import schema, studies
+from multical.figures.params import ByLanguage, ConditionsAndGuess, Panel
 from multical.params import canonical
 from multical.workflow import job_params, scoring_params
 
 RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
 DEMO, SMOKE = "results/demo", "results/smoke"
-FIGURES = {
-    "ece_by_lang": ("smoothing", "reference_language"),
-    "reliability": ("smoothing", "options"),
-    "ece_by_resource": (),
+FIGURES: dict[str, type[Panel]] = {
+    "ece_by_lang": ByLanguage,
+    "reliability": ConditionsAndGuess,
+    "ece_by_resource": Panel,
 }
 
 Edit = Callable[[dict[str, Any]], Any]
@@ -48,8 +49,8 @@ def jobs(raw: dict[str, Any]) -> dict[str, str]:
                 made[f"{root} score {name}"] = scoring_params.scoring(loaded, root, name, benchmark)
         made[f"{root} metrics"] = job_params.metrics(loaded, root)
         made[f"{root} reliability"] = job_params.reliability(loaded, root)
-        for name, keys in FIGURES.items():
-            made[f"{root} figure {name}"] = job_params.figure(loaded, root, name, *keys)
+        for name, shown in FIGURES.items():
+            made[f"{root} figure {name}"] = job_params.figure(loaded, root, shown)
     return {name: canonical(settings) for name, settings in made.items()}
 
 
