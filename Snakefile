@@ -76,7 +76,7 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        "results/demo/headline.txt",
+        paths.HEADLINE.format(root="results/demo"),
 
 
 include: "rules/common.smk"

@@ -184,12 +184,13 @@ def readable(name):
     return " ".join(words.get(word, word) for word in name.split("_"))
 
 
-def figure(name, part="", panel="{panel}", category="Figures"):
-    """The files of a figure, or of one part of it.
+def figure(name, panel="{panel}", category="Figures"):
+    """The files of a figure; `.{model}` ends the name of one that each model has.
 
     The screen version and the sidecar go into the report.
     """
-    stem = paths.FIGURE.replace("{panel}", panel).replace("{name}", f"{name}{part}")
+    stem = paths.FIGURE.replace("{panel}", panel).replace("{name}", name)
+    name = name.removesuffix(".{model}")
     label = readable(name)
     screen = report(
         f"{stem}.png",
@@ -234,6 +235,11 @@ def tables(*names):
     }
 
 
+def study_table(name):
+    """A table of a study as a whole."""
+    return paths.STUDY_TABLE.replace("{name}", f"{name}.csv")
+
+
 def figure_settings(schema):
     """The settings of the job that makes a figure or table, as a function of its wildcards."""
     return lambda w: canonical(
@@ -252,17 +258,18 @@ def table_files(root, panel, names):
 
 
 def figures_and_tables(w):
-    """The figures (FIGURES, and more) and tables of all panels of a study."""
+    """The figures and tables of all panels of a study."""
     made = []
     for panel, (benchmark, _) in job_params.panels(CONFIG, w.root).items():
         models = job_params.shown_models(CONFIG, w.root, benchmark)
-        names = [*FIGURES, *(f"reliability_by_lang.{model}" for model in models)]
-        names += [f"effects_by_lang.{model}" for model in models]
-        names += ["culture"] * job_params.labelled(CONFIG, w.root, benchmark)
-        names += ["recalibration_transfer"] * job_params.recalibrated(CONFIG, w.root)
-        made += figure_files(w.root, panel, names)
-        tables = ["main", "p_values"]
-        tables += ["recalibration"] * job_params.recalibrated(CONFIG, w.root)
+        figures, tables = set(FIGURES), ["main", "p_values", "recalibration"]
+        if not job_params.labelled(CONFIG, w.root, benchmark):
+            figures.remove("culture")
+        if not job_params.recalibrated(CONFIG, w.root):
+            figures.remove("recalibration_transfer")
+            tables.remove("recalibration")
+        drawn = {name.format(model=model) for name in figures for model in models}
+        made += figure_files(w.root, panel, sorted(drawn))
         made += table_files(w.root, panel, tables)
     if study(w.root).kind == "multilingual":
         made += table_files(w.root, "", ["settings"])

@@ -27,7 +27,7 @@ rule msp_v2:
 
 rule msp_v2_verify:
     input:
-        "results/msp_v2/tables/verification.csv",
+        paths.STUDY_TABLE.format(root="results/msp_v2", name="verification.csv"),
 
 
 rule import_released:
@@ -35,12 +35,12 @@ rule import_released:
         manifest=lambda w: study(w.root).source.manifest or [],
         archive=unlisted_archive,
     output:
-        records="{root}/records/released.parquet",
-        summary="{root}/records/released.json",
+        records=paths.RELEASED_RECORDS,
+        summary=paths.RELEASED_SUMMARY,
     log:
-        "logs/{root}/import_released.log",
+        paths.log("{root}/import_released"),
     benchmark:
-        "logs/{root}/import_released.tsv"
+        paths.timing("{root}/import_released")
     wildcard_constraints:
         root=roots("released"),
     localrule: True
@@ -62,9 +62,9 @@ rule compute_msp_auroc:
     output:
         **tables("auroc", "mann_whitney", "cells", "datasets", "one_sample"),
     log:
-        "logs/{root}/compute_msp_auroc.log",
+        paths.log("{root}/compute_msp_auroc"),
     benchmark:
-        "logs/{root}/compute_msp_auroc.tsv"
+        paths.timing("{root}/compute_msp_auroc")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
@@ -87,9 +87,9 @@ rule compute_msp_intervals:
     output:
         **tables("intervals"),
     log:
-        "logs/{root}/compute_msp_intervals.log",
+        paths.log("{root}/compute_msp_intervals"),
     benchmark:
-        "logs/{root}/compute_msp_intervals.tsv"
+        paths.timing("{root}/compute_msp_intervals")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
@@ -112,11 +112,11 @@ rule compute_msp_calibration:
         lambda w: msp_params.records(CONFIG, w.root),
     output:
         **tables("calibration", "platt"),
-        curves="{root}/tables/calibration_curves.csv",
+        curves=study_table("calibration_curves"),
     log:
-        "logs/{root}/compute_msp_calibration.log",
+        paths.log("{root}/compute_msp_calibration"),
     benchmark:
-        "logs/{root}/compute_msp_calibration.tsv"
+        paths.timing("{root}/compute_msp_calibration")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
@@ -138,11 +138,11 @@ rule compute_msp_abstention:
         lambda w: msp_params.records(CONFIG, w.root),
     output:
         **tables("scores", "abstention", "thresholds"),
-        curves="{root}/tables/score_curves.csv",
+        curves=study_table("score_curves"),
     log:
-        "logs/{root}/compute_msp_abstention.log",
+        paths.log("{root}/compute_msp_abstention"),
     benchmark:
-        "logs/{root}/compute_msp_abstention.tsv"
+        paths.timing("{root}/compute_msp_abstention")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
@@ -161,14 +161,14 @@ rule compute_msp_abstention:
 
 rule compute_msp_correlations:
     input:
-        cells="{root}/tables/cells.csv",
-        calibration="{root}/tables/calibration.csv",
+        cells=study_table("cells"),
+        calibration=study_table("calibration"),
     output:
         **tables("correlations", "points"),
     log:
-        "logs/{root}/compute_msp_correlations.log",
+        paths.log("{root}/compute_msp_correlations"),
     benchmark:
-        "logs/{root}/compute_msp_correlations.tsv"
+        paths.timing("{root}/compute_msp_correlations")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
@@ -187,8 +187,8 @@ rule compute_msp_correlations:
 
 rule plot_msp_calibration:
     input:
-        curves="{root}/tables/calibration_curves.csv",
-        points="{root}/tables/points.csv",
+        curves=study_table("calibration_curves"),
+        points=study_table("points"),
     output:
         **figures(
             "calibration",
@@ -197,9 +197,9 @@ rule plot_msp_calibration:
             "accuracy_vs_calibration_platt",
         ),
     log:
-        "logs/{root}/{panel}plot_msp_calibration.log",
+        paths.log("{root}/{panel}plot_msp_calibration"),
     benchmark:
-        "logs/{root}/{panel}plot_msp_calibration.tsv"
+        paths.timing("{root}/{panel}plot_msp_calibration")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
@@ -220,7 +220,7 @@ rule plot_msp_calibration:
 
 rule plot_msp_auroc:
     input:
-        "{root}/tables/points.csv",
+        study_table("points"),
     output:
         **figures(
             "accuracy_vs_auroc",
@@ -229,9 +229,9 @@ rule plot_msp_auroc:
             "size_vs_auroc_by_phrasing",
         ),
     log:
-        "logs/{root}/{panel}plot_msp_auroc.log",
+        paths.log("{root}/{panel}plot_msp_auroc"),
     benchmark:
-        "logs/{root}/{panel}plot_msp_auroc.tsv"
+        paths.timing("{root}/{panel}plot_msp_auroc")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
@@ -254,9 +254,9 @@ use rule plot_msp_auroc as plot_msp_auroc_margin_entropy with:
     output:
         **figures("accuracy_vs_auroc_margin_entropy"),
     log:
-        "logs/{root}/{panel}plot_msp_auroc_margin_entropy.log",
+        paths.log("{root}/{panel}plot_msp_auroc_margin_entropy"),
     benchmark:
-        "logs/{root}/{panel}plot_msp_auroc_margin_entropy.tsv"
+        paths.timing("{root}/{panel}plot_msp_auroc_margin_entropy")
     wildcard_constraints:
         root=roots("chat_confidence"),
     params:
@@ -268,14 +268,14 @@ use rule plot_msp_auroc as plot_msp_auroc_margin_entropy with:
 
 rule plot_msp_abstention:
     input:
-        curves="{root}/tables/score_curves.csv",
-        scores="{root}/tables/scores.csv",
+        curves=study_table("score_curves"),
+        scores=study_table("scores"),
     output:
         **figures("score_vs_threshold", "score_vs_k"),
     log:
-        "logs/{root}/{panel}plot_msp_abstention.log",
+        paths.log("{root}/{panel}plot_msp_abstention"),
     benchmark:
-        "logs/{root}/{panel}plot_msp_abstention.tsv"
+        paths.timing("{root}/{panel}plot_msp_abstention")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
@@ -298,9 +298,9 @@ use rule plot_msp_abstention as plot_msp_abstention_margin_entropy with:
     output:
         **figures("score_vs_threshold_margin_entropy"),
     log:
-        "logs/{root}/{panel}plot_msp_abstention_margin_entropy.log",
+        paths.log("{root}/{panel}plot_msp_abstention_margin_entropy"),
     benchmark:
-        "logs/{root}/{panel}plot_msp_abstention_margin_entropy.tsv"
+        paths.timing("{root}/{panel}plot_msp_abstention_margin_entropy")
     wildcard_constraints:
         root=roots("chat_confidence"),
     params:
@@ -312,13 +312,13 @@ use rule plot_msp_abstention as plot_msp_abstention_margin_entropy with:
 
 rule plot_msp_datasets:
     input:
-        "{root}/tables/datasets.csv",
+        study_table("datasets"),
     output:
         **figures("dataset_bars", panel=""),
     log:
-        "logs/{root}/plot_msp_datasets.log",
+        paths.log("{root}/plot_msp_datasets"),
     benchmark:
-        "logs/{root}/plot_msp_datasets.tsv"
+        paths.timing("{root}/plot_msp_datasets")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
@@ -339,13 +339,15 @@ rule plot_msp_datasets:
 
 rule plot_msp_prompts:
     input:
-        lambda w: f"results/inputs/benchmarks/{msp_params.shown_benchmark(CONFIG, w.root)}.parquet",
+        lambda w: paths.BENCHMARK.format(
+            benchmark=msp_params.shown_benchmark(CONFIG, w.root)
+        ),
     output:
         **figures("prompts", panel=""),
     log:
-        "logs/{root}/plot_msp_prompts.log",
+        paths.log("{root}/plot_msp_prompts"),
     benchmark:
-        "logs/{root}/plot_msp_prompts.tsv"
+        paths.timing("{root}/plot_msp_prompts")
     wildcard_constraints:
         root=roots("chat_confidence"),
     localrule: True
@@ -365,9 +367,9 @@ rule plot_msp_prompts:
 rule verify_expected:
     input:
         expected=lambda w: study(w.root).expected,
-        tables=expand(
-            "{{root}}/tables/{name}.csv",
-            name=[
+        tables=[
+            study_table(name)
+            for name in [
                 "auroc",
                 "calibration",
                 "correlations",
@@ -375,14 +377,14 @@ rule verify_expected:
                 "one_sample",
                 "scores",
                 "abstention",
-            ],
-        ),
+            ]
+        ],
     output:
-        "{root}/tables/verification.csv",
+        study_table("verification"),
     log:
-        "logs/{root}/verify_expected.log",
+        paths.log("{root}/verify_expected"),
     benchmark:
-        "logs/{root}/verify_expected.tsv"
+        paths.timing("{root}/verify_expected")
     wildcard_constraints:
         root=one_of(
             root
@@ -403,16 +405,16 @@ rule verify_expected:
 
 rule write_msp_headline:
     input:
-        auroc="{root}/tables/auroc.csv",
-        calibration="{root}/tables/calibration.csv",
+        auroc=study_table("auroc"),
+        calibration=study_table("calibration"),
         products=lambda w: msp_params.products(CONFIG, w.root),
         parts=headlines_of_parts,
     output:
-        "{root}/headline.txt",
+        paths.HEADLINE,
     log:
-        "logs/{root}/write_msp_headline.log",
+        paths.log("{root}/write_msp_headline"),
     benchmark:
-        "logs/{root}/write_msp_headline.tsv"
+        paths.timing("{root}/write_msp_headline")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True

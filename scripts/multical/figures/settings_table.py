@@ -12,14 +12,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from multical import paths
 from multical.errors import InputError
 from multical.figures.params import SettingsRun, SettingsTable
 from multical.files import sha256
 from multical.params import validated
 from multical.provenance import usage
 from multical.provenance.sidecar import without_folders
-
-INPUTS = "results/inputs"
 
 
 class _File(BaseModel):
@@ -132,36 +131,36 @@ def files(study: SettingsTable) -> list[str]:
 
 
 def model_manifest(run: SettingsRun) -> str:
-    return f"{INPUTS}/models/{run.model}/manifest.json"
+    return paths.MODEL_MANIFEST.format(model=run.model)
 
 
 def sft_about(run: SettingsRun) -> str:
-    return f"{INPUTS}/sft/{run.sft}.about.json"
+    return paths.SFT_ABOUT.format(sft=run.sft)
 
 
 def benchmark_about(name: str) -> str:
-    return f"{INPUTS}/benchmarks/{name}.about.json"
+    return paths.BENCHMARK_ABOUT.format(benchmark=name)
 
 
 def manifest(study: SettingsTable, run: SettingsRun) -> str:
-    return f"{study.study}/runs/{run.run}/manifest.json"
+    return paths.RUN_MANIFEST.format(root=study.study, run=run.run)
 
 
 def choice(study: SettingsTable, run: SettingsRun) -> str:
-    return f"{study.study}/learning_rates/{run.model}.{run.sft}.json"
+    return paths.LEARNING_RATE.format(root=study.study, model=run.model, sft=run.sft)
 
 
 def training_usage(study: SettingsTable, run: SettingsRun) -> Iterator[str]:
     """None for a base model, and for an adopted run, which has a copy of its trial's."""
     if run.sft is not None and not run.adopted:
-        yield f"{study.study}/runs/{run.run}/usage.json"
+        yield paths.TRAINING_USAGE.format(root=study.study, run=run.run)
 
 
 def scoring_usage(study: SettingsTable, run: SettingsRun) -> Iterator[str]:
     """None for a trial: it is not scored."""
     if run.role != "trial":
         for benchmark in study.benchmarks:
-            yield f"{study.study}/records/{run.run}/{benchmark}.usage.json"
+            yield paths.SCORING_USAGE.format(root=study.study, run=run.run, benchmark=benchmark)
 
 
 def row(study: SettingsTable, run: SettingsRun) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multical import paths
 from multical.claims.params import AnswerClaims
 from multical.claims.schema import Claims
 from multical.config.chat_confidence import ChatConfidenceStudy, ReleasedStudy
@@ -61,19 +62,22 @@ def records(config: Config, root: str) -> list[str]:
     """The records of a study."""
     study = study_at(config, root)
     if isinstance(study, ReleasedStudy):
-        return [f"{root}/records/released.parquet"]
-    return [f"{root}/records/{run}/{benchmark}.parquet" for run, benchmark in scored(study)]
+        return [paths.RELEASED_RECORDS.format(root=root)]
+    return [paths.RECORDS.format(root=root, run=run, benchmark=name) for run, name in scored(study)]
 
 
 def products(config: Config, root: str) -> list[str]:
     """Every table and figure of a study."""
     study = study_at(config, root)
     names = [*FIGURES, *(OWN_FIGURES if methods(config, root, OWN) else ())]
-    figures = [f"{panel}{name}" for name in names for panel in panels(config, root)]
-    figures += ["dataset_bars"] + ["prompts"] * isinstance(study, ChatConfidenceStudy)
+    drawn = [(panel, name) for name in names for panel in panels(config, root)]
+    drawn += [
+        ("", name)
+        for name in ["dataset_bars", *["prompts"] * isinstance(study, ChatConfidenceStudy)]
+    ]
     return [
-        *(f"{root}/tables/{name}.csv" for name in TABLES),
-        *(f"{root}/figures/{name}.pdf" for name in figures),
+        *(paths.STUDY_TABLE.format(root=root, name=f"{name}.csv") for name in TABLES),
+        *(paths.FIGURE.format(root=root, panel=panel, name=f"{x}.pdf") for panel, x in drawn),
     ]
 
 
