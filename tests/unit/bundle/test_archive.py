@@ -188,7 +188,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
     monkeypatch.setattr(archive.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     archive.write(path, sources())
     assert "bytes, found 1000 free here" in refused(path, folder)
-    monkeypatch.setattr(archive, "LARGEST", 1000)
+    monkeypatch.setattr(archive, "LARGEST", 100)
     assert f"{METADATA}: " in refused(path, folder)
     assert list(folder.iterdir()) == []
 
