@@ -18,7 +18,7 @@ from zipfile import ZipFile
 import psutil
 import pytest
 import yaml
-from test_lineage import drawn_study
+from test_lineage import VALIDATOR, drawn_study, validated
 
 from multical.bundle import archive
 from multical.bundle.anonymity import Search
@@ -193,6 +193,11 @@ def test_what_is_in_it(tiny: Path, bundle: Path) -> None:
     }
     head = run(tiny, "git", "rev-parse", "HEAD").stdout.strip()
     assert (restore.commit, restore.modified, restore.anonymous) == (head, False, False)
+
+
+@pytest.mark.skipif(not VALIDATOR.exists(), reason="no roc-validator: make test installs it")
+def test_it_is_a_valid_crate(bundle: Path) -> None:
+    assert validated(bundle) == (0, "")
 
 
 def test_the_study_of_all_of_results_does_not_sweep_in_the_others(

@@ -213,14 +213,23 @@ def test_seeds_are_found_at_any_depth() -> None:
     assert dict(seeds(settings)) == {"seed": 1, "bootstrap.seed": 2, "bootstrap_seed": 3}
 
 
-def test_data_of_the_hub_are_not_handed_on() -> None:
-    names = ["results/inputs/benchmarks/a.parquet", "results/inputs/benchmarks/a.about.json"]
-    of_hub, own = (
-        Step("make_benchmark", {}, {}, dict.fromkeys(names, "0"), settings=settings)
-        for settings in ({"kind": "global_mmlu", "repo": "a/b"}, {"kind": "cldr"})
-    )
-    assert Lineage(["x"], [of_hub]).withheld == {names[0]}
-    assert Lineage(["x"], [own]).withheld == set()
+@pytest.mark.parametrize(
+    ("name", "settings", "folders", "withheld"),
+    [
+        ("results/inputs/benchmarks/a.parquet", {"kind": "mmlu_prox", "repo": "a/b"}, [], True),
+        ("results/inputs/benchmarks/a.about.json", {"repo": "a/b"}, [], False),
+        ("results/inputs/benchmarks/a.names.csv", {"repo": "a/b"}, [], False),
+        ("results/inputs/benchmarks/a.parquet", {"kind": "cldr", "seed": 0}, [], False),
+        ("results/inputs/models/m/manifest.json", {"kind": "hub", "repo": "a/b"}, [], False),
+        ("results/tiny/runs/r/checkpoint", {"run": "r"}, ["results/tiny/runs/r/checkpoint"], True),
+        ("results/tiny/records/r/a.parquet", {"run": "r", "benchmark": "a"}, [], False),
+    ],
+)
+def test_weights_and_data_of_the_hub_are_withheld(
+    name: str, settings: dict[str, str], folders: list[str], withheld: bool
+) -> None:
+    step = Step("any", {}, {}, {name: "0"}, settings=settings, folders=folders)
+    assert Lineage(["x"], [step]).withheld == ({name} if withheld else set())
 
 
 def test_the_crate(made: Path, tmp_path: Path) -> None:

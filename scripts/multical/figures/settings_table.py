@@ -175,8 +175,8 @@ def row(study: SettingsTable, run: SettingsRun) -> Row:
         named = [f"{name}: {'@'.join(filter(None, pair))}" for name, pair in versions.items()]
         made["benchmarks"] = "; ".join(named)
     hardware: set[str] = set()
-    for work, paths in (("training", training_usage), ("scoring", scoring_usage)):
-        if used := {path: usage.read(path) for path in paths(study, run)}:
+    for work, files_of in (("training", training_usage), ("scoring", scoring_usage)):
+        if used := {path: usage.read(path) for path in files_of(study, run)}:
             for unit, key in (("hours", "seconds"), ("gpu_hours", "gpu_seconds")):
                 seconds = sum(job[key] for job in used.values())
                 made[f"{work}_{unit}"] = round(seconds / 3600, 6)
