@@ -93,10 +93,25 @@ class Bootstrap(Strict):
 
 
 def canonical(value: Any) -> str:
-    """`value` as the one JSON text that all equal values share: sorted keys, no spaces, no NaN."""
+    """`value` as the one JSON text that all equal values share: sorted keys, no spaces, no NaN.
+
+    Models in it are written without the keys that have their defaults, so that a new key with a
+    default changes the text of no job.
+    """
     return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+        value,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=True,
+        allow_nan=False,
+        default=_plain,
     )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_defaults=True)
+    raise TypeError(f"{value!r}: found {type(value).__name__}, expected a model or plain data")
 
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -119,6 +134,20 @@ def validated(schema: type[Schema], raw: Any, name: str) -> Schema:
         reason = found + first["msg"].removeprefix("Value error, ")
         sentence = ": ".join(filter(None, [name, where, reason]))
         raise InputError(" ".join(sentence.split())) from error
+
+
+def parse_as(schema: type[Schema], text: str, option: str = "--params") -> Schema:
+    """The JSON object in `text`, given as a program's `option`, as its schema.
+
+    Raises `InputError` with the sentence that the same wrong value gets in config.yaml.
+    """
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{option}: found {text!r}, expected a JSON object ({error})") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{option}: found {text!r}, expected a JSON object")
+    return validated(schema, raw, option)
 
 
 def _keys_of(raw: Any, loc: tuple[int | str, ...]) -> Iterator[str]:
