@@ -71,7 +71,7 @@ def msp_models(root):
             "name": model.name,
             "size": model.size,
             # an API tells probabilities alone
-            "max_logit": not job_params.by_api(CONFIG, root, model.run),
+            "max_logit": not job_params.is_behind_api(CONFIG, root, model.run),
         }
         for model in one.models
     ]
@@ -183,7 +183,8 @@ def shown_prompts(root):
         for name in one.scoring.prompts
     ]
     return [
-        {key: prompt[key] for key in prompt if key != "cloze"} for prompt in prompts
+        prompt.model_dump(exclude={"cloze"}, exclude_defaults=True)
+        for prompt in prompts
     ]
 
 

@@ -222,7 +222,7 @@ def _folders(config: Config, root: str, part: str) -> list[Path]:
     """Where a part of `costs.disk_bytes` lies, in folders of this study's own names."""
     from multical.workflow.costs import fetched
 
-    study, inputs = config.asking(root), Path("results/inputs")
+    study, inputs = config.model_study(root), Path("results/inputs")
     trained = study.by_id if isinstance(study, MultilingualStudy) else []
     return {
         "base models": [inputs / "models" / name for name in fetched(config, study)],

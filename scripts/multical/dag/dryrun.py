@@ -23,7 +23,6 @@ from multical.dag.diff import differences, shown, told
 from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, follows, remembered
 from multical.errors import InputError
 from multical.files import sha256
-from multical.workflow.costs import Settings
 
 #: Settings that a job takes from a section of its study, for their full names
 SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
@@ -66,7 +65,7 @@ class DryRun:
     """The jobs of a target, and what Snakemake remembers."""
 
     jobs: list[Job]
-    remembered: Callable[[str], Settings | None]  # settings that an output was made with
+    remembered: Callable[[str], dict[str, Any] | None]  # settings that an output was made with
 
 
 def run(target: str | None, profile: str | None) -> DryRun:
@@ -194,7 +193,7 @@ def _gpus(resources: Any) -> int:
     return int(resources.get("gpu", 0))
 
 
-def _settings(workflow: Any, path: str) -> Settings | None:
+def _settings(workflow: Any, path: str) -> dict[str, Any] | None:
     """The settings that an output was made with, where Snakemake remembers them."""
     from snakemake.io import IOFile
 

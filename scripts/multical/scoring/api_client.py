@@ -13,13 +13,13 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event, Lock, local
-from typing import Any
 
 import requests
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 
 from multical.errors import HIDDEN, InputError
-from multical.scoring.api import PATHS, Answer, Api, Body, Cache, expected, read
+from multical.models.api_params import Access, Endpoint
+from multical.scoring.api import PATHS, Answer, Body, Cache, expected, read
 
 #: Answers that may be another one later, beside those of 500 and above
 AGAIN = (408, 409, 425, 429)
@@ -73,17 +73,17 @@ class Client:
     """An endpoint of an API.
 
     Args:
-        api: `source` of the model in the config, without `access`.
-        access: the source's `access`.
+        api: what is asked for.
+        access: how.
 
     The key is read when the first request is made: none is needed where all is known.
     """
 
-    def __init__(self, api: Api, access: Mapping[str, Any]) -> None:
-        self.base = api["url"].rstrip("/")
-        self.url = self.base + PATHS[api["endpoint"]]
+    def __init__(self, api: Endpoint, access: Access) -> None:
+        self.base = api.url.rstrip("/")
+        self.url = self.base + PATHS[api.endpoint]
         self.api, self.access = api, access
-        self._pace = Pace(access["requests_per_minute"], access["tokens_per_minute"])
+        self._pace = Pace(access.requests_per_minute, access.tokens_per_minute)
         self._own, self._stopped = local(), Event()
         self._failed: InputError | None = None
         self._key = ""
@@ -95,7 +95,7 @@ class Client:
         """
         if todo:
             self._read_key()
-        with ThreadPoolExecutor(self.access["concurrency"]) as pool:
+        with ThreadPoolExecutor(self.access.concurrency) as pool:
             futures = [pool.submit(self._kept, key, body, cache) for key, body in todo.items()]
             try:
                 for future in as_completed(futures):
@@ -122,8 +122,8 @@ class Client:
             return []
 
     def _read_key(self) -> None:
-        if self.access["key"]:
-            self._key = secret(self.access["key"])
+        if self.access.key:
+            self._key = secret(self.access.key)
 
     def _kept(self, key: str, body: Body, cache: Cache) -> Answer:
         try:
@@ -151,7 +151,7 @@ class Client:
 
     def _pause(self, again: AgainError, tries: int) -> None:
         kept = "the answers so far are kept, so run it again later"
-        if tries > self.access["retries"]:
+        if tries > self.access.retries:
             raise InputError(f"{self.url}: {again}, in each of {tries} tries; {kept}") from again
         if not again.seconds:
             self._wait(random.uniform(0.5, 1) * min(2 ** (tries - 1), LONGEST_WAIT))
@@ -188,7 +188,7 @@ class Client:
                 url,
                 json=body,
                 auth=self._sign,
-                timeout=self.access["timeout"],
+                timeout=self.access.timeout,
                 allow_redirects=False,  # the key is for this server alone
             )
         except (
@@ -220,7 +220,7 @@ class Client:
         """What an answer other than 200 is to a caller."""
         status, (code, message) = response.status_code, _error(text)
         said = f"{status} {message or response.reason}".strip()
-        name = self.access["key"]
+        name = self.access.key
         if status == 401:  # its message may hold a part of the key
             cure = f"${name}: the key is refused" if name else "wants a key (access.key)"
             return InputError(f"{self.url}: 401, {cure}")
