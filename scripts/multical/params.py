@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -31,6 +31,8 @@ Dtype = Annotated[
     Field(description="auto: bfloat16 where the hardware multiplies it, else float32"),
 ]
 ChatFormat = Literal["plain", "tulu", "template", "none"]
+#: Those that mark where an answer ends, which a model has to learn
+TrainableFormat = Literal["plain", "tulu", "template"]
 
 Value = TypeVar("Value")
 
@@ -69,6 +71,21 @@ class Strict(BaseModel):
                     found = sorted(map(str, keys))
                     raise ValueError(f"{word} keys {found}, expected {list(cls.model_fields)}")
         return raw
+
+
+class BaseOrTuned(Strict):
+    """A base model, or an SFT run: what it was tuned on, with which smoothing and seed."""
+
+    sft: Name | None = Field(default=None, description="SFT data; null for a base model")
+    smoothing: Smoothing | None = None
+    seed: Seed | None = None
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        found = {"sft": self.sft, "smoothing": self.smoothing, "seed": self.seed}
+        if len({value is None for value in found.values()}) > 1:
+            raise ValueError(f"found {found}, expected all three, or none for a base model")
+        return self
 
 
 def canonical(value: Any) -> str:

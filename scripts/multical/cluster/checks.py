@@ -223,7 +223,7 @@ def _folders(config: Config, root: str, part: str) -> list[Path]:
     """Where a part of `costs.disk_bytes` lies, in folders of this study's own names."""
     from multical.workflow.costs import fetched
 
-    study = config.asking(root)
+    study = config.model_study(root)
     trained = study.by_id if isinstance(study, MultilingualStudy) else []
     return {
         "base models": [_folder(paths.MODEL_MANIFEST, model=x) for x in fetched(config, study)],

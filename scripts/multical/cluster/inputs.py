@@ -18,19 +18,13 @@ from multical import files, paths
 from multical.cluster.checks import Finding, Findings, checked
 from multical.config.chat_confidence import ChatConfidenceStudy, ReleasedStudy
 from multical.config.schema import Config
-from multical.config.studies import ApiStudy, Asking, HarnessStudy, MultilingualStudy
-from multical.data.sources import (
-    ApiModel,
-    ChoiceBenchmark,
-    FolderModel,
-    HubBenchmark,
-    HubModel,
-    HubSft,
-    PypiModel,
-    QuestionFile,
-)
+from multical.config.studies import ApiStudy, HarnessStudy, ModelStudy, MultilingualStudy
+from multical.data.benchmark_params import ChoiceBenchmark, HubBenchmark, QuestionFile
+from multical.data.sft_params import HubSft
 from multical.errors import InputError
-from multical.workflow import job_params
+from multical.models.api_params import ApiModel
+from multical.models.fetch_params import FolderModel, HubModel, PypiModel
+from multical.params import Strict
 
 #: Seconds to wait for a server
 PATIENCE = 10
@@ -74,7 +68,7 @@ def answering(config: Config, names: list[str]) -> Findings:
         yield from checked(f"model {name}", model if name in local else api, config, name)
 
 
-def benchmarks(config: Config, study: Asking) -> Findings:
+def benchmarks(config: Config, study: ModelStudy) -> Findings:
     """The benchmarks of a study, and their examples."""
     for name in study.benchmarks:
         made = Path(paths.BENCHMARK.format(benchmark=name))
@@ -88,7 +82,7 @@ def model(config: Config, name: str) -> Findings:
     """A base model: fetched, or to be fetched from here."""
     what, source = f"model {name}", config.models[name].source
     manifest = Path(paths.MODEL_MANIFEST.format(model=name))
-    if _source(manifest) == job_params.model(config, name):
+    if _is_fetched(source, manifest):
         yield Finding("ok", what, f"fetched into {manifest.parent}: nodes need no network")
     elif isinstance(source, PypiModel):
         yield from packages(what, source, manifest)
@@ -107,9 +101,9 @@ def api(config: Config, name: str) -> Findings:
 
     what, source = f"model {name}", config.api(name)
     key = f"models.{name}.source"
-    access = source.access.model_dump() | {"timeout": PATIENCE}
+    access = source.access.model_copy(update={"timeout": PATIENCE})
     try:
-        names = Client({"url": source.url, "endpoint": source.endpoint}, access).models()
+        names = Client(source, access).models()
     except InputError as error:
         cure = f"set ${source.access.key}, or correct" if source.access.key else "correct"
         yield Finding("error", what, str(error), f"{cure} {key} in config.yaml")
@@ -140,8 +134,8 @@ def token(config: Config, names: list[str]) -> Findings:
     missing = [
         name
         for name in names
-        if isinstance(config.models[name].source, HubModel)
-        and _source(Path(paths.MODEL_MANIFEST.format(model=name))) != job_params.model(config, name)
+        if isinstance(source := config.models[name].source, HubModel)
+        and not _is_fetched(source, Path(paths.MODEL_MANIFEST.format(model=name)))
     ]
     if not missing:
         return
@@ -274,12 +268,13 @@ def release(root: str, study: ReleasedStudy) -> Findings:
             yield Finding("ok", what, f"to be downloaded from {source.repository}")
 
 
-def _source(manifest: Path) -> object:
-    """What a fetched model was fetched from; `None` if it is not there."""
+def _is_fetched(source: Strict, manifest: Path) -> bool:
+    """Whether there is a model that was fetched from a source, as its manifest says."""
     try:
-        return json.loads(manifest.read_text(encoding="utf-8"))["source"]
+        found = json.loads(manifest.read_text(encoding="utf-8"))["source"]
+        return type(source).model_validate(found) == source
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return False
 
 
 def _not_found(package: str) -> str:

@@ -10,16 +10,14 @@ from pydantic import Field, model_validator
 from multical.data.release_params import DatasetId, Released
 from multical.metrics.params import AnswerStatistics, Confidence, ReleasedAbstention
 from multical.params import (
-    ChatFormat,
     Distinct,
-    Dtype,
     Language,
     LocalPath,
     Name,
-    Precision,
     Strict,
     twice,
 )
+from multical.scoring.params import ChatConfidenceScoring
 
 
 class ReleasedStudy(Released, AnswerStatistics):
@@ -48,24 +46,6 @@ class ChatConfidenceDataset(Strict):
     name: str = Field(description="as in tables and figures")
     benchmark: Name
     language: Language = "en"
-
-
-class ChatConfidenceScoring(Strict):
-    """How answers are asked for: the letter alone, under every prompt."""
-
-    prompts: Distinct[Name] = Field(min_length=1, description="phrasings; options' texts go unread")
-    num_fewshot: int = Field(
-        default=0, ge=0, le=100, description="answered examples before each question"
-    )
-    chat_format: ChatFormat | None = Field(
-        default=None, description="of all local models; null: of each its own"
-    )
-    dtype: Dtype
-    quantization: Literal["none", "nf4"] = Field(
-        default="none", description="nf4: weights of local models in 4 bit (bitsandbytes)"
-    )
-    matmul_precision: Precision
-    batch_tokens: int = Field(ge=1, description="as for other studies")
 
 
 class ChatConfidenceStudy(AnswerStatistics):

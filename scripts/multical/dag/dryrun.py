@@ -166,6 +166,7 @@ def _gpus(resources: Any) -> int:
 
 
 def _settings(workflow: Any, path: str) -> dict[str, Any] | None:
+    """The settings that an output was made with, where Snakemake remembers them."""
     from snakemake.io import IOFile
 
     values = map(decoded, workflow.persistence.params(IOFile(path)) or ())

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning with TRL: settings, the smoothed trainer, resuming."""
+"""Supervised fine-tuning with TRL: the smoothed trainer, and resuming."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from datasets import Dataset, concatenate_datasets
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
@@ -23,6 +22,7 @@ from multical.models import smoothing
 from multical.models.chat import IGNORED
 from multical.models.distributed import Group
 from multical.models.examples import Examples, Row, row_of
+from multical.models.params import Scale, TrainingJob
 from multical.patches.accelerate import add_gradients_in_float32
 from multical.patches.trl import PARTIAL, Trainer
 from multical.provenance.usage import Clock
@@ -33,62 +33,6 @@ PART = 10_000
 #: starts anew after a resume
 LOGGED = ["step", "epoch", "loss", "learning_rate", "grad_norm", "entropy"]
 LOGGED += ["mean_token_accuracy", "num_input_tokens_seen"]
-
-
-class Scale(BaseModel):
-    """How a run is spread over hardware; without it: one process, float32, padded batches."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    processes: int = Field(default=1, ge=1)
-    sharding: Literal["none", "fsdp"] = "none"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    activation_checkpointing: bool = False
-    padding_free: bool = False
-
-
-class Settings(BaseModel):
-    """The canonical parameters of one SFT run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    run: str = Field(min_length=1)
-    smoothing: float
-    seed: int = Field(ge=0, lt=2**32)
-    chat_format: Literal["plain", "tulu", "template"]
-    learning_rate: float = Field(gt=0, lt=1)
-    warmup_ratio: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
-    batch_size: int = Field(ge=1)
-    gradient_accumulation_steps: int = Field(ge=1)
-    epochs: float | None = Field(gt=0)
-    steps: int | None = Field(ge=1)
-    max_length: int = Field(ge=2)
-    save_every: int = Field(ge=1)
-    matmul_precision: Literal["highest", "high", "medium"]
-    scale: Scale = Scale()
-
-    @model_validator(mode="after")
-    def _fits(self) -> Settings:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError("expected exactly one of epochs and steps")
-        if self.batch_size % self.gradient_accumulation_steps:
-            raise ValueError("expected a batch_size that gradient_accumulation_steps divides")
-        if self.gradient_accumulation_steps % self.scale.processes:
-            raise ValueError("expected an gradient_accumulation_steps that scale.processes divides")
-        if self.scale.sharding == "fsdp" and self.scale.processes == 1:
-            raise ValueError("expected at least 2 scale.processes where sharding is fsdp")
-        return self
-
-    @classmethod
-    def of(cls, params: dict[str, Any]) -> Settings:
-        """Check parameters; raises `InputError` naming the first key that is wrong."""
-        try:
-            return cls.model_validate(params)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "together"
-            raise InputError(f"--params: {key}: {first['input']!r}: {first['msg']}") from error
 
 
 class SmoothedTrainer(Trainer):
@@ -162,7 +106,7 @@ def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     examples: Examples,
-    settings: Settings,
+    job: TrainingJob,
     scratch: Path,
     group: Group | None = None,
     clock: Clock | None = None,
@@ -180,18 +124,18 @@ def train(
         None.
     """
     group = group or Group()
-    scale = settings.scale
-    torch.set_float32_matmul_precision(settings.matmul_precision)
+    scale = job.scale
+    torch.set_float32_matmul_precision(job.matmul_precision)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA asks for it, to be
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    fillers = _fillers(examples, settings, tokenizer)
+    fillers = _fillers(examples, job, tokenizer)
     trainer = SmoothedTrainer(
-        settings.smoothing,
+        job.smoothing,
         group,
         len(fillers),
         model=model,
-        args=_arguments(settings, scratch),
+        args=_arguments(job, scratch),
         train_dataset=_dataset(examples.rows + fillers),
         processing_class=tokenizer,
     )
@@ -204,7 +148,7 @@ def train(
     with group.first():
         last = last_checkpoint(scratch)
     if last and group.main:
-        print(f"{settings.run}: goes on from {Path(last).name} in {scratch}", file=sys.stderr)
+        print(f"{job.run}: goes on from {Path(last).name} in {scratch}", file=sys.stderr)
     try:
         trainer.train(resume_from_checkpoint=last)
     except InputError:
@@ -220,21 +164,22 @@ def train(
     return [{key: log[key] for key in LOGGED} for log in steps], weights
 
 
-def _arguments(settings: Settings, scratch: Path) -> SFTConfig:
+def _arguments(job: TrainingJob, scratch: Path) -> SFTConfig:
     """The same batches, however many processes share the forward passes of a step."""
-    scale = settings.scale
+    scale = job.scale
+    assert job.learning_rate is not None  # train_sft takes it from the choice where it was null
     cpu = not torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(scratch),
-        per_device_train_batch_size=settings.batch_size // settings.gradient_accumulation_steps,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps // scale.processes,
-        learning_rate=settings.learning_rate,
+        per_device_train_batch_size=job.batch_size // job.gradient_accumulation_steps,
+        gradient_accumulation_steps=job.gradient_accumulation_steps // scale.processes,
+        learning_rate=job.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=settings.warmup_ratio,  # a fraction, since it is less than 1
-        weight_decay=settings.weight_decay,
-        num_train_epochs=settings.epochs or 1,
-        max_steps=settings.steps or -1,
-        seed=settings.seed,
+        warmup_steps=job.warmup_ratio,  # a fraction, since it is less than 1
+        weight_decay=job.weight_decay,
+        num_train_epochs=job.epochs or 1,
+        max_steps=job.steps or -1,
+        seed=job.seed,
         use_cpu=cpu and scale != Scale(),  # else transformers may take another accelerator
         bf16=scale.precision == "bfloat16",
         activation_checkpointing=scale.activation_checkpointing,
@@ -248,7 +193,7 @@ def _arguments(settings: Settings, scratch: Path) -> SFTConfig:
         max_length=None,  # cut already
         dataset_kwargs={"skip_prepare_dataset": True},
         dataloader_pin_memory=not cpu,
-        save_steps=settings.save_every,
+        save_steps=job.save_every,
         logging_steps=1,
         logging_nan_inf_filter=False,
         include_num_input_tokens_seen="non_padding",
@@ -256,16 +201,14 @@ def _arguments(settings: Settings, scratch: Path) -> SFTConfig:
     )
 
 
-def _fillers(
-    examples: Examples, settings: Settings, tokenizer: PreTrainedTokenizerBase
-) -> list[Row]:
+def _fillers(examples: Examples, job: TrainingJob, tokenizer: PreTrainedTokenizerBase) -> list[Row]:
     """Rows of one token and no label that fill an epoch's last micro-batches of all processes.
 
     Else accelerate would fill them with conversations of the epoch's start, which would
     then count twice. `num_input_tokens_seen` has their one token.
     """
-    processes = settings.scale.processes
-    at_once = settings.batch_size // settings.gradient_accumulation_steps * processes
+    processes = job.scale.processes
+    at_once = job.batch_size // job.gradient_accumulation_steps * processes
     missing = -len(examples.rows) % at_once if processes > 1 else 0
     return [row_of([tokenizer.eos_token_id], [IGNORED])] * missing
 

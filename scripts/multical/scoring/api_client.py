@@ -13,7 +13,6 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event, Lock, local
-from typing import Any
 
 import requests
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
@@ -21,7 +20,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from tenacity.wait import wait_exponential
 
 from multical.errors import HIDDEN, InputError
-from multical.scoring.api import PATHS, Answer, Api, Body, Cache, expected, read
+from multical.models.api_params import Access, Endpoint
+from multical.scoring.api import PATHS, Answer, Body, Cache, expected, read
 
 #: Statuses that may be others later, beside those of 500 and above
 RETRYABLE = (408, 409, 425, 429)
@@ -75,17 +75,17 @@ class Client:
     """An endpoint of an API.
 
     Args:
-        api: `source` of the model in the config, without `access`.
-        access: the source's `access`.
+        api: what is asked for.
+        access: how.
 
     The key is read when the first request is made: none is needed where all is known.
     """
 
-    def __init__(self, api: Api, access: Mapping[str, Any]) -> None:
-        self.base = api["url"].rstrip("/")
-        self.url = self.base + PATHS[api["endpoint"]]
+    def __init__(self, api: Endpoint, access: Access) -> None:
+        self.base = api.url.rstrip("/")
+        self.url = self.base + PATHS[api.endpoint]
         self.api, self.access = api, access
-        self._pace = Pace(access["requests_per_minute"], access["tokens_per_minute"])
+        self._pace = Pace(access.requests_per_minute, access.tokens_per_minute)
         self._own, self._stopped = local(), Event()
         self._failed: InputError | None = None
         self._key = ""
@@ -97,7 +97,7 @@ class Client:
         """
         if todo:
             self._read_key()
-        with ThreadPoolExecutor(self.access["concurrency"]) as pool:
+        with ThreadPoolExecutor(self.access.concurrency) as pool:
             futures = [pool.submit(self._kept, key, body, cache) for key, body in todo.items()]
             try:
                 for future in as_completed(futures):
@@ -124,8 +124,8 @@ class Client:
             return []
 
     def _read_key(self) -> None:
-        if self.access["key"]:
-            self._key = secret(self.access["key"])
+        if self.access.key:
+            self._key = secret(self.access.key)
 
     def _kept(self, key: str, body: Body, cache: Cache) -> Answer:
         try:
@@ -139,7 +139,7 @@ class Client:
 
     def _ask(self, body: Body) -> tuple[str, Answer]:
         """The answer's JSON, and what it says, after as many tries as it takes."""
-        guess, retries = expected(body).input, self.access["retries"]
+        guess, retries = expected(body).input, self.access.retries
 
         def once() -> tuple[str, Answer]:
             self._wait(self._pace.turn(guess))
@@ -196,7 +196,7 @@ class Client:
                 url,
                 json=body,
                 auth=self._sign,
-                timeout=self.access["timeout"],
+                timeout=self.access.timeout,
                 allow_redirects=False,  # the key is for this server alone
             )
         except (
@@ -228,7 +228,7 @@ class Client:
         """What an answer other than 200 is to a caller."""
         status, (code, message) = response.status_code, _error(text)
         said = f"{status} {message or response.reason}".strip()
-        name = self.access["key"]
+        name = self.access.key
         if status == 401:  # its message may hold a part of the key
             cure = f"${name}: the key is refused" if name else "wants a key (access.key)"
             return InputError(f"{self.url}: 401, {cure}")

@@ -109,7 +109,7 @@ def answers(config: Config, root: str) -> Answers:
                 name=model.name,
                 size=model.size,
                 # an API tells probabilities alone
-                max_logit=not job_params.by_api(config, root, model.run),
+                max_logit=not job_params.is_behind_api(config, root, model.run),
             )
             for model in study.models
         ]
@@ -183,8 +183,7 @@ def prompts_figure(config: Config, root: str) -> PromptsFigure:
     prompts = []
     for name in study.scoring.prompts:
         prompt = scoring_params.prompt(config, name, [language])
-        del prompt["cloze"]
-        prompts.append(PromptText(**prompt))
+        prompts.append(PromptText(**prompt.model_dump(exclude={"cloze"})))
     return PromptsFigure(study=root, prompts=prompts, language=language)
 
 
