@@ -25,7 +25,7 @@ import score_run
 from multical.data import questions
 from multical.models import checkpoints
 from multical.models.chat import LETTERS, Chat, letter_ids
-from multical.params import parse_as
+from multical.params import parse
 from multical.scoring.encoding import Encoder
 from multical.scoring.params import ScoringJob
 from multical.scoring.prompting import FewShot, Kind, parts
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--kind", required=True, choices=["letters", "texts"])
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
-    job = parse_as(ScoringJob, args.params)
+    job = parse(ScoringJob, args.params)
     torch.set_float32_matmul_precision(job.matmul_precision)
     model, tokenizer = checkpoints.load(args.model, job.dtype)
     file, fewshot = args.questions / "asked.parquet", args.questions / "fewshot.parquet"

@@ -49,7 +49,11 @@ def roots(*kinds):
 def scored_roots(kind, api):
     """Those of a kind, and those of study 2 with the runs that are behind an API, or are not."""
     runs = {
-        root: [name for name in one.by_run if job_params.is_behind_api(CONFIG, root, name) == api]
+        root: [
+            name
+            for name in one.by_run
+            if job_params.is_behind_api(CONFIG, root, name) == api
+        ]
         for root, one in CONFIG.studies.items()
         if one.kind == "chat_confidence"
     }

@@ -19,7 +19,7 @@ from multical.errors import program
 from multical.files import atomic
 from multical.metrics.definitions import bin_sums, edges
 from multical.metrics.readouts import Floats
-from multical.params import parse_as
+from multical.params import parse
 from multical.stats.blocks import RUN, Block, groups, readings
 from multical.stats.params import Reliability
 from multical.stats.record_files import each, survey
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, metavar="CSV", help="by group of languages")
     parser.add_argument("--by-language", required=True, metavar="CSV", help="output, by language")
     arguments = parser.parse_args()
-    params = parse_as(Reliability, arguments.params)
+    params = parse(Reliability, arguments.params)
     parts, _ = survey(arguments.records, params.resource_levels)
     by_group, by_language = tables(each(parts, block_rows, params, processes=1))
     with atomic(arguments.output) as first, atomic(arguments.by_language) as second:

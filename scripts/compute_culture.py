@@ -17,7 +17,7 @@ import pandas as pd
 
 from multical.errors import InputError, program
 from multical.files import atomic
-from multical.params import parse_as
+from multical.params import parse
 from multical.stats.blocks import RUN, Block
 from multical.stats.estimates import (
     SUMMARY,
@@ -51,7 +51,7 @@ def main() -> None:
         "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     arguments = parser.parse_args()
-    params = parse_as(MetricsJob, arguments.params)
+    params = parse(MetricsJob, arguments.params)
     table = compute(arguments.records, params, arguments.processes)
     with atomic(arguments.output) as temporary:
         write(temporary, table)

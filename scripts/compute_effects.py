@@ -25,7 +25,7 @@ import pandas as pd
 
 from multical.errors import program
 from multical.files import atomic
-from multical.params import parse_as
+from multical.params import parse
 from multical.stats import comparisons
 from multical.stats.blocks import Block, groups
 from multical.stats.comparisons import COMPARISON, Comparison, Run
@@ -49,7 +49,7 @@ def main() -> None:
         "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     arguments = parser.parse_args()
-    params = parse_as(MetricsJob, arguments.params)
+    params = parse(MetricsJob, arguments.params)
     effects, over = compute(arguments.records, params, arguments.processes)
     # Both are ready before one is written.
     with atomic(arguments.effects) as first, atomic(arguments.over_languages) as second:

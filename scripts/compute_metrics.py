@@ -18,7 +18,7 @@ import pandas as pd
 
 from multical.errors import program
 from multical.files import atomic
-from multical.params import parse_as
+from multical.params import parse
 from multical.stats.blocks import Block
 from multical.stats.estimates import (
     BY_LANGUAGE,
@@ -45,7 +45,7 @@ def main() -> None:
         "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     arguments = parser.parse_args()
-    params = parse_as(MetricsJob, arguments.params)
+    params = parse(MetricsJob, arguments.params)
     metrics, summary = compute(arguments.records, params, arguments.processes)
     # Both are ready before one is written.
     with atomic(arguments.metrics) as first, atomic(arguments.summary) as second:

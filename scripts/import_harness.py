@@ -13,7 +13,7 @@ from multical import files, records
 from multical.data import harness_logs
 from multical.data.harness_params import HarnessJob
 from multical.errors import InputError, program
-from multical.params import parse_as
+from multical.params import parse
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
                         help="input: logs of each language, samples_*.jsonl")  # fmt: skip
     parser.add_argument("--records", required=True, help="output: the records, Parquet")
     args = parser.parse_args()
-    job = parse_as(HarnessJob, args.params)
+    job = parse(HarnessJob, args.params)
     languages = {}
     for item in args.samples:
         language, equals, pattern = item.partition("=")

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--records", required=True, help="output: the records, Parquet")
     parser.add_argument("--summary", required=True, help="output: what was imported, JSON")
     args = parser.parse_args()
-    given = params.parse_as(Released, args.params)
+    given = params.parse(Released, args.params)
     frame, summary = released.records(
         released.files(source(given.source), given.source.folder),
         models={model.file: model.max_logit for model in given.models},

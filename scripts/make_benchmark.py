@@ -24,7 +24,7 @@ from multical.data.benchmark_params import (
 )
 from multical.errors import program
 from multical.files import atomic, sha256, write_json
-from multical.params import parse_as
+from multical.params import parse
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--report", required=True, type=Path, help="counts of names, .csv")
     parser.add_argument("--about", type=Path, help="what it was made of, .json")
     args = parser.parse_args()
-    job = parse_as(BenchmarkJob, args.params)
+    job = parse(BenchmarkJob, args.params)
     frame, report, files = made(job.source, job.examples)
     questions.write(args.output, frame)
     with atomic(args.report) as temporary:

@@ -16,7 +16,7 @@ from multical.data.conversations import Conversation
 from multical.data.sft_params import CldrSft, HubSft, SftDataJob
 from multical.errors import program
 from multical.files import sha256, write_json
-from multical.params import parse_as
+from multical.params import parse
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="conversations, .jsonl")
     parser.add_argument("--about", type=Path, help="what they were made of, .json")
     args = parser.parse_args()
-    job = parse_as(SftDataJob, args.params)
+    job = parse(SftDataJob, args.params)
     source, rows = job.source, None
     about: dict[str, Any] = {"source": source.model_dump(mode="json"), "files": {}}
     pairs: Iterable[Conversation]

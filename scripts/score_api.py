@@ -26,7 +26,7 @@ from multical.data import questions
 from multical.errors import InputError, program
 from multical.files import write_json
 from multical.models.api_params import Access
-from multical.params import parse_as
+from multical.params import parse
 from multical.provenance.libraries import libraries
 from multical.provenance.machine import machine
 from multical.scoring.api import Answer, Body, Cache, expected, key, read, request
@@ -50,8 +50,8 @@ ENOUGH = 100
 def main() -> None:
     started = time.monotonic()
     args = arguments()
-    job = parse_as(ApiScoringJob, args.params)
-    access = parse_as(Access, args.access, "--access")
+    job = parse(ApiScoringJob, args.params)
+    access = parse(Access, args.access, "--access")
     chosen = choose_questions(questions.read(args.questions), job, args.questions)
     cut = [
         part for part in parts(chosen, job, read_fewshot(job, args.fewshot)) if part.multiple_choice

@@ -28,7 +28,7 @@ from multical.errors import program
 from multical.files import sha256
 from multical.models import checkpoints, quantized
 from multical.models.chat import LETTERS, Chat, letter_ids
-from multical.params import parse_as
+from multical.params import parse
 from multical.scoring.encoding import Encoder
 from multical.scoring.params import ScoringJob
 from multical.scoring.prompting import (
@@ -50,7 +50,7 @@ def main() -> None:
     """Score part by part (see multical.scoring.prompting), then write the records."""
     started = time.monotonic()
     args = arguments()
-    job = parse_as(ScoringJob, args.params)
+    job = parse(ScoringJob, args.params)
     chosen = choose_questions(questions.read(args.questions), job, args.questions)
     fewshot = read_fewshot(job, args.fewshot)
     cut = list(parts(chosen, job, fewshot, job.multiple_choice_languages))

@@ -35,7 +35,7 @@ from multical.metrics.bootstrap import Bootstrap, interval, recentred, resampled
 from multical.metrics.definitions import METRICS, edges
 from multical.metrics.params import Coverage
 from multical.metrics.readouts import Floats, Readout
-from multical.params import parse_as
+from multical.params import parse
 
 NAMES = ["accuracy", "confidence", "ece", "rmsce", "debiased_ece2", "auroc"]
 COLUMNS = ["kind", "of", "metric", "power", "questions", "truth", "share", "low", "high"]
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--params", required=True, metavar="JSON", help="metrics.params.Coverage")
     parser.add_argument("--output", required=True, metavar="CSV")
     arguments = parser.parse_args()
-    table = simulate(parse_as(Coverage, arguments.params))
+    table = simulate(parse(Coverage, arguments.params))
     with atomic(arguments.output) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 

@@ -28,14 +28,14 @@ from multical.models.chat import Chat
 from multical.models.examples import Examples
 from multical.models.params import TrainingJob
 from multical.models.sft import train
-from multical.params import parse_as, validated
+from multical.params import parse, validated
 from multical.provenance.usage import Clock
 
 
 def main() -> None:
     """Write the checkpoint and the loss log, then the manifest."""
     args = arguments()
-    job = parse_as(TrainingJob, args.params)
+    job = parse(TrainingJob, args.params)
     if job.learning_rate is None:
         if args.learning_rate is None:
             raise InputError(

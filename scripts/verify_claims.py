@@ -31,7 +31,7 @@ from multical.claims.schema import (
 from multical.errors import InputError, program
 from multical.figures import tables as results
 from multical.files import atomic
-from multical.params import parse_as
+from multical.params import parse
 from multical.provenance import sidecar
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--sidecar", required=True, metavar="JSON", help="output")
     parser.add_argument("--processes", type=int, default=1, help="that share many rows")
     args = parser.parse_args()
-    params = parse_as(AnyClaims, args.params).root
+    params = parse(AnyClaims, args.params).root
     tables = {Path(path).name: path for path in args.tables}
     inside = [report.read(path) for path in args.parts]
     document = verify(params, args.records, tables, args.processes, inside)

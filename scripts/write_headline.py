@@ -15,7 +15,7 @@ from multical.errors import program
 from multical.figures import tables
 from multical.figures.params import Conditions
 from multical.files import atomic
-from multical.params import parse_as
+from multical.params import parse
 
 METRICS = {"ece": "ECE", "confidence": "confidence", "accuracy": "accuracy"}
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", default=[], metavar="TXT", help="studies inside")
     parser.add_argument("--output", required=True, metavar="TXT")
     args = parser.parse_args()
-    params = parse_as(Conditions, args.params)
+    params = parse(Conditions, args.params)
     tables.need_tuned(params)
     conditions = tables.conditions(params)
     rows = tables.chosen(

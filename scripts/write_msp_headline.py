@@ -15,7 +15,7 @@ from multical.errors import program
 from multical.figures import latex, msp_tables
 from multical.figures.params import Product
 from multical.files import atomic
-from multical.params import parse_as
+from multical.params import parse
 
 AUROC = ["dataset", "model", "accuracy", "msp_auroc", "msp_significant"]
 CALIBRATION = ["dataset", "model", "calibration_error_cells"]
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", default=[], metavar="TXT", help="studies inside")
     parser.add_argument("--output", required=True, metavar="TXT")
     args = parser.parse_args()
-    study = parse_as(Product, args.params).study
+    study = parse(Product, args.params).study
     table = msp_tables.read_table(args.auroc, AUROC).merge(
         msp_tables.read_table(args.calibration, CALIBRATION), on=["dataset", "model"], how="left"
     )

@@ -15,7 +15,7 @@ from multical.claims import report as pages
 from multical.claims.params import AnyClaims, ClaimsJob
 from multical.claims.schema import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
 from multical.errors import InputError
-from multical.params import parse_as
+from multical.params import parse
 from support import claim_data
 
 Made = tuple[list[str], dict[str, str]]
@@ -23,7 +23,7 @@ FIRST, SECOND = ["M1", "M2", "M3"], ["P1", "P2", "P3", "P4"]
 
 
 def params_of(settings: dict[str, Any]) -> ClaimsJob:
-    return parse_as(AnyClaims, json.dumps(settings)).root
+    return parse(AnyClaims, json.dumps(settings)).root
 
 
 def verify(made: Made, settings: dict[str, Any]) -> dict[str, Any]:

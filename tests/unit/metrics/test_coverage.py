@@ -17,7 +17,7 @@ from multical import files
 from multical.errors import InputError
 from multical.metrics.definitions import METRICS
 from multical.metrics.params import Coverage
-from multical.params import parse_as
+from multical.params import parse
 from support import checkout
 
 PARAMS: dict[str, Any] = {
@@ -119,4 +119,4 @@ def test_the_programs(tmp_path: Path) -> None:
 )
 def test_bad_parameters_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        parse_as(Coverage, json.dumps(PARAMS | changes))
+        parse(Coverage, json.dumps(PARAMS | changes))

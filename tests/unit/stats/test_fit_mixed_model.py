@@ -23,7 +23,7 @@ from multical.figures import tables as results
 from multical.figures.params import Conditions
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import READOUTS
-from multical.params import parse_as
+from multical.params import parse
 from multical.stats import mixed
 from multical.stats.mixed import Cell, NotFittedError
 from multical.stats.params import MetricsJob, MixedModels, Tested
@@ -344,4 +344,4 @@ def test_the_program(
 )
 def test_bad_parameters(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        parse_as(MixedModels, json.dumps(PARAMS | changes))
+        parse(MixedModels, json.dumps(PARAMS | changes))
