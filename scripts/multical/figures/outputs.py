@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from multical import params
 from multical.errors import InputError
-from multical.params import parse
 from multical.provenance.sidecar import write_sidecar
 
 #: The forms of a product, and what each is
@@ -45,7 +45,7 @@ def parser(
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The command line of a `parser`; `params` comes as its schema, `inputs` as paths."""
     args = parser.parse_args()
-    args.params = parse(args.schema, args.params)
+    args.params = params.parse(args.schema, args.params)
     given = (getattr(args, name) for name in args.inputs)
     args.inputs = [path for one in given for path in ([one] if isinstance(one, str) else one)]
     return args
