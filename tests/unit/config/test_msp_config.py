@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from multical.config import schema, studies
 from multical.errors import InputError
 from multical.params import canonical
 from multical.workflow import job_params, scoring_params
+from support import checkout
 
-RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text("utf-8"))
+RAW: dict[str, Any] = checkout.config()
 DEMO, ROOT = "results/demo", "results/demo/letters"
 TUNED = "gemma3-270m.facts.ls0.1.s0"
 API: dict[str, Any] = {
@@ -96,7 +96,7 @@ def loaded(edit: Edit = lambda whole, study: None) -> schema.Config:
         (lambda _, s: s["abstention"].update(grid="zero"), "abstention.grid: found zero"),
         (lambda _, s: s["datasets"][0].update(id="all"), "datasets.0.id: found 'all'"),
         (lambda _, s: s["datasets"][0].update(id="a.b"), "datasets.0.id: found 'a.b'"),
-        (lambda w, _: w["studies"][DEMO]["scoring"].update(prompt="short"), "needs plain: found"),
+        (lambda w, _: w["studies"][DEMO]["scoring"].update(prompt="short"), "needs cloze: found"),
         (lambda w, _: w["models"]["gemma3-270m"].update(chat_format="none"), "cannot be trained"),
         (lambda w, _: w["studies"][DEMO].update(models=["gpt"]), "models: found 'gpt'"),
     ],
