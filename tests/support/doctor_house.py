@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from importlib import metadata
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import doctor
 from multical.cluster import checks, cluster, inputs
 from multical.cluster.checks import Finding
-from support import fake_slurm
+from support import checkout, fake_slurm
 from support.checkout import REPO
 
 SMOKE = "results/smoke"
@@ -35,6 +33,7 @@ slurm-init-seconds-before-status-checks: 20
 def house(folder: Path, monkeypatch: pytest.MonkeyPatch) -> fake_slurm.Slurm:
     """Make `folder` such a place, and go there; the user is ada, and not root."""
     shutil.copy(REPO / "config.yaml", folder)
+    shutil.copytree(REPO / "config", folder / "config")
     (folder / "slurm").mkdir()
     (folder / cluster.PROFILE).write_text(PROFILE)
     (folder / "envs").mkdir()
@@ -72,12 +71,6 @@ def one(what: str, root: str | None = None) -> Finding:
 
 
 def edited(change: dict[str, Any]) -> None:
-    """Write config.yaml anew with some values changed; a key is a path, `models:NAME:source`."""
-    raw = yaml.safe_load((REPO / "config.yaml").read_text(encoding="utf-8"))
-    for path, value in change.items():
-        *parents, last = path.split(":")
-        place = raw
-        for name in parents:
-            place = place[name]
-        place[last] = value
-    Path("config.yaml").write_text(json.dumps(raw), encoding="utf-8")
+    """Change the repository's config here; a key is a path, `models:NAME:source`."""
+    checkout.write_config(Path(), checkout.config())
+    checkout.edit_config(Path(), change)

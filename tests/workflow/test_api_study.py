@@ -28,7 +28,7 @@ from support.api_server import KEY, Api
 from support.doctor_house import house, one
 
 ROOT = "results/asked"
-RAW: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+RAW: dict[str, Any] = checkout.config()
 ACCESS = {"key": "TEST_API_KEY", "prices": {"input": 2.5, "output": 10}, "budget": 1}
 SOURCE: dict[str, Any] = {
     "kind": "api", "url": "https://api.example.com/v1", "model": "m-1", "endpoint": "chat",

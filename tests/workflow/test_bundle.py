@@ -42,7 +42,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = checkout.copy(tmp_path_factory.mktemp("home") / "nobodys" / "clone")
     drawn_study(folder)
-    raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config(folder)
     raw["studies"]["results"] = raw["studies"]["results/tiny"]
     (folder / "config.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     run(folder, "git", "init", "--quiet")

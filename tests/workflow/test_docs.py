@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from multical.claims import schema as claims_schema
 from multical.config import schema
+from support import checkout
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = claims_schema.load(ROOT / "claims.yaml").claims
@@ -28,7 +28,7 @@ def anchors(path: Path) -> set[str]:
 
 def test_reviewers_read_each_claim_as_it_is_tested() -> None:
     expected = claims_schema.load_expected(ROOT / "expected/claims.yaml").verdicts
-    studies = schema.load(yaml.safe_load(text("config.yaml"))).studies
+    studies = schema.load(checkout.config()).studies
     row = r"^\| ([MP]\d) \|.*\| `(.*)` \| `(.*)` \| (.*) \|$"
     table = re.findall(row, text("docs/reviewers.md"), re.M)
     assert [found[0] for found in table] == list(CLAIMS)

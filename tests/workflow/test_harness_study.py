@@ -39,7 +39,7 @@ METRICS = {
     "bootstrap": {"replicates": 20, "seed": 0, "level": 0.95},
 }
 FIGURES = {"benchmark": "quiz", "readout": "text_sum", "reference_language": "en"}
-RAW: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+RAW: dict[str, Any] = checkout.config()
 
 
 def study(*runs: dict[str, Any], readout: str = "text_sum", **figures: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from multical.workflow import job_params
 from support import checkout
 
 ROOT = "results/two"
-RAW: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+RAW: dict[str, Any] = checkout.config()
 MMLU = {"kind": "global_mmlu", "repo": "a/b", "revision": "0" * 40, "languages": ["en", "sw"]}
 
 

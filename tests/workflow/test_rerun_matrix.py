@@ -146,9 +146,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / table.LOG).parent.mkdir()
     lines = log.read_text(encoding="utf-8").splitlines()
     (folder / table.LOG).write_text("".join(f"{line}{' ' * 150_000}\n" for line in lines), "utf-8")
-    own = yaml.safe_dump({"results/logs": study(RUN | {"samples": {"en": table.LOG}})})
+    own = {"studies": {"results/logs": study(RUN | {"samples": {"en": table.LOG}})}}
     with open(folder / "config.yaml", "a", encoding="utf-8") as stream:
-        stream.write("".join(f"  {line}\n" for line in own.splitlines()))
+        stream.write(yaml.safe_dump(own))
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "finished")

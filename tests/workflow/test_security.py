@@ -295,7 +295,7 @@ def test_tracebacks_hide_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_login_in_the_config_is_refused() -> None:
-    raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config()
     raw["studies"]["results/msp_v2"]["source"]["repository"] = "https://me:word@host/x"
     with pytest.raises(InputError, match=r"source\.repository"):
         schema.load(raw)
@@ -314,7 +314,7 @@ NAME = """a $(touch pwned1)`touch pwned2`; touch pwned3 & '"\\ * ~ | >pwned4 #""
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("section", ["models", "benchmarks", "sft_data", "prompts", "studies"])
 def test_hostile_names_are_refused(section: str, name: str) -> None:
-    raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config()
     raw[section][name] = next(iter(raw[section].values()))
     with pytest.raises(InputError):
         schema.load(raw)
@@ -333,7 +333,7 @@ def test_hostile_names_are_refused(section: str, name: str) -> None:
     ],
 )
 def test_hostile_values_are_refused(place: tuple[str, ...], name: str) -> None:
-    raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config()
     entry = raw
     for key in place[:-1]:
         entry = entry[key]
@@ -354,7 +354,7 @@ def test_hostile_values_are_refused(place: tuple[str, ...], name: str) -> None:
 def test_paths_that_snakemake_would_read_otherwise_are_refused(
     section: str, source: dict[str, str], name: str
 ) -> None:
-    raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config()
     next(iter(raw[section].values()))["source"] = source | {"path": name}
     with pytest.raises(InputError, match=r"source.*path"):
         schema.load(raw)
@@ -370,7 +370,7 @@ def test_hostile_values_of_a_cluster_are_refused(key: str, value: str, tmp_path:
 def hostile_study(folder: Path, name: str) -> None:
     """The tiny study, with a hostile name of its model, questions and data, and such a prompt."""
     tiny_study(folder)
-    raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config(folder)
     for section, entry, old, new in (
         ("models", "little", "little", name),
         ("benchmarks", "quiz", "quiz.jsonl", f"{name}.quiz.jsonl"),

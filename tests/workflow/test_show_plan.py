@@ -59,7 +59,7 @@ pytestmark = pytest.mark.workflow
 
 def tiny_study(folder: Path) -> None:
     """Replace the config's studies by one of a local model, questions and conversations."""
-    raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config(folder)
     study = raw["studies"]["results/smoke"] | {
         "models": ["little"],
         "sft_data": ["own"],

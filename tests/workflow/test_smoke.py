@@ -91,10 +91,8 @@ def test_parameters_are_texts_that_depend_on_wildcards_alone() -> None:
 
 def test_an_archive_whose_files_nothing_lists_is_an_input(tmp_path: Path) -> None:
     folder = checkout.copy(tmp_path)
-    text = (folder / "config.yaml").read_text(encoding="utf-8")
-    text = re.sub(r"archive: null.*", "archive: mine.tar.xz", text)
-    text = re.sub(r"manifest: expected/.*", "manifest: null", text)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    source = "studies:results/msp_v2:source"
+    checkout.edit_config(folder, {f"{source}:archive": "mine.tar.xz", f"{source}:manifest": None})
     command = [*SNAKEMAKE, "--dry-run", "results/msp_v2/records/released.parquet"]
     environment = {key: value for key, value in os.environ.items() if key != "MSP_V2_ARCHIVE"}
     done = subprocess.run(

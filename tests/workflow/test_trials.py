@@ -49,7 +49,7 @@ ALL = TRIED | MEASURED | CHOSEN | SCORED
 
 def raw(keep: bool) -> dict[str, Any]:
     """The configuration of a study that tries two learning rates."""
-    found: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text("utf-8"))
+    found: dict[str, Any] = checkout.config()
     study = found["studies"]["results/smoke"]
     study |= {"models": ["m"], "benchmarks": ["quiz"], "sft_data": ["own"], "languages": None}
     study["training"]["learning_rate"] = [1e-5, 2e-5]

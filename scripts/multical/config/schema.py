@@ -46,17 +46,21 @@ ROOT = r"^results(/[a-z0-9_]+){0,2}$"
 class Config(Strict):
     """The whole config."""
 
-    models: dict[Name, Model]
-    benchmarks: dict[Name, Benchmark]
-    sft_data: dict[Name, SftData]
-    resource_levels: dict[Literal["high", "mid", "low"], Distinct[Language]]
-    prompts: dict[Name, Prompt]
+    models: dict[Name, Model] = Field(description="models by the names that studies use")
+    benchmarks: dict[Name, Benchmark] = Field(description="multiple-choice questions by name")
+    sft_data: dict[Name, SftData] = Field(description="conversations to fine-tune on by name")
+    resource_levels: dict[Literal["high", "mid", "low"], Distinct[Language]] = Field(
+        description="the languages of each level"
+    )
+    prompts: dict[Name, Prompt] = Field(description="texts that models are shown by name")
     keep_checkpoints: bool = Field(
         default=True,
         description="false: an SFT run's weights are removed once all that needs them is made; "
         "a later change that needs them trains it again, and then scores it again as a whole",
     )
-    studies: dict[Annotated[str, Field(pattern=ROOT)], Study]
+    studies: dict[Annotated[str, Field(pattern=ROOT)], Study] = Field(
+        description="studies by the folder of their results"
+    )
 
     def multilingual(self, root: str) -> MultilingualStudy:
         """The study at `root`; raises `InputError` if it is of another kind."""

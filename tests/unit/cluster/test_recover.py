@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import recover
 from multical.config import schema
@@ -23,7 +22,7 @@ from multical.workflow import drivers
 from multical.workflow.drivers import Driver
 from support import checkout
 
-RAW = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+RAW = checkout.config()
 RECORD = "results/smoke/records/gemma3-270m.facts.ls0.1.s0/cldr-facts.parquet"
 WEIGHTS = "results/smoke/runs/gemma3-270m.facts.ls0.1.s0/checkpoint"
 USAGE = "results/smoke/runs/gemma3-270m.facts.ls0.1.s0/usage.json"

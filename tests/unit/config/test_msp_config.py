@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from multical.config import schema, studies
 from multical.errors import InputError
 from multical.params import canonical
 from multical.workflow import job_params, scoring_params
+from support import checkout
 
-RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text("utf-8"))
+RAW: dict[str, Any] = checkout.config()
 DEMO, ROOT = "results/demo", "results/demo/letters"
 TUNED = "gemma3-270m.facts.ls0.1.s0"
 API: dict[str, Any] = {

@@ -12,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 
 import make_settings_table
 from multical.config import schema
@@ -23,8 +22,9 @@ from multical.files import write_json
 from multical.params import canonical
 from multical.provenance import usage
 from multical.workflow import job_params
+from support import checkout
 
-RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
+RAW: dict[str, Any] = checkout.config()
 CONFIG = schema.load(RAW)
 PAPER, SMOKE = "results", "results/smoke"
 CHOSEN = "mistral-7b.tulu3.lr2e-05"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from multical.config import schema
 from multical.config.schema import Config
@@ -17,11 +16,9 @@ from multical.errors import InputError
 from multical.workflow import job_params, scoring_params
 from multical.workflow.costs import Sizes, disk_bytes, jobs, passing, sample, weights
 from multical.workflow.timings import CPU_FLOPS, GPU_FLOPS, Duration, Timings, recorded_seconds
-from support import tiny
+from support import checkout, tiny
 
-RAW: dict[str, Any] = yaml.safe_load(
-    (Path(__file__).parents[3] / "config.yaml").read_text(encoding="utf-8")
-)
+RAW: dict[str, Any] = checkout.config()
 ROOT = "results/demo"
 BASE, TUNED = "gemma3-270m", "gemma3-270m.facts.ls0.1.s0"
 TRAINING = {"root": ROOT, "run": TUNED}

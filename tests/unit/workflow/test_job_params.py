@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from multical.config import schema, studies
 from multical.figures.params import ByLanguage, ConditionsAndGuess, Panel
 from multical.params import canonical
 from multical.workflow import job_params, scoring_params
+from support import checkout
 
-RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
+RAW: dict[str, Any] = checkout.config()
 DEMO, SMOKE = "results/demo", "results/smoke"
 FIGURES: dict[str, type[Panel]] = {
     "ece_by_lang": ByLanguage,
