@@ -63,6 +63,7 @@ MEANINGS = {
     "metrics": "the metrics to compute",
     "model": "name of the model",
     "models": "names of models",
+    "multiple_choice": "the text with the options, for letters",
     "name": "as in tables and figures",
     "output": "of what comes back",
     "packages": "NAME==VERSION of each package",
