@@ -53,11 +53,13 @@ for name, (table_file, schema) in FIGURES.items():
         params:
             settings=figure_settings(schema),
             code=code(program),
+            # The command is filled in when a job runs, and no longer knows this turn of the loop.
+            table=Path(table_file).stem,
         shell:
-            rf"""
-            python scripts/{program}.py --{Path(table_file).stem} {{input:q}} \
-                --params {{params.settings:q}} --code {{params.code:q}} --pdf {{output.pdf:q}} \
-                --png {{output.png:q}} --sidecar {{output.sidecar:q}} >{{log:q}} 2>&1
+            r"""
+            python scripts/{rule}.py --{params.table} {input:q} --params {params.settings:q} \
+                --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
+                --sidecar {output.sidecar:q} >{log:q} 2>&1
             """
 
 

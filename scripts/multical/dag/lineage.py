@@ -196,7 +196,7 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits 
     record = workflow.persistence.metadata(job.output[0])
     if record is None:
         step.gaps.append("how it was made: Snakemake has no record of it")
-        program = PROGRAM.search(job.rule.shellcmd or "")
+        program = PROGRAM.search(job.shellcmd or "")
     else:
         _said_by_snakemake(step, record)
         if not step.machines and is_localrule(job.rule) and record.starttime:
