@@ -81,3 +81,12 @@ def copy_light(source: Path, target: Path, times: bool = True) -> None:
             copy(file, new)
 
     shutil.copytree(source, target, copy_function=one, dirs_exist_ok=True)
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    """Run Snakemake in a folder; its output, or a failed test that shows it."""
+    run = subprocess.run(
+        [*SNAKEMAKE, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout + run.stderr

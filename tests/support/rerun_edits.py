@@ -362,3 +362,5 @@ EDITS = [
     Edit("an older data file in its place", OLDER_DATA, IMPORTED, overlooked=True),
     Edit("a touched data file of more than 1 MB", _touched(LOG), NONE, overlooked=True),
 ]  # fmt: skip
+
+BY_NAME = {edit.name: edit for edit in EDITS}

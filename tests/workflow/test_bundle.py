@@ -18,12 +18,13 @@ from zipfile import ZipFile
 import psutil
 import pytest
 import yaml
-from test_lineage import VALIDATOR, drawn_study, validated
 
 from multical.bundle import archive
 from multical.bundle.anonymity import Search
 from support import checkout
+from support.crates import VALIDATOR, validated
 from support.rerun_edits import code
+from support.tiny_study import drawn_study
 
 FIGURE = "results/tiny/figures/ece_by_resource.pdf"
 OWN = "results/tiny/bundle"

@@ -10,16 +10,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from test_rerun_matrix import BY_NAME, would_run
-from test_smoke import smoke, snakemake
 
 from multical.bundle import archive
 from multical.bundle.anonymity import Search, names
 from support import checkout
-from support.checkout import TARGET
-from support.rerun_edits import NONE, SFT, SMOKE, Jobs, jobs, without
+from support.checkout import TARGET, snakemake
+from support.dry_runs import would_run
+from support.rerun_edits import BY_NAME, NONE, SFT, SMOKE, Jobs, jobs, without
 
-__all__ = ["smoke"]  # the fixture
 VERDICTS = f"{SMOKE}/claims/verdicts.json"
 pytestmark = pytest.mark.workflow
 

@@ -23,7 +23,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from test_show_plan import tiny_study
 
 import fetch_model
 from multical import errors
@@ -34,6 +33,7 @@ from multical.errors import InputError, redacted
 from multical.models import checkpoints
 from support import checkout, hub_server, tiny
 from support.hub_server import Hub
+from support.tiny_study import tiny_study
 
 PROGRAMS = sorted(
     path

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from test_show_plan import STUB, edit, snakemake, tiny_study
 
 from multical.provenance.fingerprint import LOCK, read_lock
 from support import checkout
+from support.tiny_study import STUB, edit, snakemake, tiny_study
 
 VERDICTS = "results/tiny/claims/verdicts.json"
 SNAPSHOTS = ".snakemake/snapshots"

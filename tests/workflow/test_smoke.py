@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from support import checkout
-from support.checkout import SNAKEMAKE, TARGET
+from support.checkout import SNAKEMAKE, TARGET, snakemake
 
 #: Names the parameters that Snakemake does not remember, or not as what they mean
 ODD_PARAMETERS = """
 import inspect
 import sys
-from multical import dryrun
+from multical.dag import dryrun
 
 with dryrun.opened(sys.argv[1:], None) as (workflow, _):
     for rule in workflow.rules:
@@ -31,22 +31,6 @@ with dryrun.opened(sys.argv[1:], None) as (workflow, _):
 """
 
 pytestmark = pytest.mark.workflow
-
-
-def snakemake(folder: Path, *arguments: str) -> str:
-    """Run Snakemake in a folder; its output, or a failed test that shows it."""
-    run = subprocess.run(
-        [*SNAKEMAKE, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout + run.stderr
-
-
-@pytest.fixture(scope="session")
-def smoke() -> Path:
-    """The repository with its smoke study made."""
-    checkout.make()
-    return checkout.REPO
 
 
 def test_metrics_cover_every_run_and_language(smoke: Path) -> None:

@@ -137,7 +137,7 @@ def end(block: Block) -> None:
 SLEEPER = """
 import sys
 from test_record_files import LEVELS, sleep
-from multical.parts import each, survey
+from multical.stats.record_files import each, survey
 if __name__ == "__main__":
     parts, _ = survey(sys.argv[1:], LEVELS)
     each(parts, sleep, processes=2, many=0)
