@@ -25,7 +25,7 @@ from multical.workflow import job_params, scoring_params
 from multical.workflow.costs import Sizes
 from support import api_server, checkout
 from support.api_server import KEY, Api
-from support.doctor_house import house, one
+from support.doctor_house import finding, healthy_clone
 
 ROOT = "results/asked"
 RAW: dict[str, Any] = checkout.config()
@@ -200,25 +200,25 @@ def test_what_a_plan_says(tmp_path: Path) -> None:
 
 
 def test_what_the_doctor_says(server: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    house(tmp_path, monkeypatch)
+    healthy_clone(tmp_path, monkeypatch)
     write(tmp_path, raw(url=server.url))
-    found = one("model gpt", ROOT)
-    assert found.said == f"{server.url} answers; nothing was asked of the model"
-    assert one("benchmark quiz", ROOT).said == "to be made from quiz.jsonl"
+    line = finding("model gpt", ROOT)
+    assert line.message == f"{server.url} answers; nothing was asked of the model"
+    assert finding("benchmark quiz", ROOT).message == "to be read from quiz.jsonl"
     write(tmp_path, raw(url=server.url, model="m-9"))
-    found = one("model gpt", ROOT)
-    assert (found.level, found.said) == ("warning", f"{server.url} lists no m-9, but m-1")
+    line = finding("model gpt", ROOT)
+    assert (line.level, line.message) == ("warning", f"{server.url} lists no m-9, but m-1")
     write(tmp_path, raw(url=f"{server.url}/other"))  # where no models are listed
-    assert one("model gpt", ROOT).level == "ok"
+    assert finding("model gpt", ROOT).level == "ok"
     write(tmp_path, raw(url="http://127.0.0.1:9/v1"))
-    assert "no answer (ConnectionError" in one("model gpt", ROOT).said
+    assert "no answer (ConnectionError" in finding("model gpt", ROOT).message
     write(tmp_path, raw(url=server.url))
     for value, said in (("sk-of-another", "the key is refused"), ("", "found nothing, expected")):
         monkeypatch.setenv("TEST_API_KEY", value)
-        found = one("model gpt", ROOT)
-        assert found.level == "error"
-        assert said in found.said
-        assert "set $TEST_API_KEY, or correct models.gpt.source in config.yaml" in found.cure
+        line = finding("model gpt", ROOT)
+        assert line.level == "error"
+        assert said in line.message
+        assert "set $TEST_API_KEY, or correct models.gpt.source in the config" in line.remedy
     assert not server.bodies
 
 
