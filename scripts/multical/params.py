@@ -11,7 +11,15 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from multical.errors import InputError
 
@@ -21,9 +29,20 @@ Name = Annotated[str, Field(pattern=NAME)]
 #: Braces would be wildcards to Snakemake, and control characters tear its records apart
 LocalPath = Annotated[str, Field(pattern=r"^[^{}\x00-\x1f\x7f]+$")]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
-Smoothing = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _number(value: Any) -> Any:
+    """A text such as 2e-5, which YAML 1.1 does not read as a number, as that number."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Smoothing = Annotated[Number, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-LearningRate = Annotated[float, Field(gt=0, lt=1)]
+LearningRate = Annotated[Number, Field(gt=0, lt=1)]
 Options = Annotated[int, Field(ge=2, le=10)] | None
 Precision = Literal["highest", "high", "medium"]
 Dtype = Annotated[

@@ -44,7 +44,7 @@ def edit_config(folder: Path, changes: Mapping[str, Any]) -> None:
         *parents, last = keys.split(":")
         place = whole
         for key in parents:
-            place = place[key]
+            place = place.setdefault(key, {})
         place[last] = value
     write_config(folder, whole)
 

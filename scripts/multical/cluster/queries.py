@@ -88,8 +88,8 @@ def partitions() -> dict[str, Partition]:
     for line in ask("sinfo", "-a", "-h", "-N", "-o", "%R|%N|%t|%c|%m|%G").splitlines():
         name, node, state, cpus, mem_mb, gres = map(str.strip, line.split("|"))
         if name in by_name:
-            sizes = (int(size.rstrip("+")) for size in (cpus, mem_mb))
-            by_name[name].nodes.append(Node(node, state, *sizes, gpus_of(gres)))
+            cores, memory = int(cpus.rstrip("+")), int(mem_mb.rstrip("+"))
+            by_name[name].nodes.append(Node(node, state, cores, memory, gpus_of(gres)))
     return by_name
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from multical.params import Distinct, Name, Seed, Strict
+from multical.params import Distinct, Name, Number, Seed, Strict
 
 # The keys of metrics.readouts.READOUTS and metrics.definitions.METRICS, which would load numpy
 # and pandas at each start of Snakemake; a test compares them.
@@ -99,7 +99,7 @@ class ReleasedAbstention(Abstention):
 class AnswerStatistics(Strict):
     """What paper 2 computes from answers."""
 
-    significance: float = Field(
+    significance: Number = Field(
         default=1e-4, gt=0, lt=1, description="a p-value below it is counted"
     )
     bins: int = Field(default=10, ge=1)

@@ -88,7 +88,7 @@ def test_outside_of_a_clone(tmp_path: Path) -> None:
     )
     assert run.returncode == 1
     assert (
-        run.stderr == f"error: {tmp_path}: no Snakefile here, expected multical's driver folder\n"
+        run.stderr == f"error: {tmp_path}: no Snakefile here, expected multical's own folder\n"
     )
 
 
