@@ -33,8 +33,8 @@ def copy(folder: Path) -> Path:
 
 
 def config(folder: Path = REPO) -> dict[str, Any]:
-    """The whole config of a copy, or of the repository; nobody else's to change."""
-    return files.read(folder=folder)
+    """The config of a copy, or of the repository, with all defaults; nobody else's to change."""
+    return files.checked(files.read(folder=folder)).model_dump(mode="json")
 
 
 def edit_config(folder: Path, changes: Mapping[str, Any]) -> None:
