@@ -20,6 +20,7 @@ from multical.config import schema, studies
 from multical.dag.dryrun import Job
 from multical.errors import InputError
 from multical.figures.params import ConditionsAndGuess
+from multical.models.api_params import Prices
 from multical.params import canonical
 from multical.workflow import job_params, scoring_params
 from multical.workflow.costs import Sizes
@@ -190,7 +191,7 @@ def test_what_a_plan_says(tmp_path: Path) -> None:
     size = len("en 0?" + "onetwothree")
     assert (bill.requests, bill.output) == (8, 8)
     assert bill.input == pytest.approx(8 * (size / 4 + 20))
-    assert bill.cost({"input": 2.5, "output": 10}) == pytest.approx((bill.input * 2.5 + 80) / 1e6)
+    assert bill.cost(Prices(input=2.5, output=10)) == pytest.approx((bill.input * 2.5 + 80) / 1e6)
     assert sizes.job_bytes("score_api", where) == {"records": 8 * 400}
     job = Job("score_api", where, True, 0, None, None, False, (), ())
     assert list(show_plan.apis([job], sizes)) == [

@@ -226,13 +226,24 @@ def test_members_of_packages_stay_where_they_belong(
         for name, content in members.items():
             archive.writestr(name, content)
     before = set(tmp_path.rglob("*"))
-    source = {"packages": ["evil==1.0.0"], "gguf": "tiny.gguf", "licence_files": ["NOTICE.md"]}
+    source = evil_model(["NOTICE.md"])
     licences = fetch_model.download(source, scratch)
     assert licences == {"NOTICE.md": b"notice"}
     made = set(tmp_path.rglob("*")) - before
     assert {path.relative_to(scratch).as_posix() for path in made} == {
         "tiny.gguf", "evil-1.0.0-py3-none-any.whl"
     }  # fmt: skip
+
+
+def evil_model(licence_files: list[str]) -> PypiModel:
+    """A model in a package that would run code."""
+    return PypiModel(
+        kind="pypi",
+        packages=["evil==1.0.0"],
+        gguf="tiny.gguf",
+        sha256="0" * 64,
+        licence_files=licence_files,
+    )
 
 
 def test_packages_with_a_program_to_run_are_not_built(
@@ -244,7 +255,7 @@ def test_packages_with_a_program_to_run_are_not_built(
         stream.write(tar(members))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    source = {"packages": ["evil==1.0.0"], "gguf": "tiny.gguf", "licence_files": []}
+    source = evil_model([])
     with pytest.raises(InputError, match="pip cannot download"):
         fetch_model.download(source, tmp_path / "scratch")
     assert not (tmp_path / "evil-was-run").exists()

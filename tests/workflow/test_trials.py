@@ -195,7 +195,7 @@ def test_trials_in_the_plan() -> None:
     loaded = schema.load(raw(keep=True))
     assert job_params.adopted(loaded) == {ROOT: ["m.own.ls0.s0"]}
     rates = {
-        name: job_params.training(loaded, ROOT, name)["learning_rate"]
+        name: job_params.training(loaded, ROOT, name).learning_rate
         for name in ("m.own.lr1e-05", "m.own.lr2e-05", "m.own.ls0.1.s0")
     }
     assert rates == {"m.own.lr1e-05": 1e-5, "m.own.lr2e-05": 2e-5, "m.own.ls0.1.s0": None}

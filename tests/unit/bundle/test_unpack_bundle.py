@@ -11,6 +11,7 @@ import unpack_bundle
 from multical.bundle import contents
 from multical.bundle.archive import Bundle, Entry, Restore
 from multical.errors import InputError
+from multical.patches.snakemake import write_records
 from multical.provenance import hosts
 from support.bundles import CONTENTS, FIGURE, RECORD, THEN, entry, restore
 
@@ -106,11 +107,11 @@ def test_what_is_known_here_stays_unless_it_is_replaced(
     from snakemake.persistence.file import FilePersistence
 
     monkeypatch.chdir(tmp_path)
-    contents.remember(records({RECORD: KNOWN, FIGURE: KNOWN | {"rule": "plot"}}), again=set())
+    write_records(records({RECORD: KNOWN, FIGURE: KNOWN | {"rule": "plot"}}), again=set())
     later = records({RECORD: KNOWN | {"rule": "later"}})
-    contents.remember(later, again=set())
+    write_records(later, again=set())
     assert FilePersistence(nolock=True)._read_record(RECORD).rule == "score_run"
-    contents.remember(later, again={RECORD})
+    write_records(later, again={RECORD})
     memory = FilePersistence(nolock=True)
     assert memory._read_record(RECORD).rule == "later"
     assert memory._read_record(FIGURE).params == ["'then'"]

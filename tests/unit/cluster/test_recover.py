@@ -87,9 +87,7 @@ def test_outside_of_a_clone(tmp_path: Path) -> None:
         [sys.executable, program], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.returncode == 1
-    assert (
-        run.stderr == f"error: {tmp_path}: no Snakefile here, expected multical's own folder\n"
-    )
+    assert run.stderr == f"error: {tmp_path}: no Snakefile here, expected multical's own folder\n"
 
 
 def learning_rate(raw: dict[str, Any]) -> None:

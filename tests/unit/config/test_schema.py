@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from multical.config import keys, schema, studies
-from multical.data.sources import HubBenchmark
+from multical.data.benchmark_params import HubBenchmark
 from multical.errors import InputError
 from multical.metrics import params as metric_params
 from multical.metrics.definitions import METRICS

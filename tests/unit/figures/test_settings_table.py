@@ -19,7 +19,7 @@ from multical.errors import InputError
 from multical.figures import settings_table
 from multical.figures.params import SettingsRun, SettingsTable
 from multical.files import write_json
-from multical.params import canonical
+from multical.params import Strict, canonical
 from multical.provenance import usage
 from multical.workflow import job_params
 from support import checkout
@@ -37,19 +37,24 @@ LOSSES = {5e-6: 1.25, 2e-5: 1.125, 8e-5: 1.5}
 Made = tuple[pd.DataFrame, str]
 
 
+def dumped(job: Strict) -> dict[str, Any]:
+    """The parameters of a job, as its program writes them down."""
+    return job.model_dump(mode="json")
+
+
 def write_study(root: str, gpus: int) -> SettingsTable:
     """Every file that the table of a study of config.yaml reads; what the table shows."""
     table = job_params.settings_table(CONFIG, root)
     for name in {one.model for one in table.runs}:
-        about = {"source": job_params.model(CONFIG, name), "files": {"config.json": {}}}
+        about = {"source": dumped(job_params.model(CONFIG, name)), "files": {"config.json": {}}}
         write_json(f"results/inputs/models/{name}/manifest.json", about)
     for name in {one.sft for one in table.runs if one.sft is not None}:
-        source = job_params.sft_data(CONFIG, name)
+        source = dumped(job_params.sft_data(CONFIG, name))
         if "revision" in source:
             source["revision"] = source["revision"] or "0" * 40
         write_json(f"results/inputs/sft/{name}.about.json", {"source": source, "files": {}})
     for name in table.benchmarks:
-        about = {"source": job_params.benchmark(CONFIG, name), "files": {}}
+        about = {"source": dumped(job_params.benchmark(CONFIG, name)), "files": {}}
         write_json(f"results/inputs/benchmarks/{name}.about.json", about)
     for one in table.runs:
         if one.sft is not None:
@@ -85,7 +90,7 @@ def write_shards(path: str, gpus: int) -> None:
 
 def manifest(root: str, one: SettingsRun) -> dict[str, Any]:
     """A manifest as train_sft writes it, or adopt_trial."""
-    params = job_params.training(CONFIG, root, one.run)
+    params = dumped(job_params.training(CONFIG, root, one.run))
     if params["learning_rate"] is None:
         params["learning_rate"] = 2e-5
     adopted = {"trial": f"{one.model}.{one.sft}.lr2e-05"} if one.adopted else {}
