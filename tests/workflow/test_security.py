@@ -31,6 +31,7 @@ from multical.config import schema
 from multical.data import hub_datasets
 from multical.errors import InputError, redacted
 from multical.models import checkpoints
+from multical.models.fetch_params import PypiModel
 from support import checkout, hub_server, tiny
 from support.hub_server import Hub
 from support.tiny_study import tiny_study
