@@ -91,10 +91,11 @@ bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv
 	  results/inputs/benchmarks/cldr-facts.parquet
 	set -e; for item in $(ITEMS); do $(BIN)/python benchmarks/$$item.py $(ARGS); done
 
-check: env           ## formatting, lint and types
+check: env           ## formatting, lint, layers and types
 	$(BIN)/ruff format --check $(PYTHON_CODE)
 	$(BIN)/ruff check $(PYTHON_CODE)
 	$(BIN)/snakefmt --check Snakefile rules
+	PYTHONPATH=scripts $(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 

@@ -25,11 +25,12 @@ from multical.config import files, studies
 from multical.dag import snapshots
 from multical.errors import InputError
 from multical import paths
+from multical.figures import params as figure_params
 from multical.params import SEGMENT, canonical
-from multical.patches import snakemake as patches
+from multical.patches.snakemake import patch_snakemake
 from multical.provenance import hosts
 from multical.provenance.fingerprint import fingerprint as code, not_as_locked
-from multical.workflow import drivers, job_params, scoring_params
+from multical.workflow import drivers, job_params, msp_params, scoring_params
 
 
 configfile: "config.yaml"
@@ -44,7 +45,9 @@ try:
     workflow.configfiles += included  # for the report
     CONFIG = files.checked(config, included)
     CLAIMS = claims_schema.load(Path(workflow.basedir, "claims.yaml"))
-    patches.mend()
+    patch_snakemake(
+        left=[file for driver in drivers.load_all() for file in driver.products]
+    )
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -73,7 +76,7 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        "results/demo/headline.txt",
+        paths.HEADLINE.format(root="results/demo"),
 
 
 include: "rules/common.smk"

@@ -55,11 +55,13 @@ AT_LEAST = 40  # questions of a language; the benchmark has 106 with the same ex
 #: Together as long as all of MMLU, a question with its examples 660 tokens (mean of all: 690).
 SUBJECTS = ["professional_accounting", "professional_psychology"]
 SHOTS = 5
-SETTINGS: dict[str, Any] = {
+PARAMS: dict[str, Any] = {
+    "run": "benchmark",
+    "model": "benchmark",
+    "benchmark": "questions",
     "prompts": [
         {"name": "default", "multiple_choice": "{question}\n{options}", "cloze": "{question}"},
     ],
-    "multiple_choice_languages": None,
     "chat_format": "plain",
     "num_fewshot": SHOTS,
 }
@@ -305,7 +307,7 @@ def harness_order(folder: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
 def run_ours(
     folder: Path, kind: str, dtype: str, precision: str, args: argparse.Namespace
 ) -> dict[str, Any]:
-    params = {**SETTINGS, "dtype": dtype, "matmul_precision": precision}
+    params = {**PARAMS, "dtype": dtype, "matmul_precision": precision}
     params["batch_tokens"] = args.batch_tokens
     words = ["--questions", folder, "--params", json.dumps(params), "--kind", kind]
     return run(sys.executable, "scoring_ours.py", words, folder, args)

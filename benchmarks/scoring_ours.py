@@ -25,9 +25,11 @@ import score_run
 from multical.data import questions
 from multical.models import checkpoints
 from multical.models.chat import LETTERS, Chat, letter_ids
+from multical.params import parse
 from multical.scoring.encoding import Encoder
-from multical.scoring.prompting import FewShot, parts
-from multical.scoring.resume import Kept
+from multical.scoring.params import ScoringJob
+from multical.scoring.prompting import FewShot, Kind, parts
+from multical.scoring.resume import SavedScores
 from multical.scoring.scorer import Group, Scorer
 
 
@@ -35,39 +37,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, metavar="FOLDER")
     parser.add_argument("--questions", required=True, type=Path, metavar="FOLDER")
-    parser.add_argument("--params", required=True, type=json.loads, metavar="JSON")
+    parser.add_argument("--params", required=True, metavar="JSON", help="a ScoringJob")
     parser.add_argument("--kind", required=True, choices=["letters", "texts"])
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
-    settings = args.params
-    torch.set_float32_matmul_precision(settings["matmul_precision"])
-    model, tokenizer = checkpoints.load(args.model, settings["dtype"])
+    job = parse(ScoringJob, args.params)
+    torch.set_float32_matmul_precision(job.matmul_precision)
+    model, tokenizer = checkpoints.load(args.model, job.dtype)
     file, fewshot = args.questions / "asked.parquet", args.questions / "fewshot.parquet"
     asked = questions.read(file)
-    examples = FewShot(questions.read(fewshot), settings["num_fewshot"], str(fewshot))
-    asker = Encoder(Chat(tokenizer, settings["chat_format"]))
+    examples = FewShot(questions.read(fewshot), job.num_fewshot, str(fewshot))
+    encoder = Encoder(Chat(tokenizer, job.chat_format))
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[: max(map(len, asked.options))]]
-    scorer = Scorer(model, letters, settings["batch_tokens"])
+    scorer = Scorer(model, letters, job.batch_tokens)
 
     wall, cpu = time.perf_counter(), time.process_time()
-    cut = [
-        p for p in parts(asked, settings, examples) if p.multiple_choice == (args.kind == "letters")
-    ]
+    cut = [p for p in parts(asked, job, examples) if p.multiple_choice == (args.kind == "letters")]
     found: list[dict[str, Any]] = [{} for _ in range(len(asked))]
     with TemporaryDirectory() as scratch, tqdm(total=len(asked), unit="question") as bar:
-        kept = Kept(Path(scratch), 60, time.monotonic())
+        saved = SavedScores(Path(scratch), 60, time.monotonic())
         for number, part in enumerate(cut):
-            for index, values in score_run.score(part, number, asker, scorer, kept, bar):
+            for index, values in score_run.score(part, number, encoder, scorer, saved, bar):
                 found[index] = values
     result = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
     for part in cut:
         shown: list[Any] = list(part.rows.itertuples())
         for one in shown:
-            kind = "multiple_choice" if part.multiple_choice else "cloze"
+            kind: Kind = "multiple_choice" if part.multiple_choice else "cloze"
             said = LETTERS[: len(one.options)] if part.multiple_choice else one.options
-            found[one.Index] |= {"prompt": asker.text(part, one, kind), "said": list(said)}
-    groups = [Group.of([asker.encode(part, r) for r in part.rows.itertuples()]) for part in cut]
+            found[one.Index] |= {"prompt": encoder.text(part, one, kind), "said": list(said)}
+    groups = [Group.of([encoder.encode(part, r) for r in part.rows.itertuples()]) for part in cut]
     result["longest"] = max(len(g.prefix) + len(trie) for g in groups for trie in g.tries)
     result["flop"] = sum(flop(group, model) for group in groups)
     result["rate"] = matrix_rate(model.dtype)

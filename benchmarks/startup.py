@@ -80,7 +80,6 @@ def replot(name: str, tables: dict[str, Path], out: Path) -> list[str]:
     kind, keys = FIGURES[name]
     common = ["study", "benchmark", "readout", "sft", "seed"]
     params = {key: figure_data.PARAMS[key] for key in [*common, *keys]}
-    params["target"] = f"results/demo/figures/{name}.pdf"
     files = {"--pdf": "pdf", "--png": "png", "--sidecar": "json"}
     outputs = [text for key, end in files.items() for text in (key, str(out / f"{name}.{end}"))]
     given = [f"--{kind}", str(tables[kind]), "--params", json.dumps(params), "--code", "0"]

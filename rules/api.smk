@@ -25,7 +25,7 @@ rule score_api:
         "../envs/environment.yaml"
     resources:
         # not a parameter: no record depends on how an API is asked
-        access=lambda w: canonical(CONFIG.api(w.run).access.model_dump()),
+        access=lambda w: canonical(CONFIG.api(w.run).access),
     params:
         settings=lambda w: canonical(
             scoring_params.api_scoring(CONFIG, w.root, w.run, w.benchmark)

@@ -50,7 +50,9 @@ def scored_roots(kind, api):
     """Those of a kind, and those of study 2 with the runs that are behind an API, or are not."""
     runs = {
         root: [
-            name for name in one.by_run if job_params.by_api(CONFIG, root, name) == api
+            name
+            for name in one.by_run
+            if job_params.is_behind_api(CONFIG, root, name) == api
         ]
         for root, one in CONFIG.studies.items()
         if one.kind == "chat_confidence"
@@ -145,18 +147,28 @@ def labelled_records(w):
     return found or all_records(w)
 
 
+def panels(root):
+    """What the figures of a study can have before their names, and what each shows."""
+    if study(root).kind in ("released", "chat_confidence"):
+        return msp_params.panels(CONFIG, root)
+    return job_params.panels(CONFIG, root)
+
+
 def optional_panel():
     """What a path has before a figure's name, as a constraint of a wildcard."""
-    panels = {panel for root in MEASURED for panel in job_params.panels(CONFIG, root)}
-    return f"({one_of(panels - {''})})?"
+    names = {panel for root in CONFIG.studies for panel in panels(root)}
+    return f"({one_of(names - {''})})?"
 
 
-def shown(label, kind="of"):
+def report_labels(label, kind="of"):
     """What the report says of a figure or table, or of its sidecar: its name, and its data."""
 
     def labels(w):
-        benchmark, sft = job_params.panels(CONFIG, w.root)[w.panel]
         name = f"{label} {w.model}" if "model" in w.keys() else label
+        data = panels(w.root)[w.get("panel", "")]
+        if isinstance(data, str):
+            return {"study": w.root, kind: name, "data set": data}
+        benchmark, sft = data
         return {kind: name, "benchmark": benchmark, "SFT data": sft or "none"}
 
     return labels
@@ -174,24 +186,25 @@ def readable(name):
     return " ".join(words.get(word, word) for word in name.split("_"))
 
 
-def figure(name, part=""):
-    """The files of a figure, or of one part of it.
+def figure(name, panel="{panel}", category="Figures"):
+    """The files of a figure; `.{model}` ends the name of one that each model has.
 
     The screen version and the sidecar go into the report.
     """
-    stem = paths.FIGURE.replace("{name}", f"{name}{part}")
+    stem = paths.FIGURE.replace("{panel}", panel).replace("{name}", name)
+    name = name.removesuffix(".{model}")
     label = readable(name)
     screen = report(
         f"{stem}.png",
         caption=f"../report/{name}.rst",
-        category="Figures",
-        labels=shown(label, "figure"),
+        category=category,
+        labels=report_labels(label, "figure"),
     )
-    told = report(f"{stem}.json", category="Provenance", labels=shown(label))
-    return {"pdf": f"{stem}.pdf", "png": screen, "sidecar": told}
+    sidecar = report(f"{stem}.json", category="Provenance", labels=report_labels(label))
+    return {"pdf": f"{stem}.pdf", "png": screen, "sidecar": sidecar}
 
 
-def table(name, pattern=paths.TABLE, labels=shown):
+def table(name, pattern=paths.TABLE, labels=report_labels):
     """The files of a table. All but its LaTeX go into the report.
 
     `labels` gives what the report says of it, by its name and the name's key.
@@ -209,25 +222,31 @@ def table(name, pattern=paths.TABLE, labels=shown):
     return {"csv": csv, "tex": f"{stem}.tex", "sidecar": sidecar}
 
 
-def product_settings(target, *keys):
+def figures(*names, panel="{panel}"):
+    """The files of the figures of paper 2 that one job draws."""
+    drawn = [figure(name, panel=panel, category="Paper 2") for name in names]
+    return {form: [one[form] for one in drawn] for form in ("pdf", "png", "sidecar")}
+
+
+def tables(*names):
+    """The files of the tables of paper 2 that one job computes."""
+    forms = {"csv": "csv", "tex": "tex", "sidecar": "json"}
+    return {
+        form: [paths.STUDY_TABLE.replace("{name}", f"{name}.{end}") for name in names]
+        for form, end in forms.items()
+    }
+
+
+def study_table(name):
+    """A table of a study as a whole."""
+    return paths.STUDY_TABLE.replace("{name}", f"{name}.csv")
+
+
+def figure_settings(schema):
     """The settings of the job that makes a figure or table, as a function of its wildcards."""
-
-    def settings(w):
-        path = target.format(**dict(w.items()))
-        one = w.get("model")
-        return job_params.figure(CONFIG, w.root, path, *keys, panel=w.panel, model=one)
-
-    return lambda w: canonical(settings(w))
-
-
-def figure_settings(name, *keys):
-    """Those of a figure."""
-    return product_settings(paths.FIGURE.replace("{name}", f"{name}.pdf"), *keys)
-
-
-def table_settings(name, *keys):
-    """Those of a table."""
-    return product_settings(paths.TABLE.replace("{name}", f"{name}.csv"), *keys)
+    return lambda w: canonical(
+        job_params.figure(CONFIG, w.root, schema, w.panel, w.get("model"))
+    )
 
 
 def figure_files(root, panel, names):
@@ -241,17 +260,18 @@ def table_files(root, panel, names):
 
 
 def figures_and_tables(w):
-    """The figures (FIGURES, and more) and tables of all panels of a study."""
+    """The figures and tables of all panels of a study."""
     made = []
     for panel, (benchmark, _) in job_params.panels(CONFIG, w.root).items():
         models = job_params.shown_models(CONFIG, w.root, benchmark)
-        names = [*FIGURES, *(f"reliability_by_lang.{model}" for model in models)]
-        names += [f"effects_by_lang.{model}" for model in models]
-        names += ["culture"] * job_params.labelled(CONFIG, w.root, benchmark)
-        names += ["recalibration_transfer"] * job_params.recalibrated(CONFIG, w.root)
-        made += figure_files(w.root, panel, names)
-        tables = ["main", "p_values"]
-        tables += ["recalibration"] * job_params.recalibrated(CONFIG, w.root)
+        figures, tables = set(FIGURES), ["main", "p_values", "recalibration"]
+        if not job_params.labelled(CONFIG, w.root, benchmark):
+            figures.remove("culture")
+        if not job_params.recalibrated(CONFIG, w.root):
+            figures.remove("recalibration_transfer")
+            tables.remove("recalibration")
+        drawn = {name.format(model=model) for name in figures for model in models}
+        made += figure_files(w.root, panel, sorted(drawn))
         made += table_files(w.root, panel, tables)
     if study(w.root).kind == "multilingual":
         made += table_files(w.root, "", ["settings"])
@@ -276,17 +296,20 @@ def verdicts_of_parts(w):
 
 def claimed(w):
     """What the verdicts on a study depend on."""
-    kind = study(w.root).kind
-    if kind in ("released", "chat_confidence"):
-        settings = msp_settings(w.root, ["bins"])
-        settings["bootstrap"] = study(w.root).bootstrap.model_dump()
-    else:
-        settings = {"study": w.root} | job_params.metrics(CONFIG, w.root)
-    return canonical({**settings, "kind": kind, **claims_schema.dumped(CLAIMS)})
+    answered = study(w.root).kind in ("released", "chat_confidence")
+    params = msp_params if answered else job_params
+    return canonical(params.claims(CONFIG, w.root, CLAIMS))
 
 
 def claimed_records(w):
     """The records of a study, of whatever kind."""
     if study(w.root).kind in ("released", "chat_confidence"):
-        return answers_of(w)
+        return msp_params.records(CONFIG, w.root)
     return all_records(w)
+
+
+def unlisted_archive(w):
+    """The local archive that a study is imported from, where no manifest tells of its content."""
+    source = study(w.root).source
+    given = os.environ.get("MSP_V2_ARCHIVE") or source.archive
+    return [] if source.manifest or not given else given

@@ -5,17 +5,6 @@
 #                                              rejected it
 #        docs/coverage.pdf, .png and .json     its figure, and where that came from
 
-COVERAGE = {
-    "simulations": 1000,
-    "replicates": 200,
-    "seed": 0,
-    "level": 0.95,
-    "bins": 15,
-    "languages": 4,
-    "questions": [100, 1000],
-    "powers": [1.0, 1.5, 2.5],
-}
-
 
 rule simulate_coverage:
     output:
@@ -28,7 +17,7 @@ rule simulate_coverage:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=canonical(COVERAGE),
+        settings=canonical({}),
         code=code("simulate_coverage"),
     shell:
         r"""
@@ -52,9 +41,7 @@ rule plot_coverage:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=canonical(
-            {"study": "docs", "target": "docs/coverage.pdf", "seed": COVERAGE["seed"]}
-        ),
+        settings=canonical({"study": "docs", "seed": 0}),
         code=code("plot_coverage"),
     shell:
         r"""

@@ -7,231 +7,60 @@
 #        ROOT/figures/BENCHMARK.SFT/NAME.*, ROOT/tables/BENCHMARK.SFT/main.*, of any other
 #        ROOT/tables/settings.csv, .tex and .json; ROOT/headline.txt, the study's result in a few lines
 
-FIGURES = [
-    "ece_by_lang",
-    "confidence_vs_accuracy_shift",
-    "reliability",
-    "smoothing_sweep",
-    "entropy_by_lang",
-    "ece_by_resource",
-    "conditions_by_resource",
-    "effects_by_resource",
-]
+#: Each figure: the table that it is drawn from, and its parameters. One of a model is named by it.
+FIGURES = {
+    "ece_by_lang": (paths.METRICS, figure_params.ByLanguage),
+    "confidence_vs_accuracy_shift": (paths.METRICS, figure_params.ByLanguage),
+    "entropy_by_lang": (paths.METRICS, figure_params.Entropies),
+    "reliability": (paths.RELIABILITY, figure_params.ConditionsAndGuess),
+    "reliability_by_lang.{model}": (
+        paths.RELIABILITY_BY_LANG,
+        figure_params.ModelConditions,
+    ),
+    "smoothing_sweep": (paths.SUMMARY, figure_params.Guess),
+    "ece_by_resource": (paths.SUMMARY, figure_params.Panel),
+    "conditions_by_resource": (paths.SUMMARY, figure_params.Guess),
+    "culture": (paths.CULTURE, figure_params.ConditionsAndGuess),
+    "effects_by_lang.{model}": (paths.EFFECTS, figure_params.ModelByLanguage),
+    "effects_by_resource": (paths.MIXED_EFFECTS, figure_params.Conditions),
+    "recalibration_transfer": (paths.RECALIBRATION, figure_params.ByLanguage),
+}
 
 
 wildcard_constraints:
     panel=optional_panel(),
 
 
-rule plot_ece_by_lang:
-    input:
-        paths.METRICS,
-    output:
-        **figure("ece_by_lang"),
-    log:
-        paths.log("{root}/{panel}plot_ece_by_lang"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_ece_by_lang")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings("ece_by_lang", "smoothing", "reference_language"),
-        code=code("plot_ece_by_lang"),
-    shell:
-        r"""
-        python scripts/plot_ece_by_lang.py --metrics {input:q} --params {params.settings:q} \
-            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
+# One rule a figure: plot_ece_by_lang runs scripts/plot_ece_by_lang.py, and so on. The table is
+# an option of the program, called as its file.
+for name, (table_file, schema) in FIGURES.items():
+    program = f"plot_{name.removesuffix('.{model}')}"
 
-
-rule plot_entropy_by_lang:
-    input:
-        paths.METRICS,
-    output:
-        **figure("entropy_by_lang"),
-    log:
-        paths.log("{root}/{panel}plot_entropy_by_lang"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_entropy_by_lang")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings(
-            "entropy_by_lang", "smoothing", "reference_language", "options"
-        ),
-        code=code("plot_entropy_by_lang"),
-    shell:
-        r"""
-        python scripts/plot_entropy_by_lang.py --metrics {input:q} --params {params.settings:q} \
-            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
-
-
-rule plot_confidence_vs_accuracy_shift:
-    input:
-        paths.METRICS,
-    output:
-        **figure("confidence_vs_accuracy_shift"),
-    log:
-        paths.log("{root}/{panel}plot_confidence_vs_accuracy_shift"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_confidence_vs_accuracy_shift")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings(
-            "confidence_vs_accuracy_shift", "smoothing", "reference_language"
-        ),
-        code=code("plot_confidence_vs_accuracy_shift"),
-    shell:
-        r"""
-        python scripts/plot_confidence_vs_accuracy_shift.py --metrics {input:q} \
-            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
-            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
-
-
-rule plot_reliability:
-    input:
-        paths.RELIABILITY,
-    output:
-        **figure("reliability"),
-    log:
-        paths.log("{root}/{panel}plot_reliability"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_reliability")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings("reliability", "smoothing", "options"),
-        code=code("plot_reliability"),
-    shell:
-        r"""
-        python scripts/plot_reliability.py --reliability {input:q} --params {params.settings:q} \
-            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
-
-
-rule plot_smoothing_sweep:
-    input:
-        paths.SUMMARY,
-    output:
-        **figure("smoothing_sweep"),
-    log:
-        paths.log("{root}/{panel}plot_smoothing_sweep"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_smoothing_sweep")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings("smoothing_sweep", "options"),
-        code=code("plot_smoothing_sweep"),
-    shell:
-        r"""
-        python scripts/plot_smoothing_sweep.py --summary {input:q} --params {params.settings:q} \
-            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
-
-
-rule plot_ece_by_resource:
-    input:
-        paths.SUMMARY,
-    output:
-        **figure("ece_by_resource"),
-    log:
-        paths.log("{root}/{panel}plot_ece_by_resource"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_ece_by_resource")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings("ece_by_resource"),
-        code=code("plot_ece_by_resource"),
-    shell:
-        r"""
-        python scripts/plot_ece_by_resource.py --summary {input:q} --params {params.settings:q} \
-            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
-
-
-rule plot_conditions_by_resource:
-    input:
-        paths.SUMMARY,
-    output:
-        **figure("conditions_by_resource"),
-    log:
-        paths.log("{root}/{panel}plot_conditions_by_resource"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_conditions_by_resource")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings("conditions_by_resource", "options"),
-        code=code("plot_conditions_by_resource"),
-    shell:
-        r"""
-        python scripts/plot_conditions_by_resource.py --summary {input:q} \
-            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
-            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
-
-
-rule plot_reliability_by_lang:
-    input:
-        paths.RELIABILITY_BY_LANG,
-    output:
-        **figure("reliability_by_lang", ".{model}"),
-    log:
-        paths.log("{root}/{panel}plot_reliability_by_lang.{model}"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_reliability_by_lang.{model}")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings("reliability_by_lang.{model}", "smoothing"),
-        code=code("plot_reliability_by_lang"),
-    shell:
-        r"""
-        python scripts/plot_reliability_by_lang.py --reliability_by_lang {input:q} \
-            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
-            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
-
-
-rule plot_culture:
-    input:
-        paths.CULTURE,
-    output:
-        **figure("culture"),
-    log:
-        paths.log("{root}/{panel}plot_culture"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_culture")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings("culture", "smoothing", "options"),
-        code=code("plot_culture"),
-    shell:
-        r"""
-        python scripts/plot_culture.py --culture {input:q} \
-            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
-            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
+    rule:
+        name:
+            program
+        input:
+            table_file,
+        output:
+            **figure(name),
+        log:
+            paths.log(f"{{root}}/{{panel}}plot_{name}"),
+        benchmark:
+            paths.timing(f"{{root}}/{{panel}}plot_{name}")
+        localrule: True
+        conda:
+            "../envs/environment.yaml"
+        params:
+            settings=figure_settings(schema),
+            code=code(program),
+            # The command is filled in when a job runs, and no longer knows this turn of the loop.
+            table=Path(table_file).stem,
+        shell:
+            r"""
+            python scripts/{rule}.py --{params.table} {input:q} --params {params.settings:q} \
+                --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
+                --sidecar {output.sidecar:q} >{log:q} 2>&1
+            """
 
 
 rule make_main_table:
@@ -247,7 +76,7 @@ rule make_main_table:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=table_settings("main"),
+        settings=figure_settings(figure_params.Panel),
         code=code("make_main_table"),
     shell:
         r"""
@@ -301,9 +130,7 @@ rule write_headline:
         "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(
-            job_params.figure(
-                CONFIG, w.root, paths.HEADLINE.format(root=w.root), "smoothing"
-            )
+            job_params.figure(CONFIG, w.root, figure_params.Conditions)
         ),
         code=code("write_headline"),
     shell:

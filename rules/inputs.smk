@@ -128,6 +128,6 @@ rule make_heldout_data:
         code=code("make_sft_data"),
     shell:
         r"""
-        python scripts/make_sft_data.py --held-out --params {params.settings:q} \
+        python scripts/make_sft_data.py --params {params.settings:q} \
             --output {output.conversations:q} --about {output.about:q} 2>&1 | tee {log:q}
         """

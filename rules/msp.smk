@@ -1,4 +1,4 @@
-# Study 2: from per-question answers to every table and figure.
+# Paper 2: from per-question answers to every table and figure.
 #
 # Needs  of kind `released` the authors' outputs: $MSP_V2_ARCHIVE, else `source.archive` of the
 #        study, else a download of the pinned commit; each file's SHA-256 is in `source.manifest`
@@ -7,7 +7,7 @@
 # Makes  ROOT/records/released.parquet  records, and what was imported beside them (.json)
 #        ROOT/tables/NAME.csv           full precision, with LaTeX (.tex) and a sidecar (.json)
 #        ROOT/figures/NAME.pdf          all data sets together, with a .png and a sidecar (.json)
-#        ROOT/figures/NAME.DATASET.pdf  one data set
+#        ROOT/figures/DATASET/NAME.pdf  one data set
 #        ROOT/headline.txt              the result in a few lines, once all is made
 #        ROOT/tables/verification.csv   the published numbers against ours, of a study that names
 #                                       their file (`msp_v2_verify`)
@@ -17,24 +17,17 @@
 # known of own runs alone.
 
 
-include: "msp_common.smk"
-
-
-wildcard_constraints:
-    scope=r"(\.[A-Za-z0-9_-]+)?",
-
-
 MSP_ROOTS = f"{roots('chat_confidence')}|{roots('released')}"
 
 
 rule msp_v2:
     input:
-        lambda w: msp_products("results/msp_v2"),
+        lambda w: msp_params.products(CONFIG, "results/msp_v2"),
 
 
 rule msp_v2_verify:
     input:
-        "results/msp_v2/tables/verification.csv",
+        paths.STUDY_TABLE.format(root="results/msp_v2", name="verification.csv"),
 
 
 rule import_released:
@@ -42,19 +35,19 @@ rule import_released:
         manifest=lambda w: study(w.root).source.manifest or [],
         archive=unlisted_archive,
     output:
-        records="{root}/records/released.parquet",
-        summary="{root}/records/released.json",
+        records=paths.RELEASED_RECORDS,
+        summary=paths.RELEASED_SUMMARY,
     log:
-        "logs/{root}/import_released.log",
+        paths.log("{root}/import_released"),
     benchmark:
-        "logs/{root}/import_released.tsv"
+        paths.timing("{root}/import_released")
     wildcard_constraints:
         root=roots("released"),
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params("prompts", "archive", "repository", "commit", "folder"),
+        settings=lambda w: canonical(msp_params.release(CONFIG, w.root)),
         code=code("import_released"),
     shell:
         r"""
@@ -65,43 +58,38 @@ rule import_released:
 
 rule compute_msp_auroc:
     input:
-        answers_of,
+        lambda w: msp_params.records(CONFIG, w.root),
     output:
-        auroc=msp_table("auroc"),
-        mann_whitney=msp_table("mann_whitney"),
-        cells=msp_table("cells"),
-        datasets=msp_table("datasets"),
-        one_sample=msp_table("one_sample"),
+        **tables("auroc", "mann_whitney", "cells", "datasets", "one_sample"),
     log:
-        "logs/{root}/compute_msp_auroc.log",
+        paths.log("{root}/compute_msp_auroc"),
     benchmark:
-        "logs/{root}/compute_msp_auroc.tsv"
+        paths.timing("{root}/compute_msp_auroc")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params("methods", "significance"),
+        settings=lambda w: canonical(msp_params.auroc(CONFIG, w.root)),
         code=code("compute_msp_auroc"),
     shell:
         r"""
         python scripts/compute_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
-            --records {input:q} --auroc {output.auroc[0]:q} \
-            --mann-whitney {output.mann_whitney[0]:q} --cells {output.cells[0]:q} \
-            --datasets {output.datasets[0]:q} --one-sample {output.one_sample[0]:q} 2>{log:q}
+            --records {input:q} \
+            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
 rule compute_msp_intervals:
     input:
-        answers_of,
+        lambda w: msp_params.records(CONFIG, w.root),
     output:
-        intervals=msp_table("intervals"),
+        **tables("intervals"),
     log:
-        "logs/{root}/compute_msp_intervals.log",
+        paths.log("{root}/compute_msp_intervals"),
     benchmark:
-        "logs/{root}/compute_msp_intervals.tsv"
+        paths.timing("{root}/compute_msp_intervals")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
@@ -109,300 +97,279 @@ rule compute_msp_intervals:
         "../envs/environment.yaml"
     threads: 2
     params:
-        settings=msp_params("methods", "replicates", "level", "bootstrap_seed"),
+        settings=lambda w: canonical(msp_params.intervals(CONFIG, w.root)),
         code=code("compute_msp_intervals"),
     shell:
         r"""
-        python scripts/compute_msp_intervals.py --params {params.settings:q} \
-            --code {params.code:q} --records {input:q} --intervals {output.intervals[0]:q} \
-            --threads {threads} 2>{log:q}
+        python scripts/compute_msp_intervals.py --params {params.settings:q} --code {params.code:q} \
+            --records {input:q} --threads {threads} \
+            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
 rule compute_msp_calibration:
     input:
-        answers_of,
+        lambda w: msp_params.records(CONFIG, w.root),
     output:
-        calibration=msp_table("calibration"),
-        platt=msp_table("platt"),
-        curves="{root}/tables/calibration_curves.csv",
+        **tables("calibration", "platt"),
+        curves=study_table("calibration_curves"),
     log:
-        "logs/{root}/compute_msp_calibration.log",
+        paths.log("{root}/compute_msp_calibration"),
     benchmark:
-        "logs/{root}/compute_msp_calibration.tsv"
+        paths.timing("{root}/compute_msp_calibration")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params("bins", "main_k", "seed"),
+        settings=lambda w: canonical(msp_params.calibration(CONFIG, w.root)),
         code=code("compute_msp_calibration"),
     shell:
         r"""
-        python scripts/compute_msp_calibration.py --params {params.settings:q} \
-            --code {params.code:q} --records {input:q} --calibration {output.calibration[0]:q} \
-            --platt {output.platt[0]:q} --calibration-curves {output.curves:q} 2>{log:q}
+        python scripts/compute_msp_calibration.py --params {params.settings:q} --code {params.code:q} \
+            --records {input:q} --curves {output.curves:q} \
+            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
 rule compute_msp_abstention:
     input:
-        answers_of,
+        lambda w: msp_params.records(CONFIG, w.root),
     output:
-        scores=msp_table("scores"),
-        abstention=msp_table("abstention"),
-        thresholds=msp_table("thresholds"),
-        curves="{root}/tables/score_curves.csv",
+        **tables("scores", "abstention", "thresholds"),
+        curves=study_table("score_curves"),
     log:
-        "logs/{root}/compute_msp_abstention.log",
+        paths.log("{root}/compute_msp_abstention"),
     benchmark:
-        "logs/{root}/compute_msp_abstention.tsv"
+        paths.timing("{root}/compute_msp_abstention")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params(
-            "methods", "seed", "seeds", "ks", "main_k", "schemes", "grid"
-        ),
+        settings=lambda w: canonical(msp_params.abstention(CONFIG, w.root)),
         code=code("compute_msp_abstention"),
     shell:
         r"""
-        python scripts/compute_msp_abstention.py --params {params.settings:q} \
-            --code {params.code:q} --records {input:q} --scores {output.scores[0]:q} \
-            --abstention {output.abstention[0]:q} --thresholds {output.thresholds[0]:q} \
-            --score-curves {output.curves:q} 2>{log:q}
+        python scripts/compute_msp_abstention.py --params {params.settings:q} --code {params.code:q} \
+            --records {input:q} --curves {output.curves:q} \
+            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
 rule compute_msp_correlations:
     input:
-        cells="{root}/tables/cells.csv",
-        calibration="{root}/tables/calibration.csv",
+        cells=study_table("cells"),
+        calibration=study_table("calibration"),
     output:
-        correlations=msp_table("correlations"),
-        points=msp_table("points"),
+        **tables("correlations", "points"),
     log:
-        "logs/{root}/compute_msp_correlations.log",
+        paths.log("{root}/compute_msp_correlations"),
     benchmark:
-        "logs/{root}/compute_msp_correlations.tsv"
+        paths.timing("{root}/compute_msp_correlations")
     wildcard_constraints:
         root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=msp_params("methods"),
+        settings=lambda w: canonical(msp_params.compared(CONFIG, w.root)),
         code=code("compute_msp_correlations"),
     shell:
         r"""
-        python scripts/compute_msp_correlations.py --params {params.settings:q} \
-            --code {params.code:q} --cells {input.cells:q} --calibration {input.calibration:q} \
-            --correlations {output.correlations[0]:q} --points {output.points[0]:q} 2>{log:q}
+        python scripts/compute_msp_correlations.py --params {params.settings:q} --code {params.code:q} \
+            --cells {input.cells:q} --calibration {input.calibration:q} \
+            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
 rule plot_msp_calibration:
     input:
-        curves="{root}/tables/calibration_curves.csv",
-        points="{root}/tables/points.csv",
+        curves=study_table("calibration_curves"),
+        points=study_table("points"),
     output:
-        plain=msp_figure("calibration"),
-        platt=msp_figure("calibration_platt"),
-        scatter=msp_figure("accuracy_vs_calibration"),
-        scatter_platt=msp_figure("accuracy_vs_calibration_platt"),
+        **figures(
+            "calibration",
+            "calibration_platt",
+            "accuracy_vs_calibration",
+            "accuracy_vs_calibration_platt",
+        ),
     log:
-        "logs/{root}/plot_msp_calibration{scope}.log",
+        paths.log("{root}/{panel}plot_msp_calibration"),
     benchmark:
-        "logs/{root}/plot_msp_calibration{scope}.tsv"
+        paths.timing("{root}/{panel}plot_msp_calibration")
     wildcard_constraints:
         root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=msp_figure_params(keys=["error"]),
-        code=code("plot_msp_calibration"),
-    shell:
-        r"""
-        python scripts/plot_msp_calibration.py --params {params.settings:q} \
-            --code {params.code:q} --calibration-curves {input.curves:q} \
-            --points {input.points:q} --calibration {output.plain[0]:q} \
-            --calibration-platt {output.platt[0]:q} \
-            --accuracy-vs-calibration {output.scatter[0]:q} \
-            --accuracy-vs-calibration-platt {output.scatter_platt[0]:q} 2>{log:q}
-        """
-
-
-rule plot_msp_auroc:
-    input:
-        "{root}/tables/points.csv",
-    output:
-        accuracy=msp_figure("accuracy_vs_auroc"),
-        size=msp_figure("size_vs_auroc"),
-        accuracy_by_phrasing=msp_figure("accuracy_vs_auroc_by_phrasing"),
-        size_by_phrasing=msp_figure("size_vs_auroc_by_phrasing"),
-    log:
-        "logs/{root}/plot_msp_auroc{scope}.log",
-    benchmark:
-        "logs/{root}/plot_msp_auroc{scope}.tsv"
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=msp_figure_params(MAIN),
-        code=code("plot_msp_auroc"),
-    shell:
-        r"""
-        python scripts/plot_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
-            --points {input:q} --accuracy-vs-auroc {output.accuracy[0]:q} \
-            --size-vs-auroc {output.size[0]:q} \
-            --accuracy-vs-auroc-by-phrasing {output.accuracy_by_phrasing[0]:q} \
-            --size-vs-auroc-by-phrasing {output.size_by_phrasing[0]:q} 2>{log:q}
-        """
-
-
-rule plot_msp_abstention:
-    input:
-        curves="{root}/tables/score_curves.csv",
-        scores="{root}/tables/scores.csv",
-    output:
-        threshold=msp_figure("score_vs_threshold"),
-        k=msp_figure("score_vs_k"),
-    log:
-        "logs/{root}/plot_msp_abstention{scope}.log",
-    benchmark:
-        "logs/{root}/plot_msp_abstention{scope}.tsv"
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=msp_figure_params(MAIN),
-        code=code("plot_msp_abstention"),
-    shell:
-        r"""
-        python scripts/plot_msp_abstention.py --params {params.settings:q} --code {params.code:q} \
-            --score-curves {input.curves:q} --scores {input.scores:q} \
-            --score-vs-threshold {output.threshold[0]:q} --score-vs-k {output.k[0]:q} 2>{log:q}
-        """
-
-
-rule plot_msp_datasets:
-    input:
-        "{root}/tables/datasets.csv",
-    output:
-        bars=msp_figure("dataset_bars", scope=""),
-    log:
-        "logs/{root}/plot_msp_datasets.log",
-    benchmark:
-        "logs/{root}/plot_msp_datasets.tsv"
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=msp_figure_params((*MAIN, *OWN)),
-        code=code("plot_msp_datasets"),
-    shell:
-        r"""
-        python scripts/plot_msp_datasets.py --params {params.settings:q} --code {params.code:q} \
-            --datasets {input:q} --dataset-bars {output.bars[0]:q} 2>{log:q}
-        """
-
-
-rule plot_msp_auroc_margin_entropy:
-    input:
-        "{root}/tables/points.csv",
-    output:
-        accuracy=msp_figure("accuracy_vs_auroc_margin_entropy"),
-    log:
-        "logs/{root}/plot_msp_auroc_margin_entropy{scope}.log",
-    benchmark:
-        "logs/{root}/plot_msp_auroc_margin_entropy{scope}.tsv"
-    wildcard_constraints:
-        root=roots("chat_confidence"),
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=msp_figure_params(OWN),
-        code=code("plot_msp_auroc"),
-    shell:
-        r"""
-        python scripts/plot_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
-            --points {input:q} --accuracy-vs-auroc {output.accuracy[0]:q} 2>{log:q}
-        """
-
-
-rule plot_msp_abstention_margin_entropy:
-    input:
-        curves="{root}/tables/score_curves.csv",
-        scores="{root}/tables/scores.csv",
-    output:
-        threshold=msp_figure("score_vs_threshold_margin_entropy"),
-    log:
-        "logs/{root}/plot_msp_abstention_margin_entropy{scope}.log",
-    benchmark:
-        "logs/{root}/plot_msp_abstention_margin_entropy{scope}.tsv"
-    wildcard_constraints:
-        root=roots("chat_confidence"),
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=msp_figure_params(OWN),
-        code=code("plot_msp_abstention"),
-    shell:
-        r"""
-        python scripts/plot_msp_abstention.py --params {params.settings:q} --code {params.code:q} \
-            --score-curves {input.curves:q} --scores {input.scores:q} \
-            --score-vs-threshold {output.threshold[0]:q} 2>{log:q}
-        """
-
-
-rule plot_msp_prompts:
-    input:
-        shown_questions,
-    output:
-        prompts=msp_figure("prompts", scope=""),
-    log:
-        "logs/{root}/plot_msp_prompts.log",
-    benchmark:
-        "logs/{root}/plot_msp_prompts.tsv"
-    wildcard_constraints:
-        root=roots("chat_confidence"),
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
         settings=lambda w: canonical(
-            msp_settings(w.root)
-            | {
-                "prompts": shown_prompts(w.root),
-                "dataset": study(w.root).datasets[0].id,
-            }
+            msp_params.calibration_figure(CONFIG, w.root, w.panel)
         ),
+        code=code("plot_msp_calibration"),
+    shell:
+        r"""
+        python scripts/plot_msp_calibration.py --params {params.settings:q} --code {params.code:q} \
+            --curves {input.curves:q} --points {input.points:q} \
+            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
+        """
+
+
+rule plot_msp_auroc:
+    input:
+        study_table("points"),
+    output:
+        **figures(
+            "accuracy_vs_auroc",
+            "size_vs_auroc",
+            "accuracy_vs_auroc_by_phrasing",
+            "size_vs_auroc_by_phrasing",
+        ),
+    log:
+        paths.log("{root}/{panel}plot_msp_auroc"),
+    benchmark:
+        paths.timing("{root}/{panel}plot_msp_auroc")
+    wildcard_constraints:
+        root=MSP_ROOTS,
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical(
+            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.MAIN)
+        ),
+        code=code("plot_msp_auroc"),
+    shell:
+        r"""
+        python scripts/plot_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
+            --points {input:q} \
+            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
+        """
+
+
+use rule plot_msp_auroc as plot_msp_auroc_margin_entropy with:
+    output:
+        **figures("accuracy_vs_auroc_margin_entropy"),
+    log:
+        paths.log("{root}/{panel}plot_msp_auroc_margin_entropy"),
+    benchmark:
+        paths.timing("{root}/{panel}plot_msp_auroc_margin_entropy")
+    wildcard_constraints:
+        root=roots("chat_confidence"),
+    params:
+        settings=lambda w: canonical(
+            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.OWN)
+        ),
+        code=code("plot_msp_auroc"),
+
+
+rule plot_msp_abstention:
+    input:
+        curves=study_table("score_curves"),
+        scores=study_table("scores"),
+    output:
+        **figures("score_vs_threshold", "score_vs_k"),
+    log:
+        paths.log("{root}/{panel}plot_msp_abstention"),
+    benchmark:
+        paths.timing("{root}/{panel}plot_msp_abstention")
+    wildcard_constraints:
+        root=MSP_ROOTS,
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical(
+            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.MAIN)
+        ),
+        code=code("plot_msp_abstention"),
+    shell:
+        r"""
+        python scripts/plot_msp_abstention.py --params {params.settings:q} --code {params.code:q} \
+            --curves {input.curves:q} --scores {input.scores:q} \
+            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
+        """
+
+
+use rule plot_msp_abstention as plot_msp_abstention_margin_entropy with:
+    output:
+        **figures("score_vs_threshold_margin_entropy"),
+    log:
+        paths.log("{root}/{panel}plot_msp_abstention_margin_entropy"),
+    benchmark:
+        paths.timing("{root}/{panel}plot_msp_abstention_margin_entropy")
+    wildcard_constraints:
+        root=roots("chat_confidence"),
+    params:
+        settings=lambda w: canonical(
+            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.OWN)
+        ),
+        code=code("plot_msp_abstention"),
+
+
+rule plot_msp_datasets:
+    input:
+        study_table("datasets"),
+    output:
+        **figures("dataset_bars", panel=""),
+    log:
+        paths.log("{root}/plot_msp_datasets"),
+    benchmark:
+        paths.timing("{root}/plot_msp_datasets")
+    wildcard_constraints:
+        root=MSP_ROOTS,
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical(
+            msp_params.compared_figure(CONFIG, w.root, "", msp_params.ALL)
+        ),
+        code=code("plot_msp_datasets"),
+    shell:
+        r"""
+        python scripts/plot_msp_datasets.py --params {params.settings:q} --code {params.code:q} \
+            --datasets {input:q} \
+            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
+        """
+
+
+rule plot_msp_prompts:
+    input:
+        lambda w: paths.BENCHMARK.format(
+            benchmark=msp_params.shown_benchmark(CONFIG, w.root)
+        ),
+    output:
+        **figures("prompts", panel=""),
+    log:
+        paths.log("{root}/plot_msp_prompts"),
+    benchmark:
+        paths.timing("{root}/plot_msp_prompts")
+    wildcard_constraints:
+        root=roots("chat_confidence"),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=lambda w: canonical(msp_params.prompts_figure(CONFIG, w.root)),
         code=code("plot_msp_prompts"),
     shell:
         r"""
         python scripts/plot_msp_prompts.py --params {params.settings:q} --code {params.code:q} \
-            --questions {input:q} --prompts {output.prompts[0]:q} 2>{log:q}
+            --questions {input:q} \
+            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
         """
 
 
 rule verify_expected:
     input:
         expected=lambda w: study(w.root).expected,
-        tables=expand(
-            "{{root}}/tables/{name}.csv",
-            name=[
+        tables=[
+            study_table(name)
+            for name in [
                 "auroc",
                 "calibration",
                 "correlations",
@@ -410,14 +377,14 @@ rule verify_expected:
                 "one_sample",
                 "scores",
                 "abstention",
-            ],
-        ),
+            ]
+        ],
     output:
-        "{root}/tables/verification.csv",
+        study_table("verification"),
     log:
-        "logs/{root}/verify_expected.log",
+        paths.log("{root}/verify_expected"),
     benchmark:
-        "logs/{root}/verify_expected.tsv"
+        paths.timing("{root}/verify_expected")
     wildcard_constraints:
         root=one_of(
             root
@@ -438,18 +405,18 @@ rule verify_expected:
 
 rule write_msp_headline:
     input:
-        auroc="{root}/tables/auroc.csv",
-        calibration="{root}/tables/calibration.csv",
-        products=lambda w: msp_products(w.root),
+        auroc=study_table("auroc"),
+        calibration=study_table("calibration"),
+        products=lambda w: msp_params.products(CONFIG, w.root),
         parts=headlines_of_parts,
     output:
-        "{root}/headline.txt",
+        paths.HEADLINE,
     log:
-        "logs/{root}/write_msp_headline.log",
+        paths.log("{root}/write_msp_headline"),
     benchmark:
-        "logs/{root}/write_msp_headline.tsv"
+        paths.timing("{root}/write_msp_headline")
     wildcard_constraints:
-        root=roots("released", "chat_confidence"),
+        root=MSP_ROOTS,
     localrule: True
     conda:
         "../envs/environment.yaml"

@@ -34,31 +34,6 @@ rule compute_recalibration:
         """
 
 
-rule plot_recalibration_transfer:
-    input:
-        paths.RECALIBRATION,
-    output:
-        **figure("recalibration_transfer"),
-    log:
-        paths.log("{root}/{panel}plot_recalibration_transfer"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_recalibration_transfer")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings(
-            "recalibration_transfer", "smoothing", "reference_language"
-        ),
-        code=code("plot_recalibration_transfer"),
-    shell:
-        r"""
-        python scripts/plot_recalibration_transfer.py --recalibration {input:q} \
-            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
-            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
-
-
 rule make_recalibration_table:
     input:
         paths.RECALIBRATION,
@@ -72,7 +47,7 @@ rule make_recalibration_table:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=table_settings("recalibration", "reference_language"),
+        settings=figure_settings(figure_params.Reference),
         code=code("make_recalibration_table"),
     shell:
         r"""

@@ -59,54 +59,6 @@ rule fit_mixed_model:
         """
 
 
-rule plot_effects_by_lang:
-    input:
-        paths.EFFECTS,
-    output:
-        **figure("effects_by_lang", ".{model}"),
-    log:
-        paths.log("{root}/{panel}plot_effects_by_lang.{model}"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_effects_by_lang.{model}")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings(
-            "effects_by_lang.{model}", "smoothing", "reference_language"
-        ),
-        code=code("plot_effects_by_lang"),
-    shell:
-        r"""
-        python scripts/plot_effects_by_lang.py --effects {input:q} --params {params.settings:q} \
-            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
-
-
-rule plot_effects_by_resource:
-    input:
-        paths.MIXED_EFFECTS,
-    output:
-        **figure("effects_by_resource"),
-    log:
-        paths.log("{root}/{panel}plot_effects_by_resource"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_effects_by_resource")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings("effects_by_resource", "smoothing"),
-        code=code("plot_effects_by_resource"),
-    shell:
-        r"""
-        python scripts/plot_effects_by_resource.py --mixed_effects {input:q} \
-            --params {params.settings:q} --code {params.code:q} --pdf {output.pdf:q} \
-            --png {output.png:q} --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
-
-
 rule make_p_value_table:
     input:
         effects=paths.EFFECTS,
@@ -122,7 +74,7 @@ rule make_p_value_table:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=table_settings("p_values", "smoothing"),
+        settings=figure_settings(figure_params.Conditions),
         code=code("make_p_value_table"),
     shell:
         r"""

@@ -1,7 +1,6 @@
 """Bin confidences for reliability diagrams: per run, benchmark, readout, group or language.
 
---params is a JSON object: readouts (names), bins, resource_levels {language: high,
-mid or low}. The bins have equal width and are half-open, the last one closed, as
+The bins have equal width and are half-open, the last one closed, as
 for ECE; the questions of a group's languages are pooled. Readouts that are no
 probabilities have no such diagram and are left out. Empty bins have n = 0 and no
 confidence or accuracy.
@@ -20,10 +19,10 @@ from multical.errors import program
 from multical.files import atomic
 from multical.metrics.definitions import bin_sums, edges
 from multical.metrics.readouts import Floats
-from multical.stats.blocks import RUN, Block, groups, parameters, readings
+from multical.params import parse
+from multical.stats.blocks import RUN, Block, groups, readings
+from multical.stats.params import Reliability
 from multical.stats.record_files import each, survey
-
-PARAMS = {"readouts": list, "bins": int, "resource_levels": dict}
 
 
 def main() -> None:
@@ -31,12 +30,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument("--params", required=True, metavar="JSON", help="stats.params.Reliability")
     parser.add_argument("--output", required=True, metavar="CSV", help="by group of languages")
     parser.add_argument("--by-language", required=True, metavar="CSV", help="output, by language")
     arguments = parser.parse_args()
-    params = parameters(arguments.params, PARAMS)
-    parts, _ = survey(arguments.records, params["resource_levels"])
+    params = parse(Reliability, arguments.params)
+    parts, _ = survey(arguments.records, params.resource_levels)
     by_group, by_language = tables(each(parts, block_rows, params, processes=1))
     with atomic(arguments.output) as first, atomic(arguments.by_language) as second:
         for path, table in ((first, by_group), (second, by_language)):
@@ -60,12 +59,12 @@ def tables(made: list[tuple[Rows, Rows]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
-def block_rows(block: Block, params: dict[str, Any]) -> tuple[Rows, Rows]:
+def block_rows(block: Block, params: Reliability) -> tuple[Rows, Rows]:
     """Both tables' rows of one run on one benchmark."""
-    levels = params["resource_levels"]
+    levels = params.resource_levels
     by_group, by_language = [], []
-    for name in params["readouts"]:
-        sums = binned(block, name, params["bins"])
+    for name in params.readouts:
+        sums = binned(block, name, params.bins)
         by_group += [
             {"group": group, **row}
             for group, languages in groups(sums, levels).items()

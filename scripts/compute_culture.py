@@ -1,6 +1,6 @@
 """Compute the metrics of culturally sensitive and of culturally agnostic questions.
 
---params is that of compute_metrics.py. Only the questions with such a label count; a
+Only the questions with such a label count; a
 benchmark without any is left out. The rows are those of its summary, for the questions of
 each label (CS, CA) and for their difference (CS-CA), which is taken in each language and
 then averaged over the languages in which both are defined. The bootstrap draws from all
@@ -17,6 +17,7 @@ import pandas as pd
 
 from multical.errors import InputError, program
 from multical.files import atomic
+from multical.params import parse
 from multical.stats.blocks import RUN, Block
 from multical.stats.estimates import (
     SUMMARY,
@@ -24,10 +25,10 @@ from multical.stats.estimates import (
     Estimates,
     bootstrap,
     estimate,
-    read_params,
     summary_rows,
     write,
 )
+from multical.stats.params import MetricsJob
 from multical.stats.record_files import each, survey
 
 CULTURES = ["CS", "CA"]
@@ -44,21 +45,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument("--params", required=True, metavar="JSON", help="stats.params.MetricsJob")
     parser.add_argument("--output", required=True, metavar="CSV")
     parser.add_argument(
         "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     arguments = parser.parse_args()
-    params = read_params(arguments.params)
+    params = parse(MetricsJob, arguments.params)
     table = compute(arguments.records, params, arguments.processes)
     with atomic(arguments.output) as temporary:
         write(temporary, table)
 
 
-def compute(paths: Iterable[str], params: dict[str, Any], processes: int = 1) -> pd.DataFrame:
+def compute(paths: Iterable[str], params: MetricsJob, processes: int = 1) -> pd.DataFrame:
     """The table of record files, of the questions that have a label."""
-    parts, questions = survey(paths, params["resource_levels"], CULTURES)
+    parts, questions = survey(paths, params.resource_levels, CULTURES)
     if not questions:
         raise InputError(NONE)
     made = each(parts, block_rows, questions, params, processes=processes, select=with_label)
@@ -71,7 +72,7 @@ def with_label(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def block_rows(
-    block: Block, questions: dict[str, list[str]], params: dict[str, Any]
+    block: Block, questions: dict[str, list[str]], params: MetricsJob
 ) -> list[dict[str, Any]]:
     """The table's rows of one run on one benchmark."""
     draw = bootstrap(block, questions, params)

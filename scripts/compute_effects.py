@@ -1,6 +1,6 @@
 """Compute what SFT and smoothing change, in each language and over languages.
 
---params is that of compute_metrics.py. Compared are the base model with SFT, and SFT with SFT
+Compared are the base model with SFT, and SFT with SFT
 with smoothing, of the same model, SFT set, benchmark and seed, question by question; an effect
 is the mean over seeds of the metric after less before. Intervals and tests by questions use the
 same resamples before and after and in all languages; intervals are as in compute_metrics.py. They
@@ -25,11 +25,13 @@ import pandas as pd
 
 from multical.errors import program
 from multical.files import atomic
+from multical.params import parse
 from multical.stats import comparisons
 from multical.stats.blocks import Block, groups
 from multical.stats.comparisons import COMPARISON, Comparison, Run
 from multical.stats.effects import Effect, average, described, language_tests, question_test
-from multical.stats.estimates import bootstrap, estimate, read_params
+from multical.stats.estimates import bootstrap, estimate
+from multical.stats.params import MetricsJob
 from multical.stats.record_files import each, survey
 
 READING = ["readout", "metric"]
@@ -40,14 +42,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument("--params", required=True, metavar="JSON", help="stats.params.MetricsJob")
     parser.add_argument("--effects", required=True, metavar="CSV", help="output, by language")
     parser.add_argument("--over-languages", required=True, metavar="CSV", help="output, by group")
     parser.add_argument(
         "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     arguments = parser.parse_args()
-    params = read_params(arguments.params)
+    params = parse(MetricsJob, arguments.params)
     effects, over = compute(arguments.records, params, arguments.processes)
     # Both are ready before one is written.
     with atomic(arguments.effects) as first, atomic(arguments.over_languages) as second:
@@ -56,10 +58,10 @@ def main() -> None:
 
 
 def compute(
-    paths: Iterable[str], params: dict[str, Any], processes: int = 1
+    paths: Iterable[str], params: MetricsJob, processes: int = 1
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two tables of record files: by language, and over groups of languages."""
-    parts, questions = survey(paths, params["resource_levels"])
+    parts, questions = survey(paths, params.resource_levels)
     runs = each(parts, estimated, questions, params, processes=processes)
     by_language: list[dict[str, Any]] = []
     over: list[dict[str, Any]] = []
@@ -78,7 +80,7 @@ def compute(
     )
 
 
-def estimated(block: Block, questions: dict[str, list[str]], params: dict[str, Any]) -> Run:
+def estimated(block: Block, questions: dict[str, list[str]], params: MetricsJob) -> Run:
     """A run on a benchmark with its estimates."""
     found = estimate(block, bootstrap(block, questions, params), params)
     return Run(block.keys, comparisons.asked(block), found)
@@ -108,15 +110,15 @@ def change(one: Comparison, reading: tuple[str, str], language: str) -> Effect:
 
 
 def language_rows(
-    keys: dict[str, Any], effects: dict[str, Effect], params: dict[str, Any]
+    keys: dict[str, Any], effects: dict[str, Effect], params: MetricsJob
 ) -> list[dict[str, Any]]:
     """Rows of one comparison, readout and metric, by language."""
     return [
         {
             **keys,
             "language": language,
-            "resource_level": params["resource_levels"][language],
-            **described(effect, params["bootstrap"]["level"]),
+            "resource_level": params.resource_levels[language],
+            **described(effect, params.bootstrap.level),
             **question_test(effect),
             "n": effect.n,
         }
@@ -125,11 +127,11 @@ def language_rows(
 
 
 def group_rows(
-    keys: dict[str, Any], effects: dict[str, Effect], params: dict[str, Any]
+    keys: dict[str, Any], effects: dict[str, Effect], params: MetricsJob
 ) -> list[dict[str, Any]]:
     """Rows of one comparison, readout and metric, by group of languages."""
     rows = []
-    for group, languages in groups(effects, params["resource_levels"]).items():
+    for group, languages in groups(effects, params.resource_levels).items():
         own = [effects[language] for language in languages]
         values = np.array([effect.value for effect in own])
         overall = average(own)
@@ -137,7 +139,7 @@ def group_rows(
             **keys,
             "group": group,
             "languages": int((~np.isnan(values)).sum()),
-            **described(overall, params["bootstrap"]["level"]),
+            **described(overall, params.bootstrap.level),
             **question_test(overall),
             **language_tests(values),
         }

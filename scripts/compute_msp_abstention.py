@@ -6,7 +6,7 @@ and scores are means over them; each data set's own rows use its own k answers a
 `value` is that of the config's seed, the study's draw; `mean`, `low` and `high` are the
 mean and the 95 % range over further seeds. A k that leaves a data set nothing to test has
 no rows for that data set, nor for `all`. Writes the tables scores, abstention (per cent
-abstained) and thresholds, and score_curves, the score at each threshold of the grid.
+abstained) and thresholds, and the curves that are drawn, the score at each threshold.
 """
 
 from __future__ import annotations
@@ -14,21 +14,18 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from multical import records
-from multical.errors import InputError, program
-from multical.figures import msp_tables
+from multical.errors import program
+from multical.figures import latex, msp_tables, outputs
+from multical.figures.params import AbstentionTables
 from multical.metrics import abstention
 from multical.metrics.abstention import Counts, Ranked
 from multical.metrics.readouts import Floats
 
-KEYS = (
-    "study", "models", "datasets", "methods", "seed", "seeds", "ks", "main_k", "schemes", "grid"
-)  # fmt: skip
 TABLES = ("scores", "abstention", "thresholds")
 FITTING = 2  # methods, twice in the width of a page
 COLUMNS = ["dataset", "model", "k", "scheme", "method"]
@@ -55,38 +52,33 @@ class Answers:
 
 def main() -> None:
     started = time.monotonic()
-    parser = msp_tables.parser(__doc__, KEYS)
-    parser.add_argument("--records", nargs="+", required=True, help="input: records")
-    for name in (*TABLES, "score-curves"):
-        parser.add_argument("--" + name, required=True, help="output: CSV")
-    args = parser.parse_args()
-    args.params = params = msp_tables.parameters(args.params, KEYS)
-    if params["grid"] == "zero" and "entropy" in params["methods"]:
-        raise InputError("abstention.grid: found zero, expected min: no entropy is above it")
+    parser = outputs.parser(__doc__, AbstentionTables, ["records"], outputs.TABLE)
+    parser.add_argument("--curves", metavar="FILE", required=True, help="output: CSV")
+    args = outputs.parse(parser)
+    params: AbstentionTables = args.params
+    abstaining = params.abstention
     frame = records.read(args.records)
     values: dict[str, dict[tuple, list[float]]] = {name: defaultdict(list) for name in TABLES}
     curves: list[pd.DataFrame] = []
-    for method in params["methods"]:
+    for method in params.methods:
         data: dict[str, dict[str, Answers]] = defaultdict(dict)
         for keys, rows in msp_tables.parts(frame, params, method, by_prompt=False):
             data[keys["model"]][keys["dataset"]] = Answers(rows, method)
-            msp_tables.check_main_k(params, {keys["dataset"]: len(rows)})
-        for seed in [params["seed"], *range(params["seeds"])]:
-            for k in dict.fromkeys([*params["ks"], params["main_k"]]):
+            msp_tables.check_main_k(abstaining, {keys["dataset"]: len(rows)})
+        for seed in [abstaining.seed, *range(abstaining.seeds)]:
+            for k in dict.fromkeys([*abstaining.ks, abstaining.main_k]):
                 for name, key, value in draw(data, k, seed, method, params):
                     values[name][key].append(value)
         curves += score_curves(data, method, params)
     for name in TABLES:
         table = spread(values[name], params)
-        printed = print_table(table[table["k"] == str(params["main_k"])], name, params)
-        msp_tables.write_table(
-            getattr(args, name), table, printed, args, args.records, started, params["seed"]
-        )
-    msp_tables.write_data(args.score_curves, pd.concat(curves, ignore_index=True))
+        printed = print_table(table[table["k"] == str(abstaining.main_k)], name, params)
+        msp_tables.write_table(args, started, name, table, printed, abstaining.seed)
+    msp_tables.write_data(args.curves, pd.concat(curves, ignore_index=True))
 
 
 def trained(
-    data: dict[str, dict[str, Answers]], k: int | str, seed: int, params: dict[str, Any]
+    data: dict[str, dict[str, Answers]], k: int | str, seed: int, params: AbstentionTables
 ) -> Iterator[tuple[str, list[str], str, dict[str, Ranked], Floats, list[Counts]]]:
     """Each scope and model of one split, ready to choose thresholds, where k leaves some to test.
 
@@ -105,7 +97,7 @@ def trained(
         if any(set(chosen) - set(own) for own in training.values()):
             continue
         points = abstention.grid(
-            [training[model][name] for model in data for name in chosen], params["grid"]
+            [training[model][name] for model in data for name in chosen], params.abstention.grid
         )
         for model, own in training.items():
             yield dataset, chosen, model, own, points, [own[n].counts(points) for n in chosen]
@@ -116,12 +108,12 @@ def draw(
     k: int | str,
     seed: int,
     method: str,
-    params: dict[str, Any],
+    params: AbstentionTables,
 ) -> Iterator[tuple[str, tuple, float]]:
     """Table, key and value of everything that one split gives."""
     for dataset, chosen, model, training, points, counts in trained(data, k, seed, params):
         parts = data[model]
-        for scheme, penalty in params["schemes"].items():
+        for scheme, penalty in params.abstention.schemes.items():
             threshold = abstention.choose(counts, points, penalty)
             # One test below every answer, the score without abstaining.
             tests = [
@@ -139,7 +131,7 @@ def draw(
                 yield "abstention", (*key, "none"), 0.0
 
 
-def spread(values: dict[tuple, list[float]], params: dict[str, Any]) -> pd.DataFrame:
+def spread(values: dict[tuple, list[float]], params: AbstentionTables) -> pd.DataFrame:
     """The first draw's value, and mean and 95 % range of the other draws."""
     rows = []
     for key, (value, *others) in values.items():
@@ -151,12 +143,12 @@ def spread(values: dict[tuple, list[float]], params: dict[str, Any]) -> pd.DataF
     )
 
 
-def print_table(table: pd.DataFrame, name: str, params: dict[str, Any]) -> pd.DataFrame:
+def print_table(table: pd.DataFrame, name: str, params: AbstentionTables) -> pd.DataFrame:
     """One row per data set and model, a column per scheme and method: value [low, high].
 
     With more methods than fit beside each other, the schemes' rows follow each other.
     """
-    number = msp_tables.rounded(3 if name == "thresholds" else 1)
+    number = latex.rounded(3 if name == "thresholds" else 1)
     text = [
         f"{number(row.value)} [{number(row.low)}, {number(row.high)}]"
         for row in table.itertuples(index=False)
@@ -164,8 +156,8 @@ def print_table(table: pd.DataFrame, name: str, params: dict[str, Any]) -> pd.Da
     schemes = table["scheme"].str.capitalize()
     dataset, column = table["dataset"], table["method"].map(msp_tables.METHOD_NAMES)
     order = [msp_tables.METHOD_NAMES[method] for method in ("none", *msp_tables.METHODS)]
-    if len(params["methods"]) > FITTING:
-        dataset = dataset.map(msp_tables.dataset_names(params)) + ", " + schemes.str.lower()
+    if len(params.methods) > FITTING:
+        dataset = dataset.map(params.dataset_names) + ", " + schemes.str.lower()
     else:
         column = schemes + ", " + column
         order = [f"{scheme}, {method}" for scheme in schemes.unique() for method in order]
@@ -179,17 +171,17 @@ def print_table(table: pd.DataFrame, name: str, params: dict[str, Any]) -> pd.Da
 
 
 def score_curves(
-    data: dict[str, dict[str, Answers]], method: str, params: dict[str, Any]
+    data: dict[str, dict[str, Answers]], method: str, params: AbstentionTables
 ) -> Iterator[pd.DataFrame]:
     """Test score and abstention at each threshold of the grid, for the main k and seed.
 
     `chosen` marks the threshold that training picked.
     """
-    k, seed = params["main_k"], params["seed"]
+    k, seed = params.abstention.main_k, params.abstention.seed
     for dataset, chosen, model, training, points, counts in trained(data, k, seed, params):
         parts = data[model]
         tests = [parts[name].test_counts(training[name], points) for name in chosen]
-        for scheme, penalty in params["schemes"].items():
+        for scheme, penalty in params.abstention.schemes.items():
             threshold = abstention.choose(counts, points, penalty)
             yield pd.DataFrame({
                 "dataset": dataset,

@@ -16,23 +16,17 @@ import pandas as pd
 
 from multical import records
 from multical.errors import program
-from multical.figures import msp_tables
+from multical.figures import latex, msp_tables, outputs
+from multical.figures.params import AurocTables
 from multical.metrics import correctness, definitions
 
-KEYS = ("study", "models", "datasets", "methods", "significance")
 #: The methods whose cells weigh in the accuracy of a data set, as in the authors' code
 WEIGHED = ("msp", "maxlogit")
-TABLES = ("auroc", "mann_whitney", "cells", "datasets", "one_sample")
 
 
 def main() -> None:
     started = time.monotonic()
-    parser = msp_tables.parser(__doc__, KEYS)
-    parser.add_argument("--records", nargs="+", required=True, help="input: records")
-    for name in TABLES:
-        parser.add_argument("--" + name.replace("_", "-"), required=True, help="output: CSV")
-    args = parser.parse_args()
-    args.params = msp_tables.parameters(args.params, KEYS)
+    args = outputs.parse(outputs.parser(__doc__, AurocTables, ["records"], outputs.TABLE))
     cells = cell_table(records.read(args.records), args.params)
     auroc = auroc_table(cells, args.params)
     tables = {
@@ -43,13 +37,13 @@ def main() -> None:
         "one_sample": one_sample_table(cells),
     }
     for name, (table, printed) in tables.items():
-        msp_tables.write_table(getattr(args, name), table, printed, args, args.records, started)
+        msp_tables.write_table(args, started, name, table, printed)
 
 
-def cell_table(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+def cell_table(frame: pd.DataFrame, params: AurocTables) -> pd.DataFrame:
     """One row per cell and method: n, accuracy, auroc, u, p."""
     rows = []
-    for method in params["methods"]:
+    for method in params.methods:
         for keys, part in msp_tables.parts(frame, params, method, by_prompt=True):
             readout = msp_tables.readout(part, method)
             u, p = correctness.mann_whitney(readout)
@@ -64,7 +58,7 @@ def cell_table(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def auroc_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+def auroc_table(cells: pd.DataFrame, params: AurocTables) -> pd.DataFrame:
     """Per data set and model, and for `all`: accuracy, AUROCs, significant cells as k/n.
 
     Accuracy is that of the MSP's answers. An undefined AUROC makes the mean undefined.
@@ -73,30 +67,30 @@ def auroc_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for (dataset, model), part in everything.groupby(["dataset", "model"], sort=False):
         row = {"dataset": dataset, "model": model}
-        for method in params["methods"]:
+        for method in params.methods:
             chosen = part[part["method"] == method]
             if method == "msp":
                 row["accuracy"] = chosen["accuracy"].mean()
             known = len(chosen) > 0
             row[f"{method}_auroc"] = chosen["auroc"].mean(skipna=False) if known else np.nan
-            hits = int((chosen["p"] < params["significance"]).sum())
+            hits = int((chosen["p"] < params.significance).sum())
             row[f"{method}_significant"] = f"{hits}/{len(chosen)}" if known else None
         rows.append(row)
     return msp_tables.in_order(pd.DataFrame(rows), params)
 
 
-def print_auroc(table: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
-    per_cent = msp_tables.rounded(1, 100)
+def print_auroc(table: pd.DataFrame, params: AurocTables) -> pd.DataFrame:
+    per_cent = latex.rounded(1, 100)
     columns: dict[str, Any] = {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
         "accuracy": ("Accuracy", per_cent),
     }
-    for method in params["methods"]:
+    for method in params.methods:
         name = msp_tables.METHOD_NAMES[method]
         columns[f"{method}_auroc"] = (f"{name} AUROC", per_cent)
         columns[f"{method}_significant"] = (f"{name} significant", None)
-    return msp_tables.printed(table, columns)
+    return latex.printed(table, columns)
 
 
 def mann_whitney_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -109,19 +103,19 @@ def mann_whitney_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
         "u": cells["u"],
         "p": cells["p"],
     })  # fmt: skip
-    return table, msp_tables.printed(table, {
+    return table, latex.printed(table, {
         "dataset": ("dataset", None),
         "model": ("Model", None),
         "prompt": ("Prompt", None),
         "value": ("Value", None),
-        "u": ("U", msp_tables.rounded(1)),
+        "u": ("U", latex.rounded(1)),
         "p": ("p", "{:.2e}".format),
     })  # fmt: skip
 
 
 def print_cells(cells: pd.DataFrame) -> pd.DataFrame:
-    per_cent = msp_tables.rounded(1, 100)
-    return msp_tables.printed(cells, {
+    per_cent = latex.rounded(1, 100)
+    return latex.printed(cells, {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
         "prompt": ("Prompt", None),
@@ -132,12 +126,12 @@ def print_cells(cells: pd.DataFrame) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def dataset_table(cells: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def dataset_table(cells: pd.DataFrame, params: AurocTables) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Means over the models' cells per data set. Accuracy counts MSP and Max Logit alike.
 
     So do the authors: models with both weigh twice in the accuracy.
     """
-    methods = params["methods"]
+    methods = params.methods
     rows = []
     for dataset, part in cells.groupby("dataset", sort=False):
         by_method = part.groupby("method")["auroc"].mean(skipna=False)
@@ -148,9 +142,9 @@ def dataset_table(cells: pd.DataFrame, params: dict[str, Any]) -> tuple[pd.DataF
             **{f"{name}_auroc": by_method.get(name, np.nan) for name in methods},
         })  # fmt: skip
     table = msp_tables.in_order(pd.DataFrame(rows), params)
-    named = table.assign(dataset=table["dataset"].map(msp_tables.dataset_names(params)))
-    per_cent = msp_tables.rounded(1, 100)
-    return table, msp_tables.printed(named, {
+    named = table.assign(dataset=table["dataset"].map(params.dataset_names))
+    per_cent = latex.rounded(1, 100)
+    return table, latex.printed(named, {
         "dataset": ("Data set", None),
         "questions": ("Questions", None),
         "accuracy": ("Accuracy", per_cent),
@@ -175,14 +169,14 @@ def one_sample_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             "n": len(part),
         })  # fmt: skip
     table = pd.DataFrame(rows)
-    return table, msp_tables.printed(table, {
+    return table, latex.printed(table, {
         "model": ("LLM", None),
         "prompt": ("Prompt", None),
         "method": ("Method", None),
         "test": ("Test", None),
-        "statistic": ("Statistic", msp_tables.rounded(2)),
-        "p": ("p", msp_tables.rounded(5)),
-        "mean": ("Mean AUROC", msp_tables.rounded(1, 100)),
+        "statistic": ("Statistic", latex.rounded(2)),
+        "p": ("p", latex.rounded(5)),
+        "mean": ("Mean AUROC", latex.rounded(1, 100)),
     })  # fmt: skip
 
 

@@ -5,7 +5,7 @@ pooled answers, empty bins dropped, the unweighted mean of |right - confident| o
 A confidence of exactly 1 falls in no half-open bin: `unbinned` counts those answers.
 `calibration_error_cells` is that of generation v4, the mean over (data set, phrasing).
 Platt scaling is fitted per model on the answers that train the abstention threshold, and
-judged on the others. Writes the tables calibration and platt, and calibration_curves.
+judged on the others. Writes the tables calibration and platt, and the curves that are drawn.
 """
 
 from __future__ import annotations
@@ -18,21 +18,19 @@ import pandas as pd
 
 from multical import records
 from multical.errors import program
-from multical.figures import msp_tables
+from multical.figures import latex, msp_tables, outputs
+from multical.figures.params import CalibrationTables
 from multical.metrics import abstention, correctness, definitions
+from multical.metrics.params import Split
 from multical.metrics.readouts import Floats
-
-KEYS = ("study", "models", "datasets", "bins", "main_k", "seed")
 
 
 def main() -> None:
     started = time.monotonic()
-    parser = msp_tables.parser(__doc__, KEYS)
-    parser.add_argument("--records", nargs="+", required=True, help="input: records")
-    for name in ("calibration", "platt", "calibration-curves"):
-        parser.add_argument("--" + name, required=True, help="output: CSV")
-    args = parser.parse_args()
-    args.params = params = msp_tables.parameters(args.params, KEYS)
+    parser = outputs.parser(__doc__, CalibrationTables, ["records"], outputs.TABLE)
+    parser.add_argument("--curves", metavar="FILE", required=True, help="output: CSV")
+    args = outputs.parse(parser)
+    params: CalibrationTables = args.params
     rows, fits, curves = [], [], []
     pooled = {
         (keys["model"], keys["dataset"]): msp_tables.in_split_order(part)
@@ -40,18 +38,19 @@ def main() -> None:
             records.read(args.records), params, "msp", by_prompt=False
         )
     }
-    msp_tables.check_main_k(params, {dataset: len(part) for (_, dataset), part in pooled.items()})
+    sizes = {dataset: len(part) for (_, dataset), part in pooled.items()}
+    msp_tables.check_main_k(params.split, sizes)
     for dataset, chosen in msp_tables.scopes(params):
-        for model in msp_tables.names(params).values():
-            parts = [Part(pooled[model, name], params) for name in chosen]
+        for model in params.names.values():
+            parts = [Part(pooled[model, name], params.split) for name in chosen]
             platt = correctness.fit_platt(
                 np.concatenate([part.confidence[part.train] for part in parts]),
                 np.concatenate([part.correct[part.train] for part in parts]),
             )
             keys = {"dataset": dataset, "model": model}
-            plain = summary(parts, [part.confidence for part in parts], params)
+            plain = summary(parts, [part.confidence for part in parts], params.bins)
             tested = [part.tested() for part in parts]
-            after = summary(tested, [platt(part.confidence) for part in tested], params)
+            after = summary(tested, [platt(part.confidence) for part in tested], params.bins)
             rows.append(keys | plain | {f"{name}_platt": after[name] for name in ERRORS})
             trained = int(sum(part.train.sum() for part in parts))
             fits.append(keys | {"a": platt.a, "b": platt.b, "trained_on": trained})
@@ -59,11 +58,10 @@ def main() -> None:
                 curves.append(pd.DataFrame(keys | {"scaling": name} | value["curve"]))
     table = msp_tables.in_order(pd.DataFrame(rows).drop(columns="curve"), params)
     fitted = msp_tables.in_order(pd.DataFrame(fits), params)
-    msp_tables.write_table(args.calibration, table, print_table(table), args, args.records, started)
-    msp_tables.write_table(
-        args.platt, fitted, print_fits(fitted), args, args.records, started, params["seed"]
-    )
-    msp_tables.write_data(args.calibration_curves, pd.concat(curves, ignore_index=True))
+    msp_tables.write_table(args, started, "calibration", table, print_table(table))
+    seed = params.split.seed
+    msp_tables.write_table(args, started, "platt", fitted, print_fits(fitted), seed)
+    msp_tables.write_data(args.curves, pd.concat(curves, ignore_index=True))
 
 
 #: Columns that have a Platt-scaled version.
@@ -73,14 +71,14 @@ ERRORS = ("calibration_error", "calibration_error_cells")
 class Part:
     """The answers of one (data set, model): which train, and of which phrasing they are."""
 
-    def __init__(self, rows: pd.DataFrame, params: dict[str, Any]) -> None:
+    def __init__(self, rows: pd.DataFrame, split: Split) -> None:
         readout = msp_tables.readout(rows, "msp")
         self.confidence, self.correct = readout.confidence, readout.correct
         self.prompt = rows["prompt"].astype(str).to_numpy()
         size = len(rows)
-        train = abstention.permutation(size, params["seed"])
+        train = abstention.permutation(size, split.seed)
         self.train = np.zeros(size, bool)
-        self.train[train[: abstention.training_size(params["main_k"], size)]] = True
+        self.train[train[: abstention.training_size(split.main_k, size)]] = True
 
     def tested(self) -> Part:
         """The answers that do not train, as a part of their own."""
@@ -91,9 +89,9 @@ class Part:
         return other
 
 
-def summary(parts: list[Part], confidences: list[Floats], params: dict[str, Any]) -> dict[str, Any]:
+def summary(parts: list[Part], confidences: list[Floats], bins: int) -> dict[str, Any]:
     """Pooled error and curve of `confidences`, and the mean of the cells' errors."""
-    options: dict[str, Any] = {"bins": params["bins"], "scheme": "equal_mass", "closed": False}
+    options: dict[str, Any] = {"bins": bins, "scheme": "equal_mass", "closed": False}
     confidence = np.concatenate(confidences)
     correct = np.concatenate([part.correct for part in parts])
     cells = [
@@ -124,8 +122,8 @@ def summary(parts: list[Part], confidences: list[Floats], params: dict[str, Any]
 
 
 def print_table(table: pd.DataFrame) -> pd.DataFrame:
-    two = msp_tables.rounded(2)
-    return msp_tables.printed(table, {
+    two = latex.rounded(2)
+    return latex.printed(table, {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
         "calibration_error": ("Calibration error", two),
@@ -136,11 +134,11 @@ def print_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def print_fits(table: pd.DataFrame) -> pd.DataFrame:
-    return msp_tables.printed(table, {
+    return latex.printed(table, {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
-        "a": ("A", msp_tables.rounded(3)),
-        "b": ("B", msp_tables.rounded(3)),
+        "a": ("A", latex.rounded(3)),
+        "b": ("B", latex.rounded(3)),
         "trained_on": ("Trained on", None),
     })  # fmt: skip
 

@@ -10,15 +10,14 @@ and points (what is correlated).
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pandas as pd
 
 from multical.errors import program
-from multical.figures import msp_tables
+from multical.figures import latex, msp_tables, outputs
+from multical.figures.params import Compared
 from multical.metrics import correctness
 
-KEYS = ("study", "models", "datasets", "methods")
 #: Not split by phrasing
 ERRORS = (
     "calibration_error",
@@ -39,17 +38,12 @@ LABELS = {
 
 def main() -> None:
     started = time.monotonic()
-    parser = msp_tables.parser(__doc__, KEYS)
-    parser.add_argument("--cells", required=True, help="input: table of the cells")
-    parser.add_argument("--calibration", required=True, help="input: table of calibration")
-    parser.add_argument("--correlations", required=True, help="output: CSV")
-    parser.add_argument("--points", required=True, help="output: CSV")
-    args = parser.parse_args()
-    args.params = msp_tables.parameters(args.params, KEYS)
+    inputs = ["cells", "calibration"]
+    args = outputs.parse(outputs.parser(__doc__, Compared, inputs, outputs.TABLE))
     cells = msp_tables.read_table(args.cells, ["dataset", "model", "prompt", "method", "auroc"])
     calibration = msp_tables.read_table(args.calibration, ["dataset", "model", "calibration_error"])
     points = point_table(cells, calibration, args.params)
-    aurocs = [f"{method}_auroc" for method in args.params["methods"]]
+    aurocs = [f"{method}_auroc" for method in args.params.methods]
     pairs = [
         *(("accuracy", y) for y in (*aurocs, *ERRORS)),
         *(("size", y) for y in aurocs),
@@ -66,15 +60,11 @@ def main() -> None:
                 })  # fmt: skip
     columns = ["dataset", "prompt", "x", "y", "r", "r2", "slope", "intercept", "p", "n"]
     table = pd.DataFrame(rows, columns=columns)
-    inputs = [args.cells, args.calibration]
-    msp_tables.write_table(args.correlations, table, print_table(table), args, inputs, started)
-    printed = print_points(points, aurocs)
-    msp_tables.write_table(args.points, points, printed, args, inputs, started)
+    msp_tables.write_table(args, started, "correlations", table, print_table(table))
+    msp_tables.write_table(args, started, "points", points, print_points(points, aurocs))
 
 
-def point_table(
-    cells: pd.DataFrame, calibration: pd.DataFrame, params: dict[str, Any]
-) -> pd.DataFrame:
+def point_table(cells: pd.DataFrame, calibration: pd.DataFrame, params: Compared) -> pd.DataFrame:
     """One row per data set, phrasing (empty: both) and model, with all that is correlated."""
     pooled = cells.assign(prompt="")
     everything = pd.concat(
@@ -82,13 +72,12 @@ def point_table(
     )
     by = ["dataset", "prompt", "model"]
     grouped = {
-        method: everything[everything["method"] == method].groupby(by)
-        for method in params["methods"]
+        method: everything[everything["method"] == method].groupby(by) for method in params.methods
     }
     table = pd.DataFrame({"accuracy": grouped["msp"]["accuracy"].mean()})
     for method, rows in grouped.items():
         table[f"{method}_auroc"] = rows["auroc"].mean(skipna=False)
-    sizes = {model["name"]: model["size"] for model in params["models"]}
+    sizes = {model.name: model.size for model in params.models}
     table = table.reset_index()
     table["size"] = table["model"].map(sizes).astype(float)
     columns = [name for name in LABELS if name in calibration]
@@ -100,27 +89,27 @@ def point_table(
 
 def print_table(table: pd.DataFrame) -> pd.DataFrame:
     named = table.assign(x=table["x"].map(LABELS), y=table["y"].map(LABELS))
-    return msp_tables.printed(named, {
+    return latex.printed(named, {
         "dataset": ("dataset", None),
         "x": ("x", None),
         "y": ("y", None),
         "prompt": ("Phrasing", lambda name: name or "both"),
-        "r2": ("R2", msp_tables.rounded(2)),
-        "slope": ("Slope", msp_tables.rounded(3)),
+        "r2": ("R2", latex.rounded(2)),
+        "slope": ("Slope", latex.rounded(3)),
         "p": ("p", "{:.1e}".format),
         "n": ("n", None),
     })  # fmt: skip
 
 
 def print_points(table: pd.DataFrame, aurocs: list[str]) -> pd.DataFrame:
-    per_cent = msp_tables.rounded(1, 100)
-    return msp_tables.printed(table[table["prompt"] == ""], {
+    per_cent = latex.rounded(1, 100)
+    return latex.printed(table[table["prompt"] == ""], {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
-        "size": ("Size (B)", msp_tables.rounded(1)),
+        "size": ("Size (B)", latex.rounded(1)),
         "accuracy": ("Accuracy", per_cent),
         **{name: (LABELS[name], per_cent) for name in aurocs},
-        "calibration_error": ("Calibration error", msp_tables.rounded(2)),
+        "calibration_error": ("Calibration error", latex.rounded(2)),
     })  # fmt: skip
 
 

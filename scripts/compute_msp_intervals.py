@@ -9,43 +9,39 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from multical import records
 from multical.errors import program
-from multical.figures import msp_tables
+from multical.figures import latex, msp_tables, outputs
+from multical.figures.params import IntervalTable
 from multical.metrics import bootstrap
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import Floats
 
-KEYS = ("study", "models", "datasets", "methods", "replicates", "level", "bootstrap_seed")
 MEASURES = ("accuracy", "auroc")
 
 
 def main() -> None:
     started = time.monotonic()
-    parser = msp_tables.parser(__doc__, KEYS)
-    parser.add_argument("--records", nargs="+", required=True, help="input: records")
-    parser.add_argument("--intervals", required=True, help="output: CSV")
+    parser = outputs.parser(__doc__, IntervalTable, ["records"], outputs.TABLE)
     parser.add_argument("--threads", type=int, default=1, help="cells computed at a time")
-    args = parser.parse_args()
-    args.params = params = msp_tables.parameters(args.params, KEYS)
+    args = outputs.parse(parser)
+    params: IntervalTable = args.params
+    drawn = params.bootstrap
     frame = records.read(args.records)
     cells = [
         (keys | {"method": method}, part)
-        for method in params["methods"]
+        for method in params.methods
         for keys, part in msp_tables.parts(frame, params, method, by_prompt=True)
     ]
-    asked: dict[str, set[str]] = {item["id"]: set() for item in params["datasets"]}
+    asked: dict[str, set[str]] = {item.id: set() for item in params.datasets}
     for keys, part in cells:
         asked[keys["dataset"]].update(msp_tables.questions(part))
     draws = {
-        dataset: bootstrap.Bootstrap(
-            sorted(ids), params["replicates"], params["bootstrap_seed"] + place
-        )
+        dataset: bootstrap.Bootstrap(sorted(ids), drawn.replicates, drawn.seed + place)
         for place, (dataset, ids) in enumerate(asked.items())
     }
 
@@ -67,18 +63,11 @@ def main() -> None:
             for name, value in measures.items()
         ]
     table = interval_table(pd.DataFrame(found), params)
-    msp_tables.write_table(
-        args.intervals,
-        table,
-        print_table(table, params),
-        args,
-        args.records,
-        started,
-        params["bootstrap_seed"],
-    )
+    printed = print_table(table, params)
+    msp_tables.write_table(args, started, "intervals", table, printed, drawn.seed)
 
 
-def interval_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+def interval_table(cells: pd.DataFrame, params: IntervalTable) -> pd.DataFrame:
     """Value and interval of each cell, of their means over phrasings, and over everything."""
     pooled = cells.assign(prompt="")
     everything = pd.concat([pooled.assign(dataset=msp_tables.ALL), pooled, cells])
@@ -86,19 +75,18 @@ def interval_table(cells: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
     by = ["dataset", "model", "method", "measure", "prompt"]
     for keys, part in everything.groupby(by, sort=False):
         mean = np.mean(np.stack(part["values"].to_list()), axis=0)
-        low, high = bootstrap.interval(mean[1:], params["level"])
+        low, high = bootstrap.interval(mean[1:], params.bootstrap.level)
         rows.append((*keys, mean[0], float(low), float(high)))
     return msp_tables.in_order(
         pd.DataFrame(rows, columns=[*by, "value", "ci_low", "ci_high"]), params
     )
 
 
-def print_table(table: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+def print_table(table: pd.DataFrame, params: IntervalTable) -> pd.DataFrame:
     """Per data set and model: accuracy and the AUROCs, with their intervals."""
-    number = msp_tables.rounded(1, 100)
+    number = latex.rounded(1, 100)
     titles = {("msp", "accuracy"): "Accuracy"} | {
-        (method, "auroc"): f"{msp_tables.METHOD_NAMES[method]} AUROC"
-        for method in params["methods"]
+        (method, "auroc"): f"{msp_tables.METHOD_NAMES[method]} AUROC" for method in params.methods
     }
     means = table[table["prompt"] == ""]
     long = pd.DataFrame({

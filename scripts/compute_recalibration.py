@@ -1,7 +1,6 @@
 """Compute metrics of recalibrated confidences: does what is fitted in one language serve others?
 
---params is that of compute_metrics.py, with readouts that are a softmax of option scores, and
-folds, fold_seed and reference_language. Each method (temperature scaling, Platt scaling,
+Each method (temperature scaling, Platt scaling,
 isotonic regression) is fitted on the reference language alone, on all high-resource languages
 together, and on each language itself, and applied to every language; beside them is the
 readout as it is. A question's confidence comes from a fit on the questions of other folds,
@@ -25,9 +24,9 @@ import pandas as pd
 from multical.errors import program
 from multical.files import atomic
 from multical.metrics import recalibration
-from multical.metrics.readouts import SCORES, Readout, option_scores
+from multical.metrics.readouts import Readout, option_scores
 from multical.metrics.recalibration import METHODS, Answers, Ints
-from multical.params import known
+from multical.params import parse
 from multical.stats.blocks import RUN, Block, recorded
 from multical.stats.estimates import (
     BY_LANGUAGE,
@@ -36,13 +35,12 @@ from multical.stats.estimates import (
     drawn,
     measured,
     metric_rows,
-    read_params,
     summary_rows,
     write,
 )
+from multical.stats.params import RecalibrationJob
 from multical.stats.record_files import each, survey
 
-MORE = {"folds": int, "fold_seed": int, "reference_language": str}
 FIT = ["method", "fit"]
 #: Not recalibrated
 NONE = "none"
@@ -54,15 +52,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument(
+        "--params", required=True, metavar="JSON", help="stats.params.RecalibrationJob"
+    )
     parser.add_argument("--output", required=True, metavar="CSV", help="by group of languages")
     parser.add_argument("--by-language", required=True, metavar="CSV", help="output, by language")
     parser.add_argument(
         "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     arguments = parser.parse_args()
-    params = read_params(arguments.params, MORE)
-    known("readouts", params["readouts"], SCORES)
+    params = parse(RecalibrationJob, arguments.params)
     by_language, by_group = compute(arguments.records, params, arguments.processes)
     with atomic(arguments.output) as first, atomic(arguments.by_language) as second:
         write(first, by_group)
@@ -70,10 +69,10 @@ def main() -> None:
 
 
 def compute(
-    paths: Iterable[str], params: dict[str, Any], processes: int = 1
+    paths: Iterable[str], params: RecalibrationJob, processes: int = 1
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two tables of record files: by language, and by group of languages."""
-    parts, questions = survey(paths, params["resource_levels"])
+    parts, questions = survey(paths, params.resource_levels)
     made = each(parts, block_rows, questions, params, processes=processes)
     by_language = [row for own, _ in made for row in own]
     by_group = [row for _, own in made for row in own]
@@ -84,12 +83,12 @@ def compute(
 
 
 def block_rows(
-    block: Block, questions: dict[str, list[str]], params: dict[str, Any]
+    block: Block, questions: dict[str, list[str]], params: RecalibrationJob
 ) -> tuple[Rows, Rows]:
     """Both tables' rows of one run on one benchmark."""
     samples = drawn(block, bootstrap(block, questions, params))
     fold = recalibration.folds(
-        questions[block.keys["benchmark"]], params["folds"], params["fold_seed"]
+        questions[block.keys["benchmark"]], params.recalibration.folds, params.recalibration.seed
     )
     folds = {
         language: rows["question_id"].map(fold).to_numpy(int)
@@ -97,7 +96,7 @@ def block_rows(
     }
     by_language: Rows = []
     by_group: Rows = []
-    for name in params["readouts"]:
+    for name in params.readouts:
         scores = recorded(block, partial(option_scores, readout=name))
         answers = {language: Answers(*own) for language, own in scores.items()}
         for method, fit, readouts in variants(answers, folds, params):
@@ -109,7 +108,7 @@ def block_rows(
 
 
 def variants(
-    answers: dict[str, Answers], folds: dict[str, Ints], params: dict[str, Any]
+    answers: dict[str, Answers], folds: dict[str, Ints], params: RecalibrationJob
 ) -> Iterator[tuple[str, str, dict[str, Readout]]]:
     """Method, what it is fitted on, and the readouts of all languages that it gives."""
     yield NONE, NONE, {language: own.readout for language, own in answers.items()}
@@ -119,7 +118,7 @@ def variants(
             for source, languages in sources:
                 learnt = recalibration.pooled([answers[language] for language in source])
                 fold = np.concatenate([folds[language] for language in source])
-                maps = recalibration.fitted(fit, learnt, fold, params["folds"])
+                maps = recalibration.fitted(fit, learnt, fold, params.recalibration.folds)
                 for language in languages:
                     made = recalibration.applied(maps, answers[language], folds[language])
                     if made is not None:
@@ -129,11 +128,11 @@ def variants(
 
 
 def fitted_on(
-    languages: list[str], params: dict[str, Any]
+    languages: list[str], params: RecalibrationJob
 ) -> dict[str, list[tuple[list[str], list[str]]]]:
     """By name of the fit, the languages that are learnt from and those that it is applied to."""
-    reference = [one for one in languages if one == params["reference_language"]]
-    high = [one for one in languages if params["resource_levels"][one] == "high"]
+    reference = [one for one in languages if one == params.reference_language]
+    high = [one for one in languages if params.resource_levels[one] == "high"]
     return {
         "reference": [(reference, languages)] if reference else [],
         "high": [(high, languages)] if high else [],

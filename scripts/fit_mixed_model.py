@@ -1,7 +1,6 @@
 """Fit what SFT and smoothing change, by resource level, in mixed models over languages.
 
---params is a JSON object: readouts, metrics (of accuracy, confidence, ece and entropy), bins, seed
-(of the blocks), level (of the intervals) and resource_levels. What is compared is as in
+What is compared is as in
 compute_effects.py, and with several seeds the mean over them is fitted. A model is that of a
 comparison, readout and metric: fixed effects of condition x resource level, random intercept and
 effect (slope) by language (statsmodels' MixedLM, by REML), on means in blocks of questions that
@@ -25,24 +24,17 @@ import pandas as pd
 from scipy import stats
 from tqdm import tqdm
 
-from multical.errors import InputError, program
+from multical.errors import program
 from multical.files import atomic
 from multical.metrics.bootstrap import Bootstrap
-from multical.params import known
+from multical.params import parse
 from multical.stats import blocks, comparisons, mixed
 from multical.stats.blocks import Block
 from multical.stats.comparisons import COMPARISON, Comparison, Run
 from multical.stats.mixed import Cell, Fit, NotFittedError
+from multical.stats.params import MixedModels
 from multical.stats.record_files import each, survey
 
-PARAMS = {
-    "readouts": list,
-    "metrics": list,
-    "bins": int,
-    "seed": int,
-    "level": float,
-    "resource_levels": dict,
-}
 KEYS = [*COMPARISON, "readout", "metric"]
 EFFECTS = [*KEYS, "level", "languages", "value", "ci_low", "ci_high", "se", "df", "d_av", "p"]
 MODELS = [*KEYS, "converged", "problem", "languages", "blocks", "df", "log_likelihood"]
@@ -55,14 +47,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument("--params", required=True, metavar="JSON", help="stats.params.MixedModels")
     parser.add_argument("--effects", required=True, metavar="CSV", help="output, by level")
     parser.add_argument("--models", required=True, metavar="CSV", help="output, by model")
     parser.add_argument(
         "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     arguments = parser.parse_args()
-    params = read_params(arguments.params)
+    params = parse(MixedModels, arguments.params)
     effects, models = compute(arguments.records, params, arguments.processes)
     # Both are ready before one is written.
     with atomic(arguments.effects) as first, atomic(arguments.models) as second:
@@ -70,23 +62,11 @@ def main() -> None:
         models.to_csv(second, index=False, lineterminator="\n")
 
 
-def read_params(text: str) -> dict[str, Any]:
-    """Parse and check --params."""
-    found = blocks.parameters(text, PARAMS)
-    known("metrics", found["metrics"], mixed.METRICS)
-    if found["seed"] < 0 or not 0 < found["level"] < 1:
-        raise InputError(
-            f"--params: seed {found['seed']} and level {found['level']}, expected a seed of 0 or "
-            "more, and a level between 0 and 1"
-        )
-    return found
-
-
 def compute(
-    paths: Iterable[str], params: dict[str, Any], processes: int = 1
+    paths: Iterable[str], params: MixedModels, processes: int = 1
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two tables of record files: effects by level, and models."""
-    parts, questions = survey(paths, params["resource_levels"])
+    parts, questions = survey(paths, params.resource_levels)
     runs = each(parts, blocked, questions, params, processes=processes)
     effects: list[dict[str, Any]] = []
     models: list[dict[str, Any]] = []
@@ -98,7 +78,7 @@ def compute(
     for one, reading in tqdm(todo, unit="model", desc="mixed models"):
         keys = one.keys | dict(zip(("readout", "metric"), reading, strict=True))
         fitted = fit(one, reading, params)
-        effects += [keys | with_interval(term, params["level"]) for term in fitted.terms]
+        effects += [keys | with_interval(term, params.level) for term in fitted.terms]
         models.append(keys | fitted.about)
     table = pd.DataFrame(effects, columns=EFFECTS)
     return (
@@ -107,31 +87,31 @@ def compute(
     )
 
 
-def blocked(block: Block, questions: dict[str, list[str]], params: dict[str, Any]) -> Run:
+def blocked(block: Block, questions: dict[str, list[str]], params: MixedModels) -> Run:
     """A run on a benchmark, by (readout, metric) and language the means of its blocks."""
     found: dict[tuple[str, str], dict[str, Cell]] = {}
     asked = questions[block.keys["benchmark"]]
     places = Bootstrap(asked, 0, 0)
-    order = np.random.default_rng(params["seed"]).permutation(len(asked))
+    order = np.random.default_rng(params.seed).permutation(len(asked))
     own = {
         language: order[places.sample(rows["question_id"]).places]
         for language, rows in block.languages.items()
     }
-    for name in params["readouts"]:
+    for name in params.readouts:
         for language, readout in blocks.readings(block, name).items():
-            for metric in params["metrics"]:
+            for metric in params.metrics:
                 if mixed.applies(readout, metric):
-                    values = mixed.per_question(readout, metric, params["bins"])
+                    values = mixed.per_question(readout, metric, params.bins)
                     by_language = found.setdefault((name, metric), {})
                     by_language[language] = mixed.cell(values, own[language])
     return Run(block.keys, comparisons.asked(block), found)
 
 
-def fit(one: Comparison, reading: tuple[str, str], params: dict[str, Any]) -> Fit:
+def fit(one: Comparison, reading: tuple[str, str], params: MixedModels) -> Fit:
     """The model of a comparison, or why there is none."""
     sides = [[run.found.get(reading, {}) for run in side] for side in zip(*one.pairs, strict=True)]
     languages = [x for x in sides[0][0] if all(x in run for side in sides for run in side)]
-    levels = [params["resource_levels"][language] for language in languages]
+    levels = [params.resource_levels[language] for language in languages]
     try:
         before, after = (
             [mixed.over_seeds([run[x] for run in s]) for x in languages] for s in sides

@@ -1,7 +1,8 @@
 """Import sample logs of lm-evaluation-harness (--log_samples) into records.
 
 One call imports one run on one benchmark, with one or more languages, each the log of a
-multiple-choice task, or the logs of its subtasks.
+multiple-choice task, or the logs of its subtasks. The parameters are
+multical.data.harness_params.HarnessJob.
 """
 
 from __future__ import annotations
@@ -10,23 +11,21 @@ import argparse
 
 from multical import files, records
 from multical.data import harness_logs
+from multical.data.harness_params import HarnessJob
 from multical.errors import InputError, program
-from multical.figures import msp_tables
-
-RUN = ("run", "model", "sft", "smoothing", "seed", "benchmark", "prompt")
-KEYS = (*RUN, "id_field", "subject_field")
+from multical.params import parse
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--params", required=True, help="JSON object with " + ", ".join(KEYS))
+    parser.add_argument("--params", required=True, metavar="JSON", help="a HarnessJob")
     parser.add_argument("--samples", nargs="+", required=True, metavar="LANGUAGE=GLOB",
                         help="input: logs of each language, samples_*.jsonl")  # fmt: skip
     parser.add_argument("--records", required=True, help="output: the records, Parquet")
     args = parser.parse_args()
-    params = msp_tables.parameters(args.params, KEYS)
+    job = parse(HarnessJob, args.params)
     languages = {}
     for item in args.samples:
         language, equals, pattern = item.partition("=")
@@ -34,10 +33,10 @@ def main() -> None:
             raise InputError(f"--samples: {item!r}, expected LANGUAGE=GLOB, each language once")
         languages[language] = harness_logs.read(
             files.find(pattern),
-            id_field=params["id_field"],
-            subject_field=params["subject_field"],
+            id_field=job.id_field,
+            subject_field=job.subject_field,
         )
-    run = {name: params[name] for name in RUN}
+    run = job.model_dump(exclude={"id_field", "subject_field"})
     records.write(args.records, harness_logs.records(languages, run))
 
 

@@ -9,40 +9,43 @@ garbled file is named, and then nothing is written.
 
 from __future__ import annotations
 
+import argparse
 import os
 
-from multical import files, records
+from multical import files, params, records
 from multical.data import released
+from multical.data.release_params import Release, Released
 from multical.errors import program
-from multical.figures import msp_tables
-
-KEYS = ("study", "archive", "repository", "commit", "folder", "models", "datasets", "prompts")
 
 
 def main() -> None:
-    parser = msp_tables.parser(__doc__, KEYS)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--params", required=True, help="JSON: data.release_params.Released")
+    parser.add_argument("--code", required=True, help="fingerprint of the code, for the summary")
     parser.add_argument(
         "--manifest", nargs="?", help="SHA-256 of each file, as sha256sum writes them"
     )
     parser.add_argument("--records", required=True, help="output: the records, Parquet")
     parser.add_argument("--summary", required=True, help="output: what was imported, JSON")
     args = parser.parse_args()
-    params = msp_tables.parameters(args.params, KEYS)
+    given = params.parse(Released, args.params)
     frame, summary = released.records(
-        released.files(source(params), params["folder"]),
-        models={model["file"]: model for model in params["models"]},
-        datasets={dataset["id"]: dataset["questions"] for dataset in params["datasets"]},
-        prompts=params["prompts"],
+        released.files(source(given.source), given.source.folder),
+        models={model.file: model.max_logit for model in given.models},
+        datasets={dataset.id: dataset.questions for dataset in given.datasets},
+        prompts=given.prompts,
         manifest=released.read_manifest(args.manifest) if args.manifest else None,
     )
     records.write(args.records, frame)
     files.write_json(args.summary, summary | {"code": args.code})
 
 
-def source(params: dict[str, str]) -> str:
+def source(release: Release) -> str:
     """Where to read from: the environment, the config, or the pinned upstream."""
-    local = os.environ.get("MSP_V2_ARCHIVE") or params["archive"]
-    return local or f"{params['repository']}/archive/{params['commit']}.tar.gz"
+    local = os.environ.get("MSP_V2_ARCHIVE") or release.archive
+    return local or f"{release.repository}/archive/{release.commit}.tar.gz"
 
 
 if __name__ == "__main__":

@@ -9,26 +9,28 @@ booktabs) Holm's; a test that could not be made has an empty cell, or a dash.
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from multical.errors import program
-from multical.figures import tables
-from multical.files import atomic
-from multical.provenance import sidecar
+from multical.figures import latex, outputs, tables
+from multical.figures.params import Conditions
 
-KEYS = ("study", "target", "benchmark", "readout", "sft", "seed", "smoothing")
 TABLES = ("effects", "effects_over_languages", "mixed_effects")
 ROW = ["model", "condition", "metric"]
 GROUP = "non-english"
 CORRECTIONS = ("holm", "bh")
 
 
-def wide(paths: dict[str, str], params: dict[str, Any]) -> pd.DataFrame:
+def main() -> None:
+    started = time.monotonic()
+    args = outputs.parse(outputs.parser(__doc__, Conditions, TABLES, outputs.TABLE))
+    table = wide({kind: getattr(args, kind) for kind in TABLES}, args.params)
+    latex.write(args, started, table, tabular(table), index=True)
+
+
+def wide(paths: dict[str, str], params: Conditions) -> pd.DataFrame:
     """A row per (model, condition, metric), from the three tables."""
     languages, over, mixed = (
         ordered(tables.compared(paths[kind], kind, params)) for kind in TABLES
@@ -58,7 +60,7 @@ def ordered(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def latex(table: pd.DataFrame) -> str:
+def tabular(table: pd.DataFrame) -> str:
     """Three digits, Holm's correction."""
     rows = []
     for (model, metric), row in zip(
@@ -82,39 +84,6 @@ def small(p: float) -> str:
     if pd.isna(p):
         return "--"
     return r"$<$.001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
-
-
-def main() -> None:
-    started = time.monotonic()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for kind in TABLES:
-        parser.add_argument(f"--{kind}", metavar="CSV", required=True, help="input")
-    parser.add_argument("--params", required=True, help="JSON object with " + ", ".join(KEYS))
-    parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecar")
-    parser.add_argument("--csv", required=True, help="output: the table, full precision")
-    parser.add_argument("--tex", required=True, help="output: the table for print")
-    parser.add_argument("--sidecar", metavar="JSON", required=True, help="output: provenance")
-    args = parser.parse_args()
-    params = tables.params(args.params, KEYS)
-    paths = {kind: getattr(args, kind) for kind in TABLES}
-    table = wide(paths, params)
-    text = latex(table)
-    with atomic(args.csv) as csv, atomic(args.tex) as tex:
-        table.to_csv(csv)
-        Path(tex).write_text(text, encoding="utf-8")
-    sidecar.write_sidecar(
-        args.sidecar,
-        study=params["study"],
-        target=params["target"],
-        params=params,
-        code=args.code,
-        inputs=list(paths.values()),
-        outputs=[args.csv, args.tex],
-        started=started,
-        seed=params["seed"],
-    )
 
 
 if __name__ == "__main__":

@@ -9,39 +9,23 @@ losses took is not counted. held_out_loss is that of a trial, and of the run tha
 A run that adopted a trial was not trained again. What its training took stands in the row of
 the trial alone, so that sums are right; its own cells are empty.
 
---params is a JSON object: study, target, benchmarks, tried (learning rates) and runs, each with
-run, role, model, sft and adopted (true where it is one of the trials). The files to read follow
-from them, as seen from the working folder.
+The files to read follow from the parameters, as seen from the working folder.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2  # noqa: F401  # writes the LaTeX, for pandas
 import pandas as pd
 
-from multical import params
-from multical.errors import InputError, program
-from multical.figures import settings_table
+from multical.errors import program
+from multical.figures import latex, outputs, settings_table
+from multical.figures.params import SettingsTable
 from multical.figures.settings_table import Row
-from multical.files import atomic
-from multical.provenance import sidecar
 
-KINDS: params.Kinds = {"study": str, "target": str, "benchmarks": list, "tried": list, "runs": list}
-RUN: params.Kinds = {
-    "run": str,
-    "role": str,
-    "model": str,
-    "sft": (str, type(None)),
-    "adopted": bool,
-}
 #: Settings that the runs of a study share, with their names in print.
 SHARED = {
     "batch_size": "batch",
@@ -58,49 +42,14 @@ SHARED = {
 
 def main() -> None:
     started = time.monotonic()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--params", required=True, metavar="JSON", help="see above")
-    parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecar")
-    parser.add_argument("--csv", required=True, help="output: the table, full precision")
-    parser.add_argument("--tex", required=True, help="output: the table for print")
-    parser.add_argument("--sidecar", metavar="JSON", required=True, help="output: provenance")
-    args = parser.parse_args()
-    study = told(args.params)
-    rows = settings_table.rows(study)
-    text = latex(rows)
-    with atomic(args.csv) as table, atomic(args.tex) as tex:
-        with open(table, "w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, settings_table.COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        Path(tex).write_text(text, encoding="utf-8")
-    sidecar.write_sidecar(
-        args.sidecar,
-        study=study["study"],
-        target=study["target"],
-        params=study,
-        code=args.code,
-        inputs=settings_table.files(study),
-        outputs=[args.csv, args.tex],
-        started=started,
-        seed=None,
-    )
+    args = outputs.parse(outputs.parser(__doc__, SettingsTable, [], outputs.TABLE))
+    args.inputs = settings_table.files(args.params)
+    rows = settings_table.rows(args.params)
+    table = pd.DataFrame(rows, columns=settings_table.COLUMNS, dtype=object)
+    latex.write(args, started, table, tabular(rows))
 
 
-def told(text: str) -> dict[str, Any]:
-    """The study of `--params`."""
-    study = params.parse(text)
-    settings_table.pick("--params", study, KINDS)
-    if not study["runs"]:
-        raise InputError("--params: runs: found none, expected at least one")
-    for number, run in enumerate(study["runs"], start=1):
-        settings_table.pick(f"--params: runs, number {number}", run, RUN)
-    return study
-
-
-def latex(rows: Sequence[Row]) -> str:
+def tabular(rows: Sequence[Row]) -> str:
     """A line per base model and SFT run; below, what there is to say of all."""
     work = "GPU-h" if any(total(rows, f"{x}_gpu_hours") for x in ("training", "scoring")) else "h"
     unit = "_gpu_hours" if work == "GPU-h" else "_hours"
@@ -108,17 +57,17 @@ def latex(rows: Sequence[Row]) -> str:
         {
             "model": [row["model"] for row in rows],
             "SFT": [row["sft"] or "base" for row in rows],
-            "b": [shown(row["smoothing"], "g") for row in rows],
-            "seed": [shown(row["seed"], "d") for row in rows],
-            "LR": [shown(row["learning_rate"], "g") for row in rows],
-            "held-out loss": [shown(row["held_out_loss"], ".3f") for row in rows],
-            "final loss": [shown(row["final_loss"], ".3f") for row in rows],
-            "steps": [shown(row["steps"], ",d") for row in rows],
-            "tokens": [shown(row["trained_tokens"], ",d") for row in rows],
+            "b": [number(row["smoothing"], "g") for row in rows],
+            "seed": [number(row["seed"], "d") for row in rows],
+            "LR": [number(row["learning_rate"], "g") for row in rows],
+            "held-out loss": [number(row["held_out_loss"], ".3f") for row in rows],
+            "final loss": [number(row["final_loss"], ".3f") for row in rows],
+            "steps": [number(row["steps"], ",d") for row in rows],
+            "tokens": [number(row["trained_tokens"], ",d") for row in rows],
             f"training ({work})": [
-                "trial" if row["trial"] else shown(row[f"training{unit}"], ",.2f") for row in rows
+                "trial" if row["trial"] else number(row[f"training{unit}"], ",.2f") for row in rows
             ],
-            f"scoring ({work})": [shown(row[f"scoring{unit}"], ",.2f") for row in rows],
+            f"scoring ({work})": [number(row[f"scoring{unit}"], ",.2f") for row in rows],
         }
     )[[row["role"] != "trial" for row in rows]]
     style = table.style.hide(axis="index").format(escape="latex")
@@ -148,7 +97,7 @@ def below(rows: Sequence[Row], unit: str, work: str) -> list[str]:
     return [
         f"Total: {'; '.join(sums)}.",
         *([f"All SFT runs: {'; '.join(shared)}."] if shared else []),
-        rf"Hardware: {', '.join(map(escaped, hardware))}.",
+        rf"Hardware: {', '.join(map(latex.escape, hardware))}.",
     ]
 
 
@@ -157,19 +106,14 @@ def total(rows: Sequence[Row], key: str) -> float:
     return sum(row[key] or 0 for row in rows)
 
 
-def shown(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
     """A number as print has it, or a dash."""
     return "--" if value is None else format(value, form)
 
 
 def plain(value: Any) -> str:
     """A setting as print has it."""
-    return f"{value:g}" if isinstance(value, float) else escaped(str(value))
-
-
-def escaped(text: str) -> str:
-    """A text without the characters that mean something to LaTeX."""
-    return "".join(rf"\{char}" if char in "&%$#_{}" else char for char in text)
+    return f"{value:g}" if isinstance(value, float) else latex.escape(str(value))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import textwrap
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +19,8 @@ from matplotlib.figure import Figure
 
 from multical.errors import program
 from multical.figures import style, tables
+from multical.figures.params import Guess
 
-KEYS = ("benchmark", "readout", "sft", "seed", "options")
 METRICS = {"accuracy": "accuracy", "confidence": "mean confidence", "ece": "ECE"}
 GAP = 0.6  # between SFT sets, where one smoothing stands 1 from the next
 
@@ -29,22 +28,23 @@ GAP = 0.6  # between SFT sets, where one smoothing stands 1 from the next
 Places = dict[tuple[str | None, float | None], float]
 
 
-def conditions(path: str | Path, params: dict[str, Any]) -> pd.DataFrame:
+def conditions(path: str | Path, params: Guess) -> pd.DataFrame:
     """The rows of all SFT sets, each with the base model's, and a column `set` beside them."""
     table = tables.read(path, "summary")
-    table = table[table["benchmark"] == params["benchmark"]]
-    names = table.loc[table["seed"] == params["seed"], "sft"].unique().tolist()
-    if params["sft"] not in names:  # then it is refused, or null: base models alone
-        names.append(params["sft"])
+    table = table[table["benchmark"] == params.benchmark]
+    names = table.loc[table["seed"] == params.seed, "sft"].unique().tolist()
+    if params.sft not in names:  # then it is refused, or null: base models alone
+        names.append(params.sft)
     parts = []
     for name in names:
-        rows = tables.chosen(path, "summary", params | {"sft": name}, metric=list(METRICS))
+        own = params.model_copy(update={"sft": name})
+        rows = tables.chosen(path, "summary", own, metric=list(METRICS))
         parts.append(rows.assign(set=name))
     rows = pd.concat(parts)
     return rows[rows["group"].isin(tables.LEVELS)]
 
 
-def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+def draw(rows: pd.DataFrame, params: Guess) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
     figure, axes = plt.subplots(
         len(METRICS), len(models), figsize=(style.WIDTH, 5.6), sharex=True, sharey="row",
@@ -57,8 +57,8 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
             for place, level in enumerate(levels):
                 shift = 0.16 * (place - (len(levels) - 1) / 2)
                 lines(ax, part[part["group"] == level], places, level, shift)
-            if metric == "accuracy" and params["options"]:
-                ax.axhline(1 / params["options"], color=style.GREY, linestyle=":")
+            if metric == "accuracy" and params.options:
+                ax.axhline(1 / params.options, color=style.GREY, linestyle=":")
         line[0].set_ylabel(name)
     axes[-1, 0].set_ylim(bottom=0)
     for ax, model in zip(axes[0], models, strict=True):
@@ -71,7 +71,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
         names(ax, places, style.WIDTH * 72 * 0.9 / len(models))
         ax.set_xlabel("label smoothing b, by SFT data")
     figure.align_ylabels(axes[:, 0])
-    style.level_legend(figure, levels, "base", guess=bool(params["options"]))
+    style.level_legend(figure, levels, "base", guess=bool(params.options))
     return figure
 
 
@@ -127,8 +127,8 @@ def names(ax: Axes, places: Places, width: float) -> None:
 
 def main() -> None:
     started = time.monotonic()
-    args = style.arguments(__doc__, "summary", KEYS)
-    style.finish(draw(conditions(args.table, args.params), args.params), args, started)
+    args = style.arguments(__doc__, Guess, "summary")
+    style.finish(draw(conditions(args.summary, args.params), args.params), args, started)
 
 
 if __name__ == "__main__":

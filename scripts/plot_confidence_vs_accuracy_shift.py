@@ -9,7 +9,6 @@ the language of the SFT data is.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +18,8 @@ from matplotlib.figure import Figure
 
 from multical.errors import program
 from multical.figures import style, tables
+from multical.figures.params import ByLanguage
 
-KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language")
 NAMED = 6  # languages named in a panel, besides the reference
 
 
@@ -35,8 +34,8 @@ def shifts(rows: pd.DataFrame) -> pd.DataFrame:
     return change.stack().unstack("metric").dropna().reset_index()
 
 
-def draw(change: pd.DataFrame, params: dict[str, Any], models: list[str]) -> Figure:
-    labels = [tables.label(0.0), tables.label(params["smoothing"])]
+def draw(change: pd.DataFrame, params: ByLanguage, models: list[str]) -> Figure:
+    labels = [tables.label(0.0), tables.label(params.smoothing)]
     figure, axes = plt.subplots(
         len(models), 2, figsize=(style.WIDTH, 0.8 + 2.6 * len(models)),
         sharex=True, sharey=True, squeeze=False,
@@ -64,7 +63,7 @@ def draw(change: pd.DataFrame, params: dict[str, Any], models: list[str]) -> Fig
     figure.draw_without_rendering()  # settles the layout, which the names need
     figure.set_layout_engine("none")
     for ax, part in panels:
-        name_outliers(ax, part, params["reference_language"])
+        name_outliers(ax, part, params.reference_language)
     return figure
 
 
@@ -79,10 +78,10 @@ def name_outliers(ax: Axes, part: pd.DataFrame, reference: str) -> None:
 
 def main() -> None:
     started = time.monotonic()
-    args = style.arguments(__doc__, "metrics", KEYS)
+    args = style.arguments(__doc__, ByLanguage, "metrics")
     tables.need_tuned(args.params)
     rows = tables.chosen(
-        args.table, "metrics", args.params, tables.conditions(args.params),
+        args.metrics, "metrics", args.params, tables.conditions(args.params),
         metric=["accuracy", "confidence"],
     )  # fmt: skip
     style.finish(draw(shifts(rows), args.params, tables.models(rows)), args, started)

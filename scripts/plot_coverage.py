@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from multical.errors import program
 from multical.figures import style as plots
 from multical.figures import tables
+from multical.figures.params import Simulated
 
 NAMES = {
     "accuracy": "accuracy",
@@ -79,8 +80,8 @@ def panel(ax: Axes, rows: pd.DataFrame, powers: list[float], kind: str) -> None:
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "coverage", ["seed"])
-    plots.finish(draw(tables.read(args.table, "coverage")), args, started)
+    args = plots.arguments(__doc__, Simulated, "coverage")
+    plots.finish(draw(tables.read(args.coverage, "coverage")), args, started)
 
 
 if __name__ == "__main__":

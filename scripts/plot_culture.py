@@ -8,7 +8,6 @@ dotted line is a random guess.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,13 +17,13 @@ from matplotlib.figure import Figure
 
 from multical.errors import program
 from multical.figures import style, tables
+from multical.figures.params import ConditionsAndGuess
 
-KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "options")
 METRICS = {"accuracy": "accuracy", "confidence": "mean confidence", "ece": "ECE"}
 CULTURES = {"CS": "culturally sensitive", "CA": "agnostic"}
 
 
-def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
     conditions = tables.conditions(params)
     figure, axes = plt.subplots(
@@ -35,8 +34,8 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
         for ax, model in zip(line, models, strict=True):
             part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
             pairs(ax, part, levels, conditions)
-            if metric == "accuracy" and params["options"]:
-                ax.axhline(1 / params["options"], color=style.GREY, linestyle=":")
+            if metric == "accuracy" and params.options:
+                ax.axhline(1 / params.options, color=style.GREY, linestyle=":")
         line[0].set_ylabel(name)
     axes[-1, 0].set_ylim(bottom=0)
     for top, bottom, model in zip(axes[0], axes[-1], models, strict=True):
@@ -50,7 +49,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
         style.handle(name, style.GREY, "o", filled=culture == "CS")
         for culture, name in CULTURES.items()
     ]
-    if params["options"]:
+    if params.options:
         entries.append(style.handle("random guess", style.GREY, line=":"))
     style.legend(figure, entries)
     return figure
@@ -72,10 +71,11 @@ def pairs(ax: Axes, rows: pd.DataFrame, levels: list[str], conditions: list[floa
 
 def main() -> None:
     started = time.monotonic()
-    args = style.arguments(__doc__, "culture", KEYS)
+    args = style.arguments(__doc__, ConditionsAndGuess, "culture")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(
-        args.table, "culture", args.params, conditions, metric=list(METRICS), culture=list(CULTURES)
+        args.culture, "culture", args.params, conditions,
+        metric=list(METRICS), culture=list(CULTURES),
     )  # fmt: skip
     style.finish(draw(rows[rows["group"].isin(tables.LEVELS)], args.params), args, started)
 

@@ -10,15 +10,14 @@ import time
 
 from multical.errors import program
 from multical.figures import style, tables
-
-KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language")
+from multical.figures.params import ByLanguage
 
 
 def main() -> None:
     started = time.monotonic()
-    args = style.arguments(__doc__, "metrics", KEYS)
+    args = style.arguments(__doc__, ByLanguage, "metrics")
     conditions = tables.conditions(args.params)
-    rows = tables.chosen(args.table, "metrics", args.params, conditions, metric="ece")
+    rows = tables.chosen(args.metrics, "metrics", args.params, conditions, metric="ece")
     figure = style.by_language(rows, args.params, "ECE")
     figure.axes[0].set_ylim(bottom=0)
     style.finish(figure, args, started)

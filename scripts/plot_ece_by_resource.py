@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from multical.errors import program
 from multical.figures import style as plots
 from multical.figures import tables
-
-KEYS = ("benchmark", "readout", "sft", "seed")
+from multical.figures.params import Panel
 
 
 def draw(rows: pd.DataFrame, conditions: list[float | None]) -> Figure:
@@ -40,8 +39,8 @@ def draw(rows: pd.DataFrame, conditions: list[float | None]) -> Figure:
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "summary", KEYS)
-    rows = tables.chosen(args.table, "summary", args.params, metric="ece")
+    args = plots.arguments(__doc__, Panel, "summary")
+    rows = tables.chosen(args.summary, "summary", args.params, metric="ece")
     conditions = [None, *tables.smoothings(rows, args.params)]
     rows = rows[rows["group"].isin(tables.LEVELS)]
     plots.finish(draw(rows, conditions), args, started)

@@ -9,7 +9,6 @@ seeds, the thin bar is the standard deviation between them.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +18,10 @@ from matplotlib.figure import Figure
 
 from multical.errors import program
 from multical.figures import style, tables
+from multical.figures.params import ModelByLanguage
 
-KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language", "model")
 
-
-def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+def draw(rows: pd.DataFrame, params: ModelByLanguage) -> Figure:
     languages = rows[["resource_level", "language"]].drop_duplicates()
     levels = tables.levels(languages, "resource_level")
     languages["rank"] = languages["resource_level"].map(levels.index)
@@ -45,13 +43,13 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
         ax.grid(axis="x")
         for first in languages.drop_duplicates("resource_level")["language"].map(y).iloc[1:]:
             ax.axhline(first - 1, color=style.GREY, linewidth=0.6)
-    names(axes[0, 0], y, params["reference_language"])
+    names(axes[0, 0], y, params.reference_language)
     for level, part in languages.assign(y=languages["language"].map(y)).groupby("resource_level"):
         axes[0, -1].annotate(
             level, (1.02, part["y"].mean()), xycoords=("axes fraction", "data"), rotation=270,
             va="center", fontsize=7.5, color=style.GREY, fontstyle="italic", annotation_clip=False,
         )  # fmt: skip
-    style.change_legend(figure, conditions, title=params["model"])
+    style.change_legend(figure, conditions, title=params.model)
     return figure
 
 
@@ -77,9 +75,9 @@ def names(ax: Axes, y: dict[str, float], bold: str) -> None:
 
 def main() -> None:
     started = time.monotonic()
-    args = style.arguments(__doc__, "effects", KEYS)
-    rows = tables.compared(args.table, "effects", args.params)
-    rows = tables.select(rows, args.table, model=args.params["model"])
+    args = style.arguments(__doc__, ModelByLanguage, "effects")
+    rows = tables.compared(args.effects, "effects", args.params)
+    rows = tables.select(rows, args.effects, model=args.params.model)
     style.finish(draw(rows, args.params), args, started)
 
 

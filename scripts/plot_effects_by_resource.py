@@ -9,7 +9,6 @@ converge, says so.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +18,10 @@ from matplotlib.figure import Figure
 
 from multical.errors import program
 from multical.figures import style, tables
+from multical.figures.params import Conditions
 
-KEYS = ("benchmark", "readout", "sft", "seed", "smoothing")
 
-
-def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+def draw(rows: pd.DataFrame, params: Conditions) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "level")
     metrics = [name for name in tables.CHANGED if (rows["metric"] == name).any()]
     figure, axes = plt.subplots(
@@ -69,8 +67,8 @@ def estimates(
 
 def main() -> None:
     started = time.monotonic()
-    args = style.arguments(__doc__, "mixed_effects", KEYS)
-    rows = tables.compared(args.table, "mixed_effects", args.params)
+    args = style.arguments(__doc__, Conditions, "mixed_effects")
+    rows = tables.compared(args.mixed_effects, "mixed_effects", args.params)
     rows = rows[rows["level"].isin(tables.LEVELS)]
     style.finish(draw(rows, args.params), args, started)
 

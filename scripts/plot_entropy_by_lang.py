@@ -11,16 +11,15 @@ import time
 
 from multical.errors import program
 from multical.figures import style, tables
-
-KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language", "options")
+from multical.figures.params import Entropies
 
 
 def main() -> None:
     started = time.monotonic()
-    args = style.arguments(__doc__, "metrics", KEYS)
+    args = style.arguments(__doc__, Entropies, "metrics")
     conditions = tables.conditions(args.params)
-    rows = tables.chosen(args.table, "metrics", args.params, conditions, metric="entropy")
-    options = args.params["options"]
+    rows = tables.chosen(args.metrics, "metrics", args.params, conditions, metric="entropy")
+    options = args.params.options
     guess = math.log(options) if options else None
     figure = style.by_language(rows, args.params, "entropy (nats)", guess)
     style.finish(figure, args, started)

@@ -1,6 +1,6 @@
 """Draw study 2's scores with abstention: against the threshold, and against training size.
 
-A column for each of `methods`.
+A column for each confidence. A figure named `score_vs_k...` is of the second kind.
 
 A scheme of scoring takes its own number of points for a wrong answer; a right one gives 1
 and an abstention 0. Against the threshold: the test score of the study's split, with a
@@ -20,39 +20,36 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from multical.errors import program
-from multical.figures import msp_style, msp_tables, style
+from multical.figures import msp_style, msp_tables, outputs, style
+from multical.figures.msp_style import Looks
+from multical.figures.params import ComparedFigure, Method
 
-TABLES = ("score_curves", "scores")
 #: Where the score axis is cut off, unless a chosen threshold scores less.
 LOWEST = -60
 #: Names of thresholds that are not the method's
 THRESHOLDS = {"entropy": "Negative entropy threshold (nats)"}
-FIGURES = ("score_vs_threshold", "score_vs_k")
 
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_style.arguments(__doc__, TABLES, FIGURES, ["methods"])
-    dataset, methods = args.params["dataset"], args.params["methods"]
+    args = style.arguments(__doc__, ComparedFigure, "curves", "scores")
+    methods = args.params.methods
     looks = msp_style.styles(args.params)
-    curves = msp_tables.read_table(
-        args.score_curves, ["dataset", "model", "method", "scheme", "threshold"]
-    )
-    scores = msp_tables.read_table(
-        args.scores, ["dataset", "model", "k", "scheme", "method", "mean"]
-    )
-    for target, table, source, draw in (
-        (args.score_vs_threshold, curves, args.score_curves, against_threshold),
-        (args.score_vs_k, scores, args.scores, against_k),
-    ):
-        if target:
-            shown = (table["dataset"] == dataset) & table["method"].isin(methods)
-            figure = draw(table[shown], looks, methods)
-            figure.suptitle(msp_style.title(args), fontsize=8, fontweight="bold")
-            msp_style.save(figure, target, args, [source], started)
+    columns = ["dataset", "model", "method", "scheme"]
+    curves = msp_tables.read_table(args.curves, [*columns, "threshold"])
+    scores = msp_tables.read_table(args.scores, [*columns, "k", "mean"])
+    for name in outputs.names(args):
+        by_k = name.startswith("score_vs_k")
+        table = scores if by_k else curves
+        rows = table[(table["dataset"] == args.params.dataset) & table["method"].isin(methods)]
+        figure = (against_k if by_k else against_threshold)(rows, looks, methods)
+        figure.suptitle(args.params.title, fontsize=8, fontweight="bold")
+        style.finish(figure, args, started, name)
 
 
-def panels(table: pd.DataFrame, methods: list[str], sharex: Any) -> tuple[Figure, Any, list[str]]:
+def panels(
+    table: pd.DataFrame, methods: list[Method], sharex: Any
+) -> tuple[Figure, Any, list[str]]:
     """A row of panels per scheme of the table, a column per method; the schemes, in order."""
     schemes = list(table["scheme"].unique())
     figure, axes = plt.subplots(
@@ -66,9 +63,7 @@ def panels(table: pd.DataFrame, methods: list[str], sharex: Any) -> tuple[Figure
     return figure, axes, schemes
 
 
-def against_threshold(
-    table: pd.DataFrame, looks: dict[str, dict[str, Any]], methods: list[str]
-) -> Figure:
+def against_threshold(table: pd.DataFrame, looks: Looks, methods: list[Method]) -> Figure:
     """Score at each threshold, a dot at the chosen one."""
     figure, axes, schemes = panels(table, methods, "col")
     for line, scheme in zip(axes, schemes, strict=True):
@@ -94,7 +89,7 @@ def against_threshold(
     return figure
 
 
-def against_k(scores: pd.DataFrame, looks: dict[str, dict[str, Any]], methods: list[str]) -> Figure:
+def against_k(scores: pd.DataFrame, looks: Looks, methods: list[Method]) -> Figure:
     """Mean test score for each number of training answers."""
     numeric = pd.to_numeric(scores["k"], errors="coerce")
     scores = scores.assign(k=numeric)[numeric.notna()].sort_values("k", kind="stable")

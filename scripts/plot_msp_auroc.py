@@ -1,50 +1,45 @@
 """Draw study 2's AUROC against accuracy and against model size, with least squares lines.
 
 A point per model, the unweighted mean of its (data set, phrasing) cells; a column of panels
-for each of `methods`, and rows for the phrasings.
+for each confidence. The name of a figure says what it shows: `accuracy_vs_...` or `size_vs_...`,
+with a row of panels for each phrasing where `by_phrasing` is in it.
 Models of unknown size are left out of the figures on size.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from multical.errors import program
-from multical.figures import msp_style, msp_tables, style
+from multical.figures import msp_style, msp_tables, outputs, style
+from multical.figures.msp_style import Looks
+from multical.figures.params import ComparedFigure, Method
 
-FIGURES = (
-    "accuracy_vs_auroc",
-    "size_vs_auroc",
-    "accuracy_vs_auroc_by_phrasing",
-    "size_vs_auroc_by_phrasing",
-)
 X = {"accuracy": "Accuracy (%)", "size": "Size (billions of parameters)"}
 
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_style.arguments(__doc__, ["points"], FIGURES, ["methods"])
-    methods = args.params["methods"]
+    args = style.arguments(__doc__, ComparedFigure, "points")
+    methods = args.params.methods
     per_cent = ["accuracy", *(f"{method}_auroc" for method in methods)]
     points = msp_tables.read_table(args.points, ["dataset", "prompt", "model", *per_cent])
-    points = points[points["dataset"] == args.params["dataset"]]
+    points = points[points["dataset"] == args.params.dataset]
     points = points.assign(**{name: 100 * points[name] for name in per_cent})
     both = points[points["prompt"].isna()]
     phrasings = {
         phrasing(str(prompt)): rows for prompt, rows in points.groupby("prompt", sort=False)
     }
     looks = msp_style.styles(args.params)
-    for name in FIGURES:
-        if target := getattr(args, name):
-            rows = phrasings if name.endswith("by_phrasing") else {"": both}
-            figure = scatter(rows, name.partition("_")[0], looks, methods)
-            figure.suptitle(msp_style.title(args), fontsize=8, fontweight="bold")
-            msp_style.save(figure, target, args, [args.points], started)
+    for name in outputs.names(args):
+        rows = phrasings if "by_phrasing" in name else {"": both}
+        figure = scatter(rows, name.partition("_")[0], looks, methods)
+        figure.suptitle(args.params.title, fontsize=8, fontweight="bold")
+        style.finish(figure, args, started, name)
 
 
 def phrasing(prompt: str) -> str:
@@ -53,9 +48,7 @@ def phrasing(prompt: str) -> str:
     return f"{name} phrasing" if name != prompt else f"prompt {prompt}"
 
 
-def scatter(
-    rows: dict[str, pd.DataFrame], x: str, looks: dict[str, dict[str, Any]], methods: list[str]
-) -> Figure:
+def scatter(rows: dict[str, pd.DataFrame], x: str, looks: Looks, methods: list[Method]) -> Figure:
     """A row of panels per entry of `rows`, a column per method."""
     figure, axes = plt.subplots(
         len(rows), len(methods), figsize=(style.WIDTH, 3.0 * len(rows) + 0.2), sharex=True,

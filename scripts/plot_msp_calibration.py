@@ -3,57 +3,45 @@
 Each curve joins the equal-mass bins of one model, its fraction correct against its mean
 maximum softmax probability (MSP); on the diagonal it is calibrated. The Platt-scaled
 figures show the answers that Platt scaling was not fitted on. Calibration error is the
-column of the points that `error` names, with the least squares line over the models.
+column of the points that `error` names, with the least squares line over the models. The name
+of a figure says what it shows: `accuracy_vs_calibration...` is of the errors, `..._platt` scaled.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from multical.errors import program
-from multical.figures import msp_style, msp_tables, style
-
-TABLES = ("calibration_curves", "points")
-FIGURES = (
-    "calibration",
-    "calibration_platt",
-    "accuracy_vs_calibration",
-    "accuracy_vs_calibration_platt",
-)
+from multical.figures import msp_style, msp_tables, outputs, style
+from multical.figures.msp_style import Looks
+from multical.figures.params import CalibrationFigure
 
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_style.arguments(__doc__, TABLES, FIGURES, ["error"])
-    dataset, error = args.params["dataset"], args.params["error"]
-    table = msp_tables.read_table(
-        args.calibration_curves, ["dataset", "model", "scaling", "confidence"]
-    )
+    args = style.arguments(__doc__, CalibrationFigure, "curves", "points")
+    dataset, error = args.params.dataset, args.params.error
+    table = msp_tables.read_table(args.curves, ["dataset", "model", "scaling", "confidence"])
     table = table[table["dataset"] == dataset]
-    looks = msp_style.styles(args.params)
-    for scaling, target in (("none", args.calibration), ("platt", args.calibration_platt)):
-        if target:
-            figure = curves(table[table["scaling"] == scaling], looks, scaling)
-            figure.axes[0].set_title(msp_style.title(args))
-            msp_style.save(figure, target, args, [args.calibration_curves], started)
     points = msp_tables.read_table(args.points, ["dataset", "prompt", "model", "accuracy", error])
     points = points[(points["dataset"] == dataset) & points["prompt"].isna()]
-    for suffix, target in (
-        ("", args.accuracy_vs_calibration),
-        ("_platt", args.accuracy_vs_calibration_platt),
-    ):
-        if target:
-            figure = scatter(points, f"{error}{suffix}", looks)
-            figure.axes[0].set_title(msp_style.title(args))
-            msp_style.save(figure, target, args, [args.points], started)
+    looks = msp_style.styles(args.params)
+    for name in outputs.names(args):
+        after = "_platt" if name.endswith("_platt") else ""
+        if name.startswith("accuracy"):
+            figure = scatter(points, f"{error}{after}", looks)
+        else:
+            scaling = "platt" if after else "none"
+            figure = curves(table[table["scaling"] == scaling], looks, scaling)
+        figure.axes[0].set_title(args.params.title)
+        style.finish(figure, args, started, name)
 
 
-def curves(table: pd.DataFrame, looks: dict[str, dict[str, Any]], scaling: str) -> Figure:
+def curves(table: pd.DataFrame, looks: Looks, scaling: str) -> Figure:
     """A line per model over its bins."""
     figure, ax = plt.subplots(figsize=(6.2, 4.6))
     ax.axline((0, 0), slope=1, color=style.GREY, linewidth=0.8)
@@ -69,7 +57,7 @@ def curves(table: pd.DataFrame, looks: dict[str, dict[str, Any]], scaling: str) 
     return figure
 
 
-def scatter(points: pd.DataFrame, error: str, looks: dict[str, dict[str, Any]]) -> Figure:
+def scatter(points: pd.DataFrame, error: str, looks: Looks) -> Figure:
     """Accuracy against calibration error, a point per model."""
     figure, ax = plt.subplots(figsize=(0.8 * style.WIDTH, 3.4))
     points = points.assign(accuracy=100 * points["accuracy"])

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from multical.errors import program
-from multical.figures import msp_style, msp_tables, style
+from multical.figures import latex, msp_style, msp_tables, style
+from multical.figures.params import ComparedFigure
 
 CROWDED = 18  # bars
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
@@ -16,13 +17,13 @@ HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_style.arguments(__doc__, ["datasets"], ["dataset_bars"], ["methods"])
+    args = style.arguments(__doc__, ComparedFigure, "datasets")
     measures = {"accuracy": "Accuracy"} | {
         f"{method}_auroc": f"{msp_tables.METHOD_NAMES[method]} AUROC"
-        for method in args.params["methods"]
+        for method in args.params.methods
     }
     table = msp_tables.read_table(args.datasets, ["dataset", *measures])
-    per_cent = msp_tables.rounded(1, 100)
+    per_cent = latex.rounded(1, 100)
     figure, ax = plt.subplots(figsize=(style.WIDTH, 2.8))
     width = 0.85 / len(table)
     for place, row in enumerate(table.to_dict("records")):
@@ -31,7 +32,7 @@ def main() -> None:
             x,
             [100 * row[name] for name in measures],
             width,
-            label=msp_tables.dataset_names(args.params)[row["dataset"]],
+            label=args.params.dataset_names[row["dataset"]],
             color=msp_style.COLOURS[1 + place % 6],
             hatch=HATCHES[place % len(HATCHES)],
             edgecolor="white",
@@ -45,7 +46,7 @@ def main() -> None:
     ax.set_xticks(range(len(measures)), list(measures.values()))
     ax.set(ylabel="Mean over models (%)", ylim=(0, 100))
     figure.legend(loc="outside upper center", ncols=len(table), handlelength=2.2)
-    msp_style.save(figure, args.dataset_bars, args, [args.datasets], started)
+    style.finish(figure, args, started)
 
 
 if __name__ == "__main__":

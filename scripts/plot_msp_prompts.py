@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import textwrap
 import time
-from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -17,7 +16,8 @@ from matplotlib.figure import Figure
 
 from multical.data import questions
 from multical.errors import InputError, program
-from multical.figures import msp_style, style
+from multical.figures import style
+from multical.figures.params import PromptsFigure, PromptText
 from multical.models import chat
 
 #: Characters in a line, and the points on paper that a line takes
@@ -26,29 +26,25 @@ COLUMNS, LINE = 104, 10.5
 
 def main() -> None:
     started = time.monotonic()
-    args = msp_style.arguments(__doc__, ["questions"], ["prompts"], ["prompts"])
-    question = first_question(args.questions, args.params)
-    texts = {one["name"]: filled(one, question) for one in args.params["prompts"]}
-    figure = panels(texts)
-    msp_style.save(figure, args.prompts, args, [args.questions], started)
+    args = style.arguments(__doc__, PromptsFigure, "questions")
+    question = first_question(args.questions, args.params.language)
+    texts = {prompt.name: filled(prompt, question) for prompt in args.params.prompts}
+    style.finish(panels(texts), args, started)
 
 
-def first_question(path: str, params: dict[str, Any]) -> pd.Series:
-    """The first question by its id of the data set that is shown, in its language."""
-    chosen = [one for one in params["datasets"] if one["id"] == params["dataset"]]
+def first_question(path: str, language: str) -> pd.Series:
+    """The first question by its id in a language."""
     rows = questions.read(path)
-    rows = rows[rows["language"] == chosen[0]["language"]]
+    rows = rows[rows["language"] == language]
     if rows.empty:
-        raise InputError(f"{path}: no question in {chosen[0]['language']}, expected at least one")
+        raise InputError(f"{path}: no question in {language}, expected at least one")
     return rows.sort_values("question_id").iloc[0]
 
 
-def filled(prompt: dict[str, Any], question: pd.Series) -> str:
+def filled(prompt: PromptText, question: pd.Series) -> str:
     """A prompt with a question in it, its headings in the question's language."""
-    headings = {
-        name: texts[question["language"]] for name, texts in prompt.get("headings", {}).items()
-    }
-    return chat.fill(prompt["multiple_choice"], question["question"], question["options"], headings)
+    headings = {name: texts[question["language"]] for name, texts in prompt.headings.items()}
+    return chat.fill(prompt.multiple_choice, question["question"], question["options"], headings)
 
 
 def panels(texts: dict[str, str]) -> Figure:

@@ -8,7 +8,6 @@ with bootstrap intervals. The thin lines are the conditions without recalibratio
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -17,15 +16,15 @@ from matplotlib.figure import Figure
 
 from multical.errors import program
 from multical.figures import style, tables
+from multical.figures.params import ByLanguage
 
-KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "reference_language")
 GAP = 0.7  # between methods, where one fit stands 1 from the next
 
 #: Where each method and fit stands
 Places = dict[tuple[str, str], float]
 
 
-def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
     conditions, places = tables.conditions(params), along(rows)
     figure, axes = plt.subplots(
@@ -40,7 +39,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
     for ax, level in zip(axes[0], levels, strict=True):
         ax.set_title(f"{level}-resource languages")
     for ax in axes[-1]:
-        names(ax, places, params["reference_language"])
+        names(ax, places, params.reference_language)
     axes[0, 0].set_ylim(bottom=0)
     axes[0, 0].set_xlim(-0.8, max(places.values()) + 0.8)
     entries = [style.handle(tables.label(c), *style.condition_style(c)) for c in conditions]
@@ -93,9 +92,9 @@ def names(ax: Axes, places: Places, reference: str) -> None:
 
 def main() -> None:
     started = time.monotonic()
-    args = style.arguments(__doc__, "recalibration", KEYS)
+    args = style.arguments(__doc__, ByLanguage, "recalibration")
     conditions = tables.conditions(args.params)
-    rows = tables.chosen(args.table, "recalibration", args.params, conditions, metric="ece")
+    rows = tables.chosen(args.recalibration, "recalibration", args.params, conditions, metric="ece")
     rows = rows[rows["group"].isin(tables.LEVELS)]
     style.finish(draw(rows, args.params), args, started)
 

@@ -9,7 +9,6 @@ number of its questions. The dotted line is a random guess.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +18,10 @@ from matplotlib.figure import Figure
 
 from multical.errors import program
 from multical.figures import style, tables
+from multical.figures.params import ConditionsAndGuess
 
-KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "options")
 
-
-def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
     conditions = [tables.label(c) for c in tables.conditions(params)]
     width = style.WIDTH * (1 if len(conditions) > 1 else 0.65)
@@ -37,8 +35,8 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
             part = rows[(rows["model"] == model) & (rows["condition"] == condition)]
             upper.set(xlim=(0, 1), ylim=(0, 1))
             upper.axline((0, 0), slope=1, color=style.GREY, linewidth=0.8, linestyle="--")
-            if params["options"]:
-                upper.axhline(1 / params["options"], color=style.GREY, linestyle=":")
+            if params.options:
+                upper.axhline(1 / params.options, color=style.GREY, linestyle=":")
             for level in levels:
                 diagram(upper, lower, part[part["group"] == level], level)
         axes[2 * place, 0].set_ylabel(f"{model}\naccuracy")
@@ -48,7 +46,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
         bottom.set_xlabel("confidence")
     axes[-1, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     figure.align_ylabels(axes[:, 0])
-    style.level_legend(figure, levels, "calibrated", guess=bool(params["options"]))
+    style.level_legend(figure, levels, "calibrated", guess=bool(params.options))
     return figure
 
 
@@ -65,9 +63,9 @@ def diagram(upper: Axes, lower: Axes, bins: pd.DataFrame, level: str) -> None:
 
 def main() -> None:
     started = time.monotonic()
-    args = style.arguments(__doc__, "reliability", KEYS)
+    args = style.arguments(__doc__, ConditionsAndGuess, "reliability")
     conditions = tables.conditions(args.params)
-    rows = tables.chosen(args.table, "reliability", args.params, conditions)
+    rows = tables.chosen(args.reliability, "reliability", args.params, conditions)
     rows = rows[rows["group"].isin(tables.LEVELS)]
     style.finish(draw(rows, args.params), args, started)
 

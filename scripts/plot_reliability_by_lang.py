@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -19,12 +18,12 @@ from matplotlib.figure import Figure
 from multical.errors import program
 from multical.figures import style as plots
 from multical.figures import tables
+from multical.figures.params import ModelConditions
 
-KEYS = ("benchmark", "readout", "sft", "seed", "smoothing", "model")
 COLUMNS = (3, 6)  # of panels, least and most where a page has room for 7 rows
 
 
-def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
     conditions = tables.conditions(params)
     languages = rows[["resource_level", "language"]].drop_duplicates()
     levels = tables.levels(languages, "resource_level")
@@ -45,7 +44,7 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
     styles = [(tables.label(c), *plots.condition_style(c)) for c in conditions]
     entries = [plots.handle(*style, line="-") for style in styles]
     entries.append(plots.handle("calibrated", plots.GREY, line="--"))
-    plots.legend(figure, entries, title=params["model"])
+    plots.legend(figure, entries, title=params.model)
     return figure
 
 
@@ -91,10 +90,10 @@ def diagram(ax: Axes, bins: pd.DataFrame, condition: float | None, place: int) -
 
 def main() -> None:
     started = time.monotonic()
-    args = plots.arguments(__doc__, "reliability_by_lang", KEYS)
+    args = plots.arguments(__doc__, ModelConditions, "reliability_by_lang")
     conditions = tables.conditions(args.params)
-    rows = tables.chosen(args.table, "reliability_by_lang", args.params, conditions)
-    rows = tables.select(rows, args.table, model=args.params["model"])
+    rows = tables.chosen(args.reliability_by_lang, "reliability_by_lang", args.params, conditions)
+    rows = tables.select(rows, args.reliability_by_lang, model=args.params.model)
     plots.finish(draw(rows, args.params), args, started)
 
 

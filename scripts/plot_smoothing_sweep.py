@@ -7,7 +7,6 @@ Dashed lines are the base model; the dotted line is a random guess.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -16,12 +15,12 @@ from matplotlib.figure import Figure
 
 from multical.errors import program
 from multical.figures import style, tables
+from multical.figures.params import Guess
 
-KEYS = ("benchmark", "readout", "sft", "seed", "options")
 METRICS = {"ece": "ECE", "accuracy": "accuracy", "confidence": "mean confidence"}
 
 
-def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
+def draw(rows: pd.DataFrame, params: Guess) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
     figure, axes = plt.subplots(
         len(models), len(METRICS), figsize=(style.WIDTH, 0.9 + 1.7 * len(models)),
@@ -32,14 +31,14 @@ def draw(rows: pd.DataFrame, params: dict[str, Any]) -> Figure:
             part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
             sweep(ax, part, levels, tables.smoothings(rows, params))
             ax.set_ylabel(name)
-            if metric == "accuracy" and params["options"]:
-                ax.axhline(1 / params["options"], color=style.GREY, linestyle=":")
+            if metric == "accuracy" and params.options:
+                ax.axhline(1 / params.options, color=style.GREY, linestyle=":")
         line[0].set_ylabel(f"{model}\n{METRICS['ece']}")
     figure.align_ylabels(axes)
     for ax in axes[-1]:
         ax.set_xlabel("label smoothing b")
     axes[0, 0].set_ylim(bottom=0)
-    style.level_legend(figure, levels, "base", guess=bool(params["options"]))
+    style.level_legend(figure, levels, "base", guess=bool(params.options))
     return figure
 
 
@@ -58,9 +57,9 @@ def sweep(ax: Axes, rows: pd.DataFrame, levels: list[str], swept: list[float]) -
 
 def main() -> None:
     started = time.monotonic()
-    args = style.arguments(__doc__, "summary", KEYS)
+    args = style.arguments(__doc__, Guess, "summary")
     tables.need_tuned(args.params)
-    rows = tables.chosen(args.table, "summary", args.params, metric=list(METRICS))
+    rows = tables.chosen(args.summary, "summary", args.params, metric=list(METRICS))
     style.finish(draw(rows[rows["group"].isin(tables.LEVELS)], args.params), args, started)
 
 

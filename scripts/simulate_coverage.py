@@ -6,8 +6,7 @@ languages and of two runs on a question are correlated (Gaussian copulas). Every
 benchmark goes through the study's own bootstrap and metrics; what an interval should hold is
 the metric of endless questions, by numerical integration.
 
---params is a JSON object: simulations, replicates, seed, level, bins, languages (numbers),
-questions and powers (lists of numbers). Intervals are of one language, of the mean over the
+Intervals are of one language, of the mean over the
 languages, and of the change of that mean from the first run to the second, which truly is 0.
 Tests ask whether that mean rises, or falls, by the one-sided bootstrap p of the claims, and
 whether any language's metric rises, by Holm's correction. A row has the share of simulations in
@@ -21,7 +20,6 @@ import argparse
 import gc
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,17 +28,16 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from tqdm import tqdm
 
-from multical import params
 from multical.claims.judge import tail
-from multical.errors import InputError, program
+from multical.errors import program
 from multical.files import atomic
 from multical.metrics.bootstrap import Bootstrap, interval, recentred, resampled
 from multical.metrics.definitions import METRICS, edges
+from multical.metrics.params import Coverage
 from multical.metrics.readouts import Floats, Readout
+from multical.params import parse
 
 NAMES = ["accuracy", "confidence", "ece", "rmsce", "debiased_ece2", "auroc"]
-NUMBERS = ("simulations", "replicates", "seed", "bins", "languages")
-LISTS = ("questions", "powers")
 COLUMNS = ["kind", "of", "metric", "power", "questions", "truth", "share", "low", "high"]
 COLUMNS += ["simulations", "replicates"]
 LEAST = 0.25  # chance of four options
@@ -52,38 +49,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument("--params", required=True, metavar="JSON", help="metrics.params.Coverage")
     parser.add_argument("--output", required=True, metavar="CSV")
     arguments = parser.parse_args()
-    table = simulate(read_params(arguments.params))
+    table = simulate(parse(Coverage, arguments.params))
     with atomic(arguments.output) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_params(text: str) -> dict[str, Any]:
-    """Parse and check --params."""
-    found = params.parse(text)
-    lists = {key: found.pop(key, None) for key in LISTS}
-    params.check(found, {**dict.fromkeys(NUMBERS, int), "level": float})
-    for key, values in lists.items():
-        if not (isinstance(values, list) and values and all(x >= 1 for x in values)):
-            raise InputError(f"--params: {key}: {values!r}, expected a list of numbers from 1")
-    return found | lists
-
-
-def simulate(params: dict[str, Any]) -> pd.DataFrame:
+def simulate(params: Coverage) -> pd.DataFrame:
     """A row for each kind, place, metric, power and number of questions."""
     gc.freeze()  # statsmodels collects garbage at each correction: then of all that is loaded
-    rows, simulations = [], params["simulations"]
-    for questions in params["questions"]:
-        for power in params["powers"]:
-            truth = truths(power, params["bins"])
+    rows, simulations = [], params.simulations
+    for questions in params.questions:
+        for power in params.powers:
+            truth = truths(power, params.bins)
             counts = counted(questions, power, truth, params)
             for (kind, of, metric), count in counts.items():
                 expected = 0.0 if kind == "test" or of.startswith("change") else truth[metric]
                 low, high = proportion_confint(count, simulations, method="wilson")
                 row = [kind, of, metric, power, questions, expected]
-                row += [count / simulations, low, high, simulations, params["replicates"]]
+                row += [count / simulations, low, high, simulations, params.replicates]
                 rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -109,21 +95,21 @@ def truths(power: float, bins: int) -> dict[str, float]:
 
 
 def counted(
-    questions: int, power: float, truth: dict[str, float], params: dict[str, Any]
+    questions: int, power: float, truth: dict[str, float], params: Coverage
 ) -> Counter[tuple[str, str, str]]:
     """How many intervals held the truth, and how many tests rejected it, in all simulations."""
     counts: Counter[tuple[str, str, str]] = Counter()
     ids = pd.Series([f"q{number:05d}" for number in range(questions)])
-    generator = np.random.default_rng([params["seed"], questions, int(1000 * power)])
-    for number in tqdm(range(params["simulations"]), desc=f"{questions} questions, power {power}"):
-        sample = Bootstrap(ids.to_list(), params["replicates"], number).sample(ids)
+    generator = np.random.default_rng([params.seed, questions, int(1000 * power)])
+    for number in tqdm(range(params.simulations), desc=f"{questions} questions, power {power}"):
+        sample = Bootstrap(ids.to_list(), params.replicates, number).sample(ids)
         runs = [
-            [resampled(one, sample, NAMES, params["bins"]) for one in run]
-            for run in readouts(generator, questions, power, params["languages"])
+            [resampled(one, sample, NAMES, params.bins) for one in run]
+            for run in readouts(generator, questions, power, params.languages)
         ]
         for metric in NAMES:
             before, after = (np.array([one[metric] for one in run]) for run in runs)
-            for key, held in outcomes(metric, before, after, truth[metric], params["level"]):
+            for key, held in outcomes(metric, before, after, truth[metric], params.level):
                 counts[*key, metric] += held
     return counts
 

@@ -1,13 +1,7 @@
 """Fine-tune a model on conversations with TRL's SFTTrainer and label smoothing.
 
---params is a JSON object: run, smoothing (b in [0, 1)), seed, chat_format,
-learning_rate (null: that of the file --learning-rate), warmup_ratio, weight_decay,
-batch_size (conversations per optimizer step), gradient_accumulation_steps (forward passes
-that it is split into), epochs or steps (the other null), max_length (tokens), save_every (steps
-between checkpoints to resume from), matmul_precision, and, where it is wanted, scale:
-{processes (a GPU each), sharding (none, fsdp), precision (float32, bfloat16),
-activation_checkpointing, padding_free}. Runs of several processes start themselves again
-with `accelerate launch`.
+The parameters are multical.models.params.TrainingJob; smoothing is b in [0, 1). Runs of several
+processes start themselves again with `accelerate launch`.
 
 A run that was killed goes on from its last checkpoint in --scratch and ends with the
 same weights. The folder's name is --scratch and a hash of the model and the data; it must
@@ -23,36 +17,42 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from transformers.utils import logging
 
-from multical import params
 from multical.data import conversations
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
 from multical.models import checkpoints, distributed, learning_rate
 from multical.models.chat import Chat
 from multical.models.examples import Examples
-from multical.models.sft import Settings, train
+from multical.models.params import TrainingJob
+from multical.models.sft import train
+from multical.params import parse, validated
 from multical.provenance.usage import Clock
 
 
 def main() -> None:
     """Write the checkpoint and the loss log, then the manifest."""
     args = arguments()
-    given = params.parse(args.params)
-    if args.learning_rate is not None and given.get("learning_rate") is None:
-        _, given["learning_rate"] = learning_rate.read(args.learning_rate)
-    settings = Settings.of(given)
-    scale = settings.scale
+    job = parse(TrainingJob, args.params)
+    if job.learning_rate is None:
+        if args.learning_rate is None:
+            raise InputError(
+                "--params: learning_rate: found none, expected one, or --learning-rate"
+            )
+        _, rate = learning_rate.read(args.learning_rate)
+        job = validated(
+            TrainingJob, job.model_dump() | {"learning_rate": rate}, str(args.learning_rate)
+        )
+    scale = job.scale
     launcher = args.scratch.with_name(f"{args.scratch.name}.yaml")
     if scale.processes > 1 and not distributed.launched():
         distributed.launch(distributed.accelerate_config(**scale.model_dump()), launcher)
     group = distributed.Group()
     logging.disable_progress_bar()
     try:
-        run(args, given, settings, group)
+        run(args, job, group)
     except InputError:
         group.leave_to_first()
         raise
@@ -61,10 +61,8 @@ def main() -> None:
             launcher.unlink(missing_ok=True)
 
 
-def run(
-    args: argparse.Namespace, given: dict[str, Any], settings: Settings, group: distributed.Group
-) -> None:
-    """Train, in each process; process 0 writes. `given` are the settings as parameters."""
+def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) -> None:
+    """Train, in each process; process 0 writes."""
     started = time.monotonic()
     with group.first():
         base = checkpoints.verified(args.model, contents=group.main)
@@ -73,21 +71,19 @@ def run(
     made_of = hashlib.sha256(f"{sha256(args.model)} {sha256(args.data)}".encode()).hexdigest()
     scratch = args.scratch.with_name(f"{args.scratch.name}-{made_of[:12]}")
     clock = Clock(scratch, started)
-    model, tokenizer = checkpoints.load(
-        base, device="cpu" if settings.scale.processes > 1 else None
-    )
-    chat = Chat(tokenizer, settings.chat_format)
+    model, tokenizer = checkpoints.load(base, device="cpu" if job.scale.processes > 1 else None)
+    chat = Chat(tokenizer, job.chat_format)
     try:
-        examples = Examples.of(pairs, chat, settings.max_length)
+        examples = Examples.of(pairs, chat, job.max_length)
     except InputError as error:
         raise InputError(f"{args.data}: {error}") from error
     if group.main:
         print(
-            f"{settings.run}: {len(examples.rows)} conversations, {examples.trained_tokens} "
+            f"{job.run}: {len(examples.rows)} conversations, {examples.trained_tokens} "
             f"tokens to train ({examples.truncated} truncated, {examples.dropped} dropped)",
             file=sys.stderr,
         )
-    log, weights = train(model, tokenizer, examples, settings, scratch, group, clock)
+    log, weights = train(model, tokenizer, examples, job, scratch, group, clock)
     if not group.main:
         return
     with atomic(args.checkpoint) as folder:
@@ -96,8 +92,8 @@ def run(
     with atomic(args.loss_log) as temporary:
         temporary.write_text("".join(json.dumps(step) + "\n" for step in log), encoding="utf-8")
     about = {
-        "run": settings.run,
-        "params": given,
+        "run": job.run,
+        "params": job.model_dump(mode="json"),
         "base_manifest_sha256": sha256(args.model),
         "data_sha256": sha256(args.data),
         "examples": len(examples.rows),
@@ -107,7 +103,7 @@ def run(
         "steps": len(log),
         "final_loss": log[-1]["loss"],
     }
-    clock.write(args.usage, settings.scale.processes)
+    clock.write(args.usage, job.scale.processes)
     checkpoints.write_manifest(args.manifest, args.checkpoint, about)
     shutil.rmtree(scratch, ignore_errors=True)
 
@@ -118,7 +114,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--model", required=True, type=Path, help="manifest of the base model")
     parser.add_argument("--data", required=True, type=Path, help="conversations, .jsonl")
-    parser.add_argument("--params", required=True, metavar="JSON", help="see above")
+    parser.add_argument("--params", required=True, metavar="JSON", help="a TrainingJob")
     parser.add_argument("--learning-rate", nargs="?", type=Path, help="of choose_learning_rate")
     parser.add_argument("--manifest", required=True, type=Path, help="of the result, .json")
     parser.add_argument("--checkpoint", required=True, type=Path, help="folder of the result")

@@ -1,8 +1,6 @@
 """Compute the verdicts on the studies' claims from one study's own tables and records.
 
---params is a JSON object: study, kind, claims (as in claims.yaml), bootstrap and bins; for
-kinds released and msp also models and datasets, for others also readouts, metrics and
-resource_levels. A verdict is `reproduced`, `not reproduced`, or `not testable here`, with
+A verdict is `reproduced`, `not reproduced`, or `not testable here`, with
 the reason: the study lacks what the claim needs. Same inputs give the same bytes, but for
 the seconds. A claim on studies of another kind has the verdict of a study inside of this one that
 is of that kind (--parts), where there is one. What is expected is compared by
@@ -17,33 +15,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from multical import files, params
+from multical import files
 from multical.claims import changes, msp, report
 from multical.claims.judge import Found, NotTestableError, judged, not_testable
+from multical.claims.params import AnswerClaims, AnyClaims, ClaimsJob, MeasuredClaims
 from multical.claims.schema import (
     AbstentionGain,
     Auroc,
     CalibrationError,
     Change,
     Claim,
-    Claims,
     Correlation,
     Part,
 )
 from multical.errors import InputError, program
 from multical.figures import tables as results
 from multical.files import atomic
-from multical.params import Kinds, validated
+from multical.params import parse
 from multical.provenance import sidecar
-
-SHARED: Kinds = {"study": str, "kind": str, "claims": dict, "bootstrap": dict, "bins": int}
-#: Further keys by kind of study
-OWN = {
-    "multilingual": {"readouts", "metrics", "resource_levels"},
-    "harness": {"readouts", "metrics", "resource_levels"},
-    "released": {"models", "datasets"},
-    "chat_confidence": {"models", "datasets"},
-}
 
 
 def main() -> None:
@@ -54,17 +43,17 @@ def main() -> None:
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
     parser.add_argument("--tables", nargs="*", default=[], metavar="CSV", help="the evidence")
     parser.add_argument("--parts", nargs="*", default=[], metavar="JSON", help="their verdicts")
-    parser.add_argument("--params", required=True, metavar="JSON")
+    parser.add_argument("--params", required=True, metavar="JSON", help="claims.params.AnyClaims")
     parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecar")
     for name, made in (("json", "all"), ("markdown", "the table"), ("page", "HTML")):
         parser.add_argument(f"--{name}", required=True, help=f"output: {made}")
     parser.add_argument("--sidecar", required=True, metavar="JSON", help="output")
     parser.add_argument("--processes", type=int, default=1, help="that share many rows")
     args = parser.parse_args()
-    settings = read_params(args.params)
+    params = parse(AnyClaims, args.params).root
     tables = {Path(path).name: path for path in args.tables}
     inside = [report.read(path) for path in args.parts]
-    document = verify(settings, args.records, tables, args.processes, inside)
+    document = verify(params, args.records, tables, args.processes, inside)
     # All are ready before one is written.
     text, page = report.markdown(document), report.page(document)
     with atomic(args.markdown) as first, atomic(args.page) as second:
@@ -73,66 +62,51 @@ def main() -> None:
         files.write_json(args.json, document)
     sidecar.write_sidecar(
         args.sidecar,
-        study=settings["study"],
+        study=params.study,
         target=args.json,
-        params=settings | {"claims": settings["claims"].model_dump(mode="json")["claims"]},
+        params=params.model_dump(mode="json"),
         code=args.code,
         inputs=[*args.records, *args.tables, *args.parts],
         outputs=[args.json, args.markdown, args.page],
         started=started,
-        seed=settings["bootstrap"]["seed"],
+        seed=params.bootstrap.seed,
     )
     print(text, end="")
 
 
-def read_params(text: str) -> dict[str, Any]:
-    """Parse and check --params; `claims` become those of the schema."""
-    found = params.parse(text)
-    if found.get("kind") not in OWN:
-        raise InputError(f"--params: kind: {found.get('kind')!r}, expected one of {list(OWN)}")
-    wanted = sorted(SHARED.keys() | OWN[found["kind"]])
-    if sorted(found) != wanted:
-        raise InputError(f"--params: found the keys {sorted(found)}, expected {wanted}")
-    params.check({key: found[key] for key in SHARED}, SHARED)
-    found["claims"] = validated(Claims, {"claims": found["claims"]}, "--params")
-    return found
-
-
 def verify(
-    settings: dict[str, Any],
+    params: ClaimsJob,
     records: list[str],
     tables: dict[str, str],
     processes: int,
     inside: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """The document of a study: what it is, and each claim with verdict and measurements."""
-    claims: Claims = settings["claims"]
-    study = settings["study"]
-    statistic = _statistics(settings, records, tables, processes)
+    statistic = _statistics(params, records, tables, processes)
     found = {}
-    for name, claim in claims.claims.items():
-        if told := _told_inside(name, claim, settings, inside):
+    for name, claim in params.claims.items():
+        if told := _told_inside(name, claim, params, inside):
             found[name] = told
             continue
         started = time.monotonic()
-        outcome = _outcome(claim, settings, statistic)
+        outcome = _outcome(claim, params, statistic)
         told = claim.model_dump(mode="json", exclude={"parts", "tested_on"})
         seconds = round(time.monotonic() - started, 3)
         found[name] = told | outcome | {"seconds": seconds}
     return {
-        "study": study,
-        "kind": settings["kind"],
-        "command": f"make verify STUDY={study.removeprefix('results/')}",
-        "level": settings["bootstrap"]["level"],
+        "study": params.study,
+        "kind": params.kind,
+        "command": f"make verify STUDY={params.study.removeprefix('results/')}",
+        "level": params.bootstrap.level,
         "claims": found,
     }
 
 
 def _told_inside(
-    name: str, claim: Claim, settings: dict[str, Any], inside: Sequence[dict[str, Any]]
+    name: str, claim: Claim, params: ClaimsJob, inside: Sequence[dict[str, Any]]
 ) -> dict[str, Any] | None:
     """What a study inside of this one found, of a claim on studies of its kind alone."""
-    if settings["kind"] in claim.tested_on:
+    if params.kind in claim.tested_on:
         return None
     found = [one for one in inside if one["kind"] in claim.tested_on and name in one["claims"]]
     return {**found[0]["claims"][name], "study": found[0]["study"]} if found else None
@@ -141,11 +115,11 @@ def _told_inside(
 Statistic = Callable[[Any], Found]
 
 
-def _outcome(claim: Claim, settings: dict[str, Any], statistic: Statistic) -> dict[str, Any]:
+def _outcome(claim: Claim, params: ClaimsJob, statistic: Statistic) -> dict[str, Any]:
     try:
-        if settings["kind"] not in claim.tested_on:
+        if params.kind not in claim.tested_on:
             raise NotTestableError(
-                f"{settings['study']} is of kind {settings['kind']}; this needs "
+                f"{params.study} is of kind {params.kind}; this needs "
                 f"{' or '.join(claim.tested_on)}"
             )
         found = [statistic(part) for part in claim.parts]
@@ -166,7 +140,7 @@ def _fine_enough(claim: Claim, found: list[Found]) -> None:
 
 
 def _statistics(
-    settings: dict[str, Any], records: list[str], tables: dict[str, str], processes: int
+    params: ClaimsJob, records: list[str], tables: dict[str, str], processes: int
 ) -> Statistic:
     """What computes the statistic of a part, on tables and records that are read once."""
     cached: dict[str, Any] = {}
@@ -178,23 +152,25 @@ def _statistics(
         return tables[name]
 
     def change(part: Change) -> Found:
+        assert isinstance(params, MeasuredClaims)
         if not cached:
-            own = settings["claims"].claims.values()
-            cached["scored"] = changes.read(records, own, settings, processes)
+            own = params.claims.values()
+            cached["scored"] = changes.read(records, own, params, processes)
             cached["summary"] = results.read(path(part), "summary")
-        return changes.change(part, cached["scored"], cached["summary"], path(part), settings)
+        return changes.change(part, cached["scored"], cached["summary"], path(part), params)
 
     def statistic(part: Part) -> Found:
         if isinstance(part, Change):
             return change(part)
+        assert isinstance(params, AnswerClaims)
         if isinstance(part, CalibrationError):
-            return msp.calibration_error(part, path(part), records, settings)
+            return msp.calibration_error(part, path(part), records, params)
         if isinstance(part, Auroc):
-            return msp.auroc(part, path(part), settings)
+            return msp.auroc(part, path(part), params)
         if isinstance(part, Correlation):
-            return msp.correlation(part, path(part), settings)
+            return msp.correlation(part, path(part), params)
         assert isinstance(part, AbstentionGain)
-        return msp.abstention_gain(part, path(part), settings)
+        return msp.abstention_gain(part, path(part), params)
 
     return statistic
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from multical.errors import program
 from multical.figures import tables
+from multical.figures.params import Conditions
 from multical.files import atomic
+from multical.params import parse
 
-KEYS = ["study", "target", "benchmark", "readout", "sft", "seed", "smoothing"]
 METRICS = {"ece": "ECE", "confidence": "confidence", "accuracy": "accuracy"}
 
 
@@ -25,11 +25,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--summary", required=True, metavar="CSV", help="table of group means")
-    parser.add_argument("--params", required=True, metavar="JSON", help=", ".join(KEYS))
+    parser.add_argument("--params", required=True, metavar="JSON", help="figures.params.Conditions")
     parser.add_argument("--parts", nargs="*", default=[], metavar="TXT", help="studies inside")
     parser.add_argument("--output", required=True, metavar="TXT")
     args = parser.parse_args()
-    params = tables.params(args.params, KEYS)
+    params = parse(Conditions, args.params)
     tables.need_tuned(params)
     conditions = tables.conditions(params)
     rows = tables.chosen(
@@ -40,15 +40,15 @@ def main() -> None:
         Path(temporary).write_text(text, encoding="utf-8")
 
 
-def headline(rows: pd.DataFrame, params: dict[str, Any]) -> str:
+def headline(rows: pd.DataFrame, params: Conditions) -> str:
     """The text, from the rows that `results.chosen` gives."""
-    root = params["study"]
+    root = params.study
     lines = [
         f"Made in {root}: figures/ (pdf, png, provenance), tables/main.csv and .tex,",
         "  metrics.csv, summary.csv, reliability.csv, records/, runs/, and report.html.",
         f"Look first at {root}/figures/ece_by_lang.pdf and {root}/report.html.",
         f"Mean over {rows['languages'].max():.0f} languages other than English, "
-        f"{params['benchmark']}, readout {params['readout']} [bootstrap interval]:",
+        f"{params.benchmark}, readout {params.readout} [bootstrap interval]:",
     ]
     for model in tables.models(rows):
         lines.append(f"{model}")

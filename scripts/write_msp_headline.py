@@ -2,7 +2,6 @@
 
 A line a model: accuracy, AUROC of the maximum softmax probability, in how many of the data
 sets and phrasings wrong answers have significantly smaller ones, and calibration error.
---params is a JSON object: study.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from multical import params
 from multical.errors import program
-from multical.figures import msp_tables
+from multical.figures import latex, msp_tables
+from multical.figures.params import Product
 from multical.files import atomic
+from multical.params import parse
 
 AUROC = ["dataset", "model", "accuracy", "msp_auroc", "msp_significant"]
 CALIBRATION = ["dataset", "model", "calibration_error_cells"]
@@ -27,11 +27,11 @@ def main() -> None:
     )
     parser.add_argument("--auroc", required=True, metavar="CSV", help="table of the study")
     parser.add_argument("--calibration", required=True, metavar="CSV", help="table of the study")
-    parser.add_argument("--params", required=True, metavar="JSON", help="see above")
+    parser.add_argument("--params", required=True, metavar="JSON", help="figures.params.Product")
     parser.add_argument("--parts", nargs="*", default=[], metavar="TXT", help="studies inside")
     parser.add_argument("--output", required=True, metavar="TXT")
     args = parser.parse_args()
-    study = params.read(args.params, {"study": str})["study"]
+    study = parse(Product, args.params).study
     table = msp_tables.read_table(args.auroc, AUROC).merge(
         msp_tables.read_table(args.calibration, CALIBRATION), on=["dataset", "model"], how="left"
     )
@@ -45,10 +45,10 @@ def headline(rows: pd.DataFrame, study: str) -> str:
     """The text, from the rows of all data sets."""
     shown = pd.DataFrame(
         {
-            "accuracy": rows["accuracy"].map(msp_tables.rounded(3)),
-            "AUROC": rows["msp_auroc"].map(msp_tables.rounded(3)),
+            "accuracy": rows["accuracy"].map(latex.rounded(3)),
+            "AUROC": rows["msp_auroc"].map(latex.rounded(3)),
             "significant": rows["msp_significant"],
-            "calibration error": rows["calibration_error_cells"].map(msp_tables.rounded(3)),
+            "calibration error": rows["calibration_error_cells"].map(latex.rounded(3)),
         }
     )
     table = shown.set_index(rows["model"].rename(None)).to_string()

@@ -1,7 +1,7 @@
-"""Print a study's verdicts on the claims, and fail when one is not the expected one.
+"""Print a study's verdicts on the claims, and fail unless they are the expected ones.
 
-The expected verdicts are a YAML file: verdicts, by study and claim. A study that it does
-not name is not compared; one that it names has a verdict for each claim.
+The YAML file of expected verdicts has, for each study that it names, a verdict on each claim.
+Other studies are not compared.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ def main() -> None:
     expected = load_expected(args.expected).verdicts.get(document["study"])
     print(report.markdown(document), end="", flush=True)
     if expected is None:
-        known = f"{args.expected} has none of {document['study']}"
-        print(f"nothing was compared: {known}", file=sys.stderr)
+        reason = f"{args.expected} has none of {document['study']}"
+        print(f"nothing was compared: {reason}", file=sys.stderr)
         return
-    found = {name: claim["verdict"] for name, claim in document["claims"].items()}
-    compare(found, expected, f"{args.expected}: {document['study']}")
-    print(f"all {len(found)} verdicts are the expected ones", file=sys.stderr)
+    verdicts = {name: claim["verdict"] for name, claim in document["claims"].items()}
+    compare(verdicts, expected, f"{args.expected}: {document['study']}")
+    print(f"all {len(verdicts)} verdicts are the expected ones", file=sys.stderr)
 
 
-def compare(found: dict[str, str], expected: dict[str, Any], place: str) -> None:
+def compare(verdicts: dict[str, str], expected: dict[str, Any], place: str) -> None:
     """Raise `InputError` unless both have the same verdict on the same claims."""
-    if found.keys() != expected.keys():
-        raise InputError(f"{place}: found verdicts on {sorted(expected)}, expected {sorted(found)}")
+    if verdicts.keys() != expected.keys():
+        names = f"found verdicts on {sorted(expected)}, expected {sorted(verdicts)}"
+        raise InputError(f"{place}: {names}")
     wrong = [
         f"{name} is {verdict!r}, expected {expected[name]!r}"
-        for name, verdict in found.items()
+        for name, verdict in verdicts.items()
         if verdict != expected[name]
     ]
     if wrong:

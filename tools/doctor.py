@@ -1,9 +1,9 @@
 """Say whether multical can run here, before anything is submitted: `make doctor`.
 
-A line each: ok, a warning or an error, what was found, and after an arrow the cure.
-Checked are Python and its libraries, SLURM with its account, partitions and GPUs as
-slurm/profile.yaml asks for them, this folder, and with --study the disk, the models and
-the data of that study. Nothing is changed or submitted.
+Each line of the report is ok, a warning or an error, with the remedy after an arrow. It checks
+Python and its libraries, this folder, SLURM with the account, partitions and GPUs that
+slurm/profile.yaml requests, and with --study the disk, models and data of that study. It
+changes and submits nothing.
 
 Exit code: 0 all ok, 1 warnings, 2 errors.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import _path  # noqa: F401  finds multical
-from multical.cluster import checks, cluster, inputs, site
+from multical.cluster import checks, inputs, profile, queries, site
 from multical.cluster import slurm as preflight_slurm
 from multical.cluster.checks import LEVELS, Finding, Findings, checked
 from multical.config import files
@@ -68,22 +68,22 @@ def runs(config: Config | None, root: str | None) -> list[tuple[str, str]]:
 
 
 def slurm(values: site.Site, jobs: list[tuple[str, str]]) -> Findings:
-    """The checks of the cluster; without one, or without its answers, no more than that."""
+    """The checks of the cluster; `values` are the site's, `jobs` the runs that jobs are for."""
     answers = list(checked("slurm", preflight_slurm.reachable))
     yield from answers
-    if any(finding.level != "ok" for finding in answers):
+    if any(answer.level != "ok" for answer in answers):
         return
     yield from checked("torch", checks.cuda, values)
-    profile, faults = loaded("profile", cluster.load_profile)
+    requests, faults = loaded("profile", profile.load)
     yield from faults
-    about, faults = loaded("slurm", cluster.settings)
+    settings, faults = loaded("slurm", queries.settings)
     yield from faults
-    if about is None or profile is None:
+    if settings is None or requests is None:
         return
-    yield from checked("squeue", preflight_slurm.polling, about, profile, values)
-    yield from checked("account", preflight_slurm.account, about, values)
-    yield from checked("gpus", preflight_slurm.gpus, about, values)
-    yield from checked("partitions", preflight_slurm.partitions, about, profile, values, jobs)
+    yield from checked("squeue", preflight_slurm.polling, settings, requests, values)
+    yield from checked("account", preflight_slurm.account, settings, values)
+    yield from checked("gpus", preflight_slurm.gpus, settings, values)
+    yield from checked("partitions", preflight_slurm.partitions, settings, requests, values, jobs)
 
 
 def study(known: Config, root: str) -> Findings:
@@ -97,7 +97,7 @@ def study(known: Config, root: str) -> Findings:
 
 
 def loaded(what: str, load: Callable[[], Value]) -> tuple[Value | None, list[Finding]]:
-    """What several checks need, or the finding that it cannot be had."""
+    """What several checks need, or the finding that it cannot be loaded."""
     values: list[Value] = []
 
     def check() -> Findings:

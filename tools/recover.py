@@ -1,16 +1,16 @@
 """Go on after a Snakemake that was killed while its cluster jobs ran.
 
-Such jobs run on, nobody's, and a new Snakemake would start them a second time, into the
-same files. So, in the folder where Snakemake was started, this
+Such jobs run on, and a new Snakemake would start them a second time, into the same files.
+So, in the folder where Snakemake was started, this program
 
-1. refuses while a Snakemake still works here;
+1. refuses to go on while a Snakemake still runs here;
 2. finds the jobs that were submitted from this folder, cancels those that wait in the
    queue, and waits for those that run (--cancel: cancels these too);
 3. unlocks the folder;
-4. has Snakemake accept what those jobs finished, unless the settings or the code behind it
-   have changed since: then it is removed, to be made again; what they left half-written
-   Snakemake makes again by itself, and a training resumes from its last checkpoint;
-5. starts the command again that was killed.
+4. has Snakemake accept what those jobs finished, but removes files whose settings or code
+   have changed since; Snakemake makes these again, and half-written files too, and a
+   training resumes from its last checkpoint;
+5. starts the killed command again.
 """
 
 from __future__ import annotations
@@ -29,51 +29,57 @@ from multical.errors import InputError, program
 from multical.workflow import drivers
 from multical.workflow.drivers import Driver
 
-#: Of slurm/profile.yaml; jobs are named after it and a number of the run.
+#: As in slurm/profile.yaml; the names of jobs begin with it.
 PREFIX = "multical_"
 POLL_S = 5
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 
 
 def main() -> None:
-    """See to the jobs left behind, then run the killed commands again."""
-    args = arguments()
+    """End the jobs left behind, then run the killed commands again."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cancel", action="store_true", help="cancel running jobs too")
+    parser.add_argument("--stop", action="store_true", help="do not start Snakemake again")
+    parser.add_argument(
+        "--dead", metavar="HOST", action="append", default=[], help="a host that no longer exists"
+    )
+    args = parser.parse_args()
     if not Path("Snakefile").is_file():
         raise InputError(f"{Path.cwd()}: no Snakefile here, expected multical's own folder")
-    dead = killed(drivers.load_all(), args.dead)
-    end_jobs(needs_slurm=any("slurm" in " ".join(one.command) for one in dead), cancel=args.cancel)
-    commands = [one.command for one in dead]
-    for command in commands or [[*SNAKEMAKE, "--cores", "1"]]:
-        snakemake(command, "--unlock")
-    for one in dead:
-        adopt(one)
-    for one in dead:
-        one.forget()
-    if not commands:
+    killed = drivers.load_all()
+    check_killed(killed, args.dead)
+    end_jobs(any("slurm" in " ".join(driver.command) for driver in killed), cancel=args.cancel)
+    for driver in killed:
+        snakemake(driver.command, "--unlock")
+    if not killed:
+        snakemake([*SNAKEMAKE, "--cores", "1"], "--unlock")
         say("no Snakemake was killed here: the folder is unlocked, there is nothing to go on with")
-    if args.stop:
-        return
-    codes = []
-    for command in commands:
-        say("going on: snakemake " + " ".join(command[3:]))
-        codes.append(subprocess.run(command, check=False).returncode)
-    sys.exit(max(codes, default=0))
+    for driver in killed:
+        adopt(driver)
+    for driver in killed:
+        driver.forget()
+    codes = [0]
+    for driver in [] if args.stop else killed:
+        say("going on: snakemake " + " ".join(driver.command[3:]))
+        codes.append(subprocess.run(driver.command, check=False).returncode)
+    sys.exit(max(codes))
 
 
-def killed(found: list[Driver], lost_hosts: list[str]) -> list[Driver]:
-    """All drivers on record; raises `InputError` if one is alive, or may be."""
-    for driver in found:
+def check_killed(on_record: list[Driver], lost_hosts: list[str]) -> None:
+    """Raise `InputError` if a driver on record is alive, or may be."""
+    for driver in on_record:
         if driver.here and driver.alive:
             raise InputError(
-                f"{driver} still works here: found it alive, expected none; stop it with "
+                f"{driver} still runs here: found it alive, expected none; stop it with "
                 f"kill -INT {driver.pid}, which cancels its jobs, or let it end"
             )
         if not driver.here and driver.host not in lost_hosts:
             raise InputError(
-                f"{driver} is on record: only {driver.host} can tell whether it lives; run "
+                f"{driver} is on record: only {driver.host} can tell whether it runs; run "
                 f"make recover there, or give --dead {driver.host} if that host is gone"
             )
-    return found
 
 
 def end_jobs(needs_slurm: bool, cancel: bool) -> None:
@@ -83,12 +89,12 @@ def end_jobs(needs_slurm: bool, cancel: bool) -> None:
             raise InputError("squeue: not found here, expected SLURM's commands: run this where "
                              "Snakemake was run")  # fmt: skip
         return
-    told: dict[str, str] = {}
+    last: dict[str, str] = {}
     while jobs := queue():
-        if jobs != told:
+        if jobs != last:
             say("jobs left behind: " + ", ".join(f"{job} {state}" for job, state in jobs.items()))
-            told = jobs
-        # one that waits has made nothing; it may also be on its way back from a lost node
+            last = jobs
+        # a pending job has made nothing; it may also be on its way back from a lost node
         ends = [job for job, state in jobs.items() if cancel or state == "PENDING"]
         if ends:
             subprocess.run(["scancel", *ends], check=False)
@@ -96,12 +102,12 @@ def end_jobs(needs_slurm: bool, cancel: bool) -> None:
 
 
 def queue() -> dict[str, str]:
-    """State by id of this user's jobs that were submitted from this folder."""
+    """The states, by id, of this user's jobs that were submitted from this folder."""
     command = ["squeue", "--me", "--noheader", "--format", "%i|%T|%j|%Z"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InputError(f"squeue: {done.stderr.strip()}: cannot tell what still runs; try later")
-    rows = [line.split("|", 3) for line in done.stdout.splitlines()]
+    squeue = subprocess.run(command, capture_output=True, text=True, check=False)
+    if squeue.returncode:
+        raise InputError(f"squeue: {squeue.stderr.strip()}: cannot tell what still runs; try later")
+    rows = [line.split("|", 3) for line in squeue.stdout.splitlines()]
     here = Path.cwd().resolve()
     return {
         job: state
@@ -119,17 +125,20 @@ def adopt(driver: Driver) -> None:
             accepted.append(file)
         else:
             say(f"{file}: made with settings or code that have changed; removed")
-            remove(Path(file))
+            if Path(file).is_dir():
+                shutil.rmtree(file)
+            else:
+                Path(file).unlink()
     if accepted:
         say("finished meanwhile, accepted: " + ", ".join(accepted))
         snakemake([*SNAKEMAKE, "--cores", "1", "--touch", "--force", "--", *accepted])
 
 
 def unrecorded(command: list[str]) -> list[str]:
-    """Files of the command's targets that are whole and current, but by whom is not known.
+    """Files that the command would make, which are whole and current but have no provenance.
 
-    Snakemake would keep them whatever changes: it writes a job's provenance itself, when it
-    learns that the job has ended. Each of our rules has a log, which is a part of it.
+    Snakemake writes a job's provenance when it learns that the job has ended; without it, a
+    file stays whatever changes. Each of our rules has a log, which is part of the provenance.
     """
     rows = csv.DictReader(snakemake(command, "--summary").splitlines(), delimiter="\t")
     return [
@@ -140,37 +149,17 @@ def unrecorded(command: list[str]) -> list[str]:
 
 
 def snakemake(command: list[str], *more: str) -> str:
-    """Run Snakemake for what it says; raises `InputError` if it fails."""
-    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise InputError(f"snakemake {' '.join([*command[3:], *more])}: failed: {' '.join(said)}")
-    return done.stdout
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    """The output of Snakemake; raises `InputError` if it fails."""
+    process = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+    if process.returncode:
+        reason = "".join((process.stderr.strip() or process.stdout.strip()).splitlines()[-1:])
+        raise InputError(f"snakemake {' '.join([*command[3:], *more])}: failed: {reason}")
+    return process.stdout
 
 
 def say(text: str) -> None:
     """Tell the user, at once."""
     print(f"recover: {text}", flush=True)
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--cancel", action="store_true", help="cancel running jobs too")
-    parser.add_argument("--stop", action="store_true", help="do not start Snakemake again")
-    parser.add_argument(
-        "--dead", metavar="HOST", action="append", default=[], help="a host that is no more"
-    )
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

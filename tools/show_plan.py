@@ -157,7 +157,7 @@ def apis(jobs: list[Job], sizes: Sizes) -> Iterator[str]:
             bills[job.wildcards["run"]].append(sizes.bill(**job.wildcards))
     for model, own in bills.items():
         prices = sizes.config.api(model).access.prices
-        told = sum(own, Bill()).told(None if prices is None else prices.model_dump())
+        told = sum(own, Bill()).describe(prices)
         yield f"  {model}, {len(own)} of score_api: {told}; less what was answered before"
 
 

@@ -60,8 +60,8 @@ def arguments() -> argparse.Namespace:
 def report(found: Lineage) -> Iterator[str]:
     """All lines."""
     made = found.steps[-1]
-    yield f"{found.target}"
-    yield f"  sha256   {made.outputs[found.target]}"
+    yield (target := found.targets[0])
+    yield f"  sha256   {made.outputs[target]}"
     yield f"  made     {moment(made.ended)} by {made.title}"
     yield f"  rebuild  {found.rebuild}"
     yield "\nFrom"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 #: Resource levels of languages, from the best resourced down
-LEVELS = ("high", "mid", "low")
+Level = Literal["high", "mid", "low"]
+LEVELS = get_args(Level)
 
 
 def label(condition: float | None) -> str:

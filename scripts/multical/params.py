@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from multical.errors import InputError
 
@@ -21,9 +29,20 @@ Name = Annotated[str, Field(pattern=NAME)]
 #: Braces would be wildcards to Snakemake, and control characters tear its records apart
 LocalPath = Annotated[str, Field(pattern=r"^[^{}\x00-\x1f\x7f]+$")]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
-Smoothing = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _number(value: Any) -> Any:
+    """A text such as 2e-5, which YAML 1.1 does not read as a number, as that number."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Smoothing = Annotated[Number, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-LearningRate = Annotated[float, Field(gt=0, lt=1)]
+LearningRate = Annotated[Number, Field(gt=0, lt=1)]
 Options = Annotated[int, Field(ge=2, le=10)] | None
 Precision = Literal["highest", "high", "medium"]
 Dtype = Annotated[
@@ -31,19 +50,8 @@ Dtype = Annotated[
     Field(description="auto: bfloat16 where the hardware multiplies it, else float32"),
 ]
 ChatFormat = Literal["plain", "tulu", "template", "none"]
-
-# The keys of metrics.readouts.READOUTS and metrics.definitions.METRICS, which would load numpy
-# and pandas at each start of Snakemake; a test compares them.
-Readout = Literal[
-    "letter", "letter_full", "text_ppl", "text_sum", "msp", "max_logit", "margin", "entropy"
-]
-Metric = Literal[
-    "accuracy", "confidence", "gap", "ece", "ece_equal_mass", "rmsce", "mce", "debiased_ece2",
-    "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
-]  # fmt: skip
-
-#: The readouts that are a softmax of option scores, the keys of multical.metrics.readouts.SCORES
-DISTRIBUTIONS = ("letter", "text_ppl", "text_sum")
+#: Those that mark where an answer ends, which a model has to learn
+TrainableFormat = Literal["plain", "tulu", "template"]
 
 Value = TypeVar("Value")
 
@@ -67,7 +75,7 @@ Distinct = Annotated[
 class Strict(BaseModel):
     """A mapping of known keys to finite numbers and other values."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -84,19 +92,41 @@ class Strict(BaseModel):
         return raw
 
 
-class Bootstrap(Strict):
-    """Question-clustered bootstrap."""
+class BaseOrTuned(Strict):
+    """A base model, or an SFT run: what it was tuned on, with which smoothing and seed."""
 
-    replicates: int = Field(ge=0)
-    seed: Seed
-    level: float = Field(gt=0, lt=1)
+    sft: Name | None = Field(default=None, description="SFT data; null for a base model")
+    smoothing: Smoothing | None = None
+    seed: Seed | None = None
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        found = {"sft": self.sft, "smoothing": self.smoothing, "seed": self.seed}
+        if len({value is None for value in found.values()}) > 1:
+            raise ValueError(f"found {found}, expected all three, or none for a base model")
+        return self
 
 
 def canonical(value: Any) -> str:
-    """`value` as the one JSON text that all equal values share: sorted keys, no spaces, no NaN."""
+    """`value` as the one JSON text that all equal values share: sorted keys, no spaces, no NaN.
+
+    Models in it are written without the keys that have their defaults, so that a new key with a
+    default changes the text of no job.
+    """
     return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+        value,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=True,
+        allow_nan=False,
+        default=_plain,
     )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_defaults=True)
+    raise TypeError(f"{value!r}: found {type(value).__name__}, expected a model or plain data")
 
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -121,6 +151,20 @@ def validated(schema: type[Schema], raw: Any, name: str) -> Schema:
         raise InputError(" ".join(sentence.split())) from error
 
 
+def parse(schema: type[Schema], text: str, option: str = "--params") -> Schema:
+    """The JSON object in `text`, given as a program's `option`, as its schema.
+
+    Raises `InputError` with the sentence that the same wrong value gets in config.yaml.
+    """
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{option}: found {text!r}, expected a JSON object ({error})") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{option}: found {text!r}, expected a JSON object")
+    return validated(schema, raw, option)
+
+
 def _keys_of(raw: Any, loc: tuple[int | str, ...]) -> Iterator[str]:
     """The keys of `raw` in pydantic's location, which holds kinds of unions too."""
     for part in loc:
@@ -129,72 +173,3 @@ def _keys_of(raw: Any, loc: tuple[int | str, ...]) -> Iterator[str]:
         except (KeyError, IndexError, TypeError):
             continue
         yield str(part)
-
-
-#: Keys and the type of each value, or its types. They are meant exactly: true is no int.
-Kinds = Mapping[str, type | tuple[type, ...]]
-
-
-def read(text: str, kinds: Kinds, optional: Collection[str] = ()) -> dict[str, Any]:
-    """`parse` and `check` in one."""
-    found = parse(text)
-    check(found, kinds, optional)
-    return found
-
-
-def parse(text: str) -> dict[str, Any]:
-    """The JSON object in `text`; raises `InputError` for anything else."""
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--params: {text!r}, expected a JSON object ({error})") from error
-    if not isinstance(found, dict):
-        raise InputError(f"--params: {text!r}, expected a JSON object")
-    return found
-
-
-def check(params: Mapping[str, Any], kinds: Kinds, optional: Collection[str] = ()) -> None:
-    """Raise `InputError` unless `params` has exactly the keys of `kinds`, of their types.
-
-    Those in `optional` may be missing. A list must hold different texts, at least one.
-    """
-    missing = sorted(set(kinds) - set(params) - set(optional))
-    unknown = sorted(set(params) - set(kinds))
-    if missing or unknown:
-        raise InputError(
-            f"--params: missing keys {missing}, unknown keys {unknown}, expected {sorted(kinds)}"
-        )
-    for key, value in params.items():
-        kind = kinds[key]
-        wanted = kind if isinstance(kind, tuple) else (kind,)
-        if type(value) not in wanted:
-            named = " or ".join(NAMES.get(one, one.__name__) for one in wanted)
-            raise InputError(f"--params: {key}: {value!r}, expected {named}")
-        if isinstance(value, list) and not _is_names(value):
-            raise InputError(f"--params: {key}: {value!r}, expected different texts")
-
-
-def known(key: str, found: Collection[Any], names: Collection[str]) -> None:
-    """Raise `InputError` unless `found`, the value of `key`, holds some of `names` alone."""
-    odd = [name for name in found if name not in names]
-    if odd or not found:
-        raise InputError(f"--params: {key}: {odd or found}, expected some of {list(names)}")
-
-
-NAMES = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number with a decimal point",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-    type(None): "null",
-}
-
-
-def _is_names(values: list[Any]) -> bool:
-    return (
-        bool(values)
-        and all(isinstance(value, str) and value for value in values)
-        and len(set(values)) == len(values)
-    )

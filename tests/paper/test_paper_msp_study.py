@@ -64,7 +64,7 @@ def test_each_figure_and_table_shows_something(study: Path, hub: Hub, api: Api, 
     names = {name for _, told in GROUPS for name in FILE.findall(told)}
     assert len(names) == 13 + 10
     for name in names:
-        for scope in ("", *(f".{one.id}" for one in chosen.datasets)):
+        for panel in ("", *(one.id for one in chosen.datasets)):
             file = study / root / name
             if name.startswith("tables/"):
                 told = file.read_text("utf-8")
@@ -72,9 +72,9 @@ def test_each_figure_and_table_shows_something(study: Path, hub: Hub, api: Api, 
                     "datasets" in name or "correlations" in name
                 ), name
                 break
-            if scope and file.stem in ("dataset_bars", "prompts"):
+            if panel and file.stem in ("dataset_bars", "prompts"):
                 break
-            stem = file.with_name(file.stem + scope)
+            stem = file.parent / panel / file.stem
             assert Path(f"{stem}.pdf").read_bytes().startswith(b"%PDF"), stem
             assert np.std(matplotlib.image.imread(f"{stem}.png")) > 0.01, stem
             assert json.loads(Path(f"{stem}.json").read_text("utf-8"))["study"] == root

@@ -105,7 +105,7 @@ def edit(file: Path, old: str, new: str) -> None:
 
 def study(steps: int) -> dict[str, Any]:
     """The configuration of `make_study`; training and scoring as in the smoke study."""
-    config = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    config = checkout.config()
     lab = config["studies"]["results/smoke"]
     lab |= {"models": ["tiny"], "benchmarks": ["quiz"], "languages": ["en", "fr"]}
     lab["questions_per_language"] = None

@@ -106,7 +106,7 @@ def refuses_while_one_is_alive(study: Path, undisturbed: Result) -> None:
     said, _ = program.communicate(timeout=60)
     assert program.returncode == 1
     assert f"Snakemake {driver.process.pid} on" in said
-    assert "still works here" in said
+    assert "still runs here" in said
     assert jobs(study) == {job: "RUNNING"}
     training.resume()
     driver.finish()

@@ -1,12 +1,17 @@
-"""Copies of this repository: its code, as a new clone would have it, and its smoke study."""
+"""Copies of this repository: its code, as a new clone would have it, its config and smoke study."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from multical.config import files
 
 REPO = Path(__file__).parents[2]
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--cores", "2"]
@@ -25,6 +30,28 @@ def copy(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPO / name, folder / name)
     return folder
+
+
+def config(folder: Path = REPO) -> dict[str, Any]:
+    """The config of a copy, or of the repository, with all defaults; nobody else's to change."""
+    return files.checked(files.read(folder=folder)).model_dump(mode="json")
+
+
+def edit_config(folder: Path, changes: Mapping[str, Any]) -> None:
+    """Change the config of a copy, by keys with colons between, as `models:NAME:source`."""
+    whole = config(folder)
+    for keys, value in changes.items():
+        *parents, last = keys.split(":")
+        place = whole
+        for key in parents:
+            place = place.setdefault(key, {})
+        place[last] = value
+    write_config(folder, whole)
+
+
+def write_config(folder: Path, whole: Mapping[str, Any]) -> None:
+    """Make this the whole config of a copy: config.yaml then includes no file."""
+    (folder / "config.yaml").write_text(json.dumps(whole), encoding="utf-8")
 
 
 def make(target: str = TARGET) -> None:
@@ -54,3 +81,12 @@ def copy_light(source: Path, target: Path, times: bool = True) -> None:
             copy(file, new)
 
     shutil.copytree(source, target, copy_function=one, dirs_exist_ok=True)
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    """Run Snakemake in a folder; its output, or a failed test that shows it."""
+    run = subprocess.run(
+        [*SNAKEMAKE, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout + run.stderr

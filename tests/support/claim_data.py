@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 from compute_metrics import compute
 from multical import records
 from multical.claims import schema
+from multical.claims.params import MeasuredClaims
 from multical.stats import estimates
 from support import released_data as released
 from support.msp_study import Study
@@ -62,8 +63,7 @@ def study_1(
     for run, frame in frames.items():
         paths.append(str(folder / f"{run}.parquet"))
         records.write(paths[-1], frame)
-    settings = measured()
-    _, summary = compute(paths, settings)
+    _, summary = compute(paths, MeasuredClaims.model_validate(measured()))
     estimates.write(folder / "summary.csv", summary)
     return paths, {"summary.csv": str(folder / "summary.csv")}
 

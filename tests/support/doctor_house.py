@@ -1,8 +1,7 @@
-"""A folder of multical on a healthy cluster, and what doctor.py finds there."""
+"""A clone of multical on a healthy cluster, and what doctor.py finds there."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from importlib import metadata
@@ -10,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import doctor
-from multical.cluster import checks, cluster, inputs
+from multical.cluster import checks, inputs, profile
 from multical.cluster.checks import Finding
-from support import fake_slurm
+from support import checkout, fake_slurm
 from support.checkout import REPO
 
 SMOKE = "results/smoke"
 MSP = "results/msp_v2"
-#: What jobs ask for, in numbers of our own, so that the real profile may change
+#: What jobs request; in numbers of its own, so that the real profile may change
 PROFILE = """\
 __use_yte__: true
 default-resources: {runtime: 30 * attempt, mem_mb: 2000 * attempt}
@@ -32,11 +30,12 @@ slurm-init-seconds-before-status-checks: 20
 """
 
 
-def house(folder: Path, monkeypatch: pytest.MonkeyPatch) -> fake_slurm.Slurm:
-    """Make `folder` such a place, and go there; the user is ada, and not root."""
+def healthy_clone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> fake_slurm.Slurm:
+    """Make `folder` such a clone, and go there; the user is ada, and not root."""
     shutil.copy(REPO / "config.yaml", folder)
+    shutil.copytree(REPO / "config", folder / "config")
     (folder / "slurm").mkdir()
-    (folder / cluster.PROFILE).write_text(PROFILE)
+    (folder / profile.FILE).write_text(PROFILE)
     (folder / "envs").mkdir()
     (folder / doctor.LOCK).write_text(f"snakemake=={metadata.version('snakemake')}\n")
     monkeypatch.chdir(folder)
@@ -52,32 +51,26 @@ def house(folder: Path, monkeypatch: pytest.MonkeyPatch) -> fake_slurm.Slurm:
     }.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(checks, "PASSING", [])  # where tests have their folders
-    # six starts of pip each time: only the tests of them need them
+    monkeypatch.setattr(checks, "LOCAL_FOLDERS", [])  # the tests' own folders are there
+    # it starts pip six times each time
     monkeypatch.setattr(inputs, "_not_found", lambda _: "")
     return fake_slurm.healthy(folder / "bin")
 
 
-def about(what: str, root: str | None = None) -> list[Finding]:
-    """What the whole program finds about one thing."""
-    return [one for one in doctor.findings(root) if one.what == what]
+def findings(subject: str, root: str | None = None) -> list[Finding]:
+    """All lines of the report on a subject."""
+    return [line for line in doctor.findings(root) if line.subject == subject]
 
 
-def one(what: str, root: str | None = None) -> Finding:
-    """The one finding about a thing; a warning or an error must have its cure."""
-    (found,) = about(what, root)
-    assert bool(found.cure) == (found.level != "ok"), found
-    assert "\n" not in str(found)
-    return found
+def finding(subject: str, root: str | None = None) -> Finding:
+    """The only line on a subject; a warning or an error must have a remedy."""
+    (line,) = findings(subject, root)
+    assert bool(line.remedy) == (line.level != "ok"), line
+    assert "\n" not in str(line)
+    return line
 
 
-def edited(change: dict[str, Any]) -> None:
-    """Write config.yaml anew with some values changed; a key is a path, `models:NAME:source`."""
-    raw = yaml.safe_load((REPO / "config.yaml").read_text(encoding="utf-8"))
-    for path, value in change.items():
-        *parents, last = path.split(":")
-        place = raw
-        for name in parents:
-            place = place[name]
-        place[last] = value
-    Path("config.yaml").write_text(json.dumps(raw), encoding="utf-8")
+def edit_config(change: dict[str, Any]) -> None:
+    """Change the repository's config here; a key is a path, `models:NAME:source`."""
+    checkout.write_config(Path(), checkout.config())
+    checkout.edit_config(Path(), change)

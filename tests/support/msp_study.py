@@ -1,4 +1,4 @@
-"""The programs of study 2, run on a study in a folder, for tests of both of its kinds."""
+"""The programs of paper 2, run on a study in a folder, for tests of both of its kinds."""
 
 from __future__ import annotations
 
@@ -7,16 +7,50 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from multical.metrics.params import Abstention, Split
 from support import released_data as data
 
 ROOT = Path(__file__).parents[2]
+#: By program its inputs (--OPTION, and file but for records), what it makes, and its parameters
+#: besides the study, its models and data sets
+PROGRAMS: dict[str, tuple[dict[str, str], str, str]] = {
+    "compute_msp_auroc": (
+        {"records": ""}, "auroc mann_whitney cells datasets one_sample", "methods significance",
+    ),
+    "compute_msp_intervals": ({"records": ""}, "intervals", "methods bootstrap"),
+    "compute_msp_calibration": (
+        {"records": "", "curves": "calibration_curves"}, "calibration platt", "bins split",
+    ),
+    "compute_msp_abstention": (
+        {"records": "", "curves": "score_curves"}, "scores abstention thresholds",
+        "methods abstention",
+    ),
+    "compute_msp_correlations": (
+        {"cells": "cells", "calibration": "calibration"}, "correlations points", "methods",
+    ),
+    "plot_msp_calibration": (
+        {"curves": "calibration_curves", "points": "points"},
+        "calibration calibration_platt accuracy_vs_calibration accuracy_vs_calibration_platt",
+        "dataset error",
+    ),
+    "plot_msp_auroc": (
+        {"points": "points"},
+        "accuracy_vs_auroc size_vs_auroc accuracy_vs_auroc_by_phrasing size_vs_auroc_by_phrasing",
+        "dataset methods",
+    ),
+    "plot_msp_abstention": (
+        {"curves": "score_curves", "scores": "scores"}, "score_vs_threshold score_vs_k",
+        "dataset methods",
+    ),
+    "plot_msp_datasets": ({"datasets": "datasets"}, "dataset_bars", "dataset methods"),
+}  # fmt: skip
+FORMS = {"compute": {"csv": "csv", "tex": "tex"}, "plot": {"pdf": "pdf", "png": "png"}}
 
 
 class Study:
@@ -31,114 +65,120 @@ class Study:
         **settings: Any,
     ) -> None:
         self.folder, self.source, self.records = folder, str(source), "r.parquet"
+        self.counts = counts
         self.settings: dict[str, Any] = {
             "study": "results/x",
             "models": models,
             "datasets": [
-                {"id": k, "name": k.upper(), "questions": n, "benchmark": k, "language": "en"}
-                for k, n in counts.items()
+                {"id": k, "name": k.upper(), "benchmark": k, "language": "en"} for k in counts
             ],
             "methods": ["msp", "maxlogit"],
             "error": "calibration_error",
-            "prompts": data.PROMPTS,
-            "archive": None, "repository": "https://example.org/x", "commit": "0",
-            "folder": "main_results",
-            "significance": 1e-4, "bins": 10, "replicates": 20, "level": 0.95, "bootstrap_seed": 0,
-            "seed": 2549900867, "seeds": 3, "ks": [5, 20, "half"], "main_k": 20,
-            "schemes": {"balanced": 1, "conservative": 2}, "grid": "zero",
-        } | settings  # fmt: skip
+            "dataset": "all",
+            "significance": 1e-4, "bins": 10,
+            "bootstrap": {"replicates": 20, "level": 0.95, "seed": 0},
+            "abstention": {"seeds": 3, "ks": [5, 20, "half"], "grid": "zero"},
+        }  # fmt: skip
+        self.settings = self.changed(settings)
 
-    def command(self, script: str, keys: str, *files: str, **changes: Any) -> list[str]:
-        """A program with its arguments; each of `files` is an option with its file, `x=file`."""
-        names = ["study", "models", "datasets", *keys.split()]
-        settings = self.settings | changes
-        params = json.dumps({name: settings[name] for name in names})
-        options = [part for file in files for part in _option(file)]
-        return [script, "--params", params, "--code", "test", *options]
+    def changed(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """The settings with others; those of abstention are named without it."""
+        own = {key: changes[key] for key in Abstention.model_fields if key in changes}
+        rest = {key: value for key, value in changes.items() if key not in own}
+        abstention = self.settings["abstention"] | own
+        split = {key: abstention[key] for key in Split.model_fields if key in abstention}
+        return self.settings | rest | {"abstention": abstention, "split": split}
 
-    def run(self, script: str, keys: str, *files: str) -> subprocess.CompletedProcess[str]:
-        """Run a program as its rule does."""
-        script, *arguments = self.command(script, keys, *files)
-        return subprocess.run(
-            [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments],
-            cwd=self.folder, capture_output=True, text=True, check=False,
-            env=os.environ | {"MSP_V2_ARCHIVE": self.source},
-        )  # fmt: skip
+    def params(self, script: str, **changes: Any) -> dict[str, Any]:
+        """The parameters of a program."""
+        settings = self.changed(changes)
+        keys = ["study", "models", "datasets", *PROGRAMS[script][2].split()]
+        return {key: settings[key] for key in keys}
 
-    def must(self, script: str, keys: str, *files: str, **changes: Any) -> None:
+    def outputs(self, script: str, names: str = "", folder: str = "") -> list[str]:
+        """What a program makes, or some of it, as options."""
+        forms = FORMS[script.partition("_")[0]] | {"sidecar": "json"}
+        stems = [folder + name for name in (names or PROGRAMS[script][1]).split()]
+        return [
+            part
+            for option, end in forms.items()
+            for part in (f"--{option}", *(f"{stem}.{end}" for stem in stems))
+        ]
+
+    def must(self, script: str, names: str = "", folder: str = "", **changes: Any) -> None:
         """Run a program within this process, which is quicker; raises its `InputError`."""
+        inputs = []
+        for option, name in PROGRAMS[script][0].items():
+            files = [f"{name}.csv"] if name else self.records.split()
+            inputs += [f"--{option}", *files]
+        self.call(
+            script, self.params(script, **changes), *inputs, *self.outputs(script, names, folder)
+        )
+
+    def call(self, script: str, params: dict[str, Any], *options: str) -> None:
+        """Run a program with other parameters and options."""
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
             patch.setenv("MSP_V2_ARCHIVE", self.source)
-            patch.setattr(sys, "argv", self.command(script, keys, *files, **changes))
+            command = [script, "--params", json.dumps(params), "--code", "test", *options]
+            patch.setattr(sys, "argv", command)
             importlib.import_module(script).main()
 
+    def release(self) -> dict[str, Any]:
+        """The parameters of the import."""
+        source = {"repository": "https://example.org/x", "commit": "0" * 40}
+        return {
+            "source": source | {"folder": "main_results"},
+            "models": self.settings["models"],
+            "datasets": [{"id": k, "name": k, "questions": n} for k, n in self.counts.items()],
+            "prompts": data.PROMPTS,
+        }
+
     def importing(self, *more: str) -> None:
-        self.must("import_released", "archive repository commit folder prompts",
-                  "records=r.parquet", "summary=r.json", *more)  # fmt: skip
+        files = ["--records", "r.parquet", "--summary", "r.json"]
+        self.call("import_released", self.release(), *files, *more)
+
+    def import_apart(self) -> subprocess.CompletedProcess[str]:
+        """Run the import as its rule does."""
+        command = [sys.executable, str(ROOT / "scripts/import_released.py"), "--code", "test"]
+        command += ["--params", json.dumps(self.release())]
+        command += ["--records", "r.parquet", "--summary", "r.json"]
+        return subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, check=False,
+            env=os.environ | {"MSP_V2_ARCHIVE": self.source},
+        )  # fmt: skip
 
     def tables(self) -> None:
-        self.must("compute_msp_auroc", "methods significance", f"records={self.records}",
-                  "auroc=auroc.csv", "mann-whitney=mann_whitney.csv", "cells=cells.csv",
-                  "datasets=datasets.csv", "one-sample=one_sample.csv")  # fmt: skip
-        self.must("compute_msp_calibration", "bins main_k seed", f"records={self.records}",
-                  "calibration=calibration.csv", "platt=platt.csv",
-                  "calibration-curves=calibration_curves.csv")  # fmt: skip
-        self.must("compute_msp_abstention", "methods seed seeds ks main_k schemes grid",
-                  f"records={self.records}", "scores=scores.csv", "abstention=abstention.csv",
-                  "thresholds=thresholds.csv", "score-curves=score_curves.csv")  # fmt: skip
-        self.must("compute_msp_correlations", "methods", "cells=cells.csv",
-                  "calibration=calibration.csv", "correlations=correlations.csv",
-                  "points=points.csv")  # fmt: skip
+        for name in ("auroc", "calibration", "abstention", "correlations"):
+            self.must(f"compute_msp_{name}")
 
     def figures(self, dataset: str) -> list[str]:
-        made = {
-            "plot_msp_calibration": (
-                ["calibration-curves", "points"],
-                ["calibration", "calibration-platt", "accuracy-vs-calibration",
-                 "accuracy-vs-calibration-platt"],
-            ),
-            "plot_msp_auroc": (
-                ["points"],
-                ["accuracy-vs-auroc", "size-vs-auroc", "accuracy-vs-auroc-by-phrasing",
-                 "size-vs-auroc-by-phrasing"],
-            ),
-            "plot_msp_abstention": (
-                ["score-curves", "scores"],
-                ["score-vs-threshold", "score-vs-k"],
-            ),
-            "plot_msp_datasets": (["datasets"], ["dataset-bars"]),
-        }  # fmt: skip
-        for script, (tables, figures) in made.items():
-            shown = [one for one in self.settings["methods"] if one in ("msp", "maxlogit")]
-            if script == "plot_msp_datasets":
-                shown = self.settings["methods"]
-            own = "error" if script == "plot_msp_calibration" else "methods"
-            self.must(script, f"dataset {own}",
-                      *(f"{name}={name.replace('-', '_')}.csv" for name in tables),
-                      *(f"{name}=figures/{name}.{dataset}.pdf" for name in figures),
-                      dataset=dataset, methods=shown)  # fmt: skip
-        return [f"{name}.{dataset}" for _, figures in made.values() for name in figures]
+        """Draw the figures of a data set, or all; their paths without a suffix."""
+        folder, made = f"figures/{dataset}/", []
+        main = [one for one in self.settings["methods"] if one in ("msp", "maxlogit")]
+        for script in (name for name in PROGRAMS if name.startswith("plot")):
+            shown = self.settings["methods"] if script == "plot_msp_datasets" else main
+            self.must(script, folder=folder, dataset=dataset, methods=shown)
+            made += [folder + name for name in PROGRAMS[script][1].split()]
+        return made
 
-    def own_figures(self, dataset: str, questions: str) -> list[str]:
+    def own_figures(self, dataset: str, questions: str, prompts: list[dict[str, Any]]) -> list[str]:
         """Those of own runs alone."""
         own: dict[str, Any] = {"dataset": dataset, "methods": ["margin", "entropy"]}
-        names = ("accuracy-vs-auroc", "score-vs-threshold", "prompts")
-        files = [f"{name}-own.{dataset}" for name in names]
-        self.must("plot_msp_auroc", "dataset methods", "points=points.csv",
-                  f"{names[0]}=figures/{files[0]}.pdf", **own)  # fmt: skip
-        self.must("plot_msp_abstention", "dataset methods", "scores=scores.csv",
-                  "score-curves=score_curves.csv", f"{names[1]}=figures/{files[1]}.pdf",
-                  **own)  # fmt: skip
-        self.must("plot_msp_prompts", "dataset prompts", f"questions={questions}",
-                  f"{names[2]}=figures/{files[2]}.pdf", dataset="arc")  # fmt: skip
-        return files
+        folder = f"figures/{dataset}/"
+        names = ["accuracy_vs_auroc_margin_entropy", "score_vs_threshold_margin_entropy"]
+        self.must("plot_msp_auroc", names[0], folder, **own)
+        self.must("plot_msp_abstention", names[1], folder, **own)
+        self.prompts(questions, prompts, "en", f"{folder}prompts")
+        return [folder + name for name in (*names, "prompts")]
+
+    def prompts(
+        self, questions: str, prompts: list[dict[str, Any]], language: str, stem: str
+    ) -> None:
+        """Draw prompts."""
+        params = {"study": "results/x", "prompts": prompts, "language": language}
+        made = self.outputs("plot_msp_prompts", stem)
+        self.call("plot_msp_prompts", params, "--questions", questions, *made)
 
     def table(self, name: str) -> pd.DataFrame:
         return pd.read_csv(self.folder / f"{name}.csv")
-
-
-def _option(file: str) -> Iterator[str]:
-    name, values = file.split("=", 1)
-    yield "--" + name
-    yield from values.split()

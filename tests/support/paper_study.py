@@ -7,7 +7,6 @@ languages, models, data sets, smoothings and figures stay, and all that is not i
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -49,9 +48,7 @@ def serve(hub: Hub) -> None:
 
 def own_config(hub: Hub) -> dict[str, Any]:
     """The repository's config with the hub's own commits, of what the hub has."""
-    shared = yaml.safe_load((checkout.REPO / "config.yaml").read_text("utf-8"))
-    # without what YAML's anchors share, so that what is changed here changes here alone
-    raw: dict[str, Any] = json.loads(json.dumps(shared))
+    raw = checkout.config()
     served = {name: repo.revision for (_, name), repo in hub.repos.items()}
     for section in ("models", "benchmarks", "sft_data"):
         for entry in raw[section].values():

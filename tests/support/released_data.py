@@ -18,6 +18,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "Small-7b": {"file": "Small-7b", "name": "Small 7B", "size": 7.0, "max_logit": True},
     "big": {"file": "big", "name": "Big", "size": None, "max_logit": False},
 }
+MAX_LOGITS = {name: model["max_logit"] for name, model in MODELS.items()}
 DATASETS = {"arc": 700, "quiz": 40}
 
 

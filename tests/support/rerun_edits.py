@@ -194,18 +194,32 @@ def forgotten(file: str) -> Change:
 
 
 def config(old: str, new: str) -> Change:
-    return text("config.yaml", old, new)
+    """Another text in the smoke study, or else in the first file of the config that has it."""
+
+    def change(folder: Path) -> None:
+        for file in sorted((folder / "config").glob("*.yaml")):
+            found = file.read_text(encoding="utf-8")
+            places = [found.find(old, max(found.find("  results/smoke:"), 0)), found.find(old)]
+            if (at := next((place for place in places if place >= 0), -1)) >= 0:
+                file.write_text(found[:at] + new + found[at + len(old) :], encoding="utf-8")
+                return
+        raise AssertionError(f"config: no {old!r} to change")
+
+    return change
 
 
 def figures(setting: str) -> Change:
-    """A setting of the smoke study's figures, which it shares with the demo."""
+    """A setting of the smoke study's figures."""
 
     def change(folder: Path) -> None:
-        before, smoke, after = (
-            (folder / "config.yaml").read_text("utf-8").partition("  results/smoke:")
+        file = folder / "config/demo.yaml"
+        before, smoke, after = file.read_text("utf-8").partition("  results/smoke:")
+        key = setting.partition(":")[0]
+        own = re.sub(
+            rf"(figures:\n(?: {{6}}.*\n)*? {{6}}){key}: .*", rf"\g<1>{setting}", after, count=1
         )
-        own = re.sub("figures: .*", f"figures: {{<<: *demo_figures, {setting}}}", after, count=1)
-        (folder / "config.yaml").write_text(before + smoke + own, encoding="utf-8")
+        assert own != after
+        file.write_text(before + smoke + own, encoding="utf-8")
 
     return change
 
@@ -218,8 +232,8 @@ def smoothing(values: str) -> Change:
 MODELS = f"models: [{GEMMA}, {SMOLLM}]\n    sft_data: [facts]\n    smoothing: [0.0, 0.1]\n"
 ONE_MODEL = MODELS.replace(f"{GEMMA}, ", "")
 REORDERED = all_of(
-    config("      steps: 2\n      save_every: 2\n",
-           "      save_every:   2   # reordered\n\n      steps: 2\n"),
+    config("      steps: 2\n      max_length: 128\n      save_every: 2\n",
+           "      save_every:   2   # reordered\n\n      max_length: 128\n      steps: 2\n"),
     config(MODELS, '"models": [ gemma3-270m,\n      smollm2-135m-instruct ]\n'
            "    smoothing: [0.0, 0.1]\n    sft_data: [facts] # reordered\n"),
     config("  high: [ar, cs, de, ", "  high: [de, cs, ar, "),
@@ -227,7 +241,7 @@ REORDERED = all_of(
 NUMBERS = all_of(  # YAML has 5e-5 as a string
     config("learning_rate: 5.0e-5\n", "learning_rate: 5e-5\n"),
     config("smoothing: [0.0, 0.1]\n", "smoothing: [0, 1.0e-1]\n"),
-    config("weight_decay: 0.0\n      batch_size: 16", "weight_decay: 0\n      batch_size: 16"),
+    config("weight_decay: 0.0\n      batch_size: 4", "weight_decay: 0\n      batch_size: 4"),
     config("      steps: 2\n", "      steps: 2.0\n"),
 )
 LAYOUT = all_of(
@@ -244,13 +258,13 @@ SWAPPED = all_of(
     config("      steps: 2\n", "      steps: 4\n"),
 )
 SEED = config("100, seed: 0", "100, seed: 1")
-FOLDS = config("&demo_recalibration {folds: 5,", "&demo_recalibration {folds: 4,")
+FOLDS = config("recalibration: {folds: 5,", "recalibration: {folds: 4,")
 METRICS = code("compute_metrics")
 SMOOTHING = all_of(smoothing("0.0, 0.2"), figures("smoothing: 0.2"))
 FRENCH = all_of(
     config("es, fa, fr, hi, ", "es, fa, hi, "), config("mid: [af, bn,", "mid: [af, bn, fr,")
 )
-PROMPT = config('plain: "{question}"', 'plain: "{question} "')
+PROMPT = config('cloze: "{question}"', 'cloze: "{question} "')
 TRIE = text("scripts/multical/scoring/trie.py", "return path[::-1]", "return list(reversed(path))")
 GAINED = all_of(
     text("rules/metrics.smk", '        languages="{root}/reliability_by_lang.csv",\n',
@@ -348,3 +362,5 @@ EDITS = [
     Edit("an older data file in its place", OLDER_DATA, IMPORTED, overlooked=True),
     Edit("a touched data file of more than 1 MB", _touched(LOG), NONE, overlooked=True),
 ]  # fmt: skip
+
+BY_NAME = {edit.name: edit for edit in EDITS}

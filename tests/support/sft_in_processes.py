@@ -24,6 +24,7 @@ from torch.distributed.tensor import DTensor
 
 from multical.models import checkpoints, distributed, sft, smoothing
 from multical.models.chat import Chat
+from multical.models.params import TrainingJob
 from support import tiny
 
 
@@ -32,7 +33,7 @@ def run(name: str, kind: str, params: dict[str, Any], folder: Path, again: bool 
 
     With `again` it goes on from the run's last checkpoint and makes "NAME again".
     """
-    settings = sft.Settings.of(params)
+    settings = TrainingJob(**params)
     group = distributed.Group()  # as in the program, before the model is loaded
     base = folder / f"base.{kind}" / "checkpoint"
     model, tokenizer = checkpoints.load(base, device="cpu")

@@ -19,15 +19,17 @@ import show_plan
 from multical.config import schema, studies
 from multical.dag.dryrun import Job
 from multical.errors import InputError
+from multical.figures.params import ConditionsAndGuess
+from multical.models.api_params import Prices
 from multical.params import canonical
 from multical.workflow import job_params, scoring_params
 from multical.workflow.costs import Sizes
 from support import api_server, checkout
 from support.api_server import KEY, Api
-from support.doctor_house import house, one
+from support.doctor_house import finding, healthy_clone
 
 ROOT = "results/asked"
-RAW: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+RAW: dict[str, Any] = checkout.config()
 ACCESS = {"key": "TEST_API_KEY", "prices": {"input": 2.5, "output": 10}, "budget": 1}
 SOURCE: dict[str, Any] = {
     "kind": "api", "url": "https://api.example.com/v1", "model": "m-1", "endpoint": "chat",
@@ -163,9 +165,9 @@ def test_a_figure_of_each_benchmark() -> None:
     told["benchmarks"]["more"] = told["benchmarks"]["quiz"] | {"options": 4}
     loaded = schema.load(edited(f"{STUDY}:benchmarks", ["quiz", "more"], told))
     assert job_params.panels(loaded, ROOT) == {"": ("quiz", None), "more/": ("more", None)}
-    shown = job_params.figure(loaded, ROOT, "x.pdf", "options", "smoothing", panel="more/")
-    assert shown["benchmark"] == "more"
-    assert (shown["options"], shown["sft"], shown["smoothing"]) == (4, None, None)
+    shown = job_params.figure(loaded, ROOT, ConditionsAndGuess, "more/")
+    assert shown.benchmark == "more"
+    assert (shown.options, shown.sft, shown.smoothing) == (4, None, None)
     assert job_params.shown_models(loaded, ROOT, "more") == ["gpt"]
 
 
@@ -173,7 +175,8 @@ def test_letters_are_recalibrated_and_their_entropy_is_not() -> None:
     told = edited(f"{STUDY}:recalibration", {"folds": 3, "seed": 7})
     loaded = schema.load(told)
     settings = job_params.recalibration(loaded, ROOT)
-    assert (settings["folds"], settings["fold_seed"], settings["readouts"]) == (3, 7, ["letter"])
+    assert dict(settings.recalibration) == {"folds": 3, "seed": 7}
+    assert settings.readouts == ["letter"]
     assert job_params.recalibrated(loaded, ROOT)
     assert not job_params.recalibrated(
         schema.load(edited(f"{STUDY}:figures:readout", "entropy")), ROOT
@@ -188,7 +191,7 @@ def test_what_a_plan_says(tmp_path: Path) -> None:
     size = len("en 0?" + "onetwothree")
     assert (bill.requests, bill.output) == (8, 8)
     assert bill.input == pytest.approx(8 * (size / 4 + 20))
-    assert bill.cost({"input": 2.5, "output": 10}) == pytest.approx((bill.input * 2.5 + 80) / 1e6)
+    assert bill.cost(Prices(input=2.5, output=10)) == pytest.approx((bill.input * 2.5 + 80) / 1e6)
     assert sizes.job_bytes("score_api", where) == {"records": 8 * 400}
     job = Job("score_api", where, True, 0, None, None, False, (), ())
     assert list(show_plan.apis([job], sizes)) == [
@@ -198,25 +201,25 @@ def test_what_a_plan_says(tmp_path: Path) -> None:
 
 
 def test_what_the_doctor_says(server: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    house(tmp_path, monkeypatch)
+    healthy_clone(tmp_path, monkeypatch)
     write(tmp_path, raw(url=server.url))
-    found = one("model gpt", ROOT)
-    assert found.said == f"{server.url} answers; nothing was asked of the model"
-    assert one("benchmark quiz", ROOT).said == "to be made from quiz.jsonl"
+    line = finding("model gpt", ROOT)
+    assert line.message == f"{server.url} answers; nothing was asked of the model"
+    assert finding("benchmark quiz", ROOT).message == "to be read from quiz.jsonl"
     write(tmp_path, raw(url=server.url, model="m-9"))
-    found = one("model gpt", ROOT)
-    assert (found.level, found.said) == ("warning", f"{server.url} lists no m-9, but m-1")
+    line = finding("model gpt", ROOT)
+    assert (line.level, line.message) == ("warning", f"{server.url} lists no m-9, but m-1")
     write(tmp_path, raw(url=f"{server.url}/other"))  # where no models are listed
-    assert one("model gpt", ROOT).level == "ok"
+    assert finding("model gpt", ROOT).level == "ok"
     write(tmp_path, raw(url="http://127.0.0.1:9/v1"))
-    assert "no answer (ConnectionError" in one("model gpt", ROOT).said
+    assert "no answer (ConnectionError" in finding("model gpt", ROOT).message
     write(tmp_path, raw(url=server.url))
     for value, said in (("sk-of-another", "the key is refused"), ("", "found nothing, expected")):
         monkeypatch.setenv("TEST_API_KEY", value)
-        found = one("model gpt", ROOT)
-        assert found.level == "error"
-        assert said in found.said
-        assert "set $TEST_API_KEY, or correct models.gpt.source in config.yaml" in found.cure
+        line = finding("model gpt", ROOT)
+        assert line.level == "error"
+        assert said in line.message
+        assert "set $TEST_API_KEY, or correct models.gpt.source in the config" in line.remedy
     assert not server.bodies
 
 

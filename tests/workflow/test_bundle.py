@@ -13,16 +13,18 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import psutil
 import pytest
 import yaml
-from test_lineage import drawn_study
 
 from multical.bundle import archive
 from multical.bundle.anonymity import Search
 from support import checkout
+from support.crates import VALIDATOR, validated
 from support.rerun_edits import code
+from support.tiny_study import drawn_study
 
 FIGURE = "results/tiny/figures/ece_by_resource.pdf"
 OWN = "results/tiny/bundle"
@@ -41,7 +43,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = checkout.copy(tmp_path_factory.mktemp("home") / "nobodys" / "clone")
     drawn_study(folder)
-    raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config(folder)
     raw["studies"]["results"] = raw["studies"]["results/tiny"]
     (folder / "config.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     run(folder, "git", "init", "--quiet")
@@ -66,7 +68,7 @@ def fresh(tiny: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def bundle(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the tiny study."""
-    path = tmp_path_factory.mktemp("bundle") / "tiny.tar.gz"
+    path = tmp_path_factory.mktemp("bundle") / "tiny.zip"
     said = bundled(tiny, path)
     assert said.stdout.startswith(f"{path}: ")
     assert said.stderr == ""
@@ -94,7 +96,7 @@ def snakemake(folder: Path, *arguments: str) -> str:
 def program(folder: Path, name: str, *arguments: str, **environ: str) -> Any:
     """A program in a folder whose user, home and host would tell who it is."""
     nobody = {"HOME": str(folder.parent), "LOGNAME": "nobodys", **environ}
-    command = [sys.executable, f"scripts/{name}.py", *arguments]
+    command = [sys.executable, f"tools/{name}.py", *arguments]
     return subprocess.run(
         command, cwd=folder, env=os.environ | nobody, capture_output=True, text=True, check=False
     )
@@ -148,11 +150,9 @@ def test_a_fresh_clone_has_nothing_to_do_and_draws_the_same_figures(
     assert said.stderr == ""
     assert said.stdout.splitlines()[1:] == ["nothing to do"]
     assert would_run(fresh) == {}
-    said = json.loads((fresh / OWN / "manifest.json").read_text(encoding="utf-8"))
-    assert said == archive.read_manifest(bundle).model_dump()
     # what the reader has is as good as what the author has
-    assert bundled(fresh, tmp_path / "again.tar.gz").returncode == 0
-    assert (tmp_path / "again.tar.gz").read_bytes() == bundle.read_bytes()
+    assert bundled(fresh, tmp_path / "again.zip").returncode == 0
+    assert (tmp_path / "again.zip").read_bytes() == bundle.read_bytes()
     # nothing that models made is needed to draw a figure
     assert not list(fresh.rglob("*.safetensors"))
     shutil.rmtree(fresh / "results/tiny/figures")
@@ -168,46 +168,53 @@ def test_a_fresh_clone_has_nothing_to_do_and_draws_the_same_figures(
 
 
 def test_what_is_in_it(tiny: Path, bundle: Path) -> None:
-    manifest = archive.read_manifest(bundle)
-    own = {f"{OWN}/{name}" for name in (
-        "README.md", "config.yaml", "figures.txt", "snakemake.json", "requirements.lock",
-        "CITATION.cff", "machines.json",
-    )}  # fmt: skip
-    assert own <= manifest.files.keys()
-    assert f"results/tiny/records/{TUNED}/quiz.parquet" in manifest.files
-    assert "results/inputs/benchmarks/quiz.parquet" in manifest.files
-    assert "logs/results/tiny/plot_ece_by_resource.log" in manifest.files
-    assert "logs/results/tiny/plot_ece_by_resource.tsv" in manifest.files
-    others = ("results/tiny/", "results/inputs/", "logs/results/tiny/", "logs/")
-    assert all(name.startswith(others) for name in manifest.files)
-    assert not [name for name in manifest.files if "checkpoint" in name]
-    assert manifest.left_out == {
+    said = archive.read(bundle)
+    files, restore = said.files, said.restore
+    assert f"{OWN}/figures.txt" in files
+    assert f"results/tiny/records/{TUNED}/quiz.parquet" in files
+    assert "results/inputs/benchmarks/quiz.parquet" in files
+    assert "logs/results/tiny/plot_ece_by_resource.log" in files
+    assert "logs/results/tiny/plot_ece_by_resource.tsv" in files
+    assert all(name.startswith(("results/tiny/", "results/inputs/", "logs/")) for name in files)
+    assert not [name for name in files if "checkpoint" in name]
+    with ZipFile(bundle) as members:
+        assert members.namelist()[0] == "ro-crate-metadata.json"
+        for_readers = {name for name in members.namelist() if name not in files}
+    own = {"README.md", "CITATION.cff", "restore.json", "Snakefile", "envs/requirements.lock"}
+    assert own <= for_readers
+    assert "quiz.jsonl" not in for_readers  # of the user
+    assert restore.left_out == {
         "results/inputs/models/little/checkpoint": None,
         f"results/tiny/runs/{TUNED}/checkpoint": None,
         "results/tiny/runs/little.own.ls0.s0/checkpoint": None,
     }
-    assert manifest.needed == {
+    assert restore.needed == {
         name: sha256((tiny / name).read_bytes()).hexdigest()
         for name in ("little/config.json", "own.jsonl", "quiz.jsonl")
     }
     head = run(tiny, "git", "rev-parse", "HEAD").stdout.strip()
-    assert (manifest.commit, manifest.modified, manifest.anonymous) == (head, False, False)
+    assert (restore.commit, restore.modified, restore.anonymous) == (head, False, False)
+
+
+@pytest.mark.skipif(not VALIDATOR.exists(), reason="no roc-validator: make test installs it")
+def test_it_is_a_valid_crate(bundle: Path) -> None:
+    assert validated(bundle) == (0, "")
 
 
 def test_the_study_of_all_of_results_does_not_sweep_in_the_others(
     tiny: Path, tmp_path: Path
 ) -> None:
-    done = bundled(tiny, tmp_path / "x.tar.gz", "--study", "results")
+    done = bundled(tiny, tmp_path / "x.zip", "--study", "results")
     assert done.returncode == 0, done.stderr
-    files = archive.read_manifest(tmp_path / "x.tar.gz").files
-    assert "results/bundle/README.md" in files
+    files = archive.read(tmp_path / "x.zip").files
+    assert "results/bundle/figures.txt" in files
     assert f"results/records/{TUNED}/quiz.parquet" in files
     assert not [name for name in files if "/tiny/" in name]
 
 
 EDITS: dict[str, tuple[Callable[[Path], None], dict[str, int]]] = {
     "plots": (
-        code("multical/plots"),
+        code("multical/figures/style"),
         {"plot_ece_by_resource": 1},
     ),
     "how runs are trained": (
@@ -273,12 +280,10 @@ def test_nothing_is_unpacked_while_a_snakemake_is_at_work(bundle: Path, fresh: P
 
 
 def test_a_damaged_bundle_writes_nothing(bundle: Path, fresh: Path, tmp_path: Path) -> None:
-    cut = tmp_path / "cut.tar.gz"
+    cut = tmp_path / "cut.zip"
     cut.write_bytes(bundle.read_bytes()[:-2000])
     before = tree(fresh)
-    assert "cut short or damaged at results/tiny/" in refused(
-        program(fresh, "unpack_bundle", str(cut))
-    )
+    assert "cut short or damaged" in refused(program(fresh, "unpack_bundle", str(cut)))
     (fresh / "results/tiny").write_text("a file, where a folder is to be\n", encoding="utf-8")
     assert refused(program(fresh, "unpack_bundle", str(bundle))) == (
         "results/tiny: here it is a file, expected a folder or nothing"
@@ -292,7 +297,7 @@ def test_a_damaged_bundle_writes_nothing(bundle: Path, fresh: Path, tmp_path: Pa
 
 
 def test_only_a_study_that_is_made_and_current_is_bundled(made: Path, tmp_path: Path) -> None:
-    path = tmp_path / "x.tar.gz"
+    path = tmp_path / "x.zip"
     assert refused(bundled(made, path, "--study", "results/demo")).startswith(
         "results/demo: no study of config.yaml, expected one of"
     )
@@ -303,8 +308,8 @@ def test_only_a_study_that_is_made_and_current_is_bundled(made: Path, tmp_path: 
     EDITS["plots"][0](made)
     assert refused(bundled(made, path)) == (
         "results/tiny: 1 jobs would run again (plot_ece_by_resource; "
-        f"{FIGURE.replace('.pdf', '.json')}: scripts/multical/figures/style.py: ADDED added), expected a "
-        "study that is up to date: make it first"
+        f"{FIGURE.replace('.pdf', '.json')}: scripts/multical/figures/style.py: ADDED added), "
+        "expected a study that is up to date: make it first"
     )
     shutil.rmtree(made / "results/tiny")
     assert refused(bundled(made, path)).startswith("results/tiny: nothing is made, expected")
@@ -316,8 +321,8 @@ def test_what_a_removed_run_left_behind_stays_behind(made: Path, tmp_path: Path)
     edit("config.yaml", "smoothing: 0.1\n", "smoothing: 0.2\n")(made)
     snakemake(made, FIGURE)
     assert (made / f"results/tiny/records/{TUNED}/quiz.parquet").is_file()
-    assert bundled(made, tmp_path / "x.tar.gz").returncode == 0
-    files = archive.read_manifest(tmp_path / "x.tar.gz").files
+    assert bundled(made, tmp_path / "x.zip").returncode == 0
+    files = archive.read(tmp_path / "x.zip").files
     assert not [name for name in files if TUNED in name]
     assert f"results/tiny/records/{TUNED.replace('0.1', '0.2')}/quiz.parquet" in files
 
@@ -325,7 +330,7 @@ def test_what_a_removed_run_left_behind_stays_behind(made: Path, tmp_path: Path)
 def test_tokens_are_hidden_in_logs_and_refused_elsewhere(made: Path, tmp_path: Path) -> None:
     log = made / "logs/results/tiny/plot_ece_by_resource.log"
     log.write_text(f"GET https://me:pass@example.org/?token=abc {TOKEN} secret-of-mine\n")
-    path = tmp_path / "x.tar.gz"
+    path = tmp_path / "x.zip"
     assert bundled(made, path, MY_TOKEN="secret-of-mine").returncode == 0
     (tmp_path / "unpacked").mkdir()
     archive.unpack(path, tmp_path / "unpacked")
@@ -343,21 +348,21 @@ def test_tokens_are_hidden_in_logs_and_refused_elsewhere(made: Path, tmp_path: P
 def test_an_anonymous_bundle_names_nobody_and_works(
     made: Path, fresh: Path, tmp_path: Path
 ) -> None:
-    path, unpacked = tmp_path / "x.tar.gz", tmp_path / "unpacked"
+    path, unpacked = tmp_path / "x.zip", tmp_path / "unpacked"
     for log in (made / "logs").rglob("*.log"):
         log.write_text(f"in {made} on nobodys-laptop\n", encoding="utf-8")
     done = bundled(made, path, "--anonymous")
     assert done.returncode == 0, done.stderr
     unpacked.mkdir()
-    manifest = archive.unpack(path, unpacked)
-    assert (manifest.commit, manifest.anonymous) == (None, True)
+    with ZipFile(path) as members:
+        whole = {name: members.read(name) for name in members.namelist()}
+    said = archive.unpack(path, unpacked)
+    assert (said.restore.commit, said.restore.anonymous) == (None, True)
     head = run(made, "git", "rev-parse", "HEAD").stdout.strip()
     texts = ["nobodys", "Jo Nobody", "jo@nobody.example", str(made), str(made.parent), head]
     names = dict.fromkeys(texts, "name")
     looking = Search(names | {os.uname().nodename: "host"})
-    whole = [path.name.encode(), json.dumps(manifest.model_dump()).encode()]
-    assert [looking.found("manifest", content) for content in whole] == [None, None]
-    found = {name: looking.found(name, (unpacked / name).read_bytes()) for name in manifest.files}
+    found = {name: looking.found(name, content) for name, content in whole.items()}
     assert len(found) > 20
     assert set(found.values()) == {None}
     said = program(fresh, "unpack_bundle", str(path))
@@ -366,7 +371,7 @@ def test_an_anonymous_bundle_names_nobody_and_works(
 
 def test_a_name_in_a_result_is_refused_in_an_anonymous_bundle(made: Path, tmp_path: Path) -> None:
     name = f"results/tiny/runs/{TUNED}/usage.json"
-    file, path = made / name, tmp_path / "x.tar.gz"
+    file, path = made / name, tmp_path / "x.zip"
     time = file.stat().st_mtime
     file.write_text('{"by": "Jo Nobody"}\n', encoding="utf-8")
     os.utime(file, (time, time))

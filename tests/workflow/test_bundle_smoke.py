@@ -10,23 +10,21 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from test_rerun_matrix import BY_NAME, would_run
-from test_smoke import smoke, snakemake
 
 from multical.bundle import archive
 from multical.bundle.anonymity import Search, names
 from support import checkout
-from support.checkout import TARGET
-from support.rerun_edits import NONE, SFT, SMOKE, Jobs, jobs, without
+from support.checkout import TARGET, snakemake
+from support.dry_runs import would_run
+from support.rerun_edits import BY_NAME, NONE, SFT, SMOKE, Jobs, jobs, without
 
-__all__ = ["smoke"]  # the fixture
 VERDICTS = f"{SMOKE}/claims/verdicts.json"
 pytestmark = pytest.mark.workflow
 
 
 def program(folder: Path, name: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, f"scripts/{name}.py", *arguments],
+        [sys.executable, f"tools/{name}.py", *arguments],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -38,7 +36,7 @@ def unpacked(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh clone with the bundle in it."""
     checkout.make(VERDICTS)
     folder = tmp_path_factory.mktemp("bundle")
-    path = folder / "smoke.tar.gz"
+    path = folder / "smoke.zip"
     program(smoke, "make_bundle", "--study", "results/smoke", "--output", str(path))
     assert path.stat().st_size < 10e6  # no weights
     clone = checkout.copy(folder / "clone")
@@ -85,15 +83,15 @@ def test_what_is_stale_after_an_edit_runs_again(copy: Path, name: str, more: Job
 
 
 def test_an_anonymous_one_names_nobody(smoke: Path, tmp_path: Path) -> None:
-    path, folder = tmp_path / "smoke.tar.gz", tmp_path / "unpacked"
+    path, folder = tmp_path / "smoke.zip", tmp_path / "unpacked"
     options = ["--study", "results/smoke", "--anonymous", "--output", str(path)]
     program(smoke, "make_bundle", *options)
     folder.mkdir()
-    manifest = archive.unpack(path, folder)
+    said = archive.unpack(path, folder)
     looking = Search(names([str(smoke), os.uname().nodename]))
-    for name in manifest.files:
+    for name in said.files:
         assert looking.found(name, (folder / name).read_bytes()) is None, name
-    assert not [name for name in manifest.files if name.endswith(".log")]
+    assert not [name for name in said.files if name.endswith(".log")]
     clone = checkout.copy(tmp_path / "clone")
     assert program(clone, "unpack_bundle", str(path)).endswith("\nnothing to do\n")
-    assert TARGET in manifest.targets
+    assert TARGET in said.restore.targets

@@ -84,7 +84,7 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "make bundle STUDY=demo": BUNDLE,
     "make bundle STUDY=smoke": BUNDLE,
     "make bundle STUDY=demo ARGS=--anonymous": By(BUNDLE.file, "--anonymous"),
-    "make unbundle BUNDLE=multical-demo.tar.gz": UNBUNDLE,
+    "make unbundle BUNDLE=multical-demo.zip": UNBUNDLE,
     "make unbundle BUNDLE=FILE": UNBUNDLE,
     "rm -r results/demo/figures": FIGURES,
     "rm -r results/smoke/figures": FIGURES,

@@ -15,41 +15,9 @@ from multical.config import schema, studies
 from multical.errors import InputError
 from multical.workflow import job_params
 from support import checkout
+from support.harness_study import BOTH, METRICS, RUN, SFT, TEXTS, TUNED, study
 
-LOGS = "tests/support/data/harness"
-TEXTS, LETTERS = f"{LOGS}/samples_quiz_2*.jsonl", f"{LOGS}/samples_quiz_letters_*.jsonl"
-RUN = {"model": "tiny", "benchmark": "quiz", "prompt": "harness", "samples": {"en": TEXTS}}
-BOTH = RUN | {"samples": {"en": LETTERS, "fr": LETTERS}, "id_field": "question"}
-SFT: dict[str, Any] = {"sft": "own", "smoothing": 0.1, "seed": 3}
-TUNED = RUN | SFT
-METRICS = {
-    "metrics": [
-        "accuracy",
-        "confidence",
-        "ece",
-        "ece_equal_mass",
-        "rmsce",
-        "debiased_ece2",
-        "brier",
-        "nll",
-        "auroc",
-        "entropy",
-    ],
-    "bins": 5,
-    "bootstrap": {"replicates": 20, "seed": 0, "level": 0.95},
-}
-FIGURES = {"benchmark": "quiz", "readout": "text_sum", "reference_language": "en"}
-RAW: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
-
-
-def study(*runs: dict[str, Any], readout: str = "text_sum", **figures: Any) -> dict[str, Any]:
-    """A study whose runs all have a readout; of base models unless `figures` say more."""
-    return {
-        "kind": "harness",
-        "runs": list(runs),
-        "metrics": METRICS | {"readouts": [readout]},
-        "figures": FIGURES | {"readout": readout} | figures,
-    }
+RAW: dict[str, Any] = checkout.config()
 
 
 def raw(**studies: dict[str, Any]) -> dict[str, Any]:

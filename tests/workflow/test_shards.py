@@ -35,7 +35,7 @@ pytestmark = pytest.mark.workflow
 
 def raw(languages: list[str], size: int | None, **scoring: Any) -> dict[str, Any]:
     """The configuration of a study of one base model on the quiz."""
-    found: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text("utf-8"))
+    found: dict[str, Any] = checkout.config()
     study = found["studies"]["results/smoke"]
     study |= {"models": ["small"], "benchmarks": ["quiz"], "languages": languages}
     study["questions_per_language"] = None

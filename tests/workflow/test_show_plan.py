@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -13,108 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from multical.workflow import timings
 from support import checkout
+from support.tiny_study import edit, snakemake, tiny_study
 
-SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--quiet", "all", "--cores", "1"]
 METRICS = "results/tiny/metrics.csv"
 TUNED = "little.own.ls0.1.s0"
 TRAINED = "2 train_sft (little.own.ls0.1.s0, little.own.ls0.s0)"
-LANGUAGES = ["en", "fr"]
-
-#: Programs that write what their rules declare, at once; each with a module that it imports
-STUBS = {
-    "fetch_model": "models.checkpoints",
-    "train_sft": "models.smoothing",
-    "score_run": "scoring.trie",
-    "compute_metrics": "metrics.definitions",
-}
-STUB = """
-import sys
-from pathlib import Path
-
-from multical.models.checkpoints import write_manifest
-
-
-def main():
-    import multical.{module}
-
-
-given = dict(zip(sys.argv[1:], sys.argv[2:]))
-for flag in ("--output", "--metrics", "--summary", "--loss-log", "--usage"):
-    if flag in given:
-        Path(given[flag]).write_text("made\\n")
-if "--manifest" in given:
-    folder = Path(given["--checkpoint"])
-    folder.mkdir()
-    header = b'{{"a": {{"dtype": "F32", "shape": [100000, 1000], "data_offsets": [0, 0]}}}}'
-    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-    write_manifest(given["--manifest"], folder, {{}})
-"""
 
 pytestmark = pytest.mark.workflow
-
-
-def tiny_study(folder: Path) -> None:
-    """Replace the config's studies by one of a local model, questions and conversations."""
-    raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    study = raw["studies"]["results/smoke"] | {
-        "models": ["little"],
-        "sft_data": ["own"],
-        "smoothing": [0.0, 0.1],
-        "benchmarks": ["quiz"],
-        "languages": None,
-        "questions_per_language": None,
-    }
-    study["figures"] = study["figures"] | {"benchmark": "quiz", "sft": "own"}
-    raw |= {
-        "models": {
-            "little": {"source": {"kind": "folder", "path": "little"}, "chat_format": "plain"}
-        },
-        "benchmarks": {"quiz": {"source": {"kind": "file", "path": "quiz.jsonl"}, "options": 2}},
-        "sft_data": {"own": {"source": {"kind": "file", "path": "own.jsonl"}}},
-        "studies": {"results/tiny": study},
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
-    questions = [
-        {
-            "question_id": f"q{number}",
-            "language": language,
-            "question": f"What is {number} and one?",
-            "options": [str(number + 1), str(number + 2)],
-            "answer": 0,
-        }
-        for language in LANGUAGES
-        for number in range(10)
-    ]
-    pairs = [
-        {
-            "id": str(number),
-            "messages": [
-                {"role": "user", "content": f"What is {number} and one?"},
-                {"role": "assistant", "content": str(number + 1)},
-            ],
-        }
-        for number in range(50)
-    ]
-    for name, rows in (("quiz", questions), ("own", pairs)):
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
-    (folder / "little").mkdir()
-    (folder / "little/config.json").write_text("{}", encoding="utf-8")
-    for name, module in STUBS.items():
-        (folder / f"scripts/{name}.py").write_text(STUB.format(module=module), encoding="utf-8")
 
 
 def git(folder: Path, *arguments: str) -> None:
     who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
     subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True)
-
-
-def snakemake(folder: Path, *arguments: str) -> None:
-    subprocess.run([*SNAKEMAKE, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -154,12 +66,6 @@ def refused(folder: Path, *arguments: str, **environ: str) -> Any:
         text=True,
         check=False,
     )
-
-
-def edit(folder: Path, name: str, old: str, new: str) -> None:
-    text = (folder / name).read_text(encoding="utf-8")
-    assert old in text
-    (folder / name).write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 def why(said: str) -> list[str]:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from test_show_plan import STUB, edit, snakemake, tiny_study
 
 from multical.provenance.fingerprint import LOCK, read_lock
 from support import checkout
+from support.tiny_study import STUB, edit, snakemake, tiny_study
 
 VERDICTS = "results/tiny/claims/verdicts.json"
 SNAPSHOTS = ".snakemake/snapshots"
@@ -241,8 +241,8 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
         {"output missing: it was made, and is gone": ["verify_claims"]},
     ),
     "an output that the rule did not have": (
-        [edited("rules/train.smk", '        usage="{root}/runs', '        more="{root}/runs/{run}/'
-                'more",\n        usage="{root}/runs'),
+        [edited("rules/train.smk", "        usage=paths.TRAINING_USAGE,",
+                '        more="{root}/runs/{run}/more",\n        usage=paths.TRAINING_USAGE,'),
          edited("rules/metrics.smk", "        all_records,\n",
                 f'        all_records,\n        "{MORE}",\n')],
         {f"output missing: {MORE}, which train_sft did not make then": [

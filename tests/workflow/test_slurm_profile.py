@@ -116,12 +116,11 @@ def test_gpu_request_styles(
     assert {key: needs[key] for key in needs.keys() - {"runtime", "mem_mb"}} == expected
 
 
-SCALED = """
-studies:
-  results/demo: {kind: multilingual, training: &t {steps: 1}}
-  results/smoke: {kind: multilingual, training: {<<: *t, scale: {processes: 4}}}
-  results/msp: {kind: released}
-"""
+SCALED: dict[str, Any] = {
+    "results/demo": {"kind": "multilingual", "training": {"steps": 1}},
+    "results/smoke": {"kind": "multilingual", "training": {"scale": {"processes": 4}}},
+    "results/msp": {"kind": "released"},
+}
 
 
 @pytest.mark.parametrize(
@@ -134,46 +133,62 @@ studies:
     ],
 )
 def test_a_gpu_for_each_process_of_a_training(
-    tmp_path: Path, gpus: str, key: str, asked: dict[str, object]
+    gpus: str, key: str, asked: dict[str, object]
 ) -> None:
     """As Snakemake evaluates the expression for a job of each study."""
-    (tmp_path / "config.yaml").write_text(SCALED)
-    found = site.Site(gpus=gpus or "gpus").request(site.training_gpus(tmp_path / "config.yaml"))
+    scaled = site.training_gpus({"studies": SCALED})
+    found = site.Site(gpus=gpus or "gpus").request(scaled)
     for root, expected in asked.items():
         assert eval(str(found[key]), {"wildcards": argparse.Namespace(root=root)}) == expected
 
 
-@pytest.mark.parametrize("text", ["studies: [", "studies: {results: 1}", "[]", "models: {}"])
-def test_a_config_that_is_wrong_is_left_to_the_snakefile(tmp_path: Path, text: str) -> None:
-    (tmp_path / "config.yaml").write_text(text)
-    assert site.training_gpus(tmp_path / "config.yaml") == 1
-    assert site.training_gpus(tmp_path / "none.yaml") == 1
-    assert site.billions(tmp_path / "config.yaml") == 0
-    assert site.billions(tmp_path / "none.yaml") == 0
-    assert site.scoring_memory(tmp_path / "config.yaml") == 5000
-    assert site.scoring_memory(tmp_path / "none.yaml") == 5000
+@pytest.mark.parametrize(
+    "text",
+    ["studies: [", "studies: {results: 1}", "[]", "models: {}", "include: [x.yaml]", None],
+)
+def test_a_config_that_is_wrong_is_left_to_the_snakefile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        Path("config.yaml").write_text(text)
+    found = site.config([])
+    assert site.training_gpus(found) == 1
+    assert site.billions(found) == 0
+    assert site.scoring_memory(found) == 5000
 
 
-def test_the_weights_of_a_job_s_model(tmp_path: Path) -> None:
+def test_the_profile_reads_what_the_command_line_adds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text("studies: {results/demo: {training: {steps: 1}}}")
+    more = "studies: {results/demo: {training: {scale: {processes: 4}}}}"
+    Path("more.yaml").write_text(more)
+    command = ["snakemake", "--profile", "slurm", "--configfile", "more.yaml", "--cores", "2"]
+    assert site.training_gpus(site.config(command)) == site.training_gpus(
+        {"studies": {"results/demo": {"training": {"scale": {"processes": 4}}}}}
+    )
+    assert site.training_gpus(site.config(command[:3])) == 1
+
+
+def test_the_weights_of_a_job_s_model() -> None:
     """By the run's name, which may have dots of its own; of models that say nothing, none."""
     models = {"big-7b": 7.24e9, "big-7b.5": 9e9, "small": 3e8}
-    text = "".join(f"  {name}: {{parameters: {int(size)}}}\n" for name, size in models.items())
-    (tmp_path / "config.yaml").write_text(f"models:\n{text}  unknown: {{chat_format: plain}}\n")
-    found = str(site.billions(tmp_path / "config.yaml"))
+    told = {name: {"parameters": int(size)} for name, size in models.items()}
+    found = str(site.billions({"models": {**told, "unknown": {"chat_format": "plain"}}}))
     assert "{" not in found  # which Snakemake would format in a run time
     asked = ["big-7b", "big-7b.x.ls0.s0", "big-7b.5.x.lr1e-05", "big-7bb", "small", "unknown.x"]
     assert [value(found, run) for run in asked] == [7.24, 7.24, 9, 0, 0, 0]
 
 
-def test_memory_of_models_in_4_bits(tmp_path: Path) -> None:
-    studies = "studies: {results/msp: {scoring: {quantization: nf4}}, results/demo: {scoring: {}}}"
-    (tmp_path / "config.yaml").write_text(studies)
-    found = str(site.scoring_memory(tmp_path / "config.yaml"))
+def test_memory_of_models_in_4_bits() -> None:
+    studies = {"results/msp": {"scoring": {"quantization": "nf4"}}, "results/demo": {"scoring": {}}}
+    found = str(site.scoring_memory({"studies": studies}))
     asked = ["results/msp", "results/demo", "results/msp/base"]
     names = [{"wildcards": argparse.Namespace(root=root)} for root in asked]
     assert [eval(found, name) for name in names] == [2500, 5000, 5000]
-    (tmp_path / "config.yaml").write_text("studies: {results/demo: {scoring: {}}}")
-    assert site.scoring_memory(tmp_path / "config.yaml") == 5000
+    assert site.scoring_memory({"studies": {"results/demo": {"scoring": {}}}}) == 5000
 
 
 def test_account_and_partitions_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,18 +245,13 @@ PAPER = {
 }  # fmt: skip
 
 
-#: The smoke study's trainings, on two GPUs each
-SPREAD = "      batch_size: 4\n      gradient_accumulation_steps: 2\n      scale: {processes: 2}\n"
-
-
 def test_dry_run_without_slurm(tmp_path: Path) -> None:
     """The needs of a job and the site's values meet in the job."""
     checkout.copy(tmp_path)
     (tmp_path / "slurm/site.yaml").write_text("partitions: gpu\naccount: 007\n")
-    text = (tmp_path / "config.yaml").read_text()
-    scaled = text.replace("      batch_size: 4\n", SPREAD)
-    assert scaled != text
-    (tmp_path / "config.yaml").write_text(scaled)
+    training = "studies:results/smoke:training"
+    spread = {"gradient_accumulation_steps": 2, "scale": {"processes": 2}}
+    checkout.edit_config(tmp_path, {f"{training}:{key}": one for key, one in spread.items()})
     done = subprocess.run(
         [*SNAKEMAKE, "--profile", "slurm", "-n", "results/smoke/figures/ece_by_lang.pdf"],
         cwd=tmp_path,

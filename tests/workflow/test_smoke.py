@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from support import checkout
-from support.checkout import SNAKEMAKE, TARGET
+from support.checkout import SNAKEMAKE, TARGET, snakemake
 
 #: Names the parameters that Snakemake does not remember, or not as what they mean
 ODD_PARAMETERS = """
 import inspect
 import sys
-from multical import dryrun
+from multical.dag import dryrun
 
 with dryrun.opened(sys.argv[1:], None) as (workflow, _):
     for rule in workflow.rules:
@@ -31,22 +31,6 @@ with dryrun.opened(sys.argv[1:], None) as (workflow, _):
 """
 
 pytestmark = pytest.mark.workflow
-
-
-def snakemake(folder: Path, *arguments: str) -> str:
-    """Run Snakemake in a folder; its output, or a failed test that shows it."""
-    run = subprocess.run(
-        [*SNAKEMAKE, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout + run.stderr
-
-
-@pytest.fixture(scope="session")
-def smoke() -> Path:
-    """The repository with its smoke study made."""
-    checkout.make()
-    return checkout.REPO
 
 
 def test_metrics_cover_every_run_and_language(smoke: Path) -> None:
@@ -91,10 +75,8 @@ def test_parameters_are_texts_that_depend_on_wildcards_alone() -> None:
 
 def test_an_archive_whose_files_nothing_lists_is_an_input(tmp_path: Path) -> None:
     folder = checkout.copy(tmp_path)
-    text = (folder / "config.yaml").read_text(encoding="utf-8")
-    text = re.sub(r"archive: null.*", "archive: mine.tar.xz", text)
-    text = re.sub(r"manifest: expected/.*", "manifest: null", text)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    source = "studies:results/msp_v2:source"
+    checkout.edit_config(folder, {f"{source}:archive": "mine.tar.xz", f"{source}:manifest": None})
     command = [*SNAKEMAKE, "--dry-run", "results/msp_v2/records/released.parquet"]
     environment = {key: value for key, value in os.environ.items() if key != "MSP_V2_ARCHIVE"}
     done = subprocess.run(

@@ -49,7 +49,7 @@ ALL = TRIED | MEASURED | CHOSEN | SCORED
 
 def raw(keep: bool) -> dict[str, Any]:
     """The configuration of a study that tries two learning rates."""
-    found: dict[str, Any] = yaml.safe_load((checkout.REPO / "config.yaml").read_text("utf-8"))
+    found: dict[str, Any] = checkout.config()
     study = found["studies"]["results/smoke"]
     study |= {"models": ["m"], "benchmarks": ["quiz"], "sft_data": ["own"], "languages": None}
     study["training"]["learning_rate"] = [1e-5, 2e-5]
@@ -195,7 +195,7 @@ def test_trials_in_the_plan() -> None:
     loaded = schema.load(raw(keep=True))
     assert job_params.adopted(loaded) == {ROOT: ["m.own.ls0.s0"]}
     rates = {
-        name: job_params.training(loaded, ROOT, name)["learning_rate"]
+        name: job_params.training(loaded, ROOT, name).learning_rate
         for name in ("m.own.lr1e-05", "m.own.lr2e-05", "m.own.ls0.1.s0")
     }
     assert rates == {"m.own.lr1e-05": 1e-5, "m.own.lr2e-05": 2e-5, "m.own.ls0.1.s0": None}

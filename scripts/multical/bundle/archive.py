@@ -1,56 +1,65 @@
-"""A bundle as a file: a .tar.gz that is the same bytes for the same content, and is checked first.
+"""A bundle as a file: a zip of an RO-Crate, the same bytes for the same content, checked first.
 
-The manifest is its first member: it has the size and SHA-256 of every other. All members are
-regular files below `results/` or `logs/`, of nobody, with the time at which their job had ended.
+`ro-crate-metadata.json` has the size and SHA-256 of every other file, and the time at which its
+job had ended. Only what lies below `results/` or `logs/` is ever unpacked; the rest (code, README,
+`restore.json`) is for the reader.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
 import os
 import re
 import shutil
-import tarfile
+import stat
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import IO, Annotated, Literal, cast
+from typing import Annotated, Any, Literal
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
-from pydantic import Field, NonNegativeInt
+from pydantic import AwareDatetime, BaseModel, Field, NonNegativeInt
 
 from multical.config.schema import ROOT
+from multical.dag.crate import METADATA
 from multical.data.sources import Sha256
 from multical.errors import InputError
-from multical.files import atomic, sha256
-from multical.params import (
-    Strict,
-    validated,
-)
+from multical.files import atomic
+from multical.params import Strict, validated
 
-#: Where a bundle may write: no name begins with a dot or a hyphen
-NAME = re.compile(r"(results|logs)(/[A-Za-z0-9_+][A-Za-z0-9_+.-]*)+")
-#: Most bytes of the manifest, and beside content: the tar headers of a member and its padding
-MANIFEST, HEADERS = 2**26, 2**12
-BLOCK = 2**20
-DAMAGED = (tarfile.TarError, EOFError, zlib.error, OSError)
+RESTORE = "restore.json"
+#: Where a bundle may write
+UNPACKED = ("results/", "logs/")
+#: No part of a name begins with a dot or a hyphen
+NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*(/[A-Za-z0-9_+][A-Za-z0-9_+.-]*)*")
+#: Most bytes of what is read into memory
+LARGEST = 2**28
+DAMAGED = (BadZipFile, EOFError, zlib.error, OSError, NotImplementedError, RuntimeError)
 
 
 class Entry(Strict):
-    """A file of a bundle."""
+    """Content of a file."""
 
     bytes: NonNegativeInt
     sha256: Sha256
     time: NonNegativeInt = Field(description="when its job had ended, seconds from 1970")
 
 
-class Manifest(Strict):
-    """What is in a bundle, and what it is of."""
+class Machine(Strict):
+    """A machine, and when its local jobs started."""
 
-    bundle: Literal[1]
+    machine: dict[str, Any]
+    starts: list[float]
+
+
+class Restore(Strict):
+    """What a bundle is of, and what Snakemake needs to know so that there is nothing to do."""
+
+    version: Literal[2]
     study: Annotated[str, Field(pattern=ROOT)]
     anonymous: bool
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40,64}$")] | None = Field(
@@ -58,181 +67,172 @@ class Manifest(Strict):
     )
     modified: bool = Field(description="the code had changes that no commit has")
     targets: list[str] = Field(description="what nobody reads but people: figures, tables, ...")
-    files: dict[str, Entry]
     needed: dict[str, Sha256 | None] = Field(
         description="files of the repository, or of the user, that the study was made from"
     )
     left_out: dict[str, Entry | None] = Field(
         description="weights (folders, null) and downloaded data"
     )
+    records: dict[str, dict[str, Any]] = Field(description="Snakemake's, by output")
+    machines: list[Machine] = Field(description="of local jobs")
 
-    @property
-    def own(self) -> str:
-        """The folder of what is said of the bundle itself."""
-        return own_folder(self.study)
+
+@dataclass(frozen=True)
+class Bundle:
+    """All that a bundle says of itself; `files` are those that are unpacked."""
+
+    restore: Restore
+    files: dict[str, Entry]
+
+
+class _File(BaseModel):
+    """A file as the crate describes it."""
+
+    name: str = Field(alias="@id")
+    size: NonNegativeInt = Field(alias="contentSize")
+    sha256: Sha256
+    modified: AwareDatetime | None = Field(alias="dateModified", default=None)
 
 
 def own_folder(study: str) -> str:
-    """Where a bundle of a study puts its manifest, README and the like."""
+    """Where a bundle of a study puts what is said of the bundle itself."""
     return f"{study}/bundle"
 
 
-def entry(source: Path | bytes, time: int) -> Entry:
-    """Size and SHA-256 of a content, with its time."""
-    if isinstance(source, bytes):
-        return Entry(bytes=len(source), sha256=hashlib.sha256(source).hexdigest(), time=time)
-    return Entry(bytes=source.stat().st_size, sha256=sha256(source), time=time)
-
-
-def write(path: Path, manifest: Manifest, sources: Mapping[str, Path | bytes]) -> None:
-    """Write the bundle of `sources`, by name, atomically; it is read back before it is there."""
-    said = json.dumps(manifest.model_dump(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+def write(path: Path, sources: Mapping[str, Path | bytes]) -> None:
+    """Write the crate of `sources`, by name, atomically; it is checked before it is there."""
     with atomic(path) as temporary:
-        with (
-            open(temporary, "wb") as raw,
-            gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-        ):
-            _add(archive, f"{manifest.own}/manifest.json", said.encode(), 0)
-            for name in sorted(sources):
-                _add(archive, name, sources[name], manifest.files[name].time)
-        _extract(temporary, _nowhere)
+        with ZipFile(temporary, "w") as archive:
+            for name in sorted(sources, key=lambda name: (name != METADATA, name)):
+                source = sources[name]
+                member = ZipInfo(name)  # of 1980, whenever it is written
+                member.compress_type, member.create_system = ZIP_DEFLATED, 3
+                member.external_attr = (stat.S_IFREG | 0o644) << 16
+                if isinstance(source, bytes):
+                    archive.writestr(member, source)
+                    continue
+                member.file_size = source.stat().st_size
+                with open(source, "rb") as stream, archive.open(member, "w") as target:
+                    shutil.copyfileobj(stream, target)
+        unpack(temporary, None)
 
 
-def _add(archive: tarfile.TarFile, name: str, source: Path | bytes, time: int) -> None:
-    member = tarfile.TarInfo(name)
-    member.mtime, member.mode = time, 0o644
-    if isinstance(source, bytes):
-        member.size = len(source)
-        archive.addfile(member, io.BytesIO(source))
-    else:
-        member.size = source.stat().st_size
-        with open(source, "rb") as stream:
-            archive.addfile(member, stream)
+def read(path: Path) -> Bundle:
+    """What a bundle says of itself; nothing is known of the content of its files yet."""
+    with _opened(path) as archive:
+        return _read(path, archive)[0]
 
 
-def unpack(path: Path, folder: Path) -> Manifest:
-    """Unpack a bundle into an empty folder; all of it has been checked when this returns."""
-    manifest = read_manifest(path)
-    total, free = sum(one.bytes for one in manifest.files.values()), shutil.disk_usage(folder).free
-    if total > free:
-        raise InputError(f"{path}: unpacked it has {total} bytes, found {free} free here")
-
-    def opened(name: str) -> IO[bytes]:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        return open(folder / name, "xb")
-
-    _extract(path, opened)
-    return manifest
-
-
-def read_manifest(path: Path) -> Manifest:
-    """The manifest of a bundle, itself checked; nothing is known of the other members yet."""
-    with _archive(path, MANIFEST) as (archive, stream):
-        return _manifest(path, archive, stream)
-
-
-def _extract(path: Path, opened: Callable[[str], IO[bytes]]) -> None:
-    """Write each file of a bundle into what `opened` gives for its name.
+def unpack(path: Path, folder: Path | None) -> Bundle:
+    """Unpack a bundle into an empty folder, or just check it; all is checked when this returns.
 
     Raises `InputError`, which names the bad file, for an archive that is cut short or damaged,
-    a member that is no regular file, is not in the manifest or is there twice, a name that
-    leaves the folders of a bundle, and any other size or SHA-256 than the manifest has.
+    a member that is no regular file, is not in the crate or is there twice, a name that is no
+    plain relative path, and another size or SHA-256 than the crate has.
     """
-    manifest = read_manifest(path)
-    missing = dict(manifest.files)
-    size = sum(one.bytes + HEADERS for one in manifest.files.values())
-    with _archive(path, MANIFEST + size) as (archive, stream):
-        _manifest(path, archive, stream)
-        for member in iter(archive.next, None):
-            stream.member = member.name
-            expected = missing.pop(member.name, None)
-            if expected is None:
-                twice = "is there twice" if member.name in manifest.files else "is not in it"
-                raise InputError(f"{path}: {member.name!r} {twice}, expected the manifest's files")
-            if not member.isreg() or member.size != expected.bytes:
-                found = f"{member.size} bytes" if member.isreg() else "no regular file"
-                raise InputError(f"{path}: {member.name}: {found}, expected {expected.bytes} bytes")
-            digest = _copied(cast(IO[bytes], archive.extractfile(member)), opened(member.name))
-            if digest != expected.sha256:
-                found = f"found SHA-256 {digest}, expected {expected.sha256}"
-                raise InputError(f"{path}: {member.name}: {found}")
-        stream.member = "its end"
-        while stream.read(BLOCK):  # the checksum of gzip is there
-            pass
-    if missing:
-        raise InputError(f"{path}: {min(missing)}: not in the archive, but in its manifest")
+    with _opened(path) as archive:
+        bundle, entries = _read(path, archive)
+        total, free = sum(entry.bytes for entry in entries.values()), shutil.disk_usage(".").free
+        if folder and total > free:
+            raise InputError(f"{path}: unpacked it has {total} bytes, found {free} free here")
+        for name, entry in entries.items():
+            file = folder / name if folder and name in bundle.files else Path(os.devnull)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            digest = hashlib.sha256()
+            with archive.open(name) as source, open(file, "wb") as target:
+                while chunk := source.read(2**20):
+                    digest.update(chunk)
+                    target.write(chunk)
+            _check_digest(path, name, digest.hexdigest(), entry)
+    return bundle
 
 
-def _nowhere(name: str) -> IO[bytes]:
-    return open(os.devnull, "wb")
-
-
-def _copied(source: IO[bytes], target: IO[bytes]) -> str:
-    """Copy a stream, and give the SHA-256 of what was copied."""
-    digest = hashlib.sha256()
-    with target:
-        while chunk := source.read(BLOCK):
-            digest.update(chunk)
-            target.write(chunk)
-    return digest.hexdigest()
+def _check_digest(path: Path, name: str, digest: str, entry: Entry) -> None:
+    if digest != entry.sha256:
+        found = f"found SHA-256 {digest}, expected {entry.sha256}"
+        raise InputError(f"{path}: {name}: {found}")
 
 
 @contextmanager
-def _archive(path: Path, limit: int) -> Iterator[tuple[tarfile.TarFile, _Limited]]:
-    """A bundle of at most so many bytes when unpacked, as members and as the stream of them."""
-    stream = None
+def _opened(path: Path) -> Iterator[ZipFile]:
     try:
-        with gzip.open(path) as packed:
-            stream = _Limited(cast(IO[bytes], packed), path, limit)
-            with tarfile.open(fileobj=stream, mode="r|") as archive:
-                yield archive, stream
+        with ZipFile(path) as archive:
+            yield archive
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file, expected a bundle") from error
     except DAMAGED as error:
-        place = stream.member if stream else "its start"
-        raise InputError(f"{path}: cut short or damaged at {place} ({error})") from error
+        raise InputError(f"{path}: cut short or damaged ({error})") from error
 
 
-class _Limited(io.RawIOBase):
-    """A stream that refuses to be longer than it may be, as a bomb would."""
+def _read(path: Path, archive: ZipFile) -> tuple[Bundle, dict[str, Entry]]:
+    """What a bundle says of itself, and all its files but the crate's metadata."""
+    members = {member.filename: member for member in archive.infolist()}
+    crate = _json(path, METADATA, _content(path, METADATA, archive, members))
+    entries = _entries(path, crate)
+    for member in archive.infolist():
+        name, entry = member.filename, entries.get(member.filename)
+        if members[name] is not member:
+            raise InputError(f"{path}: {name!r} is there twice, expected it once")
+        if entry is None and name != METADATA:
+            raise InputError(f"{path}: {name!r} is not in its crate, expected the crate's files")
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise InputError(f"{path}: {name}: no regular file, expected one")
+        if entry is not None and member.file_size != entry.bytes:
+            found = f"{member.file_size} bytes, expected {entry.bytes}"
+            raise InputError(f"{path}: {name}: {found} as its crate says")
+    if missing := sorted(entries.keys() - members.keys()):
+        raise InputError(f"{path}: {missing[0]}: not in the archive, but in its crate")
+    content = _content(path, RESTORE, archive, members)
+    _check_digest(path, RESTORE, hashlib.sha256(content).hexdigest(), entries[RESTORE])
+    restore = validated(Restore, _json(path, RESTORE, content), f"{path}: {RESTORE}")
+    _check_names(path, [*entries, *restore.left_out])
+    if wrong := [name for name in restore.left_out if not name.startswith(UNPACKED)]:
+        raise InputError(f"{path}: {RESTORE}: {wrong[0]!r}: expected a path below results/")
+    files = {name: entry for name, entry in entries.items() if name.startswith(UNPACKED)}
+    return Bundle(restore, files), entries
 
-    def __init__(self, stream: IO[bytes], path: Path, limit: int) -> None:
-        self.stream, self.path, self.left = stream, path, limit
-        self.member = "its start"  # where the reader is, for errors
 
-    def read(self, size: int = -1) -> bytes:
-        content = self.stream.read(BLOCK if size < 0 else min(size, BLOCK))
-        self.left -= len(content)
-        if self.left < 0:
-            raise InputError(f"{self.path}: unpacked it is larger than its manifest says")
-        return content
+def _content(path: Path, name: str, archive: ZipFile, members: dict[str, ZipInfo]) -> bytes:
+    if name not in members:
+        raise InputError(f"{path}: no {name} in it, expected a bundle")
+    if members[name].file_size > LARGEST:
+        size = members[name].file_size
+        raise InputError(f"{path}: {name}: {size} bytes, expected at most {LARGEST}")
+    return archive.read(name)
 
 
-def _manifest(path: Path, archive: tarfile.TarFile, stream: _Limited) -> Manifest:
-    """The first member, as the manifest."""
-    member = archive.next()
-    name = "" if member is None else member.name
-    if member is None or not member.isreg() or not name.endswith("/bundle/manifest.json"):
-        raise InputError(f"{path}: found {name!r} first, expected the manifest of a bundle")
-    stream.member = name
-    text = cast(IO[bytes], archive.extractfile(member)).read()
+def _json(path: Path, name: str, content: bytes) -> Any:
     try:
-        manifest = validated(Manifest, json.loads(text), f"{path}: {name}")
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {name}: not readable as JSON ({error})") from error
-    if name != f"{manifest.own}/manifest.json":
-        raise InputError(f"{path}: {name}: is of {manifest.study}, expected that in its name")
-    _check_names(path, [*manifest.files, *manifest.left_out])
-    return manifest
 
 
-def _check_names(path: Path, names: Sequence[str]) -> None:
+def _entries(path: Path, crate: Any) -> dict[str, Entry]:
+    """The files of a crate; one without a time has that of the crate."""
+    try:
+        graph = {entity["@id"]: entity for entity in crate["@graph"]}
+        published = datetime.fromisoformat(graph["./"]["datePublished"]).timestamp()
+        found = [entity for entity in graph.values() if "File" in entity["@type"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: {METADATA}: not an RO-Crate ({error!r})") from error
+    files = [validated(_File, entity, f"{path}: {METADATA}") for entity in found]
+    return {
+        file.name: Entry(
+            bytes=file.size,
+            sha256=file.sha256,
+            time=int(file.modified.timestamp() if file.modified else published),
+        )
+        for file in files
+    }
+
+
+def _check_names(path: Path, names: list[str]) -> None:
     """Raise `InputError` for a name out of place, or one that other file systems confuse."""
     seen: dict[str, str] = {}
     for name in names:
         if not NAME.fullmatch(name):
-            raise InputError(f"{path}: {name!r}: expected a path below results/ or logs/")
+            raise InputError(f"{path}: {name!r}: expected a plain relative path")
         if (other := seen.setdefault(name.casefold(), name)) != name:
             raise InputError(f"{path}: {name}: beside {other}, expected names that differ by more")
     for name in names:

@@ -1,8 +1,8 @@
-"""What of a study goes into a bundle: all that its figures are made of, and what is said of it.
+"""What of a study goes into a bundle, and what Snakemake remembers of it.
 
 Snakemake's own graph decides: the jobs behind what people look at (figures, tables, claims),
-with their files, logs, and what Snakemake remembers of them. Left out is what can be fetched or
-trained again: weights, and data of the hub, whose licences are their owners' to pass on.
+with their files, logs and records. Left out is what can be fetched or trained again: weights,
+and data of the hub, whose licences are their owners' to pass on.
 """
 
 from __future__ import annotations
@@ -13,88 +13,80 @@ import subprocess
 from base64 import urlsafe_b64decode
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from multical import paths
+from multical.bundle.archive import Entry, Machine, Restore
 from multical.config import files
-from multical.dag import dryrun
-from multical.dag.edits import Edits, decoded
+from multical.dag import dryrun, lineage
+from multical.dag.edits import Edits
+from multical.dag.lineage import Lineage
 from multical.dag.reasons import first_few, reasons
 from multical.errors import InputError
-from multical.files import sha256
+from multical.patches.snakemake import is_localrule
 from multical.provenance import hosts, sidecar
 
+#: What studies share
+INPUTS = f"{paths.INPUTS}/"
 #: Where Snakemake remembers what it made, a file for each
 METADATA = Path(".snakemake/metadata")
-#: What it remembers of a process, and nothing compares
-PASSING = {"job_hash": None, "external_jobid": None}
+#: Keys of its records that differ from run to run, and that nothing compares
+VOLATILE_KEYS = ("job_hash", "external_jobid")
 #: What results are made by
-CODE = ["Snakefile", "rules", "scripts", "config.yaml", "claims.yaml", "envs", "expected"]
-#: Of data that are left out, what tells of them stays
-TELLING = (".json", ".csv")
+CODE = ["Snakefile", "rules", "scripts", "config.yaml", "config", "claims.yaml", "envs", "expected"]
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What of a study goes into a bundle, by path from the folder that holds the Snakefile."""
-
-    study: str
-    targets: list[str]  # that no job reads
-    files: list[str]
-    logs: list[str]
-    timings: list[str]
-    records: dict[str, dict[str, Any]]  # what Snakemake remembers, by output
-    machines: list[dict[str, Any]]  # of local jobs, as multical.provenance.hosts has them
-    left_out: list[str]  # there or not
-    times: dict[str, int]  # of all these files: when their job had ended, seconds from 1970
-    needed: dict[str, str | None]  # files that no job makes, with SHA-256
-    config: dict[str, Any]  # as Snakemake sees it
-
-
-def collect(study: str) -> Contents:
-    """All of a study that was made and is up to date.
+def collect(study: str, anonymous: bool) -> tuple[Lineage, Restore, dict[str, Any]]:
+    """All jobs of a study, what it takes to restore it, and the whole config.
 
     Run it in the folder that holds the Snakefile. Raises `InputError` for an unknown study,
-    one of which nothing is made, and one of which a job would run again.
+    one of which nothing is made, one of which a job would run again, and a changed result.
     """
-    known = dict(_remembered())
+    known = dict(_records())
     targets = _targets(study, known)
     with dryrun.opened(targets, None) as (workflow, _):
-        dag = workflow.dag
         _check_current(workflow, study)
-        jobs = [job for job in dag.jobs if not job.rule.norun]
-        made = sorted({str(file) for job in jobs for file in job.output})
-        _check_unchanged(made)
-        left_out = sorted({str(f) for job in jobs for f in job.output if is_left_out(job, f)})
-        given = {str(file) for job in jobs for file in job.input} - set(made)
+        found = lineage.recorded(workflow, targets)
+        local = {rule.name for rule in workflow.rules if is_localrule(rule)}
+        config = json.loads(json.dumps(workflow.config))
+    digests = {name: sha for step in found.steps for name, sha in step.outputs.items()}
+    _check_unchanged(name for name, sha in digests.items() if sha)
+    ended = {name: int(step.ended or 0) for step in found.steps for name in step.outputs}
+    made, modified = (None, False) if anonymous else commit()
+    restore = Restore(
+        version=2,
+        study=study,
+        anonymous=anonymous,
+        commit=made,
+        modified=modified,
+        targets=targets,
+        needed=found.given,
+        left_out={
+            name: Entry(bytes=Path(name).stat().st_size, sha256=sha, time=ended[name])
+            if (sha := digests[name])
+            else None
+            for name in sorted(found.withheld)
+        },
         # what was temporary is gone, but Snakemake remembers it
-        records = {name: known[name] for name in made if name in known}
-        return Contents(
-            study=study,
-            targets=targets,
-            files=[name for name in made if name not in left_out and Path(name).is_file()],
-            logs=_existing(str(file) for job in jobs for file in job.log),
-            timings=_existing(str(job.benchmark) for job in jobs if job.benchmark is not None),
-            records=records,
-            machines=_machines(workflow, jobs, records),
-            left_out=left_out,
-            times={name: time for job in jobs for name, time in _times(job, records)},
-            needed={name: sha256(name) if Path(name).is_file() else None for name in sorted(given)},
-            config=json.loads(json.dumps(workflow.config)),
-        )
+        records={name: known[name] for name in sorted(digests) if name in known},
+        machines=_machines(
+            {step.started for step in found.steps if step.rule in local and step.started}
+        ),
+    )
+    return found, restore, config
 
 
 def commit() -> tuple[str | None, bool]:
     """The commit of the code, and whether there are changes that it does not have."""
-    said = []
+    lines = []
     for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", *CODE]):
         try:
             done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError):  # no git, or no repository
             return None, False
-        said.append(done.stdout.strip())
-    return said[0], bool(said[1])
+        lines.append(done.stdout.strip())
+    return lines[0], bool(lines[1])
 
 
 def studies() -> list[str]:
@@ -102,37 +94,49 @@ def studies() -> list[str]:
     return list(files.load().studies)
 
 
-def _remembered() -> Iterator[tuple[str, dict[str, Any]]]:
+def checked_records(restore: Restore, name: str) -> dict[str, Any]:
+    """Snakemake's records in a bundle called `name`; `InputError` for anything else."""
+    from pydantic import ValidationError
+    from snakemake.persistence import MetadataRecord
+
+    if odd := [n for n in restore.records if not n.startswith((f"{restore.study}/", INPUTS))]:
+        raise InputError(f"{name}: {odd[0]!r}: expected a record of a file of {restore.study}")
+    try:
+        return {n: MetadataRecord.model_validate(one) for n, one in restore.records.items()}
+    except ValidationError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{name}: not what Snakemake remembers of files ({reason})") from error
+
+
+def _records() -> Iterator[tuple[str, dict[str, Any]]]:
     """What Snakemake remembers of each file that it made."""
     for file in sorted(METADATA.rglob("*")):
         if file.is_file():  # a long name is cut into folders, each with an @ before it
             parts = file.relative_to(METADATA).parts
             try:
                 name = urlsafe_b64decode("".join(part.removeprefix("@") for part in parts))
-                yield name.decode(), json.loads(file.read_text(encoding="utf-8")) | PASSING
+                record = json.loads(file.read_text(encoding="utf-8"))
+                yield name.decode(), record | dict.fromkeys(VOLATILE_KEYS)
             except ValueError:
                 continue  # Snakemake takes a broken one for none, too
 
 
-def _targets(study: str, remembered: dict[str, dict[str, Any]]) -> list[str]:
+def _targets(study: str, records: dict[str, dict[str, Any]]) -> list[str]:
     """What was made of a study and is read by no job, as far as the config still knows it."""
     known = studies()
     if study not in known:
         raise InputError(f"{study}: no study of config.yaml, expected one of {sorted(known)}")
-    others = tuple(f"{one}/" for one in [*known, "results/inputs"] if one.startswith(f"{study}/"))
-    own = [
-        name
-        for name in remembered
-        if name.startswith(f"{study}/") and not name.startswith(others) and Path(name).exists()
-    ]
-    read = {name for record in remembered.values() for name in record["input"] or ()}
+    others = tuple(f"{root}/" for root in known if root.startswith(f"{study}/"))
+    read = {name for record in records.values() for name in record["input"] or ()}
     jobs = defaultdict(list)
-    for name in own:
-        jobs[remembered[name]["shellcmd"]].append(name)
+    for name in records:
+        within = name.startswith(f"{study}/") and not name.startswith((*others, INPUTS))
+        if within and Path(name).exists():
+            jobs[records[name]["shellcmd"]].append(name)
     last = sorted(name for made in jobs.values() if read.isdisjoint(made) for name in made)
     if not last:
         raise InputError(f"{study}: nothing is made, expected a study to bundle: make it first")
-    latest = max(last, key=lambda name: remembered[name]["endtime"])
+    latest = max(last, key=lambda name: records[name]["endtime"])
     with dryrun.opened(latest, None) as (workflow, _):
         return [name for name in last if _has_a_job(workflow, name)]
 
@@ -161,10 +165,10 @@ def _check_current(workflow: Any, study: str) -> None:
         )
 
 
-def _check_unchanged(made: list[str]) -> None:
+def _check_unchanged(names: Iterator[str]) -> None:
     """Raise `InputError` for a figure, table or verdict that was changed by hand."""
-    for name in made:
-        if name.endswith(".json") and Path(name).is_file():
+    for name in names:
+        if name.endswith(".json"):
             try:
                 document = json.loads(Path(name).read_text(encoding="utf-8"))
             except ValueError as error:
@@ -173,38 +177,10 @@ def _check_unchanged(made: list[str]) -> None:
                 sidecar.check(name)
 
 
-def is_left_out(job: Any, file: Any) -> bool:
-    """Whether an output is weights, or data of the hub."""
-    if file.is_directory:
-        return True
-    settings = [decoded(repr(value)) for value in job.params]
-    of_hub = any(isinstance(one, dict) and "repo" in one for one in settings)
-    return of_hub and not str(file).endswith(TELLING)
-
-
-def _times(job: Any, records: dict[str, dict[str, Any]]) -> Iterator[tuple[str, int]]:
-    """When a job had ended, for each of its files: none is then newer than what is made of it."""
-    ended = max(int(records[str(file)]["endtime"]) for file in job.output if str(file) in records)
-    for file in [*job.output, *job.log, *([job.benchmark] if job.benchmark else [])]:
-        yield str(file), ended
-
-
-def _machines(
-    workflow: Any, jobs: list[Any], records: dict[str, dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """The machines of local jobs, each with the starts of its jobs."""
-    starts = {
-        records[str(file)]["starttime"]
-        for job in jobs
-        for file in job.output
-        if job.rule.name in workflow._localrules and str(file) in records
-    } - {None}
+def _machines(starts: set[float]) -> list[Machine]:
+    """The machines at some moments, each with those of its jobs' starts."""
     found: dict[str, list[float]] = defaultdict(list)
     for start in sorted(starts):
         if machine := hosts.at(start):
             found[json.dumps(machine, sort_keys=True)].append(start)
-    return [{"machine": json.loads(one), "starts": of_it} for one, of_it in found.items()]
-
-
-def _existing(names: Iterator[str]) -> list[str]:
-    return sorted({name for name in names if Path(name).is_file()})
+    return [Machine(machine=json.loads(text), starts=own) for text, own in found.items()]

@@ -21,6 +21,7 @@ from multical.metrics.bootstrap import around, recentred
 from multical.metrics.readouts import Floats, NotRecordedError
 from multical.stats.blocks import Block, groups
 from multical.stats.estimates import Estimate, Estimates, bootstrap, estimate, mean
+from multical.stats.params import MetricsJob
 from multical.stats.record_files import each, survey
 
 #: How far the summary may be from the records that it was made of
@@ -43,37 +44,38 @@ class Scored:
 
 
 def read(
-    paths: Iterable[str], claims: Iterable[Claim], params: dict[str, Any], processes: int
+    paths: Iterable[str], claims: Iterable[Claim], params: MetricsJob, processes: int
 ) -> list[Scored]:
     """Estimates of all runs, of the readouts and metrics that the claims use."""
     parts = [part for one in claims for part in one.parts if isinstance(part, Change)]
     wanted = {(part.readout, part.metric) for part in parts}
     used = {
-        "readouts": sorted({readout for readout, _ in wanted} & set(params["readouts"])),
-        "metrics": sorted({metric for _, metric in wanted} & set(params["metrics"])),
+        "readouts": sorted({readout for readout, _ in wanted} & set(params.readouts)),
+        "metrics": sorted({metric for _, metric in wanted} & set(params.metrics)),
     }
-    files, questions = survey(paths, params["resource_levels"])
-    return each(files, _scored, questions, params | used, processes=processes)
+    files, questions = survey(paths, params.resource_levels)
+    own = params.model_copy(update=used)
+    return each(files, _scored, questions, own, processes=processes)
 
 
-def _scored(block: Block, questions: dict[str, list[str]], params: dict[str, Any]) -> Scored:
+def _scored(block: Block, questions: dict[str, list[str]], params: MetricsJob) -> Scored:
     drawn = bootstrap(block, questions, params)
     estimates: Estimates = {}
-    for readout in params["readouts"]:
+    for readout in params.readouts:
         try:
-            estimates |= estimate(block, drawn, params | {"readouts": [readout]})
+            estimates |= estimate(block, drawn, params.model_copy(update={"readouts": [readout]}))
         except NotRecordedError:
             continue  # the claim that needs it is not testable
     return Scored(block.keys, list(block.languages), estimates)
 
 
 def change(
-    part: Change, scored: list[Scored], summary: pd.DataFrame, path: str, params: dict[str, Any]
+    part: Change, scored: list[Scored], summary: pd.DataFrame, path: str, params: MetricsJob
 ) -> Found:
     """The change of every model, SFT set, seed and benchmark, and the mean of all."""
     for key, name in (("readouts", part.readout), ("metrics", part.metric)):
-        need(name in params[key], f"metrics.{key} of the study has no {name}")
-    need(params["bootstrap"]["replicates"], "metrics.bootstrap.replicates of the study is 0")
+        need(name in getattr(params, key), f"metrics.{key} of the study has no {name}")
+    need(params.bootstrap.replicates, "metrics.bootstrap.replicates of the study is 0")
     tests, drawn, by_language = [], [], []
     for before, after in _pairs(part, scored):
         pair = _Pair(part, before, after, params)
@@ -83,13 +85,13 @@ def change(
         drawn.append(pair.replicates)
         by_language += pair.by_language
     value = float(np.mean([test.value for test in tests]))
-    low, high = around(value, np.mean(drawn, axis=0), params["bootstrap"]["level"])
+    low, high = around(value, np.mean(drawn, axis=0), params.bootstrap.level)
     said = (
         f"change of {part.metric} from {_named(part.before)} to {_named(part.after)}, "
         f"{part.readout}, {_GROUPS[part.group]}"
     )
     detail = _counted(by_language, len(tests))
-    least = least_tail(params["bootstrap"]["replicates"])
+    least = least_tail(params.bootstrap.replicates)
     return Found(said, value, low, high, tests, detail, least)
 
 
@@ -133,7 +135,7 @@ def _pairs(part: Change, scored: list[Scored]) -> list[tuple[Scored, Scored]]:
 class _Pair:
     """Two runs on a benchmark: their means over a group of languages, and the replicates."""
 
-    def __init__(self, part: Change, before: Scored, after: Scored, params: dict[str, Any]) -> None:
+    def __init__(self, part: Change, before: Scored, after: Scored, params: MetricsJob) -> None:
         self.keys = after.keys if after.keys["sft"] is not None else before.keys
         cells = [_cells(part, one, params) for one in (before, after)]
         if {x: cell.n for x, cell in cells[0].items()} != {
@@ -151,17 +153,17 @@ class _Pair:
         self.replicates: Floats = recentred(new - old, self.value)
         self.by_language = [cells[1][x].value - cells[0][x].value for x in cells[0]]
 
-    def test(self, part: Change, params: dict[str, Any]) -> Test:
+    def test(self, part: Change, params: MetricsJob) -> Test:
         name = "{model}, {sft}, {benchmark}, seed {seed}".format(**self.keys)
-        low, high = around(self.value, self.replicates, params["bootstrap"]["level"])
+        low, high = around(self.value, self.replicates, params.bootstrap.level)
         p = tail(self.replicates, part.threshold, part.direction)
         return Test(name, self.value, p, low, high)
 
 
-def _cells(part: Change, one: Scored, params: dict[str, Any]) -> dict[str, Estimate]:
+def _cells(part: Change, one: Scored, params: MetricsJob) -> dict[str, Estimate]:
     """The estimates in the languages of the group."""
     run = f"{one.keys['run']} on {one.keys['benchmark']}"
-    chosen = groups(dict.fromkeys(one.languages), params["resource_levels"]).get(part.group, [])
+    chosen = groups(dict.fromkeys(one.languages), params.resource_levels).get(part.group, [])
     need(chosen, f"{one.keys['benchmark']} has no {_GROUPS[part.group]}")
     known = one.estimates.get((part.readout, part.metric), {})
     cells = {language: known[language] for language in chosen if language in known}

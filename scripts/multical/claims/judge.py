@@ -11,6 +11,7 @@ import numpy as np
 from statsmodels.stats.multitest import multipletests
 
 from multical.claims.schema import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED, Claim, Part, dumped
+from multical.metrics import params
 from multical.metrics.bootstrap import Bootstrap, interval
 from multical.metrics.readouts import Floats
 
@@ -52,12 +53,12 @@ def need(present: Any, reason: str) -> None:
 
 
 def mean_over(
-    names: Sequence[str], values: Sequence[float], bootstrap: dict[str, Any]
+    names: Sequence[str], values: Sequence[float], bootstrap: params.Bootstrap
 ) -> tuple[float, float, float]:
     """Mean of `values`, and its percentile interval when the models in `names` are drawn."""
-    draws = Bootstrap(names, bootstrap["replicates"], bootstrap["seed"])
+    draws = Bootstrap(names, bootstrap.replicates, bootstrap.seed)
     counts = draws.counts(names)
-    low, high = interval(counts @ np.asarray(values) / counts.sum(axis=1), bootstrap["level"])
+    low, high = interval(counts @ np.asarray(values) / counts.sum(axis=1), bootstrap.level)
     return float(np.mean(values)), float(low), float(high)
 
 

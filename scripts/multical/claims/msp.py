@@ -17,10 +17,12 @@ from scipy import stats
 from multical import records
 from multical.claims import judge
 from multical.claims.judge import Found, Test, need
+from multical.claims.params import AnswerClaims
 from multical.claims.schema import AbstentionGain, Auroc, CalibrationError, Correlation
 from multical.errors import InputError
 from multical.figures import msp_tables
 from multical.metrics import definitions
+from multical.metrics.params import Bootstrap
 from multical.metrics.readouts import Floats
 
 #: How far the table may be from the records that it was made of
@@ -30,15 +32,15 @@ DEFINITION: dict[str, Any] = {"scheme": "equal_mass", "closed": False}
 
 
 def calibration_error(
-    part: CalibrationError, path: str, record_paths: Sequence[str], params: dict[str, Any]
+    part: CalibrationError, path: str, record_paths: Sequence[str], params: AnswerClaims
 ) -> Found:
     """The error of each model, tested against as many answers of a calibrated one.
 
     p is the share of simulated errors that are at least as large (consistency resampling,
     Broecker and Smith 2007), which also counts the error that many answers have by chance.
     """
-    settings = params["bootstrap"]
-    need(settings["replicates"], "bootstrap.replicates of the study is 0")
+    drawn = params.bootstrap
+    need(drawn.replicates, "bootstrap.replicates of the study is 0")
     table = _rows(
         msp_tables.read_table(path, ["dataset", "model", "calibration_error"]),
         dataset=msp_tables.ALL,
@@ -52,7 +54,7 @@ def calibration_error(
     for place, (model, parts) in enumerate(pooled.items()):
         readout = msp_tables.readout(pd.concat(parts), "msp")
         error = definitions.calibration_error(
-            readout.confidence, readout.correct, bins=params["bins"], weighting="uniform",
+            readout.confidence, readout.correct, bins=params.bins, weighting="uniform",
             **DEFINITION,
         )[0]  # fmt: skip
         need(not np.isnan(error), f"the calibration error of {model} is not defined")
@@ -61,14 +63,12 @@ def calibration_error(
                 f"{path}: {model}: found a calibration error of {errors.get(model)}, expected "
                 f"{error} as in the records"
             )
-        generator = np.random.default_rng([settings["seed"], place])
-        chance = calibrated_errors(
-            readout.confidence, params["bins"], settings["replicates"], generator
-        )
+        generator = np.random.default_rng([drawn.seed, place])
+        chance = calibrated_errors(readout.confidence, params.bins, drawn.replicates, generator)
         tests.append(Test(model, float(error), judge.tail(chance, float(error), "below")))
     said = "mean calibration error of the MSP over {} models"
-    found = _over_models(said, tests, [test.name for test in tests], settings)
-    return replace(found, least=judge.least_tail(settings["replicates"]))
+    found = _over_models(said, tests, [test.name for test in tests], drawn)
+    return replace(found, least=judge.least_tail(drawn.replicates))
 
 
 def calibrated_errors(
@@ -91,7 +91,7 @@ def calibrated_errors(
     return errors
 
 
-def auroc(part: Auroc, path: str, params: dict[str, Any]) -> Found:
+def auroc(part: Auroc, path: str, params: AnswerClaims) -> Found:
     """AUROC of each cell of the models that do well, and the mean of all."""
     columns = ["dataset", "model", "prompt", "method", "accuracy", "auroc", "p"]
     cells = _rows(msp_tables.read_table(path, columns), method=part.method)
@@ -109,10 +109,10 @@ def auroc(part: Auroc, path: str, params: dict[str, Any]) -> Found:
         f"mean AUROC of {msp_tables.METHOD_NAMES[part.method]} over {{}} models with an accuracy "
     )
     said += f"of {part.min_accuracy:g} or more"
-    return _over_models(said, tests, cells["model"].to_list(), params["bootstrap"])
+    return _over_models(said, tests, cells["model"].to_list(), params.bootstrap)
 
 
-def correlation(part: Correlation, path: str, params: dict[str, Any]) -> Found:
+def correlation(part: Correlation, path: str, params: AnswerClaims) -> Found:
     """Pearson's r over the models, with Fisher's interval."""
     columns = ["dataset", "prompt", "x", "y", "r", "p", "n"]
     table = _rows(msp_tables.read_table(path, columns), dataset=msp_tables.ALL, x=part.x, y=part.y)
@@ -121,13 +121,13 @@ def correlation(part: Correlation, path: str, params: dict[str, Any]) -> Found:
     r, p, n = (float(table[name].iloc[0]) for name in ("r", "p", "n"))
     need(n > 3, f"{n:.0f} models, too few for a correlation with an interval")
     need(abs(r) < 1, f"the correlation of {part.x} and {part.y}, or its interval, is not defined")
-    half = stats.norm.ppf((1 + params["bootstrap"]["level"]) / 2) / np.sqrt(n - 3)
+    half = stats.norm.ppf((1 + params.bootstrap.level) / 2) / np.sqrt(n - 3)
     low, high = (float(np.tanh(np.arctanh(r) + side * half)) for side in (-1, 1))
     said = f"correlation of {part.x} and {part.y} over {n:.0f} models"
     return Found(said, r, low, high, [Test(f"{part.x}, {part.y}", r, p, low, high)])
 
 
-def abstention_gain(part: AbstentionGain, path: str, params: dict[str, Any]) -> Found:
+def abstention_gain(part: AbstentionGain, path: str, params: AnswerClaims) -> Found:
     """Mean gain over the models, each the mean over the splits."""
     columns = ["dataset", "model", "k", "scheme", "method", "mean"]
     table = msp_tables.read_table(path, columns)
@@ -143,7 +143,7 @@ def abstention_gain(part: AbstentionGain, path: str, params: dict[str, Any]) -> 
     gains = (scores[part.method] - scores["none"]).dropna()
     need(len(gains) > 1, f"{len(gains)} models with scores, too few for a test over models")
     p = float(stats.wilcoxon(gains, alternative="greater").pvalue) if gains.any() else 1.0
-    value, low, high = judge.mean_over(list(gains.index), gains.to_list(), params["bootstrap"])
+    value, low, high = judge.mean_over(list(gains.index), gains.to_list(), params.bootstrap)
     said = f"mean gain in score by abstaining on {msp_tables.METHOD_NAMES[part.method]}, {at}"
     detail = f"gain in {(gains > 0).sum()} of {len(gains)} models"
     tests = [Test(f"{len(gains)} models, {part.scheme}", value, p, low, high)]
@@ -151,9 +151,7 @@ def abstention_gain(part: AbstentionGain, path: str, params: dict[str, Any]) -> 
     return Found(said, value, low, high, tests, detail, least=0.5 ** len(gains))
 
 
-def _over_models(
-    said: str, tests: list[Test], models: list[str], bootstrap: dict[str, Any]
-) -> Found:
+def _over_models(said: str, tests: list[Test], models: list[str], bootstrap: Bootstrap) -> Found:
     mean = judge.mean_over(models, [test.value for test in tests], bootstrap)
     return Found(said.format(len(set(models))), *mean, tests)
 

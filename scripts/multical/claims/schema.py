@@ -16,14 +16,8 @@ import yaml
 from pydantic import BaseModel, Field, model_validator
 
 from multical.errors import InputError
-from multical.params import (
-    Metric,
-    Name,
-    Readout,
-    Smoothing,
-    Strict,
-    validated,
-)
+from multical.metrics.params import Metric, Readout
+from multical.params import Name, Smoothing, Strict, validated
 
 Kind = Literal["multilingual", "harness", "released", "chat_confidence"]
 Verdict = Literal["reproduced", "not reproduced", "not testable here"]

@@ -1,92 +1,31 @@
-"""The typed schema of study 2 in config.yaml: from released outputs, or from runs of our own."""
+"""The typed schema of paper 2 in config.yaml: from released outputs, or from runs of our own."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from multical.data.release_params import DatasetId, Released
+from multical.metrics.params import AnswerStatistics, Confidence, ReleasedAbstention
 from multical.params import (
-    Bootstrap,
-    ChatFormat,
     Distinct,
-    Dtype,
     Language,
     LocalPath,
     Name,
-    Precision,
-    Seed,
     Strict,
     twice,
 )
+from multical.scoring.params import ChatConfidenceScoring
 
 
-def _not_all(name: str) -> str:
-    if name == "all":
-        raise ValueError("found 'all', which means all data sets, expected another name")
-    return name
-
-
-#: What the figures of one data set have after their name and a dot
-DatasetId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$"), AfterValidator(_not_all)]
-#: The readouts of multical.metrics.readouts that study 2 compares
-Confidence = Literal["msp", "max_logit", "margin", "entropy"]
-
-
-class Release(Strict):
-    """Where the released outputs are; $MSP_V2_ARCHIVE goes before `archive`."""
-
-    archive: LocalPath | None = Field(
-        description="local archive or folder; null downloads the commit"
-    )
-    repository: str = Field(pattern=r"^https://[^\s@]+$")  # no login: it is recorded with the job
-    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
-    folder: str = Field(description="folder of the outputs in the repository")
-    manifest: LocalPath | None = Field(description="file of SHA-256 sums, one a released file")
-
-
-class ReleasedModel(Strict):
-    """A model of a release."""
-
-    file: Name = Field(description="as in the names of files")
-    name: str = Field(description="as in the study's tables")
-    size: float | None = Field(gt=0, description="billions of parameters; null if not known")
-    max_logit: bool = Field(description="whether maximum logits were released")
-
-
-class ReleasedDataset(Strict):
-    """A data set of a release."""
-
-    id: DatasetId
-    name: str
-    questions: int = Field(ge=1)
-
-
-class Abstention(Strict):
-    """How thresholds are chosen, and answers below them scored."""
-
-    seed: Seed = Field(description="of the split that the published tables show")
-    seeds: int = Field(ge=1, description="splits of the spread")
-    ks: list[Annotated[int, Field(ge=1)] | Literal["half"]] = Field(min_length=1)
-    main_k: int = Field(ge=1, description="labelled questions a data set in the main tables")
-    schemes: dict[Name, Annotated[float, Field(ge=0)]] = Field(description="loss of a wrong answer")
-    grid: Literal["zero", "min"] = Field(description="start of the thresholds: as in v2, or in v4")
-
-
-class ReleasedStudy(Strict):
-    """Study 2 from the authors' released per-question outputs."""
+class ReleasedStudy(Released, AnswerStatistics):
+    """Paper 2 from the authors' released per-question outputs."""
 
     kind: Literal["released"]
-    source: Release
     expected: LocalPath = Field(description="file of the published numbers")
-    models: list[ReleasedModel] = Field(min_length=1)
-    datasets: list[ReleasedDataset] = Field(min_length=1)
-    prompts: list[Name] = Field(min_length=1)
-    significance: float = Field(gt=0, lt=1)
-    bins: int = Field(ge=1)
-    bootstrap: Bootstrap
-    abstention: Abstention
+    abstention: ReleasedAbstention = ReleasedAbstention()
 
 
 class ChatConfidenceModel(Strict):
@@ -109,26 +48,8 @@ class ChatConfidenceDataset(Strict):
     language: Language = "en"
 
 
-class ChatConfidenceScoring(Strict):
-    """How answers are asked for: the letter alone, under every prompt."""
-
-    prompts: Distinct[Name] = Field(min_length=1, description="phrasings; options' texts go unread")
-    num_fewshot: int = Field(
-        default=0, ge=0, le=100, description="answered examples before each question"
-    )
-    chat_format: ChatFormat | None = Field(
-        default=None, description="of all local models; null: of each its own"
-    )
-    dtype: Dtype
-    quantization: Literal["none", "nf4"] = Field(
-        default="none", description="nf4: weights of local models in 4 bit (bitsandbytes)"
-    )
-    matmul_precision: Precision
-    batch_tokens: int = Field(ge=1, description="as for other studies")
-
-
-class ChatConfidenceStudy(Strict):
-    """Study 2 from runs of our own."""
+class ChatConfidenceStudy(AnswerStatistics):
+    """Paper 2 from runs of our own."""
 
     kind: Literal["chat_confidence"]
     models: list[ChatConfidenceModel] = Field(
@@ -137,11 +58,7 @@ class ChatConfidenceStudy(Strict):
     datasets: list[ChatConfidenceDataset] = Field(min_length=1)
     questions_per_dataset: int | None = Field(default=None, ge=1, description="null for all")
     scoring: ChatConfidenceScoring
-    confidences: Distinct[Confidence] = Field(min_length=1)
-    significance: float = Field(gt=0, lt=1)
-    bins: int = Field(ge=1)
-    bootstrap: Bootstrap
-    abstention: Abstention
+    confidences: Distinct[Confidence] = Field(default=list(get_args(Confidence)), min_length=1)
     expected: LocalPath | None = Field(default=None, description="file of the published numbers")
 
     @model_validator(mode="after")

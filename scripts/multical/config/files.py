@@ -102,7 +102,7 @@ def settings(command: Sequence[str]) -> Any:
             config_args=given.config,
             configfiles=[Path(file) for file in given.configfile],
         )
-    except (ValueError, WorkflowError) as error:
+    except (OSError, ValueError, WorkflowError) as error:
         raise InputError(f"command line: {' '.join(str(error).split())}") from error
 
 

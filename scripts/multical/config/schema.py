@@ -14,73 +14,26 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from multical.config.chat_confidence import ChatConfidenceStudy
+from multical.config.inputs import Benchmark, Model, SftData
 from multical.config.studies import (
-    Asking,
     HarnessStudy,
     Measured,
+    ModelStudy,
     MultilingualStudy,
     Scored,
     Study,
     grid_of,
     trials,
 )
-from multical.data.sources import ApiModel, Benchmark, HubBenchmark, HubSft, Model, SftData
+from multical.data.benchmark_params import HubBenchmark
+from multical.data.sft_params import HubSft
 from multical.errors import InputError
-from multical.params import (
-    Distinct,
-    Language,
-    Name,
-    Strict,
-    twice,
-    validated,
-)
+from multical.models.api_params import ApiModel
+from multical.params import Distinct, Language, Name, Strict, twice, validated
+from multical.scoring.params import Prompt
 
 #: Folders of `results` that no study may be named after
 TAKEN = {"bundle", "claims", "figures", "inputs", "records", "runs", "scratch", "tables"}
-
-
-Heading = Annotated[str, Field(pattern=r"^\w+$")]
-
-
-class Prompt(Strict):
-    """Texts shown to the model: {question}, {options} as lines 'A. text', {letters}, as A and B."""
-
-    multiple_choice: str
-    cloze: str | None = Field(description="null: this prompt is for letters alone")
-    headings: dict[Heading, dict[Language, str]] = Field(
-        default={},
-        description="texts by language, which {NAME} stands for; `default` is for languages "
-        "that are not listed",
-    )
-
-    @field_validator("multiple_choice", "cloze")
-    @classmethod
-    def _asks(cls, text: str | None, info: Any) -> str | None:
-        if text is None:
-            return None
-        for part in ["{question}"] + ["{options}"] * (info.field_name == "multiple_choice"):
-            if part not in text:
-                raise ValueError(f"found {text!r}, expected {part} in it")
-        return text
-
-    @field_validator("headings")
-    @classmethod
-    def _are_headings(cls, headings: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-        for name, texts in headings.items():
-            if name in ("question", "options", "letters"):
-                raise ValueError(f"{name}: has another meaning, expected another name")
-            if "default" not in texts:
-                raise ValueError(f"{name}: found {sorted(texts)}, expected a default beside them")
-        return headings
-
-    @model_validator(mode="after")
-    def _shows_its_headings(self) -> Prompt:
-        for name in self.headings:
-            if not any(f"{{{name}}}" in text for text in (self.multiple_choice, self.cloze or "")):
-                raise ValueError(
-                    f"headings.{name}: expected {{{name}}} in multiple_choice or cloze"
-                )
-        return self
 
 
 #: The key of config.yaml that lists other files; it is no part of the config that they make
@@ -93,17 +46,21 @@ ROOT = r"^results(/[a-z0-9_]+){0,2}$"
 class Config(Strict):
     """The whole config."""
 
-    models: dict[Name, Model]
-    benchmarks: dict[Name, Benchmark]
-    sft_data: dict[Name, SftData]
-    resource_levels: dict[Literal["high", "mid", "low"], Distinct[Language]]
-    prompts: dict[Name, Prompt]
+    models: dict[Name, Model] = Field(description="models by the names that studies use")
+    benchmarks: dict[Name, Benchmark] = Field(description="multiple-choice questions by name")
+    sft_data: dict[Name, SftData] = Field(description="conversations to fine-tune on by name")
+    resource_levels: dict[Literal["high", "mid", "low"], Distinct[Language]] = Field(
+        description="the languages of each level"
+    )
+    prompts: dict[Name, Prompt] = Field(description="texts that models are shown by name")
     keep_checkpoints: bool = Field(
         default=True,
         description="false: an SFT run's weights are removed once all that needs them is made; "
         "a later change that needs them trains it again, and then scores it again as a whole",
     )
-    studies: dict[Annotated[str, Field(pattern=ROOT)], Study]
+    studies: dict[Annotated[str, Field(pattern=ROOT)], Study] = Field(
+        description="studies by the folder of their results"
+    )
 
     def multilingual(self, root: str) -> MultilingualStudy:
         """The study at `root`; raises `InputError` if it is of another kind."""
@@ -137,10 +94,10 @@ class Config(Strict):
             raise InputError(f"config: studies.{root}: kind {found.kind}, expected chat_confidence")
         return found
 
-    def asking(self, root: str) -> Asking:
+    def model_study(self, root: str) -> ModelStudy:
         """The study at `root`; raises `InputError` if it asks no models."""
         found = self.studies[root]
-        if not isinstance(found, Asking):
+        if not isinstance(found, ModelStudy):
             raise InputError(
                 f"config: studies.{root}: kind {found.kind}, expected multilingual, api or "
                 "chat_confidence"
@@ -183,7 +140,7 @@ class Config(Strict):
         for root, study in _of_kind(self, Scored):
             for name in study.benchmarks:
                 self._can_be_cut(name, f"studies.{root}", study)
-        for root, study in _of_kind(self, Asking):
+        for root, study in _of_kind(self, ModelStudy):
             for name in study.benchmarks:
                 self._can_show(name, f"studies.{root}", study.scoring.num_fewshot)
         for key, members, part in (

@@ -1,34 +1,47 @@
-"""A lineage as a Workflow Run RO-Crate, by the `rocrate` library.
+"""A lineage as an RO-Crate: files, and the JSON-LD that describes each with its SHA-256 and size.
 
-The crate conforms to the Provenance Run Crate profile 0.5, and so to Workflow Run and
-Process Run Crate (https://www.researchobject.org/workflow-run-crate/). It holds all files of
-the lineage but weights and data of the hub, whose manifests have their SHA-256; the workflow; and
-the code of its programs.
+The crate conforms to the Provenance Run Crate profile 0.5, and so to Workflow Run and Process Run
+Crate (https://www.researchobject.org/workflow-run-crate/). It holds the workflow with its code,
+and the files of the lineage but for those that are withheld, which it names.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import time
-from collections.abc import Iterable
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import quote
 
 from multical.dag.lineage import Lineage, Step
 from multical.errors import InputError
 from multical.files import atomic, sha256
 from multical.provenance.sidecar import relative, without_folders
 
-if TYPE_CHECKING:
-    from rocrate.rocrate import ROCrate
+#: Content of each file by its name, as a file or as bytes
+Sources = dict[str, Path | bytes]
+Reference = dict[str, str]
 
-SNAKEFILE = "Snakefile"
+METADATA, SNAKEFILE = "ro-crate-metadata.json", "Snakefile"
+#: What results are made by, beside the Snakefile
+CODE = (
+    "config.yaml", "config/*.yaml", "claims.yaml", "envs/requirements.lock", "rules/*.smk",
+    "scripts/**/*.py",
+)  # fmt: skip
 LICENCE = "https://spdx.org/licenses/MIT"
+SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
+WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
+CRATE = "https://w3id.org/ro/crate/1.1"
+#: `sha256` is a term of schema.org that RO-Crate 1.1 does not list
+CONTEXT = [f"{CRATE}/context", {"sha256": "https://schema.org/sha256"}]
 PROFILES = {
-    "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
-    "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
-    "https://w3id.org/ro/wfrun/provenance/0.5": ("Provenance Run Crate", "0.5"),
-    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
+    WORKFLOW_CRATE: "Workflow RO-Crate",
 }
 #: Format of a file by the end of its name
 FORMATS = {
@@ -47,178 +60,188 @@ FORMATS = {
 
 
 def write(lineage: Lineage, folder: Path) -> None:
-    """Write the crate as a new folder, whole or not at all.
+    """Write the crate of one file as a new folder, whole or not at all.
 
-    The same lineage gives the same bytes. Raises `InputError` if the folder exists, or if
-    `rocrate` is not installed.
+    The same lineage gives the same bytes. Raises `InputError` if the folder exists.
     """
-    try:
-        from rocrate.rocrate import ROCrate
-    except ImportError as error:
-        raise InputError(f"--crate: no library rocrate ({error}), expected it installed") from error
     if folder.exists():
         raise InputError(f"{folder}: exists already, expected a new folder for the crate")
-    crate = ROCrate(version="1.1")
-    _describe(crate, lineage)
-    workflow = _workflow(crate, lineage)
-    actions = [
-        _action(crate, lineage, step, number) for number, step in enumerate(lineage.steps, start=1)
-    ]
-    run = _run(crate, lineage, workflow)
-    _steps(crate, lineage, workflow, actions, run)
-    crate.root_dataset["mentions"] = [run, *actions]
     with atomic(folder) as temporary:
-        crate.write(temporary)
+        sources = contents(lineage, lineage.targets[0], lineage.withheld)
+        for name, source in sources.items():
+            file = temporary / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(source, bytes):
+                file.write_bytes(source)
+            else:
+                shutil.copyfile(source, file)
 
 
-def _describe(crate: ROCrate, lineage: Lineage) -> None:
-    from rocrate.model.contextentity import ContextEntity
+def contents(
+    lineage: Lineage, of: str, withheld: Collection[str], more: Mapping[str, Path | bytes] = {}
+) -> Sources:
+    """All files of a crate by their names in it, its metadata among them.
 
-    crate.name = f"Provenance of {lineage.target}"
-    crate.description = (
-        f"How {lineage.target} was made, from the models and data that it started from. "
-        f"It is made again by: {lineage.rebuild}"
-    )
-    crate.datePublished = _moment(lineage.steps[-1].ended) or "1970-01-01T00:00:00+00:00"
-    crate.license = crate.add(
-        ContextEntity(crate, LICENCE, {"@type": "CreativeWork", "name": "MIT"})
-    )
-    crate.root_dataset["conformsTo"] = [
-        crate.add(
-            ContextEntity(crate, uri, {"@type": "CreativeWork", "name": name, "version": version})
+    Args:
+        of: the file or study that the crate is about.
+        withheld: files of the lineage that are not in the crate.
+        more: files that the crate has beside those of the lineage and the code.
+    """
+    crate = _Crate(lineage, withheld)
+    for name, source in more.items():
+        crate.file(name, source)
+    crate.describe(of)
+    graph = {"@context": CONTEXT, "@graph": list(crate.entities.values())}
+    text = json.dumps(graph, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return {METADATA: text.encode(), **crate.sources}
+
+
+class _Crate:
+    """Files and entities of JSON-LD, each once however often it is added."""
+
+    def __init__(self, lineage: Lineage, withheld: Collection[str]) -> None:
+        self.lineage, self.withheld = lineage, withheld
+        self.sources: Sources = {}
+        self.entities: dict[str, dict[str, Any]] = {}
+        self.digests = {n: sha for s in lineage.steps for n, sha in (s.inputs | s.outputs).items()}
+        self.times = {n: s.ended for s in lineage.steps for n in [*s.outputs, *s.logs]}
+
+    def add(self, key: str, kind: str | list[str], **properties: Any) -> Reference:
+        known = {key: value for key, value in properties.items() if value not in (None, [])}
+        self.entities.setdefault(key, {"@id": key, "@type": kind, **known})
+        return {"@id": key}
+
+    def file(self, name: str, source: Path | bytes | None = None, *kinds: str) -> Reference:
+        """A file, of this path unless another source is given."""
+        inside, source = relative(name), Path(name) if source is None else source
+        identifier = quote(inside, safe="/+")
+        if inside not in self.sources:
+            self.sources[inside] = source
+            if isinstance(source, bytes):
+                size, digest = len(source), hashlib.sha256(source).hexdigest()
+            else:
+                size, digest = source.stat().st_size, self.digests.get(name) or sha256(source)
+            self.add(
+                identifier, ["File", *kinds] if kinds else "File", name=inside,
+                contentSize=str(size), sha256=digest, dateModified=_moment(self.times.get(name)),
+                encodingFormat=FORMATS.get(Path(inside).suffix),
+            )  # fmt: skip
+        return {"@id": identifier}
+
+    def program(self, name: str) -> Reference:
+        """A program, as it is now: each job has the fingerprint of what ran."""
+        return self.file(f"scripts/{name}.py", None, "SoftwareSourceCode")
+
+    def files(self, names: Iterable[str]) -> list[Reference]:
+        """Files of jobs; what is withheld is named, and nothing is said of folders."""
+        return [
+            self.add(f"#withheld-{quote(name)}", "CreativeWork", name=relative(name),
+                     sha256=self.digests[name])
+            if name in self.withheld else self.file(name)
+            for name in names if Path(name).is_file()
+        ]  # fmt: skip
+
+    def describe(self, of: str) -> None:
+        """Add what there is to say of the lineage."""
+        steps = self.lineage.steps
+        root, workflow = self.add("./", "Dataset"), {"@id": SNAKEFILE}
+        programs = sorted({step.program for step in steps if step.program})
+        parts = [self.program(name) for name in programs]
+        actions = [self.action(step, f"#job-{n}") for n, step in enumerate(steps, start=1)]
+        ended = _moment(max((step.ended or 0 for step in steps), default=0))
+        run = self.add(
+            "#run", "CreateAction", name=self.lineage.rebuild, instrument=workflow,
+            object=self.files(["config.yaml", *self.lineage.given]),
+            result=self.files(self.lineage.targets), endTime=ended,
+        )  # fmt: skip
+        self.file(SNAKEFILE, None, "SoftwareSourceCode", "ComputationalWorkflow", "HowTo")
+        self.entities[SNAKEFILE] |= {
+            "name": "multical",
+            "programmingLanguage": self.add(
+                SNAKEMAKE, "ComputerLanguage", name="Snakemake", alternateName="Snakemake",
+                identifier={"@id": "https://doi.org/10.1093/bioinformatics/bts480"},
+                url={"@id": "https://snakemake.github.io"},
+            ),
+            "hasPart": parts,
+            "step": self.steps(actions, run),
+        }  # fmt: skip
+        for pattern in CODE:
+            for file in sorted(Path().glob(pattern)):
+                self.file(str(file))
+        self.add(
+            METADATA, "CreativeWork", about=root,
+            conformsTo=[{"@id": CRATE}, {"@id": WORKFLOW_CRATE}],
+        )  # fmt: skip
+        self.entities["./"] |= {
+            "name": f"Provenance of {of}",
+            "description": f"How {of} was made, from the models and data that it started from.",
+            "datePublished": ended,
+            "license": self.add(LICENCE, "CreativeWork", name="MIT"),
+            "conformsTo": [
+                self.add(uri, "CreativeWork", name=name, version=uri.rsplit("/")[-1])
+                for uri, name in PROFILES.items()
+            ],
+            "hasPart": [{"@id": quote(name, safe="/+")} for name in self.sources],
+            "mainEntity": workflow,
+            "mentions": [run, *actions],
+        }
+
+    def action(self, step: Step, identifier: str) -> Reference:
+        """One job, as it ran."""
+        notes = [*step.breaks, *(f"not recorded: {gap}" for gap in step.gaps)]
+        timed = step.started and step.ended
+        return self.add(
+            identifier, "CreateAction", name=step.title,
+            # a rule without a program has its shell command in the workflow itself
+            instrument=self.program(step.program) if step.program else {"@id": SNAKEFILE},
+            object=[*self.files(step.inputs), *self.values(step, identifier)],
+            result=self.files(step.outputs),
+            startTime=_moment(step.started) if timed else None,
+            endTime=_moment(step.ended) if timed else None,
+            description="; ".join(notes) or None,
+        )  # fmt: skip
+
+    def values(self, step: Step, job: str) -> list[Reference]:
+        """What a job was given beside files, and what it ran on, as property values."""
+        names = ("settings", "seeds", "code", "libraries", "machines", "seconds", "sources")
+        known = {name: getattr(step, name) for name in names}
+        return [
+            self.add(f"{job}-{name}", "PropertyValue", name=name,
+                     value=value if isinstance(value, str) else _json(value))
+            for name, value in known.items() if value not in (None, {}, [])
+        ]  # fmt: skip
+
+    def steps(self, actions: list[Reference], run: Reference) -> list[Reference]:
+        """The rules as steps of the workflow, which jobs were which, and what ran them."""
+        rules: dict[str, Reference] = {}
+        controls = []
+        for number, (step, action) in enumerate(
+            zip(self.lineage.steps, actions, strict=True), start=1
+        ):
+            if step.rule not in rules:
+                rules[step.rule] = self.add(
+                    f"#rule-{step.rule}", "HowToStep", name=step.rule,
+                    position=str(len(rules) + 1),
+                    workExample=self.entities[action["@id"]]["instrument"],
+                )  # fmt: skip
+            controls.append(self.add(
+                f"#control-{number}", "ControlAction", name=f"{step.title}, as a step",
+                instrument=rules[step.rule], object=action,
+            ))  # fmt: skip
+        engine = self.add(
+            "#snakemake", "SoftwareApplication", name="Snakemake", url="https://snakemake.github.io"
         )
-        for uri, (name, version) in PROFILES.items()
-    ]
+        self.add(
+            "#organise", "OrganizeAction", name="Snakemake's run of the workflow",
+            instrument=engine, object=controls, result=run,
+        )  # fmt: skip
+        return list(rules.values())
 
 
-def _workflow(crate: ROCrate, lineage: Lineage) -> Any:
-    """The Snakefile as the workflow, with what it includes and the programs that were run."""
-    kinds = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
-    about = {"@type": kinds, "name": "multical"}
-    workflow = crate.add_workflow(
-        SNAKEFILE, SNAKEFILE, main=True, lang="snakemake", properties=about
-    )
-    for name in ["config.yaml", "claims.yaml", "envs/requirements.lock"]:
-        _file(crate, name)
-    for folder, pattern in (("rules", "*.smk"), ("scripts/multical", "*.py")):
-        for file in sorted(Path(folder).glob(pattern)):
-            _file(crate, str(file))
-    tools = sorted({step.program for step in lineage.steps if step.program})
-    workflow["hasPart"] = [_tool(crate, name) for name in tools]
-    return workflow
-
-
-def _tool(crate: ROCrate, program: str) -> Any:
-    """A program, as it is now: each job has the fingerprint of what ran."""
-    return _file(crate, f"scripts/{program}.py", "SoftwareSourceCode")
-
-
-def _action(crate: ROCrate, lineage: Lineage, step: Step, number: int) -> Any:
-    """One job, as it ran."""
-    action = _entity(crate, f"#job-{number}", "CreateAction")
-    action["name"] = step.title
-    # a rule without a program has its shell command in the workflow itself
-    action["instrument"] = _tool(crate, step.program) if step.program else crate.mainEntity
-    action["object"] = [*_files(crate, lineage, step.inputs), *_values(crate, step, number)]
-    action["result"] = _files(crate, lineage, step.outputs)
-    if step.started and step.ended:
-        action["startTime"] = _moment(step.started)
-        action["endTime"] = _moment(step.ended)
-    told = [*step.breaks, *(f"not recorded: {gap}" for gap in step.gaps)]
-    if told:
-        action["description"] = "; ".join(told)
-    return action
-
-
-def _values(crate: ROCrate, step: Step, number: int) -> list[Any]:
-    """What a job was given beside files, and what it ran on, as property values."""
-    known = {
-        "settings": step.settings,
-        "seeds": step.seeds,
-        "code": step.code,
-        "libraries": step.libraries,
-        "machines": step.machines,
-        "seconds": step.seconds,
-        "sources": step.sources,
-    }
-    made = []
-    for name, value in known.items():
-        if value not in (None, {}, []):
-            entity = _entity(crate, f"#job-{number}-{name}", "PropertyValue")
-            entity["name"] = name
-            text = json.dumps(without_folders(value), sort_keys=True, ensure_ascii=False)
-            entity["value"] = value if isinstance(value, str) else text
-            made.append(entity)
-    return made
-
-
-def _run(crate: ROCrate, lineage: Lineage, workflow: Any) -> Any:
-    """The run as a whole: from the files that no job makes to the target."""
-    run = _entity(crate, "#run", "CreateAction")
-    run["name"] = lineage.rebuild
-    run["instrument"] = workflow
-    run["object"] = _files(crate, lineage, ["config.yaml", *lineage.given])
-    run["result"] = _files(crate, lineage, [lineage.target])
-    if end := _moment(lineage.steps[-1].ended):
-        run["endTime"] = end
-    return run
-
-
-def _steps(crate: ROCrate, lineage: Lineage, workflow: Any, actions: list[Any], run: Any) -> None:
-    """Which step of the workflow each job was, and the engine that ran them."""
-    steps, controls = {}, []
-    for number, (step, action) in enumerate(zip(lineage.steps, actions, strict=True), start=1):
-        if step.rule not in steps:
-            steps[step.rule] = _entity(crate, f"#rule-{step.rule}", "HowToStep")
-            steps[step.rule]["name"] = step.rule
-            steps[step.rule]["position"] = str(len(steps))
-            steps[step.rule]["workExample"] = action["instrument"]
-        control = _entity(crate, f"#control-{number}", "ControlAction")
-        control["name"] = f"{step.title}, as a step"
-        control["instrument"] = steps[step.rule]
-        control["object"] = action
-        controls.append(control)
-    workflow["step"] = list(steps.values())
-    engine = _entity(crate, "#snakemake", "SoftwareApplication")
-    engine["name"] = "Snakemake"
-    engine["url"] = "https://snakemake.github.io"
-    organised = _entity(crate, "#organise", "OrganizeAction")
-    organised["name"] = "Snakemake's run of the workflow"
-    organised["instrument"], organised["object"], organised["result"] = engine, controls, run
-
-
-def _files(crate: ROCrate, lineage: Lineage, names: Iterable[str]) -> list[Any]:
-    """The files among some names that may be handed on; of folders and others there is nothing."""
-    withheld = lineage.of_hub
-    return [_file(crate, name) for name in names if name not in withheld and Path(name).is_file()]
-
-
-def _file(crate: ROCrate, name: str, *kinds: str) -> Any:
-    """A file of the crate, once however often it is asked for."""
-    inside = relative(name)
-    if (known := crate.get(inside)) is not None:
-        return known
-    about: dict[str, Any] = {
-        "@type": ["File", *kinds] if kinds else "File",
-        "name": inside,
-        "contentSize": str(Path(name).stat().st_size),
-        "identifier": f"sha256:{sha256(name)}",
-    }
-    if told := FORMATS.get(Path(name).suffix):
-        about["encodingFormat"] = told
-    return crate.add_file(name, inside, properties=about)
-
-
-def _entity(crate: ROCrate, identifier: str, kind: str) -> Any:
-    from rocrate.model.contextentity import ContextEntity
-
-    if (known := crate.get(identifier)) is not None:
-        return known
-    return crate.add(ContextEntity(crate, identifier, {"@type": kind}))
+def _json(value: Any) -> str:
+    return json.dumps(without_folders(value), sort_keys=True, ensure_ascii=False)
 
 
 def _moment(seconds: float | None) -> str | None:
-    """A time in UTC as ISO 8601."""
-    if seconds is None:
-        return None
-    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(seconds))
+    """A time in UTC as ISO 8601, in whole seconds."""
+    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).isoformat()

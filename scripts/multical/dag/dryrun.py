@@ -15,6 +15,7 @@ from multical.config import files
 from multical.dag.edits import Edits, decoded
 from multical.dag.reasons import first_few, has_outputs, own_reasons, rerun_makers
 from multical.errors import InputError
+from multical.patches.snakemake import is_localrule, workflow_of
 
 WIDTH = 96
 #: At most so many runs of a rule, and rules that follow from a reason, are named
@@ -94,7 +95,7 @@ def opened(
                 pseudo_executor="dryrun",
                 execution_settings=types.ExecutionSettings(lock=False),
             )
-            yield workflow_api._workflow, remote
+            yield workflow_of(workflow_api), remote
     except MissingRuleException as error:
         raise InputError(
             f"{first_few(targets)}: no rule makes it, expected a file of a study"
@@ -144,7 +145,7 @@ def _jobs(workflow: Any, remote: bool) -> list[Job]:
         Job(
             rule=job.rule.name,
             wildcards=dict(job.wildcards_dict),
-            local=not remote or job.rule.name in workflow._localrules,
+            local=not remote or is_localrule(job.rule),
             gpus=_gpus(job.resources),
             limit=60 * job.resources.get("runtime", 0) or None if remote else None,
             record=None if job.benchmark is None else str(job.benchmark),
@@ -165,6 +166,7 @@ def _gpus(resources: Any) -> int:
 
 
 def _settings(workflow: Any, path: str) -> dict[str, Any] | None:
+    """The settings that an output was made with, where Snakemake remembers them."""
     from snakemake.io import IOFile
 
     values = map(decoded, workflow.persistence.params(IOFile(path)) or ())

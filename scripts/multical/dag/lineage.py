@@ -1,9 +1,8 @@
-"""The lineage of a file: each job that it was made by, back to what nothing here made.
+"""The lineage of files: each job that made them, back to what no job made.
 
-The jobs are those of Snakemake's DAG. What is told of them is what was recorded when they
-ran: by the programs (sidecars, manifests, about.json, usage.json), and by Snakemake
-(`.snakemake/metadata`, benchmark files). What nobody recorded, and what is no longer as it
-was recorded, is told as such.
+The jobs are those of Snakemake's DAG. What is known of them was recorded when they ran: by the
+programs (sidecars, manifests, about.json, usage.json), and by Snakemake (`.snakemake/metadata`,
+benchmark files). What nobody recorded is a gap, and what is no longer as recorded a break.
 """
 
 from __future__ import annotations
@@ -17,20 +16,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from multical.bundle.contents import TELLING
+from packaging.utils import canonicalize_name
+
 from multical.dag import dryrun
 from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, decoded
 from multical.dag.reasons import first_few, reasons
 from multical.errors import InputError
 from multical.files import sha256
 from multical.models import checkpoints
+from multical.patches.snakemake import is_localrule
 from multical.provenance import fingerprint, hosts
-from multical.provenance.libraries import normal
 from multical.provenance.sidecar import without_folders
 from multical.workflow.timings import recorded_seconds
 
 #: Seconds by which a file may be newer than Snakemake recorded it
 SLACK = 2.0
+#: Ends of the files that describe data, and may be handed on where the data may not
+DESCRIPTIONS = (".json", ".csv")
 NOT_RECORDED = ("settings", "code", "seconds", "libraries", "machines")
 
 
@@ -56,12 +58,14 @@ class Step:
     seconds: float | None = None
     started: float | None = None  # seconds from 1970
     ended: float | None = None
-    documents: dict[str, Any] = field(default_factory=dict)  # what the job said, by file
+    folders: list[str] = field(default_factory=list)  # outputs that are folders, such as weights
+    logs: list[str] = field(default_factory=list)  # log and benchmark file
+    documents: dict[str, Any] = field(default_factory=dict)  # its JSON outputs, by file
     gaps: list[str] = field(default_factory=list)  # what nobody recorded
     breaks: list[str] = field(default_factory=list)  # what is not as it was recorded
     stale: tuple[str, ...] = ()  # why Snakemake would run it again
     never_made: list[str] = field(default_factory=list)  # outputs that the job did not have then
-    recorded: list[str] = field(default_factory=list)  # files whose content it tells of
+    recorded: list[str] = field(default_factory=list)  # files whose content it recorded
 
     @property
     def title(self) -> str:
@@ -76,35 +80,35 @@ class Step:
 
     @property
     def sources(self) -> list[dict[str, Any]]:
-        """Where data or a model came from, as the job was told, and the files that it read."""
+        """Where data or a model came from by the job's settings, and the files that it read."""
         found = [
             {"source": document["source"], "files": document.get("files", {})}
-            for document in self.told
+            for document in self.objects
             if isinstance(document.get("source"), dict)
         ]
-        told = self.settings if isinstance(self.settings, dict) else {}
-        if not found and "repository" in told:
+        given = self.settings if isinstance(self.settings, dict) else {}
+        if not found and "repository" in given:
             keys = ("models", "datasets", "prompts", "study")  # of study 2: what is taken of it
-            found = [{"source": {k: v for k, v in told.items() if k not in keys}, "files": {}}]
+            found = [{"source": {k: v for k, v in given.items() if k not in keys}, "files": {}}]
         return found
 
     @property
-    def told(self) -> list[dict[str, Any]]:
+    def objects(self) -> list[dict[str, Any]]:
         """The JSON objects among `documents`."""
-        return [one for one in self.documents.values() if isinstance(one, dict)]
+        return [each for each in self.documents.values() if isinstance(each, dict)]
 
 
 @dataclass
 class Lineage:
-    """A file and all that it was made by, the first job first."""
+    """Files and all jobs behind them, the first job first."""
 
-    target: str
+    targets: list[str]
     steps: list[Step]
 
     @property
     def rebuild(self) -> str:
-        """The command that makes the file, and whatever it needs."""
-        return f"snakemake --cores all {self.target}"
+        """The command that makes the files, and whatever they need."""
+        return f"snakemake --cores all {' '.join(self.targets)}"
 
     @property
     def given(self) -> dict[str, str | None]:
@@ -114,14 +118,18 @@ class Lineage:
         return {name: read[name] for name in sorted(read.keys() - made)}
 
     @property
-    def of_hub(self) -> set[str]:
-        """The data of the hub, which only their owners hand on, without what is told of them."""
+    def withheld(self) -> set[str]:
+        """Weights, and data of the hub, which only their owners hand on."""
         return {
             name
             for step in self.steps
-            if isinstance(step.settings, dict) and "repo" in step.settings
             for name in step.outputs
-            if not name.endswith(TELLING)
+            if name in step.folders
+            or (
+                isinstance(step.settings, dict)
+                and "repo" in step.settings
+                and not name.endswith(DESCRIPTIONS)
+            )
         }
 
     def document(self) -> dict[str, Any]:
@@ -130,7 +138,7 @@ class Lineage:
             {"title": step.title, "seeds": step.seeds, "sources": step.sources, **vars(step)}
             for step in self.steps
         ]
-        whole = {"target": self.target, "rebuild": self.rebuild, "given": self.given}
+        whole = {"target": self.targets[0], "rebuild": self.rebuild, "given": self.given}
         found: dict[str, Any] = without_folders({**whole, "steps": steps})
         return found
 
@@ -142,18 +150,23 @@ def trace(target: str) -> Lineage:
     rule makes, or that was never made.
     """
     with dryrun.opened(target, None) as (workflow, _):
-        dag = workflow.dag
         if not Path(target).is_file():
             raise InputError(f"{target}: no such file, expected one that was made")
-        digests: dict[str, str | None] = {}
-        stale = set(dag.needrun_jobs(exclude_finished=False))
-        edits = Edits(workflow)
-        steps = [
-            _step(workflow, job, digests, edits if job in stale else None)
-            for job in dryrun.ordered(dag, set(dag.jobs))
-        ]
-    _compare(steps, digests)
-    return Lineage(target, steps)
+        found = recorded(workflow, [target])
+    _compare(found.steps)
+    return found
+
+
+def recorded(workflow: Any, targets: list[str]) -> Lineage:
+    """The lineage of the targets of an opened workflow, not compared with the files yet."""
+    dag, edits = workflow.dag, Edits(workflow)
+    digests: dict[str, str | None] = {}
+    stale = set(dag.needrun_jobs(exclude_finished=False))
+    steps = [
+        _step(workflow, job, digests, edits if job in stale else None)
+        for job in dryrun.ordered(dag, set(dag.jobs))
+    ]
+    return Lineage(targets, steps)
 
 
 def seeds(settings: Any, place: str = "") -> Iterator[tuple[str, int]]:
@@ -176,16 +189,18 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits 
         return {name: digests[name] for name in found}
 
     step = Step(job.rule.name, dict(job.wildcards_dict), hashed(job.input), hashed(job.output))
+    step.folders = [str(name) for name in job.output if name.is_directory]
+    step.logs = [*map(str, job.log), *([] if job.benchmark is None else [str(job.benchmark)])]
     step.documents = dict(_documents(step))
     _said_by_program(step)
     record = workflow.persistence.metadata(job.output[0])
     if record is None:
         step.gaps.append("how it was made: Snakemake has no record of it")
-        program = PROGRAM.search(job.rule.shellcmd or "")
+        program = PROGRAM.search(job.shellcmd or "")
     else:
         _said_by_snakemake(step, record)
-        if not step.machines and job.rule.name in workflow._localrules and record.starttime:
-            step.machines = [one for one in [hosts.at(record.starttime)] if one]
+        if not step.machines and is_localrule(job.rule) and record.starttime:
+            step.machines = [each for each in [hosts.at(record.starttime)] if each]
         program = PROGRAM.search(record.shellcmd or "")
     for name in job.output:
         if record and workflow.persistence.metadata(name) is None and not Path(name).exists():
@@ -210,8 +225,8 @@ def _documents(step: Step) -> Iterator[tuple[str, Any]]:
 
 
 def _said_by_program(step: Step) -> None:
-    """Take over what sidecars, manifests and usage.json tell."""
-    for document in step.told:
+    """Take over what sidecars, manifests and usage.json say."""
+    for document in step.objects:
         step.settings = step.settings or document.get("params") or document.get("source")
         step.code = step.code or document.get("code")
         step.python = step.python or document.get("python")
@@ -222,7 +237,7 @@ def _said_by_program(step: Step) -> None:
             if step.seconds is None and key in document:
                 step.seconds = float(document[key])
         machines = document.get("machines", [document["machine"]] if "machine" in document else [])
-        step.machines += [one for one in machines if one not in step.machines]
+        step.machines += [each for each in machines if each not in step.machines]
 
 
 def _said_by_snakemake(step: Step, record: Any) -> None:
@@ -247,9 +262,9 @@ def _said_by_snakemake(step: Step, record: Any) -> None:
         if names:
             step.breaks.append(f"{first_few(names)}: {word} among the files that it is made of")
     checksums = record.input_checksums or {}
-    for name, told in sorted(checksums.items()):
+    for name, checksum in sorted(checksums.items()):
         now = step.inputs.get(name)
-        if now is not None and str(told).removeprefix("sha256:") != now:
+        if now is not None and str(checksum).removeprefix("sha256:") != now:
             step.breaks.append(f"{name}: its content is not that which {step.rule} read")
     step.recorded += sorted(checksums)
 
@@ -263,17 +278,18 @@ def _pins(step: Step, record: Any) -> dict[str, str]:
     except (binascii.Error, UnicodeDecodeError, InputError):
         return {}
     pins = dict(re.findall(r"^\s*- ([\w.-]+)==(\S+)$", text, re.MULTILINE))
-    known = {normal(name): (name, version) for name, version in pins.items()}
+    known = {str(canonicalize_name(name)): (name, version) for name, version in pins.items()}
     return dict(sorted(known[name] for name in wanted & known.keys()))
 
 
-def _compare(steps: list[Step], digests: dict[str, str | None]) -> None:
+def _compare(steps: list[Step]) -> None:
     """Compare what programs recorded of files with the files, and name those that are gone."""
+    digests = {name: sha for step in steps for name, sha in (step.inputs | step.outputs).items()}
     made = {name for step in steps for name in step.documents}
     recorded = {name for step in steps for name in step.recorded}
     for step in steps:
         _compare_times(step, recorded)
-        for document in step.told:
+        for document in step.objects:
             if "params_sha256" in document:
                 _compare_sidecar(step, document, digests)
             for key in ("base_manifest_sha256", "data_sha256"):
@@ -294,7 +310,7 @@ def _compare(steps: list[Step], digests: dict[str, str | None]) -> None:
 
 
 def _compare_times(step: Step, recorded: set[str]) -> None:
-    """Files of whose content nobody tells are known by their time alone."""
+    """A file whose content nobody recorded is known by its time alone."""
     for name in sorted(step.outputs.keys() - recorded):
         file = Path(name)
         if step.ended and file.is_file() and file.stat().st_mtime > step.ended + SLACK:

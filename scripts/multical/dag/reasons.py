@@ -98,7 +98,7 @@ def _edits(workflow: Any, job: Any, record: Any, edits: Edits) -> Iterator[str]:
         yield from named or _changed_settings(*own)
         yield from (f"input appeared: {name}" for name in sorted(before - then))
         yield from (f"input vanished: {name}" for name in sorted(then - before))
-    if program := PROGRAM.search(job.rule.shellcmd or ""):
+    if program := PROGRAM.search(job.shellcmd or ""):
         for value in old:
             if isinstance(value, str) and FINGERPRINT.fullmatch(value):
                 yield from edits.of_code(program[1], value)

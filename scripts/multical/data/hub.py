@@ -9,12 +9,14 @@ again, each time after twice the wait.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_exponential
 
 from multical.errors import InputError, redacted
 
@@ -25,8 +27,8 @@ WAIT = 2.0
 LONGEST_WAIT = 310
 #: Seconds to wait for an answer
 PATIENCE = 60
-#: Statuses that may pass
-PASSING = (408, 429, 500, 502, 503, 504)
+#: Statuses that may be others later
+RETRYABLE = (408, 429, 500, 502, 503, 504)
 
 Result = TypeVar("Result")
 
@@ -60,7 +62,7 @@ def snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
 
     source, ignored = Source("model", repo, revision), ["*/*", "consolidated*"]
     need_commit(source)
-    found = asked(
+    found = call_hub(
         source,
         lambda: snapshot_download(
             repo, revision=revision, allow_patterns=patterns, ignore_patterns=ignored
@@ -74,7 +76,7 @@ def need_commit(source: Source) -> None:
     from huggingface_hub import HfApi
 
     if source.revision is None:
-        about = asked(
+        about = call_hub(
             source,
             lambda: HfApi().repo_info(source.repo, repo_type=source.kind, timeout=PATIENCE),
         )
@@ -99,46 +101,60 @@ def check(source: Source) -> None:
         api.repo_info(repo, revision=source.revision, repo_type=kind, timeout=PATIENCE)
         api.auth_check(repo, repo_type=kind)
 
-    asked(source, look)
+    call_hub(source, look)
 
 
-def asked(source: Source, action: Callable[[], Result]) -> Result:
+def call_hub(source: Source, action: Callable[[], Result]) -> Result:
     """What `action` gets from the hub; tries again what may pass, `TRIES` times in all.
 
     Raises `InputError` with the sentence of `reason`. Errors that are not the hub's pass.
     """
-    tried = 0
-    while True:
-        tried += 1
-        try:
-            return action()
-        except InputError:
+
+    def may_pass(error: BaseException) -> bool:
+        if isinstance(error, InputError) or not isinstance(error, Exception):
+            return False
+        return reason(source, error)[1]
+
+    def announce(state: RetryCallState) -> None:
+        said = f"{reason(source, _error(state))[0]}; again in {state.upcoming_sleep:.0f} s"
+        print(redacted(f"hub: {source.repo}: {said}"), file=sys.stderr)
+
+    retrying = Retrying(
+        retry=retry_if_exception(may_pass),
+        stop=stop_after_attempt(TRIES),
+        wait=_wait,
+        before_sleep=announce,
+        reraise=True,
+    )
+    try:
+        return retrying(action)
+    except InputError:
+        raise
+    except Exception as error:
+        said, passing = reason(source, error)
+        if not said:
             raise
-        except Exception as error:
-            told, passing = reason(source, error)
-            if not told:
-                raise
-            if not passing or tried == TRIES:
-                told += f", asked {tried} times" if passing else ""
-                raise InputError(f"hub: cannot download {source} ({told})") from error
-            wait = _wait(error, WAIT * 2 ** (tried - 1))
-            said = redacted(f"hub: {source.repo}: {told}; again in {wait:.0f} s")
-            print(said, file=sys.stderr)
-            time.sleep(wait)
+        said += f", asked {TRIES} times" if passing else ""
+        raise InputError(f"hub: cannot download {source} ({said})") from error
 
 
-def _wait(error: Exception, usual: float) -> float:
-    """Seconds that the hub asks to wait, or else the usual ones."""
+def _error(state: RetryCallState) -> Any:
+    """What the last try raised."""
+    return state.outcome and state.outcome.exception()
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds that the hub asks to wait, or else twice those of the last time."""
     from huggingface_hub.utils import parse_ratelimit_headers
 
-    answers = [one.response for one in chain(error) if hasattr(one, "response")]
+    answers = [one.response for one in chain(_error(state)) if hasattr(one, "response")]
     headers: Any = answers[0].headers if answers else {}
     limit = parse_ratelimit_headers(headers)
-    told = headers.get("Retry-After", "")
-    wanted = float(told) if told.isdigit() else 0.0
+    asked = headers.get("Retry-After", "")
+    wanted = float(asked) if asked.isdigit() else 0.0
     if limit is not None and limit.remaining == 0:
         wanted = max(wanted, limit.reset_in_seconds + 1.0)
-    return min(max(wanted, usual), LONGEST_WAIT)
+    return min(max(wanted, wait_exponential(multiplier=WAIT)(state)), LONGEST_WAIT)
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -202,7 +218,7 @@ def _refusal(source: Source, error: Any) -> tuple[str, bool]:
     if status == 401:
         return "the hub refuses your token (401): hf auth login, or unset HF_TOKEN", False
     said = error.response.headers.get("X-Error-Message") or one_line(error)
-    return f"the hub answers {status}: {said}", status in PASSING
+    return f"the hub answers {status}: {said}", status in RETRYABLE
 
 
 def one_line(error: BaseException) -> str:

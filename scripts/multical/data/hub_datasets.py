@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multical.data.hub import Source, asked, chain, check, one_line
+from multical.data.hub import Source, call_hub, chain, check, one_line
 from multical.errors import InputError
 from multical.files import sha256
 
@@ -48,7 +48,7 @@ def configs(repo: str, revision: str | None) -> list[str]:
 
     source = Source("dataset", repo, revision)
     check(source)
-    found = asked(source, lambda: datasets.get_dataset_config_names(repo, revision=revision))
+    found = call_hub(source, lambda: datasets.get_dataset_config_names(repo, revision=revision))
     return sorted(found)
 
 
@@ -96,7 +96,7 @@ def _builder(source: Source, config: str | None) -> Any:
                 raise ConnectionError("the hub did not list the files")
         return found
 
-    return asked(source, load)
+    return call_hub(source, load)
 
 
 def _root(source: Source) -> str:
@@ -116,7 +116,7 @@ def _download(source: Source, file: str) -> Path:
         )
         return found
 
-    return Path(asked(source, get))
+    return Path(call_hub(source, get))
 
 
 def _prepared(builder: Any, split: str, place: str) -> Dataset:

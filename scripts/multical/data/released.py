@@ -112,14 +112,14 @@ def _opened(source: str) -> Iterator[IO[bytes]]:
 def records(
     contents: Iterator[tuple[str, bytes]],
     *,
-    models: dict[str, Any],
+    models: dict[str, bool],
     datasets: dict[str, int],
     prompts: list[str],
     manifest: dict[str, str] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Records of all files, and a summary of what they hold.
 
-    `models` has the file name of each model as keys and `{"max_logit": bool}` as values;
+    `models` says of each model, by its name in the files, whether there are maximum logits;
     `datasets` maps each data set to its number of questions. `manifest` maps file names
     to SHA-256. Raises one `InputError` that names every missing, truncated, duplicated,
     garbled or unexpected file, so that nothing comes of half a data set.
@@ -145,9 +145,9 @@ def records(
     cells: dict[tuple[str, str, str, str], list[Slice]] = {
         (dataset, model, prompt, value): []
         for dataset in datasets
-        for model, known in models.items()
+        for model, max_logit in models.items()
         for prompt in prompts
-        for value in (("norm", "raw") if known["max_logit"] else ("norm",))
+        for value in (("norm", "raw") if max_logit else ("norm",))
     }
     for item in slices.values():
         cells[item.cell].append(item)
@@ -223,7 +223,7 @@ def read_manifest(path: str | Path) -> dict[str, str]:
 
 
 def _expected(
-    item: Slice, models: dict[str, Any], datasets: dict[str, int], prompts: list[str]
+    item: Slice, models: dict[str, bool], datasets: dict[str, int], prompts: list[str]
 ) -> None:
     dataset, model, prompt, value = item.cell
     for what, found, known in (
@@ -235,7 +235,7 @@ def _expected(
             raise InputError(
                 f"{item.name}: unknown {what} {found!r}, expected one of {list(known)}"
             )
-    if value == "raw" and not models[model]["max_logit"]:
+    if value == "raw" and not models[model]:
         raise InputError(f"{item.name}: unexpected, {model} has no maximum logits in the config")
 
 

@@ -1,17 +1,15 @@
-"""What the figures of study 2 share: a look for each model, and how a figure is written.
+"""What the figures of paper 2 share: a look for each model, their legend, and a scatter plot.
 
-A model has the same colour, line and marker in every figure of the study. Fifteen
+A model has the same colour, line and marker in every figure. Fifteen
 lines are too many for colours alone: grey and six colours of Okabe and Ito's palette come
 solid, dashed and dotted, and each of fifteen models has a marker of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,23 +18,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from multical.figures import msp_tables, style
+from multical.figures import style
+from multical.figures.params import Answers
 from multical.metrics import correctness
-from multical.provenance import sidecar
 
+#: Line properties of each model, by its name
+Looks = dict[str, dict[str, Any]]
 COLOURS = ("#666666", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 #: As many as have no factor in common with the colours, so that a pair of both comes back late
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8", (3, 1, 0))
-KEYS = ("study", "models", "datasets", "dataset")
 POINT = {"linestyle": "", "markersize": 6.5}  # where there is a point, not a line, per model
 #: Height of a legend's line in points
 ENTRY = 12.75
 
 
-def styles(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def styles(params: Answers) -> Looks:
     """Line properties of each model, by the study's name of it."""
-    names = list(msp_tables.names(params).values())
+    names = list(params.names.values())
     lines = (line for line in cycle(LINES) for _ in COLOURS)
     looks = zip(cycle(COLOURS), lines, cycle(MARKERS), strict=False)
     return {
@@ -52,52 +51,7 @@ def styles(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def arguments(
-    description: str | None, tables: Iterable[str], figures: Iterable[str], keys: Sequence[str] = ()
-) -> argparse.Namespace:
-    """Parse the command line of a figure program; `params` comes parsed.
-
-    `keys` are parameters besides `KEYS`. Figures that are not asked for are None.
-    """
-    keys = (*KEYS, *keys)
-    parser = msp_tables.parser(description, keys)
-    for name in tables:
-        parser.add_argument("--" + name.replace("_", "-"), required=True, help="input: CSV")
-    for name in figures:
-        parser.add_argument("--" + name.replace("_", "-"), metavar="PDF",
-                            help="output if given, with a PNG and a sidecar beside it")  # fmt: skip
-    args = parser.parse_args()
-    args.params = msp_tables.parameters(args.params, keys)
-    return args
-
-
-def save(
-    figure: Figure, path: str, args: argparse.Namespace, inputs: list[str], started: float
-) -> None:
-    """Write the figure as PDF and PNG, and its sidecar."""
-    target = Path(path)
-    style.save(figure, target, target.with_suffix(".png"))
-    sidecar.write_sidecar(
-        target.with_suffix(".json"),
-        study=args.params["study"],
-        target=path,
-        params=args.params,
-        code=args.code,
-        inputs=inputs,
-        outputs=[target, target.with_suffix(".png")],
-        started=started,
-        seed=None,
-    )
-
-
-def title(args: argparse.Namespace) -> str:
-    """The printed name of the figure's data sets."""
-    return msp_tables.dataset_names(args.params)[args.params["dataset"]]
-
-
-def model_legend(
-    figure: Figure, looks: dict[str, dict[str, Any]], shown: Iterable[str], lines: bool = True
-) -> None:
+def model_legend(figure: Figure, looks: Looks, shown: Iterable[str], lines: bool = True) -> None:
     """One legend of all models that the figure shows, to the right of it, as high as it is."""
     present = set(shown)
     points = {} if lines else POINT
@@ -116,9 +70,7 @@ def model_legend(
     )
 
 
-def fitted_scatter(
-    ax: Axes, points: pd.DataFrame, x: str, y: str, looks: dict[str, dict[str, Any]]
-) -> None:
+def fitted_scatter(ax: Axes, points: pd.DataFrame, x: str, y: str, looks: Looks) -> None:
     """A point per model, with their least squares line, its R2 and p in the corner.
 
     Models lie close together on some data sets, so that the legend names them.

@@ -1,32 +1,30 @@
-"""What the programs of study 2 share: their command line, their readouts, their tables.
+"""What the programs of paper 2 share: confidences, cells of answers, and tables.
 
-They serve both kinds of it, `released` and `msp`, our own runs: a released answer has a
-confidence, an own one the logits of its letters.
+They serve both kinds of it, `released` and `chat_confidence`, our own runs: a released answer
+has a confidence, an own one the logits of its letters.
 
-A table has a column `dataset`, `all` or a data set's id, and a column `model`, the
-study's name of it. It is written as CSV in full precision, as LaTeX, and with a sidecar.
+A table has a column `dataset`, `all` or a data set's id, and a column `model`, its name.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from multical.errors import InputError
+from multical.figures import latex
+from multical.figures.params import Answers
 from multical.files import atomic
 from multical.metrics.abstention import file_order
+from multical.metrics.params import Split
 from multical.metrics.readouts import READOUTS, Readout
-from multical.provenance import sidecar
 
-#: The study's methods: name in the tables, readout of the records, name in the files.
-METHODS = {
+#: Methods: name in the tables, readout of the records, name in the files.
+METHODS: dict[str, tuple[str, str]] = {
     "msp": ("msp", "norm_logits"),
     "maxlogit": ("max_logit", "raw_logits"),
     "margin": ("margin", "margin"),
@@ -40,40 +38,6 @@ METHOD_NAMES = {
     "none": "No abstention",
 }
 ALL = "all"
-
-
-def parser(description: str | None, keys: tuple[str, ...]) -> argparse.ArgumentParser:
-    """The arguments of every program of the study; `keys` are those of `--params`."""
-    found = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    found.add_argument("--params", required=True, help="JSON object with " + ", ".join(keys))
-    found.add_argument("--code", required=True, help="fingerprint of the code, for the sidecars")
-    return found
-
-
-def parameters(text: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    """Parse `--params`: a JSON object of exactly `keys`."""
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--params: {text!r}, expected a JSON object ({error})") from error
-    if not isinstance(found, dict) or set(found) != set(keys):
-        have = sorted(found) if isinstance(found, dict) else found
-        raise InputError(f"--params: found {have}, expected the keys {sorted(keys)}")
-    if odd := [name for name in found.get("methods", []) if name not in METHODS]:
-        raise InputError(f"--params: methods: found {odd}, expected some of {list(METHODS)}")
-    return found
-
-
-def names(params: Mapping[str, Any]) -> dict[str, str]:
-    """The study's name of each model, by its run in the records, in the order of the tables."""
-    return {model["file"]: model["name"] for model in params["models"]}
-
-
-def dataset_names(params: Mapping[str, Any]) -> dict[str, str]:
-    """The printed name of `all` and of each data set, by its id."""
-    return {ALL: "All data sets"} | {item["id"]: item["name"] for item in params["datasets"]}
 
 
 def is_released(frame: pd.DataFrame) -> bool:
@@ -100,7 +64,7 @@ def readout(rows: pd.DataFrame, method: str) -> Readout:
 
 
 def parts(
-    frame: pd.DataFrame, params: Mapping[str, Any], method: str, by_prompt: bool
+    frame: pd.DataFrame, params: Answers, method: str, by_prompt: bool
 ) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     """Rows of each (data set, model) or (data set, model, phrasing), in the config's order.
 
@@ -111,16 +75,16 @@ def parts(
     by = ["benchmark", "language", "run"] + ["prompt"] * by_prompt
     groups = dict(iter(rows.groupby(by, observed=True)))
     prompts = [str(name) for name in sorted(frame["prompt"].unique())] if by_prompt else [""]
-    for item in params["datasets"]:
-        for model in params["models"]:
-            if method == "maxlogit" and not model["max_logit"]:
+    for item in params.datasets:
+        for model in params.models:
+            if method == "maxlogit" and not model.max_logit:
                 continue
             for prompt in prompts:
-                key = (item["benchmark"], item["language"], model["file"])
+                key: tuple[str, ...] = (item.benchmark, item.language, model.file)
                 key += (prompt,) if by_prompt else ()
                 if key not in groups:
                     raise InputError(f"records: no {method} of {key}, which the config names")
-                keys = {"dataset": item["id"], "model": model["name"], "file": model["file"]}
+                keys = {"dataset": item.id, "model": model.name, "file": model.file}
                 yield keys | ({"prompt": prompt} if by_prompt else {}), groups[key]
 
 
@@ -136,27 +100,27 @@ def in_split_order(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.iloc[np.lexsort((rows["question_id"].to_numpy(str), np.asarray(prompts)))]
 
 
-def check_main_k(params: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+def check_main_k(split: Split, sizes: Mapping[str, int]) -> None:
     """Raise `InputError` unless `main_k` answers of each data set leave some to test."""
     for dataset, size in sizes.items():
-        if params["main_k"] >= size:
+        if split.main_k >= size:
             raise InputError(
-                f"abstention.main_k: found {params['main_k']}, expected fewer than the {size} "
+                f"abstention.main_k: found {split.main_k}, expected fewer than the {size} "
                 f"answers of a model to {dataset}, all phrasings together"
             )
 
 
-def scopes(params: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def scopes(params: Answers) -> list[tuple[str, list[str]]]:
     """`all` with all data sets, and each data set with itself."""
-    ids = [item["id"] for item in params["datasets"]]
+    ids = [item.id for item in params.datasets]
     return [(ALL, ids), *((name, [name]) for name in ids)]
 
 
-def in_order(table: pd.DataFrame, params: Mapping[str, Any]) -> pd.DataFrame:
+def in_order(table: pd.DataFrame, params: Answers) -> pd.DataFrame:
     """Sort by data set, `all` first, then by model, as in the config; ties keep their order."""
     ranks = {
-        "dataset": list(dataset_names(params)),
-        "model": list(names(params).values()),
+        "dataset": list(params.dataset_names),
+        "model": list(params.names.values()),
     }
     return table.sort_values(
         [name for name in ranks if name in table],
@@ -180,80 +144,19 @@ def read_table(path: str | Path, columns: list[str]) -> pd.DataFrame:
 
 
 def write_table(
-    path: str | Path,
+    args: argparse.Namespace,
+    started: float,
+    name: str,
     table: pd.DataFrame,
     printed: pd.DataFrame,
-    args: argparse.Namespace,
-    inputs: list[str],
-    started: float,
     seed: int | None = None,
 ) -> None:
-    """Write `path` (.csv), and beside it LaTeX of `printed` (.tex) and a sidecar (.json)."""
-    path = Path(path)
-    with atomic(path) as csv, atomic(path.with_suffix(".tex")) as tex:
-        table.to_csv(csv, index=False, lineterminator="\n")
-        tex.write_text(latex(printed, dataset_names(args.params)), encoding="utf-8")
-    sidecar.write_sidecar(
-        path.with_suffix(".json"),
-        study=args.params["study"],
-        target=str(path),
-        params=args.params,
-        code=args.code,
-        inputs=inputs,
-        outputs=[path, path.with_suffix(".tex")],
-        started=started,
-        seed=seed,
-    )
+    """Write a table of the program, its LaTeX that of `printed`."""
+    tex = latex.tabular(printed, args.params.dataset_names)
+    latex.write(args, started, table, tex, name=name, seed=seed)
 
 
 def write_data(path: str | Path, table: pd.DataFrame) -> None:
     """Write what a figure draws, CSV in full precision."""
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
-
-
-def latex(printed: pd.DataFrame, datasets: Mapping[str, str]) -> str:
-    """A booktabs `tabular` of texts, the rows of each data set under its name."""
-    columns = [name for name in printed.columns if name != "dataset"]
-    lines = [r"\begin{tabular}{l" + "r" * (len(columns) - 1) + "}", r"\toprule"]
-    lines.append(" & ".join(map(escape, columns)) + r" \\")
-    grouped = printed.groupby("dataset", sort=False) if "dataset" in printed else [("", printed)]
-    for dataset, rows in grouped:
-        lines.append(r"\midrule")
-        if dataset:
-            title = escape(datasets.get(str(dataset), str(dataset)))
-            lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\emph{{{title}}}}} \\")
-        lines += [
-            " & ".join(escape(str(cell)) for cell in row) + r" \\"
-            for row in rows[columns].itertuples(index=False)
-        ]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def escape(text: str) -> str:
-    """Text as LaTeX prints it; a hyphen that begins a number is a minus sign."""
-    text = re.sub(r"([&%$#_{}])", r"\\\1", text)
-    return re.sub(r"(?<!\w)-(?=\d)", "$-$", text)
-
-
-def rounded(digits: int, factor: float = 1.0) -> Callable[[Any], str]:
-    """Format a number with `digits` decimals, never as -0.0; a missing one as two hyphens."""
-
-    def text(value: Any) -> str:
-        if value is None or (isinstance(value, float) and np.isnan(value)):
-            return "--"
-        shown = f"{factor * float(value):.{digits}f}"
-        return shown.lstrip("-") if float(shown) == 0 else shown
-
-    return text
-
-
-def printed(table: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[[Any], str] | None]]
-            ) -> pd.DataFrame:  # fmt: skip
-    """Choose, name and format columns of a table for print."""
-    return pd.DataFrame(
-        {
-            title: table[name].map(form) if form else table[name].fillna("--").astype(str)
-            for name, (title, form) in columns.items()
-        }
-    )

@@ -28,10 +28,11 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from pydantic import BaseModel
 
-from multical.figures import tables
+from multical.figures import outputs, tables
+from multical.figures.params import ByLanguage
 from multical.files import atomic
-from multical.provenance import sidecar
 
 LineStyle = Literal["-", "--", ":", ""]
 
@@ -79,27 +80,12 @@ sns.set_theme(
 )
 
 
-def arguments(description: str | None, table: str, keys: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line that every figure script has; `params` comes parsed.
+def arguments(description: str | None, schema: type[BaseModel], *tables: str) -> argparse.Namespace:
+    """Parse the command line that every figure program has; `params` comes as its `schema`.
 
-    Args:
-        table: the table that the figure reads, a key of `results.COLUMNS`; read it
-            with `results.chosen(args.table, table, ...)`.
-        keys: the parameters that the figure takes, besides study and target.
+    `tables` are options, each a table that the program reads.
     """
-    keys = ["study", "target", *keys]
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(f"--{table}", dest="table", metavar="CSV", required=True, help="input")
-    parser.add_argument("--params", required=True, help="JSON object with " + ", ".join(keys))
-    parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecar")
-    parser.add_argument("--pdf", required=True, help="output: the figure for print")
-    parser.add_argument("--png", required=True, help="output: the figure for the screen")
-    parser.add_argument("--sidecar", metavar="JSON", required=True, help="output: provenance")
-    args = parser.parse_args()
-    args.params = tables.params(args.params, keys)
-    return args
+    return outputs.parse(outputs.parser(description, schema, tables, outputs.FIGURE))
 
 
 def save(fig: Figure, pdf: str | Path, png: str | Path) -> None:
@@ -111,20 +97,12 @@ def save(fig: Figure, pdf: str | Path, png: str | Path) -> None:
     plt.close(fig)
 
 
-def finish(fig: Figure, args: argparse.Namespace, started: float) -> None:
-    """Write the figure of `arguments` and its sidecar."""
-    save(fig, args.pdf, args.png)
-    sidecar.write_sidecar(
-        args.sidecar,
-        study=args.params["study"],
-        target=args.params["target"],
-        params=args.params,
-        code=args.code,
-        inputs=[args.table],
-        outputs=[args.pdf, args.png],
-        started=started,
-        seed=args.params["seed"],
-    )
+def finish(fig: Figure, args: argparse.Namespace, started: float, name: str | None = None) -> None:
+    """Write a figure of `arguments`, by default the only one, and its sidecar."""
+    name = outputs.names(args)[0] if name is None else name
+    made = outputs.paths(args, name)
+    save(fig, made["pdf"], made["png"])
+    outputs.describe(args, name, started)
 
 
 def condition_style(condition: float | None) -> tuple[str, str]:
@@ -203,11 +181,11 @@ def with_intervals(
 
 
 def by_language(
-    rows: pd.DataFrame, params: dict[str, Any], ylabel: str, guess: float | None = None
+    rows: pd.DataFrame, params: ByLanguage, ylabel: str, guess: float | None = None
 ) -> Figure:
     """A row of panels per model: `value` of each language, grouped by resource level.
 
-    `rows` is one metric with a column `condition`, as `results.runs` gives it.
+    `rows` is one metric with a column `condition`, as `tables.runs` gives it.
     The reference language of `params` is set in bold; `guess` is the value of a
     uniform guess, a dotted line.
     """
@@ -239,7 +217,7 @@ def by_language(
         for first in firsts.iloc[1:]:
             ax.axvline(first - 1, color=GREY, linewidth=0.6)
     _level_names(axes[0, 0], languages.assign(x=languages["language"].map(x)), levels)
-    _language_names(axes[-1, 0], x, params["reference_language"], crowded=width < 14)
+    _language_names(axes[-1, 0], x, params.reference_language, crowded=width < 14)
     axes[-1, 0].set(xlim=(-0.8, max(x.values()) + 0.8), xlabel="language, by resource level")
     entries = [handle(tables.label(c), *condition_style(c)) for c in conditions]
     legend(fig, entries + [handle("uniform guess", GREY, line=":")] * (guess is not None))

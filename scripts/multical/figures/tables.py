@@ -6,17 +6,15 @@ model. Tables are read whole or refused: a figure never leaves a run out silentl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from multical.errors import InputError
+from multical.figures.params import Conditions, Panel
 from multical.labels import LEVELS, label
-from multical.params import Kinds
-from multical.params import read as read_params
 
 RUN = {"run": "text", "model": "text", "sft": "text", "smoothing": "number", "seed": "number"}
 READING = {"benchmark": "text", "readout": "text"}
@@ -75,27 +73,10 @@ COLUMNS = {
 METHODS = {"none": "none", "temperature": "temperature", "platt": "Platt", "isotonic": "isotonic"}
 #: Metrics whose changes are tested, by their names in figures and tables
 CHANGED = {"accuracy": "accuracy", "confidence": "confidence", "ece": "ECE", "entropy": "entropy"}
+#: Groups of languages in the tables for print, by the names of their rows
+GROUPS = {"non-english": "all but English", "high": "high", "mid": "mid", "low": "low"}
 #: A p-value below it is called significant
 ALPHA = 0.05
-#: Every parameter that a figure or table may take, with its type. Where a study has base
-#: models alone, sft, seed and smoothing are null.
-PARAMS: Kinds = {
-    "study": str,
-    "target": str,
-    "benchmark": str,
-    "readout": str,
-    "sft": (str, type(None)),
-    "seed": (int, type(None)),
-    "smoothing": (int, float, type(None)),
-    "reference_language": str,
-    "options": (int, type(None)),
-    "model": str,
-}
-
-
-def params(text: str, keys: Iterable[str]) -> dict[str, Any]:
-    """Read `--params`: exactly `keys`, each of its type in `PARAMS`."""
-    return read_params(text, {key: PARAMS[key] for key in keys})
 
 
 def read(path: str | Path, kind: str) -> pd.DataFrame:
@@ -150,7 +131,7 @@ def select(frame: pd.DataFrame, path: str | Path, **wanted: Sequence[str] | str)
 def chosen(
     path: str | Path,
     kind: str,
-    params: dict[str, Any],
+    params: Panel,
     conditions: Sequence[float | None] | None = None,
     **wanted: Sequence[str] | str,
 ) -> pd.DataFrame:
@@ -160,7 +141,7 @@ def chosen(
     chooses by further columns. There is a column `condition`, as `runs` adds it.
     """
     frame = select(
-        read(path, kind), path, benchmark=params["benchmark"], readout=params["readout"], **wanted
+        read(path, kind), path, benchmark=params.benchmark, readout=params.readout, **wanted
     )
     if conditions is None:
         conditions = [None, *smoothings(frame, params)]
@@ -168,7 +149,7 @@ def chosen(
 
 
 def compared(
-    path: str | Path, kind: str, params: dict[str, Any], **wanted: Sequence[str] | str
+    path: str | Path, kind: str, params: Conditions, **wanted: Sequence[str] | str
 ) -> pd.DataFrame:
     """The rows of a table of changes: of one benchmark, readout and SFT set, over all its seeds.
 
@@ -176,9 +157,10 @@ def compared(
     the chosen smoothing from SFT. Raises `InputError` unless every model has both.
     """
     need_tuned(params)
+    assert params.sft is not None
     frame = select(
-        read(path, kind), path, benchmark=params["benchmark"], readout=params["readout"],
-        sft=params["sft"], **wanted,
+        read(path, kind), path, benchmark=params.benchmark, readout=params.readout,
+        sft=params.sft, **wanted,
     )  # fmt: skip
     labels = [label(condition) for condition in conditions(params)[1:]]
     frame = frame[frame["after"].isin(labels)]
@@ -187,33 +169,33 @@ def compared(
     return frame
 
 
-def conditions(params: dict[str, Any]) -> list[float | None]:
+def conditions(params: Conditions) -> list[float | None]:
     """What a figure compares: the base, SFT, and SFT with the chosen smoothing.
 
     The base alone where a study has no SFT runs.
     """
-    return [None] if params["smoothing"] is None else [None, 0.0, params["smoothing"]]
+    return [None] if params.smoothing is None else [None, 0.0, params.smoothing]
 
 
-def need_tuned(params: dict[str, Any]) -> None:
+def need_tuned(params: Panel) -> None:
     """Raise `InputError` where a study has no SFT runs, which not every figure can do without."""
-    if params["sft"] is None:
+    if params.sft is None:
         raise InputError(
-            f"{params['target']}: {params['study']} shows base models alone (figures.sft is "
-            "null), expected SFT runs to compare with them"
+            f"--params: {params.study} shows base models alone (figures.sft is null), expected SFT "
+            "runs to compare with them"
         )
 
 
-def smoothings(frame: pd.DataFrame, params: dict[str, Any]) -> list[float]:
+def smoothings(frame: pd.DataFrame, params: Panel) -> list[float]:
     """Smoothing values of the runs of the chosen SFT set and seed, ascending."""
-    chosen = (frame["sft"] == params["sft"]) & (frame["seed"] == params["seed"])
+    chosen = (frame["sft"] == params.sft) & (frame["seed"] == params.seed)
     return sorted(frame.loc[chosen, "smoothing"].dropna().unique().tolist())
 
 
 def runs(
     frame: pd.DataFrame,
     path: str | Path,
-    params: dict[str, Any],
+    params: Panel,
     conditions: Sequence[float | None],
 ) -> pd.DataFrame:
     """Rows of the chosen SFT set and seed in `conditions`, with a column `condition`.
@@ -222,7 +204,7 @@ def runs(
     model has every condition, each with the same rows (languages, groups, bins).
     """
     labels = [label(condition) for condition in conditions]
-    tuned = (frame["sft"] == params["sft"]) & (frame["seed"] == params["seed"])
+    tuned = (frame["sft"] == params.sft) & (frame["seed"] == params.seed)
     parts = []
     for condition, name in zip(conditions, labels, strict=True):
         rows = (
@@ -235,6 +217,25 @@ def runs(
     chosen["condition"] = pd.Categorical(chosen["condition"], labels, ordered=True)
     _complete(chosen, path, models(frame), labels, params)
     return chosen
+
+
+def by_metric(
+    rows: pd.DataFrame, orders: dict[str, list[str]], metrics: Sequence[str]
+) -> pd.DataFrame:
+    """A row per model, group, condition and key of `orders`; three columns per metric.
+
+    These are its value and the ends of its interval. `orders` has the values of further keys
+    in their order.
+    """
+    ends = {"value": "", "ci_low": "_low", "ci_high": "_high"}
+    keys = ["model", "group", "condition", *orders]
+    orders = {"model": models(rows), "group": list(GROUPS), **orders}
+    rows = rows.assign(**{key: pd.Categorical(rows[key], order) for key, order in orders.items()})
+    extra = rows.groupby(keys, observed=True)[["smoothing", "languages"]].first()
+    extra["languages"] = extra["languages"].astype(int)
+    table = rows.pivot(index=keys, columns="metric", values=list(ends))
+    table.columns = [pair[1] + ends[pair[0]] for pair in table.columns]
+    return extra.join(table[[name + end for name in metrics for end in ends.values()]]).sort_index()
 
 
 def models(frame: pd.DataFrame) -> list[str]:
@@ -252,7 +253,7 @@ def _complete(
     path: str | Path,
     models: list[str],
     labels: list[str],
-    params: dict[str, Any],
+    params: Panel,
 ) -> None:
     names = ("culture", "method", "fit", "language", "group", "level", "bin", "metric")
     unit = [name for name in names if name in chosen]
@@ -261,8 +262,8 @@ def _complete(
         for name in labels:
             rows = chosen[(chosen["model"] == model) & (chosen["condition"] == name)]
             run = f"{model}, {name}"
-            if params["sft"] is not None:
-                run += f" (SFT set {params['sft']}, seed {params['seed']})"
+            if params.sft is not None:
+                run += f" (SFT set {params.sft}, seed {params.seed})"
             if rows.empty:
                 raise InputError(f"{path}: no rows for {run}, expected every model to have them")
             twice = rows[rows.duplicated(unit)]

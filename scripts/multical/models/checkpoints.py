@@ -125,5 +125,6 @@ def fastest_dtype() -> str:
     if torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        cpu = torch.cpu.get_capabilities()
+        native = cpu.get("amx_tile") or cpu.get("avx512_bf16")
     return "bfloat16" if native else "float32"

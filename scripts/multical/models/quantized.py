@@ -7,13 +7,12 @@ are. A matrix is made whole again, in the model's dtype, each time it is multipl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multical.errors import InputError
 from multical.models import checkpoints
+from multical.patches.bitsandbytes import multiply_in_own_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,6 +27,8 @@ def load(
     """
     import torch
     from transformers import BitsAndBytesConfig
+
+    from multical.patches.transformers import plain_linears
 
     try:
         import bitsandbytes  # noqa: F401
@@ -50,7 +51,7 @@ def load(
         place = "cpu" if experts else device
         return {"quantization_config": quantization, "device_map": {"": place}}
 
-    with _plain_linears():
+    with plain_linears():
         model, tokenizer = checkpoints.load(checkpoint, dtype, device, options)
     _finish(model, device)
     return model, tokenizer
@@ -65,8 +66,7 @@ def _finish(model: Any, device: str) -> None:
     head = model.get_output_embeddings()
     for module in list(model.modules()):
         if isinstance(module, Linear4bit):
-            # bitsandbytes else multiplies in bfloat16 on some processors, and not all shapes
-            module.support_avx512bf16_for_cpu = False
+            multiply_in_own_dtype(module)
         elif isinstance(module, torch.nn.Linear) and module is not head:
             raise InputError(
                 f"model type {model.config.model_type}: layers of class {type(module).__name__}, "
@@ -78,20 +78,3 @@ def _finish(model: Any, device: str) -> None:
                 replace_parameter_4bit(module, name, compress_statistics=True, quant_type="nf4")
     if model.device.type != device:
         model.to(device)
-
-
-@contextmanager
-def _plain_linears() -> Iterator[None]:
-    """Have Falcon made of torch's own linear layers, of which alone transformers takes notice.
-
-    Its own differ from them by rounding alone, and only where there is a bias.
-    """
-    import torch
-    from transformers.models.falcon import modeling_falcon
-
-    own = modeling_falcon.FalconLinear
-    setattr(modeling_falcon, "FalconLinear", torch.nn.Linear)  # noqa: B010
-    try:
-        yield
-    finally:
-        setattr(modeling_falcon, "FalconLinear", own)  # noqa: B010

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning with TRL: settings, the smoothed trainer, resuming."""
+"""Supervised fine-tuning with TRL: the smoothed trainer, and resuming."""
 
 from __future__ import annotations
 
@@ -6,107 +6,44 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from accelerate.data_loader import SeedableRandomSampler
 from datasets import Dataset, concatenate_datasets
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.fsdp import MixedPrecisionPolicy
-from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from multical.errors import InputError
 from multical.models import smoothing
 from multical.models.chat import IGNORED
 from multical.models.distributed import Group
 from multical.models.examples import Examples, Row, row_of
+from multical.models.params import Scale, TrainingJob
+from multical.patches.accelerate import add_gradients_in_float32
+from multical.patches.trl import PARTIAL, Trainer
 from multical.provenance.usage import Clock
 
 #: Conversations that become a part of a table at a time
 PART = 10_000
-#: Where a checkpoint grows, inside the scratch folder, until it is whole
-PARTIAL = "partial"
 #: What is kept of each step's log: no timings, and not TRL's own token count, which
 #: starts anew after a resume
 LOGGED = ["step", "epoch", "loss", "learning_rate", "grad_norm", "entropy"]
 LOGGED += ["mean_token_accuracy", "num_input_tokens_seen"]
 
 
-class Scale(BaseModel):
-    """How a run is spread over hardware; without it: one process, float32, padded batches."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    processes: int = Field(default=1, ge=1)
-    sharding: Literal["none", "fsdp"] = "none"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    activation_checkpointing: bool = False
-    padding_free: bool = False
-
-
-class Settings(BaseModel):
-    """The canonical parameters of one SFT run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    run: str = Field(min_length=1)
-    smoothing: float
-    seed: int = Field(ge=0, lt=2**32)
-    chat_format: Literal["plain", "tulu", "template"]
-    learning_rate: float = Field(gt=0, lt=1)
-    warmup_ratio: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
-    batch_size: int = Field(ge=1)
-    gradient_accumulation_steps: int = Field(ge=1)
-    epochs: float | None = Field(gt=0)
-    steps: int | None = Field(ge=1)
-    max_length: int = Field(ge=2)
-    save_every: int = Field(ge=1)
-    matmul_precision: Literal["highest", "high", "medium"]
-    scale: Scale = Scale()
-
-    @model_validator(mode="after")
-    def _fits(self) -> Settings:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError("expected exactly one of epochs and steps")
-        if self.batch_size % self.gradient_accumulation_steps:
-            raise ValueError("expected a batch_size that gradient_accumulation_steps divides")
-        if self.gradient_accumulation_steps % self.scale.processes:
-            raise ValueError("expected an gradient_accumulation_steps that scale.processes divides")
-        if self.scale.sharding == "fsdp" and self.scale.processes == 1:
-            raise ValueError("expected at least 2 scale.processes where sharding is fsdp")
-        return self
-
-    @classmethod
-    def of(cls, params: dict[str, Any]) -> Settings:
-        """Check parameters; raises `InputError` naming the first key that is wrong."""
-        try:
-            return cls.model_validate(params)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "together"
-            raise InputError(f"--params: {key}: {first['input']!r}: {first['msg']}") from error
-
-
-class SmoothedTrainer(SFTTrainer):
-    """TRL's trainer with the loss of multical.models.smoothing, on trained positions only."""
+class SmoothedTrainer(Trainer):
+    """The trainer with the loss of multical.models.smoothing, on trained positions only."""
 
     def __init__(
         self, smoothing_factor: float, group: Group | None = None, fillers: int = 0, **kwargs: Any
     ) -> None:
         smoothing.check(smoothing_factor, kwargs["model"].config)
         self.smoothing_factor = smoothing_factor
-        self.group = group or Group()
-        self.fillers = fillers  # how many rows at the end are such
-        self.scratch = Path(kwargs["args"].output_dir)
-        super().__init__(**kwargs)
+        super().__init__(group or Group(), fillers, **kwargs)
 
     def compute_loss(
         self,
@@ -139,67 +76,6 @@ class SmoothedTrainer(SFTTrainer):
 
         return super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        """The order of one process, then the fillers, which fill the last micro-batches."""
-        if self.args.world_size == 1:
-            found: Sampler[int] | None = super()._get_train_sampler(train_dataset)
-            return found
-        rows: Any = self.train_dataset
-        order = Filled(len(rows) - self.fillers, len(rows), self.args.seed)
-        self.add_callback(Epochs(order))
-        return order
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Make the checkpoint elsewhere, rename it when whole, then drop older ones."""
-        step = self.state.global_step
-        if step >= self.state.max_steps:
-            return  # the run is over; its weights are the result
-        super()._save_checkpoint(model, trial)
-        self.group.wait()  # for the parts of all processes
-        if self.group.main:
-            older = list(self.scratch.glob("checkpoint-*"))
-            name = f"checkpoint-{step}"
-            (self.scratch / PARTIAL / name).rename(self.scratch / name)
-            for folder in older:
-                shutil.rmtree(folder)
-        self.group.wait()  # else one that is ahead could write into the next one's folder
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self.scratch / PARTIAL)
-
-
-class Filled(Sampler[int]):
-    """Rows 0 to `real` in the order that a single process takes, then the rest, the fillers."""
-
-    def __init__(self, real: int, rows: int, seed: int) -> None:
-        self.order = SeedableRandomSampler(range(real), data_seed=seed)
-        self.fillers = range(real, rows)
-
-    def __iter__(self) -> Iterator[int]:
-        yield from self.order
-        yield from self.fillers
-
-    def __len__(self) -> int:
-        return len(self.order) + len(self.fillers)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the order of that epoch next."""
-        self.order.set_epoch(epoch)
-
-
-class Epochs(TrainerCallback):
-    """Tells `Filled` which epoch begins.
-
-    transformers 5.23 with accelerate 1.15 does so too, but not where several processes go
-    on from a checkpoint within an epoch: they would take the order of epoch 0.
-    """
-
-    def __init__(self, order: Filled) -> None:
-        self.order = order
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.order.set_epoch(int(state.epoch or 0))
-
 
 class Saved(TrainerCallback):
     """Has a retry count the time up to the checkpoint that it goes on from."""
@@ -230,7 +106,7 @@ def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     examples: Examples,
-    settings: Settings,
+    job: TrainingJob,
     scratch: Path,
     group: Group | None = None,
     clock: Clock | None = None,
@@ -248,27 +124,23 @@ def train(
         None.
     """
     group = group or Group()
-    scale = settings.scale
-    torch.set_float32_matmul_precision(settings.matmul_precision)
+    scale = job.scale
+    torch.set_float32_matmul_precision(job.matmul_precision)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA asks for it, to be
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    fillers = _fillers(examples, settings, tokenizer)
+    fillers = _fillers(examples, job, tokenizer)
     trainer = SmoothedTrainer(
-        settings.smoothing,
+        job.smoothing,
         group,
         len(fillers),
         model=model,
-        args=_arguments(settings, scratch),
+        args=_arguments(job, scratch),
         train_dataset=_dataset(examples.rows + fillers),
         processing_class=tokenizer,
     )
     if scale.sharding == "fsdp":
-        # gradients are added up in float32, as in one process: accelerate has them in bfloat16
-        policy = MixedPrecisionPolicy(
-            param_dtype=getattr(torch, scale.precision), reduce_dtype=torch.float32
-        )
-        trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
+        add_gradients_in_float32(trainer.accelerator, scale.precision)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress)
     if clock is not None and group.main:
@@ -276,7 +148,7 @@ def train(
     with group.first():
         last = last_checkpoint(scratch)
     if last and group.main:
-        print(f"{settings.run}: goes on from {Path(last).name} in {scratch}", file=sys.stderr)
+        print(f"{job.run}: goes on from {Path(last).name} in {scratch}", file=sys.stderr)
     try:
         trainer.train(resume_from_checkpoint=last)
     except InputError:
@@ -292,21 +164,22 @@ def train(
     return [{key: log[key] for key in LOGGED} for log in steps], weights
 
 
-def _arguments(settings: Settings, scratch: Path) -> SFTConfig:
+def _arguments(job: TrainingJob, scratch: Path) -> SFTConfig:
     """The same batches, however many processes share the forward passes of a step."""
-    scale = settings.scale
+    scale = job.scale
+    assert job.learning_rate is not None  # train_sft takes it from the choice where it was null
     cpu = not torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(scratch),
-        per_device_train_batch_size=settings.batch_size // settings.gradient_accumulation_steps,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps // scale.processes,
-        learning_rate=settings.learning_rate,
+        per_device_train_batch_size=job.batch_size // job.gradient_accumulation_steps,
+        gradient_accumulation_steps=job.gradient_accumulation_steps // scale.processes,
+        learning_rate=job.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=settings.warmup_ratio,  # a fraction, since it is less than 1
-        weight_decay=settings.weight_decay,
-        num_train_epochs=settings.epochs or 1,
-        max_steps=settings.steps or -1,
-        seed=settings.seed,
+        warmup_steps=job.warmup_ratio,  # a fraction, since it is less than 1
+        weight_decay=job.weight_decay,
+        num_train_epochs=job.epochs or 1,
+        max_steps=job.steps or -1,
+        seed=job.seed,
         use_cpu=cpu and scale != Scale(),  # else transformers may take another accelerator
         bf16=scale.precision == "bfloat16",
         activation_checkpointing=scale.activation_checkpointing,
@@ -320,7 +193,7 @@ def _arguments(settings: Settings, scratch: Path) -> SFTConfig:
         max_length=None,  # cut already
         dataset_kwargs={"skip_prepare_dataset": True},
         dataloader_pin_memory=not cpu,
-        save_steps=settings.save_every,
+        save_steps=job.save_every,
         logging_steps=1,
         logging_nan_inf_filter=False,
         include_num_input_tokens_seen="non_padding",
@@ -328,16 +201,14 @@ def _arguments(settings: Settings, scratch: Path) -> SFTConfig:
     )
 
 
-def _fillers(
-    examples: Examples, settings: Settings, tokenizer: PreTrainedTokenizerBase
-) -> list[Row]:
+def _fillers(examples: Examples, job: TrainingJob, tokenizer: PreTrainedTokenizerBase) -> list[Row]:
     """Rows of one token and no label that fill an epoch's last micro-batches of all processes.
 
     Else accelerate would fill them with conversations of the epoch's start, which would
     then count twice. `num_input_tokens_seen` has their one token.
     """
-    processes = settings.scale.processes
-    at_once = settings.batch_size // settings.gradient_accumulation_steps * processes
+    processes = job.scale.processes
+    at_once = job.batch_size // job.gradient_accumulation_steps * processes
     missing = -len(examples.rows) % at_once if processes > 1 else 0
     return [row_of([tokenizer.eos_token_id], [IGNORED])] * missing
 

@@ -15,17 +15,15 @@ The left side is the loss of arXiv 2601.01362, the label itself included in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from trl.kernels import ChunkedLogProbFunction
-from trl.kernels.chunked_logprob import _addmm_fp32  # sums of products, as in its NLL
 
 from multical.errors import InputError
+from multical.patches.trl import add_product, head_calls
 
 #: Entries of the vocabulary in one tile of logits on CPUs, where TRL's own 32768 take many
 #: times the memory and are no faster
@@ -34,8 +32,6 @@ ENTRIES = 8192
 TOKENS = 1024
 #: Rows of the head that are added up at a time: few enough to stay in a cache
 ROWS = 1024
-#: What TRL's head calls, by its name there (trl 1.16)
-HEAD = "trl.trainer.utils._ChunkedLogProbFunction"
 #: Keys of model configurations that multiply or divide the logits
 SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 
@@ -53,32 +49,13 @@ def check(smoothing: float, config: Any) -> None:
             )
 
 
-@contextmanager
-def smoothed_head(smoothing: float) -> Iterator[None]:
-    """Have TRL's head, within, take `smoothing` times the excess off its log-probabilities.
+def smoothed_head(smoothing: float) -> AbstractContextManager[None]:
+    """Have TRL's head, within, take `smoothing` times the excess off its log-probabilities."""
 
-    A head that ran past this would train without smoothing, so one must come by.
-    """
-    if not smoothing:
-        yield
-        return
-    head = _Head(smoothing)
-    with patch(HEAD, head):
-        yield
-    if not head.calls:
-        raise RuntimeError(f"smoothing: expected TRL's head to call {HEAD}")
+    def smoothed(*given: Any) -> Any:
+        return SmoothedLogProb.apply(*given, smoothing)
 
-
-class _Head:
-    """Stands in for TRL's function, and gives it the smoothing."""
-
-    def __init__(self, smoothing: float) -> None:
-        self.smoothing = smoothing
-        self.calls = 0
-
-    def apply(self, *given: Any) -> Any:
-        self.calls += 1
-        return SmoothedLogProb.apply(*given, self.smoothing)
+    return head_calls(smoothed) if smoothing else nullcontext()
 
 
 class SmoothedLogProb(ChunkedLogProbFunction):
@@ -205,9 +182,9 @@ def _add_capped(
             if grad_bias is not None:
                 grad_bias[entries] += tile.sum(0).to(grad_bias.dtype)
             tile = tile.to(dtype)
-            _addmm_fp32(into_hidden[tokens], tile, part)
+            add_product(into_hidden[tokens], tile, part)
             if into is not None:
-                _addmm_fp32(into, tile.t(), some)
+                add_product(into, tile.t(), some)
         if grad_weight is not None and into is not None and into.dtype != grad_weight.dtype:
             grad_weight[entries] = into.to(grad_weight.dtype)
     if grad_hidden is not None:

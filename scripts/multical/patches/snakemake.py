@@ -11,21 +11,20 @@ It compares the code, parameters and inputs of a job with its records of the job
   st_ctime, which no program sets, says that the file was changed after the job ended;
 - no content of inputs over 1 MB: copies of large results are out of date. Here over `LARGEST`.
 
-Only the Snakefile uses this. tests/workflow/test_rerun_matrix.py tells when a Snakemake needs it no more.
+Only the Snakefile replaces anything. The last functions are for what has no public name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import snakemake.workflow
+from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
 from multical.files import sha256
-from multical.workflow import drivers
 
 #: Bytes of an input whose content is compared; beyond, its time alone counts
 LARGEST = 2_000_000_000
@@ -79,7 +78,27 @@ def _digest(path: Path, changed: int) -> str:
     return f"sha256:{sha256(path)}"
 
 
-def mend() -> None:
-    """Have this Snakemake compare as above; raises `InputError` as `drivers.load_all`."""
-    Records.left = frozenset(file for one in drivers.load_all() for file in one.products)
+def patch_snakemake(left: Iterable[str]) -> None:
+    """Have this Snakemake compare as above, but for the files `left` by one that was killed."""
+    import snakemake.workflow  # here: it cannot be the first module of Snakemake's to be imported
+
+    Records.left = frozenset(left)
     snakemake.workflow.FilePersistence = Records
+
+
+def workflow_of(api: Any) -> Any:
+    """The workflow that a `WorkflowApi` runs."""
+    return api._workflow
+
+
+def is_localrule(rule: Any) -> bool:
+    """Whether a rule is declared local; in a dry run `Workflow.is_local` says so of all rules."""
+    return rule.name in rule.workflow._localrules
+
+
+def write_records(records: Mapping[str, MetadataRecord], again: Collection[str]) -> None:
+    """Write records of outputs that have none yet, and of those that are made `again`."""
+    persistence = FilePersistence(nolock=True)
+    for output, record in records.items():
+        if output in again or persistence._read_record(output) is None:
+            persistence._write_record(output, record)

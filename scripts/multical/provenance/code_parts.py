@@ -1,7 +1,7 @@
 """The parts of a file of code: functions, methods, constants and imports, by name.
 
 A hash of a part sees what a fingerprint sees (multical.provenance.fingerprint): neither comments,
-layout nor docstrings.
+layout nor documentation.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 It covers the script, the multical modules that it imports, transitively, and the
 lock's entries of the libraries that any of them imports, with their `COMPANIONS`.
-Comments, layout and docstrings do not count; everything else does, in any function.
+Comments, layout and documentation (docstrings, and descriptions of pydantic fields) do not
+count; everything else does, in any function.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from multical.errors import InputError
-from multical.provenance.libraries import normal
 
 PACKAGE = "multical"
 SCRIPTS = Path(__file__).resolve().parents[2]
@@ -53,7 +55,7 @@ def libraries(script: str) -> set[str]:
     """The libraries that count for `scripts/{script}.py`, as the lock names them."""
     modules = _closure(SCRIPTS / f"{script}.py")
     used = {library for module in modules for library in _used(module)}
-    return {normal(DISTRIBUTIONS.get(library, library)) for library in used}
+    return {canonicalize_name(DISTRIBUTIONS.get(library, library)) for library in used}
 
 
 def not_as_locked() -> list[str]:
@@ -98,8 +100,10 @@ def _parsed(path: Path) -> tuple[str, set[Path], set[str]]:
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
-    """The same tree, in which no docstring is left."""
+    """The same tree, in which no docstring is left, and no description of a pydantic field."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Field", "pydantic.Field"):
+            node.keywords = [one for one in node.keywords if one.arg != "description"]
         documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
@@ -138,7 +142,7 @@ def _files(name: str) -> list[Path]:
 
 
 def _pin(library: str, module: Path) -> str:
-    name = DISTRIBUTIONS.get(library, library).replace("_", "-").lower()
+    name = canonicalize_name(DISTRIBUTIONS.get(library, library))
     if name not in _lock():
         raise InputError(f"{module.name}: imports {library}, which {LOCK.name} does not list")
     return f"{name}=={_lock()[name]}"
@@ -152,4 +156,4 @@ def _lock() -> dict[str, str]:
 def read_lock(path: Path) -> dict[str, str]:
     """The version of each library in a lock."""
     pins = re.findall(r"^([\w.-]+)==(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return {normal(name): version for name, version in pins}
+    return {canonicalize_name(name): version for name, version in pins}

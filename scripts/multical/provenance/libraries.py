@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 #: The direct libraries, each with its reason, are listed here and nowhere else.
 REQUIREMENTS = Path(__file__).parents[3] / "envs" / "requirements.in"
@@ -14,14 +16,10 @@ REQUIREMENTS = Path(__file__).parents[3] / "envs" / "requirements.in"
 def libraries() -> dict[str, str]:
     """Version of each direct library that this process has imported, by its name."""
     lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
-    names = (re.match(r"[A-Za-z0-9_.-]+", line) for line in lines)
-    direct = {normal(match[0]) for match in names if match}
+    requirements = filter(None, (line.partition("#")[0].strip() for line in lines))
+    direct = {canonicalize_name(Requirement(one).name) for one in requirements}
     imported = {module.partition(".")[0] for module in list(sys.modules)}
     owners = metadata.packages_distributions()
     used = {name for module in imported for name in owners.get(module, [])}
-    return {name: metadata.version(name) for name in sorted(used) if normal(name) in direct}
-
-
-def normal(name: str) -> str:
-    """The name of a library in the one form of all its spellings."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    own = (name for name in sorted(used) if canonicalize_name(name) in direct)
+    return {name: metadata.version(name) for name in own}

@@ -35,7 +35,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from multical.data.conversations import Message
 from multical.errors import InputError
+from multical.models.api_params import Endpoint
 from multical.models.chat import LETTERS, TEMPLATES
+from multical.params import canonical
 from multical.scoring.prices import Bill
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
@@ -47,19 +49,17 @@ TEMPLATE_TOKENS = 20
 #: A log-probability may be above 0 by so much, for its rounding
 ROUNDING = 1e-3
 
-#: `source` of a model in the config, without `access`
-Api = dict[str, Any]
 Body = dict[str, Any]
 
 
-def request(api: Api, chat_format: str, messages: Sequence[Message]) -> Body:
+def request(api: Endpoint, chat_format: str, messages: Sequence[Message]) -> Body:
     """What is sent to have a conversation's next token listed."""
-    if api["endpoint"] == "chat":
-        asked: Body = {"messages": messages, "logprobs": True, "top_logprobs": api["top_logprobs"]}
+    if api.endpoint == "chat":
+        asked: Body = {"messages": messages, "logprobs": True, "top_logprobs": api.top_logprobs}
     else:
-        text = rendered(chat_format, messages, api["eos_token"])
-        asked = {"prompt": text, "logprobs": api["top_logprobs"]}
-    whole = {"max_tokens": 1, "temperature": 0, **api["request"], **asked, "model": api["model"]}
+        text = rendered(chat_format, messages, api.eos_token)
+        asked = {"prompt": text, "logprobs": api.top_logprobs}
+    whole = {"max_tokens": 1, "temperature": 0, **api.request, **asked, "model": api.model}
     return {key: value for key, value in whole.items() if value is not None}
 
 
@@ -73,7 +73,7 @@ def rendered(chat_format: str, messages: Sequence[Message], eos_token: str) -> s
 
 def key(url: str, body: Body) -> str:
     """What a request is known by: the SHA-256 of its canonical JSON."""
-    return hashlib.sha256(_canonical([url, body]).encode()).hexdigest()
+    return hashlib.sha256(canonical([url, body]).encode()).hexdigest()
 
 
 def expected(body: Body) -> Bill:
@@ -81,10 +81,6 @@ def expected(body: Body) -> Bill:
     turns = body.get("messages", [{"content": body.get("prompt", "")}])
     size = sum(len(turn["content"].encode()) for turn in turns)
     return Bill(1, size / BYTES_PER_TOKEN + TEMPLATE_TOKENS * len(turns), 1)
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 @dataclass(frozen=True)
@@ -115,12 +111,12 @@ def _logsumexp(values: list[float]) -> float:
     return top + math.log(sum(math.exp(value - top) for value in values))
 
 
-def read(text: str, api: Api) -> Answer:
+def read(text: str, api: Endpoint) -> Answer:
     """An answer from its JSON; raises `InputError` where it has no log-probabilities."""
     try:
         found = json.loads(text)
         told = found["choices"][0]["logprobs"]
-        if api["endpoint"] == "chat":
+        if api.endpoint == "chat":
             # empty where the answer is empty
             first = told["content"][0]["top_logprobs"] if told["content"] else []
             listed = [(one["token"], one["logprob"]) for one in first]
@@ -129,7 +125,7 @@ def read(text: str, api: Api) -> Answer:
         # some servers list what cannot be
         listed = [(str(token), float(value)) for token, value in listed if value != -math.inf]
         # a sampled token may come beside the likeliest
-        listed = sorted(listed, key=lambda pair: -pair[1])[: api["top_logprobs"]]
+        listed = sorted(listed, key=lambda pair: -pair[1])[: api.top_logprobs]
         if not all(-math.inf < value <= ROUNDING for _, value in listed):
             raise ValueError("not log-probabilities")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:

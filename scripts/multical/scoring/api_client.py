@@ -13,16 +13,18 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event, Lock, local
-from typing import Any
 
 import requests
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_exponential
 
 from multical.errors import HIDDEN, InputError
-from multical.scoring.api import PATHS, Answer, Api, Body, Cache, expected, read
+from multical.models.api_params import Access, Endpoint
+from multical.scoring.api import PATHS, Answer, Body, Cache, expected, read
 
-#: Answers that may be another one later, beside those of 500 and above
-AGAIN = (408, 409, 425, 429)
+#: Statuses that may be others later, beside those of 500 and above
+RETRYABLE = (408, 409, 425, 429)
 #: Codes of a 429 that no waiting helps
 FINAL = ("insufficient_quota", "billing_hard_limit_reached")
 #: Seconds to wait at most: by our own choice, and where the server says how long
@@ -30,7 +32,7 @@ LONGEST_WAIT = 60.0
 PATIENCE = 3600.0
 
 
-class AgainError(Exception):
+class RetryableError(Exception):
     """A request may yet be answered, after so many seconds where the server says how many."""
 
     def __init__(self, reason: str, seconds: float | None = None) -> None:
@@ -73,17 +75,17 @@ class Client:
     """An endpoint of an API.
 
     Args:
-        api: `source` of the model in the config, without `access`.
-        access: the source's `access`.
+        api: what is asked for.
+        access: how.
 
     The key is read when the first request is made: none is needed where all is known.
     """
 
-    def __init__(self, api: Api, access: Mapping[str, Any]) -> None:
-        self.base = api["url"].rstrip("/")
-        self.url = self.base + PATHS[api["endpoint"]]
+    def __init__(self, api: Endpoint, access: Access) -> None:
+        self.base = api.url.rstrip("/")
+        self.url = self.base + PATHS[api.endpoint]
         self.api, self.access = api, access
-        self._pace = Pace(access["requests_per_minute"], access["tokens_per_minute"])
+        self._pace = Pace(access.requests_per_minute, access.tokens_per_minute)
         self._own, self._stopped = local(), Event()
         self._failed: InputError | None = None
         self._key = ""
@@ -95,7 +97,7 @@ class Client:
         """
         if todo:
             self._read_key()
-        with ThreadPoolExecutor(self.access["concurrency"]) as pool:
+        with ThreadPoolExecutor(self.access.concurrency) as pool:
             futures = [pool.submit(self._kept, key, body, cache) for key, body in todo.items()]
             try:
                 for future in as_completed(futures):
@@ -116,14 +118,14 @@ class Client:
             if response.status_code not in (200, 404, 405):
                 raise self._refusal(response, text)
             return sorted(str(one["id"]) for one in json.loads(text)["data"])
-        except AgainError as error:
+        except RetryableError as error:
             raise InputError(f"{self.base}: {error}") from None
         except (ValueError, KeyError, TypeError):  # not a list of models
             return []
 
     def _read_key(self) -> None:
-        if self.access["key"]:
-            self._key = secret(self.access["key"])
+        if self.access.key:
+            self._key = secret(self.access.key)
 
     def _kept(self, key: str, body: Body, cache: Cache) -> Answer:
         try:
@@ -137,30 +139,36 @@ class Client:
 
     def _ask(self, body: Body) -> tuple[str, Answer]:
         """The answer's JSON, and what it says, after as many tries as it takes."""
-        guess, tries = expected(body).input, 0
-        while True:
-            self._wait(self._pace.turn(guess))
-            try:
-                text, answer = self._once(body)
-            except AgainError as again:
-                tries += 1
-                self._pause(again, tries)
-            else:
-                self._pace.add(answer.bill.input - guess)
-                return text, answer
+        guess, retries = expected(body).input, self.access.retries
 
-    def _pause(self, again: AgainError, tries: int) -> None:
-        kept = "the answers so far are kept, so run it again later"
-        if tries > self.access["retries"]:
-            raise InputError(f"{self.url}: {again}, in each of {tries} tries; {kept}") from again
-        if not again.seconds:
-            self._wait(random.uniform(0.5, 1) * min(2 ** (tries - 1), LONGEST_WAIT))
-        elif again.seconds > PATIENCE:
-            raise InputError(
-                f"{self.url}: {again}, and to wait {again.seconds:.0f} s; {kept}"
-            ) from again
-        else:  # which is said to all requests
-            self._pace.hold(again.seconds)
+        def once() -> tuple[str, Answer]:
+            self._wait(self._pace.turn(guess))
+            return self._once(body)
+
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=stop_after_attempt(retries + 1),
+            wait=_backoff,
+            before_sleep=self._hold,
+            sleep=self._wait,
+            reraise=True,
+        )
+        try:
+            text, answer = retrying(once)
+        except RetryableError as error:
+            tries = retrying.statistics["attempt_number"]
+            why = f"in each of {tries} tries"
+            if tries <= retries:
+                why = f"and to wait {error.seconds:.0f} s"
+            kept = "the answers so far are kept, so run it again later"
+            raise InputError(f"{self.url}: {error}, {why}; {kept}") from error
+        self._pace.add(answer.bill.input - guess)
+        return text, answer
+
+    def _hold(self, state: RetryCallState) -> None:
+        """Hold all requests for as long as the server wants one to wait."""
+        if seconds := _seconds(state):
+            self._pace.hold(seconds)
 
     def _wait(self, seconds: float) -> None:
         if self._stopped.wait(seconds):
@@ -173,9 +181,9 @@ class Client:
         try:
             found = json.loads(text)
         except ValueError:
-            raise AgainError(f"an answer that is not JSON, {text[:60]!r}") from None
+            raise RetryableError(f"an answer that is not JSON, {text[:60]!r}") from None
         if isinstance(found, dict) and found.get("error"):  # of a server behind a server
-            raise AgainError(f"200 {_error(text)[1]}")
+            raise RetryableError(f"200 {_error(text)[1]}")
         try:
             return text, read(text, self.api)
         except InputError as error:
@@ -188,13 +196,13 @@ class Client:
                 url,
                 json=body,
                 auth=self._sign,
-                timeout=self.access["timeout"],
+                timeout=self.access.timeout,
                 allow_redirects=False,  # the key is for this server alone
             )
         except (
             requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError
         ) as error:  # fmt: skip
-            raise AgainError(self._hidden(f"no answer ({_line(error)})")) from None
+            raise RetryableError(self._hidden(f"no answer ({_line(error)})")) from None
         except requests.RequestException as error:
             raise InputError(self._hidden(f"{url}: {_line(error)}")) from None
         return response, self._hidden(response.content.decode("utf-8", "replace"))
@@ -220,13 +228,29 @@ class Client:
         """What an answer other than 200 is to a caller."""
         status, (code, message) = response.status_code, _error(text)
         said = f"{status} {message or response.reason}".strip()
-        name = self.access["key"]
+        name = self.access.key
         if status == 401:  # its message may hold a part of the key
             cure = f"${name}: the key is refused" if name else "wants a key (access.key)"
             return InputError(f"{self.url}: 401, {cure}")
-        if (status in AGAIN or status >= 500) and code not in FINAL:
-            return AgainError(said, retry_after(response.headers.get("Retry-After")))
+        if (status in RETRYABLE or status >= 500) and code not in FINAL:
+            return RetryableError(said, retry_after(response.headers.get("Retry-After")))
         return InputError(f"{self.url}: {said}")
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, RetryableError) and (error.seconds or 0.0) <= PATIENCE
+
+
+def _seconds(state: RetryCallState) -> float | None:
+    """Seconds that the server wants a request to wait."""
+    error = state.outcome and state.outcome.exception()
+    return error.seconds if isinstance(error, RetryableError) else None
+
+
+def _backoff(state: RetryCallState) -> float:
+    """Seconds until the next try, where the server does not say how many."""
+    most = wait_exponential(max=LONGEST_WAIT)(state)
+    return 0.0 if _seconds(state) else random.uniform(0.5, 1) * most
 
 
 def secret(name: str) -> str:

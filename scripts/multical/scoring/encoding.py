@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from multical.models.chat import Chat
-from multical.scoring.prompting import Part, conversation
+from multical.scoring.prompting import Kind, Part, conversation
 from multical.scoring.trie import TokenizedQuestion
 
 
@@ -27,6 +27,6 @@ class Encoder:
         options = [self.chat.encode(f"{cloze}{self.chat.joint}{text}") for text in row.options]
         return TokenizedQuestion(multiple_choice, self.chat.encode(cloze), options)
 
-    def text(self, part: Part, row: Any, kind: str) -> str:
+    def text(self, part: Part, row: Any, kind: Kind) -> str:
         """The prompt, its examples before it."""
         return self.chat.prompt(conversation(part, row, kind))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: Prices of a million tokens, `input` and `output`, in a `currency`; None where not known
-Prices = Mapping[str, Any] | None
+from multical.models.api_params import Prices
 
 
 @dataclass(frozen=True)
@@ -23,20 +21,20 @@ class Bill:
             self.requests + other.requests, self.input + other.input, self.output + other.output
         )
 
-    def cost(self, prices: Prices) -> float | None:
+    def cost(self, prices: Prices | None) -> float | None:
         """Money, discounts left out; None without prices."""
         if prices is None:
             return None
-        return float(self.input * prices["input"] + self.output * prices["output"]) / 1e6
+        return (self.input * prices.input + self.output * prices.output) / 1e6
 
-    def told(self, prices: Prices) -> str:
+    def describe(self, prices: Prices | None) -> str:
         """In words: requests, tokens, and money if prices are known."""
         tokens = f"{self.input:,.0f} input and {self.output:,.0f} output tokens"
         cost = self.cost(prices)
-        money = "" if prices is None else f", {cost:,.2f} {prices['currency']}"
+        money = "" if prices is None else f", {cost:,.2f} {prices.currency}"
         return f"{self.requests:,} requests, {tokens}{money}"
 
-    def document(self, prices: Prices) -> dict[str, Any]:
+    def document(self, prices: Prices | None) -> dict[str, Any]:
         """The same as JSON."""
         found = {
             "requests": self.requests,
@@ -45,4 +43,4 @@ class Bill:
         }
         if prices is None:
             return found
-        return {**found, "cost": self.cost(prices), "currency": prices["currency"]}
+        return {**found, "cost": self.cost(prices), "currency": prices.currency}

@@ -12,68 +12,52 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from multical import params
 from multical.data import questions
 from multical.data.conversations import Message
 from multical.errors import InputError
 from multical.models.chat import LETTERS, fill
+from multical.scoring.params import JobPrompt, Questions
 
-Settings = dict[str, Any]
-#: A prompt: cloze is null where no option texts are scored
-PROMPT: params.Kinds = {
-    "name": str,
-    "multiple_choice": str,
-    "cloze": (str, type(None)),
-    "headings": dict,
-}
+#: Which text of a prompt
+Kind = Literal["multiple_choice", "cloze"]
 #: Columns of records that a scorer fills, each one those that it can
 FOUND = """letter_logits letter_bounds logsumexp prompt_tokens text_logliks text_tokens""".split()
 #: Questions of a part at most, since the tokens of all, examples included, are held at a time
 MOST = 1000
 
 
-def check(settings: Settings, kinds: params.Kinds, optional: Collection[str] = ()) -> None:
-    """`params.check` for the settings of a scorer, whose `prompts` are objects with own names."""
-    if isinstance(prompts := settings.get("prompts"), list):
-        for prompt in prompts:
-            params.check(prompt if isinstance(prompt, dict) else {}, PROMPT, ["headings"])
-        settings = {**settings, "prompts": [prompt["name"] for prompt in prompts]}
-    params.check(settings, kinds, optional)
-
-
-def choose(frame: pd.DataFrame, settings: Settings, path: str) -> pd.DataFrame:
+def choose_questions(frame: pd.DataFrame, job: Questions, path: str) -> pd.DataFrame:
     """The questions of some languages, the same few ids in each where there is a limit."""
-    languages = settings["languages"]
-    if languages is not None:
-        if missing := sorted(set(languages) - set(frame["language"])):
+    if job.languages is not None:
+        if missing := sorted(set(job.languages) - set(frame["language"])):
             raise InputError(f"{path}: no questions in {missing}")
-        frame = frame[frame["language"].isin(languages)]
-    if (limit := settings["questions_per_language"]) is not None:
+        frame = frame[frame["language"].isin(job.languages)]
+    if job.questions_per_language is not None:
         frame = frame.loc[by_hash(frame["question_id"])]
-        frame = frame.groupby("language", sort=False).head(limit)
+        frame = frame.groupby("language", sort=False).head(job.questions_per_language)
     return frame.reset_index(drop=True)
 
 
 #: What is found of each question, in their order, by the name of the prompt
-Found = Mapping[str, list[dict[str, Any]]]
+Results = Mapping[str, list[dict[str, Any]]]
 
 
-def nothing(settings: Settings, asked: pd.DataFrame) -> Found:
-    """What is found before a scorer fills it."""
-    return {prompt["name"]: [{} for _ in range(len(asked))] for prompt in settings["prompts"]}
+def empty_results(job: Questions, chosen: pd.DataFrame) -> Results:
+    """Results of the chosen questions before a scorer fills them in."""
+    return {prompt.name: [{} for _ in range(len(chosen))] for prompt in job.prompts}
 
 
-def answered(asked: pd.DataFrame, found: Found, **shared: Any) -> pd.DataFrame:
+def records_of(chosen: pd.DataFrame, results: Results, **shared: Any) -> pd.DataFrame:
     """Records of questions: what is known of each, what was found of it, and what all share."""
-    rows = pd.concat([asked] * len(found), ignore_index=True)
-    every = [values for listed in found.values() for values in listed]
+    rows = pd.concat([chosen] * len(results), ignore_index=True)
+    every = [values for listed in results.values() for values in listed]
     columns = {
-        "prompt": np.repeat(list(found), len(asked)),
+        "prompt": np.repeat(list(results), len(chosen)),
         "language": rows["language"],
         "question_id": rows["question_id"],
         "subject": rows["subject"],
@@ -90,14 +74,14 @@ class Part:
     """Questions of one language that are scored together.
 
     Attributes:
-        prompt: name, multiple_choice and cloze, and perhaps headings.
+        prompt: its texts.
         language: BCP 47 tag.
         multiple_choice, cloze: which texts of the prompt they are shown.
         rows: the questions, rows of `multical.data.questions`, their index that of the benchmark.
         examples: answered questions that stand before each.
     """
 
-    prompt: Settings
+    prompt: JobPrompt
     language: str
     multiple_choice: bool
     cloze: bool
@@ -105,21 +89,27 @@ class Part:
     examples: Sequence[Any] = ()
 
 
-def parts(asked: pd.DataFrame, settings: Settings, fewshot: FewShot | None) -> Iterator[Part]:
+def parts(
+    chosen: pd.DataFrame,
+    job: Questions,
+    fewshot: FewShot | None,
+    multiple_choice_languages: Collection[str] | None = None,
+) -> Iterator[Part]:
     """Cut questions into parts, in which languages never meet.
 
     So the scores of a language do not depend on the others of its job, nor those of a prompt.
-    Raises `InputError` for a language that a prompt has no text for.
+    The multiple-choice prompt is shown in some languages, or in all for None. Raises
+    `InputError` for a language that a prompt has no text for.
     """
-    listed = settings["multiple_choice_languages"]
-    by_language = asked.groupby("language", sort=True)
-    for prompt, (tag, of_language) in product(settings["prompts"], by_language):
-        language, cloze = str(tag), prompt["cloze"] is not None
+    listed = multiple_choice_languages
+    by_language = chosen.groupby("language", sort=True)
+    for prompt, (tag, of_language) in product(job.prompts, by_language):
+        language, cloze = str(tag), prompt.cloze is not None
         multiple_choice = listed is None or language in listed
         if not (multiple_choice or cloze):
             raise InputError(
                 f"--params: multiple_choice_languages: found {listed}, expected {language} too, "
-                f"since the prompt {prompt['name']} has no cloze text"
+                f"since the prompt {prompt.name} has no cloze text"
             )
         groups = [([], of_language)] if fewshot is None else fewshot.of(language, of_language)
         for examples, of_group in groups:
@@ -186,13 +176,13 @@ class FewShot:
         yield examples, rows
 
 
-def read_fewshot(settings: Settings, path: str | None) -> FewShot | None:
+def read_fewshot(job: Questions, path: str | None) -> FewShot | None:
     """The examples, if there are to be any."""
-    if not (count := settings.get("num_fewshot", 0)):
+    if not job.num_fewshot:
         return None
     if path is None:
-        raise InputError(f"--fewshot: no file, expected {count} examples a question")
-    return FewShot(questions.read(path), count, path)
+        raise InputError(f"--fewshot: no file, expected {job.num_fewshot} examples a question")
+    return FewShot(questions.read(path), job.num_fewshot, path)
 
 
 def _content(row: Any) -> tuple[str, frozenset[str]]:
@@ -205,27 +195,25 @@ def by_hash(ids: pd.Series) -> pd.Index:
     return digests.sort_values(kind="stable").index
 
 
-def conversation(part: Part, row: Any, kind: str) -> list[Message]:
-    """A question as the turns before its answer, those of its examples first.
-
-    `kind` is multiple_choice or cloze, a key of the part's prompt.
-    """
+def conversation(part: Part, row: Any, kind: Kind) -> list[Message]:
+    """A question as the turns before its answer, those of its examples first."""
     messages: list[Message] = []
-    for one in part.examples:
-        answer = LETTERS[one.answer] if kind == "multiple_choice" else one.options[one.answer]
-        messages.append({"role": "user", "content": _ask(part.prompt, one, kind)})
+    for example in part.examples:
+        right = example.answer
+        answer = LETTERS[right] if kind == "multiple_choice" else example.options[right]
+        messages.append({"role": "user", "content": _ask(part.prompt, example, kind)})
         messages.append({"role": "assistant", "content": answer})
     messages.append({"role": "user", "content": _ask(part.prompt, row, kind)})
     return messages
 
 
-def _ask(prompt: Settings, row: Any, kind: str) -> str:
+def _ask(prompt: JobPrompt, row: Any, kind: Kind) -> str:
     headings = {}
-    for name, texts in prompt.get("headings", {}).items():
+    for name, texts in prompt.headings.items():
         if (text := texts.get(row.language, texts.get("default"))) is None:
             raise InputError(
-                f"--params: prompts: {prompt['name']}: headings.{name}: neither {row.language} "
+                f"--params: prompts: {prompt.name}: headings.{name}: neither {row.language} "
                 "nor default"
             )
         headings[name] = text
-    return fill(prompt[kind], row.question, row.options, headings)
+    return fill(str(getattr(prompt, kind)), row.question, row.options, headings)

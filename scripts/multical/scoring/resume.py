@@ -1,4 +1,4 @@
-"""What a scoring job keeps of its work, so that one that was killed goes on from there.
+"""What a scoring job saves of its work, so that one that was killed goes on from there.
 
 A folder of JSON files, each with the scores of some batches by name. They are whole or not
 there at all; scores come back from them to the bit.
@@ -20,8 +20,8 @@ from multical.provenance.usage import Clock
 from multical.scoring.scorer import Scores
 
 
-class Kept:
-    """Scores of batches by name, kept in a folder until it is done with.
+class SavedScores:
+    """Scores of batches by name, saved in a folder until the job is done.
 
     Args:
         folder: of this job alone, with these settings, code, model and questions.
@@ -32,20 +32,20 @@ class Kept:
     def __init__(self, folder: Path, seconds: float, started: float) -> None:
         self.folder = folder
         self.seconds = seconds
-        self._found: dict[str, list[Any]] = {}
+        self._earlier: dict[str, list[Any]] = {}
         self._new: dict[str, list[Any]] = {}
         self._saved = time.monotonic()
         self.clock = Clock(folder, started)
         files = sorted(folder.glob("[0-9]*.json"))
         for file in files:
-            self._found |= _read(file)
+            self._earlier |= _read(file)
         self._next = 1 + max((int(file.stem) for file in files), default=0)
-        if self._found:
-            print(f"goes on after {len(self._found)} batches in {folder}", file=sys.stderr)
+        if self._earlier:
+            print(f"goes on after {len(self._earlier)} batches in {folder}", file=sys.stderr)
 
     def recall(self, name: str, run: Callable[[], list[Scores]]) -> list[Scores]:
-        """The scores of a batch: those kept of an earlier try, else what `run` gives."""
-        if (rows := self._found.get(name)) is not None:
+        """The scores of a batch: those saved by an earlier try, else what `run` gives."""
+        if (rows := self._earlier.get(name)) is not None:
             return [Scores(*row) for row in rows]
         scores = run()
         self._new[name] = [astuple(score) for score in scores]

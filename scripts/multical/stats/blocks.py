@@ -8,11 +8,9 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from multical import params
 from multical.errors import InputError
 from multical.labels import LEVELS
 from multical.metrics.readouts import READOUTS, NotRecordedError, Readout
-from multical.params import Kinds
 from multical.records import KEY
 
 Value = TypeVar("Value")
@@ -85,19 +83,6 @@ def groups(languages: Mapping[str, Any], levels: Mapping[str, str]) -> dict[str,
     members |= {level: [x for x in languages if levels[x] == level] for level in LEVELS}
     members["all"] = list(languages)
     return {name: chosen for name, chosen in members.items() if chosen}
-
-
-def parameters(text: str, kinds: Kinds) -> dict[str, Any]:
-    """Read `--params` as `params.read` does; what all tables need is checked further.
-
-    Readouts must be known, `bins` at least 1, resource levels one of `LEVELS`.
-    """
-    found = params.read(text, kinds)
-    params.known("readouts", found["readouts"], READOUTS)
-    params.known("resource_levels", found["resource_levels"].values(), LEVELS)
-    if found["bins"] < 1:
-        raise InputError(f"--params: bins: {found['bins']}, expected at least 1")
-    return found
 
 
 def check_languages(languages: Iterable[str], levels: Mapping[str, str]) -> None:

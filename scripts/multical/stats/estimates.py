@@ -10,21 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multical.errors import InputError
 from multical.metrics.bootstrap import Bootstrap, around, resampled
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import Floats, Readout
 from multical.metrics.resampling import Sample
-from multical.params import Kinds, known
-from multical.stats.blocks import RUN, Block, groups, parameters, readings
+from multical.stats.blocks import RUN, Block, groups, readings
+from multical.stats.params import MetricsJob
 
-PARAMS = {
-    "readouts": list,
-    "metrics": list,
-    "bins": int,
-    "bootstrap": dict,
-    "resource_levels": dict,
-}
 INTERVAL = ["value", "ci_low", "ci_high"]
 BY_LANGUAGE = [*RUN, "language", "resource_level", "readout", "metric", *INTERVAL, "n"]
 SUMMARY = [*RUN, "group", "languages", "readout", "metric", *INTERVAL]
@@ -44,29 +36,10 @@ class Estimate:
 Estimates = dict[tuple[str, str], dict[str, Estimate]]
 
 
-def read_params(text: str, more: Kinds | None = None) -> dict[str, Any]:
-    """Parse and check --params, in which a program may take `more`."""
-    params = parameters(text, {**PARAMS, **(more or {})})
-    known("metrics", params["metrics"], METRICS)
-    bootstrap = params["bootstrap"]
-    wanted = {"replicates": int, "seed": int, "level": float}
-    if {key: type(value) for key, value in bootstrap.items()} != wanted:
-        raise InputError(
-            f"--params: bootstrap: {bootstrap}, expected replicates, seed (whole) and level"
-        )
-    if min(bootstrap["replicates"], bootstrap["seed"]) < 0 or not 0 < bootstrap["level"] < 1:
-        raise InputError(
-            f"--params: bootstrap: {bootstrap}, expected replicates and seed of 0 or more, "
-            "and a level between 0 and 1"
-        )
-    return params
-
-
-def bootstrap(block: Block, questions: dict[str, list[str]], params: dict[str, Any]) -> Bootstrap:
+def bootstrap(block: Block, questions: dict[str, list[str]], params: MetricsJob) -> Bootstrap:
     """The bootstrap of a block's benchmark; some are kept, since a study's blocks share them."""
-    settings = params["bootstrap"]
     asked = tuple(questions[block.keys["benchmark"]])
-    return _bootstrap(asked, settings["replicates"], settings["seed"])
+    return _bootstrap(asked, params.bootstrap.replicates, params.bootstrap.seed)
 
 
 @lru_cache(maxsize=4)
@@ -74,11 +47,11 @@ def _bootstrap(questions: tuple[str, ...], replicates: int, seed: int) -> Bootst
     return Bootstrap(questions, replicates, seed)
 
 
-def estimate(block: Block, bootstrap: Bootstrap, params: dict[str, Any]) -> Estimates:
+def estimate(block: Block, bootstrap: Bootstrap, params: MetricsJob) -> Estimates:
     """All metrics of all readouts and languages of one block."""
     estimates: Estimates = {}
     samples = drawn(block, bootstrap)
-    for name in params["readouts"]:
+    for name in params.readouts:
         estimates |= measured(name, readings(block, name), samples, params)
     return estimates
 
@@ -92,13 +65,13 @@ def drawn(block: Block, bootstrap: Bootstrap) -> dict[str, Sample]:
 
 
 def measured(
-    name: str, readouts: dict[str, Readout], samples: dict[str, Sample], params: dict[str, Any]
+    name: str, readouts: dict[str, Readout], samples: dict[str, Sample], params: MetricsJob
 ) -> Estimates:
     """All metrics of one readout, under its name, in each language."""
     estimates: Estimates = {}
     for language, readout in readouts.items():
-        metrics = [metric for metric in params["metrics"] if METRICS[metric].applies(readout)]
-        found = resampled(readout, samples[language], metrics, params["bins"])
+        metrics = [metric for metric in params.metrics if METRICS[metric].applies(readout)]
+        found = resampled(readout, samples[language], metrics, params.bins)
         for metric, values in found.items():
             n, bounds = len(readout.correct), METRICS[metric].bounds
             cell = Estimate(float(values[-1]), values[:-1], n, bounds)
@@ -106,7 +79,7 @@ def measured(
     return estimates
 
 
-def metric_rows(block: Block, estimates: Estimates, params: dict[str, Any]) -> list[dict[str, Any]]:
+def metric_rows(block: Block, estimates: Estimates, params: MetricsJob) -> list[dict[str, Any]]:
     """Rows by language, readout and metric."""
     rows = []
     for language in block.languages:
@@ -116,7 +89,7 @@ def metric_rows(block: Block, estimates: Estimates, params: dict[str, Any]) -> l
                 row = {
                     **block.keys,
                     "language": language,
-                    "resource_level": params["resource_levels"][language],
+                    "resource_level": params.resource_levels[language],
                     "readout": readout,
                     "metric": metric,
                     "n": cell.n,
@@ -125,12 +98,10 @@ def metric_rows(block: Block, estimates: Estimates, params: dict[str, Any]) -> l
     return rows
 
 
-def summary_rows(
-    block: Block, estimates: Estimates, params: dict[str, Any]
-) -> list[dict[str, Any]]:
+def summary_rows(block: Block, estimates: Estimates, params: MetricsJob) -> list[dict[str, Any]]:
     """Rows by group, readout and metric: means over the languages of the group."""
     rows = []
-    for group, languages in groups(block.languages, params["resource_levels"]).items():
+    for group, languages in groups(block.languages, params.resource_levels).items():
         for (readout, metric), cells in estimates.items():
             chosen = [cells[language] for language in languages if language in cells]
             if not chosen:
@@ -157,9 +128,9 @@ def mean(values: Floats) -> Floats:
         return np.asarray(np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0))
 
 
-def with_interval(cell: Estimate, params: dict[str, Any]) -> dict[str, float]:
+def with_interval(cell: Estimate, params: MetricsJob) -> dict[str, float]:
     """The columns of `INTERVAL`."""
-    low, high = around(cell.value, cell.replicates, params["bootstrap"]["level"], cell.bounds)
+    low, high = around(cell.value, cell.replicates, params.bootstrap.level, cell.bounds)
     return {"value": cell.value, "ci_low": low, "ci_high": high}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,6 @@ from multical.metrics.definitions import METRICS as DEFINITIONS
 from multical.metrics.definitions import edges
 from multical.metrics.readouts import Floats, Readout, entropies
 
-#: Metrics that are a mean over questions
-METRICS = ("accuracy", "confidence", "ece", "entropy")
 #: Blocks that the questions of a language are cut into: enough to tell noise from languages
 BLOCKS = 10
 #: One after the other, until one converges; the second needs no gradient, which is flat where
@@ -46,7 +45,7 @@ class Fit:
 
 
 def per_question(readout: Readout, metric: str, bins: int) -> Floats:
-    """(n,) values whose mean is the metric, one of `METRICS`.
+    """(n,) values whose mean is the metric, one of those that are tested.
 
     The ECE is the mean of confidence less correctness, with the sign that it has in the
     question's bin: its first-order expansion, the signs taken as given.
@@ -102,7 +101,7 @@ def resized(blocks: Floats, k: int) -> Floats:
     return np.array([part.mean() for part in np.array_split(blocks, k)])
 
 
-def fit(values: Floats, levels: list[str]) -> Fit:
+def fit(values: Floats, levels: Sequence[str]) -> Fit:
     """Fit (L, k, 2) values of L languages of known `levels` by REML.
 
     Fixed effects: condition x level, as an intercept and an effect for each level; random:
@@ -152,7 +151,7 @@ def fit(values: Floats, levels: list[str]) -> Fit:
     return Fit(terms, about | diagnostics(values, place))
 
 
-def counted(levels: list[str]) -> dict[str, int]:
+def counted(levels: Sequence[str]) -> dict[str, int]:
     """How many languages tell each effect, by the names of a fit's terms."""
     known = [level for level in LEVELS if level in levels]
     return {

@@ -15,21 +15,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
-from multical.config.studies import Asking, MultilingualStudy, Run, scored, trials
-from multical.data.sources import (
-    ApiModel,
-    ChoiceBenchmark,
-    CldrBenchmark,
-    CldrSft,
-    File,
-    HubBenchmark,
-    HubSft,
-)
+from multical.config.studies import ModelStudy, MultilingualStudy, Run, scored, trials
+from multical.data.benchmark_params import ChoiceBenchmark, CldrBenchmark, HubBenchmark
+from multical.data.sft_params import CldrSft, HubSft
+from multical.data.sources import File
 from multical.errors import InputError
+from multical.models.api_params import ApiModel
+from multical.models.evaluation_params import EvaluationJob
+from multical.models.params import Training, TrainingJob
+from multical.scoring.params import Questions, ScoringJob
 from multical.scoring.prices import Bill
 from multical.workflow import job_params, scoring_params
 
@@ -68,7 +65,8 @@ HUB_CONVERSATION_BYTES = 3000
 SAMPLE = 2000
 
 Wildcards = Mapping[str, str]
-Settings = dict[str, Any]
+#: The parameters of a job whose time depends on its tokens
+Job = TrainingJob | EvaluationJob | ScoringJob
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ class Sizes:
     def scratch_bytes(self, root: str, run: Run) -> int:
         """Bytes of the state that a training saves to resume from, at most."""
         training = self.config.multilingual(root).training
-        if self.steps(str(run.sft), training.model_dump()) <= training.save_every:
+        if self.steps(str(run.sft), training) <= training.save_every:
             return 0  # the last step's weights are the result, and nothing else is saved
         return STATE_COPIES * WEIGHT_BYTES * self.parameters(run.model)
 
@@ -156,57 +154,49 @@ class Sizes:
                 return {"records": RECORD_BYTES * self.bill(**wildcards).requests}
         return {}
 
-    def tokens(self, rule: str, wildcards: Wildcards, settings: Settings) -> float:
-        """Tokens that a job has, with its settings of `plan`.
-
-        One of train_sft, evaluate_sft or score_run; of the last without few-shot examples.
-        """
-        if rule == "score_run":
-            return self._scoring_tokens(wildcards["benchmark"], settings)
+    def tokens(self, wildcards: Wildcards, job: Job) -> float:
+        """Tokens that a job has; of scoring without few-shot examples."""
+        if isinstance(job, ScoringJob):
+            return self._scoring_tokens(job)
         sft = str(job_params.run(self.config, wildcards["root"], wildcards["run"]).sft)
-        if rule == "evaluate_sft":
-            return math.prod(self._held_out(sft, settings["max_length"]))
-        return self._training_tokens(sft, settings)
+        if isinstance(job, EvaluationJob):
+            return math.prod(self._held_out(sft, job.max_length))
+        _, length = self._conversations(sft, job.max_length)
+        return self.steps(sft, job) * job.batch_size * length
 
     def bill(self, root: str, run: str, benchmark: str) -> Bill:
         """What a model behind an API is asked on a benchmark, were nothing answered before."""
-        settings, total = scoring_params.api_scoring(self.config, root, run, benchmark), Bill()
-        for texts in self.asked(benchmark, settings).values():
-            tokens = (1 + settings["num_fewshot"]) * (
-                texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS
-            )
-            asked = texts.count * len(settings["prompts"])
-            total += Bill(asked, asked * tokens, asked)
+        job, total = scoring_params.api_scoring(self.config, root, run, benchmark), Bill()
+        for texts in self.questions(job).values():
+            tokens = (1 + job.num_fewshot) * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
+            requests = texts.count * len(job.prompts)
+            total += Bill(requests, requests * tokens, requests)
         return total
 
-    def steps(self, sft: str, settings: Settings) -> int:
+    def steps(self, sft: str, training: Training | TrainingJob) -> int:
         """Optimizer steps of a training."""
-        if settings["steps"] is not None:
-            return int(settings["steps"])
-        count, _ = self._conversations(sft, settings["max_length"])
-        return math.ceil(settings["epochs"] * count / settings["batch_size"])
+        if training.steps is not None:
+            return training.steps
+        count, _ = self._conversations(sft, training.max_length)
+        return math.ceil((training.epochs or 1) * count / training.batch_size)
 
-    def asked(self, benchmark: str, settings: Settings) -> dict[str, Texts]:
-        """The questions that are scored, by language; `settings` may leave some out."""
-        languages, limit = settings["languages"], settings["questions_per_language"]
+    def questions(self, job: Questions) -> dict[str, Texts]:
+        """The questions that a job asks, by language."""
+        limit = job.questions_per_language
         return {
             language: Texts(min(texts.count, limit or texts.count), texts.size)
-            for language, texts in self._languages(benchmark).items()
-            if languages is None or language in languages
+            for language, texts in self._languages(job.benchmark).items()
+            if job.languages is None or language in job.languages
         }
 
-    def _scoring_tokens(self, benchmark: str, settings: Settings) -> float:
-        listed = settings["multiple_choice_languages"]
+    def _scoring_tokens(self, job: ScoringJob) -> float:
+        listed = job.multiple_choice_languages
         total = 0.0
-        for language, texts in self.asked(benchmark, settings).items():
+        for language, texts in self.questions(job).items():
             multiple_choice = listed is None or language in listed
-            shown = sum(multiple_choice + (one["cloze"] is not None) for one in settings["prompts"])
+            shown = sum(multiple_choice + (prompt.cloze is not None) for prompt in job.prompts)
             total += shown * texts.count * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
         return total
-
-    def _training_tokens(self, sft: str, settings: Settings) -> float:
-        _, length = self._conversations(sft, settings["max_length"])
-        return self.steps(sft, settings) * settings["batch_size"] * length
 
     def _languages(self, benchmark: str) -> dict[str, Texts]:
         """A benchmark's questions by language; of CLDR facts not yet made, at most."""
@@ -243,13 +233,15 @@ class Sizes:
     def _records_bytes(self, root: str, run: str, benchmark: str, shard: str = "") -> int:
         """Bytes of the records of a shard, or of the whole benchmark."""
         shards = scoring_params.shards(self.config, root, benchmark)
-        settings = scoring_params.scoring(self.config, root, run, benchmark, next(iter(shards)))
-        if shard not in shards:  # the whole
-            settings["languages"] = self.config.multilingual(root).languages
-        else:
-            settings["languages"] = shards[shard]
-        asked = sum(texts.count for texts in self.asked(benchmark, settings).values())
-        return RECORD_BYTES * asked * len(settings["prompts"])
+        whole = shard not in shards
+        job = scoring_params.scoring(
+            self.config, root, run, benchmark, next(iter(shards)) if whole else shard
+        )
+        if whole:
+            languages = self.config.multilingual(root).languages
+            job = job.model_copy(update={"languages": languages})
+        count = sum(texts.count for texts in self.questions(job).values())
+        return RECORD_BYTES * count * len(job.prompts)
 
     def _benchmark_bytes(self, benchmark: str) -> int:
         found = self._benchmark(benchmark)
@@ -337,13 +329,13 @@ def passing(config: Config) -> dict[str, str]:
 
 def jobs(config: Config, root: str) -> Iterator[tuple[str, dict[str, str]]]:
     """The jobs of a study that cost time or space, but for those of APIs: rule and wildcards."""
-    study = config.asking(root)
+    study = config.model_study(root)
     yield from (("fetch_model", {"model": name}) for name in fetched(config, study))
     yield from (("make_benchmark", {"benchmark": name}) for name in study.benchmarks)
     if isinstance(study, MultilingualStudy):
         yield from _training_jobs(config, root, study)
     for name, benchmark in scored(study):
-        if job_params.by_api(config, root, name):
+        if job_params.is_behind_api(config, root, name):
             continue
         whole = {"root": root, "run": name, "benchmark": benchmark}
         shards = scoring_params.shards(config, root, benchmark)
@@ -364,7 +356,7 @@ def _training_jobs(
     yield from (("evaluate_sft", {"root": root, "run": run.id}) for run in trials(study))
 
 
-def fetched(config: Config, study: Asking) -> list[str]:
+def fetched(config: Config, study: ModelStudy) -> list[str]:
     """The base models that a study has fetched; those of SFT runs are for who trains them."""
     if isinstance(study, ChatConfidenceStudy):
         names = [one.run for one in study.models if one.of is None]

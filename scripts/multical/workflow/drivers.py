@@ -23,7 +23,7 @@ from multical.config.schema import Config
 from multical.config.studies import MultilingualStudy, scored, trials
 from multical.errors import InputError
 from multical.files import sha256, write_json
-from multical.params import canonical
+from multical.params import Strict, canonical
 from multical.provenance.fingerprint import fingerprint
 from multical.workflow import job_params, scoring_params
 
@@ -101,7 +101,7 @@ def products(config: Config) -> dict[str, str]:
     }
 
 
-def _jobs(config: Config) -> Iterator[tuple[list[str], job_params.Settings, list[str]]]:
+def _jobs(config: Config) -> Iterator[tuple[list[str], Strict, list[str]]]:
     codes = {
         program: [fingerprint(program), sha256(Path("rules", rules))]
         for program, rules in (
@@ -129,9 +129,9 @@ def _jobs(config: Config) -> Iterator[tuple[list[str], job_params.Settings, list
 
 def _scorings(
     config: Config, root: str, study: MultilingualStudy | ChatConfidenceStudy, code: list[str]
-) -> Iterator[tuple[list[str], job_params.Settings, list[str]]]:
+) -> Iterator[tuple[list[str], Strict, list[str]]]:
     for name, benchmark in scored(study):
-        if job_params.by_api(config, root, name):
+        if job_params.is_behind_api(config, root, name):
             continue  # asked from the login node
         for shard in scoring_params.shards(config, root, benchmark):
             settings = scoring_params.scoring(config, root, name, benchmark, shard)

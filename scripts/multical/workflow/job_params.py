@@ -1,16 +1,18 @@
 """What each job depends on in the config, and nothing else; those of models: `scoring_plan`.
 
-Every function gives the settings of one job as plain data; `config.canonical` makes
-them the one string that Snakemake compares.
+Every function gives the parameters of one job as a model, or as plain data;
+`multical.params.canonical` makes them the one string that Snakemake compares.
 """
 
 from __future__ import annotations
 
 import hashlib
 from itertools import product
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
 from multical import files
+from multical.claims.params import MeasuredClaims
+from multical.claims.schema import Claims
 from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import (
@@ -22,20 +24,27 @@ from multical.config.studies import (
     runs,
     trials,
 )
-from multical.data.sources import ApiModel, ChoiceBenchmark, HubModel, HubSft, QuestionFile
+from multical.data.benchmark_params import BenchmarkJob, ChoiceBenchmark, HubBenchmark
+from multical.data.harness_params import HarnessJob
+from multical.data.sft_params import HubSft, SftDataJob
 from multical.errors import InputError
 from multical.figures import settings_table as settings
-from multical.params import DISTRIBUTIONS, canonical
+from multical.figures.params import Panel, SettingsRun, SettingsTable
+from multical.labels import Level
+from multical.metrics.params import Distribution, Metric, Metrics
+from multical.models.api_params import ApiModel
+from multical.models.evaluation_params import EvaluationJob
+from multical.models.fetch_params import FetchJob
+from multical.models.params import TrainingJob
+from multical.params import Strict, canonical, validated
+from multical.stats.params import MetricsJob, MixedModels, RecalibrationJob, Reliability, Tested
 
 Settings = dict[str, Any]
-#: Keys of SFT data that no job depends on
-FOR_PLANS = {"rows", "mean_tokens"}
 #: Metrics of confidences that are changed, which rank answers as they did or nearly so
 RECALIBRATED = ("accuracy", "confidence", "gap", "ece", "rmsce", "debiased_ece2", "brier", "nll")
-#: Metrics whose changes are tested
-EFFECTS = ("accuracy", "confidence", "ece", "entropy")
 #: Of runs in the table of settings, in their order
-ROLES = ("base", "trial", "run")
+Role = Literal["base", "trial", "run"]
+ROLES = get_args(Role)
 
 
 def run(config: Config, root: str, name: str) -> Run:
@@ -53,7 +62,7 @@ def trainer(config: Config, root: str, name: str) -> str:
     return (study.by_run[name].of or root) if isinstance(study, ChatConfidenceStudy) else root
 
 
-def by_api(config: Config, root: str, name: str) -> bool:
+def is_behind_api(config: Config, root: str, name: str) -> bool:
     """Whether a run of a study is behind an API."""
     return isinstance(config.models[run(config, root, name).model].source, ApiModel)
 
@@ -93,50 +102,58 @@ def trained(config: Config, root: str) -> list[Run]:
     return [one for one in study.by_id.values() if one.sft is not None and one.id not in own]
 
 
-def model(config: Config, name: str) -> Settings:
+def model(config: Config, name: str) -> FetchJob:
     """Where a base model comes from."""
     source = config.models[name].source
-    usual = {"as_is"} if isinstance(source, HubModel) and not source.as_is else set()
-    return source.model_dump(exclude=usual)
+    if isinstance(source, ApiModel):
+        raise KeyError(name)
+    return FetchJob(source=source)
 
 
-def benchmark(config: Config, name: str) -> Settings:
-    """Where a benchmark comes from."""
+def benchmark(config: Config, name: str) -> BenchmarkJob:
+    """Where a benchmark comes from; of its examples alone those that are never asked."""
     source = config.benchmarks[name].source
     if isinstance(source, ChoiceBenchmark):
-        return source.model_dump()  # its examples are never asked
-    return source.model_dump(exclude={"fewshot", "fewshot_split"})
+        return BenchmarkJob(source=source)
+    return BenchmarkJob(source=_without(source, "fewshot", "fewshot_split"))
 
 
-def fewshot(config: Config, name: str) -> Settings:
+def fewshot(config: Config, name: str) -> BenchmarkJob:
     """Where a benchmark's few-shot examples come from; raises `KeyError` if it has none."""
     if name not in with_fewshot(config):
         raise KeyError(name)
     source = config.benchmarks[name].source
-    if isinstance(source, ChoiceBenchmark):
-        return {**source.model_dump(exclude={"questions"}), "examples": True}
-    return {**benchmark(config, name), "split": getattr(source, "fewshot_split", None)}
+    return BenchmarkJob(source=_without(source, "questions", "split"), examples=True)
 
 
 def with_fewshot(config: Config) -> list[str]:
     """The benchmarks whose few-shot examples are made here."""
-    sources = {name: one.source for name, one in config.benchmarks.items()}
-    keys = ("fewshot", "fewshot_split")
     return [
         name
-        for name, source in sources.items()
-        if not isinstance(source, QuestionFile) and any(getattr(source, key, 0) for key in keys)
+        for name, one in config.benchmarks.items()
+        if isinstance(one.source, HubBenchmark | ChoiceBenchmark) and one.source.has_examples
     ]
 
 
-def sft_data(config: Config, name: str) -> Settings:
+def sft_data(config: Config, name: str) -> SftDataJob:
     """Where SFT data come from."""
-    return config.sft_data[name].source.model_dump(exclude=FOR_PLANS)
+    return SftDataJob(source=_without(config.sft_data[name].source, *FOR_PLANS))
 
 
-def held_out(config: Config, name: str) -> Settings:
+def held_out(config: Config, name: str) -> SftDataJob:
     """Where the held-out part of SFT data comes from, however many are trained on."""
-    return config.sft_data[name].source.model_dump(exclude={"examples", *FOR_PLANS})
+    source = _without(config.sft_data[name].source, "examples", *FOR_PLANS)
+    return SftDataJob(source=source, held_out=True)
+
+
+#: Keys of SFT data that no job depends on
+FOR_PLANS = ("rows", "mean_tokens")
+Source = TypeVar("Source", bound=Strict)
+
+
+def _without(source: Source, *keys: str) -> Source:
+    """A source with some keys as if they were not given."""
+    return type(source).model_validate(source.model_dump(exclude={*keys}))
 
 
 def with_held_out(config: Config) -> list[str]:
@@ -148,21 +165,18 @@ def with_held_out(config: Config) -> list[str]:
     ]
 
 
-def training(config: Config, root: str, name: str) -> Settings:
+def training(config: Config, root: str, name: str) -> TrainingJob:
     """How a run is trained; learning_rate is null where it is that of `learning_rate_file`."""
-    one = run(config, root, name)
-    settings = config.multilingual(root).training.model_dump()
-    if settings["scale"] is None:
-        del settings["scale"]
-    if isinstance(settings["learning_rate"], list):
-        settings["learning_rate"] = one.learning_rate
-    return {
+    one, section = run(config, root, name), config.multilingual(root).training
+    given = {
+        **section.model_dump(),
         "run": one.id,
         "smoothing": one.smoothing,
         "seed": one.seed,
         "chat_format": config.models[one.model].chat_format,
-        **settings,
+        "learning_rate": one.learning_rate if section.tried else section.learning_rate,
     }
+    return validated(TrainingJob, given, f"config: studies.{root}: run {name}")
 
 
 def training_key(config: Config, root: str, name: str, code: str) -> str:
@@ -171,16 +185,17 @@ def training_key(config: Config, root: str, name: str, code: str) -> str:
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def evaluating(config: Config, root: str, name: str) -> Settings:
+def evaluating(config: Config, root: str, name: str) -> EvaluationJob:
     """How the loss of a trial on held-out conversations is computed."""
     study, one = config.multilingual(root), run(config, root, name)
-    return {
+    given = {
         "run": one.id,
         "chat_format": config.models[one.model].chat_format,
         "max_length": study.training.max_length,
         "dtype": study.scoring.dtype,
         "matmul_precision": study.scoring.matmul_precision,
     }
+    return validated(EvaluationJob, given, f"config: studies.{root}: run {name}")
 
 
 def harness_run(config: Config, root: str, name: str, benchmark: str) -> HarnessRun:
@@ -190,11 +205,10 @@ def harness_run(config: Config, root: str, name: str, benchmark: str) -> Harness
     return {(one.run.id, one.benchmark): one for one in listed}[name, benchmark]
 
 
-def importing(config: Config, root: str, name: str, benchmark: str) -> Settings:
+def importing(config: Config, root: str, name: str, benchmark: str) -> HarnessJob:
     """How sample logs of lm-evaluation-harness are imported."""
-    settings = harness_run(config, root, name, benchmark).model_dump()
-    del settings["samples"]
-    return {"run": name, **settings}
+    logs = harness_run(config, root, name, benchmark)
+    return HarnessJob(run=name, **logs.model_dump(exclude={"samples"}))
 
 
 def samples(config: Config, root: str, name: str, benchmark: str) -> list[str]:
@@ -215,53 +229,74 @@ def sample_files(config: Config, root: str, name: str, benchmark: str) -> list[s
     return found
 
 
-def resource_levels(config: Config) -> dict[str, str]:
+def resource_levels(config: Config) -> dict[str, Level]:
     """The resource level of each language."""
     levels = config.resource_levels
     return {language: level for level, members in levels.items() for language in members}
 
 
-def metrics(config: Config, root: str) -> Settings:
+def metrics(config: Config, root: str) -> MetricsJob:
     """What is computed from records."""
-    settings = config.measured(root).metrics.model_dump()
-    return {**settings, "resource_levels": resource_levels(config)}
+    own = config.measured(root).metrics
+    return MetricsJob(**dict(own), resource_levels=resource_levels(config))
 
 
-def reliability(config: Config, root: str) -> Settings:
+def reliability(config: Config, root: str) -> Reliability:
     """How reliability diagrams are binned."""
-    settings = metrics(config, root)
-    return {key: settings[key] for key in ("readouts", "bins", "resource_levels")}
+    own = config.measured(root).metrics
+    levels = resource_levels(config)
+    return Reliability(readouts=own.readouts, bins=own.bins, resource_levels=levels)
 
 
 def recalibrated(config: Config, root: str) -> bool:
     """Whether the readout of a study's figures has option scores, which temperatures divide."""
-    return config.measured(root).figures.readout in DISTRIBUTIONS
+    return config.measured(root).figures.readout in get_args(Distribution)
 
 
-def recalibration(config: Config, root: str) -> Settings:
+def recalibration(config: Config, root: str) -> RecalibrationJob:
     """How the readout of the figures is recalibrated, and what is computed from it."""
     study = config.measured(root)
-    return {
-        **metrics(config, root),
+    raw = {
+        **dict(study.metrics),
         "metrics": [name for name in study.metrics.metrics if name in RECALIBRATED],
         "readouts": [study.figures.readout],
+        "resource_levels": resource_levels(config),
+        "recalibration": study.recalibration,
         "reference_language": study.figures.reference_language,
-        "folds": study.recalibration.folds,
-        "fold_seed": study.recalibration.seed,
     }
+    return validated(RecalibrationJob, raw, f"config: studies.{root}")
 
 
-def effects(config: Config, root: str) -> Settings:
+def effects(config: Config, root: str) -> MetricsJob:
     """Of what the changes by SFT and smoothing are computed."""
-    settings = metrics(config, root)
-    return {**settings, "metrics": [one for one in settings["metrics"] if one in EFFECTS]}
+    own = config.measured(root).metrics
+    raw = {**dict(own), "metrics": tested(own), "resource_levels": resource_levels(config)}
+    return validated(MetricsJob, raw, f"config: studies.{root}")
 
 
-def mixed_models(config: Config, root: str) -> Settings:
+def tested(metrics: Metrics) -> list[Metric]:
+    """The metrics of a study whose changes are tested."""
+    return [name for name in metrics.metrics if name in get_args(Tested)]
+
+
+def mixed_models(config: Config, root: str) -> MixedModels:
     """What mixed models of the same changes are fitted to."""
-    settings = effects(config, root)
-    drawn = settings.pop("bootstrap")
-    return {**settings, "seed": drawn["seed"], "level": drawn["level"]}
+    own = config.measured(root).metrics
+    raw = {
+        **{key: getattr(own, key) for key in ("readouts", "bins")},
+        "metrics": tested(own),
+        "resource_levels": resource_levels(config),
+        "seed": own.bootstrap.seed,
+        "level": own.bootstrap.level,
+    }
+    return validated(MixedModels, raw, f"config: studies.{root}")
+
+
+def claims(config: Config, root: str, claims: Claims) -> MeasuredClaims:
+    """What claims are judged on."""
+    raw = {**dict(metrics(config, root)), **dict(claims)}
+    raw |= {"study": root, "kind": config.measured(root).kind}
+    return validated(MeasuredClaims, raw, f"config: studies.{root}")
 
 
 def panels(config: Config, root: str) -> dict[str, tuple[str, str | None]]:
@@ -302,10 +337,13 @@ def labelled(config: Config, root: str, benchmark: str) -> bool:
     return config.benchmarks[benchmark].source.kind == "global_mmlu"
 
 
+Shown = TypeVar("Shown", bound=Panel)
+
+
 def figure(
-    config: Config, root: str, target: str, *keys: str, panel: str = "", model: str | None = None
-) -> Settings:
-    """What a figure or table shows; `keys` are those that it takes beside the usual ones.
+    config: Config, root: str, schema: type[Shown], panel: str = "", model: str | None = None
+) -> Shown:
+    """What a figure or table shows, as the schema of its parameters.
 
     `model` is that of a figure of one model. Raises `KeyError` for a panel, or a model, that
     the study lacks.
@@ -319,47 +357,43 @@ def figure(
     else:
         options = study.figures.options
     known = {
-        "smoothing": study.figures.smoothing,
-        "reference_language": study.figures.reference_language,
-        "options": options,
-    }
-    return {
         "study": root,
-        "target": target,
         "benchmark": benchmark,
         "readout": study.figures.readout,
         "sft": sft,
         "seed": study.figures.seed,
-        **({} if model is None else {"model": model}),
-        **{key: known[key] for key in keys},
+        "smoothing": study.figures.smoothing,
+        "reference_language": study.figures.reference_language,
+        "options": options,
+        "model": model,
     }
+    return schema.model_validate({key: known[key] for key in schema.model_fields})
 
 
-def settings_table(config: Config, root: str) -> Settings:
-    """The runs whose settings and compute are told, in the order of the table."""
+def settings_table(config: Config, root: str) -> SettingsTable:
+    """The runs whose settings and compute are listed, in the order of the table."""
     study = config.multilingual(root)
-    made = [
+    made: list[tuple[Role, Run]] = [
         *(("base" if one.sft is None else "run", one) for one in runs(study).values()),
         *(("trial", one) for one in trials(study)),
     ]
     made.sort(key=lambda pair: (study.models.index(pair[1].model), ROLES.index(pair[0])))
     own_trials = adopted(config).get(root, [])
-    return {
-        "study": root,
-        "target": f"{root}/tables/settings.csv",
-        "benchmarks": study.benchmarks,
-        "tried": study.training.tried,
-        "runs": [
-            {
-                "run": one.id,
-                "role": role,
-                "model": one.model,
-                "sft": one.sft,
-                "adopted": one.id in own_trials,
-            }
+    return SettingsTable(
+        study=root,
+        benchmarks=study.benchmarks,
+        tried=study.training.tried,
+        runs=[
+            SettingsRun(
+                run=one.id,
+                role=role,
+                model=one.model,
+                sft=one.sft,
+                adopted=one.id in own_trials,
+            )
             for role, one in made
         ],
-    }
+    )
 
 
 def settings_files(config: Config, root: str) -> list[str]:

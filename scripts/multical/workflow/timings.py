@@ -11,11 +11,16 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from multical.config.studies import MultilingualStudy
 from multical.errors import InputError
+from multical.models.evaluation_params import EvaluationJob
+from multical.models.params import TrainingJob
+from multical.params import validated
+from multical.scoring.params import ScoringJob
 from multical.workflow import job_params, scoring_params
-from multical.workflow.costs import Settings, Sizes, Wildcards, jobs
+from multical.workflow.costs import Job, Sizes, Wildcards, jobs
 
 #: FLOP a weight and token: forward and backward, or forward alone
 FLOP = {"train_sft": 6, "evaluate_sft": 2, "score_run": 2}
@@ -30,7 +35,12 @@ BENCHMARKS = {
     "evaluate_sft": "logs/{root}/evaluate_sft/{run}.tsv",
     "score_run": "logs/{root}/score_run/{run}.{benchmark}{shard}.tsv",
 }
-#: An output of each, by which Snakemake remembers the settings that it was made with
+PARAMS: dict[str, type[Job]] = {
+    "train_sft": TrainingJob,
+    "evaluate_sft": EvaluationJob,
+    "score_run": ScoringJob,
+}
+#: An output of each, by which Snakemake remembers the parameters that it was made with
 OUTPUTS = {
     "train_sft": "{root}/runs/{run}/manifest.json",
     "evaluate_sft": "{root}/runs/{run}/heldout.json",
@@ -62,12 +72,12 @@ class Timings:
 
     Args:
         sizes: of what the config names.
-        remembered: the settings that an output was made with, `None` if nobody knows.
+        remembered: the parameters that an output was made with, `None` if nobody knows.
         flops: FLOP/s of one job, instead of the assumptions above.
     """
 
     sizes: Sizes
-    remembered: Callable[[str], Settings | None]
+    remembered: Callable[[str], dict[str, Any] | None]
     flops: float | None = None
     _recorded: dict[str, Recorded] = field(default_factory=dict)
 
@@ -87,7 +97,7 @@ class Timings:
 
     def tokens(self, rule: str, wildcards: Wildcards) -> float:
         """Tokens of a job of a rule in `FLOP`."""
-        return self.sizes.tokens(rule, wildcards, self._settings(rule, wildcards))
+        return self.sizes.tokens(wildcards, self._job(rule, wildcards))
 
     def model(self, wildcards: Wildcards) -> str:
         """The base model of a job of such a rule."""
@@ -136,7 +146,7 @@ class Timings:
         then = self._tokens_then(rule, wildcards)
         return [(seconds, then)] if then else []
 
-    def _settings(self, rule: str, wildcards: Wildcards) -> Settings:
+    def _job(self, rule: str, wildcards: Wildcards) -> Job:
         config, root, run = self.sizes.config, wildcards["root"], wildcards["run"]
         if rule == "train_sft":
             return job_params.training(config, root, run)
@@ -145,12 +155,15 @@ class Timings:
         return scoring_params.scoring(config, root, run, wildcards["benchmark"], wildcards["shard"])
 
     def _tokens_then(self, rule: str, wildcards: Wildcards) -> float:
-        """Tokens of a job when it was recorded; 0 where its settings had other keys."""
-        settings = self.remembered(OUTPUTS[rule].format(**wildcards))
+        """Tokens of a job when it was recorded; 0 where its parameters had other keys."""
+        remembered = self.remembered(OUTPUTS[rule].format(**wildcards))
+        if not remembered:
+            return self.tokens(rule, wildcards)
         try:
-            return self.sizes.tokens(rule, wildcards, settings or self._settings(rule, wildcards))
-        except KeyError:
+            job = validated(PARAMS[rule], remembered, rule)
+        except InputError:
             return 0
+        return self.sizes.tokens(wildcards, job)
 
 
 def recorded_seconds(path: Path) -> float | None:

@@ -2,230 +2,199 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
-import tarfile
+import stat
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from zipfile import ZipFile, ZipInfo
 
 import pytest
 
-from multical.bundle import archive as archives
-from multical.bundle.archive import Manifest
+from multical.bundle import archive
+from multical.bundle.archive import RESTORE
+from multical.dag.crate import METADATA
 from multical.errors import InputError
-
-RECORD, FIGURE = "results/tiny/records/a/b.parquet", "results/tiny/figures/c.pdf"
-CONTENTS: dict[str, Path | bytes] = {RECORD: b"record " * 40_000, FIGURE: b"figure"}
-
-
-def manifest(contents: dict[str, Path | bytes] = CONTENTS, **changes: Any) -> Manifest:
-    files = {name: archives.entry(content, 1_700_000_000) for name, content in contents.items()}
-    return Manifest(
-        bundle=1, study="results/tiny", anonymous=False, commit="0" * 40, modified=False,
-        targets=[FIGURE], files=files, needed={}, left_out={}, **changes,
-    )  # fmt: skip
+from support.bundles import CONTENTS, FIGURE, RECORD, THEN, described, entry, restore, sources
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    path = tmp_path / "bundle.tar.gz"
-    archives.write(path, manifest(), CONTENTS)
-    return path
-
-
-def forged(path: Path, *members: tuple[tarfile.TarInfo | str, bytes], **changes: Any) -> Path:
-    """An archive with a manifest of `CONTENTS` that is changed, and with any members."""
-    said = manifest().model_dump() | changes
-    first = ("results/tiny/bundle/manifest.json", json.dumps(said).encode())
-    with tarfile.open(path, "w:gz") as archive:
-        for member, content in (first, *members):
-            info = tarfile.TarInfo(member) if isinstance(member, str) else member
-            if info.isreg():
-                info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
-def entries(contents: dict[str, bytes]) -> dict[str, Any]:
-    return {
-        name: archives.entry(content, 1_700_000_000).model_dump()
-        for name, content in contents.items()
-    }
-
-
-def refused(path: Path, folder: Path) -> str:
-    """Why an archive is refused, in one line."""
-    with pytest.raises(InputError) as error:
-        archives.unpack(path, folder)
-    assert "\n" not in str(error.value)
-    assert str(error.value).startswith(f"{path}: ")
-    return str(error.value).removeprefix(f"{path}: ")
+    archive.write(tmp_path / "bundle.zip", sources())
+    return tmp_path / "bundle.zip"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    found = tmp_path / "inside"
-    found.mkdir()
-    return found
+    (tmp_path / "inside").mkdir()
+    return tmp_path / "inside"
+
+
+def forged(path: Path, members: dict[str, bytes], *more: tuple[ZipInfo | str, bytes]) -> Path:
+    """An archive of any members."""
+    with ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for member, content in [*members.items(), *more]:
+            made.writestr(member, content)
+    return path
+
+
+def refused(path: Path, folder: Path) -> str:
+    """Why an archive is refused, in one line; nothing is left outside of the folder."""
+    with pytest.raises(InputError) as error:
+        archive.unpack(path, folder)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}: ")
+    assert {file.name for file in folder.parent.iterdir()} == {"inside", path.name}
+    return str(error.value).removeprefix(f"{path}: ")
 
 
 def test_is_the_same_bytes_and_unpacks_to_the_same_files(bundle: Path, folder: Path) -> None:
-    again = bundle.with_name("again.tar.gz")
-    archives.write(again, manifest(), dict(reversed(CONTENTS.items())))
+    again = bundle.with_name("again.zip")
+    archive.write(again, dict(reversed(sources().items())))
     assert again.read_bytes() == bundle.read_bytes()
-    assert archives.unpack(bundle, folder) == manifest()
+    said = archive.unpack(bundle, folder)
+    assert said == archive.read(bundle)
+    assert said.restore.model_dump() == restore()
+    assert said.files == {name: entry(content) for name, content in CONTENTS.items()}
     found = {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
     assert found == CONTENTS
-    with tarfile.open(bundle) as archive:
-        members = archive.getmembers()
-    assert [one.name for one in members][1:] == sorted(CONTENTS)
-    told = {(m.uid, m.gid, m.uname, m.gname, m.mode, m.mtime) for m in members[1:]}
-    assert told == {(0, 0, "", "", 0o644, 1_700_000_000)}
+    with ZipFile(bundle) as members:
+        assert members.namelist() == [METADATA, *sorted([*CONTENTS, RESTORE])]
 
 
 def test_a_source_that_changes_meanwhile_is_no_bundle(tmp_path: Path) -> None:
-    said = manifest()
     with pytest.raises(InputError, match=f"{FIGURE}: found SHA-256"):
-        archives.write(tmp_path / "x.tar.gz", said, CONTENTS | {FIGURE: b"FIGURE"})
+        archive.write(tmp_path / "x.zip", sources() | {FIGURE: b"FIGURE"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_for_the_reader_is_not_unpacked(tmp_path: Path, folder: Path) -> None:
+    path = tmp_path / "x.zip"
+    code = {"scripts/x.py": b"x", "Snakefile": b"x", "Results/tiny/x": b"x"}
+    archive.write(path, sources(code))
+    assert archive.unpack(path, folder).files == {}
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.3, 0.5, 0.9, 0.999])
 def test_one_that_is_cut_short_is_refused_wherever(bundle: Path, folder: Path, part: float) -> None:
     whole = bundle.read_bytes()
     bundle.write_bytes(whole[: int(len(whole) * part)])
-    said = refused(bundle, folder)
-    assert "cut short or damaged at" in said or "expected the manifest" in said
+    assert "cut short or damaged" in refused(bundle, folder)
 
 
-def test_the_checksum_at_the_end_counts(bundle: Path, folder: Path) -> None:
-    whole = bundle.read_bytes()
-    bundle.write_bytes(whole[:-8] + b"\0" * 4 + whole[-4:])
-    assert "cut short or damaged at its end" in refused(bundle, folder)
+@pytest.mark.parametrize("name", [METADATA, RESTORE, RECORD, FIGURE])
+def test_a_flipped_bit_is_found(bundle: Path, folder: Path, name: str) -> None:
+    whole = bytearray(bundle.read_bytes())
+    with ZipFile(bundle) as members:
+        info = members.getinfo(name)
+    whole[info.header_offset + 30 + len(name) + info.compress_size // 2] ^= 1
+    bundle.write_bytes(whole)
+    refused(bundle, folder)
 
 
-def test_a_damaged_file_is_named(bundle: Path, folder: Path, tmp_path: Path) -> None:
-    unpacked = gzip.decompress(bundle.read_bytes()).replace(b"record record", b"record REcord", 1)
-    bundle.write_bytes(gzip.compress(unpacked))
-    assert refused(bundle, folder).startswith(f"{RECORD}: found SHA-256 ")
-
-
-def link(name: str, kind: bytes, target: str = "/etc/passwd") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
-    return info
+@pytest.mark.parametrize("name", [RESTORE, RECORD, FIGURE])
+def test_a_changed_file_is_named(tmp_path: Path, folder: Path, name: str) -> None:
+    members = sources()
+    members[name] = members[name].swapcase()
+    path = forged(tmp_path / "x.zip", members)
+    assert refused(path, folder).startswith(f"{name}: found SHA-256 ")
 
 
 OUTSIDE = [
-    "../escaped", "/etc/cron.d/x", "results/../../escaped", "results/tiny/../../x", "scripts/x.py",
-    ".snakemake/metadata/x", "results/tiny/.hidden", "results//x", "results/tiny/", "results/a\nb",
-    "results\\..\\x", "C:/results/x", "results/-x", "results", "Results/tiny/x", "results/ñ",
+    "../escaped", "/etc/cron.d/x", "results/../../escaped", "results/tiny/../../x",
+    ".snakemake/metadata/x", "results/tiny/.hidden", "results//x", "results/a\nb",
+    "results\\..\\x", "C:/results/x", "results/-x", "results/ñ",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_a_name_out_of_place_is_refused(tmp_path: Path, folder: Path, name: str) -> None:
-    path = forged(tmp_path / "x.tar.gz", (name, b"x"), files=entries({name: b"x"}))
-    assert refused(path, folder).startswith(f"{name!r}: expected a path below results/ or logs/")
+    path = forged(tmp_path / "x.zip", sources({name: b"x"}))
+    assert refused(path, folder).startswith(f"{name!r}: expected a plain relative path")
     assert list(folder.iterdir()) == []
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["inside", "x.tar.gz"]
+
+
+def link(name: str, kind: int) -> ZipInfo:
+    info = ZipInfo(name)
+    info.external_attr = (kind | 0o777) << 16
+    return info
+
+
+SMALL = {FIGURE: b"figure"}
+Forge = Callable[[Path], Path]
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFDIR])
+def test_a_member_of_another_kind_is_refused(tmp_path: Path, folder: Path, kind: int) -> None:
+    members = sources(SMALL)
+    content = members.pop(FIGURE)
+    path = forged(tmp_path / "x.zip", members, (link(FIGURE, kind), content))
+    assert refused(path, folder) == f"{FIGURE}: no regular file, expected one"
+
+
+def without(name: str) -> dict[str, bytes]:
+    return {key: value for key, value in sources().items() if key != name}
 
 
 @pytest.mark.parametrize(
-    ("member", "sentence"),
+    ("members", "sentence"),
     [
-        (link(FIGURE, tarfile.SYMTYPE), f"{FIGURE}: no regular file"),
-        (link(FIGURE, tarfile.LNKTYPE), f"{FIGURE}: no regular file"),
-        (link(FIGURE, tarfile.CHRTYPE), f"{FIGURE}: no regular file"),
-        (link(FIGURE, tarfile.FIFOTYPE), f"{FIGURE}: no regular file"),
-        (link(FIGURE, tarfile.DIRTYPE), f"{FIGURE}: no regular file"),
-        (link("results/tiny/other", tarfile.SYMTYPE), "'results/tiny/other' is not in it"),
-        (tarfile.TarInfo("results/tiny/more.pdf"), "'results/tiny/more.pdf' is not in it"),
-        (tarfile.TarInfo(FIGURE), f"{FIGURE}: 7 bytes, expected 6 bytes"),
-    ],
-)
-def test_a_member_of_another_kind_is_refused(
-    tmp_path: Path, folder: Path, member: tarfile.TarInfo, sentence: str
-) -> None:
-    path = forged(tmp_path / "x.tar.gz", (member, b"figure!"))
-    assert refused(path, folder).startswith(sentence)
-
-
-Forged = Callable[[Path], Path]
-
-
-@pytest.mark.parametrize(
-    ("forge", "sentence"),
-    [
-        (lambda path: forged(path, (FIGURE, b"figure")), f"{RECORD}: not in the archive"),
-        (
-            lambda path: forged(path, (FIGURE, b"figure"), (FIGURE, b"figure")),
-            f"{FIGURE!r} is there twice",
-        ),
-        (
-            lambda path: forged(path, files=entries({FIGURE: b"", FIGURE.upper(): b""})),
-            "'RESULTS/TINY/FIGURES/C.PDF': expected a path",
-        ),
-        (
-            lambda path: forged(path, files=entries({FIGURE: b"", f"{FIGURE[:-3]}PDF": b""})),
-            "results/tiny/figures/c.PDF: beside results/tiny/figures/c.pdf",
-        ),
-        (
-            lambda path: forged(path, files=entries({FIGURE: b"", f"{FIGURE}/x": b""})),
-            f"{FIGURE}: a file and a folder",
-        ),
-        (
-            lambda path: forged(path, left_out={"results/../../x": None}),
-            "'results/../../x': expected a path below",
-        ),
-        (lambda path: forged(path, bundle=2), "results/tiny/bundle/manifest.json: bundle: found 2"),
-        (lambda path: forged(path, more=1), "results/tiny/bundle/manifest.json: unknown keys"),
-        (lambda path: forged(path, study="results/other"), "results/tiny/bundle/manifest.json: is"),
-        (lambda path: forged(path, study="../x"), "results/tiny/bundle/manifest.json: study"),
+        (without(RECORD), f"{RECORD}: not in the archive"),
+        (without(METADATA), f"no {METADATA} in it, expected a bundle"),
+        ({METADATA: b"{}"}, f"{METADATA}: not an RO-Crate"),
+        ({METADATA: b"{"}, f"{METADATA}: not readable as JSON"),
+        (sources() | {"results/tiny/x": b"x"}, "'results/tiny/x' is not in its crate"),
+        (sources() | {FIGURE: b"figure!"}, f"{FIGURE}: 7 bytes, expected 6"),
+        (sources(SMALL | {FIGURE.upper(): b""}), f"{FIGURE.upper()}: beside {FIGURE}"),
+        (sources(SMALL | {f"{FIGURE}/x": b""}), f"{FIGURE}: a file and a folder"),
+        (sources(left_out={"results/../../x": None}), "'results/../../x': expected a plain"),
+        (sources(left_out={"scripts/x.py": None}), f"{RESTORE}: 'scripts/x.py': expected a path"),
+        (sources(version=3), f"{RESTORE}: version: found 3"),
+        (sources(more_keys=1), f"{RESTORE}: unknown keys"),
+        (sources(study="../x"), f"{RESTORE}: study"),
+        (sources(machines=[{"machine": "x", "starts": []}]), f"{RESTORE}: machines"),
+        (sources(more=[{"@id": "x", "@type": "File"}]), f"{METADATA}: "),
     ],
 )  # fmt: skip
-def test_an_archive_that_is_not_its_manifest_is_refused(
-    tmp_path: Path, folder: Path, forge: Forged, sentence: str
+def test_an_archive_that_is_not_its_crate_is_refused(
+    tmp_path: Path, folder: Path, members: dict[str, bytes], sentence: str
 ) -> None:
-    assert refused(forge(tmp_path / "x.tar.gz"), folder).startswith(sentence)
+    assert refused(forged(tmp_path / "x.zip", members), folder).startswith(sentence)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_that_is_there_twice_is_refused(tmp_path: Path, folder: Path) -> None:
+    path = forged(tmp_path / "x.zip", sources(), (FIGURE, b"figure"))
+    assert refused(path, folder) == f"{FIGURE!r} is there twice, expected it once"
 
 
 def test_no_bundle_at_all_is_refused(tmp_path: Path, folder: Path) -> None:
-    path = tmp_path / "x.tar.gz"
-    assert refused(path, folder) == "no such file, expected a bundle"
-    path.write_bytes(b"PK\3\4 a zip, say")
-    assert "cut short or damaged at its start" in refused(path, folder)
-    with tarfile.open(path, "w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("README"), io.BytesIO())
-    assert refused(path, folder) == "found 'README' first, expected the manifest of a bundle"
+    with pytest.raises(InputError, match="no such file, expected a bundle"):
+        archive.unpack(tmp_path / "x.zip", folder)
+    (tmp_path / "x.zip").write_bytes(b"\x1f\x8b a tar.gz, say")
+    assert "cut short or damaged" in refused(tmp_path / "x.zip", folder)
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    huge = tarfile.TarInfo("results/tiny/huge")
-    path = forged(tmp_path / "x.tar.gz", (huge, b"\0" * 10_000_000), files={})
-    assert "is not in it" in refused(path, folder)
-    monkeypatch.setattr(archives, "MANIFEST", 100_000)  # zeros after the last member
-    with open(path, "ab") as stream:
-        stream.write(gzip.compress(b"\0" * 10_000_000))
-    small = forged(tmp_path / "y.tar.gz", files={})
-    with open(small, "ab") as stream:
-        stream.write(gzip.compress(b"\0" * 10_000_000))
-    assert refused(small, folder) == "unpacked it is larger than its manifest says"
-    large = {RECORD: {"bytes": 10**18, "sha256": "0" * 64, "time": 0}}
-    path = forged(tmp_path / "z.tar.gz", files=large)
-    assert refused(path, folder).startswith(f"unpacked it has {10**18} bytes, found ")
+    path = tmp_path / "x.zip"
+    huge: dict[str, Any] = described({RECORD: b""})[0] | {"contentSize": str(10**18)}
+    members = sources(SMALL, more=[huge]) | {RECORD: b"\0" * 10_000_000}
+    assert refused(forged(path, members), folder).startswith(f"{RECORD}: 10000000 bytes, expected")
+    monkeypatch.setattr(archive.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    archive.write(path, sources())
+    assert "bytes, found 1000 free here" in refused(path, folder)
+    monkeypatch.setattr(archive, "LARGEST", 100)
+    assert f"{METADATA}: " in refused(path, folder)
     assert list(folder.iterdir()) == []
 
 
-def test_a_header_as_large_as_memory_is_refused(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(archives, "MANIFEST", 100_000)
-    info = tarfile.TarInfo(RECORD)
-    info.pax_headers = {"comment": "x" * 10_000_000}
-    path = forged(tmp_path / "x.tar.gz", (info, b"record"))
-    assert refused(path, folder) == "unpacked it is larger than its manifest says"
+def test_files_without_a_time_have_that_of_the_crate(tmp_path: Path) -> None:
+    content = described({FIGURE: b"figure"})[0]
+    del content["dateModified"]
+    path = forged(tmp_path / "x.zip", sources({}, more=[content]) | SMALL)
+    assert archive.read(path).files[FIGURE].time == THEN

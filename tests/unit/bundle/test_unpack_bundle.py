@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from test_archive import CONTENTS, FIGURE, manifest
 
 import unpack_bundle
-from multical.bundle import archive, contents
-from multical.params import canonical
+from multical.bundle import contents
+from multical.bundle.archive import Bundle, Entry, Restore
+from multical.errors import InputError
+from multical.patches.snakemake import write_records
+from multical.provenance import hosts
+from support.bundles import CONTENTS, FIGURE, RECORD, THEN, entry, restore
 
-THEN = 1_700_000_000
 HUB = "results/inputs/benchmarks/mmlu.parquet"
 LOG = "logs/results/tiny/plot.log"
+
+
+def manifest(files: dict[str, bytes] = CONTENTS, **changed: Any) -> Bundle:
+    """What a bundle of some files says of itself."""
+    said = Restore.model_validate(restore(**changed))
+    return Bundle(said, {name: entry(content) for name, content in files.items()})
 
 
 @pytest.fixture
@@ -62,34 +70,63 @@ def test_a_log_here_stays_unless_told(unpacked: Path) -> None:
 def test_data_that_were_fetched_here_are_no_newer_than_what_is_made_of_them(unpacked: Path) -> None:
     same, other = here(HUB, b"questions"), here(HUB.replace("mmlu", "other"), b"mine")
     later = other.stat().st_mtime
-    left_out = {
-        HUB: archive.entry(b"questions", THEN),
-        str(other): archive.entry(b"theirs", THEN),
+    left_out: dict[str, Entry | None] = {
+        HUB: entry(b"questions"),
+        str(other): entry(b"theirs"),
         "results/inputs/models/m/checkpoint": None,
     }
-    said = manifest().model_copy(update={"left_out": left_out})
+    said = manifest(left_out=left_out)
     unpack_bundle.put(said, unpacked, overwrite=False)
     assert same.stat().st_mtime == THEN
     assert other.stat().st_mtime == later
 
 
+KNOWN = {"rule": "score_run", "params": ["'then'"], "endtime": 3.0, "record_format_version": 6}
+
+
+def records(value: Any) -> dict[str, Any]:
+    return contents.checked_records(Restore.model_validate(restore(records=value)), "x.zip")
+
+
 @pytest.mark.parametrize(
-    ("name", "settings", "folder", "left_out"),
+    ("value", "sentence"),
     [
-        ("results/inputs/benchmarks/a.parquet", {"kind": "mmlu_prox", "repo": "a/b"}, False, True),
-        ("results/inputs/benchmarks/a.about.json", {"repo": "a/b"}, False, False),
-        ("results/inputs/benchmarks/a.names.csv", {"repo": "a/b"}, False, False),
-        ("results/inputs/benchmarks/a.parquet", {"kind": "cldr", "seed": 0}, False, False),
-        ("results/inputs/models/m/manifest.json", {"kind": "hub", "repo": "a/b"}, False, False),
-        ("results/tiny/runs/r/checkpoint", {"run": "r"}, True, True),
-        ("results/tiny/records/r/a.parquet", {"run": "r", "benchmark": "a"}, False, False),
+        ({RECORD: KNOWN | {"params": 3}}, "not what Snakemake remembers of files"),
+        ({"results/other/x": KNOWN}, "'results/other/x': expected a record of a file of results"),
+        ({"/etc/x": KNOWN}, "'/etc/x': expected a record of a file of results/tiny"),
     ],
 )
-def test_weights_and_data_of_the_hub_are_left_out(
-    name: str, settings: dict[str, str], folder: bool, left_out: bool
-) -> None:
-    class File(str):
-        is_directory = folder
+def test_other_records_are_refused(value: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=f"^x.zip: {sentence}"):
+        records(value)
 
-    job = SimpleNamespace(params=[canonical(settings), "0123456789abcdef"])
-    assert contents.is_left_out(job, File(name)) is left_out
+
+def test_what_is_known_here_stays_unless_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snakemake.persistence.file import FilePersistence
+
+    monkeypatch.chdir(tmp_path)
+    write_records(records({RECORD: KNOWN, FIGURE: KNOWN | {"rule": "plot"}}), again=set())
+    later = records({RECORD: KNOWN | {"rule": "later"}})
+    write_records(later, again=set())
+    assert FilePersistence(nolock=True)._read_record(RECORD).rule == "score_run"
+    write_records(later, again={RECORD})
+    memory = FilePersistence(nolock=True)
+    assert memory._read_record(RECORD).rule == "later"
+    assert memory._read_record(FIGURE).params == ["'then'"]
+
+
+def test_machines_are_those_of_their_jobs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".snakemake").mkdir()
+    hosts.FILE.write_text('{"since": 1.0, "machine": {"cpu": "mine"}}\n', encoding="utf-8")
+    given: dict[str, Any] = {"machine": {"cpu": "fast", "cpus": 2}, "starts": [2.125, 3.0]}
+    for _ in range(2):
+        hosts.note([given])
+    assert [hosts.at(moment) for moment in (0.5, 2.0, 2.125, 3.0, 3.5)] == [
+        None, {"cpu": "mine"}, given["machine"], given["machine"], {"cpu": "mine"},
+    ]  # fmt: skip
+    assert len(hosts.FILE.read_text(encoding="utf-8").splitlines()) == 2

@@ -21,6 +21,7 @@ from multical.claims.schema import NOT_REPRODUCED, REPRODUCED, Claim, Claims
 from multical.errors import InputError
 from multical.files import sha256
 from multical.params import validated
+from support import checkout
 from support.claim_data import CLAIMS, ROOT
 
 RAW = yaml.safe_load((ROOT / "claims.yaml").read_text(encoding="utf-8"))
@@ -227,7 +228,7 @@ def test_unexpected_verdicts_are_errors(
 
 def test_the_expected_file_names_studies_of_the_config_and_all_claims() -> None:
     expected = schema.load_expected(ROOT / "expected" / "claims.yaml").verdicts
-    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    config = checkout.config()
     assert set(expected) <= set(config["studies"])
     assert all(list(own) == list(CLAIMS.claims) for own in expected.values())
 

@@ -12,16 +12,22 @@ import pytest
 
 import verify_claims
 from multical.claims import report as pages
+from multical.claims.params import AnyClaims, ClaimsJob
 from multical.claims.schema import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
 from multical.errors import InputError
+from multical.params import parse
 from support import claim_data
 
 Made = tuple[list[str], dict[str, str]]
 FIRST, SECOND = ["M1", "M2", "M3"], ["P1", "P2", "P3", "P4"]
 
 
+def params_of(settings: dict[str, Any]) -> ClaimsJob:
+    return parse(AnyClaims, json.dumps(settings)).root
+
+
 def verify(made: Made, settings: dict[str, Any]) -> dict[str, Any]:
-    document = verify_claims.verify(verify_claims.read_params(json.dumps(settings)), *made, 1)
+    document = verify_claims.verify(params_of(settings), *made, 1)
     claims: dict[str, Any] = document["claims"]
     return claims
 
@@ -58,14 +64,14 @@ def test_study_1_as_it_claims(first: Made) -> None:
 def test_claims_of_study_2_are_not_testable_on_study_1(first: Made) -> None:
     found = verify(first, claim_data.measured())
     assert verdicts(found, SECOND) == dict.fromkeys(SECOND, NOT_TESTABLE)
-    reason = "results/made is of kind multilingual; this needs released or msp"
+    reason = "results/made is of kind multilingual; this needs released or chat_confidence"
     assert found["P2"]["reason"] == reason
 
 
 def test_a_study_inside_of_another_shows_what_that_cannot(first: Made, second: Made) -> None:
-    inner = verify_claims.read_params(json.dumps(claim_data.released_params()))
+    inner = params_of(claim_data.released_params())
     inside = verify_claims.verify(inner, *second, 1)
-    settings = verify_claims.read_params(json.dumps(claim_data.measured()))
+    settings = params_of(claim_data.measured())
     document = verify_claims.verify(settings, *first, 1, [inside])
     found = document["claims"]
     assert verdicts(found, FIRST + SECOND) == dict.fromkeys(FIRST + SECOND, REPRODUCED)
@@ -233,15 +239,15 @@ def test_program_writes_the_same_but_for_seconds(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"kind": "other"}, "--params: kind: 'other', expected one of"),
-        ({"models": []}, "--params: found the keys"),
+        ({"kind": "other"}, "--params: Input tag 'other' found using 'kind' does not match any"),
+        ({"models": []}, "--params: unknown keys ['models'], expected ["),
         ({"claims": {"M1": {}}}, "--params: claims.M1: missing keys"),
-        ({"bins": "10"}, "--params: bins: '10', expected a whole number"),
+        ({"bins": "10"}, "--params: bins: found '10', expected: Input should be a valid integer"),
     ],
 )
 def test_bad_parameters(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError) as error:
-        verify_claims.read_params(json.dumps(claim_data.measured(**changes)))
+        params_of(claim_data.measured(**changes))
     assert str(error.value).startswith(sentence)
 
 

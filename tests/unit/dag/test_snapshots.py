@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from multical.claims import schema as claims_schema
 from multical.config import schema
@@ -32,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read(**changed: object) -> Config:
-    raw = yaml.safe_load((checkout.REPO / "config.yaml").read_text(encoding="utf-8"))
+    raw = checkout.config()
     return schema.load(raw | changed)
 
 

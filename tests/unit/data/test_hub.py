@@ -216,12 +216,12 @@ def test_other_errors_while_downloading(
         raise error
 
     expected = f"hub: cannot download a/b at {NOWHERE} ({said.format(constants.ENDPOINT)})"
-    assert sentence(lambda: hub.asked(source, fail)) == expected
+    assert sentence(lambda: hub.call_hub(source, fail)) == expected
     assert waits == [2, 4, 8, 16][: tries - 1]
 
 
 def test_errors_of_ours_pass() -> None:
     source = hub.Source("model", "a/b", NOWHERE)
     with pytest.raises(ZeroDivisionError):
-        hub.asked(source, lambda: 1 / 0)
+        hub.call_hub(source, lambda: 1 / 0)
     assert re.fullmatch("a/b at 0+", str(source))

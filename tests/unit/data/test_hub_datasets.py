@@ -65,15 +65,17 @@ def benchmark(repo: Repo, kind: str, **changes: Any) -> dict[str, Any]:
     """The settings of a benchmark, as the plan has them."""
     source = {"kind": kind, "repo": repo.name, "revision": repo.revision, **changes}
     entry = {"source": source, "options": None}
-    return job_params.benchmark(schema.Config.model_construct(
-        benchmarks={"b": schema.Benchmark.model_validate(entry)}), "b")  # fmt: skip
+    made = {"b": schema.Benchmark.model_validate(entry)}
+    config = schema.Config.model_construct(benchmarks=made)
+    return job_params.benchmark(config, "b").model_dump(mode="json")
 
 
 def sft(repo: Repo, layout: str, **changes: Any) -> dict[str, Any]:
     """The settings of SFT data, as the plan has them."""
     source = {"kind": "hub", "repo": repo.name, "revision": repo.revision, "layout": layout}
     made = schema.SftData.model_validate({"source": {**source, "seed": 0, **changes}})
-    return job_params.sft_data(schema.Config.model_construct(sft_data={"s": made}), "s")
+    config = schema.Config.model_construct(sft_data={"s": made})
+    return job_params.sft_data(config, "s").model_dump(mode="json")
 
 
 def study_1(served: Hub, name: str) -> Repo:

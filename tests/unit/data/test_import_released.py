@@ -21,7 +21,7 @@ from support import released_data as data
 
 def load(source: Path, **changes: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     options: dict[str, Any] = {
-        "models": data.MODELS,
+        "models": data.MAX_LOGITS,
         "datasets": data.DATASETS,
         "prompts": data.PROMPTS,
     }

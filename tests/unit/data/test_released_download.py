@@ -14,6 +14,7 @@ import pytest
 
 from import_released import source
 from multical.data import released
+from multical.data.release_params import Release
 from multical.errors import InputError
 from support import released_data as data
 
@@ -44,12 +45,13 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
 def load(address: str) -> pd.DataFrame:
     contents = released.files(address, "main_results")
     return released.records(
-        contents, models=data.MODELS, datasets=data.DATASETS, prompts=data.PROMPTS
+        contents, models=data.MAX_LOGITS, datasets=data.DATASETS, prompts=data.PROMPTS
     )[0]
 
 
 def address(repository: str, commit: str = COMMIT) -> str:
-    return source({"repository": repository, "commit": commit, "archive": None})  # type: ignore[dict-item]
+    # a real one has https
+    return source(Release.model_construct(repository=repository, commit=commit, archive=None))
 
 
 def test_download_is_the_release(repository: str, tmp_path: Path) -> None:

@@ -14,11 +14,10 @@ import pytest
 
 import write_headline
 from multical.errors import InputError
+from multical.figures.params import Conditions
 from support import figure_data
 
-PARAMS = {key: figure_data.PARAMS[key] for key in write_headline.KEYS if key != "target"} | {
-    "target": "results/demo/headline.txt"
-}
+PARAMS = {key: figure_data.PARAMS[key] for key in Conditions.model_fields}
 CELL = r"(\d\.\d{3}) \[(\d\.\d{3}), (\d\.\d{3})\]"
 LINE = re.compile(rf"  (\S.*?) +ECE {CELL} +confidence {CELL} +accuracy {CELL}")
 
@@ -94,7 +93,7 @@ def test_without_intervals_there_are_values_alone(write: Write, summary: Path) -
         ({"smoothing": 0.3}, "no rows for gemma3-270m, SFT \\+ smoothing 0.3"),
         ({"readout": "letter"}, "no rows with readout \\['letter'\\]"),
         ({"sft": "alpaca"}, "SFT set alpaca"),
-        ({"seed": "0"}, "seed: '0', expected a whole number"),
+        ({"seed": "0"}, "seed: found '0', expected: Input should be a valid integer"),
         ({"colour": "red"}, "unknown keys \\['colour'\\]"),
     ],
 )

@@ -13,11 +13,15 @@ from sklearn.metrics import roc_auc_score
 import plot_msp_prompts
 import verify_claims
 from multical import records
+from multical.claims import schema
+from multical.claims.params import AnswerClaims
 from multical.claims.schema import NOT_TESTABLE
 from multical.data import questions
 from multical.errors import InputError
-from multical.figures import msp_style, msp_tables
+from multical.figures import msp_style
+from multical.figures.params import AnswerDataset, AnswerModel, Answers, PromptText
 from multical.metrics import abstention
+from multical.metrics.params import Split
 from support.claim_data import BOOTSTRAP, CLAIMS
 from support.msp_study import Study
 from support.synthetic import own_answers
@@ -45,7 +49,7 @@ def study(
 ) -> Study:
     """A study whose records are written as its scoring jobs write them, a file a run and set."""
     found = Study(folder, "", models, {}, **{
-        "datasets": DATASETS, "methods": METHODS, "prompts": PROMPTS, "grid": "min",
+        "datasets": DATASETS, "methods": METHODS, "grid": "min",
         "ks": [5, 20, 100, "half"], **settings,
     })  # fmt: skip
     paths = []
@@ -132,7 +136,7 @@ def test_the_split_starts_from_phrasing_and_question(own: Study) -> None:
             strict=True),
         key=lambda row: row[:2],
     )  # fmt: skip
-    order = abstention.permutation(40, own.settings["seed"])[:20]
+    order = abstention.permutation(40, Split().seed)[:20]
     p = np.stack([row[2] for row in rows]).astype(float)
     p = np.exp(p) / np.exp(p).sum(axis=1, keepdims=True)
     right = np.array([row[3] for row in rows]) == p.argmax(axis=1)
@@ -156,9 +160,7 @@ def test_too_large_ks_are_left_out(own: Study) -> None:
     assert ks == {k: ["5", "20", *more, "half"]
                   for k, more in (("all", []), ("arc", ["100"]), ("quiz", []))}  # fmt: skip
     with pytest.raises(InputError) as error:
-        own.must("compute_msp_calibration", "bins main_k seed", f"records={own.records}",
-                 "calibration=x.csv", "platt=x.csv", "calibration-curves=x.csv",
-                 main_k=40)  # fmt: skip
+        own.must("compute_msp_calibration", main_k=40)
     assert str(error.value) == (
         "abstention.main_k: found 40, expected fewer than the 40 answers of a model to quiz, all "
         "phrasings together"
@@ -167,9 +169,7 @@ def test_too_large_ks_are_left_out(own: Study) -> None:
 
 def test_thresholds_start_below_entropies(own: Study) -> None:
     with pytest.raises(InputError, match=r"abstention.grid: found zero, expected min"):
-        own.must("compute_msp_abstention", "methods seed seeds ks main_k schemes grid",
-                 f"records={own.records}", "scores=x.csv", "abstention=x.csv", "thresholds=x.csv",
-                 "score-curves=x.csv", grid="zero")  # fmt: skip
+        own.must("compute_msp_abstention", grid="zero")
     curves = own.table("score_curves").query("method == 'entropy'")
     assert (curves["threshold"] < 0).all()
     first = curves.groupby(["dataset", "model", "scheme"])["abstained"].first()
@@ -177,8 +177,7 @@ def test_thresholds_start_below_entropies(own: Study) -> None:
 
 
 def test_intervals_draw_the_questions_of_both_phrasings(own: Study) -> None:
-    own.must("compute_msp_intervals", "methods replicates level bootstrap_seed",
-             f"records={own.records}", "intervals=intervals.csv")  # fmt: skip
+    own.must("compute_msp_intervals")
     table = own.table("intervals")
     means = table[table["prompt"].isna() & (table["measure"] == "auroc")]
     auroc = own.table("auroc").set_index(["dataset", "model"])
@@ -198,8 +197,8 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_figures_are_drawn(own: Study, benchmark: str) -> None:
-    for name in [*own.figures("quiz"), *own.own_figures("all", benchmark)]:
-        assert (own.folder / "figures" / f"{name}.png").stat().st_size > 8_000
+    for name in [*own.figures("quiz"), *own.own_figures("all", benchmark, PROMPTS)]:
+        assert (own.folder / f"{name}.png").stat().st_size > 8_000
 
 
 def test_errors_are_drawn_as_the_study_has_them(own: Study) -> None:
@@ -207,46 +206,43 @@ def test_errors_are_drawn_as_the_study_has_them(own: Study) -> None:
     drawn = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(msp_style, "fitted_scatter", lambda ax, points, x, y, _: drawn.append(y))
-        own.must("plot_msp_calibration", "dataset error", "points=points.csv",
-                 "calibration-curves=calibration_curves.csv",
-                 "accuracy-vs-calibration=figures/e.pdf",
-                 "accuracy-vs-calibration-platt=figures/p.pdf", dataset="all",
-                 error="calibration_error_cells")  # fmt: skip
+        names = "accuracy_vs_calibration accuracy_vs_calibration_platt"
+        own.must("plot_msp_calibration", names, "figures/errors/", error="calibration_error_cells")
     assert drawn == ["calibration_error_cells", "calibration_error_cells_platt"]
 
 
 def test_thirty_models_are_told_apart() -> None:
-    looks = msp_style.styles({"models": [model(f"m{place}") for place in range(30)]})
+    models = [AnswerModel(**model(f"m{place}")) for place in range(30)]
+    datasets = [AnswerDataset(**one) for one in DATASETS]
+    looks = msp_style.styles(Answers(study="results/x", models=models, datasets=datasets))
     points = [(look["color"], look["marker"]) for look in looks.values()]
     lines = [(look["color"], look["linestyle"]) for look in looks.values()]
     assert len(set(points)) == 30
     assert len(set(lines[:15])) == 15
 
 
-def test_methods_that_are_unknown() -> None:
-    with pytest.raises(InputError, match=r"--params: methods: found \['logit'\], expected some of"):
-        msp_tables.parameters('{"methods": ["msp", "logit"]}', ("methods",))
+def test_methods_that_are_unknown(own: Study) -> None:
+    with pytest.raises(InputError, match=r"--params: methods.1: found 'logit', expected: .*'msp'"):
+        own.must("compute_msp_auroc", methods=["msp", "logit"])
 
 
 def test_prompts_are_shown_with_their_headings() -> None:
     row = pd.Series({"language": "de", "question": "Wo?", "options": ["hier", "dort"]})
     headings = {"ask": {"de": "Frage:"}}
-    prompt = {"name": "own", "multiple_choice": "{ask} {question}\n{options}", "headings": headings}
+    text = "{ask} {question}\n{options}"
+    prompt = PromptText(name="own", multiple_choice=text, headings=headings)
     assert plot_msp_prompts.filled(prompt, row) == "Frage: Wo?\nA. hier\nB. dort"
 
 
 def test_questions_in_another_language_are_not_shown(own: Study, benchmark: str) -> None:
     with pytest.raises(InputError, match=r"parquet: no question in de, expected at least one"):
-        own.must("plot_msp_prompts", "dataset prompts", f"questions={benchmark}",
-                 "prompts=figures/no.pdf", dataset="quiz")  # fmt: skip
+        own.prompts(benchmark, PROMPTS, "de", "figures/no")
 
 
-def test_records_that_are_missing(own: Study) -> None:
-    one = own.records.split()[0]
+def test_records_that_are_missing(own: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own, "records", own.records.split()[0])
     with pytest.raises(InputError, match=r"records: no msp of \('arc-challenge', 'en', 'fair"):
-        own.must("compute_msp_auroc", "methods significance", f"records={one}", "auroc=x.csv",
-                 "mann-whitney=x.csv", "cells=x.csv", "datasets=x.csv",
-                 "one-sample=x.csv")  # fmt: skip
+        own.must("compute_msp_auroc")
 
 
 def certain(run: str, right: bool) -> pd.DataFrame:
@@ -280,22 +276,22 @@ def test_what_is_undefined_is_missing(awkward: Study) -> None:
     assert (calibration["unbinned"] == 30).all()
     assert awkward.table("scores").query("method == 'none'")["value"].isin([100, -100, -200]).all()
     assert set(awkward.table("scores")["k"]) == {5, 20}  # the main one, and none of 40
-    awkward.must("compute_msp_intervals", "methods replicates level bootstrap_seed",
-                 f"records={awkward.records}", "intervals=intervals.csv")  # fmt: skip
+    awkward.must("compute_msp_intervals")
     assert awkward.table("intervals").query("measure == 'auroc'")["value"].isna().all()
 
 
 def test_figures_of_nothing_are_drawn(awkward: Study, benchmark: str) -> None:
-    for name in [*awkward.figures("arc"), *awkward.own_figures("all", benchmark)]:
-        assert (awkward.folder / "figures" / f"{name}.pdf").exists()
+    for name in [*awkward.figures("arc"), *awkward.own_figures("all", benchmark, PROMPTS)]:
+        assert (awkward.folder / f"{name}.pdf").exists()
 
 
 def verdicts(study: Study) -> dict[str, Any]:
     settings = {key: study.settings[key] for key in ("study", "models", "datasets", "bins")}
-    own = {"kind": "chat_confidence", "bootstrap": BOOTSTRAP, "claims": CLAIMS}
+    settings |= {"kind": "chat_confidence", "bootstrap": BOOTSTRAP, **schema.dumped(CLAIMS)}
+    params = AnswerClaims.model_validate(settings)
     files = {path.name: str(path) for path in study.folder.glob("*.csv")}
     paths = [str(study.folder / name) for name in study.records.split()]
-    found: dict[str, Any] = verify_claims.verify(settings | own, paths, files, 1)["claims"]
+    found: dict[str, Any] = verify_claims.verify(params, paths, files, 1)["claims"]
     return found
 
 

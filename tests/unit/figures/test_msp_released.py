@@ -91,19 +91,17 @@ def test_tables_mean_what_they_say(made_up: Study) -> None:
 
 def test_figures_are_drawn_and_rebuilt_to_the_same_bytes(made_up: Study) -> None:
     names = made_up.figures("all")
-    folder = made_up.folder / "figures"
-    paths = [folder / f"{name}.{kind}" for name in names for kind in ("pdf", "png")]
+    paths = [made_up.folder / f"{name}.{kind}" for name in names for kind in ("pdf", "png")]
     first = [path.read_bytes() for path in paths]
     made_up.figures("all")
     for path, content in zip(paths, first, strict=True):
         assert path.read_bytes() == content, path.name
-    sidecar = json.loads((folder / f"{names[0]}.json").read_text())
+    sidecar = json.loads((made_up.folder / f"{names[0]}.json").read_text())
     assert sidecar["params"]["dataset"] == "all"
 
 
 def test_intervals_hold_their_values(made_up: Study) -> None:
-    made_up.must("compute_msp_intervals", "methods replicates level bootstrap_seed",
-                 "records=r.parquet", "intervals=intervals.csv", "threads=2")  # fmt: skip
+    made_up.must("compute_msp_intervals")
     table = made_up.table("intervals")
     auroc = made_up.table("auroc").set_index(["dataset", "model"])["msp_auroc"]
     means = table[table["prompt"].isna() & (table["measure"] == "auroc")]
@@ -116,8 +114,7 @@ def test_nothing_is_written_from_half_a_data_set(tmp_path: Path) -> None:
     release = data.write(tmp_path / "release")
     next(release.glob("quiz_big*")).unlink()
     study = Study(tmp_path, release, list(data.MODELS.values()), data.DATASETS)
-    done = study.run("import_released", "archive repository commit folder prompts",
-                     "records=r.parquet", "summary=r.json")  # fmt: skip
+    done = study.import_apart()
     assert done.returncode != 0
     assert done.stderr.startswith("error: quiz_big-q0to40_no_abst_norm_logits")
     assert not (tmp_path / "r.parquet").exists()
@@ -156,10 +153,10 @@ def test_a_slice_of_the_release_runs_from_files_to_figures(tmp_path: Path) -> No
     counts = dict.fromkeys(("arc", "truthfulqa", "winogrande"), 500)
     files = data.slice_of_archive(tmp_path / "s", [m["file"] for m in chosen], list(counts))
     study = Study(tmp_path, files, chosen, counts)
-    study.importing(f"manifest={data.MANIFEST}")
+    study.importing("--manifest", str(data.MANIFEST))
     study.tables()
     for name in study.figures("arc"):
-        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     auroc = study.table("auroc").query("dataset == 'all'").set_index("model")["msp_auroc"]
     assert auroc["Falcon 7B"] < 0.6 < auroc["GPT4 Turbo"]
 
@@ -167,7 +164,7 @@ def test_a_slice_of_the_release_runs_from_files_to_figures(tmp_path: Path) -> No
 @needs_archive
 def test_every_published_number_reproduces(tmp_path: Path) -> None:
     study = Study(tmp_path, data.ARCHIVE, MODELS, COUNTS, seeds=0, ks=[20])
-    study.importing(f"manifest={data.MANIFEST}")
+    study.importing("--manifest", str(data.MANIFEST))
     study.tables()
     done = verify(study, ROOT / "expected" / "msp_v2.csv")
     assert done.returncode == 0, done.stderr

@@ -14,11 +14,10 @@ import pytest
 
 import make_p_value_table
 from multical.errors import InputError
+from multical.figures.params import Conditions
 from support import figure_data
 
-PARAMS = {key: figure_data.PARAMS[key] for key in make_p_value_table.KEYS if key != "target"} | {
-    "target": "results/demo/tables/p_values.csv"
-}
+PARAMS = {key: figure_data.PARAMS[key] for key in Conditions.model_fields}
 Make = Callable[..., tuple[pd.DataFrame, str]]
 
 

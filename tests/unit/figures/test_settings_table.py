@@ -12,18 +12,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 
 import make_settings_table
 from multical.config import schema
 from multical.errors import InputError
 from multical.figures import settings_table
+from multical.figures.params import SettingsRun, SettingsTable
 from multical.files import write_json
-from multical.params import canonical
+from multical.params import Strict, canonical
 from multical.provenance import usage
 from multical.workflow import job_params
+from support import checkout
 
-RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
+RAW: dict[str, Any] = checkout.config()
 CONFIG = schema.load(RAW)
 PAPER, SMOKE = "results", "results/smoke"
 CHOSEN = "mistral-7b.tulu3.lr2e-05"
@@ -36,36 +37,41 @@ LOSSES = {5e-6: 1.25, 2e-5: 1.125, 8e-5: 1.5}
 Made = tuple[pd.DataFrame, str]
 
 
-def write_study(root: str, gpus: int) -> dict[str, Any]:
-    """Every file that the table of a study of config.yaml reads; the study as it is told."""
-    told = job_params.settings_table(CONFIG, root)
-    for name in {one["model"] for one in told["runs"]}:
-        about = {"source": job_params.model(CONFIG, name), "files": {"config.json": {}}}
+def dumped(job: Strict) -> dict[str, Any]:
+    """The parameters of a job, as its program writes them down."""
+    return job.model_dump(mode="json")
+
+
+def write_study(root: str, gpus: int) -> SettingsTable:
+    """Every file that the table of a study of config.yaml reads; what the table shows."""
+    table = job_params.settings_table(CONFIG, root)
+    for name in {one.model for one in table.runs}:
+        about = {"source": dumped(job_params.model(CONFIG, name)), "files": {"config.json": {}}}
         write_json(f"results/inputs/models/{name}/manifest.json", about)
-    for name in {one["sft"] for one in told["runs"]} - {None}:
-        source = job_params.sft_data(CONFIG, name)
+    for name in {one.sft for one in table.runs if one.sft is not None}:
+        source = dumped(job_params.sft_data(CONFIG, name))
         if "revision" in source:
             source["revision"] = source["revision"] or "0" * 40
         write_json(f"results/inputs/sft/{name}.about.json", {"source": source, "files": {}})
-    for name in told["benchmarks"]:
-        about = {"source": job_params.benchmark(CONFIG, name), "files": {}}
+    for name in table.benchmarks:
+        about = {"source": dumped(job_params.benchmark(CONFIG, name)), "files": {}}
         write_json(f"results/inputs/benchmarks/{name}.about.json", about)
-    for one in told["runs"]:
-        if one["sft"] is not None:
-            write_json(f"{root}/runs/{one['run']}/manifest.json", manifest(root, one))
-        for path in settings_table.training_usage(told, one):
+    for one in table.runs:
+        if one.sft is not None:
+            write_json(f"{root}/runs/{one.run}/manifest.json", manifest(root, one))
+        for path in settings_table.training_usage(table, one):
             write_json(path, used(1800.0, gpus))
-        for path in settings_table.scoring_usage(told, one):
+        for path in settings_table.scoring_usage(table, one):
             write_shards(path, gpus=min(gpus, 1))
-        if told["tried"] and one["sft"]:
+        if table.tried and one.sft:
             trials = [
                 {"run": trial.id, "learning_rate": rate, "loss": LOSSES[rate]}
-                for trial in job_params.trials_of(CONFIG, root, one["model"], one["sft"])
+                for trial in job_params.trials_of(CONFIG, root, one.model, one.sft)
                 if (rate := trial.learning_rate) is not None
             ]
             best = {"run": trials[1]["run"], "learning_rate": 2e-5, "trials": trials}
-            write_json(f"{root}/learning_rates/{one['model']}.{one['sft']}.json", best)
-    return told
+            write_json(f"{root}/learning_rates/{one.model}.{one.sft}.json", best)
+    return table
 
 
 def used(seconds: float, gpus: int) -> dict[str, Any]:
@@ -82,14 +88,14 @@ def write_shards(path: str, gpus: int) -> None:
     usage.write_sum(path, parts)
 
 
-def manifest(root: str, one: dict[str, Any]) -> dict[str, Any]:
+def manifest(root: str, one: SettingsRun) -> dict[str, Any]:
     """A manifest as train_sft writes it, or adopt_trial."""
-    params = job_params.training(CONFIG, root, one["run"])
+    params = dumped(job_params.training(CONFIG, root, one.run))
     if params["learning_rate"] is None:
         params["learning_rate"] = 2e-5
-    adopted = {"trial": f"{one['model']}.{one['sft']}.lr2e-05"} if one["adopted"] else {}
+    adopted = {"trial": f"{one.model}.{one.sft}.lr2e-05"} if one.adopted else {}
     return {
-        "run": one["run"],
+        "run": one.run,
         "params": params,
         "examples": 938343,
         "truncated": 7,
@@ -101,7 +107,7 @@ def manifest(root: str, one: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def made(told: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Made:
+def made(told: SettingsTable | dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Made:
     """The program's table, and its LaTeX."""
     names = {"csv": "settings.csv", "tex": "settings.tex", "sidecar": "settings.json"}
     arguments = ["--params", canonical(told), "--code", "c0de"]
@@ -120,13 +126,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @pytest.fixture
-def paper(here: pytest.MonkeyPatch) -> dict[str, Any]:
+def paper(here: pytest.MonkeyPatch) -> SettingsTable:
     return write_study(PAPER, gpus=4)
 
 
-def test_a_row_per_base_model_trial_and_run(
-    paper: dict[str, Any], here: pytest.MonkeyPatch
-) -> None:
+def test_a_row_per_base_model_trial_and_run(paper: SettingsTable, here: pytest.MonkeyPatch) -> None:
     table, _ = made(paper, here)
     assert list(table.reset_index().columns) == settings_table.COLUMNS
     assert table["role"].value_counts().to_dict() == {"base": 3, "trial": 27, "run": 27}
@@ -147,7 +151,7 @@ def test_a_row_per_base_model_trial_and_run(
 
 
 def test_held_out_losses_are_of_trials_and_of_the_run_that_adopted_one(
-    paper: dict[str, Any], here: pytest.MonkeyPatch
+    paper: SettingsTable, here: pytest.MonkeyPatch
 ) -> None:
     table, _ = made(paper, here)
     trial, adopted, smoothed = (table.loc[name] for name in (CHOSEN, ADOPTED, SMOOTHED))
@@ -160,7 +164,7 @@ def test_held_out_losses_are_of_trials_and_of_the_run_that_adopted_one(
     assert adopted["learning_rate"] == smoothed["learning_rate"] == 2e-5
 
 
-def test_compute_is_counted_once(paper: dict[str, Any], here: pytest.MonkeyPatch) -> None:
+def test_compute_is_counted_once(paper: SettingsTable, here: pytest.MonkeyPatch) -> None:
     table, tex = made(paper, here)
     assert table.loc[ADOPTED, ["training_hours", "training_gpu_hours"]].isna().all()
     assert table.loc[CHOSEN, ["scoring_hours", "scoring_gpu_hours"]].isna().all()
@@ -174,7 +178,7 @@ def test_compute_is_counted_once(paper: dict[str, Any], here: pytest.MonkeyPatch
 
 
 def test_latex_has_a_line_per_run_and_what_all_share(
-    paper: dict[str, Any], here: pytest.MonkeyPatch
+    paper: SettingsTable, here: pytest.MonkeyPatch
 ) -> None:
     _, tex = made(paper, here)
     lines = [line for line in tex.splitlines() if line.count("&") == 10]
@@ -193,7 +197,7 @@ def test_latex_has_a_line_per_run_and_what_all_share(
 
 def test_a_study_with_one_learning_rate_on_cpus(here: pytest.MonkeyPatch) -> None:
     told = write_study(SMOKE, gpus=0)
-    assert told["benchmarks"] == ["cldr-facts"]
+    assert told.benchmarks == ["cldr-facts"]
     table, tex = made(told, here)
     assert table["role"].value_counts().to_dict() == {"run": 4, "base": 2}
     assert table[["trial", "tried", "held_out_loss", "epochs"]].isna().all(axis=None)
@@ -226,23 +230,21 @@ def test_folders_and_files_are_told_without_where_they_lie(
     assert settings_table.source("about.json") == ("a/b (en)", "c" * 40)
 
 
-def test_the_same_files_give_the_same_bytes(
-    paper: dict[str, Any], here: pytest.MonkeyPatch
-) -> None:
+def test_the_same_files_give_the_same_bytes(paper: SettingsTable, here: pytest.MonkeyPatch) -> None:
     first = made(paper, here)[1], Path("settings.csv").read_bytes()
     assert (made(paper, here)[1], Path("settings.csv").read_bytes()) == first
     sidecar = json.loads(Path("settings.json").read_text(encoding="utf-8"))
     assert set(sidecar["inputs"]) == set(settings_table.files(paper))
-    assert sidecar["target"] == "results/tables/settings.csv"
+    assert sidecar["target"] == "settings.csv"
 
 
-def test_its_command_is_short_enough_for_a_shell(paper: dict[str, Any]) -> None:
+def test_its_command_is_short_enough_for_a_shell(paper: SettingsTable) -> None:
     assert len(settings_table.files(paper)) > 150
     assert len(shlex.quote(canonical(paper))) < 16 * 1024
 
 
 def test_each_file_is_read_and_each_file_read_is_an_input(
-    paper: dict[str, Any], here: pytest.MonkeyPatch
+    paper: SettingsTable, here: pytest.MonkeyPatch
 ) -> None:
     read: set[str] = set()
     open_file = Path.read_text
@@ -272,7 +274,7 @@ RATES = "results/learning_rates/mistral-7b.tulu3.json"
     ("path", "change", "sentence"),
     [
         (SCORED, lambda x: x.pop("gpu_seconds"), "not what a job used"),
-        (SCORED, lambda x: x.update(machines=[{}]), "machines: cpu: found nothing, expected a"),
+        (SCORED, lambda x: x.update(machines=[{}]), r"machines: missing keys \['cpu'\]"),
         (
             f"{RUNS}/{SMOOTHED}/manifest.json",
             lambda x: x.update(run="other"),
@@ -286,7 +288,7 @@ RATES = "results/learning_rates/mistral-7b.tulu3.json"
         (
             f"{RUNS}/{SMOOTHED}/manifest.json",
             lambda x: x["params"].pop("batch_size"),
-            "params: batch_size: found nothing, expected a whole number",
+            r"params: missing keys \['batch_size'\]",
         ),
         (
             f"{RUNS}/{ADOPTED}/manifest.json",
@@ -294,7 +296,7 @@ RATES = "results/learning_rates/mistral-7b.tulu3.json"
             "trial: found 'mistral-7b.tulu3.lr8e-05', expected 'mistral-7b.tulu3.lr2e-05'",
         ),
         (RATES, lambda x: x["trials"].pop(), "expected mistral-7b.tulu3.lr8e-05 among them"),
-        (RATES, lambda x: x["trials"][0].pop("loss"), "trials, number 1: loss: found nothing"),
+        (RATES, lambda x: x["trials"][0].pop("loss"), r"trials.0: missing keys \['loss'\]"),
         (
             "results/inputs/sft/tulu3.about.json",
             lambda x: x["source"].update(revision=None),
@@ -303,7 +305,7 @@ RATES = "results/learning_rates/mistral-7b.tulu3.json"
     ],
 )
 def test_odd_files_are_refused(
-    paper: dict[str, Any],
+    paper: SettingsTable,
     here: pytest.MonkeyPatch,
     path: str,
     change: Callable[[dict[str, Any]], Any],
@@ -316,7 +318,7 @@ def test_odd_files_are_refused(
 
 
 def test_missing_and_unreadable_files_are_refused(
-    paper: dict[str, Any], here: pytest.MonkeyPatch
+    paper: SettingsTable, here: pytest.MonkeyPatch
 ) -> None:
     Path(SCORED).unlink()
     with pytest.raises(InputError, match=r"global-mmlu\.usage\.json: not what a job used"):
@@ -324,7 +326,8 @@ def test_missing_and_unreadable_files_are_refused(
     Path(RATES).write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"mistral-7b\.tulu3\.json: not a readable JSON file"):
         made(paper, here)
-    with pytest.raises(InputError, match="--params: runs: found none"):
-        made({**paper, "runs": []}, here)
-    with pytest.raises(InputError, match="--params: tried: found nothing, expected a list"):
-        made({key: value for key, value in paper.items() if key != "tried"}, here)
+    plain = paper.model_dump()
+    with pytest.raises(InputError, match="--params: runs: List should have at least 1 item"):
+        made(plain | {"runs": []}, here)
+    with pytest.raises(InputError, match=r"--params: missing keys \['tried'\]"):
+        made({key: value for key, value in plain.items() if key != "tried"}, here)

@@ -19,6 +19,7 @@ from multical.errors import InputError
 from multical.metrics.bootstrap import Bootstrap, interval, recentred
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import READOUTS
+from multical.stats.params import MetricsJob
 from support.synthetic import make_records, written
 
 SCRIPT = Path(__file__).parents[3] / "scripts/compute_culture.py"
@@ -30,6 +31,7 @@ PARAMS: dict[str, Any] = {
     "bootstrap": {"replicates": 40, "seed": 1, "level": 0.9},
     "resource_levels": LEVELS,
 }
+JOB = MetricsJob.model_validate(PARAMS)
 KEY = ["run", "benchmark", "group", "languages", "readout", "metric"]
 BASE = ["base", "base.facts.ls0.s0"]
 
@@ -49,7 +51,7 @@ def frame() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def table(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    return compute_culture.compute(written(tmp_path_factory.mktemp("all"), frame), PARAMS)
+    return compute_culture.compute(written(tmp_path_factory.mktemp("all"), frame), JOB)
 
 
 def test_columns_and_rows(table: pd.DataFrame) -> None:
@@ -68,7 +70,7 @@ def test_values_are_those_of_the_labelled_records(
     frame: pd.DataFrame, table: pd.DataFrame, culture: str, tmp_path: Path
 ) -> None:
     paths = written(tmp_path, frame[frame["culture"] == culture])
-    _, expected = compute_metrics.compute(paths, PARAMS)
+    _, expected = compute_metrics.compute(paths, JOB)
     found = table[table["culture"] == culture].drop(columns="culture").reset_index(drop=True)
     pd.testing.assert_frame_equal(found[[*KEY, "value"]], expected[[*KEY, "value"]])
 
@@ -104,7 +106,7 @@ def test_no_labelled_question(frame: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"no question is labelled, expected some of .*global_mmlu"
     ):
-        compute_culture.compute(paths, PARAMS)
+        compute_culture.compute(paths, JOB)
 
 
 def test_the_program(frame: pd.DataFrame, table: pd.DataFrame, tmp_path: Path) -> None:

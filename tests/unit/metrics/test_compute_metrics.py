@@ -15,6 +15,7 @@ from multical import records
 from multical.metrics.bootstrap import Bootstrap, interval, narrowed, recentred
 from multical.metrics.definitions import METRICS, debiasing_noise
 from multical.metrics.readouts import READOUTS
+from multical.stats.params import MetricsJob
 from support.synthetic import make_records, written
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -160,7 +161,7 @@ def test_known_calibration_is_found(tmp_path: Path) -> None:
     smoothed = [f"base.facts.ls{b}.s0" for b in (0, 0.1, 0.2)]
     settings = params(metrics=["gap", "ece"], resource_levels={"en": "high"})
     paths = written(tmp_path, make_records(["base", *smoothed], ["en"], 4000, 0))
-    _, summary = compute(paths, settings)
+    _, summary = compute(paths, MetricsJob.model_validate(settings))
     everything = summary[summary["group"] == "all"]
     for readout in ("letter", "text_ppl"):
         own = everything[everything["readout"] == readout]
@@ -256,16 +257,22 @@ def test_reliability_bins_of_a_language(frame: pd.DataFrame, made: Path) -> None
     ("settings", "message"),
     [
         ("{", "expected a JSON object"),
-        ("[]", "'[]', expected a JSON object"),
+        ("[]", "found '[]', expected a JSON object"),
         (params(extra=1), "unknown keys ['extra']"),
-        (params(readouts=["lettre"]), "readouts: ['lettre'], expected some of"),
-        (params(readouts=["letter", "letter"]), "expected different texts"),
-        (params(metrics=[]), "metrics: []"),
-        (params(bins=0), "bins: 0, expected at least 1"),
-        (params(bins=True), "bins: True, expected a whole number"),
-        (params(bootstrap={"replicates": 10}), "bootstrap"),
-        (params(bootstrap={"replicates": 10, "seed": 0, "level": 95.0}), "level between 0 and 1"),
-        (params(resource_levels=LEVELS | {"fr": "top"}), "resource_levels: ['top'], expected some"),
+        (
+            params(readouts=["lettre"]),
+            "readouts.0: found 'lettre', expected: Input should be 'letter'",
+        ),
+        (
+            params(readouts=["letter", "letter"]),
+            "readouts: found 'letter' twice, expected different values",
+        ),
+        (params(metrics=[]), "metrics: List should have at least 1 item"),
+        (params(bins=0), "bins: found 0, expected: Input should be greater than or equal to 1"),
+        (params(bins=True), "bins: found True, expected: Input should be a valid integer"),
+        (params(bootstrap={"replicate": 10}), "bootstrap: unknown keys ['replicate'], expected"),
+        (params(bootstrap={"level": 95.0}), "bootstrap.level: found 95.0, expected: Input should"),
+        (params(resource_levels=LEVELS | {"fr": "top"}), "resource_levels.fr: found 'top', expect"),
         (params(resource_levels={"en": "high"}), "no ['fr', 'ko', 'sw', 'yo'], which the records"),
     ],
 )

@@ -24,34 +24,11 @@ from multical.metrics.definitions import (
     calibration_error,
     edges,
 )
-from multical.metrics.readouts import Readout, softmax
+from multical.metrics.readouts import Readout
+from support.readouts import make, simple, tied
 
 RNG = np.random.default_rng
 FLOATS: Any = np.ones((1, 1))
-
-
-def make(rows: int = 200, options: int = 4, seed: int = 0, ragged: bool = False) -> Readout:
-    """A random readout; with `ragged`, some questions have only two options."""
-    rng = RNG(seed)
-    scores = rng.normal(size=(rows, options)) * 2
-    own = np.full(rows, options)
-    if ragged:
-        own[rng.random(rows) < 0.4] = 2
-    scores[np.arange(options) >= own[:, None]] = np.nan
-    p = softmax(scores)
-    gold = (rng.random(rows) * own).astype(np.int64)
-    gold = np.where(rng.random(rows) < 0.4, np.nanargmax(p, axis=1), gold)
-    return Readout(np.nanmax(p, axis=1), np.nanargmax(p, axis=1) == gold, p, gold, True)
-
-
-def simple(confidence: list[float] | np.ndarray, correct: list[int] | np.ndarray) -> Readout:
-    return Readout(np.array(confidence, float), np.array(correct, bool), None, None, True)
-
-
-def tied(rows: int = 200, seed: int = 1) -> Readout:
-    rng = RNG(seed)
-    confidence = rng.integers(0, 11, rows) / 10  # exact 0 and 1 among them
-    return simple(confidence, rng.random(rows) < confidence)
 
 
 def value(name: str, readout: Readout, bins: int = 15) -> float:

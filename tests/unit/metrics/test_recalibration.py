@@ -23,6 +23,7 @@ from multical.metrics import recalibration
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import READOUTS, SCORES, option_scores
 from multical.metrics.recalibration import METHODS, Answers, folds
+from multical.stats.params import MetricsJob, RecalibrationJob
 from support.synthetic import make_records, written
 
 SCRIPT = Path(__file__).parents[3] / "scripts/compute_recalibration.py"
@@ -222,10 +223,9 @@ PARAMS: dict[str, Any] = {
     "bins": 15,
     "bootstrap": {"replicates": 20, "seed": 1, "level": 0.9},
     "resource_levels": LEVELS,
-    "folds": 5,
-    "fold_seed": 0,
     "reference_language": "en",
 }
+JOB = RecalibrationJob.model_validate(PARAMS)
 RUNS = ["base", "base.facts.ls0.s0"]
 FITS = [("none", "none"), *((m, f) for m in METHODS for f in ("reference", "high", "own"))]
 
@@ -240,7 +240,7 @@ def frame() -> pd.DataFrame:
 def tables(
     frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return compute_recalibration.compute(written(tmp_path_factory.mktemp("all"), frame), PARAMS)
+    return compute_recalibration.compute(written(tmp_path_factory.mktemp("all"), frame), JOB)
 
 
 def test_scores_are_those_of_the_readouts(frame: pd.DataFrame) -> None:
@@ -270,8 +270,8 @@ def test_rows_of_the_tables(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
 def test_without_a_method_the_rows_are_those_of_the_metrics(
     frame: pd.DataFrame, tables: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
 ) -> None:
-    settings = {key: PARAMS[key] for key in PARAMS if key not in compute_recalibration.MORE}
-    expected = compute_metrics.compute(written(tmp_path, frame), settings)
+    job = MetricsJob.model_validate({key: PARAMS[key] for key in MetricsJob.model_fields})
+    expected = compute_metrics.compute(written(tmp_path, frame), job)
     for table, own in zip(tables, expected, strict=True):
         plain = table[table["method"] == "none"].drop(columns=["method", "fit"])
         pd.testing.assert_frame_equal(plain.reset_index(drop=True), own)
@@ -324,15 +324,15 @@ def pairs(table: pd.DataFrame) -> set[str]:
 
 def test_without_the_reference_language_or_a_high_one(frame: pd.DataFrame, tmp_path: Path) -> None:
     paths = written(tmp_path, frame[frame["language"].isin(["ko", "yo"])])
-    assert pairs(compute_recalibration.compute(paths, PARAMS)[1]) == {"own"}
-    changed = PARAMS | {"reference_language": "ko"}
+    assert pairs(compute_recalibration.compute(paths, JOB)[1]) == {"own"}
+    changed = JOB.model_copy(update={"reference_language": "ko"})
     assert pairs(compute_recalibration.compute(paths, changed)[1]) == {"reference", "own"}
 
 
 def test_few_rows_in_a_language(frame: pd.DataFrame, tmp_path: Path) -> None:
     """Yoruba has one question, which nothing can be learnt for from Yoruba."""
     rows = (frame["language"] != "yo") | (frame["question_id"] == "q00003")
-    table, _ = compute_recalibration.compute(written(tmp_path, frame[rows]), PARAMS)
+    table, _ = compute_recalibration.compute(written(tmp_path, frame[rows]), JOB)
     own = table[table["language"] == "yo"]
     assert pairs(own) == {"reference", "high"}
     assert set(own["n"]) == {1}
@@ -353,9 +353,9 @@ def test_the_program_gives_the_same_bytes(frame: pd.DataFrame, tmp_path: Path) -
 
 def test_a_readout_without_option_scores_is_refused(tmp_path: Path) -> None:
     for changes, message in (
-        ({"readouts": ["max_logit"]}, "readouts: ['max_logit'], expected some of"),
-        ({"folds": 1}, "1 folds, expected at least 2"),
-        ({"folds": "5"}, "folds: '5', expected a whole number"),
+        ({"readouts": ["max_logit"]}, "readouts.0: found 'max_logit', expected: Input should be"),
+        ({"recalibration": {"folds": 1}}, "recalibration.folds: found 1, expected: Input should"),
+        ({"recalibration": {"folds": "5"}}, "recalibration.folds: found '5', expected: Input"),
     ):
         records = written(tmp_path, make_records(["base"], ["en"], 5, 0))
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS | changes)]

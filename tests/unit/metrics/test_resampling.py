@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_definitions import make, simple, tied
 
 from multical.errors import InputError
 from multical.metrics.bootstrap import Bootstrap
 from multical.metrics.definitions import METRICS, Counts
 from multical.metrics.readouts import Readout
 from multical.metrics.resampling import Sample, replicates, table
+from support.readouts import make, simple, tied
 
 RNG = np.random.default_rng
 #: Sums of values that are not negative

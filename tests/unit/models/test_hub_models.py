@@ -11,8 +11,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from test_score_run import PARAMS as SCORING
-from test_train_sft import PARAMS as TRAINING
 from torch.nn import functional
 
 import fetch_model
@@ -25,6 +23,7 @@ from multical.models import checkpoints
 from multical.models.chat import Chat, letter_ids
 from support import hub_models, hub_server, tiny
 from support.hub_server import GOOD_TOKEN, Hub
+from support.programs import SCORING, TRAINING
 
 TEXTS = [
     "What is 2 + 2 ? It 's 4 , isn't it.",

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_train_sft import PARAMS
 
 import adopt_trial
 import choose_learning_rate
@@ -24,6 +23,7 @@ from multical.models.chat import IGNORED, Chat
 from multical.provenance import usage
 from multical.provenance.usage import Clock
 from support import tiny
+from support.programs import TRAINING as PARAMS
 
 SETTINGS = {
     "run": "r",

@@ -22,6 +22,7 @@ from transformers import (
 
 from multical.errors import InputError
 from multical.models import checkpoints, quantized
+from multical.patches import transformers as patches
 from multical.scoring.scorer import Group, Scorer
 from multical.scoring.trie import TokenizedQuestion
 from support import tiny
@@ -102,7 +103,7 @@ def test_layers_that_cannot_be_quantized_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("bitsandbytes")
-    monkeypatch.setattr(quantized, "_plain_linears", nullcontext)
+    monkeypatch.setattr(patches, "plain_linears", nullcontext)
     with pytest.raises(InputError, match="model type falcon: layers of class FalconLinear"):
         quantized.load(folder(tmp_path, "falcon"), "float32")
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_train_sft as programs
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -23,12 +22,14 @@ from multical.data import conversations
 from multical.errors import InputError
 from multical.models import checkpoints, distributed, sft
 from multical.models.chat import Chat
+from multical.models.params import TrainingJob
+from multical.params import parse
+from support import programs, tiny
 from support import sft_in_processes as alone
-from support import tiny
 
 #: Two epochs of ten conversations, four a step: the third step of an epoch has two, so that
 #: of two processes the second gets fillers only
-PARAMS = {**programs.PARAMS, "epochs": 2.0, "steps": None}
+PARAMS = {**programs.TRAINING, "epochs": 2.0, "steps": None}
 Case = tuple[str, float, str, dict[str, Any]]
 CASES: dict[str, Case] = {
     **{
@@ -172,16 +173,6 @@ def test_padding_free_in_one_process(tmp_path: Path) -> None:
             assert [step[key] for step in free] == expected
 
 
-def test_each_epoch_takes_the_order_of_one_process() -> None:
-    order = sft.SeedableRandomSampler(range(10), data_seed=3)
-    filled = sft.Filled(10, 12, 3)
-    assert len(filled) == 12
-    for epoch in (0, 1, 5):
-        order.set_epoch(epoch)
-        filled.set_epoch(epoch)
-        assert list(filled) == [*order, 10, 11]
-
-
 # The program, from the command line
 
 
@@ -244,7 +235,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) 
     losses = [step["loss"] for step in programs.read_log(base / "killed")]
     # the same as one process, which was not interrupted
     examples = sft.Examples.of(tiny.pairs(), Chat(tiny.tokenizer(), "plain"), 64)
-    settings = sft.Settings.of({**programs.PARAMS, "steps": 60, "save_every": 60})
+    settings = TrainingJob(**{**programs.TRAINING, "steps": 60, "save_every": 60})
     expected, _ = sft.train(
         tiny.model("tied", len(tiny.tokenizer())), tiny.tokenizer(), examples, settings,
         base / "one.scratch",
@@ -273,7 +264,7 @@ BAD = {
 def test_bad_scales(name: str) -> None:
     scale, message = BAD[name]
     with pytest.raises(InputError, match=message):
-        sft.Settings.of({**PARAMS, "scale": scale})
+        parse(TrainingJob, json.dumps({**PARAMS, "scale": scale}))
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import trl.trainer.utils
 from torch import Tensor
 from transformers.trainer_pt_utils import LabelSmoother
 from trl import SFTConfig
 from trl.kernels import ChunkedLogProbFunction
-from trl.kernels.chunked_logprob import OPTIONAL_OUTPUTS, _addmm_fp32
 
 from multical.errors import InputError
 from multical.models import sft, smoothing
 from multical.models.chat import IGNORED
+from multical.patches import trl as patches
 from support import tiny
 
 
@@ -254,23 +252,9 @@ def test_a_head_alone_is_trained(cap: float | None) -> None:
     close(found, slopes(dict(head.named_parameters())), 1e-5)
 
 
-def test_trl_has_what_is_used_of_it() -> None:
-    """Private names and the order of arguments; after an update of trl, read these anew."""
-    used = "multical.models.smoothing stands on this of trl, which has changed"
-    assert trl.trainer.utils._ChunkedLogProbFunction is ChunkedLogProbFunction, used
-    assert list(inspect.signature(ChunkedLogProbFunction.forward).parameters) == [
-        "ctx", "hidden", "weight", "bias", "targets", "temperature", "chunk_size",
-        "final_logit_softcapping", "logit_scale", "outputs",
-    ], used  # fmt: skip
-    assert OPTIONAL_OUTPUTS == ("entropy", "log_sum_sq_probs", "mean_logits", "is_top1"), used
-    into = torch.ones(2, 2)
-    _addmm_fp32(into, torch.eye(2), torch.eye(2))
-    assert into.tolist() == [[2, 1], [1, 2]], used
-
-
 def test_a_head_that_escapes_smoothing_is_an_error(tmp_path: Path, monkeypatch: Any) -> None:
     made = trainer("llama", 0.1, tmp_path)
-    monkeypatch.setattr(smoothing, "HEAD", "trl.trainer.utils.is_rich_available")
+    monkeypatch.setattr(patches, "HEAD", "is_rich_available")
     with pytest.raises(RuntimeError, match="expected TRL's head to call"):
         made.compute_loss(made.model, batch(SIZES))
 

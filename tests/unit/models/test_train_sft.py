@@ -21,25 +21,9 @@ from multical.errors import InputError
 from multical.models import checkpoints, sft
 from multical.models.chat import IGNORED, Chat
 from support import tiny
+from support.programs import TRAINING as PARAMS
+from support.programs import command, read_log
 from support.tiny import pairs
-
-SCRIPT = Path(train_sft.__file__)
-PARAMS: dict[str, Any] = {
-    "run": "tiny.facts.ls0.1.s0",
-    "smoothing": 0.1,
-    "seed": 0,
-    "chat_format": "plain",
-    "learning_rate": 1e-2,
-    "warmup_ratio": 0.25,
-    "weight_decay": 0.0,
-    "batch_size": 4,
-    "gradient_accumulation_steps": 2,
-    "epochs": None,
-    "steps": 8,
-    "max_length": 64,
-    "save_every": 3,
-    "matmul_precision": "highest",
-}
 
 
 @pytest.fixture
@@ -55,29 +39,10 @@ def base(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(base: Path, out: str = "out", **changes: Any) -> list[str]:
-    folder = base / out
-    files = {
-        "--model": base / "base" / "manifest.json",
-        "--data": base / "data.jsonl",
-        "--params": json.dumps({**PARAMS, **changes}),
-        "--manifest": folder / "manifest.json",
-        "--checkpoint": folder / "checkpoint",
-        "--loss-log": folder / "loss.jsonl",
-        "--usage": folder / "usage.json",
-        "--scratch": base / f"{out}.scratch",
-    }
-    return [str(SCRIPT), *(str(part) for pair in files.items() for part in pair)]
-
-
 def run(monkeypatch: pytest.MonkeyPatch, *args: Any, **changes: Any) -> Path:
     monkeypatch.setattr(sys, "argv", command(*args, **changes))
     train_sft.main()
     return Path(args[0]) / (args[1] if len(args) > 1 else "out")
-
-
-def read_log(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "loss.jsonl").read_text().splitlines()]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

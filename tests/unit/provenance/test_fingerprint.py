@@ -33,11 +33,18 @@ TREE = {
     "multical/far.py": """
         def far(x):
             import sklearn.metrics
+            import multical.fields
             return x + 1
+        """,
+    "multical/fields.py": """
+        from pydantic import Field
+
+        FIELD = Field(ge=1, description="Of one")
+        TITLE = dict(description="Of two")
         """,
     "multical/other.py": "import pandas\nVALUE = 1\n",
 }
-LOCK = "# a comment\nnumpy==1.0\nscikit-learn==2.0\npandas==3.0\nAn_Odd.Name==1\n"
+LOCK = "# a comment\nnumpy==1.0\npydantic==2.0\nscikit-learn==2.0\npandas==3.0\nAn_Odd.Name==1\n"
 
 
 class Tree:
@@ -91,6 +98,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
         ("scripts/multical/near.py", '"""Near."""', "'''Not so far.'''"),
         ("scripts/multical/__init__.py", "The package.", "A package."),
         ("scripts/multical/far.py", "x + 1", "(x + 1)"),
+        ("scripts/multical/fields.py", "Of one", "Of the first"),
+        ("scripts/multical/fields.py", ', description="Of one"', ""),
         ("scripts/multical/other.py", "VALUE = 1", "VALUE = 2"),
         ("requirements.lock", "pandas==3.0", "pandas==3.1"),
         ("requirements.lock", "# a comment", "# another"),
@@ -109,6 +118,8 @@ def test_it_stays(tree: Tree, name: str, old: str, new: str) -> None:
         ("scripts/job.py", "near(1)", "near(1.0)"),
         ("scripts/multical/near.py", "far.far(", "-far.far("),
         ("scripts/multical/far.py", "x + 1", "x - 1"),
+        ("scripts/multical/fields.py", "ge=1", "ge=2"),
+        ("scripts/multical/fields.py", "Of two", "Of the second"),
         ("scripts/multical/far.py", "x + 1", 'x + 1 or "x"'),
         ("scripts/multical/__init__.py", '"""The package."""', "import json"),
         ("requirements.lock", "numpy==1.0", "numpy==1.1"),

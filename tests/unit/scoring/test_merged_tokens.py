@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 
 from multical.models.chat import Chat
 from multical.scoring.encoding import Encoder
+from multical.scoring.params import JobPrompt
 from multical.scoring.prompting import Part
 from multical.scoring.scorer import Group, Scorer
 from support import tiny
@@ -22,7 +23,7 @@ ANSWERS = {
     "ja": ("答えは", ["円です", "はい", "元"], "えははい"),
     "th": ("คำตอบคือ", ["บาท", "อเมริกา", "เยน"], "คืออเม"),
 }
-PROMPT = {"multiple_choice": "{question}\n{options}", "cloze": "{question}"}
+PROMPT = JobPrompt(name="default", multiple_choice="{question}\n{options}", cloze="{question}")
 
 
 def tokenizer(end: str, merged: str) -> PreTrainedTokenizerFast:
@@ -57,7 +58,14 @@ def test_scores_are_those_of_the_joined_text(language: str, fewshot: int) -> Non
          "answer": [i % 3 for i in range(5)], "language": language}
     )  # fmt: skip
     rows: list[Any] = list(frame.itertuples())
-    part = Part(PROMPT, language, False, True, frame.iloc[fewshot:], rows[:fewshot])
+    part = Part(
+        PROMPT,
+        language,
+        False,
+        True,
+        frame.iloc[fewshot:],
+        rows[:fewshot],
+    )
     sizes = {**tiny.SIZES, "vocab_size": len(words)}
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(LlamaConfig(**sizes)).eval()

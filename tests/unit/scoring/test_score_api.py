@@ -24,6 +24,7 @@ from multical.data import questions
 from multical.errors import InputError
 from multical.metrics import readouts
 from multical.models import chat
+from multical.models.api_params import Endpoint
 from multical.scoring import api, api_client
 from multical.scoring.api import Answer, rendered
 from multical.scoring.prices import Bill
@@ -223,7 +224,7 @@ def test_what_is_listed_beside_the_likeliest_does_not_count() -> None:
     def told(top: dict[str, float]) -> str:
         return json.dumps({"choices": [{"logprobs": {"top_logprobs": [top]}}]})
 
-    about = {"endpoint": "completions", "top_logprobs": 2}
+    about = Endpoint(url="https://a", model="m", endpoint="completions", top_logprobs=2)
     found = api.read(told({"The": -3.0, "A": -0.1, "B": -2.0}), about)  # The was sampled
     assert found.listed == [("A", -0.1), ("B", -2.0)]
     assert (found.prompt_tokens, found.bill) == (None, Bill(1, 0, 0))

@@ -21,6 +21,7 @@ from multical.data import questions
 from multical.errors import InputError
 from multical.params import canonical
 from multical.scoring import prompting
+from multical.scoring.params import ScoringJob
 from multical.scoring.scorer import Scorer, Scores
 from support import tiny
 
@@ -338,7 +339,12 @@ def test_parts_with_the_same_examples_follow_each_other(monkeypatch: pytest.Monk
     """So that these are run once, however many parts their questions are cut into."""
     monkeypatch.setattr(prompting, "MOST", 2)
     cut = list(
-        prompting.parts(quiz(), PARAMS, prompting.FewShot(examples(), SHOTS, "fewshot.parquet"))
+        prompting.parts(
+            quiz(),
+            job := ScoringJob(**PARAMS),
+            prompting.FewShot(examples(), SHOTS, "fewshot.parquet"),
+            job.multiple_choice_languages,
+        )
     )
     shown = [(p.language, p.multiple_choice, *(one.question_id for one in p.examples)) for p in cut]
     assert len(shown) > len(set(shown)) == 2 * (2 + 2 + 1)

@@ -21,26 +21,11 @@ from multical.errors import InputError
 from multical.models import checkpoints
 from multical.scoring import prompting
 from support import tiny
+from support.programs import PROMPT
+from support.programs import SCORING as PARAMS
 
 WORDS = ["Euro", "yen", "円", "원", "рубль", "franc", "a b c", "leu", "krone", "Dinar (old)"]
 ASKED = {"en": "Which {}?", "ko": "{}의 통화는?", "ar": "ما هي عملة {}؟"}
-PROMPT = {"name": "default", "multiple_choice": "{question}\n{options}", "cloze": "{question}"}
-PARAMS: dict[str, Any] = {
-    "run": "tiny.facts.ls0.1.s0",
-    "model": "tiny",
-    "sft": "facts",
-    "smoothing": 0.1,
-    "seed": 0,
-    "benchmark": "quiz",
-    "languages": None,
-    "questions_per_language": None,
-    "prompts": [PROMPT],
-    "multiple_choice_languages": ["en", "ko"],
-    "chat_format": "plain",
-    "dtype": "float32",
-    "matmul_precision": "highest",
-    "batch_tokens": 300,
-}
 #: Of study 2: letters alone
 LETTERED = {"name": "second", "multiple_choice": "Say: {question}\n{options}", "cloze": None}
 

@@ -20,10 +20,12 @@ from multical import records
 from multical.errors import InputError
 from multical.metrics.bootstrap import Bootstrap, around
 from multical.metrics.definitions import METRICS
+from multical.metrics.params import Bootstrap as Bootstrapping
 from multical.metrics.readouts import READOUTS, Readout, entropies
-from multical.stats import comparisons, estimates
+from multical.stats import comparisons
 from multical.stats.comparisons import Run
 from multical.stats.effects import Effect, average, described, language_tests, question_test
+from multical.stats.params import MetricsJob
 from support.synthetic import make_records, written
 
 SCRIPT = Path(__file__).parents[3] / "scripts/compute_effects.py"
@@ -35,6 +37,7 @@ PARAMS: dict[str, Any] = {
     "bootstrap": {"replicates": 400, "seed": 1, "level": 0.9},
     "resource_levels": LEVELS,
 }
+JOB = MetricsJob.model_validate(PARAMS)
 RUNS = ["tiny", *(f"tiny.facts.ls{b}.s{seed}" for b in ("0", "0.1") for seed in (0, 1))]
 UNIT = ["after", "readout", "metric"]
 
@@ -51,7 +54,7 @@ def paths(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> list
 
 @pytest.fixture(scope="module")
 def tables(paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return compute_effects.compute(paths, PARAMS)
+    return compute_effects.compute(paths, JOB)
 
 
 def reading(frame: pd.DataFrame, run: str, language: str) -> Readout:
@@ -76,7 +79,7 @@ def test_values_are_changes_of_the_metrics(
     paths: list[str], tables: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
     """By language and by group, means over the seeds, and how seeds differ."""
-    own = compute_metrics.compute(paths, PARAMS)
+    own = compute_metrics.compute(paths, JOB)
     for known, found, place in zip(own, tables, ("language", "group"), strict=True):
         wide = known.pivot(index=[place, "readout", "metric"], columns="run", values="value")
         seeds = pd.DataFrame({s: wide[f"tiny.facts.ls0.1.s{s}"] for s in (0, 1)})
@@ -93,7 +96,7 @@ def test_values_are_changes_of_the_metrics(
 
 def test_a_mean_of_questions_has_the_paired_t_test(frame: pd.DataFrame, tmp_path: Path) -> None:
     few = frame[frame["run"].isin(["tiny", "tiny.facts.ls0.s0"])]
-    params = PARAMS | {"bootstrap": {"replicates": 4000, "seed": 0, "level": 0.95}}
+    params = JOB.model_copy(update={"bootstrap": Bootstrapping(replicates=4000)})
     effects, _ = compute_effects.compute(written(tmp_path, few), params)
     assert effects["seed_sd"].isna().all()
     for language in ("en", "yo"):
@@ -352,7 +355,7 @@ def test_a_lost_question_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None
     lost = (frame["run"] == RUNS[1]) & (frame["language"] == "ko")
     few = frame.drop(frame.index[lost][3])
     with pytest.raises(InputError, match=r"other questions in \['ko'\], expected the same ones"):
-        compute_effects.compute(written(tmp_path, few), PARAMS)
+        compute_effects.compute(written(tmp_path, few), JOB)
 
 
 def test_all_right_before_and_after(frame: pd.DataFrame, tmp_path: Path) -> None:
@@ -363,7 +366,7 @@ def test_all_right_before_and_after(frame: pd.DataFrame, tmp_path: Path) -> None
         for place, gold in enumerate(sure["gold"])
     ]
     sure = sure.assign(text_logliks=logliks)
-    params = PARAMS | {"readouts": ["text_ppl"]}
+    params = JOB.model_copy(update={"readouts": ["text_ppl"]})
     effects, over = compute_effects.compute(written(tmp_path, sure), params)
     for table in (effects, over):
         rows = table[table["metric"] == "accuracy"]
@@ -399,9 +402,3 @@ def test_a_study_without_sft_is_refused(frame: pd.DataFrame, tmp_path: Path) -> 
     assert done.returncode == 1
     assert "no two runs to compare" in done.stderr
     assert not list(tmp_path.glob("*.csv"))
-
-
-def test_params_are_those_of_the_metrics() -> None:
-    assert estimates.read_params(json.dumps(PARAMS)) == PARAMS
-    with pytest.raises(InputError, match=r"metrics: \[\]"):
-        estimates.read_params(json.dumps(PARAMS | {"metrics": []}))

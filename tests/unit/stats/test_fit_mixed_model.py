@@ -7,7 +7,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,13 @@ import compute_effects
 import fit_mixed_model
 from multical.errors import InputError
 from multical.figures import tables as results
+from multical.figures.params import Conditions
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import READOUTS
+from multical.params import parse
 from multical.stats import mixed
 from multical.stats.mixed import Cell, NotFittedError
+from multical.stats.params import MetricsJob, MixedModels, Tested
 from support import figure_data
 from support.synthetic import make_records, written
 
@@ -38,6 +41,7 @@ PARAMS: dict[str, Any] = {
     "level": 0.9,
     "resource_levels": LEVELS,
 }
+JOB = MixedModels.model_validate(PARAMS)
 RUNS = ["tiny", "tiny.facts.ls0.s0", "tiny.facts.ls0.s1", "tiny.facts.ls0.1.s0"]
 
 
@@ -127,7 +131,7 @@ def test_the_tests_keep_their_level(spread: float) -> None:
     assert rejected > 0.01 * (spread > 0)
 
 
-@pytest.mark.parametrize("metric", mixed.METRICS)
+@pytest.mark.parametrize("metric", get_args(Tested))
 def test_a_metric_is_the_mean_of_its_questions(metric: str) -> None:
     frame = make_records(["tiny"], ["en"], 130, 3)
     readout = READOUTS["text_ppl"](frame)
@@ -262,7 +266,7 @@ def paths(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> list
 
 @pytest.fixture(scope="module")
 def tables(paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return fit_mixed_model.compute(paths, PARAMS)
+    return fit_mixed_model.compute(paths, JOB)
 
 
 def test_estimates_are_the_mean_effects_of_languages(
@@ -271,7 +275,8 @@ def test_estimates_are_the_mean_effects_of_languages(
     """Over both seeds, as compute_effects.py has them."""
     own = {key: PARAMS[key] for key in ("readouts", "metrics", "bins", "resource_levels")}
     drawn = {"replicates": 5, "seed": 0, "level": 0.9}
-    _, over = compute_effects.compute(paths, own | {"bootstrap": drawn})
+    job = MetricsJob.model_validate(own | {"bootstrap": drawn})
+    _, over = compute_effects.compute(paths, job)
     effects, models = tables
     assert models["converged"].all()
     assert len(models) == 2 * 7
@@ -288,7 +293,7 @@ def test_estimates_are_the_mean_effects_of_languages(
 
 def test_models_that_cannot_be_fitted_say_so(frame: pd.DataFrame, tmp_path: Path) -> None:
     few = frame[frame["language"].isin(["en", "ko"])]
-    effects, models = fit_mixed_model.compute(written(tmp_path, few), PARAMS)
+    effects, models = fit_mixed_model.compute(written(tmp_path, few), JOB)
     assert (models["problem"].str.contains("2 languages of 2 resource levels")).all()
     assert not models["converged"].any()
     assert effects["level"].unique().tolist() == ["high", "mid", "mid-high"]
@@ -306,10 +311,11 @@ def test_one_model_that_cannot_be_fitted_is_shown_beside_others(
     other = pd.concat([frame[frame["sft"].isna()], tuned[tuned["smoothing"] == 0], same])
     other = other.assign(model="other", run=other["run"].str.replace("tiny", "other"))
     both = pd.concat([frame[frame["sft"].isna()], tuned, other])
-    effects, models = fit_mixed_model.compute(written(tmp_path, both), PARAMS)
+    effects, models = fit_mixed_model.compute(written(tmp_path, both), JOB)
     assert models.groupby("model")["converged"].mean().to_dict() == {"other": 0.5, "tiny": 1}
     effects.to_csv(tmp_path / "effects.csv", index=False)
-    shown = figure_data.PARAMS | {"benchmark": "synthetic", "target": "x"}
+    own = {key: figure_data.PARAMS[key] for key in Conditions.model_fields}
+    shown = Conditions.model_validate(own | {"benchmark": "synthetic"})
     read = results.compared(tmp_path / "effects.csv", "mixed_effects", shown)
     lost = read[(read["model"] == "other") & (read["before"] == "SFT")]
     assert len(lost) == 4 * 5
@@ -330,12 +336,12 @@ def test_the_program(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"metrics": ["auroc"]}, r"metrics: \['auroc'\], expected some of \['accuracy'"),
-        ({"seed": -1}, "seed -1 and level 0.9, expected a seed of 0 or more"),
-        ({"level": 1.0}, "seed 0 and level 1.0, .* between 0 and 1"),
+        ({"metrics": ["auroc"]}, "metrics.0: found 'auroc', expected: Input should be 'accuracy'"),
+        ({"seed": -1}, "seed: found -1, expected: Input should be greater than or equal to 0"),
+        ({"level": 1.0}, "level: found 1.0, expected: Input should be less than 1"),
         ({"bootstrap": {}}, r"unknown keys \['bootstrap'\]"),
     ],
 )
 def test_bad_parameters(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        fit_mixed_model.read_params(json.dumps(PARAMS | changes))
+        parse(MixedModels, json.dumps(PARAMS | changes))

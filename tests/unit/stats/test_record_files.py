@@ -136,16 +136,16 @@ def end(block: Block) -> None:
 
 SLEEPER = """
 import sys
-from test_record_files import LEVELS, sleep
-from multical.parts import each, survey
+import time
+from multical.stats.record_files import each, survey
+
+def sleep(block):
+    time.sleep(60)
+
 if __name__ == "__main__":
-    parts, _ = survey(sys.argv[1:], LEVELS)
+    parts, _ = survey(sys.argv[1:], {"en": "high", "ko": "mid"})
     each(parts, sleep, processes=2, many=0)
 """
-
-
-def sleep(block: Block) -> None:
-    time.sleep(60)
 
 
 def test_processes_end_with_their_parent(paths: list[str], tmp_path: Path) -> None:

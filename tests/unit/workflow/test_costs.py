@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from multical.config import schema
 from multical.config.schema import Config
@@ -17,11 +16,9 @@ from multical.errors import InputError
 from multical.workflow import job_params, scoring_params
 from multical.workflow.costs import Sizes, disk_bytes, jobs, passing, sample, weights
 from multical.workflow.timings import CPU_FLOPS, GPU_FLOPS, Duration, Timings, recorded_seconds
-from support import tiny
+from support import checkout, tiny
 
-RAW: dict[str, Any] = yaml.safe_load(
-    (Path(__file__).parents[3] / "config.yaml").read_text(encoding="utf-8")
-)
+RAW: dict[str, Any] = checkout.config()
 ROOT = "results/demo"
 BASE, TUNED = "gemma3-270m", "gemma3-270m.facts.ls0.1.s0"
 TRAINING = {"root": ROOT, "run": TUNED}
@@ -40,7 +37,10 @@ def timings(folder: Path, loaded: Config, **then: Any) -> Timings:
 
     def remembered(output: str) -> dict[str, Any] | None:
         root, _, rest = output.partition("/runs/")
-        return job_params.training(loaded, root, rest.split("/")[0]) | then if rest else None
+        if not rest:
+            return None
+        job = job_params.training(loaded, root, rest.split("/")[0])
+        return job.model_dump(mode="json", exclude_defaults=True) | then
 
     return Timings(Sizes(loaded, folder), remembered)
 
@@ -147,7 +147,7 @@ def test_tokens_of_what_was_made(tmp_path: Path) -> None:
     sizes = Sizes(demo(steps=3, batch_size=4, max_length=40), tmp_path)
     settings = job_params.training(sizes.config, ROOT, TUNED)
     # nothing is made yet: all conversations may be as long as can be
-    assert sizes.tokens("train_sft", TRAINING, settings) == 3 * 4 * 40
+    assert sizes.tokens(TRAINING, settings) == 3 * 4 * 40
 
     pairs: list[conversations.Conversation] = [
         {"id": str(size), "messages": [{"role": "user", "content": "x" * size}, ANSWER]}
@@ -155,8 +155,8 @@ def test_tokens_of_what_was_made(tmp_path: Path) -> None:
     ]
     conversations.write(tmp_path / "results/inputs/sft/facts.jsonl", pairs)
     # 40 / 4 + 20, and one that is cut
-    assert sizes.tokens("train_sft", TRAINING, settings) == 3 * 4 * (30 + 40) / 2
-    epochs = settings | {"steps": None, "epochs": 5.0}
+    assert sizes.tokens(TRAINING, settings) == 3 * 4 * (30 + 40) / 2
+    epochs = settings.model_copy(update={"steps": None, "epochs": 5.0})
     assert sizes.steps("facts", epochs) == 3  # 10 conversations in batches of 4
 
 
@@ -180,20 +180,22 @@ def test_data_of_the_hub_that_are_not_made(tmp_path: Path) -> None:
     assert needed["benchmarks and SFT data"] == 1000 * questions + 3000 * 100
     assert needed["records"] == 8 * questions * 400
     sizes = Sizes(schema.load(raw), tmp_path)
-    asked = {"languages": ["sw", "yo"], "questions_per_language": 50}
-    assert {k: v.count for k, v in sizes.asked("few", asked).items()} == {"sw": 50}
-    assert (
-        sizes.steps("facts", {"steps": None, "epochs": 2.0, "batch_size": 8, "max_length": 9}) == 25
-    )
+    job = scoring_params.scoring(sizes.config, ROOT, BASE, "few")
+    few = job.model_copy(update={"languages": ["sw", "yo"], "questions_per_language": 50})
+    assert {k: v.count for k, v in sizes.questions(few).items()} == {"sw": 50}
+    training = sizes.config.multilingual(ROOT).training
+    changed = {"steps": None, "epochs": 2.0, "batch_size": 8, "max_length": 9}
+    assert sizes.steps("facts", training.model_copy(update=changed)) == 25
     del sft["examples"]
     with pytest.raises(InputError, match=r"^config: sft_data.facts.source.rows: found null"):
         disk_bytes(schema.load(raw), ROOT, tmp_path)
     sft |= {"rows": 110, "held_out": 10, "mean_tokens": 30.5}
     sizes = Sizes(schema.load(raw), tmp_path)
-    settings = job_params.training(sizes.config, ROOT, TUNED) | {"steps": None, "epochs": 2.0}
+    settings = job_params.training(sizes.config, ROOT, TUNED)
+    settings = settings.model_copy(update={"steps": None, "epochs": 2.0})
     assert sizes.steps("facts", settings) == 13  # 200 in batches of 16
-    assert sizes.tokens("train_sft", TRAINING, settings) == 13 * 16 * 30.5
-    assert sizes.tokens("train_sft", TRAINING, settings | {"max_length": 20}) == 13 * 16 * 20
+    assert sizes.tokens(TRAINING, settings) == 13 * 16 * 30.5
+    assert sizes.tokens(TRAINING, settings.model_copy(update={"max_length": 20})) == 13 * 16 * 20
 
 
 ANSWER: conversations.Message = {"role": "assistant", "content": "yyyy"}
@@ -215,24 +217,19 @@ def test_tokens_of_questions(tmp_path: Path) -> None:
     ]
     questions.write(tmp_path / "results/inputs/benchmarks/cldr-facts.parquet", pd.DataFrame(rows))
     sizes = Sizes(demo(), tmp_path)
-    settings = {
-        "languages": None,
-        "questions_per_language": None,
-        "multiple_choice_languages": ["en"],
-        "prompts": [{"cloze": "{question}"}],
-    }
+    job = scoring_params.scoring(sizes.config, ROOT, BASE, "cldr-facts")
+    job = job.model_copy(update={"multiple_choice_languages": ["en"]})
 
     def tokens(**changed: Any) -> float:
-        return sizes.tokens("score_run", SCORING, settings | changed)
+        return sizes.tokens(SCORING, job.model_copy(update=changed))
 
     # 42 bytes of English and French, 82 of Russian; each prompt has 20 tokens beside
     assert tokens(languages=["fr"]) == 4 * (42 / 4 + 20)
     assert tokens(languages=["ru"]) == 4 * (82 / 4 + 20)
     assert tokens(languages=["en"]) == 2 * tokens(languages=["fr"])
     assert tokens() == 4 * (3 * 42 / 4 + 82 / 4 + 80)
-    letters = tokens(
-        languages=["fr"], multiple_choice_languages=None, prompts=[{"cloze": None}] * 2
-    )
+    letters_only = [job.prompts[0].model_copy(update={"cloze": None})] * 2
+    letters = tokens(languages=["fr"], multiple_choice_languages=None, prompts=letters_only)
     assert letters == 2 * tokens(languages=["fr"])
     assert tokens(multiple_choice_languages=None) == 2 * tokens(multiple_choice_languages=[])
     assert tokens(questions_per_language=1) == tokens() / 4
@@ -250,12 +247,11 @@ def test_jobs_by_language_add_up_to_one_for_all(tmp_path: Path) -> None:
     tokens, seconds = 0.0, 0.0
     for job in shards:
         settings = scoring_params.scoring(cut, ROOT, BASE, "cldr-facts", job["shard"])
-        tokens += sizes.tokens("score_run", job, settings)
+        tokens += sizes.tokens(job, settings)
         seconds += clock.of("score_run", job, 1, None).seconds or 0
     once = Timings(Sizes(whole, tmp_path), lambda output: None)
-    assert tokens == sizes.tokens(
-        "score_run", SCORING, scoring_params.scoring(whole, ROOT, BASE, "cldr-facts")
-    )
+    all_languages = scoring_params.scoring(whole, ROOT, BASE, "cldr-facts")
+    assert tokens == sizes.tokens(SCORING, all_languages)
     alone = once.of("score_run", SCORING, 1, None).seconds or 0
     assert seconds == pytest.approx(alone + 8 * 30)  # each job has to start
     # the shards stay beside what they are merged into

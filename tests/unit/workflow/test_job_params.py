@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from multical.config import schema, studies
+from multical.figures.params import ByLanguage, ConditionsAndGuess, Panel
 from multical.params import canonical
 from multical.workflow import job_params, scoring_params
+from support import checkout
 
-RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
+RAW: dict[str, Any] = checkout.config()
 DEMO, SMOKE = "results/demo", "results/smoke"
-FIGURES = {
-    "ece_by_lang": ("smoothing", "reference_language"),
-    "reliability": ("smoothing", "options"),
-    "ece_by_resource": (),
+FIGURES: dict[str, type[Panel]] = {
+    "ece_by_lang": ByLanguage,
+    "reliability": ConditionsAndGuess,
+    "ece_by_resource": Panel,
 }
 
 Edit = Callable[[dict[str, Any]], Any]
@@ -48,8 +48,8 @@ def jobs(raw: dict[str, Any]) -> dict[str, str]:
                 made[f"{root} score {name}"] = scoring_params.scoring(loaded, root, name, benchmark)
         made[f"{root} metrics"] = job_params.metrics(loaded, root)
         made[f"{root} reliability"] = job_params.reliability(loaded, root)
-        for name, keys in FIGURES.items():
-            made[f"{root} figure {name}"] = job_params.figure(loaded, root, name, *keys)
+        for name, shown in FIGURES.items():
+            made[f"{root} figure {name}"] = job_params.figure(loaded, root, shown)
     return {name: canonical(settings) for name, settings in made.items()}
 
 
@@ -197,13 +197,12 @@ def test_a_chat_format_reaches_the_runs_of_its_model() -> None:
     assert all("train gemma3-270m." in name or "score gemma3-270m" in name for name in edited)
 
 
-def test_a_study_without_scale_has_the_settings_it_had_before_there_was_one() -> None:
-    """So that its runs are not trained again for a key that they do not use."""
-    edited = changed(lambda raw: demo(raw)["training"].update(scale=None))
-    assert edited == []
+def test_a_key_with_its_default_is_no_part_of_a_job() -> None:
+    """So that no run is trained again for a key that is new and that it does not use."""
+    assert changed(lambda raw: demo(raw)["training"].pop("scale")) == []
     loaded = schema.load(RAW)
     name = next(name for name in studies.runs(loaded.multilingual(DEMO)) if "facts" in name)
-    assert "scale" not in job_params.training(loaded, DEMO, name)
+    assert "scale" not in canonical(job_params.training(loaded, DEMO, name))
 
 
 def test_scratch_folders_are_of_one_run_with_one_setting_and_code() -> None:

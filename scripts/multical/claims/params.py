@@ -1,0 +1,34 @@
+"""The parameters of the job that judges claims on a study."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, RootModel
+
+from multical.claims.schema import Claims
+from multical.figures.params import Answers
+from multical.metrics.params import Bootstrap
+from multical.stats.params import MetricsJob
+
+
+class MeasuredClaims(MetricsJob, Claims):
+    """Claims on a study with metrics by language."""
+
+    kind: Literal["multilingual", "harness"]
+    study: str
+
+
+class AnswerClaims(Answers, Claims):
+    """Claims on a study of paper 2."""
+
+    kind: Literal["released", "chat_confidence"]
+    bins: int = Field(ge=1)
+    bootstrap: Bootstrap
+
+
+ClaimsJob = MeasuredClaims | AnswerClaims
+
+
+class AnyClaims(RootModel[Annotated[ClaimsJob, Field(discriminator="kind")]]):
+    """Claims on a study of whatever kind."""

@@ -1,0 +1,13 @@
+"""bitsandbytes 0.50: a fast path on CPUs that gives other numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def multiply_in_own_dtype(layer: Any) -> None:
+    """Have a `Linear4bit` on a CPU multiply in the type of its input.
+
+    On processors with AVX512-BF16 it else multiplies in bfloat16, and not all shapes.
+    """
+    layer.support_avx512bf16_for_cpu = False

@@ -1,0 +1,204 @@
+"""What each job of paper 2 depends on in the config, and what its studies make."""
+
+from __future__ import annotations
+
+from multical import paths
+from multical.claims.params import AnswerClaims
+from multical.claims.schema import Claims
+from multical.config.chat_confidence import ChatConfidenceStudy, ReleasedStudy
+from multical.config.schema import Config
+from multical.config.studies import scored
+from multical.data.release_params import Released
+from multical.errors import InputError
+from multical.figures.params import (
+    AbstentionTables,
+    AnswerDataset,
+    AnswerModel,
+    Answers,
+    AurocTables,
+    CalibrationFigure,
+    CalibrationTables,
+    Compared,
+    ComparedFigure,
+    IntervalTable,
+    Method,
+    PromptsFigure,
+    PromptText,
+)
+from multical.metrics.params import Split
+from multical.workflow import job_params, scoring_params
+
+Paper2 = ReleasedStudy | ChatConfidenceStudy
+
+TABLES = (
+    "auroc", "mann_whitney", "cells", "datasets", "one_sample", "intervals", "calibration", "platt",
+    "correlations", "points", "scores", "abstention", "thresholds",
+)  # fmt: skip
+#: Figures of all data sets and of each
+FIGURES = (
+    "calibration", "calibration_platt", "accuracy_vs_calibration", "accuracy_vs_calibration_platt",
+    "accuracy_vs_auroc", "size_vs_auroc", "accuracy_vs_auroc_by_phrasing",
+    "size_vs_auroc_by_phrasing", "score_vs_threshold", "score_vs_k",
+)  # fmt: skip
+#: Those of confidences that need the logits of all letters
+OWN_FIGURES = ("accuracy_vs_auroc_margin_entropy", "score_vs_threshold_margin_entropy")
+#: The confidences of FIGURES, and of OWN_FIGURES
+MAIN: tuple[Method, ...] = ("msp", "maxlogit")
+OWN: tuple[Method, ...] = ("margin", "entropy")
+ALL = (*MAIN, *OWN)
+
+
+def study_at(config: Config, root: str) -> Paper2:
+    """The study at `root`; raises `InputError` if it is of another paper."""
+    study = config.studies[root]
+    if not isinstance(study, Paper2):
+        raise InputError(
+            f"config: studies.{root}: kind {study.kind}, expected released or chat_confidence"
+        )
+    return study
+
+
+def records(config: Config, root: str) -> list[str]:
+    """The records of a study."""
+    study = study_at(config, root)
+    if isinstance(study, ReleasedStudy):
+        return [paths.RELEASED_RECORDS.format(root=root)]
+    return [paths.RECORDS.format(root=root, run=run, benchmark=name) for run, name in scored(study)]
+
+
+def products(config: Config, root: str) -> list[str]:
+    """Every table and figure of a study."""
+    study = study_at(config, root)
+    names = [*FIGURES, *(OWN_FIGURES if methods(config, root, OWN) else ())]
+    drawn = [(panel, name) for name in names for panel in panels(config, root)]
+    drawn += [
+        ("", name)
+        for name in ["dataset_bars", *["prompts"] * isinstance(study, ChatConfidenceStudy)]
+    ]
+    return [
+        *(paths.STUDY_TABLE.format(root=root, name=f"{name}.csv") for name in TABLES),
+        *(paths.FIGURE.format(root=root, panel=panel, name=f"{x}.pdf") for panel, x in drawn),
+    ]
+
+
+def panels(config: Config, root: str) -> dict[str, str]:
+    """The data sets of each panel, by what a figure's path has before its name."""
+    ids = [dataset.id for dataset in study_at(config, root).datasets]
+    return {"": "all"} | {f"{name}/": name for name in ids}
+
+
+def release(config: Config, root: str) -> Released:
+    """What is imported."""
+    study = config.studies[root]
+    return Released(**{key: getattr(study, key) for key in Released.model_fields})
+
+
+def answers(config: Config, root: str) -> Answers:
+    """The models and data sets of a study."""
+    study = study_at(config, root)
+    if isinstance(study, ReleasedStudy):
+        models = [AnswerModel(**model.model_dump()) for model in study.models]
+        datasets = [
+            AnswerDataset(id=dataset.id, name=dataset.name, benchmark=dataset.id)
+            for dataset in study.datasets
+        ]
+    else:
+        models = [
+            AnswerModel(
+                file=model.run,
+                name=model.name,
+                size=model.size,
+                # an API tells probabilities alone
+                max_logit=not job_params.is_behind_api(config, root, model.run),
+            )
+            for model in study.models
+        ]
+        datasets = [AnswerDataset(**dataset.model_dump()) for dataset in study.datasets]
+    return Answers(study=root, models=models, datasets=datasets)
+
+
+def methods(config: Config, root: str, among: tuple[Method, ...] = ALL) -> list[Method]:
+    """The confidences of a study, of those in `among`, that any of its models has."""
+    study = study_at(config, root)
+    own = study.confidences if isinstance(study, ChatConfidenceStudy) else ["msp", "max_logit"]
+    wanted = {name.replace("_", "") for name in own}
+    if not any(model.max_logit for model in answers(config, root).models):
+        wanted.discard("maxlogit")
+    return [method for method in among if method in wanted]
+
+
+def compared(config: Config, root: str) -> Compared:
+    """The same with all confidences."""
+    return Compared(**dict(answers(config, root)), methods=methods(config, root))
+
+
+def auroc(config: Config, root: str) -> AurocTables:
+    """What AUROCs are computed of, and which cells count as significant."""
+    significance = study_at(config, root).significance
+    return AurocTables(**dict(compared(config, root)), significance=significance)
+
+
+def intervals(config: Config, root: str) -> IntervalTable:
+    """What intervals are computed of."""
+    bootstrap = study_at(config, root).bootstrap
+    return IntervalTable(**dict(compared(config, root)), bootstrap=bootstrap)
+
+
+def calibration(config: Config, root: str) -> CalibrationTables:
+    """What calibration errors are computed of."""
+    study = study_at(config, root)
+    split = Split(seed=study.abstention.seed, main_k=study.abstention.main_k)
+    return CalibrationTables(**dict(answers(config, root)), bins=study.bins, split=split)
+
+
+def abstention(config: Config, root: str) -> AbstentionTables:
+    """How thresholds are chosen and scored."""
+    own = study_at(config, root).abstention
+    return AbstentionTables(**dict(compared(config, root)), abstention=own)
+
+
+def compared_figure(
+    config: Config, root: str, panel: str, among: tuple[Method, ...]
+) -> ComparedFigure:
+    """A figure of the confidences in `among`; raises `KeyError` for a panel that is not there."""
+    dataset = panels(config, root)[panel]
+    own = methods(config, root, among)
+    return ComparedFigure(**dict(answers(config, root)), methods=own, dataset=dataset)
+
+
+def calibration_figure(config: Config, root: str, panel: str) -> CalibrationFigure:
+    """The same of calibration errors, as the generation of the study has them: v2 or v4."""
+    released = isinstance(study_at(config, root), ReleasedStudy)
+    return CalibrationFigure(
+        **dict(answers(config, root)),
+        dataset=panels(config, root)[panel],
+        error="calibration_error" if released else "calibration_error_cells",
+    )
+
+
+def prompts_figure(config: Config, root: str) -> PromptsFigure:
+    """The prompts of a study, with their headings in the language of its first data set."""
+    study = config.chat_confidence(root)
+    language = study.datasets[0].language
+    prompts = []
+    for name in study.scoring.prompts:
+        prompt = scoring_params.prompt(config, name, [language])
+        prompts.append(PromptText(**prompt.model_dump(exclude={"cloze"})))
+    return PromptsFigure(study=root, prompts=prompts, language=language)
+
+
+def shown_benchmark(config: Config, root: str) -> str:
+    """The benchmark that they are shown with a question of."""
+    return config.chat_confidence(root).datasets[0].benchmark
+
+
+def claims(config: Config, root: str, claims: Claims) -> AnswerClaims:
+    """What claims are judged on."""
+    study = study_at(config, root)
+    return AnswerClaims(
+        **dict(answers(config, root)),
+        **dict(claims),
+        kind=study.kind,
+        bins=study.bins,
+        bootstrap=study.bootstrap,
+    )

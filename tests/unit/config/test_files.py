@@ -1,0 +1,119 @@
+"""The config from its files and a command line: what goes before what, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from multical.config import files
+from multical.errors import InputError
+from support import checkout
+
+LISTED = yaml.safe_load((checkout.REPO / "config.yaml").read_text("utf-8"))["include"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of a small config, and the current one."""
+    monkeypatch.chdir(tmp_path)
+    write("config.yaml", {"include": ["one.yaml", "two.yaml"], "part": {"x": 1}, "list": [9]})
+    write("one.yaml", {"part": {"x": 0, "y": 2}, "list": [1, 2], "same": 5})
+    write("two.yaml", {"part": {"z": 3}, "same": 5})
+    return tmp_path
+
+
+def write(name: str, data: Any) -> None:
+    Path(name).write_text(yaml.safe_dump(data), encoding="utf-8")
+
+
+def refusal(function: Any, *arguments: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        function(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_config_yaml_goes_before_what_it_includes(folder: Path) -> None:
+    assert files.read() == {"part": {"x": 1, "y": 2, "z": 3}, "list": [9], "same": 5}
+
+
+def test_the_command_line_goes_before_all_files(folder: Path) -> None:
+    write("more.yaml", {"part": {"x": 4, "z": 5}})
+    command = [
+        "snakemake",
+        "-c2",
+        "--configfile",
+        "more.yaml",
+        "--config",
+        "same=7",
+        "part={'z': 6}",
+    ]
+    found = files.read([*command, "--", "target", "list=8"])
+    assert (found["part"]["x"], found["part"]["y"], found["same"], found["list"]) == (4, 2, 7, [9])
+    assert found["part"]["z"] == "6"  # as Snakemake reads numbers inside of it
+    assert files.read(["-C", "same=8"])["same"] == 8
+
+
+def test_nothing_is_needed_beside_a_file_of_the_command_line(folder: Path) -> None:
+    Path("config.yaml").rename("whole.yaml")
+    assert files.read(["--configfile", "whole.yaml"])["part"]["z"] == 3
+    assert "config.yaml: not readable" in refusal(files.read)
+    assert "none.yaml" in refusal(files.read, ["--configfile", "none.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("two", "key"),
+    [({"part": {"y": 1}}, "part.y"), ({"part": 1}, "part"), ({"same": {"b": 1}}, "same")],
+)
+def test_two_included_files_that_do_not_agree(folder: Path, two: Any, key: str) -> None:
+    write("two.yaml", two)
+    assert (
+        refusal(files.read)
+        == f"two.yaml: {key}: found another value than in one.yaml, expected one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("config.yaml", {"include": "one.yaml"}, "config.yaml: include: found 'one.yaml', "),
+        ("config.yaml", {"include": [1]}, "config.yaml: include: found [1], expected"),
+        ("config.yaml", {"include": ["none.yaml"]}, "none.yaml: not readable as YAML"),
+        ("one.yaml", {"include": []}, "one.yaml: include: expected this key in config.yaml alone"),
+        ("one.yaml", [1], "one.yaml: found list, expected keys and values"),
+    ],
+)  # fmt: skip
+def test_files_that_are_wrong(folder: Path, name: str, data: Any, sentence: str) -> None:
+    write(name, data)
+    assert refusal(files.read).startswith(sentence)
+
+
+def test_an_error_names_the_file_of_the_key(tmp_path: Path, monkeypatch: Any) -> None:
+    checkout.copy(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    demo = Path("config/demo.yaml")
+    text = demo.read_text("utf-8")
+    demo.write_text(text.replace("batch_size: 16", "batch_size: 0"), encoding="utf-8")
+    key = "studies.results/demo.training.batch_size"
+    assert refusal(files.load).startswith(f"config/demo.yaml: {key}: found 0, expected")
+    with open("config.yaml", "a", encoding="utf-8") as stream:
+        stream.write("studies: {results/demo: {training: {batch_size: -1}}}\n")
+    assert refusal(files.load).startswith(f"config.yaml: {key}: found -1, expected")
+    more = "studies={'results/demo': {'training': {'batch_size': -2}}}"
+    assert refusal(files.load, ["--config", more]).startswith(
+        f"config: {key}: found '-2', expected"
+    )
+    demo.write_text(text.replace("[cldr-facts]", "[none]", 1), encoding="utf-8")
+    assert refusal(files.load).startswith("config.yaml: ")  # the first that is wrong
+
+
+def test_the_repository_s_files_have_no_anchors_and_all_are_included() -> None:
+    found = sorted(path.name for path in (checkout.REPO / "config").glob("*.yaml"))
+    assert sorted(LISTED) == [f"config/{name}" for name in found]
+    for name in ["config.yaml", *LISTED]:
+        with open(checkout.REPO / name, encoding="utf-8") as stream:
+            for token in yaml.scan(stream):
+                assert not isinstance(token, yaml.AnchorToken | yaml.AliasToken), (name, token)
