@@ -120,6 +120,7 @@ COMMANDS: dict[str, Run | Dry | By] = {
 PLACEHOLDERS = {
     "RUN": "gemma3-270m.facts.ls0.1.s0", "MODEL": "gemma3-270m", "BENCHMARK": "cldr-facts",
     "BENCHMARK.SFT": "cldr-facts.facts", "STUDY": "demo", "TARGET": DEMO,
+    "DATASET/NAME": "arc/calibration", "NAME": "ece_by_lang",
 }  # fmt: skip
 #: The study that a page's relative paths lie in
 STUDY = {"docs/paper2.md": "results/msp"}
@@ -129,9 +130,9 @@ OTHERS = [
     ".snakemake/.*",
     "cache/api/MODEL.sqlite",  # see multical.paths
     ".*report.html",  # of the Makefile
-    "results/[A-Za-z_]*/bundle/.*|bundle/.*",  # of a bundle
+    "results/[A-Za-z_]*/bundle/.*|restore.json|ro-crate-metadata.json|figures.txt",  # of a bundle
     "records/RUN/BENCHMARK.usage.json",  # of models behind APIs
-    "results/mine.*",  # a user's own
+    "results/(mine|tiny)[./].*",  # of examples
     "figures/BENCHMARK.SFT/",  # a panel
     "logs/.*",  # see multical.paths
     "plot_NAME.py|scripts/plot_NAME.py|report/NAME.rst",  # to be added
@@ -311,12 +312,14 @@ def made(page: str) -> set[str]:
         rooted = (
             path if path.startswith("results/") else f"{STUDY.get(page, 'results/demo')}/{path}"
         )
-        if not rooted.endswith("/"):
+        if not rooted.endswith("/") and rooted not in STUDIES:
             found.add(filled(rooted))
     return found
 
 
 def exists(page: str, path: str) -> bool:
+    if path.startswith("results/") and path != "results/README.md":
+        return path == "results/"  # what a study has made here proves nothing
     folders = (ROOT, (ROOT / page).parent)
     return any((folder / path).exists() or any(folder.glob(path)) for folder in folders)
 
