@@ -54,7 +54,7 @@ Distinct = Annotated[
 class Strict(BaseModel):
     """A mapping of known keys to finite numbers and other values."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
