@@ -8,7 +8,7 @@ BIN    := .venv/bin
 PYTHON_CODE := scripts tools tests benchmarks
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
-# Errors are told: `--quiet all` would swallow them.
+# Errors are shown: `--quiet all` would swallow them.
 QUIET  := --quiet rules host progress reason
 REPORT = $(SNAKEMAKE) $(QUIET) --report-stylesheet report/style.css --report
 
@@ -40,7 +40,7 @@ demo smoke: env      ## make a study of packaged models, with its report
 results/%/report.html: results/%/headline.txt results/%/claims/verdicts.json $(wildcard report/*)
 	$(REPORT) $@ -- $(filter results/%,$^)
 
-msp_v2: env          ## make study 2 from its released outputs, with its report, and compare with the published
+msp_v2: env          ## make paper 2 from its released outputs, with its report, and compare with the published
 	$(SNAKEMAKE) msp_v2 msp_v2_verify results/msp_v2/claims/verdicts.json
 	@$(REPORT) results/msp_v2/report.html -- msp_v2 results/msp_v2/claims/verdicts.json
 

@@ -43,7 +43,7 @@ def one_of_runs(runs, folder="runs"):
     )
 
 
-#: The studies with metrics by language: study 1, harness runs, models behind APIs.
+#: The studies with metrics by language: paper 1, harness runs, models behind APIs.
 MEASURED = [
     root
     for root, one in CONFIG.studies.items()
@@ -57,7 +57,7 @@ def roots(*kinds):
 
 
 def scored_roots(kind, api):
-    """Those of a kind, and those of study 2 with the runs that are behind an API, or are not."""
+    """Those of a kind, and those of paper 2 with the runs that are behind an API, or are not."""
     runs = {
         root: [
             name

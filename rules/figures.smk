@@ -1,4 +1,4 @@
-# Figures and tables of study 1, each with a sidecar that says where it came from.
+# Figures and tables of paper 1, each with a sidecar that says where it came from.
 #
 # Needs  ROOT/metrics.csv, summary.csv, reliability.csv, reliability_by_lang.csv, culture.csv; for
 #        the table of settings, what the jobs of inputs, train and score say of themselves

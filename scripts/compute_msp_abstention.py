@@ -1,4 +1,4 @@
-"""Compute scores of study 2 when a model may abstain below a confidence threshold.
+"""Compute scores of paper 2 when a model may abstain below a confidence threshold.
 
 Both phrasings of a (data set, model) are pooled and shuffled with a seed; the first k
 answers train and the rest test. For `all`, one threshold per model serves all data sets,

@@ -1,4 +1,4 @@
-"""Compute how well confidence tells right answers from wrong ones, study 2's main tables.
+"""Compute how well confidence tells right answers from wrong ones, paper 2's main tables.
 
 A cell is one (data set, model, phrasing). Accuracy and AUROC are unweighted means over
 cells; `k/n` counts the cells whose Mann-Whitney p is below the significance level, not

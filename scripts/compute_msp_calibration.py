@@ -1,6 +1,6 @@
 """Compute the calibration of the maximum softmax probability, with and without Platt scaling.
 
-`calibration_error` is study 2's of generation v2: 10 equal-mass half-open bins over the
+`calibration_error` is paper 2's of generation v2: 10 equal-mass half-open bins over the
 pooled answers, empty bins dropped, the unweighted mean of |right - confident| over bins.
 A confidence of exactly 1 falls in no half-open bin: `unbinned` counts those answers.
 `calibration_error_cells` is that of generation v4, the mean over (data set, phrasing).

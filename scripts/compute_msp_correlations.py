@@ -1,4 +1,4 @@
-"""Correlate accuracy, AUROC, calibration error and size over the models of study 2.
+"""Correlate accuracy, AUROC, calibration error and size over the models of paper 2.
 
 Ordinary least squares of y on x, a point per model: r, R2, slope, two-sided p and n, for
 all data sets and each of them, both phrasings together (empty `prompt`) and each alone.

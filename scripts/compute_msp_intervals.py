@@ -1,4 +1,4 @@
-"""Compute percentile bootstrap intervals of study 2's accuracies and AUROCs.
+"""Compute percentile bootstrap intervals of paper 2's accuracies and AUROCs.
 
 The questions of a data set are drawn with replacement, each in both phrasings and of all
 models. A row with an empty `prompt` is the mean over the phrasings, and with `dataset` =

@@ -1,4 +1,4 @@
-"""Import the released per-question outputs of study 2 into records.
+"""Import the released per-question outputs of paper 2 into records.
 
 They are read, without unpacking, from the first of: the path in the environment
 variable MSP_V2_ARCHIVE (a folder or a tar archive), the path `archive` of the

@@ -2,7 +2,7 @@
 
 The parameters are multical.data.benchmark_params.BenchmarkJob.
 The report counts questions by language and kind (a file's subject); for the hub also the
-rows left out, and for study 2 the questions with options left out; for cldr the names that
+rows left out, and for paper 2 the questions with options left out; for cldr the names that
 are missing, that equal the English ones, and that give an answer away. --about says what it
 was made of: the source, and the SHA-256 of files.
 """

@@ -1,4 +1,4 @@
-"""Draw study 2's scores with abstention: against the threshold, and against training size.
+"""Draw paper 2's scores with abstention: against the threshold, and against training size.
 
 A column for each confidence. A figure named `score_vs_k...` is of the second kind.
 

@@ -1,4 +1,4 @@
-"""Draw study 2's AUROC against accuracy and against model size, with least squares lines.
+"""Draw paper 2's AUROC against accuracy and against model size, with least squares lines.
 
 A point per model, the unweighted mean of its (data set, phrasing) cells; a column of panels
 for each confidence. The name of a figure says what it shows: `accuracy_vs_...` or `size_vs_...`,

@@ -1,4 +1,4 @@
-"""Draw study 2's calibration: curves per model, and calibration error against accuracy.
+"""Draw paper 2's calibration: curves per model, and calibration error against accuracy.
 
 Each curve joins the equal-mass bins of one model, its fraction correct against its mean
 maximum softmax probability (MSP); on the diagonal it is calibrated. The Platt-scaled

@@ -1,4 +1,4 @@
-"""Draw study 2's data sets: mean accuracy and AUROCs over the models, a bar per data set."""
+"""Draw paper 2's data sets: mean accuracy and AUROCs over the models, a bar per data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw study 2's prompts: each phrasing with a question of the study's first data set in it.
+"""Draw paper 2's prompts: each phrasing with a question of the study's first data set in it.
 
 The question is the first by its id. The wording is our own, with the study's structure: the
 allowed letters, lettered options, and the word that the answer's letter follows. What is

@@ -1,4 +1,4 @@
-"""Write study 2's result in a few lines: what was made, where to look, what came out.
+"""Write paper 2's result in a few lines: what was made, where to look, what came out.
 
 A line a model: accuracy, AUROC of the maximum softmax probability, in how many of the data
 sets and phrasings wrong answers have significantly smaller ones, and calibration error.

@@ -1,4 +1,4 @@
-"""Study 2's own runs at the paper's shape, end to end: `paper_msp` says what of them is small."""
+"""Paper 2's own runs at the paper's shape, end to end: `paper_msp` says what of them is small."""
 
 from __future__ import annotations
 

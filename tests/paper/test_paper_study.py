@@ -1,4 +1,4 @@
-"""Study 1 at the paper's shape, end to end: `paper_study` says what of it is small."""
+"""Paper 1 at the paper's shape, end to end: `paper_study` says what of it is small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The five data sets of study 2 for `hub_server`: cards, columns, types and layouts, few rows.
+"""The five data sets of paper 2 for `hub_server`: cards, columns, types and layouts, few rows.
 
 Features are written as their cards have them. MMLU's questions are its own where
 ../shared/data/mmlu is; all other texts are made up.

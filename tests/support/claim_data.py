@@ -27,7 +27,7 @@ POWERS = {0.0: 3.0, 0.1: 1.2}
 
 
 def measured(**changes: Any) -> dict[str, Any]:
-    """Parameters of a study of study 1."""
+    """Parameters of a study of paper 1."""
     return {
         "study": "results/made",
         "kind": "multilingual",
@@ -89,7 +89,7 @@ DATASETS = {"arc": 150, "quiz": 150}
 
 
 def released_params(**changes: Any) -> dict[str, Any]:
-    """Parameters of a study of study 2."""
+    """Parameters of a study of paper 2."""
     settings = Study(Path(), "", MODELS, DATASETS).settings
     own = {key: settings[key] for key in ("models", "datasets", "bins")} | {"study": "results/made"}
     return {

@@ -1,4 +1,4 @@
-"""Tiny random models as the hub has the real ones of study 1, for `hub_server`.
+"""Tiny random models as the hub has the real ones of paper 1, for `hub_server`.
 
 Files, configurations and the kinds of tokenizers are those of the real repositories, with the
 clutter that need not be downloaded; only sizes are small, vocabularies a few hundred tokens,
@@ -310,7 +310,7 @@ def sharded(tensors: dict[str, torch.Tensor], count: int) -> Files:
     return {**files, "model.safetensors.index.json": text(index)}
 
 
-#: Study 1's models by their names at the hub, and whether they are gated there
+#: Paper 1's models by their names at the hub, and whether they are gated there
 MODELS: dict[str, tuple[Callable[[], Files], bool]] = {
     "mistralai/Mistral-7B-v0.1": (cache(mistral), False),
     "meta-llama/Llama-3.1-8B": (cache(llama), True),

@@ -286,7 +286,7 @@ def openhermes(count: int = 40, odd: list[Rows] | None = None) -> Files:
     }
 
 
-#: Study 1's data sets by their names at the hub: fewer rows, nothing else
+#: Paper 1's data sets by their names at the hub: fewer rows, nothing else
 STUDY_1: dict[str, Callable[[], Files]] = {
     "CohereLabs/Global-MMLU": global_mmlu,
     "li-lab/MMLU-ProX": mmlu_prox,

@@ -1,4 +1,4 @@
-"""Study 2's own runs as config.yaml has them, shrunk until two cores make them in minutes.
+"""Paper 2's own runs as config.yaml has them, shrunk until two cores make them in minutes.
 
 A few of the models of each study stay, under their real names, from a hub and an API on
 loopback; all data sets, phrasings, confidences, tables and figures stay, and all that is not

@@ -1,4 +1,4 @@
-"""Study 1 as config.yaml has it at paper scale, shrunk until two cores make it in minutes.
+"""Paper 1 as config.yaml has it at paper scale, shrunk until two cores make it in minutes.
 
 Models, data sets and benchmarks have their real names and come from a hub on loopback. All
 languages, models, data sets, smoothings and figures stay, and all that is not in `SHRUNK` or

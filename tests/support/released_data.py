@@ -1,4 +1,4 @@
-"""Small releases of study 2's file format, made on the spot, and slices of the real one."""
+"""Small releases of paper 2's file format, made on the spot, and slices of the real one."""
 
 from __future__ import annotations
 

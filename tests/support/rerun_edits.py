@@ -306,7 +306,7 @@ EDITS = [
     Edit("a library that no program uses", lock("ruff"), NONE),
     Edit("a module that no program of the study uses", code("multical/workflow/costs"), NONE),
     Edit("another study's settings", OTHER_STUDY, NONE),
-    Edit("a comment in the claims", text("claims.yaml", "# Study 1.", "# Of study 1."), NONE),
+    Edit("a comment in the claims", text("claims.yaml", "# Paper 1.", "# Of paper 1."), NONE),
     Edit("the expected verdicts", _appended("expected/claims.yaml", "# as of now\n"), NONE),
     Edit("the report's captions", _appended("report/reliability.rst", "\nMore.\n"), NONE),
     Edit("lost logs", lost("logs"), NONE),

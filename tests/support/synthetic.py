@@ -78,7 +78,7 @@ def own_answers(
     run: str, benchmark: str, questions: int, skill: float, seed: int, *, power: float = 1.0,
     language: str = "en", prompts: Sequence[str] = ("response", "answer"), options: int = 4,
 ) -> pd.DataFrame:  # fmt: skip
-    """Records of one run of study 2 on a benchmark: letters alone, phrasings with the same gold.
+    """Records of one run of paper 2 on a benchmark: letters alone, phrasings with the same gold.
 
     The less `skill`, the surer and the righter, from 0 for certain; calibrated before
     letters are taken to `power`.

@@ -1,6 +1,6 @@
 """Nothing from elsewhere is run, unpickled or unpacked astray, and no token is written down.
 
-Archives of study 2 that would leave their folder are in test_msp_import, folders of pickled
+Archives of paper 2 that would leave their folder are in test_msp_import, folders of pickled
 weights in test_fetch_model.
 """
 

@@ -22,7 +22,7 @@ SCRIPTS = sorted(file.stem for file in (ROOT / "scripts").glob("*.py"))
 
 def loaded(code: str) -> set[str]:
     """Libraries that a new Python has after running some code in the scripts' folder."""
-    code = f"import sys; sys.path.insert(0, 'scripts'); {code}; print(); print(*sys.modules)"
+    code = f"import sys; sys.path[:0] = ['scripts', 'tools']; {code}; print(); print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

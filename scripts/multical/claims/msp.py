@@ -1,4 +1,4 @@
-"""Claims of study 2, from its tables, and from its records where answers are simulated.
+"""Claims of paper 2, from its tables, and from its records where answers are simulated.
 
 Intervals of means over models draw the models, since the claims are about models; that of
 a correlation is Fisher's.
@@ -27,7 +27,7 @@ from multical.metrics.readouts import Floats
 
 #: How far the table may be from the records that it was made of
 ROUNDING = 1e-9
-#: Study 2's calibration error, but for the number of bins
+#: Paper 2's calibration error, but for the number of bins
 DEFINITION: dict[str, Any] = {"scheme": "equal_mass", "closed": False}
 
 

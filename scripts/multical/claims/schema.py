@@ -72,7 +72,7 @@ class Change(Tested):
 
 
 class CalibrationError(Tested):
-    """Study 2's calibration error of the MSP on all data sets; a test a model."""
+    """Paper 2's calibration error of the MSP on all data sets; a test a model."""
 
     statistic: Literal["calibration_error"]
     direction: Literal["above"]
@@ -120,7 +120,7 @@ Part = Annotated[
     Change | CalibrationError | Auroc | Correlation | AbstentionGain,
     Field(discriminator="statistic"),
 ]
-#: Of study 2, from released outputs and from own runs
+#: Of paper 2, from released outputs and from own runs
 ANSWERED = (CalibrationError, Auroc, Correlation, AbstentionGain)
 #: What the studies of each kind have the statistics of
 STATISTICS: dict[str, tuple[type[Tested], ...]] = {

@@ -88,7 +88,7 @@ class Config(Strict):
         return found
 
     def chat_confidence(self, root: str) -> ChatConfidenceStudy:
-        """The study at `root`; raises `InputError` unless it is study 2's own runs."""
+        """The study at `root`; raises `InputError` unless it is paper 2's own runs."""
         found = self.studies[root]
         if not isinstance(found, ChatConfidenceStudy):
             raise InputError(f"config: studies.{root}: kind {found.kind}, expected chat_confidence")

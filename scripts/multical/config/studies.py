@@ -43,7 +43,7 @@ class Figures(Strict):
 
 
 class MultilingualStudy(Strict):
-    """Study 1: base models, SFT runs with every smoothing and seed, all benchmarks."""
+    """Paper 1: base models, SFT runs with every smoothing and seed, all benchmarks."""
 
     kind: Literal["multilingual"]
     models: Distinct[Name] = Field(min_length=1)
@@ -173,7 +173,7 @@ class ApiStudy(Strict):
 Measured = MultilingualStudy | HarnessStudy | ApiStudy
 #: Those that are scored here
 Scored = MultilingualStudy | ApiStudy
-#: Those that ask models: these, and study 2's own runs
+#: Those that ask models: these, and paper 2's own runs
 ModelStudy = Scored | ChatConfidenceStudy
 Study = Annotated[Measured | ReleasedStudy | ChatConfidenceStudy, Field(discriminator="kind")]
 

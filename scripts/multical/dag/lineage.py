@@ -88,7 +88,7 @@ class Step:
         ]
         given = self.settings if isinstance(self.settings, dict) else {}
         if not found and "repository" in given:
-            keys = ("models", "datasets", "prompts", "study")  # of study 2: what is taken of it
+            keys = ("models", "datasets", "prompts", "study")  # of paper 2: what is taken of it
             found = [{"source": {k: v for k, v in given.items() if k not in keys}, "files": {}}]
         return found
 

@@ -66,7 +66,7 @@ class HubBenchmark(Strict):
 
 
 class ChoiceBenchmark(Strict):
-    """A data set of study 2, in English, at one commit of the hub (multical.data.hub_english)."""
+    """A data set of paper 2, in English, at one commit of the hub (multical.data.hub_english)."""
 
     kind: Literal["arc", "hellaswag", "mmlu", "truthfulqa", "winogrande"]
     repo: Repository

@@ -1,4 +1,4 @@
-"""Benchmarks of study 2 from the hub, English, in the schema of multical.data.questions.
+"""Benchmarks of paper 2 from the hub, English, in the schema of multical.data.questions.
 
 Columns and values as the data sets' own cards have them:
 
@@ -12,7 +12,7 @@ Columns and values as the data sets' own cards have them:
 - WinoGrande (`allenai/winogrande`, winogrande_debiased): `sentence` with a `_`, which `option1`
   or `option2` fills, and `answer`, 1 or 2 as a text.
 
-Order is drawn as study 2 draws it, with a seed; how is our own design. The rows of all splits
+Order is drawn as paper 2 draws it, with a seed; how is our own design. The rows of all splits
 that are asked, in the order of `SOURCES`, are shuffled by Python's `random.Random(SEED)`, the first
 `questions` that are not odd are taken, and the options of each are shuffled by
 `random.Random("SEED:ID")`, so that no question's order depends on another. Of more than ten

@@ -1,4 +1,4 @@
-"""Import of study 2's released outputs: files of graded answers with their confidence.
+"""Import of paper 2's released outputs: files of graded answers with their confidence.
 
 One file holds a slice of one data set, answered by one model under one phrasing,
 with one measure of confidence:

@@ -1,4 +1,4 @@
-"""Does confidence tell right answers from wrong ones: the statistics of study 2.
+"""Does confidence tell right answers from wrong ones: the statistics of paper 2.
 
 Definitions are those of Plaut, Nguyen and Trinh (arXiv 2402.13213) and of their code.
 """

@@ -104,7 +104,7 @@ def letter_full(frame: pd.DataFrame) -> Readout:
 def text_ppl(frame: pd.DataFrame) -> Readout:
     """Inverse perplexities of the option texts, normalised: softmax of their mean log-likelihood.
 
-    The readout of study 1: perplexities of the candidates, turned into a distribution.
+    The readout of paper 1: perplexities of the candidates, turned into a distribution.
     """
     return from_scores(*option_scores(frame, "text_ppl"))
 

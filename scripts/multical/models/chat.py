@@ -21,7 +21,7 @@ IGNORED = -100  # the label of a token that is not trained on
 Messages = Sequence[Message]
 
 #: Chat formats for base models, which bring none: `plain` is our own; `tulu` is the
-#: format of the Tulu models and of study 1's training scripts; `none` adds no words, and cannot
+#: format of the Tulu models and of paper 1's training scripts; `none` adds no words, and cannot
 #: be trained with. The last format, `template`, is the tokenizer's own chat template.
 TEMPLATES = {
     "plain": (

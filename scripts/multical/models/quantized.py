@@ -1,6 +1,6 @@
 """Models in 4 bits: NF4 weights with double quantization (arXiv 2305.14314), by bitsandbytes.
 
-Study 2 says no more of it than 4 bits; the rest is our own design. Quantized are the matrices
+Paper 2 says no more of it than 4 bits; the rest is our own design. Quantized are the matrices
 of all layers, those of experts too; embeddings, output head, routers and norms stay as they
 are. A matrix is made whole again, in the model's dtype, each time it is multiplied.
 """

@@ -1,4 +1,4 @@
-"""The label-smoothed loss of study 1, exact and nearly free on top of TRL's fused NLL.
+"""The label-smoothed loss of paper 1, exact and nearly free on top of TRL's fused NLL.
 
 With V the height of the output embedding, z the logits of a position and y its label,
 

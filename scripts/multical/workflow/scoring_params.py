@@ -19,7 +19,7 @@ from multical.scoring.params import JobPrompt, ScoringJob
 from multical.workflow.job_params import run
 
 #: Some parameters of a job by their keys
-Asked = dict[str, Any]
+TokenizedQuestion = dict[str, Any]
 
 
 def shards(config: Config, root: str, benchmark: str) -> dict[str, list[str] | None]:
@@ -55,7 +55,7 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
     Raises `KeyError` for another shard, as for another run.
     """
     study, one = config.model_study(root), run(config, root, name)
-    asked: Asked = {"chat_format": config.models[one.model].chat_format}
+    asked: TokenizedQuestion = {"chat_format": config.models[one.model].chat_format}
     if isinstance(study, ChatConfidenceStudy):
         section = study.scoring.model_dump(exclude={"prompts"})
         if section["chat_format"] is None:
@@ -75,7 +75,9 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
     )
 
 
-def _in_languages(config: Config, study: MultilingualStudy, languages: list[str] | None) -> Asked:
+def _in_languages(
+    config: Config, study: MultilingualStudy, languages: list[str] | None
+) -> TokenizedQuestion:
     """What a run is asked in some languages of a benchmark, or in all for None."""
     asked = study.scoring.model_dump(exclude={"prompt", "languages_per_job"})
     listed = study.scoring.multiple_choice_languages
@@ -91,7 +93,9 @@ def _in_languages(config: Config, study: MultilingualStudy, languages: list[str]
     }
 
 
-def _questions(config: Config, study: ApiStudy | ChatConfidenceStudy, benchmark: str) -> Asked:
+def _questions(
+    config: Config, study: ApiStudy | ChatConfidenceStudy, benchmark: str
+) -> TokenizedQuestion:
     """The questions of a benchmark that a study asks for letters alone, and its prompts."""
     if isinstance(study, ApiStudy):
         languages, limit = study.languages, study.questions_per_language

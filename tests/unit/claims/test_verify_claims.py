@@ -242,7 +242,7 @@ def test_program_writes_the_same_but_for_seconds(
         ({"kind": "other"}, "--params: Input tag 'other' found using 'kind' does not match any"),
         ({"models": []}, "--params: unknown keys ['models'], expected ["),
         ({"claims": {"M1": {}}}, "--params: claims.M1: missing keys"),
-        ({"bins": "10"}, "--params: bins: found '10', expected: Input should be a valid integer"),
+        ({"bins": "ten"}, "--params: bins: found 'ten', expected: Input should be a valid integer"),
     ],
 )
 def test_bad_parameters(changes: dict[str, Any], sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Study 2's own runs in the config: what is refused, and what each job depends on."""
+"""Paper 2's own runs in the config: what is refused, and what each job depends on."""
 
 from __future__ import annotations
 

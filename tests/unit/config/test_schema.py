@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -115,10 +116,19 @@ def mappings(raw: Any, path: Keys = ()) -> list[Keys]:
 
 
 KNOWN = mappings(RAW)
+
+
+def models(base: type[Strict] = Strict) -> Iterator[type[Strict]]:
+    """All sections of the config, and those of which they are made."""
+    for model in base.__subclasses__():
+        yield model
+        yield from models(model)
+
+
 #: Keys that mean something where they are missing
 OPTIONAL = {
     name
-    for model in Strict.__subclasses__()
+    for model in models()
     for name, field in model.model_fields.items()
     if not field.is_required()
 }

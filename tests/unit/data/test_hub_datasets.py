@@ -79,7 +79,7 @@ def sft(repo: Repo, layout: str, **changes: Any) -> dict[str, Any]:
 
 
 def study_1(served: Hub, name: str) -> Repo:
-    """One of study 1's data sets, at the hub under its own name."""
+    """One of paper 1's data sets, at the hub under its own name."""
     return served.add("datasets", name, hub_repos.STUDY_1[name]())
 
 
@@ -264,7 +264,7 @@ SFT = [
     ("allenai/tulu-3-sft-mixture", "messages"),
     ("arazd/tulu_stanford_alpaca", "messages"),
     ("teknium/OpenHermes-2.5", "sharegpt"),
-    ("", "alpaca"),  # Stanford's own file, which study 1 does not use
+    ("", "alpaca"),  # Stanford's own file, which paper 1 does not use
 ]
 
 

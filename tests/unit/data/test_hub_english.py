@@ -1,4 +1,4 @@
-"""The data sets of study 2 from the hub: order, options, few-shot examples, and odd rows."""
+"""The data sets of paper 2 from the hub: order, options, few-shot examples, and odd rows."""
 
 from __future__ import annotations
 

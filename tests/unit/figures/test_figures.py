@@ -231,8 +231,11 @@ def test_bad_tables_are_refused(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"smoothing": "0.1"}, "smoothing: found '0.1', expected: Input should be a valid number"),
-        ({"seed": True}, "seed: found True, expected: Input should be a valid integer"),
+        (
+            {"smoothing": "some"},
+            "smoothing: found 'some', expected: Input should be a valid number",
+        ),
+        ({"seed": 0.5}, "seed: found 0.5, expected: Input should be a valid integer"),
         ({"colour": "red"}, "unknown keys .'colour'."),
         ({"smoothing": 0.7}, r"no rows for gemma3-270m, SFT \+ smoothing 0.7"),
         ({"sft": "alpaca"}, "SFT set alpaca"),

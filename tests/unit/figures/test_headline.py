@@ -93,7 +93,7 @@ def test_without_intervals_there_are_values_alone(write: Write, summary: Path) -
         ({"smoothing": 0.3}, "no rows for gemma3-270m, SFT \\+ smoothing 0.3"),
         ({"readout": "letter"}, "no rows with readout \\['letter'\\]"),
         ({"sft": "alpaca"}, "SFT set alpaca"),
-        ({"seed": "0"}, "seed: found '0', expected: Input should be a valid integer"),
+        ({"seed": "no"}, "seed: found 'no', expected: Input should be a valid integer"),
         ({"colour": "red"}, "unknown keys \\['colour'\\]"),
     ],
 )

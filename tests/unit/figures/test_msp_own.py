@@ -1,4 +1,4 @@
-"""Study 2's own runs: from records of letters to tables and figures, by the same programs."""
+"""Paper 2's own runs: from records of letters to tables and figures, by the same programs."""
 
 from __future__ import annotations
 

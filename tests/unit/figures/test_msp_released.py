@@ -1,4 +1,4 @@
-"""Study 2 from released outputs to figures: on a made-up release, a real slice, and the whole."""
+"""Paper 2 from released outputs to figures: on a made-up release, a real slice, and the whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.msp_study import Study
 ROOT = Path(__file__).parents[3]
 needs_archive = pytest.mark.skipif(
     not Path(data.ARCHIVE).exists(),
-    reason=f"the released outputs of study 2 are not at {data.ARCHIVE} (set MSP_V2_ARCHIVE)",
+    reason=f"the released outputs of paper 2 are not at {data.ARCHIVE} (set MSP_V2_ARCHIVE)",
 )
 #: File name, the study's name, size in billions of parameters, has maximum logits.
 V2 = [

@@ -1,4 +1,4 @@
-"""Published numbers against tables: those of study 2's fourth generation, and tolerances."""
+"""Published numbers against tables: those of paper 2's fourth generation, and tolerances."""
 
 from __future__ import annotations
 

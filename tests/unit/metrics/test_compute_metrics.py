@@ -269,7 +269,7 @@ def test_reliability_bins_of_a_language(frame: pd.DataFrame, made: Path) -> None
         ),
         (params(metrics=[]), "metrics: List should have at least 1 item"),
         (params(bins=0), "bins: found 0, expected: Input should be greater than or equal to 1"),
-        (params(bins=True), "bins: found True, expected: Input should be a valid integer"),
+        (params(bins=1.5), "bins: found 1.5, expected: Input should be a valid integer"),
         (params(bootstrap={"replicate": 10}), "bootstrap: unknown keys ['replicate'], expected"),
         (params(bootstrap={"level": 95.0}), "bootstrap.level: found 95.0, expected: Input should"),
         (params(resource_levels=LEVELS | {"fr": "top"}), "resource_levels.fr: found 'top', expect"),

@@ -68,7 +68,7 @@ def test_equal_width_bins_are_half_open_and_the_last_is_closed() -> None:
 
 
 def by_quantiles(confidence: np.ndarray, correct: np.ndarray, bins: int = 10) -> float:
-    """The calibration error of study 2, as its definition reads."""
+    """The calibration error of paper 2, as its definition reads."""
     cuts = np.quantile(confidence, np.linspace(0, 1, bins + 1))
     cuts[0], cuts[-1] = 0, 1
     gaps = []

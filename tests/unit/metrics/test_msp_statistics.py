@@ -1,4 +1,4 @@
-"""Statistics and abstention of study 2, against plain definitions and other libraries."""
+"""Statistics and abstention of paper 2, against plain definitions and other libraries."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_training_sizes() -> None:
 
 
 def plain_calibration_error(confidence: Floats, correct: np.ndarray, bins: int) -> float:
-    """Study 2's definition, answer by answer: half-open bins, empty ones dropped."""
+    """Paper 2's definition, answer by answer: half-open bins, empty ones dropped."""
     edges = np.quantile(confidence, np.linspace(0, 1, bins + 1))
     edges[0], edges[-1] = 0, 1
     gaps = []

@@ -355,7 +355,7 @@ def test_a_readout_without_option_scores_is_refused(tmp_path: Path) -> None:
     for changes, message in (
         ({"readouts": ["max_logit"]}, "readouts.0: found 'max_logit', expected: Input should be"),
         ({"recalibration": {"folds": 1}}, "recalibration.folds: found 1, expected: Input should"),
-        ({"recalibration": {"folds": "5"}}, "recalibration.folds: found '5', expected: Input"),
+        ({"recalibration": {"folds": 2.5}}, "recalibration.folds: found 2.5, expected: Input"),
     ):
         records = written(tmp_path, make_records(["base"], ["en"], 5, 0))
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS | changes)]

@@ -1,4 +1,4 @@
-"""Models laid out as study 1's are at the hub: fetched, scored and trained by our programs."""
+"""Models laid out as paper 1's are at the hub: fetched, scored and trained by our programs."""
 
 from __future__ import annotations
 

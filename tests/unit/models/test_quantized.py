@@ -1,4 +1,4 @@
-"""Models in 4 bits against themselves in float32: the families of study 2, made tiny."""
+"""Models in 4 bits against themselves in float32: the families of paper 2, made tiny."""
 
 from __future__ import annotations
 

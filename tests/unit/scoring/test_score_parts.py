@@ -146,7 +146,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int | None) -> list[int]:
     return calls
 
 
-#: Two prompts of study 2, of letters alone
+#: Two prompts of paper 2, of letters alone
 LETTERS = [{**PROMPT, "name": name, "cloze": None,
             "multiple_choice": f"{{question}}\n{{options}}\n{name}"}
            for name in ("Response:", "Answer:")]  # fmt: skip

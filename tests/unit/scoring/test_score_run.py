@@ -26,7 +26,7 @@ from support.programs import SCORING as PARAMS
 
 WORDS = ["Euro", "yen", "円", "원", "рубль", "franc", "a b c", "leu", "krone", "Dinar (old)"]
 ASKED = {"en": "Which {}?", "ko": "{}의 통화는?", "ar": "ما هي عملة {}؟"}
-#: Of study 2: letters alone
+#: Of paper 2: letters alone
 LETTERED = {"name": "second", "multiple_choice": "Say: {question}\n{options}", "cloze": None}
 
 Score = Callable[..., pd.DataFrame]
