@@ -22,6 +22,16 @@ def one_of(names):
     return "|".join(map(re.escape, sorted(names, reverse=True))) or "(?!)"
 
 
+def optional(part):
+    """A part of a name as a constraint of a wildcard that may be empty."""
+    return f"({re.escape(part)})?"
+
+
+def one_of_parts(names, divided, part):
+    """Names as a constraint of a wildcard that `part` may follow where they are `divided`."""
+    return f"({one_of(names)})(?!{re.escape(part)})|({one_of(divided)})"
+
+
 def one_of_runs(runs, folder="runs"):
     """Studies with some of their runs each, as a constraint of the wildcard `root`."""
     return (

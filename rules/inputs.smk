@@ -37,45 +37,23 @@ rule make_benchmark:
     input:
         lambda w: own_files(CONFIG.benchmarks[w.benchmark].source),
     output:
-        questions=paths.BENCHMARK,
-        names=paths.BENCHMARK_NAMES,
-        about=paths.BENCHMARK_ABOUT,
+        questions=paths.BENCHMARK_PART,
+        names=paths.BENCHMARK_PART_NAMES,
+        about=paths.BENCHMARK_PART_ABOUT,
     log:
-        paths.log("make_benchmark/{benchmark}"),
+        paths.log("make_benchmark/{benchmark}{part}"),
     benchmark:
-        paths.timing("make_benchmark/{benchmark}")
+        paths.timing("make_benchmark/{benchmark}{part}")
     wildcard_constraints:
-        benchmark=one_of(CONFIG.benchmarks),
+        benchmark=one_of_parts(
+            CONFIG.benchmarks, job_params.with_fewshot(CONFIG), paths.FEWSHOT
+        ),
+        part=optional(paths.FEWSHOT),
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(job_params.benchmark(CONFIG, w.benchmark)),
-        code=code("make_benchmark"),
-    shell:
-        r"""
-        python scripts/make_benchmark.py --params {params.settings:q} \
-            --output {output.questions:q} --report {output.names:q} \
-            --about {output.about:q} 2>&1 | tee {log:q}
-        """
-
-
-rule make_fewshot:
-    output:
-        questions=paths.FEWSHOT,
-        names=paths.FEWSHOT_NAMES,
-        about=paths.FEWSHOT_ABOUT,
-    log:
-        paths.log("make_fewshot/{benchmark}"),
-    benchmark:
-        paths.timing("make_fewshot/{benchmark}")
-    wildcard_constraints:
-        benchmark=one_of(job_params.with_fewshot(CONFIG)),
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(job_params.fewshot(CONFIG, w.benchmark)),
+        settings=lambda w: canonical(job_params.benchmark(CONFIG, w.benchmark, w.part)),
         code=code("make_benchmark"),
     shell:
         r"""
@@ -89,42 +67,22 @@ rule make_sft_data:
     input:
         lambda w: own_files(CONFIG.sft_data[w.sft].source),
     output:
-        conversations=paths.SFT_DATA,
-        about=paths.SFT_ABOUT,
+        conversations=paths.SFT_PART,
+        about=paths.SFT_PART_ABOUT,
     log:
-        paths.log("make_sft_data/{sft}"),
+        paths.log("make_sft_data/{sft}{part}"),
     benchmark:
-        paths.timing("make_sft_data/{sft}")
+        paths.timing("make_sft_data/{sft}{part}")
     wildcard_constraints:
-        sft=one_of(CONFIG.sft_data),
+        sft=one_of_parts(
+            CONFIG.sft_data, job_params.with_held_out(CONFIG), paths.HELDOUT
+        ),
+        part=optional(paths.HELDOUT),
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(job_params.sft_data(CONFIG, w.sft)),
-        code=code("make_sft_data"),
-    shell:
-        r"""
-        python scripts/make_sft_data.py --params {params.settings:q} \
-            --output {output.conversations:q} --about {output.about:q} 2>&1 | tee {log:q}
-        """
-
-
-rule make_heldout_data:
-    output:
-        conversations=paths.HELDOUT_DATA,
-        about=paths.HELDOUT_ABOUT,
-    log:
-        paths.log("make_heldout_data/{sft}"),
-    benchmark:
-        paths.timing("make_heldout_data/{sft}")
-    wildcard_constraints:
-        sft=one_of(job_params.with_held_out(CONFIG)),
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(job_params.held_out(CONFIG, w.sft)),
+        settings=lambda w: canonical(job_params.sft_data(CONFIG, w.sft, w.part)),
         code=code("make_sft_data"),
     shell:
         r"""

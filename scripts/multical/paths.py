@@ -10,18 +10,21 @@ from __future__ import annotations
 INPUTS = "results/inputs"
 MODEL_MANIFEST = f"{INPUTS}/models/{{model}}/manifest.json"
 MODEL_CHECKPOINT = f"{INPUTS}/models/{{model}}/checkpoint"
-#: Of a benchmark, of its few-shot examples, of SFT data and of their held-out part: where they
-#: come from, and the files that were read
-BENCHMARK = f"{INPUTS}/benchmarks/{{benchmark}}.parquet"
-BENCHMARK_NAMES = f"{INPUTS}/benchmarks/{{benchmark}}.names.csv"
-BENCHMARK_ABOUT = f"{INPUTS}/benchmarks/{{benchmark}}.about.json"
-FEWSHOT = f"{INPUTS}/benchmarks/{{benchmark}}.fewshot.parquet"
-FEWSHOT_NAMES = f"{INPUTS}/benchmarks/{{benchmark}}.fewshot.names.csv"
-FEWSHOT_ABOUT = f"{INPUTS}/benchmarks/{{benchmark}}.fewshot.about.json"
-SFT_DATA = f"{INPUTS}/sft/{{sft}}.jsonl"
-SFT_ABOUT = f"{INPUTS}/sft/{{sft}}.about.json"
-HELDOUT_DATA = f"{INPUTS}/sft/{{sft}}.heldout.jsonl"
-HELDOUT_ABOUT = f"{INPUTS}/sft/{{sft}}.heldout.about.json"
+#: Parts of inputs, beside the whole, which is the part of no name
+FEWSHOT, HELDOUT = ".fewshot", ".heldout"
+#: A benchmark's questions or few-shot examples, a report, where they come from, what was read
+BENCHMARK_PART = f"{INPUTS}/benchmarks/{{benchmark}}{{part}}.parquet"
+BENCHMARK_PART_NAMES = f"{INPUTS}/benchmarks/{{benchmark}}{{part}}.names.csv"
+BENCHMARK_PART_ABOUT = f"{INPUTS}/benchmarks/{{benchmark}}{{part}}.about.json"
+BENCHMARK = BENCHMARK_PART.replace("{part}", "")
+BENCHMARK_ABOUT = BENCHMARK_PART_ABOUT.replace("{part}", "")
+FEWSHOT_EXAMPLES = BENCHMARK_PART.replace("{part}", FEWSHOT)
+#: SFT data or what is held out of them, likewise
+SFT_PART = f"{INPUTS}/sft/{{sft}}{{part}}.jsonl"
+SFT_PART_ABOUT = f"{INPUTS}/sft/{{sft}}{{part}}.about.json"
+SFT_DATA = SFT_PART.replace("{part}", "")
+SFT_ABOUT = SFT_PART_ABOUT.replace("{part}", "")
+HELDOUT_DATA = SFT_PART.replace("{part}", HELDOUT)
 
 # -- SFT runs, and the trials of learning rates
 RUN_MANIFEST = "{root}/runs/{run}/manifest.json"

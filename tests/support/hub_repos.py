@@ -50,7 +50,7 @@ def mmlu(split: str, count: int) -> list[tuple[str, str, list[str], int]]:
     made = _real(split, count) if MMLU.exists() else []
     for i in range(len(made), count):
         options = [str(i + step) for step in (1, 2, 3, 4)]
-        made.append((SUBJECTS[i % 4], f"What is {i} + {i % 4 + 1}?", options, i % 4))
+        made.append((SUBJECTS[i % 4], f"What is {i} + {i % 4 + 1} ({split})?", options, i % 4))
     return made
 
 

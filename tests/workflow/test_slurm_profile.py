@@ -239,7 +239,7 @@ def test_gpus_of_the_paper_scale_study(paper: tuple[str, float]) -> None:
 
 #: Jobs of it: 27 of the trainings are trials; 10 x 3 runs on 42 + 29 languages
 PAPER = {
-    "fetch_model": 3, "make_benchmark": 2, "make_sft_data": 3, "make_heldout_data": 3,
+    "fetch_model": 3, "make_benchmark": 2, "make_sft_data": 3 + 3,
     "train_sft": 27 + 18, "evaluate_sft": 27, "choose_learning_rate": 9, "adopt_trial": 9,
     "score_run": 30 * (42 + 29), "merge_records": 60, "compute_metrics": 1, "plot_ece_by_lang": 1,
 }  # fmt: skip

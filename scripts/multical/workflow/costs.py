@@ -13,9 +13,10 @@ import statistics
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
+from multical import paths
 from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import ModelStudy, MultilingualStudy, Run, scored, trials
@@ -92,7 +93,7 @@ class Sizes:
     def parameters(self, model: str) -> int:
         """Number of weights of a base model."""
         about = self.config.models[model]
-        places = [self.folder / f"results/inputs/models/{model}/checkpoint"]
+        places = [self._file(paths.MODEL_CHECKPOINT, model=model)]
         if about.source.kind == "folder":
             places.append(self.folder / about.source.path)
         for place in places:
@@ -107,16 +108,16 @@ class Sizes:
 
     def model_bytes(self, model: str) -> int:
         """Bytes of a base model's checkpoint."""
-        manifest = self.folder / f"results/inputs/models/{model}/manifest.json"
+        manifest = self._file(paths.MODEL_MANIFEST, model=model)
         if manifest.exists():
             return listed_bytes(manifest)
-        kept = getattr(self.config.models[model].source, "as_is", False)
-        size = STORED_BYTES if kept else WEIGHT_BYTES
-        return size * self.parameters(model) + TOKENIZER_BYTES
+        as_is = getattr(self.config.models[model].source, "as_is", False)
+        weight_bytes = STORED_BYTES if as_is else WEIGHT_BYTES
+        return weight_bytes * self.parameters(model) + TOKENIZER_BYTES
 
     def run_bytes(self, root: str, run: Run) -> int:
         """Bytes of an SFT run's checkpoint."""
-        manifest = self.folder / f"{root}/runs/{run.id}/manifest.json"
+        manifest = self._file(paths.RUN_MANIFEST, root=root, run=run.id)
         return listed_bytes(manifest) if manifest.exists() else self.model_bytes(run.model)
 
     def scratch_bytes(self, root: str, run: Run) -> int:
@@ -135,12 +136,11 @@ class Sizes:
         match rule:
             case "fetch_model":
                 return {"base models": self.model_bytes(wildcards["model"])}
-            case "make_benchmark":
+            case "make_benchmark" if not wildcards["part"]:
                 return {"benchmarks and SFT data": self._benchmark_bytes(wildcards["benchmark"])}
             case "make_sft_data":
-                return {"benchmarks and SFT data": self._sft_bytes(wildcards["sft"])}
-            case "make_heldout_data":
-                return {"benchmarks and SFT data": self._held_out_bytes(wildcards["sft"])}
+                size = self._held_out_bytes if wildcards["part"] else self._sft_bytes
+                return {"benchmarks and SFT data": size(wildcards["sft"])}
             case "train_sft":
                 root = wildcards["root"]
                 run = job_params.run(self.config, root, wildcards["run"])
@@ -201,29 +201,26 @@ class Sizes:
     def _languages(self, benchmark: str) -> dict[str, Texts]:
         """A benchmark's questions by language; of CLDR facts not yet made, at most."""
         if benchmark not in self._texts:
-            found = self._benchmark(benchmark)
-            if isinstance(found, Path):
-                self._texts[benchmark] = read_texts(found)
-            else:
-                self._texts[benchmark] = _bound(found)
+            data = self._benchmark(benchmark)
+            self._texts[benchmark] = read_texts(data) if isinstance(data, Path) else _bound(data)
         return self._texts[benchmark]
 
     def _conversations(self, sft: str, longest: int) -> tuple[float, float]:
         """Number of conversations, and tokens of one, mean; of CLDR pairs not made, at most."""
-        found = self._sft(sft)
-        if isinstance(found, Path):
-            return self._sample(found, longest)
-        if isinstance(found, HubSft):
-            return self._examples(sft, found), min(longest, found.mean_tokens or longest)
-        return TERRITORIES * len(found.kinds), longest
+        data = self._sft(sft)
+        if isinstance(data, Path):
+            return self._sample(data, longest)
+        if isinstance(data, HubSft):
+            return self._examples(sft, data), min(longest, data.mean_tokens or longest)
+        return TERRITORIES * len(data.kinds), longest
 
     def _held_out(self, sft: str, longest: int) -> tuple[float, float]:
         """The same of those held out."""
-        made = self.folder / f"results/inputs/sft/{sft}.heldout.jsonl"
+        made = self._file(paths.HELDOUT_DATA, sft=sft)
         if made.exists():
             return self._sample(made, longest)
         _, length = self._conversations(sft, longest)
-        return getattr(self.config.sft_data[sft].source, "held_out", 0), length
+        return job_params.held_out_of(self.config.sft_data[sft].source), length
 
     def _sample(self, path: Path, longest: int) -> tuple[float, float]:
         if (path, longest) not in self._samples:
@@ -244,18 +241,18 @@ class Sizes:
         return RECORD_BYTES * count * len(job.prompts)
 
     def _benchmark_bytes(self, benchmark: str) -> int:
-        found = self._benchmark(benchmark)
-        if isinstance(found, Path):
-            return size(found)
-        return int(sum(texts.count * texts.size for texts in _bound(found).values()))
+        data = self._benchmark(benchmark)
+        if isinstance(data, Path):
+            return size(data)
+        return int(sum(texts.count * texts.size for texts in _bound(data).values()))
 
     def _sft_bytes(self, sft: str) -> int:
-        found = self._sft(sft)
-        if isinstance(found, Path):
-            return size(found)
-        if isinstance(found, HubSft):
-            return HUB_CONVERSATION_BYTES * self._examples(sft, found)
-        return CLDR_BYTES * TERRITORIES * len(found.kinds)
+        data = self._sft(sft)
+        if isinstance(data, Path):
+            return size(data)
+        if isinstance(data, HubSft):
+            return HUB_CONVERSATION_BYTES * self._examples(sft, data)
+        return CLDR_BYTES * TERRITORIES * len(data.kinds)
 
     def _held_out_bytes(self, sft: str) -> int:
         count, _ = self._held_out(sft, 1)
@@ -274,29 +271,31 @@ class Sizes:
 
     def _benchmark(self, name: str) -> Path | CldrBenchmark | HubBenchmark | ChoiceBenchmark:
         """A benchmark's file, made or not yet copied; else what it is to be made of."""
-        made = self.folder / f"results/inputs/benchmarks/{name}.parquet"
-        source = self.config.benchmarks[name].source
+        made, source = (
+            self._file(paths.BENCHMARK, benchmark=name),
+            self.config.benchmarks[name].source,
+        )
         if made.exists():
             return made
         return self.folder / source.path if isinstance(source, File) else source
 
     def _sft(self, name: str) -> Path | CldrSft | HubSft:
         """The file of SFT data, made or not yet copied; else what they are to be made of."""
-        made = self.folder / f"results/inputs/sft/{name}.jsonl"
-        source = self.config.sft_data[name].source
+        made, source = self._file(paths.SFT_DATA, sft=name), self.config.sft_data[name].source
         if made.exists():
             return made
         return self.folder / source.path if isinstance(source, File) else source
+
+    def _file(self, pattern: str, **wildcards: str) -> Path:
+        return self.folder / pattern.format(**wildcards)
 
 
 def _bound(source: CldrBenchmark | HubBenchmark | ChoiceBenchmark) -> dict[str, Texts]:
     """Questions by language of a benchmark that is not yet made, at most."""
     if isinstance(source, CldrBenchmark):
-        bound = Texts(source.questions_per_language, CLDR_BYTES)
-        return dict.fromkeys(source.languages, bound)
+        return dict.fromkeys(source.languages, Texts(source.questions_per_language, CLDR_BYTES))
     count = getattr(source, "questions", None) or HUB_QUESTIONS[source.kind]
-    bound = Texts(count, HUB_QUESTION_BYTES)
-    return dict.fromkeys(source.spoken, bound)
+    return dict.fromkeys(source.spoken, Texts(count, HUB_QUESTION_BYTES))
 
 
 def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, list[int]]:
@@ -310,13 +309,12 @@ def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, li
         return {}
     sizes = Sizes(config, folder)
     parts = ["base models", "benchmarks and SFT data", "checkpoints", "scratch", "records"]
-    found: dict[str, list[int]] = {part: [] for part in parts}
+    needed: dict[str, list[int]] = {part: [] for part in parts}
     for rule, wildcards in jobs(config, root):
         for part, count in sizes.job_bytes(rule, wildcards).items():
-            manifest = folder / f"{root}/runs/{wildcards.get('run')}/manifest.json"
-            if part != "scratch" or not manifest.exists():
-                found[part].append(count)
-    return found
+            if part != "scratch" or not (folder / paths.RUN_MANIFEST.format(**wildcards)).exists():
+                needed[part].append(count)
+    return needed
 
 
 def passing(config: Config) -> dict[str, str]:
@@ -331,9 +329,14 @@ def jobs(config: Config, root: str) -> Iterator[tuple[str, dict[str, str]]]:
     """The jobs of a study that cost time or space, but for those of APIs: rule and wildcards."""
     study = config.model_study(root)
     yield from (("fetch_model", {"model": name}) for name in fetched(config, study))
-    yield from (("make_benchmark", {"benchmark": name}) for name in study.benchmarks)
+    yield from (("make_benchmark", {"benchmark": name, "part": ""}) for name in study.benchmarks)
     if isinstance(study, MultilingualStudy):
-        yield from _training_jobs(config, root, study)
+        chosen = [paths.HELDOUT] if study.training.tried else []
+        for name, part in product(study.sft_data, ["", *chosen]):
+            yield "make_sft_data", {"sft": name, "part": part}
+        for run in job_params.trained(config, root):
+            yield "train_sft", {"root": root, "run": run.id}
+        yield from (("evaluate_sft", {"root": root, "run": run.id}) for run in trials(study))
     for name, benchmark in scored(study):
         if job_params.is_behind_api(config, root, name):
             continue
@@ -344,22 +347,10 @@ def jobs(config: Config, root: str) -> Iterator[tuple[str, dict[str, str]]]:
             yield "merge_records", whole
 
 
-def _training_jobs(
-    config: Config, root: str, study: MultilingualStudy
-) -> Iterator[tuple[str, dict[str, str]]]:
-    yield from (("make_sft_data", {"sft": name}) for name in study.sft_data)
-    if study.training.tried:
-        yield from (("make_heldout_data", {"sft": name}) for name in study.sft_data)
-    yield from (
-        ("train_sft", {"root": root, "run": run.id}) for run in job_params.trained(config, root)
-    )
-    yield from (("evaluate_sft", {"root": root, "run": run.id}) for run in trials(study))
-
-
 def fetched(config: Config, study: ModelStudy) -> list[str]:
     """The base models that a study has fetched; those of SFT runs are for who trains them."""
     if isinstance(study, ChatConfidenceStudy):
-        names = [one.run for one in study.models if one.of is None]
+        names = [model.run for model in study.models if model.of is None]
     else:
         names = study.models
     return [name for name in names if not isinstance(config.models[name].source, ApiModel)]
@@ -394,10 +385,8 @@ def read_texts(path: Path) -> dict[str, Texts]:
         sum(len(text.encode()) for text in (asked, *options))
         for asked, options in zip(frame["question"], frame["options"], strict=True)
     ]
-    found = frame.groupby("language")["size"].agg(["size", "mean"])
-    return {
-        str(name): Texts(int(row["size"]), float(row["mean"])) for name, row in found.iterrows()
-    }
+    sizes = frame.groupby("language")["size"]
+    return {str(name): Texts(len(group), float(group.mean())) for name, group in sizes}
 
 
 def sample(path: Path, longest: int) -> tuple[float, float]:

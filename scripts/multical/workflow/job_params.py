@@ -10,7 +10,7 @@ import hashlib
 from itertools import product
 from typing import Any, Literal, TypeVar, get_args
 
-from multical import files
+from multical import files, paths
 from multical.claims.params import MeasuredClaims
 from multical.claims.schema import Claims
 from multical.config.chat_confidence import ChatConfidenceStudy
@@ -24,9 +24,9 @@ from multical.config.studies import (
     runs,
     trials,
 )
-from multical.data.benchmark_params import BenchmarkJob, ChoiceBenchmark, HubBenchmark
+from multical.data.benchmark_params import BenchmarkJob, ChoiceBenchmark
 from multical.data.harness_params import HarnessJob
-from multical.data.sft_params import HubSft, SftDataJob
+from multical.data.sft_params import HubSft, SftDataJob, SftSource
 from multical.errors import InputError
 from multical.figures import settings_table as settings
 from multical.figures.params import Panel, SettingsRun, SettingsTable
@@ -83,7 +83,7 @@ def learning_rate_file(config: Config, root: str, name: str) -> list[str]:
     one = run(config, root, name)
     if one.learning_rate is not None or not config.multilingual(root).training.tried:
         return []
-    return [f"{root}/learning_rates/{one.model}.{one.sft}.json"]
+    return [paths.LEARNING_RATE.format(root=root, model=one.model, sft=one.sft)]
 
 
 def adopted(config: Config) -> dict[str, list[str]]:
@@ -110,59 +110,47 @@ def model(config: Config, name: str) -> FetchJob:
     return FetchJob(source=source)
 
 
-def benchmark(config: Config, name: str) -> BenchmarkJob:
-    """Where a benchmark comes from; of its examples alone those that are never asked."""
+def benchmark(config: Config, name: str, part: str = "") -> BenchmarkJob:
+    """Where a benchmark's questions come from, or, for the part `FEWSHOT`, its examples."""
     source = config.benchmarks[name].source
-    if isinstance(source, ChoiceBenchmark):
+    if part:
+        return BenchmarkJob(source=_without(source, "questions", "split"), examples=True)
+    if isinstance(source, ChoiceBenchmark):  # its examples are taken out of the questions
         return BenchmarkJob(source=source)
     return BenchmarkJob(source=_without(source, "fewshot", "fewshot_split"))
 
 
-def fewshot(config: Config, name: str) -> BenchmarkJob:
-    """Where a benchmark's few-shot examples come from; raises `KeyError` if it has none."""
-    if name not in with_fewshot(config):
-        raise KeyError(name)
-    source = config.benchmarks[name].source
-    return BenchmarkJob(source=_without(source, "questions", "split"), examples=True)
-
-
 def with_fewshot(config: Config) -> list[str]:
     """The benchmarks whose few-shot examples are made here."""
-    return [
-        name
-        for name, one in config.benchmarks.items()
-        if isinstance(one.source, HubBenchmark | ChoiceBenchmark) and one.source.has_examples
-    ]
+    sources = {name: entry.source for name, entry in config.benchmarks.items()}
+    return [name for name, source in sources.items() if getattr(source, "has_examples", False)]
 
 
-def sft_data(config: Config, name: str) -> SftDataJob:
-    """Where SFT data come from."""
-    return SftDataJob(source=_without(config.sft_data[name].source, *FOR_PLANS))
+def sft_data(config: Config, name: str, part: str = "") -> SftDataJob:
+    """Where SFT data come from, or, for the part `HELDOUT`, what is held out of them."""
+    # sizes are for plans; what is held out does not depend on how many are trained on
+    unused = ("rows", "mean_tokens", *(["examples"] if part else []))
+    source = _without(config.sft_data[name].source, *unused)
+    return SftDataJob(source=source, held_out=bool(part))
 
 
-def held_out(config: Config, name: str) -> SftDataJob:
-    """Where the held-out part of SFT data comes from, however many are trained on."""
-    source = _without(config.sft_data[name].source, "examples", *FOR_PLANS)
-    return SftDataJob(source=source, held_out=True)
+def with_held_out(config: Config) -> list[str]:
+    """The SFT data with a part that is held out."""
+    sources = {name: entry.source for name, entry in config.sft_data.items()}
+    return [name for name, source in sources.items() if held_out_of(source)]
 
 
-#: Keys of SFT data that no job depends on
-FOR_PLANS = ("rows", "mean_tokens")
+def held_out_of(source: SftSource) -> int:
+    """Conversations that are held out."""
+    return source.held_out if isinstance(source, HubSft) else 0
+
+
 Source = TypeVar("Source", bound=Strict)
 
 
 def _without(source: Source, *keys: str) -> Source:
     """A source with some keys as if they were not given."""
     return type(source).model_validate(source.model_dump(exclude={*keys}))
-
-
-def with_held_out(config: Config) -> list[str]:
-    """The SFT data with a part that is held out."""
-    return [
-        name
-        for name, one in config.sft_data.items()
-        if isinstance(one.source, HubSft) and one.source.held_out
-    ]
 
 
 def training(config: Config, root: str, name: str) -> TrainingJob:

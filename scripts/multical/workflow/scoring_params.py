@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from multical import paths
 from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import ApiStudy, MultilingualStudy
@@ -45,7 +46,7 @@ def fewshot_file(config: Config, root: str, benchmark: str) -> list[str]:
     source = config.benchmarks[benchmark].source
     if isinstance(source, QuestionFile) and source.fewshot is not None:
         return [source.fewshot]
-    return [f"results/inputs/benchmarks/{benchmark}.fewshot.parquet"]
+    return [paths.FEWSHOT_EXAMPLES.format(benchmark=benchmark)]
 
 
 def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "") -> ScoringJob:
@@ -85,7 +86,7 @@ def _in_languages(
         kept = [x for x in listed if whole or x in (languages or [])]
         asked["multiple_choice_languages"] = sorted(kept)
     return asked | {
-        # their order is of no matter
+        # in any order
         "languages": None if languages is None else sorted(languages),
         "questions_per_language": study.questions_per_language,
         "prompts": [prompt(config, study.scoring.prompt, languages)],

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import csv
 import statistics
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from multical import paths
 from multical.config.studies import MultilingualStudy
 from multical.errors import InputError
 from multical.models.evaluation_params import EvaluationJob
@@ -29,22 +29,11 @@ GPU_FLOPS = 0.4 * 312e12  # 40 % of the bfloat16 peak of an A100
 CPU_FLOPS = 1e11
 START_SECONDS = 30
 
-#: Where Snakemake puts the timings of the rules in `FLOP`: as in rules/
-BENCHMARKS = {
-    "train_sft": "logs/{root}/train_sft/{run}.tsv",
-    "evaluate_sft": "logs/{root}/evaluate_sft/{run}.tsv",
-    "score_run": "logs/{root}/score_run/{run}.{benchmark}{shard}.tsv",
-}
-PARAMS: dict[str, type[Job]] = {
-    "train_sft": TrainingJob,
-    "evaluate_sft": EvaluationJob,
-    "score_run": ScoringJob,
-}
-#: An output of each, by which Snakemake remembers the parameters that it was made with
-OUTPUTS = {
-    "train_sft": "{root}/runs/{run}/manifest.json",
-    "evaluate_sft": "{root}/runs/{run}/heldout.json",
-    "score_run": "{root}/records/{run}/{benchmark}{shard}.parquet",
+#: By rule: the parameters of a job, its timing, and an output by which Snakemake remembers them
+RECORDED: dict[str, tuple[type[Job], str, str]] = {
+    "train_sft": (TrainingJob, paths.TRAINING_TIMING, paths.RUN_MANIFEST),
+    "evaluate_sft": (EvaluationJob, paths.HELDOUT_TIMING, paths.HELDOUT_LOSS),
+    "score_run": (ScoringJob, paths.SCORING_TIMING, paths.SHARD_RECORDS),
 }
 
 
@@ -56,14 +45,11 @@ class Duration:
     source: str  # recorded, scaled, estimated or not known
     factor: float = 1  # of the tokens now to those of the recorded jobs
     records: int = 0  # how many were scaled; the median counts
-    reason: str = ""  # why it is not known, where that can be mended
+    reason: str = ""  # why it is not known, where that can be fixed
 
 
-UNKNOWN = Duration(None, "not known")
 #: Seconds of a recorded job, and its tokens
 Measured = tuple[float, float]
-#: Those of a rule, by model and study
-Recorded = defaultdict[str, dict[str, list[Measured]]]
 
 
 @dataclass
@@ -79,13 +65,13 @@ class Timings:
     sizes: Sizes
     remembered: Callable[[str], dict[str, Any] | None]
     flops: float | None = None
-    _recorded: dict[str, Recorded] = field(default_factory=dict)
+    _recorded: dict[str, list[tuple[str, str, Measured]]] = field(default_factory=dict)
 
     def of(self, rule: str, wildcards: Wildcards, gpus: int, record: str | None) -> Duration:
         """How long a job will take; `record` is its benchmark file."""
-        own = None if record is None else recorded_seconds(self.sizes.folder / record)
         if rule not in FLOP:
-            return UNKNOWN if own is None else Duration(own, "recorded")
+            seconds = None if record is None else recorded_seconds(self.sizes.folder / record)
+            return Duration(seconds, "not known" if seconds is None else "recorded")
         try:
             return (
                 self._scaled(rule, wildcards, self._measured(rule, wildcards), own=True)
@@ -122,29 +108,35 @@ class Timings:
         return Duration(START_SECONDS + flop * self.tokens(rule, wildcards) / rate, "estimated")
 
     def _siblings(self, rule: str, wildcards: Wildcards) -> list[Measured]:
-        """Jobs of the rule and model that were recorded: of this study, or of others."""
+        """Jobs of the rule and model that were recorded: of this study, or else of others."""
         if rule not in self._recorded:
-            self._recorded[rule] = self._all_recorded(rule)
-        found = self._recorded[rule][self.model(wildcards)]
-        own = found.get(wildcards["root"], [])
-        return own or [one for listed in found.values() for one in listed]
-
-    def _all_recorded(self, rule: str) -> Recorded:
-        config, found = self.sizes.config, defaultdict[str, dict[str, list[Measured]]](dict)
-        for root, study in config.studies.items():
-            if isinstance(study, MultilingualStudy):
-                for name, other in jobs(config, root):
-                    if name == rule and (measured := self._measured(rule, other)):
-                        found[self.model(other)].setdefault(root, []).extend(measured)
-        return found
+            self._recorded[rule] = [
+                (root, self.model(job), measured)
+                for root, study in self.sizes.config.studies.items()
+                if isinstance(study, MultilingualStudy)
+                for name, job in jobs(self.sizes.config, root)
+                if name == rule
+                for measured in self._measured(rule, job)
+            ]
+        model = self.model(wildcards)
+        like = [(root, measured) for root, of, measured in self._recorded[rule] if of == model]
+        here = [measured for root, measured in like if root == wildcards["root"]]
+        return here or [measured for _, measured in like]
 
     def _measured(self, rule: str, wildcards: Wildcards) -> list[Measured]:
         """Seconds of a job as recorded, and its tokens then; empty if that cannot be known."""
-        seconds = recorded_seconds(self.sizes.folder / BENCHMARKS[rule].format(**wildcards))
+        schema, timing, output = RECORDED[rule]
+        seconds = recorded_seconds(self.sizes.folder / timing.format(**wildcards))
         if seconds is None:
             return []
-        then = self._tokens_then(rule, wildcards)
-        return [(seconds, then)] if then else []
+        job = self._job(rule, wildcards)
+        if remembered := self.remembered(output.format(**wildcards)):
+            try:
+                job = validated(schema, remembered, rule)
+            except InputError:  # its parameters had other keys then
+                return []
+        tokens = self.sizes.tokens(wildcards, job)
+        return [(seconds, tokens)] if tokens else []
 
     def _job(self, rule: str, wildcards: Wildcards) -> Job:
         config, root, run = self.sizes.config, wildcards["root"], wildcards["run"]
@@ -153,17 +145,6 @@ class Timings:
         if rule == "evaluate_sft":
             return job_params.evaluating(config, root, run)
         return scoring_params.scoring(config, root, run, wildcards["benchmark"], wildcards["shard"])
-
-    def _tokens_then(self, rule: str, wildcards: Wildcards) -> float:
-        """Tokens of a job when it was recorded; 0 where its parameters had other keys."""
-        remembered = self.remembered(OUTPUTS[rule].format(**wildcards))
-        if not remembered:
-            return self.tokens(rule, wildcards)
-        try:
-            job = validated(PARAMS[rule], remembered, rule)
-        except InputError:
-            return 0
-        return self.sizes.tokens(wildcards, job)
 
 
 def recorded_seconds(path: Path) -> float | None:

@@ -15,9 +15,11 @@ import pandas as pd
 import pytest
 
 import make_benchmark
+from multical import paths
 from multical.config import schema
 from multical.data import hub, questions
 from multical.errors import InputError
+from multical.params import canonical
 from multical.scoring import prompting
 from multical.workflow import job_params
 from support import choice_repos, hub_repos, hub_server
@@ -70,9 +72,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
         made = schema.Config.model_construct(
             benchmarks={"b": schema.Benchmark.model_validate(entry)}
         )
-        settings = (job_params.fewshot if examples else job_params.benchmark)(made, "b")
+        settings = job_params.benchmark(made, "b", paths.FEWSHOT if examples else "")
         out = tmp_path / "out"
-        flags = ["--params", json.dumps(settings), "--output", out / "q.parquet"]
+        flags = ["--params", canonical(settings), "--output", out / "q.parquet"]
         flags += ["--report", out / "names.csv", "--about", out / "about.json"]
         monkeypatch.setattr(sys, "argv", [make_benchmark.__file__, *map(str, flags)])
         make_benchmark.main()

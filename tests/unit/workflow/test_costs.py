@@ -330,7 +330,7 @@ def test_trials_are_trained_and_what_is_adopted_is_not(tmp_path: Path) -> None:
     listed = [*jobs(loaded, PAPER)]
     counts = Counter(rule for rule, _ in listed)
     assert counts == {
-        "fetch_model": 3, "make_benchmark": 2, "make_sft_data": 3, "make_heldout_data": 3,
+        "fetch_model": 3, "make_benchmark": 2, "make_sft_data": 3 + 3,
         "train_sft": 27 + 18, "evaluate_sft": 27, "score_run": 2130, "merge_records": 60,
     }  # fmt: skip
     assert ("evaluate_sft", TRIAL) in listed

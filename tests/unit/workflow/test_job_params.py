@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from multical import paths
 from multical.config import schema, studies
 from multical.figures.params import ByLanguage, ConditionsAndGuess, Panel
+from multical.models.api_params import ApiModel
 from multical.params import canonical
 from multical.workflow import job_params, scoring_params
 from support import checkout
@@ -29,16 +31,17 @@ def jobs(raw: dict[str, Any]) -> dict[str, str]:
     """The canonical settings of every job of the multilingual studies."""
     loaded = schema.load(raw)
     made: dict[str, Any] = {}
-    for name in loaded.models:
-        made[f"model {name}"] = job_params.model(loaded, name)
+    for name, model in loaded.models.items():
+        if not isinstance(model.source, ApiModel):
+            made[f"model {name}"] = job_params.model(loaded, name)
     for name in loaded.benchmarks:
         made[f"benchmark {name}"] = job_params.benchmark(loaded, name)
     for name in job_params.with_fewshot(loaded):
-        made[f"fewshot {name}"] = job_params.fewshot(loaded, name)
+        made[f"fewshot {name}"] = job_params.benchmark(loaded, name, paths.FEWSHOT)
     for name in loaded.sft_data:
         made[f"sft {name}"] = job_params.sft_data(loaded, name)
     for name in job_params.with_held_out(loaded):
-        made[f"heldout {name}"] = job_params.held_out(loaded, name)
+        made[f"heldout {name}"] = job_params.sft_data(loaded, name, paths.HELDOUT)
     for root in (DEMO, SMOKE):
         study = loaded.multilingual(root)
         for name, run in studies.runs(study).items():
@@ -117,10 +120,10 @@ def test_a_new_model_adds_its_own_jobs() -> None:
     [
         (lambda raw: demo(raw)["training"].update(steps=9999), [f"{DEMO} train"]),
         (lambda raw: demo(raw)["training"].update(learning_rate=1e-5), [f"{DEMO} train"]),
-        (lambda raw: demo(raw)["training"].update(scale={}), [f"{DEMO} train"]),
+        (lambda raw: demo(raw)["training"].update(scale={"padding_free": True}), [f"{DEMO} train"]),
         (lambda raw: demo(raw)["scoring"].update(batch_tokens=1), [f"{DEMO} score"]),
         (lambda raw: demo(raw).update(questions_per_language=9), [f"{DEMO} score"]),
-        (lambda raw: raw["prompts"]["default"].update(plain="Q: {question}"),
+        (lambda raw: raw["prompts"]["default"].update(cloze="Q: {question}"),
          [f"{DEMO} score", f"{SMOKE} score"]),
         (lambda raw: demo(raw)["metrics"].update(bins=10), [f"{DEMO} metrics", f"{DEMO} relia"]),
         (lambda raw: demo(raw)["metrics"]["bootstrap"].update(seed=1), [f"{DEMO} metrics"]),
@@ -133,7 +136,7 @@ def test_a_new_model_adds_its_own_jobs() -> None:
         (lambda raw: raw["benchmarks"]["cldr-facts"]["source"].update(seed=1), ["benchmark"]),
         (lambda raw: raw["sft_data"]["facts"]["source"].update(seed=1), ["sft"]),
         (lambda raw: raw["prompts"].update(new={"multiple_choice": "{question}{options}",
-                                                "plain": "{question}"}), []),
+                                                "cloze": "{question}"}), []),
     ],
 )  # fmt: skip
 def test_an_edit_reaches_what_it_names(edit: Edit, beginnings: list[str]) -> None:
@@ -167,7 +170,7 @@ def from_hub(raw: dict[str, Any]) -> tuple[dict[str, Any], ...]:
         ({"examples": 9}, ["sft hermes"]),
         ({"held_out": 3}, ["heldout hermes", "sft hermes"]),
         ({"held_out": 0}, ["heldout hermes", "sft hermes"]),
-        ({"seed": 1}, ["benchmark arc", "heldout hermes", "sft hermes", "fewshot arc"]),
+        ({"seed": 1}, ["benchmark arc", "fewshot arc", "heldout hermes", "sft hermes"]),
         ({"questions": None}, ["benchmark arc"]),
         ({"fewshot": 3}, ["benchmark arc", "fewshot arc"]),
         ({"fewshot": 0}, ["benchmark arc", "fewshot arc"]),
