@@ -1,7 +1,5 @@
 """Score a run on a benchmark: one record per question, language and prompt.
 
-The parameters are multical.scoring.params.ScoringJob.
-
 A job that was killed goes on from what it saved in --scratch and ends with the same records.
 The folder's name is --scratch and a hash of the model, the questions, the examples and the
 precision; it must belong to this job alone, and is removed at the end.
@@ -16,7 +14,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +25,7 @@ from multical.errors import program
 from multical.files import sha256
 from multical.models import checkpoints, quantized
 from multical.models.chat import LETTERS, Chat, letter_ids
-from multical.params import parse
+from multical.params import command_line
 from multical.scoring.encoding import Encoder
 from multical.scoring.params import ScoringJob
 from multical.scoring.prompting import (
@@ -50,7 +47,7 @@ def main() -> None:
     """Score part by part (see multical.scoring.prompting), then write the records."""
     started = time.monotonic()
     args = arguments()
-    job = parse(ScoringJob, args.params)
+    job: ScoringJob = args.params
     chosen = choose_questions(questions.read(args.questions), job, args.questions)
     fewshot = read_fewshot(job, args.fewshot)
     cut = list(parts(chosen, job, fewshot, job.multiple_choice_languages))
@@ -87,16 +84,16 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_line(
+        __doc__,
+        ScoringJob,
+        model="manifest of the checkpoint",
+        questions="of the benchmark, .parquet",
+        output="the records, .parquet",
+        usage="seconds and hardware, .json",
+        scratch="folder to resume from",
     )
-    parser.add_argument("--model", required=True, metavar="MANIFEST", help="of the checkpoint")
-    parser.add_argument("--questions", required=True, metavar="PARQUET")
     parser.add_argument("--fewshot", nargs="?", metavar="FILE", help="few-shot examples, if any")
-    parser.add_argument("--params", required=True, metavar="JSON", help="a ScoringJob")
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="the records")
-    parser.add_argument("--usage", required=True, type=Path, help="seconds and hardware, .json")
-    parser.add_argument("--scratch", required=True, type=Path, help="folder to resume from")
     parser.add_argument(
         "--save-every", type=float, default=60, metavar="S", help="seconds (default: %(default)s)"
     )
