@@ -186,7 +186,9 @@ def test_two_prompts_with_examples(score: Score, server: Api, tmp_path: Path) ->
     assert not wide.map(list).eq(wide["own"].map(list), axis=0)["other"].all()
     assert all(body["messages"][-1]["content"].endswith("\nSay:") for body in server.bodies[12:])
     assert (used(tmp_path)["asked"]["requests"], used(tmp_path)["answers"]["requests"]) == (12, 24)
-    with pytest.raises(InputError, match=r"prompts: \['own', 'own'\], expected different texts"):
+    with pytest.raises(
+        InputError, match=r"prompts: found two of the name 'own', expected different"
+    ):
         score(prompts=[PROMPT, PROMPT])
 
 
@@ -537,7 +539,7 @@ def test_answers_stay_as_they_came(score: Score, server: Api, tmp_path: Path) ->
         ({"languages": ["fr"]}, "no questions in .*fr"),
         ({"num_fewshot": 9}, "found 4 examples in en, expected 9"),
         ({"prompts": [{"name": "x"}]}, "missing keys .*multiple_choice"),
-        ({"concurrency": 1.5}, "concurrency: 1.5, expected a whole number"),
+        ({"concurrency": 1.5}, "concurrency: found 1.5, expected: Input should be a valid integer"),
     ],
 )
 def test_wrong_settings_get_a_sentence(
