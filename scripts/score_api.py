@@ -39,7 +39,7 @@ from multical.scoring.prompting import (
     records_of,
 )
 
-#: So many questions without a letter tell that the others will have none either
+#: After this many questions without a letter we expect none in the others either
 ENOUGH = 100
 
 
@@ -143,7 +143,7 @@ class ApiScorer:
                 self.paid += answer.bill
                 if self.access.budget is not None and answer.prompt_tokens is None:
                     raise InputError(
-                        f"{self.title}: the API tells no prompt_tokens, expected them, or no "
+                        f"{self.title}: the API gives no prompt_tokens, expected them, or no "
                         "access.budget: it cannot be kept"
                     )
                 self.within_budget(self.paid, "has cost")

@@ -62,9 +62,9 @@ def main() -> None:
     title = f"{job.run} on {job.benchmark}"
     print(f"{title}: {len(chosen)} questions, {model.dtype}", file=sys.stderr)
     cut = [piece for part in cut for piece in fitting(part, encoder, scorer)]
-    wanted = job.num_fewshot
-    if short := sum(len(part.rows) for part in cut if len(part.examples) < wanted):
-        print(f"{title}: fewer than {wanted} examples fit before {short} prompts", file=sys.stderr)
+    count = job.num_fewshot
+    if short := sum(len(part.rows) for part in cut if len(part.examples) < count):
+        print(f"{title}: fewer than {count} examples fit before {short} prompts", file=sys.stderr)
     # a job on other weights, questions or units must not go on from this one's scores
     made_of = [*map(sha256, filter(None, [args.model, args.questions, args.fewshot]))]
     made_of += [str(model.dtype), model.device.type, job.quantization]
@@ -130,7 +130,7 @@ def fitting(part: Part, encoder: Encoder, scorer: Scorer) -> Iterator[Part]:
 
 
 def first(part: Part, count: int) -> Part:
-    """The part with the first so many of its examples."""
+    """The part with the first `count` of its examples."""
     return replace(part, examples=part.examples[:count])
 
 
@@ -148,14 +148,14 @@ def score(
         lambda batch, run: saved.recall(f"{part.language}.{number}.{batch}", run),
         bar.update,
     )
-    for index, trie, said in zip(part.rows.index, group.tries, scores, strict=True):
+    for index, trie, scored in zip(part.rows.index, group.tries, scores, strict=True):
         values: dict[str, Any] = {}
         if part.multiple_choice:
-            values["letter_logits"] = said.letter_logits
-            values["logsumexp"] = said.logsumexp
+            values["letter_logits"] = scored.letter_logits
+            values["logsumexp"] = scored.logsumexp
             values["prompt_tokens"] = trie.prompt_tokens
         if part.cloze:
-            values["text_logliks"] = said.text_logliks
+            values["text_logliks"] = scored.text_logliks
             values["text_tokens"] = [len(targets) for targets in trie.targets]
         yield index, values
 

@@ -278,7 +278,7 @@ def test_faults_that_pass(score: Score, server: Api, fault: str | int, tmp_path:
         (403, {}, "403 a fault"),
         (301, {"Location": "http://127.0.0.1:9/"}, "301 a fault"),
         (429, {"Retry_After": "86400"}, "and to wait 86400 s; the answers so far are kept"),
-        ("no logprobs", {}, "found no log-probabilities .*not every model and server tells them"),
+        ("no logprobs", {}, "found no log-probabilities .*not every model and server gives them"),
         ("not numbers", {}, "found no log-probabilities"),
     ],
 )
@@ -555,7 +555,7 @@ def test_an_api_that_tells_no_tokens_is_held_to_no_budget(
     server: Api, score: Score, usage: Any
 ) -> None:
     server.usage = usage
-    with pytest.raises(InputError, match=r"the API tells no prompt_tokens, expected them, or no"):
+    with pytest.raises(InputError, match=r"the API gives no prompt_tokens, expected them, or no"):
         score(budget=1.0)
     found = score()
     assert found["prompt_tokens"].isna().all()
