@@ -218,8 +218,8 @@ def test_the_programs_are_deterministic(tmp_path: Path) -> None:
         about = ("--about", tmp_path / "about.json")
         files = ("--output", tmp_path / f"{turn}.parquet", "--report", tmp_path / f"{turn}.csv")
         assert not run("make_benchmark.py", {"source": source | more}, *files, *about).stderr
-        files = ("--output", tmp_path / f"{turn}.jsonl")
-        assert not run("make_sft_data.py", {"source": source}, *files, *about).stderr
+        pairs = ("--output", tmp_path / f"{turn}.jsonl")
+        assert not run("make_sft_data.py", {"source": source}, *pairs, *about).stderr
     for suffix in ("parquet", "csv", "jsonl"):
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
     assert set(questions.read(tmp_path / "a.parquet")["language"]) == {"en", "am", "zh"}
