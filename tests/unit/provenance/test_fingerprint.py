@@ -217,7 +217,7 @@ def test_real_fingerprints_differ() -> None:
         ("smoothing", {"train_sft"}),
         ("sft", {"train_sft"}),
         ("examples", {"train_sft", "evaluate_sft"}),
-        ("scoring", {"score_run"}),
+        ("scorer", {"score_run"}),
         ("trie", {"score_run"}),
         ("cldr_facts", {"make_benchmark", "make_sft_data"}),
     ],
@@ -228,8 +228,8 @@ def test_what_reruns_when_a_module_changes(changed: str, scripts: set[str]) -> N
 
 @pytest.mark.parametrize("script", ["fetch_model", "train_sft", "score_run", "evaluate_sft"])
 def test_what_needs_a_model_does_not_rerun_for_metrics_or_figures(script: str) -> None:
-    later = {"plots", "metrics", "readouts", "results", "bootstrap", "cells", "provenance"}
-    assert not closure(script) & (later | {"config", "plan", "fingerprint"})
+    later = {"style", "definitions", "readouts", "tables", "bootstrap", "blocks", "sidecar"}
+    assert not closure(script) & (later | {"schema", "job_params", "fingerprint"})
 
 
 @pytest.mark.parametrize(
@@ -244,13 +244,13 @@ def test_what_needs_a_model_does_not_rerun_for_metrics_or_figures(script: str) -
     ],
 )
 def test_what_computes_metrics_does_not_rerun_for_models_or_figures(script: str) -> None:
-    assert not closure(script) & {"plots", "scoring", "trie", "checkpoints", "prompts", "results"}
+    assert not closure(script) & {"style", "scorer", "trie", "checkpoints", "chat", "tables"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_only_plots_rerun_for_the_plotting_helper(script: str) -> None:
     drawn = script.startswith("plot_")
-    assert ("plots" in closure(script)) <= drawn
+    assert ("style" in closure(script)) <= drawn
 
 
 def test_no_module_is_imported_by_a_name_built_at_run_time() -> None:

@@ -69,7 +69,7 @@ def test_names_nobody_and_no_place(sidecar: dict[str, Any], tmp_path: Path) -> N
 
 
 def test_parameters_are_canonical() -> None:
-    assert provenance.canonical({"b": [1, None], "a": "é"}) == '{"a":"é","b":[1,null]}'
+    assert provenance.canonical({"b": [1, None], "a": "é"}) == '{"a":"\\u00e9","b":[1,null]}'
     assert provenance.canonical({"a": 1, "b": 2}) == provenance.canonical({"b": 2, "a": 1})
     with pytest.raises(ValueError, match="JSON"):
         provenance.canonical({"a": float("nan")})

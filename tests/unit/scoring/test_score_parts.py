@@ -147,7 +147,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int | None) -> list[int]:
 
 
 #: Two prompts of paper 2, of letters alone
-LETTERS = [{**PROMPT, "name": name, "cloze": None,
+LETTERS = [{**PROMPT, "name": name[:-1], "cloze": None,
             "multiple_choice": f"{{question}}\n{{options}}\n{name}"}
            for name in ("Response:", "Answer:")]  # fmt: skip
 
@@ -248,7 +248,7 @@ def naive(kind: str, row: Any, chat: str, texts: dict[str, str]) -> dict[str, An
     def turn(one: Any, multiple_choice: bool, answer: str | None) -> str:
         lines = "".join(f"\n{a}. {b}" for a, b in zip("ABCD", one.options, strict=False))
         body = f"{one.question}{lines if multiple_choice else ''}\n{texts[one.language]}"
-        if chat == "cloze":
+        if chat == "plain":
             tail = "" if answer is None else f" {answer}</s>\n"
             return f"Question: {body}\nAnswer:{tail}"
         return f"<|user|>{body}<|assistant|>" + ("" if answer is None else f"{answer}</s>")
@@ -372,9 +372,9 @@ def test_many_questions_are_scored_some_at_a_time(
             "found 3 examples in en, subject 'odd', expected 4 (scoring.num_fewshot)",
         ),
         ({"num_fewshot": 3, "batch_tokens": 9}, None),
-        ({"num_fewshot": "2"}, "num_fewshot: '2', expected a whole number"),
+        ({"num_fewshot": "2"}, "num_fewshot: found '2', expected: Input should be a valid integer"),
         (
-            {"prompts": [{**PROMPT, "headings": {"A": {"fr": "x"}}}]},
+            {"prompts": [{**PROMPT, "cloze": "{question} {A}", "headings": {"A": {"fr": "x"}}}]},
             "prompts: default: headings.A: neither en nor default",
         ),
     ],
