@@ -267,16 +267,16 @@ FRENCH = all_of(
 PROMPT = config('cloze: "{question}"', 'cloze: "{question} "')
 TRIE = text("scripts/multical/scoring/trie.py", "return path[::-1]", "return list(reversed(path))")
 GAINED = all_of(
-    text("rules/metrics.smk", '        languages="{root}/reliability_by_lang.csv",\n',
-         '        languages="{root}/reliability_by_lang.csv",\n        note="{root}/bins.txt",\n'),
+    text("rules/metrics.smk", '        languages=paths.RELIABILITY_BY_LANG,\n',
+         '        languages=paths.RELIABILITY_BY_LANG,\n        note="{root}/bins.txt",\n'),
     text("rules/metrics.smk", "--by-language {output.languages:q} >",
          "--by-language {output.languages:q} --bare >"),
     text("rules/metrics.smk", "--bare >{log:q} 2>&1", ">{log:q} 2>&1 && touch {output.note:q}"),
 )  # fmt: skip
 SHELL = text(
     "rules/figures.smk",
-    "python scripts/plot_smoothing_sweep.py",
-    "python -B scripts/plot_smoothing_sweep.py",
+    "python scripts/make_main_table.py",
+    "python -B scripts/make_main_table.py",
 )
 CLAIM = text("claims.yaml", "threshold: 0.03", "threshold: 0.02")
 OLDER_DATA = _older(LOG, _one_answer_less)
@@ -313,7 +313,7 @@ EDITS = [
     Edit("a lost intermediate", LOST_METRICS, NONE),
     # figures, tables and verdicts
     Edit("one figure's program", code("plot_ece_by_resource"), figure("plot_ece_by_resource")),
-    Edit("a rule's shell command", SHELL, figure("plot_smoothing_sweep")),
+    Edit("a rule's shell command", SHELL, figure("make_main_table")),
     Edit("a setting of figures", figures("reference_language: fr"),
          SHIFTS | RECALIBRATION | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])),
     Edit("plot style", code("multical/figures/style"), PLOTS | HEADLINE),

@@ -120,7 +120,7 @@ from multical.synthetic import make_records
 def main():
     given = dict(zip(sys.argv[1:], sys.argv[2:]))
     params = json.loads(given["--params"])
-    run = "base" if params["sft"] is None else "base.x.ls0.1.s0"
+    run = "base" if params.get("sft") is None else "base.x.ls0.1.s0"
     frame = make_records([run], ["en", "sw"], 60, 0)
     labels = ["CS", "CA", None] * 40 if params["benchmark"].startswith("mmlu") else None
     own = {key: params[key] for key in ("run", "model", "sft", "smoothing", "seed", "benchmark")}

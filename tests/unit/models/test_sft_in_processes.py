@@ -57,7 +57,7 @@ def launch(config: dict[str, Any], folder: Path, *command: str) -> subprocess.Co
         "--config_file",
         str(folder / "accelerate.yaml"),
     ]
-    paths = [str(Path(file).parent) for file in (train_sft.__file__, __file__)]
+    paths = [str(Path(train_sft.__file__).parent), str(Path(__file__).parents[2])]
     return subprocess.run(
         [sys.executable, *launcher, *command],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
@@ -244,7 +244,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) 
 
 
 def test_a_wrong_run_ends_all_with_one_sentence(base: Path) -> None:
-    process = start(base, "bad", max_length=4)
+    process = start(base, "bad", max_length=8)
     told = process.communicate(timeout=120)[1]
     assert process.returncode == 1
     assert told.count("error: ") == 1
@@ -253,10 +253,13 @@ def test_a_wrong_run_ends_all_with_one_sentence(base: Path) -> None:
 
 
 BAD = {
-    "processes that do not divide": ({"processes": 3}, "that scale.processes divides"),
-    "sharding of one": ({"sharding": "fsdp"}, "at least 2 scale.processes"),
+    "processes that do not divide": (
+        {"processes": 3},
+        "expected processes to divide gradient_accumulation_steps",
+    ),
+    "sharding of one": ({"sharding": "fsdp"}, "1 process, expected at least 2"),
     "precision": ({"precision": "float16"}, "scale.precision"),
-    "unknown key": ({"gpus": 2}, "scale.gpus"),
+    "unknown key": ({"gpus": 2}, r"scale: unknown keys \['gpus'\]"),
 }
 
 

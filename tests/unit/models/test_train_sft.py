@@ -20,6 +20,7 @@ from multical.data import conversations
 from multical.errors import InputError
 from multical.models import checkpoints, sft
 from multical.models.chat import IGNORED, Chat
+from multical.models.params import Scale
 from support import tiny
 from support.programs import TRAINING as PARAMS
 from support.programs import command, read_log
@@ -72,7 +73,7 @@ def test_result(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = Chat(tokenizer, "plain")
     labels = [label for c in pairs() for label in chat.encode_for_training(c["messages"])[1]]
     assert manifest["trained_tokens"] == sum(label != IGNORED for label in labels)
-    assert manifest["params"] == PARAMS
+    assert manifest["params"] == PARAMS | {"scale": Scale().model_dump()}
     assert (manifest["steps"], manifest["examples"]) == (8, 10)
     assert manifest["final_loss"] == log[-1]["loss"]
     assert not list(base.glob("out.scratch*"))
@@ -161,12 +162,15 @@ def test_truncation_is_counted() -> None:
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "smoothing too large": ({"smoothing": 1.0}, "less than 1"),
-    "smoothing negative": ({"smoothing": -0.1}, "at least 0"),
-    "both lengths": ({"epochs": 1.0}, "exactly one of epochs and steps"),
-    "no length": ({"steps": None}, "exactly one of epochs and steps"),
+    "smoothing negative": ({"smoothing": -0.1}, "greater than or equal to 0"),
+    "both lengths": ({"epochs": 1.0}, "found epochs 1.0 and steps 8, expected exactly one of them"),
+    "no length": (
+        {"steps": None},
+        "found epochs None and steps None, expected exactly one of them",
+    ),
     "batch not divided": (
         {"gradient_accumulation_steps": 3},
-        "gradient_accumulation_steps divides",
+        "expected gradient_accumulation_steps to divide batch_size",
     ),
     "learning rate": ({"learning_rate": 0}, "learning_rate"),
     "warm-up of everything": ({"warmup_ratio": 1.0}, "warmup_ratio"),
@@ -174,7 +178,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "precision": ({"matmul_precision": "low"}, "matmul_precision"),
     "chat format": ({"chat_format": "chatml"}, "chat_format"),
     "no end of sequence": ({"chat_format": "none"}, "chat_format"),
-    "nothing to train": ({"max_length": 4}, "data.jsonl: no token to train in 10 conversations"),
+    "nothing to train": ({"max_length": 8}, "data.jsonl: no token to train in 10 conversations"),
     "diverges": ({"learning_rate": 0.99, "weight_decay": 1e30}, "finite"),
 }
 
