@@ -166,7 +166,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "both lengths": ({"epochs": 1.0}, "found epochs 1.0 and steps 8, expected exactly one of them"),
     "no length": (
         {"steps": None},
-        "found epochs None and steps None, expected exactly one of them",
+        "found epochs None and steps None, expected exactly one",
     ),
     "batch not divided": (
         {"gradient_accumulation_steps": 3},
