@@ -241,8 +241,6 @@ REORDERED = all_of(
 NUMBERS = all_of(  # YAML has 5e-5 as a string
     config("learning_rate: 5.0e-5\n", "learning_rate: 5e-5\n"),
     config("smoothing: [0.0, 0.1]\n", "smoothing: [0, 1.0e-1]\n"),
-    config("weight_decay: 0.0\n      batch_size: 4", "weight_decay: 0\n      batch_size: 4"),
-    config("      steps: 2\n", "      steps: 2.0\n"),
 )
 LAYOUT = all_of(
     text("scripts/multical/models/smoothing.py", "\nimport", "\n\n# a comment\nimport"),
@@ -257,8 +255,8 @@ SWAPPED = all_of(
     config("      batch_size: 4\n", "      batch_size: 2\n"),
     config("      steps: 2\n", "      steps: 4\n"),
 )
-SEED = config("100, seed: 0", "100, seed: 1")
-FOLDS = config("recalibration: {folds: 5,", "recalibration: {folds: 4,")
+SEED = config("replicates: 100", "replicates: 100, seed: 1")
+FOLDS = config("    metrics:\n", "    recalibration: {folds: 4}\n    metrics:\n")
 METRICS = code("compute_metrics")
 SMOOTHING = all_of(smoothing("0.0, 0.2"), figures("smoothing: 0.2"))
 FRENCH = all_of(
@@ -286,7 +284,7 @@ TOUCHED_INPUTS = _touched(
 TOUCHED_RESULTS = _touched(
     f"{SMOKE}/**/*.*", f"{SMOKE}/runs/*/checkpoint/.*", f"{SMOKE}/runs/*/checkpoint"
 )
-OTHER_STUDY = config("smoothing: [0.0, 0.1, 0.2]", "smoothing: [0.0, 0.1, 0.4]")
+OTHER_STUDY = config("learning_rate: [5.0e-6,", "learning_rate: [6.0e-6,")
 OTHER_ORDER = config(MODELS, MODELS.replace(f"{GEMMA}, {SMOLLM}", f"{SMOLLM}, {GEMMA}"))
 LOST_METRICS = lost(f"{SMOKE}/metrics.csv", f"{SMOKE}/summary.csv")
 LOST_WEIGHTS = lost(f"{SMOKE}/runs/{SFT[0]}/checkpoint")

@@ -123,7 +123,8 @@ def main():
     run = "base" if params.get("sft") is None else "base.x.ls0.1.s0"
     frame = make_records([run], ["en", "sw"], 60, 0)
     labels = ["CS", "CA", None] * 40 if params["benchmark"].startswith("mmlu") else None
-    own = {key: params.get(key) for key in ("run", "model", "sft", "smoothing", "seed", "benchmark")}
+    names = ("run", "model", "sft", "smoothing", "seed", "benchmark")
+    own = {name: params.get(name) for name in names}
     records.write(given["--output"], frame.assign(**own, culture=labels))
     Path(given["--usage"]).write_text("{}\\n")
 """
