@@ -108,7 +108,7 @@ def test_a_prompt_s_headings_rerun_the_languages_that_they_are_for() -> None:
     def settings(**texts: str) -> dict[str, str]:
         found = raw(["en", "ja", "fr"], 1)
         found["prompts"]["default"] |= {
-            "plain": "{question}\n{A}",
+            "cloze": "{question}\n{A}",
             "headings": {"A": {"default": "Answer:", **texts}},
         }
         loaded = schema.load(found)
