@@ -54,10 +54,11 @@ for name, (table_file, schema) in FIGURES.items():
             settings=figure_settings(schema),
             code=code(program),
             # The command is filled in when a job runs, and no longer knows this turn of the loop.
+            program=program,
             table=Path(table_file).stem,
         shell:
             r"""
-            python scripts/{rule}.py --{params.table} {input:q} --params {params.settings:q} \
+            python scripts/{params.program}.py --{params.table} {input:q} --params {params.settings:q} \
                 --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
                 --sidecar {output.sidecar:q} >{log:q} 2>&1
             """
