@@ -12,7 +12,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 QUIET  := --quiet rules host progress reason
 REPORT = $(SNAKEMAKE) $(QUIET) --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke msp_v2 verify plan explain provenance bundle unbundle doctor recover test test-slurm bench check format clean
+.PHONY: help env lock demo smoke msp_v2 verify plan explain provenance bundle unbundle doctor recover test test-slurm bench check schema format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -98,6 +98,11 @@ check: env           ## formatting, lint, layers and types
 	PYTHONPATH=scripts $(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
+
+schema: env          ## write the schemas that editors read, and the table of the config's keys, anew
+	cd scripts && ../$(BIN)/python -m multical.config.schema > ../config.schema.json
+	cd scripts && ../$(BIN)/python -m multical.claims.schema > ../claims.schema.json
+	cd scripts && ../$(BIN)/python -m multical.config.keys > ../config/README.md
 
 format: env          ## format everything
 	$(BIN)/ruff format $(PYTHON_CODE)

@@ -27,7 +27,7 @@ SHRUNK: dict[str, dict[str, Any]] = {
     "training": {
         "batch_size": 6, "gradient_accumulation_steps": 2,
         "epochs": 1.0, "max_length": 128, "save_every": 50,
-        "scale": None,  # one process, and no GPU
+        "scale": {},  # one process, and no GPU
     },
     "scoring": {"batch_tokens": 4096, "languages_per_job": None},
 }  # fmt: skip

@@ -93,7 +93,6 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "make bench": BENCH,
     "make bench ITEMS=startup": BENCH,
     "git clone URL multical && cd multical && make env && source .venv/bin/activate": Run(""),
-    "PYTHONPATH=scripts .venv/bin/python -m multical.config.schema > config.schema.json": Run(""),
     "snakemake -c2 docs/coverage.pdf": Dry("docs/coverage.pdf"),
     f"snakemake -c1 {VERIFICATION}": Dry(VERIFICATION),
     f"snakemake -c1 {MANIFEST}": Dry(MANIFEST),
@@ -243,8 +242,6 @@ def test_it_runs(copy: Path, command: str) -> None:
         done = bash(command, copy)
     assert done.returncode == 0, done.stderr
     assert how.prints in done.stdout
-    if "config.schema.json" in command:
-        assert (copy / "config.schema.json").read_text() == text("config.schema.json")
     if "results/headline.txt" in command:  # the table of docs/costs.md
         row = r"^\| (train|score) (?:on )?(.*?) \| \d+ \| \S+ \| (\S+) \| (\S+) \| (\S+) \|$"
         rows = re.findall(row, text("docs/costs.md"), re.M)
