@@ -58,7 +58,7 @@ for name, (table_file, schema) in FIGURES.items():
             table=Path(table_file).stem,
         shell:
             r"""
-            python scripts/{params.program}.py --{params.table} {input:q} --params {params.settings:q} \
+            python scripts/{params.program:q}.py --{params.table:q} {input:q} --params {params.settings:q} \
                 --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
                 --sidecar {output.sidecar:q} >{log:q} 2>&1
             """

@@ -390,7 +390,7 @@ def hostile_study(folder: Path, name: str) -> None:
     ):
         (folder / old).rename(folder / new)
         raw[section][entry]["source"]["path"] = new
-    raw["prompts"]["default"]["plain"] = f"{name} {{wildcards}} {{question}}"
+    raw["prompts"]["default"]["multiple_choice"] = f"{name} {{wildcards}} {{question}} {{options}}"
     (folder / "config.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     stub = (folder / "scripts/score_run.py").read_text(encoding="utf-8")
     keep = "\nPath(given['--output'] + '.params').write_text(given['--params'])\n"
@@ -407,7 +407,7 @@ def test_hostile_paths_and_prompts_reach_programs_as_they_are(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stdout + done.stderr
     given = json.loads((folder / f"{target}.params").read_text(encoding="utf-8"))
-    assert given["prompts"][0]["plain"] == f"{NAME} {{wildcards}} {{question}}"
+    assert given["prompts"][0]["multiple_choice"] == f"{NAME} {{wildcards}} {{question}} {{options}}"
     about = json.loads((folder / "results/inputs/sft/own.about.json").read_text(encoding="utf-8"))
     assert about["source"]["path"] == f"{NAME}.jsonl"
     assert not [path for path in tmp_path.rglob("pwned*") if path.is_file()]

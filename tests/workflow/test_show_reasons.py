@@ -251,9 +251,8 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
          f"input appeared: {MORE}": ["compute_metrics", "then verify_claims"]},
     ),
     "settings that the plan gives, without an edit of the config": (
-        [edited("scripts/multical/workflow/job_params.py", '"run": one.id,\n        "smoothing"',
-                '"more": 1,\n        "run": one.id,\n        "smoothing"')],
-        {"settings changed: more added: 1": RETRAINED},
+        [edited("scripts/multical/workflow/job_params.py", '"seed": one.seed,', '"seed": one.seed + 1,')],
+        {"settings changed: seed 0 -> 1": RETRAINED},
     ),
     "several at once": (
         [RATE, of_study("metrics", "bins", to=9),

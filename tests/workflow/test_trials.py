@@ -124,7 +124,7 @@ def other_way(found: dict[str, Any]) -> None:
 
 
 def prompt(found: dict[str, Any]) -> None:
-    found["prompts"]["default"]["plain"] = "So: {question}"
+    found["prompts"]["default"]["multiple_choice"] = "So: {question} {options}"
 
 
 def third_rate(found: dict[str, Any]) -> None:
