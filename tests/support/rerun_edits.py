@@ -57,10 +57,10 @@ ESTIMATES = (
 )  # fmt: skip
 RECALIBRATION = rules("compute_recalibration", "make_recalibration_table") | TRANSFER | HEADLINE
 CHANGES = (
-    rules("compute_effects", "make_p_value_table") | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
+    rules("compute_effects", "make_p_values_table") | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
     | HEADLINE
 )  # fmt: skip
-MIXED = rules("fit_mixed_model", "make_p_value_table", "plot_effects_by_resource") | HEADLINE
+MIXED = rules("fit_mixed_model", "make_p_values_table", "plot_effects_by_resource") | HEADLINE
 TESTED = CHANGES | MIXED
 DRAWN = ESTIMATES | RECALIBRATION | TESTED
 BINS = rules("bin_reliability") | RELIABILITY | HEADLINE
