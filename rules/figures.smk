@@ -41,11 +41,8 @@ wildcard_constraints:
 
 
 # plot_ece_by_lang runs scripts/plot_ece_by_lang.py, and so on; a table is an option of the
-# program, called as its file.
-for job, made, sources, schema in [
-    *((f"plot_{x}", figure(x), [file], one) for x, (file, one) in FIGURES.items()),
-    *((f"make_{x}_table", table(x), files, one) for x, (files, one) in TABLES.items()),
-]:
+# program, called as its file. A function, as in rules/metrics.smk.
+def draw(job, made, sources, schema):
     program = job.removesuffix(".{model}")
     inputs = {Path(file).stem: file for file in sources}
 
@@ -68,6 +65,12 @@ for job, made, sources, schema in [
             code=code(program),
         shell:
             command(program, inputs, made, CODE) + " >{log:q} 2>&1"
+
+
+for name, (source, schema) in FIGURES.items():
+    draw(f"plot_{name}", figure(name), [source], schema)
+for name, (sources, schema) in TABLES.items():
+    draw(f"make_{name}_table", table(name), sources, schema)
 
 
 # Its inputs are hundreds in a large study: the program finds them by the names in its settings.

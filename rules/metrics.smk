@@ -51,7 +51,8 @@ COMPUTED = {
 }
 
 
-for program, (records, settings, made) in COMPUTED.items():
+# A function, since the shell command is put together when a job runs: a loop would be at its end.
+def compute(program, records, settings, made):
 
     rule:
         name:
@@ -76,3 +77,7 @@ for program, (records, settings, made) in COMPUTED.items():
             "export OMP_NUM_THREADS=1; "
             + command(program, ["records"], made, "--processes {threads}")
             + " 2>&1 | tee {log:q}"
+
+
+for program, job in COMPUTED.items():
+    compute(program, *job)

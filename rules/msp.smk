@@ -143,7 +143,9 @@ OWN = [
     "plot_msp_prompts",
 ]
 
-for job, (inputs, made, settings) in COMPARED.items():
+
+# A function, as in rules/metrics.smk.
+def compare(job, inputs, made, settings):
     program = job.removesuffix("_margin_entropy")
     parallel = job == "compute_msp_intervals"
     place = "{root}/{panel}" if "{panel}" in str(made) else "{root}/"
@@ -171,6 +173,10 @@ for job, (inputs, made, settings) in COMPARED.items():
         shell:
             command(program, inputs, made, CODE, *["--threads {threads}"] * parallel)
             + " >{log:q} 2>&1"
+
+
+for job, parts in COMPARED.items():
+    compare(job, *parts)
 
 
 VERIFIED = (

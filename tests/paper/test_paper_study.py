@@ -25,7 +25,11 @@ LANGUAGES = {"global-mmlu": hub_repos.GLOBAL_MMLU, "mmlu-prox": hub_repos.MMLU_P
 #: Questions a language: all that the hub has but the one that contradicts itself
 QUESTIONS = {"global-mmlu": 6, "mmlu-prox": 8}
 RULES = (checkout.REPO / "rules/figures.smk").read_text("utf-8")
-FIGURES = re.findall(r'"(\w+)"', RULES.split("FIGURES = [")[1].split("]")[0])
+#: Those of all panels and models
+FIGURES = sorted(
+    set(re.findall(r'^    "(\w+)":', RULES.split("FIGURES = {")[1].split("\n}")[0], re.M))
+    - {"culture", "recalibration_transfer"}
+)
 
 
 @pytest.fixture(scope="module")

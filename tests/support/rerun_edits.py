@@ -267,16 +267,17 @@ FRENCH = all_of(
 PROMPT = config('cloze: "{question}"', 'cloze: "{question} "')
 TRIE = text("scripts/multical/scoring/trie.py", "return path[::-1]", "return list(reversed(path))")
 GAINED = all_of(
-    text("rules/metrics.smk", '        languages="{root}/reliability_by_lang.csv",\n',
-         '        languages="{root}/reliability_by_lang.csv",\n        note="{root}/bins.txt",\n'),
-    text("rules/metrics.smk", "--by-language {output.languages:q} >",
-         "--by-language {output.languages:q} --bare >"),
-    text("rules/metrics.smk", "--bare >{log:q} 2>&1", ">{log:q} 2>&1 && touch {output.note:q}"),
+    text("rules/metrics.smk", '"by_language": paths.RELIABILITY_BY_LANG}',
+         '"by_language": paths.RELIABILITY_BY_LANG, "note": "{root}/bins.txt"}'),
+    text("rules/metrics.smk", '["records"], made, ',
+         '["records"], [x for x in made if x != "note"], '),
+    text("rules/metrics.smk", '" 2>&1 | tee {log:q}"',
+         '" 2>&1 | tee {log:q}" + " && touch {output.note:q}" * ("note" in made)'),
 )  # fmt: skip
 SHELL = text(
     "rules/figures.smk",
-    "python scripts/plot_smoothing_sweep.py",
-    "python -B scripts/plot_smoothing_sweep.py",
+    "command(program, inputs, made, CODE)",
+    'command(program, inputs, made, CODE).replace(" scripts/plot_sm", " -B scripts/plot_sm")',
 )
 CLAIM = text("claims.yaml", "threshold: 0.03", "threshold: 0.02")
 OLDER_DATA = _older(LOG, _one_answer_less)
