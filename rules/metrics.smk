@@ -16,7 +16,8 @@
 #        ROOT/stats/mixed_effects.csv           changes by resource level in mixed models
 #        ROOT/stats/mixed_models.csv            how each model was fitted, with diagnostics
 
-#: Each program: its records, its settings, and the table that each of its options names.
+#: Each program: its records, its settings, and the table that each of its options names. Its
+#: processes share its cores, so that each has one thread.
 COMPUTED = {
     "compute_metrics": (
         all_records,
@@ -51,8 +52,9 @@ COMPUTED = {
 }
 
 
-# A function, since the shell command is put together when a job runs: a loop would be at its end.
+# Not a loop: the shell command is put together when a job runs, and a loop would be at its end.
 def compute(program, records, settings, made):
+    """The rule of a program."""
 
     rule:
         name:
@@ -73,7 +75,6 @@ def compute(program, records, settings, made):
             settings=settings_of(settings),
             code=code(program),
         shell:
-            # the processes of a program share its cores
             "export OMP_NUM_THREADS=1; "
             + command(program, ["records"], made, "--processes {threads}")
             + " 2>&1 | tee {log:q}"
