@@ -120,7 +120,7 @@ def make_run(folder: Path, run: int, languages: int, questions: int) -> Path:
 
 def tags(languages: int) -> list[str]:
     """Made-up language tags, sorted."""
-    return [f"x{number:02d}" for number in range(languages)]
+    return [f"xx-{number:02d}" for number in range(languages)]
 
 
 def run_ours(

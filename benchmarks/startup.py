@@ -59,7 +59,11 @@ def main() -> None:
         for name in list(FIGURES)[: 1 if small else None]:
             commands[f"{name}.py"] = replot(name, tables, Path(folder))
         for name in HELPS:
-            commands[f"{name}.py --help"] = [sys.executable, f"scripts/{name}.py", "--help"]
+            commands[f"{name}.py --help"] = [
+                sys.executable,
+                str(next(ROOT.glob(f"*/{name}.py"))),
+                "--help",
+            ]
         runs = [partial(seconds, command) for command in commands.values()]
         alternating(runs, 1)  # byte code, fonts
         medians = dict(

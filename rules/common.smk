@@ -346,7 +346,7 @@ def claimed_records(w):
 
 
 def unlisted_archive(w):
-    """The local archive that a study is imported from, where no manifest tells of its content."""
+    """The local archive of a study's released outputs, where no manifest lists its files."""
     source = study(w.root).source
     given = os.environ.get("MSP_V2_ARCHIVE") or source.archive
     return [] if source.manifest or not given else given

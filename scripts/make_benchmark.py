@@ -1,6 +1,5 @@
 """Make a benchmark: questions (multical.data.questions), and a report of their names.
 
-The parameters are multical.data.benchmark_params.BenchmarkJob.
 The report counts questions by language and kind (a file's subject); for the hub also the
 rows left out, and for paper 2 the questions with options left out; for cldr the names that
 are missing, that equal the English ones, and that give an answer away. --about says what it
@@ -9,7 +8,6 @@ was made of: the source, and the SHA-256 of files.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -24,27 +22,26 @@ from multical.data.benchmark_params import (
 )
 from multical.errors import program
 from multical.files import atomic, sha256, write_json
-from multical.params import parse
+from multical.params import command_line
 
 
 def main() -> None:
     """Write the questions, the report, and what they were made of."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_line(
+        __doc__,
+        BenchmarkJob,
+        output="questions, .parquet",
+        report="counts of names, .csv",
+        about="what it was made of, .json",
     )
-    parser.add_argument("--params", required=True, metavar="JSON", help="a BenchmarkJob")
-    parser.add_argument("--output", required=True, type=Path, help="questions, .parquet")
-    parser.add_argument("--report", required=True, type=Path, help="counts of names, .csv")
-    parser.add_argument("--about", type=Path, help="what it was made of, .json")
     args = parser.parse_args()
-    job = parse(BenchmarkJob, args.params)
+    job: BenchmarkJob = args.params
     frame, report, files = made(job.source, job.examples)
     questions.write(args.output, frame)
     with atomic(args.report) as temporary:
         report.to_csv(temporary, index=False, lineterminator="\n")
-    if args.about:
-        source = job.source.model_dump(mode="json")
-        write_json(args.about, {"source": source, "files": files, "questions": len(frame)})
+    source = job.source.model_dump(mode="json")
+    write_json(args.about, {"source": source, "files": files, "questions": len(frame)})
 
 
 def made(

@@ -1,12 +1,11 @@
 """Make SFT data: conversations in the schema of multical.data.conversations.
 
-The parameters are multical.data.sft_params.SftDataJob. --about says what they were made of: the
-source, the SHA-256 of files, and rows left out by reason.
+--about says what they were made of: the source, the SHA-256 of files, and rows left out by
+reason.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,16 @@ from multical.data.conversations import Conversation
 from multical.data.sft_params import CldrSft, HubSft, SftDataJob
 from multical.errors import program
 from multical.files import sha256, write_json
-from multical.params import parse
+from multical.params import command_line
 
 
 def main() -> None:
     """Write the conversations, and what they were made of."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_line(
+        __doc__, SftDataJob, output="conversations, .jsonl", about="what they were made of, .json"
     )
-    parser.add_argument("--params", required=True, metavar="JSON", help="an SftDataJob")
-    parser.add_argument("--output", required=True, type=Path, help="conversations, .jsonl")
-    parser.add_argument("--about", type=Path, help="what they were made of, .json")
     args = parser.parse_args()
-    job = parse(SftDataJob, args.params)
+    job: SftDataJob = args.params
     source, rows = job.source, None
     about: dict[str, Any] = {"source": source.model_dump(mode="json"), "files": {}}
     pairs: Iterable[Conversation]
@@ -53,8 +49,7 @@ def main() -> None:
     conversations.write(args.output, pairs)
     if rows:
         about |= {"rows": len(rows.part.rows), "left_out": dict(rows.left_out)}
-    if args.about:
-        write_json(args.about, about)
+    write_json(args.about, about)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,8 @@
 """Score a model behind an API on a benchmark: one record per question, language and prompt.
 
-The parameters are multical.scoring.api_params.ApiScoringJob, and --access, how it is asked, is
-multical.models.api_params.Access.
-
 Answers are kept in --cache as they come, and never asked for again: a job that was killed goes
-on, and one that is run again costs nothing. What it may cost is said before the first request,
-and refused if that is more than the budget; what it did cost is in --usage.
+on, and one that is run again costs nothing. The program says what it may cost before the first
+request, and stops if that is more than the budget; what it did cost is in --usage.
 """
 
 from __future__ import annotations
@@ -16,7 +13,6 @@ import sys
 import time
 from collections import Counter
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -26,7 +22,7 @@ from multical.data import questions
 from multical.errors import InputError, program
 from multical.files import write_json
 from multical.models.api_params import Access
-from multical.params import parse
+from multical.params import command_line, parse
 from multical.provenance.libraries import libraries
 from multical.provenance.machine import machine
 from multical.scoring.api import Answer, Body, Cache, expected, key, read, request
@@ -43,14 +39,14 @@ from multical.scoring.prompting import (
     records_of,
 )
 
-#: So many questions without a letter tell that the others will have none either
+#: After this many questions without a letter we expect none in the others either
 ENOUGH = 100
 
 
 def main() -> None:
     started = time.monotonic()
     args = arguments()
-    job = parse(ApiScoringJob, args.params)
+    job: ApiScoringJob = args.params
     access = parse(Access, args.access, "--access")
     chosen = choose_questions(questions.read(args.questions), job, args.questions)
     cut = [
@@ -74,16 +70,18 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_line(
+        __doc__,
+        ApiScoringJob,
+        questions="of the benchmark, .parquet",
+        cache="all answers ever given, .sqlite",
+        output="the records, .parquet",
+        usage="requests and cost, .json",
     )
-    parser.add_argument("--questions", required=True, metavar="PARQUET")
     parser.add_argument("--fewshot", nargs="?", metavar="FILE", help="few-shot examples, if any")
-    parser.add_argument("--params", required=True, metavar="JSON", help="an ApiScoringJob")
-    parser.add_argument("--access", required=True, metavar="JSON", help="an Access")
-    parser.add_argument("--cache", required=True, type=Path, metavar="SQLITE")
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="the records")
-    parser.add_argument("--usage", required=True, type=Path, help="requests and cost, .json")
+    parser.add_argument(
+        "--access", required=True, metavar="JSON", help="multical.models.api_params.Access"
+    )
     return parser.parse_args()
 
 
@@ -145,7 +143,7 @@ class ApiScorer:
                 self.paid += answer.bill
                 if self.access.budget is not None and answer.prompt_tokens is None:
                     raise InputError(
-                        f"{self.title}: the API tells no prompt_tokens, expected them, or no "
+                        f"{self.title}: the API gives no prompt_tokens, expected them, or no "
                         "access.budget: it cannot be kept"
                     )
                 self.within_budget(self.paid, "has cost")

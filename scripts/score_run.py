@@ -1,7 +1,5 @@
 """Score a run on a benchmark: one record per question, language and prompt.
 
-The parameters are multical.scoring.params.ScoringJob.
-
 A job that was killed goes on from what it saved in --scratch and ends with the same records.
 The folder's name is --scratch and a hash of the model, the questions, the examples and the
 precision; it must belong to this job alone, and is removed at the end.
@@ -16,7 +14,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +25,7 @@ from multical.errors import program
 from multical.files import sha256
 from multical.models import checkpoints, quantized
 from multical.models.chat import LETTERS, Chat, letter_ids
-from multical.params import parse
+from multical.params import command_line
 from multical.scoring.encoding import Encoder
 from multical.scoring.params import ScoringJob
 from multical.scoring.prompting import (
@@ -50,7 +47,7 @@ def main() -> None:
     """Score part by part (see multical.scoring.prompting), then write the records."""
     started = time.monotonic()
     args = arguments()
-    job = parse(ScoringJob, args.params)
+    job: ScoringJob = args.params
     chosen = choose_questions(questions.read(args.questions), job, args.questions)
     fewshot = read_fewshot(job, args.fewshot)
     cut = list(parts(chosen, job, fewshot, job.multiple_choice_languages))
@@ -65,9 +62,9 @@ def main() -> None:
     title = f"{job.run} on {job.benchmark}"
     print(f"{title}: {len(chosen)} questions, {model.dtype}", file=sys.stderr)
     cut = [piece for part in cut for piece in fitting(part, encoder, scorer)]
-    wanted = job.num_fewshot
-    if short := sum(len(part.rows) for part in cut if len(part.examples) < wanted):
-        print(f"{title}: fewer than {wanted} examples fit before {short} prompts", file=sys.stderr)
+    count = job.num_fewshot
+    if short := sum(len(part.rows) for part in cut if len(part.examples) < count):
+        print(f"{title}: fewer than {count} examples fit before {short} prompts", file=sys.stderr)
     # a job on other weights, questions or units must not go on from this one's scores
     made_of = [*map(sha256, filter(None, [args.model, args.questions, args.fewshot]))]
     made_of += [str(model.dtype), model.device.type, job.quantization]
@@ -87,16 +84,16 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_line(
+        __doc__,
+        ScoringJob,
+        model="manifest of the checkpoint",
+        questions="of the benchmark, .parquet",
+        output="the records, .parquet",
+        usage="seconds and hardware, .json",
+        scratch="folder to resume from",
     )
-    parser.add_argument("--model", required=True, metavar="MANIFEST", help="of the checkpoint")
-    parser.add_argument("--questions", required=True, metavar="PARQUET")
     parser.add_argument("--fewshot", nargs="?", metavar="FILE", help="few-shot examples, if any")
-    parser.add_argument("--params", required=True, metavar="JSON", help="a ScoringJob")
-    parser.add_argument("--output", required=True, metavar="PARQUET", help="the records")
-    parser.add_argument("--usage", required=True, type=Path, help="seconds and hardware, .json")
-    parser.add_argument("--scratch", required=True, type=Path, help="folder to resume from")
     parser.add_argument(
         "--save-every", type=float, default=60, metavar="S", help="seconds (default: %(default)s)"
     )
@@ -133,7 +130,7 @@ def fitting(part: Part, encoder: Encoder, scorer: Scorer) -> Iterator[Part]:
 
 
 def first(part: Part, count: int) -> Part:
-    """The part with the first so many of its examples."""
+    """The part with the first `count` of its examples."""
     return replace(part, examples=part.examples[:count])
 
 
@@ -151,14 +148,14 @@ def score(
         lambda batch, run: saved.recall(f"{part.language}.{number}.{batch}", run),
         bar.update,
     )
-    for index, trie, said in zip(part.rows.index, group.tries, scores, strict=True):
+    for index, trie, scored in zip(part.rows.index, group.tries, scores, strict=True):
         values: dict[str, Any] = {}
         if part.multiple_choice:
-            values["letter_logits"] = said.letter_logits
-            values["logsumexp"] = said.logsumexp
+            values["letter_logits"] = scored.letter_logits
+            values["logsumexp"] = scored.logsumexp
             values["prompt_tokens"] = trie.prompt_tokens
         if part.cloze:
-            values["text_logliks"] = said.text_logliks
+            values["text_logliks"] = scored.text_logliks
             values["text_tokens"] = [len(targets) for targets in trie.targets]
         yield index, values
 

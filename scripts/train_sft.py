@@ -1,7 +1,6 @@
 """Fine-tune a model on conversations with TRL's SFTTrainer and label smoothing.
 
-The parameters are multical.models.params.TrainingJob; smoothing is b in [0, 1). Runs of several
-processes start themselves again with `accelerate launch`.
+Runs of several processes start themselves again with `accelerate launch`.
 
 A run that was killed goes on from its last checkpoint in --scratch and ends with the
 same weights. The folder's name is --scratch and a hash of the model and the data; it must
@@ -28,14 +27,14 @@ from multical.models.chat import Chat
 from multical.models.examples import Examples
 from multical.models.params import TrainingJob
 from multical.models.sft import train
-from multical.params import parse, validated
+from multical.params import command_line, validated
 from multical.provenance.usage import Clock
 
 
 def main() -> None:
     """Write the checkpoint and the loss log, then the manifest."""
     args = arguments()
-    job = parse(TrainingJob, args.params)
+    job: TrainingJob = args.params
     if job.learning_rate is None:
         if args.learning_rate is None:
             raise InputError(
@@ -109,18 +108,18 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_line(
+        __doc__,
+        TrainingJob,
+        model="manifest of the base model",
+        data="conversations, .jsonl",
+        manifest="of the result, .json",
+        checkpoint="folder of the result",
+        loss_log="a line per step, .jsonl",
+        usage="seconds and hardware, .json",
+        scratch="folder to resume from",
     )
-    parser.add_argument("--model", required=True, type=Path, help="manifest of the base model")
-    parser.add_argument("--data", required=True, type=Path, help="conversations, .jsonl")
-    parser.add_argument("--params", required=True, metavar="JSON", help="a TrainingJob")
     parser.add_argument("--learning-rate", nargs="?", type=Path, help="of choose_learning_rate")
-    parser.add_argument("--manifest", required=True, type=Path, help="of the result, .json")
-    parser.add_argument("--checkpoint", required=True, type=Path, help="folder of the result")
-    parser.add_argument("--loss-log", required=True, type=Path, help="a line per step, .jsonl")
-    parser.add_argument("--usage", required=True, type=Path, help="seconds and hardware, .json")
-    parser.add_argument("--scratch", required=True, type=Path, help="folder to resume from")
     return parser.parse_args()
 
 

@@ -67,8 +67,8 @@ def main() -> None:
         ("In all", totals(costs, sizes)),
         ("Where the times are from", notes(costs, args.flops)),
     ):
-        if told := list(lines):
-            print(f"\n{title}", *told, sep="\n")
+        if rows := list(lines):
+            print(f"\n{title}", *rows, sep="\n")
 
 
 def arguments() -> argparse.Namespace:
@@ -155,10 +155,9 @@ def apis(jobs: list[Job], sizes: Sizes) -> Iterator[str]:
     for job in jobs:
         if job.rule == "score_api":
             bills[job.wildcards["run"]].append(sizes.bill(**job.wildcards))
-    for model, own in bills.items():
-        prices = sizes.config.api(model).access.prices
-        told = sum(own, Bill()).describe(prices)
-        yield f"  {model}, {len(own)} of score_api: {told}; less what was answered before"
+    for model, parts in bills.items():
+        cost = sum(parts, Bill()).describe(sizes.config.api(model).access.prices)
+        yield f"  {model}, {len(parts)} of score_api: {cost}; less what was answered before"
 
 
 def totals(costs: list[Cost], sizes: Sizes) -> Iterator[str]:
@@ -169,14 +168,14 @@ def totals(costs: list[Cost], sizes: Sizes) -> Iterator[str]:
             continue
         unknown = [cost for cost in members if cost.time.seconds is None]
         wall = sum(cost.time.seconds or 0 for cost in members)
-        told = f"{clock_time(wall)} of wall time, one after another"
+        time = f"{clock_time(wall)} of wall time, one after another"
         if any(cost.job.gpus for cost in members):
-            told += f"; {gpu_hours(members):.2f} GPU-hours"
+            time += f"; {gpu_hours(members):.2f} GPU-hours"
         if len(unknown) == len(members):
-            told = "time not known"
+            time = "time not known"
         elif unknown:
-            told += f"; without {len(unknown)} whose time is not known"
-        yield f"  {place}: {counted(len(members), 'job')}, {told}"
+            time += f"; without {len(unknown)} whose time is not known"
+        yield f"  {place}: {counted(len(members), 'job')}, {time}"
     yield from disk([cost.job for cost in costs], sizes)
 
 
@@ -194,10 +193,10 @@ def disk(jobs: list[Job], sizes: Sizes) -> Iterator[str]:
         yield f"  disk: not known ({error}); {free / 1e9:.1f} GB free"
         return
     staying = {part: sum(sizes) for part, sizes in parts.items() if part not in going}
-    told = ", ".join(f"{part} {gb(count)}" for part, count in staying.items() if count >= SHOWN)
+    large = ", ".join(f"{part} {gb(count)}" for part, count in staying.items() if count >= SHOWN)
     needed = sum(staying.values()) + sum(max(parts[part], default=0) for part in going)
     yield (
-        f"  disk: {gb(sum(staying.values()))} GB more at most{f' ({told})' if told else ''}, "
+        f"  disk: {gb(sum(staying.values()))} GB more at most{f' ({large})' if large else ''}, "
         f"beside tables and figures; {gb(free)} GB free{'' if needed < free else ': NOT ENOUGH'}"
     )
     for part, when in going.items():
@@ -209,7 +208,7 @@ def disk(jobs: list[Job], sizes: Sizes) -> Iterator[str]:
 
 
 def notes(costs: list[Cost], flops: float | None) -> Iterator[str]:
-    """What the sources mean, of those that occur; and what should be mended."""
+    """What the sources mean that occur, and what should be fixed."""
     used = {cost.time.source for cost in costs}
     estimated = [cost.job for cost in costs if cost.time.source == "estimated"]
     if "recorded" in used:
@@ -220,24 +219,20 @@ def notes(costs: list[Cost], flops: float | None) -> Iterator[str]:
             "scaled up from short jobs are too long"
         )
     if estimated:
-        a_job = (
-            [f"{flops:.3g} FLOP/s a job, as given"]
-            if flops
-            else sorted(
-                {
-                    f"{timings.GPU_FLOPS:.3g} FLOP/s a GPU (40 % of an A100's bfloat16 peak)"
-                    if job.gpus
-                    else f"{timings.CPU_FLOPS:.3g} FLOP/s a job without GPU"
-                    for job in estimated
-                }
-            )
-        )
+        rates = {
+            f"{timings.GPU_FLOPS:.3g} FLOP/s a GPU (40 % of an A100's bfloat16 peak)"
+            if job.gpus
+            else f"{timings.CPU_FLOPS:.3g} FLOP/s a job without GPU"
+            for job in estimated
+        }
+        if flops:
+            rates = {f"{flops:.3g} FLOP/s a job, as given"}
         yield (
             f"  estimated: {timings.START_SECONDS} s to start, then "
             f"{timings.FLOP['train_sft']} FLOP a weight and token for training, "
             f"{timings.FLOP['score_run']} for the rest,"
         )
-        yield f"    at {', '.join(a_job)}{'' if flops else ': our assumption'}"
+        yield f"    at {', '.join(sorted(rates))}{'' if flops else ': our assumption'}"
     if NOT_KNOWN in used:
         reasons = sorted({cost.time.reason for cost in costs if cost.time.reason})
         yield f"  {NOT_KNOWN}: never run here{''.join(f'; {reason}' for reason in reasons)}"

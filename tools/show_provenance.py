@@ -1,6 +1,6 @@
 """Show where a figure, or any other file of a study, came from, back to every input.
 
-Run it in the folder that holds the Snakefile; it makes nothing. It tells of each job that
+Run it in the folder that holds the Snakefile; it makes nothing. It lists each job that
 the file was made by: settings, seeds, fingerprint of the code, libraries, hardware, seconds,
 and the content (SHA-256) of what it read and made; then what is not as it was recorded, what
 would be made again, and what nobody recorded. It exits with 1 if anything is not as it was

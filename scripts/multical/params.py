@@ -6,9 +6,12 @@ that a wrong value gets the same sentence from both.
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -163,6 +166,26 @@ def parse(schema: type[Schema], text: str, option: str = "--params") -> Schema:
     if not isinstance(raw, dict):
         raise InputError(f"{option}: found {text!r}, expected a JSON object")
     return validated(schema, raw, option)
+
+
+def command_line(
+    description: str | None, schema: type[BaseModel], **files: str
+) -> argparse.ArgumentParser:
+    """The parser of a program with `--params`, and a required option for each of its files.
+
+    `args.params` is the schema; the file of the option `--loss-log` is `args.loss_log`, a path.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    named = f"{schema.__module__}.{schema.__name__}"
+    parser.add_argument(
+        "--params", required=True, metavar="JSON", type=partial(parse, schema), help=named
+    )
+    for name, meaning in files.items():
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, required=True, metavar="FILE", type=Path, help=meaning)
+    return parser
 
 
 def _keys_of(raw: Any, loc: tuple[int | str, ...]) -> Iterator[str]:

@@ -51,7 +51,7 @@ def add_included(config: Data, folder: Path = Path()) -> list[str]:
     for name in names:
         parts[name] = _mapping(folder / name)
         if INCLUDE in parts[name]:
-            raise InputError(f"{name}: {INCLUDE}: expected this key in {ENTRY} alone")
+            raise InputError(f"{name}: {INCLUDE}: expected this key only in {ENTRY}")
         clashes: list[str] = []
         whole = _merged(whole, parts[name], clashes)
         for key in clashes:

@@ -64,45 +64,25 @@ class Config(Strict):
 
     def multilingual(self, root: str) -> MultilingualStudy:
         """The study at `root`; raises `InputError` if it is of another kind."""
-        found = self.studies[root]
-        if not isinstance(found, MultilingualStudy):
-            raise InputError(f"config: studies.{root}: kind {found.kind}, expected multilingual")
-        return found
+        return self._study(root, MultilingualStudy, "multilingual")
 
     def measured(self, root: str) -> Measured:
         """The study at `root`; raises `InputError` if its metrics and figures are others'."""
-        found = self.studies[root]
-        if not isinstance(found, Measured):
-            raise InputError(
-                f"config: studies.{root}: kind {found.kind}, expected multilingual, harness or api"
-            )
-        return found
-
-    def scored(self, root: str) -> Scored:
-        """The study at `root`; raises `InputError` if nothing is scored here for it."""
-        found = self.studies[root]
-        if not isinstance(found, Scored):
-            raise InputError(
-                f"config: studies.{root}: kind {found.kind}, expected multilingual or api"
-            )
-        return found
+        return self._study(root, Measured, "multilingual, harness or api")
 
     def chat_confidence(self, root: str) -> ChatConfidenceStudy:
-        """The study at `root`; raises `InputError` unless it is paper 2's own runs."""
-        found = self.studies[root]
-        if not isinstance(found, ChatConfidenceStudy):
-            raise InputError(f"config: studies.{root}: kind {found.kind}, expected chat_confidence")
-        return found
+        """The study at `root`; raises `InputError` unless it is paper 2 from runs of our own."""
+        return self._study(root, ChatConfidenceStudy, "chat_confidence")
 
     def model_study(self, root: str) -> ModelStudy:
         """The study at `root`; raises `InputError` if it asks no models."""
-        found = self.studies[root]
-        if not isinstance(found, ModelStudy):
-            raise InputError(
-                f"config: studies.{root}: kind {found.kind}, expected multilingual, api or "
-                "chat_confidence"
-            )
-        return found
+        return self._study(root, ModelStudy, "multilingual, api or chat_confidence")
+
+    def _study(self, root: str, schema: Any, kinds: str) -> Any:
+        study = self.studies[root]
+        if not isinstance(study, schema):
+            raise InputError(f"config: studies.{root}: kind {study.kind}, expected {kinds}")
+        return study
 
     def api(self, name: str) -> ApiModel:
         """The API that a model is behind; raises `InputError` for a model of another kind."""
@@ -171,10 +151,10 @@ class Config(Strict):
         # by whatever key the kind of source has for them
         keys = [key for key in type(source).model_fields if key.startswith("fewshot")]
         if fewshot and not any(getattr(source, key) for key in keys):
-            cure = "".join(f" (benchmarks.{benchmark}.source.{key})" for key in keys)
+            remedy = "".join(f" (benchmarks.{benchmark}.source.{key})" for key in keys)
             raise ValueError(
                 f"{place}.scoring.num_fewshot: found {fewshot}, expected 0, since "
-                f"{benchmark} has no examples{cure}"
+                f"{benchmark} has no examples{remedy}"
             )
 
     def _can_be_cut(self, benchmark: str, place: str, study: Scored) -> None:
@@ -208,8 +188,8 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
         if (said := getattr(benchmark.source, "languages", None)) is not None:
             spoken[name] = said
             yield f"benchmarks.{name}.source.languages", spoken[name], levels
-    for root, found in _of_kind(config, HarnessStudy):
-        for place, run in enumerate(found.runs):
+    for root, study in _of_kind(config, HarnessStudy):
+        for place, run in enumerate(study.runs):
             yield f"studies.{root}.runs.{place}.samples", list(run.samples), levels
     apis = {name for name, one in config.models.items() if isinstance(one.source, ApiModel)}
     for root, study in _of_kind(config, Scored):
@@ -248,11 +228,11 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
         if seen := languages or spoken.get(shown.benchmark):
             own.append(("figures.reference_language", [shown.reference_language], seen))
         yield from ((f"studies.{root}.{key}", names, known) for key, names, known in own)
-    for root, found in _of_kind(config, ChatConfidenceStudy):
-        yield from _msp_references(config, f"studies.{root}", found)
+    for root, study in _of_kind(config, ChatConfidenceStudy):
+        yield from _chat_confidence_references(config, f"studies.{root}", study)
 
 
-def _msp_references(
+def _chat_confidence_references(
     config: Config, place: str, study: ChatConfidenceStudy
 ) -> Iterator[tuple[str, list[Any], Any]]:
     training = {root: one.by_id for root, one in _of_kind(config, MultilingualStudy)}

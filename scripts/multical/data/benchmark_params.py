@@ -73,14 +73,14 @@ class ChoiceBenchmark(Strict):
     revision: Revision
     seed: Seed = Field(description="of the order of questions, and of each one's options")
     questions: int | None = Field(
-        default=None, ge=1, description="the first so many in that order; null for all"
+        default=None, ge=1, description="how many, the first in that order; null for all"
     )
     odd_rows: OddRows = "error"
     fewshot: int = Field(
         default=0,
         ge=0,
         description="few-shot examples, which are never asked: the last in that order, or, of "
-        "mmlu, so many of each subject in its splits dev and validation",
+        "mmlu, that number of each subject in its splits dev and validation",
     )
 
     @property

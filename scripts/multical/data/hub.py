@@ -27,7 +27,7 @@ WAIT = 2.0
 LONGEST_WAIT = 310
 #: Seconds to wait for an answer
 PATIENCE = 60
-#: Statuses that may be others later
+#: Statuses that may change later
 RETRYABLE = (408, 429, 500, 502, 503, 504)
 
 Result = TypeVar("Result")
@@ -90,7 +90,7 @@ def need_commit(source: Source) -> None:
 def check(source: Source) -> None:
     """Raise `InputError` unless the repository is open to the user and has the commit.
 
-    TokenizedQuestion first, once in a process, since `datasets` does not always tell why it fails.
+    Called first, once in a process, since `datasets` does not always say why it fails.
     """
     from huggingface_hub import HfApi
 
@@ -206,8 +206,8 @@ def _refusal(source: Source, error: Any) -> tuple[str, bool]:
     whom = "there is no token" if get_token() is None else "it is closed to your token"
     match error:
         case errors.GatedRepoError():
-            cure = f"ask for access at {source.page}, then hf auth login or set HF_TOKEN"
-            return f"gated, and {whom}: {cure}", False
+            remedy = f"ask for access at {source.page}, then hf auth login or set HF_TOKEN"
+            return f"gated, and {whom}: {remedy}", False
         case errors.RevisionNotFoundError():
             return "no such revision", False
         case errors.RepositoryNotFoundError():

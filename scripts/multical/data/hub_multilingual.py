@@ -83,8 +83,8 @@ def rows_of(
             yield place, row, read(row, place)
         except OddRowError as odd:
             if odd_rows == "error":
-                cure = "expected none, or odd_rows: leave_out"
-                raise InputError(f"{place}: {odd}, {cure}") from odd
+                remedy = "expected none, or odd_rows: leave_out"
+                raise InputError(f"{place}: {odd}, {remedy}") from odd
             yield place, row, None
 
 

@@ -106,8 +106,8 @@ class Rows:
             except OddRowError as odd:
                 if self.odd_rows == "error":
                     where = f"{place}: {self._column()}"
-                    cure = "expected none, or odd_rows: leave_out"
-                    raise InputError(f"{where}: found {odd}, {cure}") from odd
+                    remedy = "expected none, or odd_rows: leave_out"
+                    raise InputError(f"{where}: found {odd}, {remedy}") from odd
                 self.left_out[str(odd)] += 1
                 continue
             yield Conversation(id=f"{self.split}.{row}", messages=messages)

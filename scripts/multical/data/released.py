@@ -40,7 +40,6 @@ NAME = re.compile(
 )
 HEADER = b"grade confidence_level\n"
 GRADES = ("Correct", "Wrong", "Unparseable")
-COLUMN = {"norm": "msp", "raw": "max_logit"}
 #: Problems listed before an error message stops and counts the rest.
 LISTED = 20
 #: What a damaged archive raises, by its compression.

@@ -1,6 +1,6 @@
 """What a model is shown: conversations as text and tokens, for SFT and for scoring alike.
 
-Prompts are our own design: neither study's prompt text is known in full.
+Prompts are our own design: neither paper gives its prompt text in full.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def check_weights(checkpoint: str | Path, found: dict[str, Any]) -> None:
         ("another shape of", [name for name, *_ in found["mismatched_keys"]]),
     ):
         if names:
-            raise InputError(f"{checkpoint}: {word} weight {min(names)}, which its config tells of")
+            raise InputError(f"{checkpoint}: {word} weight {min(names)}, which its config names")
 
 
 def fastest_dtype() -> str:

@@ -38,7 +38,7 @@ def launched() -> bool:
 
 
 def accelerate_config(processes: int, sharding: str, precision: str, **_: bool) -> dict[str, Any]:
-    """What `accelerate launch` is told of a run's `scale`: the same run, the same text.
+    """The config of `accelerate launch` for a run's `scale`: the same run, the same text.
 
     MULTI_GPU means several processes of torchrun; without a GPU they use gloo. FSDP's is
     its second version: weights, gradients and optimizer state lie in as many parts as

@@ -44,7 +44,7 @@ class Scale(Strict):
     )
 
 
-class _Recipe(Strict):
+class TrainingRecipe(Strict):
     """What the section `training` and a run's parameters have in common."""
 
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1, description="then linear decay to 0")
@@ -91,7 +91,7 @@ class _Recipe(Strict):
         return self
 
 
-class Training(_Recipe):
+class Training(TrainingRecipe):
     """One SFT run; the same for all runs of a study but for smoothing and seed."""
 
     learning_rate: LearningRate | Annotated[Distinct[LearningRate], Field(min_length=2)] = Field(
@@ -105,7 +105,7 @@ class Training(_Recipe):
         return self.learning_rate if isinstance(self.learning_rate, list) else []
 
 
-class TrainingJob(_Recipe):
+class TrainingJob(TrainingRecipe):
     """One SFT run to train."""
 
     run: Name

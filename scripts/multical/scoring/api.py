@@ -13,7 +13,7 @@ them), each with its log-probability. Of a question's letters the records have
   listed all are equal, and the answer is the first option, as it is there.
 - `prompt_tokens`: as the API counts them, its chat template included.
 
-Log-likelihoods of the options' texts are not told. That log-probabilities are those of the
+APIs do not give log-likelihoods of the options' texts. That log-probabilities are those of the
 model itself, without temperature or penalties, is the server's word.
 """
 
@@ -85,9 +85,9 @@ def expected(body: Body) -> Bill:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an API told: the listed tokens with their log-probabilities, counts, and who it was.
+    """An API's answer: the listed tokens with their log-probabilities, counts, and who it was.
 
-    `bill` is 0 for counts that the API did not tell.
+    `bill` is 0 for counts that the API did not give.
     """
 
     listed: list[tuple[str, float]]
@@ -115,13 +115,13 @@ def read(text: str, api: Endpoint) -> Answer:
     """An answer from its JSON; raises `InputError` where it has no log-probabilities."""
     try:
         found = json.loads(text)
-        told = found["choices"][0]["logprobs"]
+        logprobs = found["choices"][0]["logprobs"]
         if api.endpoint == "chat":
             # empty where the answer is empty
-            first = told["content"][0]["top_logprobs"] if told["content"] else []
+            first = logprobs["content"][0]["top_logprobs"] if logprobs["content"] else []
             listed = [(one["token"], one["logprob"]) for one in first]
         else:
-            listed = list(told["top_logprobs"][0].items()) if told["top_logprobs"] else []
+            listed = list(logprobs["top_logprobs"][0].items()) if logprobs["top_logprobs"] else []
         # some servers list what cannot be
         listed = [(str(token), float(value)) for token, value in listed if value != -math.inf]
         # a sampled token may come beside the likeliest
@@ -131,7 +131,7 @@ def read(text: str, api: Endpoint) -> Answer:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise InputError(
             f"found no log-probabilities in {text[:200]!r} ({error!r}), expected "
-            f"choices.0.logprobs: not every model and server tells them"
+            f"choices.0.logprobs: not every model and server gives them"
         ) from error
     usage = found.get("usage")
     sent, back = (_count(usage, key) for key in ("prompt_tokens", "completion_tokens"))
@@ -141,9 +141,9 @@ def read(text: str, api: Endpoint) -> Answer:
 
 
 def _count(usage: Any, key: str) -> int | None:
-    """A number of tokens as told; None where it is not told, or is none."""
-    told = usage.get(key) if isinstance(usage, dict) else None
-    return told if type(told) is int and told >= 0 else None
+    """A number of tokens; None where the API gives none."""
+    count = usage.get(key) if isinstance(usage, dict) else None
+    return count if type(count) is int and count >= 0 else None
 
 
 class Cache:

@@ -23,7 +23,7 @@ from multical.errors import HIDDEN, InputError
 from multical.models.api_params import Access, Endpoint
 from multical.scoring.api import PATHS, Answer, Body, Cache, expected, read
 
-#: Statuses that may be others later, beside those of 500 and above
+#: Statuses that may change later, beside those of 500 and above
 RETRYABLE = (408, 409, 425, 429)
 #: Codes of a 429 that no waiting helps
 FINAL = ("insufficient_quota", "billing_hard_limit_reached")
@@ -33,7 +33,7 @@ PATIENCE = 3600.0
 
 
 class RetryableError(Exception):
-    """A request may yet be answered, after so many seconds where the server says how many."""
+    """A request may yet be answered, after some seconds where the server says how many."""
 
     def __init__(self, reason: str, seconds: float | None = None) -> None:
         super().__init__(reason)
@@ -230,8 +230,8 @@ class Client:
         said = f"{status} {message or response.reason}".strip()
         name = self.access.key
         if status == 401:  # its message may hold a part of the key
-            cure = f"${name}: the key is refused" if name else "wants a key (access.key)"
-            return InputError(f"{self.url}: 401, {cure}")
+            remedy = f"${name}: the key is refused" if name else "wants a key (access.key)"
+            return InputError(f"{self.url}: 401, {remedy}")
         if (status in RETRYABLE or status >= 500) and code not in FINAL:
             return RetryableError(said, retry_after(response.headers.get("Retry-After")))
         return InputError(f"{self.url}: {said}")

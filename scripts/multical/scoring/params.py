@@ -132,8 +132,8 @@ class Scoring(Fewshot, LocalModel, MultipleChoice):
         default=None,
         ge=1,
         le=20,
-        description="cuts a benchmark's languages, in their order, into jobs of so many; 1: a "
-        "new language scores itself alone; null: all in one job",
+        description="cuts a benchmark's languages, in their order, into jobs of that number; "
+        "1: a new language is scored by itself; null: all in one job",
     )
 
 

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +32,7 @@ FOUND = """letter_logits letter_bounds logsumexp prompt_tokens text_logliks text
 MOST = 1000
 
 
-def choose_questions(frame: pd.DataFrame, job: Questions, path: str) -> pd.DataFrame:
+def choose_questions(frame: pd.DataFrame, job: Questions, path: str | Path) -> pd.DataFrame:
     """The questions of some languages, the same few ids in each where there is a limit."""
     if job.languages is not None:
         if missing := sorted(set(job.languages) - set(frame["language"])):

@@ -55,7 +55,7 @@ class Group:
         return cls(prefix, [Trie.of(one, len(prefix)) for one in asked])
 
     def batches(self, batch_tokens: int) -> list[list[int]]:
-        """The tries by number, longest first, in batches of at most so many padded tokens.
+        """The tries by number, longest first, in batches of at most `batch_tokens`, padded.
 
         The prefix counts in each row, since its keys and values are held for each.
         """

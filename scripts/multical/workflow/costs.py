@@ -82,7 +82,7 @@ class Texts:
 class Sizes:
     """Tokens and bytes of what the config names, under `folder`.
 
-    Every method raises `InputError` where a size is neither known nor said.
+    Every method raises `InputError` where neither a file nor the config gives a size.
     """
 
     config: Config

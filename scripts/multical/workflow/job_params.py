@@ -1,4 +1,4 @@
-"""What each job depends on in the config, and nothing else; those of models: `scoring_plan`.
+"""What each job depends on in the config, and nothing else; of jobs that score: `scoring_params`.
 
 Every function gives the parameters of one job as a model, or as plain data;
 `multical.params.canonical` makes them the one string that Snakemake compares.

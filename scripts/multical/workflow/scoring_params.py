@@ -96,7 +96,7 @@ def _in_languages(
 def _questions(
     config: Config, study: ApiStudy | ChatConfidenceStudy, benchmark: str
 ) -> TokenizedQuestion:
-    """The questions of a benchmark that a study asks for letters alone, and its prompts."""
+    """The questions of a benchmark that a study asks only for letters, and its prompts."""
     if isinstance(study, ApiStudy):
         languages, limit = study.languages, study.questions_per_language
         names = [study.scoring.prompt]
@@ -128,7 +128,7 @@ def api_scoring(config: Config, root: str, name: str, benchmark: str) -> ApiScor
 def prompt(config: Config, name: str, languages: list[str] | None, cloze: bool = True) -> JobPrompt:
     """A prompt with its headings in some languages; with all that it has for None.
 
-    Without `cloze`, with what the multiple-choice text needs alone.
+    Without `cloze`, only with what the multiple-choice text needs.
     """
     texts = config.prompts[name]
     headings = {

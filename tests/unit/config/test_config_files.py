@@ -82,7 +82,7 @@ def test_two_included_files_that_do_not_agree(folder: Path, two: Any, key: str) 
         ("config.yaml", {"include": "one.yaml"}, "config.yaml: include: found 'one.yaml', "),
         ("config.yaml", {"include": [1]}, "config.yaml: include: found [1], expected"),
         ("config.yaml", {"include": ["none.yaml"]}, "none.yaml: not readable as YAML"),
-        ("one.yaml", {"include": []}, "one.yaml: include: expected this key in config.yaml alone"),
+        ("one.yaml", {"include": []}, "one.yaml: include: expected this key only in config.yaml"),
         ("one.yaml", [1], "one.yaml: found list, expected keys and values"),
     ],
 )  # fmt: skip

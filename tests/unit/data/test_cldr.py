@@ -212,12 +212,14 @@ def run(script: str, params: Any, *arguments: str | Path) -> subprocess.Complete
 
 
 def test_the_programs_are_deterministic(tmp_path: Path) -> None:
-    params = {"kind": "cldr", "seed": 1, "kinds": KINDS, "held_out": 0.4}
-    more = params | {"languages": ["en", "am", "zh"], "questions_per_language": 30}
+    source = {"kind": "cldr", "seed": 1, "kinds": KINDS, "held_out": 0.4}
+    more = {"languages": ["en", "am", "zh"], "questions_per_language": 30}
     for turn in ("a", "b"):
+        about = ("--about", tmp_path / "about.json")
         files = ("--output", tmp_path / f"{turn}.parquet", "--report", tmp_path / f"{turn}.csv")
-        assert not run("make_benchmark.py", more, *files).stderr
-        assert not run("make_sft_data.py", params, "--output", tmp_path / f"{turn}.jsonl").stderr
+        assert not run("make_benchmark.py", {"source": source | more}, *files, *about).stderr
+        pairs = ("--output", tmp_path / f"{turn}.jsonl")
+        assert not run("make_sft_data.py", {"source": source}, *pairs, *about).stderr
     for suffix in ("parquet", "csv", "jsonl"):
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
     assert set(questions.read(tmp_path / "a.parquet")["language"]) == {"en", "am", "zh"}
@@ -228,33 +230,30 @@ def test_any_file_in_the_schema_is_a_benchmark(tmp_path: Path) -> None:
     source = tmp_path / "mine.jsonl"
     row = {"question_id": "1", "question": "?", "options": ["a", "b"], "answer": 0}
     source.write_text("".join(json.dumps(row | {"language": t}) + "\n" for t in ("tlh", "en-GB")))
-    files = ("--output", tmp_path / "o.parquet", "--report", tmp_path / "o.csv")
-    params = {"kind": "file", "path": "elsewhere", "languages": ["tlh"]}
-    done = run("make_benchmark.py", params, "--input", source, *files)
+    params = {"source": {"kind": "file", "path": str(source)}}
+    done = run("make_benchmark.py", params, *outputs(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert list(questions.read(tmp_path / "o.parquet")["language"]) == ["tlh"]
+    assert list(questions.read(tmp_path / "o.parquet")["language"]) == ["en-GB", "tlh"]
+
+
+def outputs(folder: Path) -> list[Any]:
+    suffixes = {"output": "parquet", "report": "csv", "about": "json"}
+    return [x for name, end in suffixes.items() for x in (f"--{name}", folder / f"o.{end}")]
 
 
 @pytest.mark.parametrize(
-    ("params", "sentence"),
+    ("source", "sentence"),
     [
-        ({"kind": "web"}, "--params: kind: 'web', expected one of ['cldr', 'file', 'global_mmlu'"),
+        ({"kind": "web"}, "--params: source: Input tag 'web' found using 'kind' does not match"),
         ({"kind": "file"}, "missing keys ['path']"),
         ({"kind": "file", "path": "none.jsonl"}, "none.jsonl: not a readable UTF-8 file"),
-        ({"kind": "file", "path": "in.jsonl", "languages": ["fr"]}, "no questions in ['fr']"),
         ({"kind": "file", "path": "in.jsonl", "language": ["en"]}, "unknown keys ['language']"),
-        ({"kind": "file", "path": "in.jsonl", "languages": []}, "expected different texts"),
-        ([], "expected a JSON object"),
+        ([], "source: Input should be a valid dictionary"),
     ],
 )
-def test_bad_params_write_nothing(tmp_path: Path, params: Any, sentence: str) -> None:
-    row = {"question_id": "1", "language": "en", "question": "?", "options": ["a", "b"]}
-    (tmp_path / "in.jsonl").write_text(json.dumps(row | {"answer": 0}))
-    if isinstance(params, dict) and params.get("path", "").startswith("in"):
-        params = params | {"path": str(tmp_path / "in.jsonl")}
-    files = ("--output", tmp_path / "o.parquet", "--report", tmp_path / "o.csv")
-    done = run("make_benchmark.py", params, *files)
+def test_bad_sources_write_nothing(tmp_path: Path, source: Any, sentence: str) -> None:
+    done = run("make_benchmark.py", {"source": source}, *outputs(tmp_path))
     assert done.returncode == 1
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ import pytest
 
 import make_benchmark
 import make_sft_data
+from multical import paths
 from multical.config import schema
 from multical.data import conversations, hub, hub_datasets, hub_sft, questions
 from multical.errors import InputError
@@ -47,11 +48,11 @@ Program = Callable[..., Path]
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     """Runs make_benchmark or make_sft_data; returns the folder of what it wrote."""
 
-    def run(module: Any, settings: dict[str, Any], *flags: str) -> Path:
+    def run(module: Any, settings: dict[str, Any]) -> Path:
         out = tmp_path / "out"
         name = "q.parquet" if module is make_benchmark else "c.jsonl"
         arguments = ["--params", json.dumps(settings), "--output", out / name]
-        arguments += ["--about", out / "about.json", *flags]
+        arguments += ["--about", out / "about.json"]
         if module is make_benchmark:
             arguments += ["--report", out / "names.csv"]
         monkeypatch.setattr(sys, "argv", [module.__file__, *map(str, arguments)])
@@ -70,12 +71,12 @@ def benchmark(repo: Repo, kind: str, **changes: Any) -> dict[str, Any]:
     return job_params.benchmark(config, "b").model_dump(mode="json")
 
 
-def sft(repo: Repo, layout: str, **changes: Any) -> dict[str, Any]:
+def sft(repo: Repo, layout: str, part: str = "", **changes: Any) -> dict[str, Any]:
     """The settings of SFT data, as the plan has them."""
     source = {"kind": "hub", "repo": repo.name, "revision": repo.revision, "layout": layout}
     made = schema.SftData.model_validate({"source": {**source, "seed": 0, **changes}})
     config = schema.Config.model_construct(sft_data={"s": made})
-    return job_params.sft_data(config, "s").model_dump(mode="json")
+    return job_params.sft_data(config, "s", part).model_dump(mode="json")
 
 
 def study_1(served: Hub, name: str) -> Repo:
@@ -295,13 +296,11 @@ def test_sft_data(served: Hub, program: Program, name: str, layout: str) -> None
         if path != "README.md"
     }
 
-    settings = sft(repo, layout, held_out=5)
-    held = {key: value for key, value in settings.items() if key != "examples"}
-    out = program(make_sft_data, held, "--held-out")
+    out = program(make_sft_data, sft(repo, layout, paths.HELDOUT, examples=10, held_out=5))
     aside = conversations.read(out / "c.jsonl")
     assert [one["id"] for one in aside] == [f"train.{i}" for i in order[:5]]
     # all that is not held out, and the first ten are those of before
-    rest = conversations.read(program(make_sft_data, settings) / "c.jsonl")
+    rest = conversations.read(program(make_sft_data, sft(repo, layout, held_out=5)) / "c.jsonl")
     assert len(rest) == 35
     assert rest[:10] == made
 
@@ -366,9 +365,8 @@ def test_what_is_held_out_is_never_trained_on(served: Hub, program: Program) -> 
              for pair in hub_repos.pairs(20)]))  # fmt: skip
     out = program(make_sft_data, sft(repo, "messages", held_out=6))
     made = conversations.read(out / "c.jsonl")
-    settings = sft(repo, "messages", held_out=6)
-    del settings["examples"]
-    held = conversations.read(program(make_sft_data, settings, "--held-out") / "c.jsonl")
+    settings = sft(repo, "messages", paths.HELDOUT, held_out=6)
+    held = conversations.read(program(make_sft_data, settings) / "c.jsonl")
     said = {json.dumps(one["messages"]) for one in held}
     assert not said & {json.dumps(one["messages"]) for one in made}
     assert len(held) == 6
@@ -415,12 +413,13 @@ def test_turns_of_another_layout_are_an_error() -> None:
 def test_a_file_is_told_of_too(program: Program, tmp_path: Path) -> None:
     pair = hub_repos._messages("x", "y")
     conversations.write(tmp_path / "own.jsonl", [{"id": "a", "messages": pair}])  # type: ignore[typeddict-item]
-    out = program(make_sft_data, {"kind": "file", "path": str(tmp_path / "own.jsonl")})
+    source = {"kind": "file", "path": str(tmp_path / "own.jsonl")}
+    out = program(make_sft_data, {"source": source})
     digest = hashlib.sha256((tmp_path / "own.jsonl").read_bytes()).hexdigest()
     assert json.loads((out / "about.json").read_text())["files"] == {"own.jsonl": digest}
 
 
 def test_held_out_data_are_of_the_hub_alone(program: Program, tmp_path: Path) -> None:
-    settings = {"kind": "file", "path": "x"}
-    said = refused(tmp_path, lambda: program(make_sft_data, settings, "--held-out"))
-    assert said == "--held-out: found kind 'file', expected 'hub'"
+    settings = {"source": {"kind": "file", "path": "x"}, "held_out": True}
+    said = refused(tmp_path, lambda: program(make_sft_data, settings))
+    assert said == "--params: held_out: found true for kind file, expected kind hub"

@@ -46,15 +46,18 @@ def write_study(root: str, gpus: int) -> SettingsTable:
     """Every file that the table of a study of config.yaml reads; what the table shows."""
     table = job_params.settings_table(CONFIG, root)
     for name in {one.model for one in table.runs}:
-        about = {"source": dumped(job_params.model(CONFIG, name)), "files": {"config.json": {}}}
+        about = {
+            "source": dumped(job_params.model(CONFIG, name))["source"],
+            "files": {"config.json": {}},
+        }
         write_json(f"results/inputs/models/{name}/manifest.json", about)
     for name in {one.sft for one in table.runs if one.sft is not None}:
-        source = dumped(job_params.sft_data(CONFIG, name))
+        source = dumped(job_params.sft_data(CONFIG, name))["source"]
         if "revision" in source:
             source["revision"] = source["revision"] or "0" * 40
         write_json(f"results/inputs/sft/{name}.about.json", {"source": source, "files": {}})
     for name in table.benchmarks:
-        about = {"source": dumped(job_params.benchmark(CONFIG, name)), "files": {}}
+        about = {"source": dumped(job_params.benchmark(CONFIG, name))["source"], "files": {}}
         write_json(f"results/inputs/benchmarks/{name}.about.json", about)
     for one in table.runs:
         if one.sft is not None:

@@ -43,7 +43,7 @@ def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Pa
 
     def run(source: Any) -> Path:
         out = tmp_path / "out"
-        text = source if isinstance(source, str) else json.dumps(source)
+        text = source if isinstance(source, str) else json.dumps({"source": source})
         arguments = ["--params", text, "--checkpoint", out / "checkpoint"]
         arguments += ["--manifest", out / "manifest.json"]
         monkeypatch.setattr(sys, "argv", ["fetch_model.py", *map(str, arguments)])
@@ -274,13 +274,16 @@ def test_bad_folders(
     [
         ({"kind": "folder", "path": "/nowhere"}, "/nowhere: no such folder"),
         ({"kind": "hub", "repo": "a/b", "revision": "0" * 40}, "hub: cannot download a/b at 0000"),
-        ({"kind": "hub", "repo": "a/b/c", "revision": "0" * 40}, "hub: cannot download a/b/c"),
+        ({"kind": "hub", "repo": "a/b/c", "revision": "0" * 40}, "source.repo: found 'a/b/c', "),
         ({"kind": "hub", "repo": "a/b"}, "missing keys ['revision']"),
-        ({"kind": "torrent"}, "kind: 'torrent', expected one of"),
-        ({"path": "x"}, "kind: None, expected one of"),
-        ({"kind": "folder", "path": 1}, "path: 1, expected a text"),
+        ({"kind": "torrent"}, "source: Input tag 'torrent' found using 'kind'"),
+        ({"path": "x"}, "source: Unable to extract tag using discriminator 'kind'"),
+        (
+            {"kind": "folder", "path": 1},
+            "source.path: found 1, expected: Input should be a valid string",
+        ),
         ("{", "expected a JSON object"),
-        ([], "expected a JSON object"),
+        ("[]", "found '[]', expected a JSON object"),
     ],
 )
 def test_bad_sources(fetch: Fetch, tmp_path: Path, source: Any, sentence: str) -> None:
@@ -288,7 +291,8 @@ def test_bad_sources(fetch: Fetch, tmp_path: Path, source: Any, sentence: str) -
 
 
 def test_the_program_says_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, fetch_model.__file__, "--params", '{"kind":"folder","path":"/no"}']
+    command = [sys.executable, fetch_model.__file__, "--params"]
+    command += [json.dumps({"source": {"kind": "folder", "path": "/no"}})]
     command += ["--checkpoint", str(tmp_path / "c"), "--manifest", str(tmp_path / "m.json")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1

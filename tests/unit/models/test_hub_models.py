@@ -53,10 +53,14 @@ def fetch(
 ) -> Path:
     """Run fetch_model.py on a model of the hub; returns the manifest's path."""
     revision = hub.repos["models", name].revision
-    source = json.dumps({"kind": "hub", "repo": name, "revision": revision, **more})
+    source = {"kind": "hub", "repo": name, "revision": revision, **more}
     hub.point(patch, out / "cache", token)
     arguments = ["--checkpoint", out / "checkpoint", "--manifest", out / "manifest.json"]
-    patch.setattr(sys, "argv", ["fetch_model.py", "--params", source, *map(str, arguments)])
+    patch.setattr(
+        sys,
+        "argv",
+        ["fetch_model.py", "--params", json.dumps({"source": source}), *map(str, arguments)],
+    )
     fetch_model.main()
     return out / "manifest.json"
 

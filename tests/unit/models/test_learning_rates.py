@@ -96,7 +96,7 @@ def test_held_out_conversations_without_an_answer(
     tiny.folder(tmp_path)
     conversations.write(tmp_path / "heldout.jsonl", tiny.pairs())
     with pytest.raises(InputError, match=r"heldout\.jsonl: no token to train in 10"):
-        evaluate(monkeypatch, tmp_path, max_length=2)
+        evaluate(monkeypatch, tmp_path, max_length=8)
     assert not (tmp_path / "heldout.json").exists()
 
 

@@ -186,7 +186,9 @@ def test_two_prompts_with_examples(score: Score, server: Api, tmp_path: Path) ->
     assert not wide.map(list).eq(wide["own"].map(list), axis=0)["other"].all()
     assert all(body["messages"][-1]["content"].endswith("\nSay:") for body in server.bodies[12:])
     assert (used(tmp_path)["asked"]["requests"], used(tmp_path)["answers"]["requests"]) == (12, 24)
-    with pytest.raises(InputError, match=r"prompts: \['own', 'own'\], expected different texts"):
+    with pytest.raises(
+        InputError, match=r"prompts: found two of the name 'own', expected different"
+    ):
         score(prompts=[PROMPT, PROMPT])
 
 
@@ -276,7 +278,7 @@ def test_faults_that_pass(score: Score, server: Api, fault: str | int, tmp_path:
         (403, {}, "403 a fault"),
         (301, {"Location": "http://127.0.0.1:9/"}, "301 a fault"),
         (429, {"Retry_After": "86400"}, "and to wait 86400 s; the answers so far are kept"),
-        ("no logprobs", {}, "found no log-probabilities .*not every model and server tells them"),
+        ("no logprobs", {}, "found no log-probabilities .*not every model and server gives them"),
         ("not numbers", {}, "found no log-probabilities"),
     ],
 )
@@ -537,7 +539,7 @@ def test_answers_stay_as_they_came(score: Score, server: Api, tmp_path: Path) ->
         ({"languages": ["fr"]}, "no questions in .*fr"),
         ({"num_fewshot": 9}, "found 4 examples in en, expected 9"),
         ({"prompts": [{"name": "x"}]}, "missing keys .*multiple_choice"),
-        ({"concurrency": 1.5}, "concurrency: 1.5, expected a whole number"),
+        ({"concurrency": 1.5}, "concurrency: found 1.5, expected: Input should be a valid integer"),
     ],
 )
 def test_wrong_settings_get_a_sentence(
@@ -553,7 +555,7 @@ def test_an_api_that_tells_no_tokens_is_held_to_no_budget(
     server: Api, score: Score, usage: Any
 ) -> None:
     server.usage = usage
-    with pytest.raises(InputError, match=r"the API tells no prompt_tokens, expected them, or no"):
+    with pytest.raises(InputError, match=r"the API gives no prompt_tokens, expected them, or no"):
         score(budget=1.0)
     found = score()
     assert found["prompt_tokens"].isna().all()
