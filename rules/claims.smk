@@ -42,9 +42,11 @@ rule verify_claims:
         settings=claimed,
         code=code("verify_claims"),
     shell:
-        r"""
-        python scripts/verify_claims.py --records {input.records:q} --tables {input.tables:q} \
-            --parts {input.parts:q} --params {params.settings:q} --code {params.code:q} \
-            --json {output.json:q} --markdown {output.markdown:q} --page {output.page:q} \
-            --sidecar {output.sidecar:q} --processes {threads} >{log:q} 2>&1
-        """
+        command(
+            "verify_claims",
+            ["records", "tables", "parts"],
+            ["json", "markdown", "page", "sidecar"],
+            CODE,
+            "--processes {threads}",
+        )
+        + " >{log:q} 2>&1"

@@ -252,10 +252,72 @@ def study_table(name):
     return paths.STUDY_TABLE.replace("{name}", f"{name}.csv")
 
 
+def settings_of(function, *more):
+    """The settings of a job that `function` gives of a study, as a function of its wildcards."""
+    return lambda w: canonical(function(CONFIG, w.root, *more))
+
+
+#: What the programs write into sidecars
+CODE = "--code {params.code:q}"
+
+
+def command(program, inputs, outputs, *more):
+    """The command of a program, whose options are called as the files of its rule."""
+    options = [
+        f"--{name} {{{kind}.{name}:q}}"
+        for kind, names in (("input", inputs), ("output", outputs))
+        for name in names
+    ]
+    options = ["--params {params.settings:q}", *options, *more]
+    return f"python scripts/{program}.py {' '.join(options)}"
+
+
+# Rules that differ in their files alone are made by this function from tables of jobs. It is no
+# loop, since Snakemake puts a shell command together when the job runs, at the end of the loop.
+def make_rule(name, inputs, outputs, settings, options=CODE, threads=1, root=None):
+    """The rule of a job whose program has its name, without what follows the program's.
+
+    Programs that use more than one core do so by processes of one thread each.
+    """
+    program = name.removesuffix(".{model}").removesuffix("_margin_entropy")
+    place = "{root}/{panel}" if "{panel}" in str(outputs) else "{root}/"
+
+    rule:
+        name:
+            name.removesuffix(".{model}")
+        input:
+            **inputs,
+        output:
+            **outputs,
+        log:
+            paths.log(f"{place}{name}"),
+        benchmark:
+            paths.timing(f"{place}{name}")
+        wildcard_constraints:
+            root=root or one_of(CONFIG.studies),
+        localrule: True
+        conda:
+            "../envs/environment.yaml"
+        threads: threads
+        params:
+            settings=settings,
+            code=code(program),
+        shell:
+            f"export OMP_NUM_THREADS=1; {command(program, inputs, outputs, options)}"
+            " 2>&1 | tee {log:q}"
+
+
 def figure_settings(schema):
     """The settings of the job that makes a figure or table, as a function of its wildcards."""
     return lambda w: canonical(
         job_params.figure(CONFIG, w.root, schema, w.panel, w.get("model"))
+    )
+
+
+def compared_figure(among):
+    """The settings of a figure of paper 2 that compares those of some confidences."""
+    return lambda w: canonical(
+        msp_params.compared_figure(CONFIG, w.root, w.get("panel", ""), among)
     )
 
 
@@ -274,7 +336,7 @@ def figures_and_tables(w):
     made = []
     for panel, (benchmark, _) in job_params.panels(CONFIG, w.root).items():
         models = job_params.shown_models(CONFIG, w.root, benchmark)
-        figures, tables = set(FIGURES), ["main", "p_values", "recalibration"]
+        figures, tables = set(FIGURES), list(TABLES)
         if not job_params.labelled(CONFIG, w.root, benchmark):
             figures.remove("culture")
         if not job_params.recalibrated(CONFIG, w.root):

@@ -8,7 +8,7 @@
 
 rule simulate_coverage:
     output:
-        "docs/coverage.csv",
+        output="docs/coverage.csv",
     log:
         paths.log("docs/simulate_coverage"),
     benchmark:
@@ -20,15 +20,12 @@ rule simulate_coverage:
         settings=canonical({}),
         code=code("simulate_coverage"),
     shell:
-        r"""
-        python scripts/simulate_coverage.py --params {params.settings:q} --output {output:q} \
-            2>&1 | tee {log:q}
-        """
+        command("simulate_coverage", [], ["output"]) + " 2>&1 | tee {log:q}"
 
 
 rule plot_coverage:
     input:
-        "docs/coverage.csv",
+        coverage="docs/coverage.csv",
     output:
         pdf="docs/coverage.pdf",
         png="docs/coverage.png",
@@ -44,8 +41,5 @@ rule plot_coverage:
         settings=canonical({"study": "docs", "seed": 0}),
         code=code("plot_coverage"),
     shell:
-        r"""
-        python scripts/plot_coverage.py --coverage {input:q} --params {params.settings:q} \
-            --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-            --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
+        command("plot_coverage", ["coverage"], ["pdf", "png", "sidecar"], CODE)
+        + " >{log:q} 2>&1"

@@ -1,10 +1,10 @@
 # Figures and tables of paper 1, each with a sidecar that says where it came from.
 #
-# Needs  ROOT/metrics.csv, summary.csv, reliability.csv, reliability_by_lang.csv, culture.csv; for
-#        the table of settings, what the jobs of inputs, train and score say of themselves
+# Needs  what rules/metrics.smk makes; for the table of settings, what the jobs of inputs, train
+#        and score say of themselves
 # Makes  ROOT/figures/NAME.pdf, .png and .json, of the benchmark and the SFT data that the
-#        study's `figures` names; ROOT/tables/main.csv, .tex and .json
-#        ROOT/figures/BENCHMARK.SFT/NAME.*, ROOT/tables/BENCHMARK.SFT/main.*, of any other
+#        study's `figures` names; ROOT/tables/NAME.csv, .tex and .json
+#        ROOT/figures/BENCHMARK.SFT/NAME.*, ROOT/tables/BENCHMARK.SFT/NAME.*, of any other
 #        ROOT/tables/settings.csv, .tex and .json; ROOT/headline.txt, the study's result in a few lines
 
 #: Each figure: the table that it is drawn from, and its parameters. One of a model is named by it.
@@ -25,66 +25,29 @@ FIGURES = {
     "effects_by_resource": (paths.MIXED_EFFECTS, figure_params.Conditions),
     "recalibration_transfer": (paths.RECALIBRATION, figure_params.ByLanguage),
 }
+#: Each table: those that it is made of, and its parameters.
+TABLES = {
+    "main": ([paths.SUMMARY], figure_params.Panel),
+    "p_values": (
+        [paths.EFFECTS, paths.EFFECTS_OVER_LANGUAGES, paths.MIXED_EFFECTS],
+        figure_params.Conditions,
+    ),
+    "recalibration": ([paths.RECALIBRATION], figure_params.Reference),
+}
 
 
 wildcard_constraints:
     panel=optional_panel(),
 
 
-# One rule a figure: plot_ece_by_lang runs scripts/plot_ece_by_lang.py, and so on. The table is
-# an option of the program, called as its file.
-for name, (table_file, schema) in FIGURES.items():
-    program = f"plot_{name.removesuffix('.{model}')}"
-
-    rule:
-        name:
-            program
-        input:
-            table_file,
-        output:
-            **figure(name),
-        log:
-            paths.log(f"{{root}}/{{panel}}plot_{name}"),
-        benchmark:
-            paths.timing(f"{{root}}/{{panel}}plot_{name}")
-        localrule: True
-        conda:
-            "../envs/environment.yaml"
-        params:
-            settings=figure_settings(schema),
-            code=code(program),
-            # The command is filled in when a job runs, and no longer knows this turn of the loop.
-            program=program,
-            table=Path(table_file).stem,
-        shell:
-            r"""
-            python scripts/{params.program:q}.py --{params.table:q} {input:q} --params {params.settings:q} \
-                --code {params.code:q} --pdf {output.pdf:q} --png {output.png:q} \
-                --sidecar {output.sidecar:q} >{log:q} 2>&1
-            """
-
-
-rule make_main_table:
-    input:
-        paths.SUMMARY,
-    output:
-        **table("main"),
-    log:
-        paths.log("{root}/{panel}make_main_table"),
-    benchmark:
-        paths.timing("{root}/{panel}make_main_table")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=figure_settings(figure_params.Panel),
-        code=code("make_main_table"),
-    shell:
-        r"""
-        python scripts/make_main_table.py --summary {input:q} --params {params.settings:q} \
-            --code {params.code:q} --csv {output.csv:q} --tex {output.tex:q} \
-            --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
+# plot_ece_by_lang runs scripts/plot_ece_by_lang.py, and so on; a table is an option of the
+# program, called as its file.
+for name, (source, schema) in FIGURES.items():
+    inputs = {Path(source).stem: source}
+    make_rule(f"plot_{name}", inputs, figure(name), figure_settings(schema))
+for name, (sources, schema) in TABLES.items():
+    inputs = {Path(source).stem: source for source in sources}
+    make_rule(f"make_{name}_table", inputs, table(name), figure_settings(schema))
 
 
 # Its inputs are hundreds in a large study: the program finds them by the names in its settings.
@@ -103,14 +66,11 @@ rule make_settings_table:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(job_params.settings_table(CONFIG, w.root)),
+        settings=settings_of(job_params.settings_table),
         code=code("make_settings_table"),
     shell:
-        r"""
-        python scripts/make_settings_table.py --params {params.settings:q} \
-            --code {params.code:q} --csv {output.csv:q} --tex {output.tex:q} \
-            --sidecar {output.sidecar:q} >{log:q} 2>&1
-        """
+        command("make_settings_table", [], ["csv", "tex", "sidecar"], CODE)
+        + " >{log:q} 2>&1"
 
 
 rule write_headline:
@@ -119,7 +79,7 @@ rule write_headline:
         products=figures_and_tables,
         parts=headlines_of_parts,
     output:
-        paths.HEADLINE,
+        output=paths.HEADLINE,
     log:
         paths.log("{root}/write_headline"),
     benchmark:
@@ -130,13 +90,7 @@ rule write_headline:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(
-            job_params.figure(CONFIG, w.root, figure_params.Conditions)
-        ),
+        settings=settings_of(job_params.figure, figure_params.Conditions),
         code=code("write_headline"),
     shell:
-        r"""
-        python scripts/write_headline.py --summary {input.summary:q} \
-            --params {params.settings:q} --parts {input.parts:q} --output {output:q} \
-            >{log:q} 2>&1
-        """
+        command("write_headline", ["summary", "parts"], ["output"]) + " >{log:q} 2>&1"

@@ -7,74 +7,56 @@
 #        ROOT/reliability_by_lang.csv  the same by language
 #        ROOT/culture.csv      metrics of culturally sensitive and agnostic questions, and how
 #                              they differ, where a benchmark tells them apart
+#        ROOT/recalibration.csv          metrics after temperature scaling, Platt scaling and
+#                                        isotonic regression of the readout that figures show
+#        ROOT/recalibration_by_lang.csv  the same by language
+#        ROOT/stats/effects.csv                 what SFT and smoothing change by language, with
+#                                               intervals and tests
+#        ROOT/stats/effects_over_languages.csv  the same over groups of languages
+#        ROOT/stats/mixed_effects.csv           changes by resource level in mixed models
+#        ROOT/stats/mixed_models.csv            how each model was fitted, with diagnostics
 
-
-rule compute_metrics:
-    input:
+#: Each program: its records, its settings, and the table that each of its options names.
+COMPUTED = {
+    "compute_metrics": (
         all_records,
-    output:
-        metrics=paths.METRICS,
-        summary=paths.SUMMARY,
-    log:
-        paths.log("{root}/compute_metrics"),
-    benchmark:
-        paths.timing("{root}/compute_metrics")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    threads: 2
-    params:
-        settings=lambda w: canonical(job_params.metrics(CONFIG, w.root)),
-        code=code("compute_metrics"),
-    shell:
-        r"""
-        python scripts/compute_metrics.py --records {input:q} --params {params.settings:q} \
-            --metrics {output.metrics:q} --summary {output.summary:q} \
-            --processes {threads} 2>&1 | tee {log:q}
-        """
-
-
-rule bin_reliability:
-    input:
+        job_params.metrics,
+        {"metrics": paths.METRICS, "summary": paths.SUMMARY},
+    ),
+    "bin_reliability": (
         all_records,
-    output:
-        groups=paths.RELIABILITY,
-        languages=paths.RELIABILITY_BY_LANG,
-    log:
-        paths.log("{root}/bin_reliability"),
-    benchmark:
-        paths.timing("{root}/bin_reliability")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(job_params.reliability(CONFIG, w.root)),
-        code=code("bin_reliability"),
-    shell:
-        r"""
-        python scripts/bin_reliability.py --records {input:q} --params {params.settings:q} \
-            --output {output.groups:q} --by-language {output.languages:q} >{log:q} 2>&1
-        """
-
-
-rule compute_culture:
-    input:
+        job_params.reliability,
+        {"output": paths.RELIABILITY, "by_language": paths.RELIABILITY_BY_LANG},
+    ),
+    "compute_culture": (
         labelled_records,
-    output:
-        paths.CULTURE,
-    log:
-        paths.log("{root}/compute_culture"),
-    benchmark:
-        paths.timing("{root}/compute_culture")
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    threads: 2
-    params:
-        settings=lambda w: canonical(job_params.metrics(CONFIG, w.root)),
-        code=code("compute_culture"),
-    shell:
-        r"""
-        python scripts/compute_culture.py --records {input:q} --params {params.settings:q} \
-            --output {output:q} --processes {threads} 2>&1 | tee {log:q}
-        """
+        job_params.metrics,
+        {"output": paths.CULTURE},
+    ),
+    "compute_recalibration": (
+        all_records,
+        job_params.recalibration,
+        {"output": paths.RECALIBRATION, "by_language": paths.RECALIBRATION_BY_LANG},
+    ),
+    "compute_effects": (
+        all_records,
+        job_params.effects,
+        {"effects": paths.EFFECTS, "over_languages": paths.EFFECTS_OVER_LANGUAGES},
+    ),
+    "fit_mixed_model": (
+        all_records,
+        job_params.mixed_models,
+        {"effects": paths.MIXED_EFFECTS, "models": paths.MIXED_MODELS},
+    ),
+}
+
+
+for program, (records, settings, made) in COMPUTED.items():
+    make_rule(
+        program,
+        {"records": records},
+        made,
+        settings_of(settings),
+        "--processes {threads}",
+        threads=2,
+    )

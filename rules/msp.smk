@@ -17,9 +17,6 @@
 # known of own runs alone.
 
 
-MSP_ROOTS = f"{roots('chat_confidence')}|{roots('released')}"
-
-
 rule msp_v2:
     input:
         lambda w: msp_params.products(CONFIG, "results/msp_v2"),
@@ -47,338 +44,128 @@ rule import_released:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical(msp_params.release(CONFIG, w.root)),
+        settings=settings_of(msp_params.release),
         code=code("import_released"),
     shell:
-        r"""
-        python scripts/import_released.py --params {params.settings:q} --code {params.code:q} \
-            --manifest {input.manifest:q} --records {output.records:q} --summary {output.summary:q} 2>{log:q}
-        """
+        command("import_released", ["manifest"], ["records", "summary"], CODE)
+        + " 2>{log:q}"
 
 
-rule compute_msp_auroc:
-    input:
-        lambda w: msp_params.records(CONFIG, w.root),
-    output:
-        **tables("auroc", "mann_whitney", "cells", "datasets", "one_sample"),
-    log:
-        paths.log("{root}/compute_msp_auroc"),
-    benchmark:
-        paths.timing("{root}/compute_msp_auroc")
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(msp_params.auroc(CONFIG, w.root)),
-        code=code("compute_msp_auroc"),
-    shell:
-        r"""
-        python scripts/compute_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
-            --records {input:q} \
-            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
-        """
+ANSWERS = {"records": lambda w: msp_params.records(CONFIG, w.root)}
+PAPER_2 = ["released", "chat_confidence"]
 
-
-rule compute_msp_intervals:
-    input:
-        lambda w: msp_params.records(CONFIG, w.root),
-    output:
-        **tables("intervals"),
-    log:
-        paths.log("{root}/compute_msp_intervals"),
-    benchmark:
-        paths.timing("{root}/compute_msp_intervals")
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    threads: 2
-    params:
-        settings=lambda w: canonical(msp_params.intervals(CONFIG, w.root)),
-        code=code("compute_msp_intervals"),
-    shell:
-        r"""
-        python scripts/compute_msp_intervals.py --params {params.settings:q} --code {params.code:q} \
-            --records {input:q} --threads {threads} \
-            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
-        """
-
-
-rule compute_msp_calibration:
-    input:
-        lambda w: msp_params.records(CONFIG, w.root),
-    output:
-        **tables("calibration", "platt"),
-        curves=study_table("calibration_curves"),
-    log:
-        paths.log("{root}/compute_msp_calibration"),
-    benchmark:
-        paths.timing("{root}/compute_msp_calibration")
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(msp_params.calibration(CONFIG, w.root)),
-        code=code("compute_msp_calibration"),
-    shell:
-        r"""
-        python scripts/compute_msp_calibration.py --params {params.settings:q} --code {params.code:q} \
-            --records {input:q} --curves {output.curves:q} \
-            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
-        """
-
-
-rule compute_msp_abstention:
-    input:
-        lambda w: msp_params.records(CONFIG, w.root),
-    output:
-        **tables("scores", "abstention", "thresholds"),
-        curves=study_table("score_curves"),
-    log:
-        paths.log("{root}/compute_msp_abstention"),
-    benchmark:
-        paths.timing("{root}/compute_msp_abstention")
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(msp_params.abstention(CONFIG, w.root)),
-        code=code("compute_msp_abstention"),
-    shell:
-        r"""
-        python scripts/compute_msp_abstention.py --params {params.settings:q} --code {params.code:q} \
-            --records {input:q} --curves {output.curves:q} \
-            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
-        """
-
-
-rule compute_msp_correlations:
-    input:
-        cells=study_table("cells"),
-        calibration=study_table("calibration"),
-    output:
-        **tables("correlations", "points"),
-    log:
-        paths.log("{root}/compute_msp_correlations"),
-    benchmark:
-        paths.timing("{root}/compute_msp_correlations")
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(msp_params.compared(CONFIG, w.root)),
-        code=code("compute_msp_correlations"),
-    shell:
-        r"""
-        python scripts/compute_msp_correlations.py --params {params.settings:q} --code {params.code:q} \
-            --cells {input.cells:q} --calibration {input.calibration:q} \
-            --csv {output.csv:q} --tex {output.tex:q} --sidecar {output.sidecar:q} 2>{log:q}
-        """
-
-
-rule plot_msp_calibration:
-    input:
-        curves=study_table("calibration_curves"),
-        points=study_table("points"),
-    output:
-        **figures(
+#: Each job: what it reads and makes by option of its program, and its settings.
+COMPARED = {
+    "compute_msp_auroc": (
+        ANSWERS,
+        tables("auroc", "mann_whitney", "cells", "datasets", "one_sample"),
+        settings_of(msp_params.auroc),
+    ),
+    "compute_msp_intervals": (
+        ANSWERS,
+        tables("intervals"),
+        settings_of(msp_params.intervals),
+    ),
+    "compute_msp_calibration": (
+        ANSWERS,
+        tables("calibration", "platt") | {"curves": study_table("calibration_curves")},
+        settings_of(msp_params.calibration),
+    ),
+    "compute_msp_abstention": (
+        ANSWERS,
+        tables("scores", "abstention", "thresholds")
+        | {"curves": study_table("score_curves")},
+        settings_of(msp_params.abstention),
+    ),
+    "compute_msp_correlations": (
+        {"cells": study_table("cells"), "calibration": study_table("calibration")},
+        tables("correlations", "points"),
+        settings_of(msp_params.compared),
+    ),
+    "plot_msp_calibration": (
+        {
+            "curves": study_table("calibration_curves"),
+            "points": study_table("points"),
+        },
+        figures(
             "calibration",
             "calibration_platt",
             "accuracy_vs_calibration",
             "accuracy_vs_calibration_platt",
         ),
-    log:
-        paths.log("{root}/{panel}plot_msp_calibration"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_msp_calibration")
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(
-            msp_params.calibration_figure(CONFIG, w.root, w.panel)
-        ),
-        code=code("plot_msp_calibration"),
-    shell:
-        r"""
-        python scripts/plot_msp_calibration.py --params {params.settings:q} --code {params.code:q} \
-            --curves {input.curves:q} --points {input.points:q} \
-            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
-        """
-
-
-rule plot_msp_auroc:
-    input:
-        study_table("points"),
-    output:
-        **figures(
+        lambda w: canonical(msp_params.calibration_figure(CONFIG, w.root, w.panel)),
+    ),
+    "plot_msp_auroc": (
+        {"points": study_table("points")},
+        figures(
             "accuracy_vs_auroc",
             "size_vs_auroc",
             "accuracy_vs_auroc_by_phrasing",
             "size_vs_auroc_by_phrasing",
         ),
-    log:
-        paths.log("{root}/{panel}plot_msp_auroc"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_msp_auroc")
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(
-            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.MAIN)
-        ),
-        code=code("plot_msp_auroc"),
-    shell:
-        r"""
-        python scripts/plot_msp_auroc.py --params {params.settings:q} --code {params.code:q} \
-            --points {input:q} \
-            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
-        """
+        compared_figure(msp_params.MAIN),
+    ),
+    "plot_msp_auroc_margin_entropy": (
+        {"points": study_table("points")},
+        figures("accuracy_vs_auroc_margin_entropy"),
+        compared_figure(msp_params.OWN),
+    ),
+    "plot_msp_abstention": (
+        {"curves": study_table("score_curves"), "scores": study_table("scores")},
+        figures("score_vs_threshold", "score_vs_k"),
+        compared_figure(msp_params.MAIN),
+    ),
+    "plot_msp_abstention_margin_entropy": (
+        {"curves": study_table("score_curves"), "scores": study_table("scores")},
+        figures("score_vs_threshold_margin_entropy"),
+        compared_figure(msp_params.OWN),
+    ),
+    "plot_msp_datasets": (
+        {"datasets": study_table("datasets")},
+        figures("dataset_bars", panel=""),
+        compared_figure(msp_params.ALL),
+    ),
+    "plot_msp_prompts": (
+        {
+            "questions": lambda w: paths.BENCHMARK.format(
+                benchmark=msp_params.shown_benchmark(CONFIG, w.root)
+            )
+        },
+        figures("prompts", panel=""),
+        settings_of(msp_params.prompts_figure),
+    ),
+}
+
+#: Those that need the logits of all letters, or our prompts
+OWN = [
+    "plot_msp_auroc_margin_entropy",
+    "plot_msp_abstention_margin_entropy",
+    "plot_msp_prompts",
+]
 
 
-use rule plot_msp_auroc as plot_msp_auroc_margin_entropy with:
-    output:
-        **figures("accuracy_vs_auroc_margin_entropy"),
-    log:
-        paths.log("{root}/{panel}plot_msp_auroc_margin_entropy"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_msp_auroc_margin_entropy")
-    wildcard_constraints:
-        root=roots("chat_confidence"),
-    params:
-        settings=lambda w: canonical(
-            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.OWN)
-        ),
-        code=code("plot_msp_auroc"),
+for job, (inputs, made, settings) in COMPARED.items():
+    parallel = job == "compute_msp_intervals"
+    make_rule(
+        job,
+        inputs,
+        made,
+        settings,
+        CODE + " --threads {threads}" * parallel,
+        threads=2 if parallel else 1,
+        root=roots("chat_confidence") if job in OWN else roots(*PAPER_2),
+    )
 
 
-rule plot_msp_abstention:
-    input:
-        curves=study_table("score_curves"),
-        scores=study_table("scores"),
-    output:
-        **figures("score_vs_threshold", "score_vs_k"),
-    log:
-        paths.log("{root}/{panel}plot_msp_abstention"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_msp_abstention")
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(
-            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.MAIN)
-        ),
-        code=code("plot_msp_abstention"),
-    shell:
-        r"""
-        python scripts/plot_msp_abstention.py --params {params.settings:q} --code {params.code:q} \
-            --curves {input.curves:q} --scores {input.scores:q} \
-            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
-        """
-
-
-use rule plot_msp_abstention as plot_msp_abstention_margin_entropy with:
-    output:
-        **figures("score_vs_threshold_margin_entropy"),
-    log:
-        paths.log("{root}/{panel}plot_msp_abstention_margin_entropy"),
-    benchmark:
-        paths.timing("{root}/{panel}plot_msp_abstention_margin_entropy")
-    wildcard_constraints:
-        root=roots("chat_confidence"),
-    params:
-        settings=lambda w: canonical(
-            msp_params.compared_figure(CONFIG, w.root, w.panel, msp_params.OWN)
-        ),
-        code=code("plot_msp_abstention"),
-
-
-rule plot_msp_datasets:
-    input:
-        study_table("datasets"),
-    output:
-        **figures("dataset_bars", panel=""),
-    log:
-        paths.log("{root}/plot_msp_datasets"),
-    benchmark:
-        paths.timing("{root}/plot_msp_datasets")
-    wildcard_constraints:
-        root=MSP_ROOTS,
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(
-            msp_params.compared_figure(CONFIG, w.root, "", msp_params.ALL)
-        ),
-        code=code("plot_msp_datasets"),
-    shell:
-        r"""
-        python scripts/plot_msp_datasets.py --params {params.settings:q} --code {params.code:q} \
-            --datasets {input:q} \
-            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
-        """
-
-
-rule plot_msp_prompts:
-    input:
-        lambda w: paths.BENCHMARK.format(
-            benchmark=msp_params.shown_benchmark(CONFIG, w.root)
-        ),
-    output:
-        **figures("prompts", panel=""),
-    log:
-        paths.log("{root}/plot_msp_prompts"),
-    benchmark:
-        paths.timing("{root}/plot_msp_prompts")
-    wildcard_constraints:
-        root=roots("chat_confidence"),
-    localrule: True
-    conda:
-        "../envs/environment.yaml"
-    params:
-        settings=lambda w: canonical(msp_params.prompts_figure(CONFIG, w.root)),
-        code=code("plot_msp_prompts"),
-    shell:
-        r"""
-        python scripts/plot_msp_prompts.py --params {params.settings:q} --code {params.code:q} \
-            --questions {input:q} \
-            --pdf {output.pdf:q} --png {output.png:q} --sidecar {output.sidecar:q} 2>{log:q}
-        """
+VERIFIED = (
+    "auroc calibration correlations mann_whitney one_sample scores abstention".split()
+)
 
 
 rule verify_expected:
     input:
         expected=lambda w: study(w.root).expected,
-        tables=[
-            study_table(name)
-            for name in [
-                "auroc",
-                "calibration",
-                "correlations",
-                "mann_whitney",
-                "one_sample",
-                "scores",
-                "abstention",
-            ]
-        ],
+        tables=[study_table(name) for name in VERIFIED],
     output:
         study_table("verification"),
     log:
@@ -410,13 +197,13 @@ rule write_msp_headline:
         products=lambda w: msp_params.products(CONFIG, w.root),
         parts=headlines_of_parts,
     output:
-        paths.HEADLINE,
+        output=paths.HEADLINE,
     log:
         paths.log("{root}/write_msp_headline"),
     benchmark:
         paths.timing("{root}/write_msp_headline")
     wildcard_constraints:
-        root=MSP_ROOTS,
+        root=roots(*PAPER_2),
     localrule: True
     conda:
         "../envs/environment.yaml"
@@ -424,8 +211,5 @@ rule write_msp_headline:
         settings=lambda w: canonical({"study": w.root}),
         code=code("write_msp_headline"),
     shell:
-        r"""
-        python scripts/write_msp_headline.py --auroc {input.auroc:q} \
-            --calibration {input.calibration:q} --params {params.settings:q} \
-            --parts {input.parts:q} --output {output:q} >{log:q} 2>&1
-        """
+        command("write_msp_headline", ["auroc", "calibration", "parts"], ["output"])
+        + " >{log:q} 2>&1"

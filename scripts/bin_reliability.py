@@ -8,55 +8,40 @@ confidence or accuracy.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from multical.errors import program
-from multical.files import atomic
 from multical.metrics.definitions import bin_sums, edges
 from multical.metrics.readouts import Floats
-from multical.params import parse
+from multical.stats import record_files
 from multical.stats.blocks import RUN, Block, groups, readings
 from multical.stats.params import Reliability
-from multical.stats.record_files import each, survey
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--params", required=True, metavar="JSON", help="stats.params.Reliability")
-    parser.add_argument("--output", required=True, metavar="CSV", help="by group of languages")
-    parser.add_argument("--by-language", required=True, metavar="CSV", help="output, by language")
-    arguments = parser.parse_args()
-    params = parse(Reliability, arguments.params)
-    parts, _ = survey(arguments.records, params.resource_levels)
-    by_group, by_language = tables(each(parts, block_rows, params, processes=1))
-    with atomic(arguments.output) as first, atomic(arguments.by_language) as second:
-        for path, table in ((first, by_group), (second, by_language)):
-            table.astype({"seed": "Int64"}).to_csv(path, index=False, lineterminator="\n")
+    outputs = {"output": "by group of languages", "by_language": "by language"}
+    record_files.write_tables(__doc__, Reliability, outputs, compute)
 
 
 Rows = list[dict[str, Any]]
 
 
-def tables(made: list[tuple[Rows, Rows]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def compute(paths: Iterable[str], params: Reliability, processes: int = 1) -> list[pd.DataFrame]:
     """The tables, a row per run, benchmark, readout, place and bin.
 
     A place is a group of languages in the first, and a language in the second.
     """
-    by_group = [row for own, _ in made for row in own]
-    by_language = [row for _, own in made for row in own]
+    parts, _ = record_files.survey(paths, params.resource_levels)
     columns = ["readout", "bin", "low", "high", "n", "confidence", "accuracy"]
-    return (
-        pd.DataFrame(by_group, columns=[*RUN, "group", *columns]),
-        pd.DataFrame(by_language, columns=[*RUN, "language", "resource_level", *columns]),
-    )
+    places = (["group"], ["language", "resource_level"])
+    return record_files.tables(
+        parts, block_rows, params,
+        processes=processes, columns=[[*RUN, *place, *columns] for place in places],
+    )  # fmt: skip
 
 
 def block_rows(block: Block, params: Reliability) -> tuple[Rows, Rows]:

@@ -9,15 +9,13 @@ labelled questions of a benchmark, and a replicate of the difference is that of 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from multical.errors import InputError, program
-from multical.files import atomic
-from multical.params import parse
+from multical.stats import record_files
 from multical.stats.blocks import RUN, Block
 from multical.stats.estimates import (
     SUMMARY,
@@ -26,10 +24,8 @@ from multical.stats.estimates import (
     bootstrap,
     estimate,
     summary_rows,
-    write,
 )
 from multical.stats.params import MetricsJob
-from multical.stats.record_files import each, survey
 
 CULTURES = ["CS", "CA"]
 DIFFERENCE = "CS-CA"
@@ -41,29 +37,19 @@ COLUMNS = [*RUN, "culture", *SUMMARY[len(RUN) :]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--params", required=True, metavar="JSON", help="stats.params.MetricsJob")
-    parser.add_argument("--output", required=True, metavar="CSV")
-    parser.add_argument(
-        "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
-    )
-    arguments = parser.parse_args()
-    params = parse(MetricsJob, arguments.params)
-    table = compute(arguments.records, params, arguments.processes)
-    with atomic(arguments.output) as temporary:
-        write(temporary, table)
+    outputs = {"output": "by label and group of languages"}
+    record_files.write_tables(__doc__, MetricsJob, outputs, compute)
 
 
-def compute(paths: Iterable[str], params: MetricsJob, processes: int = 1) -> pd.DataFrame:
-    """The table of record files, of the questions that have a label."""
-    parts, questions = survey(paths, params.resource_levels, CULTURES)
+def compute(paths: Iterable[str], params: MetricsJob, processes: int = 1) -> list[pd.DataFrame]:
+    """The one table of record files, of the questions that have a label."""
+    parts, questions = record_files.survey(paths, params.resource_levels, CULTURES)
     if not questions:
         raise InputError(NONE)
-    made = each(parts, block_rows, questions, params, processes=processes, select=with_label)
-    return pd.DataFrame([row for rows in made for row in rows], columns=COLUMNS)
+    return record_files.tables(
+        parts, block_rows, questions, params,
+        processes=processes, select=with_label, columns=[COLUMNS],
+    )  # fmt: skip
 
 
 def with_label(frame: pd.DataFrame) -> pd.DataFrame:
@@ -73,16 +59,17 @@ def with_label(frame: pd.DataFrame) -> pd.DataFrame:
 
 def block_rows(
     block: Block, questions: dict[str, list[str]], params: MetricsJob
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]]]:
     """The table's rows of one run on one benchmark."""
     draw = bootstrap(block, questions, params)
     parts = {name: estimate(labelled(block, name), draw, params) for name in CULTURES}
     parts[DIFFERENCE] = difference(*parts.values())
-    return [
+    rows = [
         {**row, "culture": culture}
         for culture, estimates in parts.items()
         for row in summary_rows(block, estimates, params)
     ]
+    return (rows,)
 
 
 def labelled(block: Block, culture: str) -> Block:

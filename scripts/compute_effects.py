@@ -16,7 +16,6 @@ Hochberg's. Changes of no language, or tests that cannot be made, have an empty 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,45 +23,27 @@ import numpy as np
 import pandas as pd
 
 from multical.errors import program
-from multical.files import atomic
-from multical.params import parse
-from multical.stats import comparisons
+from multical.stats import comparisons, record_files
 from multical.stats.blocks import Block, groups
 from multical.stats.comparisons import COMPARISON, Comparison, Run
 from multical.stats.effects import Effect, average, described, language_tests, question_test
 from multical.stats.estimates import bootstrap, estimate
 from multical.stats.params import MetricsJob
-from multical.stats.record_files import each, survey
 
 READING = ["readout", "metric"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--params", required=True, metavar="JSON", help="stats.params.MetricsJob")
-    parser.add_argument("--effects", required=True, metavar="CSV", help="output, by language")
-    parser.add_argument("--over-languages", required=True, metavar="CSV", help="output, by group")
-    parser.add_argument(
-        "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
-    )
-    arguments = parser.parse_args()
-    params = parse(MetricsJob, arguments.params)
-    effects, over = compute(arguments.records, params, arguments.processes)
-    # Both are ready before one is written.
-    with atomic(arguments.effects) as first, atomic(arguments.over_languages) as second:
-        effects.to_csv(first, index=False, lineterminator="\n")
-        over.to_csv(second, index=False, lineterminator="\n")
+    outputs = {"effects": "by language", "over_languages": "by group of languages"}
+    record_files.write_tables(__doc__, MetricsJob, outputs, compute)
 
 
 def compute(
     paths: Iterable[str], params: MetricsJob, processes: int = 1
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two tables of record files: by language, and over groups of languages."""
-    parts, questions = survey(paths, params.resource_levels)
-    runs = each(parts, estimated, questions, params, processes=processes)
+    parts, questions = record_files.survey(paths, params.resource_levels)
+    runs = record_files.each(parts, estimated, questions, params, processes=processes)
     by_language: list[dict[str, Any]] = []
     over: list[dict[str, Any]] = []
     for one in comparisons.comparisons(runs):

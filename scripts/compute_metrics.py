@@ -10,15 +10,13 @@ replicates lie above it) and wide enough to hold it; with 0 replicates they are 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from multical.errors import program
-from multical.files import atomic
-from multical.params import parse
+from multical.stats import record_files
 from multical.stats.blocks import Block
 from multical.stats.estimates import (
     BY_LANGUAGE,
@@ -27,49 +25,26 @@ from multical.stats.estimates import (
     estimate,
     metric_rows,
     summary_rows,
-    write,
 )
 from multical.stats.params import MetricsJob
-from multical.stats.record_files import each, survey
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--params", required=True, metavar="JSON", help="stats.params.MetricsJob")
-    parser.add_argument("--metrics", required=True, metavar="CSV", help="output, by language")
-    parser.add_argument("--summary", required=True, metavar="CSV", help="output, by group")
-    parser.add_argument(
-        "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
-    )
-    arguments = parser.parse_args()
-    params = parse(MetricsJob, arguments.params)
-    metrics, summary = compute(arguments.records, params, arguments.processes)
-    # Both are ready before one is written.
-    with atomic(arguments.metrics) as first, atomic(arguments.summary) as second:
-        write(first, metrics)
-        write(second, summary)
+    outputs = {"metrics": "by language", "summary": "by group of languages"}
+    record_files.write_tables(__doc__, MetricsJob, outputs, compute)
 
 
-Rows = list[dict[str, Any]]
-
-
-def compute(
-    paths: Iterable[str], params: MetricsJob, processes: int = 1
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def compute(paths: Iterable[str], params: MetricsJob, processes: int = 1) -> list[pd.DataFrame]:
     """The two tables of record files: by language, and by group of languages."""
-    parts, questions = survey(paths, params.resource_levels)
-    made = each(parts, block_rows, questions, params, processes=processes)
-    metrics = [row for own, _ in made for row in own]
-    summary = [row for _, own in made for row in own]
-    return pd.DataFrame(metrics, columns=BY_LANGUAGE), pd.DataFrame(summary, columns=SUMMARY)
+    parts, questions = record_files.survey(paths, params.resource_levels)
+    return record_files.tables(
+        parts, block_rows, questions, params, processes=processes, columns=[BY_LANGUAGE, SUMMARY]
+    )
 
 
 def block_rows(
     block: Block, questions: dict[str, list[str]], params: MetricsJob
-) -> tuple[Rows, Rows]:
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Both tables' rows of one run on one benchmark."""
     estimates = estimate(block, bootstrap(block, questions, params), params)
     return metric_rows(block, estimates, params), summary_rows(block, estimates, params)

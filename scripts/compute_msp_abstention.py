@@ -11,7 +11,6 @@ abstained) and thresholds, and the curves that are drawn, the score at each thre
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -51,10 +50,9 @@ class Answers:
 
 
 def main() -> None:
-    started = time.monotonic()
-    parser = outputs.parser(__doc__, AbstentionTables, ["records"], outputs.TABLE)
-    parser.add_argument("--curves", metavar="FILE", required=True, help="output: CSV")
-    args = outputs.parse(parser)
+    args = outputs.arguments(
+        __doc__, AbstentionTables, ["records"], outputs.TABLE, curves=outputs.CURVES
+    )
     params: AbstentionTables = args.params
     abstaining = params.abstention
     frame = records.read(args.records)
@@ -73,7 +71,7 @@ def main() -> None:
     for name in TABLES:
         table = spread(values[name], params)
         printed = print_table(table[table["k"] == str(abstaining.main_k)], name, params)
-        msp_tables.write_table(args, started, name, table, printed, abstaining.seed)
+        msp_tables.write_table(args, name, table, printed, abstaining.seed)
     msp_tables.write_data(args.curves, pd.concat(curves, ignore_index=True))
 
 

@@ -8,7 +8,6 @@ one_sample (the data sets' AUROCs of a model against 0.5), each with LaTeX and a
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,7 @@ WEIGHED = ("msp", "maxlogit")
 
 
 def main() -> None:
-    started = time.monotonic()
-    args = outputs.parse(outputs.parser(__doc__, AurocTables, ["records"], outputs.TABLE))
+    args = outputs.arguments(__doc__, AurocTables, ["records"], outputs.TABLE)
     cells = cell_table(records.read(args.records), args.params)
     auroc = auroc_table(cells, args.params)
     tables = {
@@ -37,7 +35,7 @@ def main() -> None:
         "one_sample": one_sample_table(cells),
     }
     for name, (table, printed) in tables.items():
-        msp_tables.write_table(args, started, name, table, printed)
+        msp_tables.write_table(args, name, table, printed)
 
 
 def cell_table(frame: pd.DataFrame, params: AurocTables) -> pd.DataFrame:

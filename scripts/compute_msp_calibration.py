@@ -10,7 +10,6 @@ judged on the others. Writes the tables calibration and platt, and the curves th
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -26,10 +25,9 @@ from multical.metrics.readouts import Floats
 
 
 def main() -> None:
-    started = time.monotonic()
-    parser = outputs.parser(__doc__, CalibrationTables, ["records"], outputs.TABLE)
-    parser.add_argument("--curves", metavar="FILE", required=True, help="output: CSV")
-    args = outputs.parse(parser)
+    args = outputs.arguments(
+        __doc__, CalibrationTables, ["records"], outputs.TABLE, curves=outputs.CURVES
+    )
     params: CalibrationTables = args.params
     rows, fits, curves = [], [], []
     pooled = {
@@ -58,9 +56,9 @@ def main() -> None:
                 curves.append(pd.DataFrame(keys | {"scaling": name} | value["curve"]))
     table = msp_tables.in_order(pd.DataFrame(rows).drop(columns="curve"), params)
     fitted = msp_tables.in_order(pd.DataFrame(fits), params)
-    msp_tables.write_table(args, started, "calibration", table, print_table(table))
+    msp_tables.write_table(args, "calibration", table, print_table(table))
     seed = params.split.seed
-    msp_tables.write_table(args, started, "platt", fitted, print_fits(fitted), seed)
+    msp_tables.write_table(args, "platt", fitted, print_fits(fitted), seed)
     msp_tables.write_data(args.curves, pd.concat(curves, ignore_index=True))
 
 

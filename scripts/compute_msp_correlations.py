@@ -9,8 +9,6 @@ and points (what is correlated).
 
 from __future__ import annotations
 
-import time
-
 import pandas as pd
 
 from multical.errors import program
@@ -37,9 +35,8 @@ LABELS = {
 
 
 def main() -> None:
-    started = time.monotonic()
     inputs = ["cells", "calibration"]
-    args = outputs.parse(outputs.parser(__doc__, Compared, inputs, outputs.TABLE))
+    args = outputs.arguments(__doc__, Compared, inputs, outputs.TABLE)
     cells = msp_tables.read_table(args.cells, ["dataset", "model", "prompt", "method", "auroc"])
     calibration = msp_tables.read_table(args.calibration, ["dataset", "model", "calibration_error"])
     points = point_table(cells, calibration, args.params)
@@ -60,8 +57,8 @@ def main() -> None:
                 })  # fmt: skip
     columns = ["dataset", "prompt", "x", "y", "r", "r2", "slope", "intercept", "p", "n"]
     table = pd.DataFrame(rows, columns=columns)
-    msp_tables.write_table(args, started, "correlations", table, print_table(table))
-    msp_tables.write_table(args, started, "points", points, print_points(points, aurocs))
+    msp_tables.write_table(args, "correlations", table, print_table(table))
+    msp_tables.write_table(args, "points", points, print_points(points, aurocs))
 
 
 def point_table(cells: pd.DataFrame, calibration: pd.DataFrame, params: Compared) -> pd.DataFrame:

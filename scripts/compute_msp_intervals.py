@@ -7,7 +7,6 @@ models. A row with an empty `prompt` is the mean over the phrasings, and with `d
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,10 +24,8 @@ MEASURES = ("accuracy", "auroc")
 
 
 def main() -> None:
-    started = time.monotonic()
-    parser = outputs.parser(__doc__, IntervalTable, ["records"], outputs.TABLE)
-    parser.add_argument("--threads", type=int, default=1, help="cells computed at a time")
-    args = outputs.parse(parser)
+    threads = {"type": int, "default": 1, "help": "cells computed at a time"}
+    args = outputs.arguments(__doc__, IntervalTable, ["records"], outputs.TABLE, threads=threads)
     params: IntervalTable = args.params
     drawn = params.bootstrap
     frame = records.read(args.records)
@@ -64,7 +61,7 @@ def main() -> None:
         ]
     table = interval_table(pd.DataFrame(found), params)
     printed = print_table(table, params)
-    msp_tables.write_table(args, started, "intervals", table, printed, drawn.seed)
+    msp_tables.write_table(args, "intervals", table, printed, drawn.seed)
 
 
 def interval_table(cells: pd.DataFrame, params: IntervalTable) -> pd.DataFrame:

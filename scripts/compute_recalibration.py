@@ -13,7 +13,6 @@ Intervals are theirs too: of the questions that are measured, for the fits as th
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -22,11 +21,10 @@ import numpy as np
 import pandas as pd
 
 from multical.errors import program
-from multical.files import atomic
 from multical.metrics import recalibration
 from multical.metrics.readouts import Readout, option_scores
 from multical.metrics.recalibration import METHODS, Answers, Ints
-from multical.params import parse
+from multical.stats import record_files
 from multical.stats.blocks import RUN, Block, recorded
 from multical.stats.estimates import (
     BY_LANGUAGE,
@@ -36,10 +34,8 @@ from multical.stats.estimates import (
     measured,
     metric_rows,
     summary_rows,
-    write,
 )
 from multical.stats.params import RecalibrationJob
-from multical.stats.record_files import each, survey
 
 FIT = ["method", "fit"]
 #: Not recalibrated
@@ -48,37 +44,18 @@ Rows = list[dict[str, Any]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument(
-        "--params", required=True, metavar="JSON", help="stats.params.RecalibrationJob"
-    )
-    parser.add_argument("--output", required=True, metavar="CSV", help="by group of languages")
-    parser.add_argument("--by-language", required=True, metavar="CSV", help="output, by language")
-    parser.add_argument(
-        "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
-    )
-    arguments = parser.parse_args()
-    params = parse(RecalibrationJob, arguments.params)
-    by_language, by_group = compute(arguments.records, params, arguments.processes)
-    with atomic(arguments.output) as first, atomic(arguments.by_language) as second:
-        write(first, by_group)
-        write(second, by_language)
+    outputs = {"by_language": "by language", "output": "by group of languages"}
+    record_files.write_tables(__doc__, RecalibrationJob, outputs, compute)
 
 
 def compute(
     paths: Iterable[str], params: RecalibrationJob, processes: int = 1
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> list[pd.DataFrame]:
     """The two tables of record files: by language, and by group of languages."""
-    parts, questions = survey(paths, params.resource_levels)
-    made = each(parts, block_rows, questions, params, processes=processes)
-    by_language = [row for own, _ in made for row in own]
-    by_group = [row for _, own in made for row in own]
-    return (
-        pd.DataFrame(by_language, columns=[*RUN, *FIT, *BY_LANGUAGE[len(RUN) :]]),
-        pd.DataFrame(by_group, columns=[*RUN, *FIT, *SUMMARY[len(RUN) :]]),
+    parts, questions = record_files.survey(paths, params.resource_levels)
+    columns = [[*RUN, *FIT, *names[len(RUN) :]] for names in (BY_LANGUAGE, SUMMARY)]
+    return record_files.tables(
+        parts, block_rows, questions, params, processes=processes, columns=columns
     )
 
 

@@ -15,7 +15,6 @@ and diagnostics. A model that cannot be fitted has no estimates, and its problem
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,15 +24,12 @@ from scipy import stats
 from tqdm import tqdm
 
 from multical.errors import program
-from multical.files import atomic
 from multical.metrics.bootstrap import Bootstrap
-from multical.params import parse
-from multical.stats import blocks, comparisons, mixed
+from multical.stats import blocks, comparisons, mixed, record_files
 from multical.stats.blocks import Block
 from multical.stats.comparisons import COMPARISON, Comparison, Run
 from multical.stats.mixed import Cell, Fit, NotFittedError
 from multical.stats.params import MixedModels
-from multical.stats.record_files import each, survey
 
 KEYS = [*COMPARISON, "readout", "metric"]
 EFFECTS = [*KEYS, "level", "languages", "value", "ci_low", "ci_high", "se", "df", "d_av", "p"]
@@ -43,31 +39,16 @@ MODELS += ["p_normal_blocks", "p_equal_spread", "outlier", "outlier_sd"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--params", required=True, metavar="JSON", help="stats.params.MixedModels")
-    parser.add_argument("--effects", required=True, metavar="CSV", help="output, by level")
-    parser.add_argument("--models", required=True, metavar="CSV", help="output, by model")
-    parser.add_argument(
-        "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
-    )
-    arguments = parser.parse_args()
-    params = parse(MixedModels, arguments.params)
-    effects, models = compute(arguments.records, params, arguments.processes)
-    # Both are ready before one is written.
-    with atomic(arguments.effects) as first, atomic(arguments.models) as second:
-        effects.to_csv(first, index=False, lineterminator="\n")
-        models.to_csv(second, index=False, lineterminator="\n")
+    outputs = {"effects": "by resource level", "models": "by model"}
+    record_files.write_tables(__doc__, MixedModels, outputs, compute)
 
 
 def compute(
     paths: Iterable[str], params: MixedModels, processes: int = 1
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two tables of record files: effects by level, and models."""
-    parts, questions = survey(paths, params.resource_levels)
-    runs = each(parts, blocked, questions, params, processes=processes)
+    parts, questions = record_files.survey(paths, params.resource_levels)
+    runs = record_files.each(parts, blocked, questions, params, processes=processes)
     effects: list[dict[str, Any]] = []
     models: list[dict[str, Any]] = []
     todo = [

@@ -7,8 +7,6 @@ has the same groups, and the intervals of the languages other than English.
 
 from __future__ import annotations
 
-import time
-
 import pandas as pd
 
 from multical.errors import program
@@ -30,11 +28,10 @@ FIRST = "non-english"
 
 
 def main() -> None:
-    started = time.monotonic()
-    args = outputs.parse(outputs.parser(__doc__, Panel, ["summary"], outputs.TABLE))
+    args = outputs.arguments(__doc__, Panel, ["summary"], outputs.TABLE)
     rows = tables.chosen(args.summary, "summary", args.params, metric=list(METRICS))
     table = tables.by_metric(rows[rows["group"].isin(list(tables.GROUPS))], {}, list(METRICS))
-    latex.write(args, started, table, tabular(table), index=True)
+    latex.write(args, table, tabular(table), index=True)
 
 
 def tabular(table: pd.DataFrame) -> str:

@@ -7,8 +7,6 @@ the mean ECE of each group and condition, a column for each method and fit.
 
 from __future__ import annotations
 
-import time
-
 import pandas as pd
 
 from multical.errors import program
@@ -20,13 +18,12 @@ FITS = ["none", "reference", "high", "own"]
 
 
 def main() -> None:
-    started = time.monotonic()
-    args = outputs.parse(outputs.parser(__doc__, Reference, ["recalibration"], outputs.TABLE))
+    args = outputs.arguments(__doc__, Reference, ["recalibration"], outputs.TABLE)
     rows = tables.chosen(args.recalibration, "recalibration", args.params, metric=METRICS)
     orders = {"method": list(tables.METHODS), "fit": FITS}
     table = tables.by_metric(rows[rows["group"].isin(list(tables.GROUPS))], orders, METRICS)
     tex = tabular(table, args.params.reference_language)
-    latex.write(args, started, table, tex, index=True)
+    latex.write(args, table, tex, index=True)
 
 
 def tabular(table: pd.DataFrame, reference: str) -> str:

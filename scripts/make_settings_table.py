@@ -15,7 +15,6 @@ The files to read follow from the parameters, as seen from the working folder.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,12 +40,11 @@ SHARED = {
 
 
 def main() -> None:
-    started = time.monotonic()
-    args = outputs.parse(outputs.parser(__doc__, SettingsTable, [], outputs.TABLE))
+    args = outputs.arguments(__doc__, SettingsTable, [], outputs.TABLE)
     args.inputs = settings_table.files(args.params)
     rows = settings_table.rows(args.params)
     table = pd.DataFrame(rows, columns=settings_table.COLUMNS, dtype=object)
-    latex.write(args, started, table, tabular(rows))
+    latex.write(args, table, tabular(rows))
 
 
 def tabular(rows: Sequence[Row]) -> str:

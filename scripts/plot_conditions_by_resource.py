@@ -8,12 +8,10 @@ the thin dashed lines are the base model, the dotted line is a random guess.
 from __future__ import annotations
 
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -46,19 +44,18 @@ def conditions(path: str | Path, params: Guess) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame, params: Guess) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
-    figure, axes = plt.subplots(
-        len(METRICS), len(models), figsize=(style.WIDTH, 5.6), sharex=True, sharey="row",
-        squeeze=False,
-    )  # fmt: skip
-    places = along(rows)
+    figure, axes = style.panels(len(METRICS), len(models), 5.6, sharex=True, sharey="row")
+    swept = rows.dropna(subset=["smoothing"]).groupby("set", sort=False)["smoothing"]
+    tuned = [(name, smoothing) for name, part in swept for smoothing in sorted(part.unique())]
+    places = style.places([(None, None), *tuned], GAP)
     for line, (metric, name) in zip(axes, METRICS.items(), strict=True):
         for ax, model in zip(line, models, strict=True):
             part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
             for place, level in enumerate(levels):
                 shift = 0.16 * (place - (len(levels) - 1) / 2)
                 lines(ax, part[part["group"] == level], places, level, shift)
-            if metric == "accuracy" and params.options:
-                ax.axhline(1 / params.options, color=style.GREY, linestyle=":")
+            if metric == "accuracy":
+                style.guess_line(ax, params.options)
         line[0].set_ylabel(name)
     axes[-1, 0].set_ylim(bottom=0)
     for ax, model in zip(axes[0], models, strict=True):
@@ -73,18 +70,6 @@ def draw(rows: pd.DataFrame, params: Guess) -> Figure:
     figure.align_ylabels(axes[:, 0])
     style.level_legend(figure, levels, "base", guess=bool(params.options))
     return figure
-
-
-def along(rows: pd.DataFrame) -> Places:
-    """The conditions from left to right, with a gap before each SFT set."""
-    places: Places = {(None, None): 0.0}
-    x = 0.0
-    for name, part in rows.dropna(subset=["smoothing"]).groupby("set", sort=False):
-        x += GAP
-        for smoothing in sorted(part["smoothing"].unique()):
-            x += 1
-            places[str(name), float(smoothing)] = x
-    return places
 
 
 def lines(ax: Axes, rows: pd.DataFrame, places: Places, level: str, shift: float) -> None:
@@ -115,20 +100,17 @@ def names(ax: Axes, places: Places, width: float) -> None:
     upright = step < 3.6 * max(map(len, labels[1:]), default=0)
     ax.set_xticks(list(places.values()), labels, fontsize=6, rotation=90 if upright else 0)
     sets = groups(places)
-    middles = [float(np.mean(xs)) for xs in sets.values()]
-    wrapped = [
-        textwrap.fill(name, max(4, int(step * (len(xs) + GAP) / 3.7))) for name, xs in sets.items()
-    ]
-    ax.xaxis.remove_overlapping_locs = False  # a set stands in the middle of its smoothings
-    ax.set_xticks(middles, wrapped, minor=True, fontsize=6, fontweight="bold")
-    ax.tick_params(axis="x", which="minor", pad=25 if upright else 14)
+    middles = {
+        textwrap.fill(name, max(4, int(step * (len(xs) + GAP) / 3.7))): float(np.mean(xs))
+        for name, xs in sets.items()
+    }
+    style.name_groups(ax, middles, 25 if upright else 14, fontweight="bold")
     ax.set_xlim(-0.7, max(places.values()) + 0.7)
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, Guess, "summary")
-    style.finish(draw(conditions(args.summary, args.params), args.params), args, started)
+    style.finish(draw(conditions(args.summary, args.params), args.params), args)
 
 
 if __name__ == "__main__":

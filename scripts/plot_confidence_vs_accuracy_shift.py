@@ -8,11 +8,8 @@ the language of the SFT data is.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -36,10 +33,7 @@ def shifts(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw(change: pd.DataFrame, params: ByLanguage, models: list[str]) -> Figure:
     labels = [tables.label(0.0), tables.label(params.smoothing)]
-    figure, axes = plt.subplots(
-        len(models), 2, figsize=(style.WIDTH, 0.8 + 2.6 * len(models)),
-        sharex=True, sharey=True, squeeze=False,
-    )  # fmt: skip
+    figure, axes = style.panels(len(models), 2, 0.8 + 2.6 * len(models), sharex=True, sharey=True)
     levels = tables.levels(change, "resource_level")
     panels = []
     for line, model in zip(axes, models, strict=True):
@@ -77,14 +71,13 @@ def name_outliers(ax: Axes, part: pd.DataFrame, reference: str) -> None:
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, ByLanguage, "metrics")
     tables.need_tuned(args.params)
     rows = tables.chosen(
         args.metrics, "metrics", args.params, tables.conditions(args.params),
         metric=["accuracy", "confidence"],
     )  # fmt: skip
-    style.finish(draw(shifts(rows), args.params, tables.models(rows)), args, started)
+    style.finish(draw(shifts(rows), args.params, tables.models(rows)), args)
 
 
 if __name__ == "__main__":

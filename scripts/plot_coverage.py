@@ -7,11 +7,8 @@ is true; shaded is up to 7 %. Bars are 95 % Wilson intervals of the simulation.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -40,10 +37,7 @@ STYLES = [("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#4D4D4D", "D")
 def draw(rows: pd.DataFrame) -> Figure:
     lines = rows[["kind", "of"]].drop_duplicates().to_numpy().tolist()
     sizes, powers = sorted(rows["questions"].unique()), sorted(rows["power"].unique())
-    figure, axes = plt.subplots(
-        len(lines), len(sizes), figsize=(plots.WIDTH, 1.0 + 1.25 * len(lines)), sharey=True,
-        squeeze=False,
-    )  # fmt: skip
+    figure, axes = plots.panels(len(lines), len(sizes), 1.0 + 1.25 * len(lines), sharey=True)
     for line, (kind, of) in zip(axes, lines, strict=True):
         for ax, size in zip(line, sizes, strict=True):
             part = rows[(rows["kind"] == kind) & (rows["of"] == of) & (rows["questions"] == size)]
@@ -79,9 +73,8 @@ def panel(ax: Axes, rows: pd.DataFrame, powers: list[float], kind: str) -> None:
 
 
 def main() -> None:
-    started = time.monotonic()
     args = plots.arguments(__doc__, Simulated, "coverage")
-    plots.finish(draw(tables.read(args.coverage, "coverage")), args, started)
+    plots.finish(draw(tables.read(args.coverage, "coverage")), args)
 
 
 if __name__ == "__main__":

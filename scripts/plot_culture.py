@@ -7,11 +7,8 @@ dotted line is a random guess.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -26,25 +23,20 @@ CULTURES = {"CS": "culturally sensitive", "CA": "agnostic"}
 def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
     conditions = tables.conditions(params)
-    figure, axes = plt.subplots(
-        len(METRICS), len(models), figsize=(style.WIDTH, 5.4), sharex=True, sharey="row",
-        squeeze=False,
-    )  # fmt: skip
+    figure, axes = style.panels(len(METRICS), len(models), 5.4, sharex=True, sharey="row")
     for line, (metric, name) in zip(axes, METRICS.items(), strict=True):
         for ax, model in zip(line, models, strict=True):
             part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
             pairs(ax, part, levels, conditions)
-            if metric == "accuracy" and params.options:
-                ax.axhline(1 / params.options, color=style.GREY, linestyle=":")
+            if metric == "accuracy":
+                style.guess_line(ax, params.options)
         line[0].set_ylabel(name)
     axes[-1, 0].set_ylim(bottom=0)
     for top, bottom, model in zip(axes[0], axes[-1], models, strict=True):
         top.set_title(model)
-        bottom.set_xlabel("resource level")
-    axes[-1, 0].set(xlim=(-0.55, len(levels) - 0.45))
-    axes[-1, 0].set_xticks(range(len(levels)), levels)
+        style.name_levels(bottom, levels)
     figure.align_ylabels(axes[:, 0])
-    entries = [style.handle(tables.label(c), *style.condition_style(c)) for c in conditions]
+    entries = style.condition_handles(conditions)
     entries += [
         style.handle(name, style.GREY, "o", filled=culture == "CS")
         for culture, name in CULTURES.items()
@@ -70,14 +62,13 @@ def pairs(ax: Axes, rows: pd.DataFrame, levels: list[str], conditions: list[floa
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, ConditionsAndGuess, "culture")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(
         args.culture, "culture", args.params, conditions,
         metric=list(METRICS), culture=list(CULTURES),
     )  # fmt: skip
-    style.finish(draw(rows[rows["group"].isin(tables.LEVELS)], args.params), args, started)
+    style.finish(draw(rows[rows["group"].isin(tables.LEVELS)], args.params), args)
 
 
 if __name__ == "__main__":

@@ -6,21 +6,18 @@ intervals. The language of the SFT data is set in bold.
 
 from __future__ import annotations
 
-import time
-
 from multical.errors import program
 from multical.figures import style, tables
 from multical.figures.params import ByLanguage
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, ByLanguage, "metrics")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(args.metrics, "metrics", args.params, conditions, metric="ece")
     figure = style.by_language(rows, args.params, "ECE")
     figure.axes[0].set_ylim(bottom=0)
-    style.finish(figure, args, started)
+    style.finish(figure, args)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,8 @@ seeds, the thin bar is the standard deviation between them.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,16 +19,11 @@ from multical.figures.params import ModelByLanguage
 
 
 def draw(rows: pd.DataFrame, params: ModelByLanguage) -> Figure:
-    languages = rows[["resource_level", "language"]].drop_duplicates()
-    levels = tables.levels(languages, "resource_level")
-    languages["rank"] = languages["resource_level"].map(levels.index)
-    languages = languages.sort_values(["rank", "language"])
-    y = dict(zip(languages["language"], np.arange(len(languages)) + languages["rank"], strict=True))
+    languages = tables.languages(rows)
+    y = dict(zip(languages["language"], languages["place"], strict=True))
     metrics = [name for name in tables.CHANGED if (rows["metric"] == name).any()]
     height = 1.1 + min(0.15 * (max(y.values()) + 1), 8.5)  # not higher than a page
-    figure, axes = plt.subplots(
-        1, len(metrics), figsize=(style.WIDTH, height), sharey=True, squeeze=False
-    )
+    figure, axes = style.panels(1, len(metrics), height, sharey=True)
     conditions = tables.conditions(params)[1:]
     for ax, metric in zip(axes[0], metrics, strict=True):
         ax.axvline(0, color=style.GREY, linewidth=0.8)
@@ -41,12 +33,12 @@ def draw(rows: pd.DataFrame, params: ModelByLanguage) -> Figure:
             bars(ax, at, part, *style.condition_style(condition))
         ax.set(title=tables.CHANGED[metric], xlabel="change")
         ax.grid(axis="x")
-        for first in languages.drop_duplicates("resource_level")["language"].map(y).iloc[1:]:
+        for first in languages.drop_duplicates("resource_level")["place"].iloc[1:]:
             ax.axhline(first - 1, color=style.GREY, linewidth=0.6)
     names(axes[0, 0], y, params.reference_language)
-    for level, part in languages.assign(y=languages["language"].map(y)).groupby("resource_level"):
+    for level, part in languages.groupby("resource_level"):
         axes[0, -1].annotate(
-            level, (1.02, part["y"].mean()), xycoords=("axes fraction", "data"), rotation=270,
+            level, (1.02, part["place"].mean()), xycoords=("axes fraction", "data"), rotation=270,
             va="center", fontsize=7.5, color=style.GREY, fontstyle="italic", annotation_clip=False,
         )  # fmt: skip
     style.change_legend(figure, conditions, title=params.model)
@@ -74,11 +66,10 @@ def names(ax: Axes, y: dict[str, float], bold: str) -> None:
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, ModelByLanguage, "effects")
     rows = tables.compared(args.effects, "effects", args.params)
     rows = tables.select(rows, args.effects, model=args.params.model)
-    style.finish(draw(rows, args.params), args, started)
+    style.finish(draw(rows, args.params), args)
 
 
 if __name__ == "__main__":

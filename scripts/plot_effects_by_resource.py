@@ -8,11 +8,8 @@ converge, says so.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -24,10 +21,8 @@ from multical.figures.params import Conditions
 def draw(rows: pd.DataFrame, params: Conditions) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "level")
     metrics = [name for name in tables.CHANGED if (rows["metric"] == name).any()]
-    figure, axes = plt.subplots(
-        len(metrics), len(models), figsize=(style.WIDTH, 0.8 + 1.4 * len(metrics)), sharex=True,
-        sharey="row", squeeze=False,
-    )  # fmt: skip
+    height = 0.8 + 1.4 * len(metrics)
+    figure, axes = style.panels(len(metrics), len(models), height, sharex=True, sharey="row")
     conditions = tables.conditions(params)[1:]
     for line, metric in zip(axes, metrics, strict=True):
         for ax, model in zip(line, models, strict=True):
@@ -40,8 +35,7 @@ def draw(rows: pd.DataFrame, params: Conditions) -> Figure:
     for ax, model in zip(axes[0], models, strict=True):
         ax.set_title(model)
     for ax in axes[-1]:
-        ax.set(xlabel="resource level", xlim=(-0.5, len(levels) - 0.5))
-        ax.set_xticks(range(len(levels)), levels)
+        style.name_levels(ax, levels, 0.5)
     figure.align_ylabels(axes[:, 0])
     style.change_legend(figure, conditions)
     return figure
@@ -66,11 +60,10 @@ def estimates(
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, Conditions, "mixed_effects")
     rows = tables.compared(args.mixed_effects, "mixed_effects", args.params)
     rows = rows[rows["level"].isin(tables.LEVELS)]
-    style.finish(draw(rows, args.params), args, started)
+    style.finish(draw(rows, args.params), args)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ intervals. The dotted line is a uniform guess among the options.
 from __future__ import annotations
 
 import math
-import time
 
 from multical.errors import program
 from multical.figures import style, tables
@@ -15,14 +14,13 @@ from multical.figures.params import Entropies
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, Entropies, "metrics")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(args.metrics, "metrics", args.params, conditions, metric="entropy")
     options = args.params.options
     guess = math.log(options) if options else None
     figure = style.by_language(rows, args.params, "entropy (nats)", guess)
-    style.finish(figure, args, started)
+    style.finish(figure, args)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ splits, our own addition to the study's single draw.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pandas as pd
@@ -31,7 +30,6 @@ THRESHOLDS = {"entropy": "Negative entropy threshold (nats)"}
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, ComparedFigure, "curves", "scores")
     methods = args.params.methods
     looks = msp_style.styles(args.params)
@@ -44,7 +42,7 @@ def main() -> None:
         rows = table[(table["dataset"] == args.params.dataset) & table["method"].isin(methods)]
         figure = (against_k if by_k else against_threshold)(rows, looks, methods)
         figure.suptitle(args.params.title, fontsize=8, fontweight="bold")
-        style.finish(figure, args, started, name)
+        style.finish(figure, args, name)
 
 
 def panels(

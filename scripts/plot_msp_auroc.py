@@ -8,8 +8,6 @@ Models of unknown size are left out of the figures on size.
 
 from __future__ import annotations
 
-import time
-
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -23,7 +21,6 @@ X = {"accuracy": "Accuracy (%)", "size": "Size (billions of parameters)"}
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, ComparedFigure, "points")
     methods = args.params.methods
     per_cent = ["accuracy", *(f"{method}_auroc" for method in methods)]
@@ -39,7 +36,7 @@ def main() -> None:
         rows = phrasings if "by_phrasing" in name else {"": both}
         figure = scatter(rows, name.partition("_")[0], looks, methods)
         figure.suptitle(args.params.title, fontsize=8, fontweight="bold")
-        style.finish(figure, args, started, name)
+        style.finish(figure, args, name)
 
 
 def phrasing(prompt: str) -> str:

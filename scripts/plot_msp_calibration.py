@@ -9,8 +9,6 @@ of a figure says what it shows: `accuracy_vs_calibration...` is of the errors, `
 
 from __future__ import annotations
 
-import time
-
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -22,7 +20,6 @@ from multical.figures.params import CalibrationFigure
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, CalibrationFigure, "curves", "points")
     dataset, error = args.params.dataset, args.params.error
     table = msp_tables.read_table(args.curves, ["dataset", "model", "scaling", "confidence"])
@@ -38,7 +35,7 @@ def main() -> None:
             scaling = "platt" if after else "none"
             figure = curves(table[table["scaling"] == scaling], looks, scaling)
         figure.axes[0].set_title(args.params.title)
-        style.finish(figure, args, started, name)
+        style.finish(figure, args, name)
 
 
 def curves(table: pd.DataFrame, looks: Looks, scaling: str) -> Figure:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 from matplotlib import pyplot as plt
 
@@ -16,7 +14,6 @@ HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, ComparedFigure, "datasets")
     measures = {"accuracy": "Accuracy"} | {
         f"{method}_auroc": f"{msp_tables.METHOD_NAMES[method]} AUROC"
@@ -46,7 +43,7 @@ def main() -> None:
     ax.set_xticks(range(len(measures)), list(measures.values()))
     ax.set(ylabel="Mean over models (%)", ylim=(0, 100))
     figure.legend(loc="outside upper center", ncols=len(table), handlelength=2.2)
-    style.finish(figure, args, started)
+    style.finish(figure, args)
 
 
 if __name__ == "__main__":

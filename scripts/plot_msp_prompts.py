@@ -8,7 +8,6 @@ shown is the text alone, without the marks of a model's chat format.
 from __future__ import annotations
 
 import textwrap
-import time
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -25,11 +24,10 @@ COLUMNS, LINE = 104, 10.5
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, PromptsFigure, "questions")
     question = first_question(args.questions, args.params.language)
     texts = {prompt.name: filled(prompt, question) for prompt in args.params.prompts}
-    style.finish(panels(texts), args, started)
+    style.finish(panels(texts), args)
 
 
 def first_question(path: str, language: str) -> pd.Series:

@@ -7,10 +7,7 @@ with bootstrap intervals. The thin lines are the conditions without recalibratio
 
 from __future__ import annotations
 
-import time
-
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -26,11 +23,12 @@ Places = dict[tuple[str, str], float]
 
 def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
-    conditions, places = tables.conditions(params), along(rows)
-    figure, axes = plt.subplots(
-        len(models), len(levels), figsize=(style.WIDTH, 1.3 + 1.8 * len(models)), sharex=True,
-        sharey=True, squeeze=False,
-    )  # fmt: skip
+    conditions = tables.conditions(params)
+    fitted = rows[["method", "fit"]].drop_duplicates()
+    order = fitted["method"].map(list(tables.METHODS).index)
+    places = style.places(fitted.iloc[order.argsort(kind="stable")].to_numpy().tolist(), GAP)
+    height = 1.3 + 1.8 * len(models)
+    figure, axes = style.panels(len(models), len(levels), height, sharex=True, sharey=True)
     for line, model in zip(axes, models, strict=True):
         for ax, level in zip(line, levels, strict=True):
             part = rows[(rows["model"] == model) & (rows["group"] == level)]
@@ -42,22 +40,8 @@ def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
         names(ax, places, params.reference_language)
     axes[0, 0].set_ylim(bottom=0)
     axes[0, 0].set_xlim(-0.8, max(places.values()) + 0.8)
-    entries = [style.handle(tables.label(c), *style.condition_style(c)) for c in conditions]
-    style.legend(figure, entries)
+    style.legend(figure, style.condition_handles(conditions))
     return figure
-
-
-def along(rows: pd.DataFrame) -> Places:
-    """The methods and fits of the table from left to right, with a gap before each method."""
-    places: Places = {}
-    x = -1.0
-    for method in tables.METHODS:
-        fits = rows.loc[rows["method"] == method, "fit"].unique()
-        x += GAP if method != "none" else 0
-        for fit in fits:
-            x += 1
-            places[method, fit] = x
-    return places
 
 
 def panel(ax: Axes, rows: pd.DataFrame, conditions: list[float | None], places: Places) -> None:
@@ -84,19 +68,16 @@ def names(ax: Axes, places: Places, reference: str) -> None:
         xs = [x for (own, _), x in places.items() if own == method]
         if xs:
             middles[shown] = sum(xs) / len(xs)
-    ax.xaxis.remove_overlapping_locs = False  # a method stands in the middle of its fits
-    ax.set_xticks(list(middles.values()), list(middles), minor=True, fontsize=6)
-    ax.tick_params(axis="x", which="minor", length=0, pad=26)
+    style.name_groups(ax, middles, 26)
     ax.set_xlabel("method, and what it is fitted on")
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, ByLanguage, "recalibration")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(args.recalibration, "recalibration", args.params, conditions, metric="ece")
     rows = rows[rows["group"].isin(tables.LEVELS)]
-    style.finish(draw(rows, args.params), args, started)
+    style.finish(draw(rows, args.params), args)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ number of its questions. The dotted line is a random guess.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -35,8 +33,7 @@ def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
             part = rows[(rows["model"] == model) & (rows["condition"] == condition)]
             upper.set(xlim=(0, 1), ylim=(0, 1))
             upper.axline((0, 0), slope=1, color=style.GREY, linewidth=0.8, linestyle="--")
-            if params.options:
-                upper.axhline(1 / params.options, color=style.GREY, linestyle=":")
+            style.guess_line(upper, params.options)
             for level in levels:
                 diagram(upper, lower, part[part["group"] == level], level)
         axes[2 * place, 0].set_ylabel(f"{model}\naccuracy")
@@ -62,12 +59,11 @@ def diagram(upper: Axes, lower: Axes, bins: pd.DataFrame, level: str) -> None:
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, ConditionsAndGuess, "reliability")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(args.reliability, "reliability", args.params, conditions)
     rows = rows[rows["group"].isin(tables.LEVELS)]
-    style.finish(draw(rows, args.params), args, started)
+    style.finish(draw(rows, args.params), args)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ questions. The numbers are the ECE of the conditions, in their order and colours
 from __future__ import annotations
 
 import math
-import time
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -25,12 +23,9 @@ COLUMNS = (3, 6)  # of panels, least and most where a page has room for 7 rows
 
 def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
     conditions = tables.conditions(params)
-    languages = rows[["resource_level", "language"]].drop_duplicates()
-    levels = tables.levels(languages, "resource_level")
-    languages["rank"] = languages["resource_level"].map(levels.index)
-    languages = languages.sort_values(["rank", "language"])
+    languages = tables.languages(rows)[["resource_level", "language"]]
     figure, axes = panels(len(languages))
-    for ax, (level, language, _) in zip(axes, languages.to_numpy(), strict=True):
+    for ax, (level, language) in zip(axes, languages.to_numpy(), strict=True):
         ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.6, linestyle="--")
         ax.set_title(language, loc="left", fontsize=7)
         ax.set_title(level, loc="right", fontsize=6, color=plots.GREY, fontweight="normal")
@@ -41,8 +36,7 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
             diagram(ax, part, condition, place)
     figure.supxlabel("confidence", fontsize=8)
     figure.supylabel("accuracy", fontsize=8)
-    styles = [(tables.label(c), *plots.condition_style(c)) for c in conditions]
-    entries = [plots.handle(*style, line="-") for style in styles]
+    entries = plots.condition_handles(conditions, line="-")
     entries.append(plots.handle("calibrated", plots.GREY, line="--"))
     plots.legend(figure, entries, title=params.model)
     return figure
@@ -56,10 +50,7 @@ def panels(count: int) -> tuple[Figure, list[Axes]]:
         columns += 1
     lines = math.ceil(count / columns)
     side = plots.WIDTH / columns
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(plots.WIDTH, 0.8 + 1.05 * side * lines), sharex=True, sharey=True,
-        squeeze=False,
-    )  # fmt: skip
+    figure, axes = plots.panels(lines, columns, 0.8 + 1.05 * side * lines, sharex=True, sharey=True)
     axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))  # bins of one question lie on 0 or 1
     axes[0, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes[0, 0].set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -89,12 +80,11 @@ def diagram(ax: Axes, bins: pd.DataFrame, condition: float | None, place: int) -
 
 
 def main() -> None:
-    started = time.monotonic()
     args = plots.arguments(__doc__, ModelConditions, "reliability_by_lang")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(args.reliability_by_lang, "reliability_by_lang", args.params, conditions)
     rows = tables.select(rows, args.reliability_by_lang, model=args.params.model)
-    plots.finish(draw(rows, args.params), args, started)
+    plots.finish(draw(rows, args.params), args)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,7 @@ Dashed lines are the base model; the dotted line is a random guess.
 
 from __future__ import annotations
 
-import time
-
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,17 +19,15 @@ METRICS = {"ece": "ECE", "accuracy": "accuracy", "confidence": "mean confidence"
 
 def draw(rows: pd.DataFrame, params: Guess) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
-    figure, axes = plt.subplots(
-        len(models), len(METRICS), figsize=(style.WIDTH, 0.9 + 1.7 * len(models)),
-        sharex=True, sharey="col", squeeze=False,
-    )  # fmt: skip
+    height = 0.9 + 1.7 * len(models)
+    figure, axes = style.panels(len(models), len(METRICS), height, sharex=True, sharey="col")
     for line, model in zip(axes, models, strict=True):
         for ax, (metric, name) in zip(line, METRICS.items(), strict=True):
             part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
             sweep(ax, part, levels, tables.smoothings(rows, params))
             ax.set_ylabel(name)
-            if metric == "accuracy" and params.options:
-                ax.axhline(1 / params.options, color=style.GREY, linestyle=":")
+            if metric == "accuracy":
+                style.guess_line(ax, params.options)
         line[0].set_ylabel(f"{model}\n{METRICS['ece']}")
     figure.align_ylabels(axes)
     for ax in axes[-1]:
@@ -56,11 +51,10 @@ def sweep(ax: Axes, rows: pd.DataFrame, levels: list[str], swept: list[float]) -
 
 
 def main() -> None:
-    started = time.monotonic()
     args = style.arguments(__doc__, Guess, "summary")
     tables.need_tuned(args.params)
     rows = tables.chosen(args.summary, "summary", args.params, metric=list(METRICS))
-    style.finish(draw(rows[rows["group"].isin(tables.LEVELS)], args.params), args, started)
+    style.finish(draw(rows[rows["group"].isin(tables.LEVELS)], args.params), args)
 
 
 if __name__ == "__main__":

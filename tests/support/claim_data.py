@@ -13,7 +13,7 @@ from compute_metrics import compute
 from multical import records
 from multical.claims import schema
 from multical.claims.params import MeasuredClaims
-from multical.stats import estimates
+from multical.stats import record_files
 from support import released_data as released
 from support.msp_study import Study
 from support.synthetic import make_records
@@ -64,7 +64,7 @@ def study_1(
         paths.append(str(folder / f"{run}.parquet"))
         records.write(paths[-1], frame)
     _, summary = compute(paths, MeasuredClaims.model_validate(measured()))
-    estimates.write(folder / "summary.csv", summary)
+    record_files.write(folder / "summary.csv", summary)
     return paths, {"summary.csv": str(folder / "summary.csv")}
 
 

@@ -57,10 +57,10 @@ ESTIMATES = (
 )  # fmt: skip
 RECALIBRATION = rules("compute_recalibration", "make_recalibration_table") | TRANSFER | HEADLINE
 CHANGES = (
-    rules("compute_effects", "make_p_value_table") | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
+    rules("compute_effects", "make_p_values_table") | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
     | HEADLINE
 )  # fmt: skip
-MIXED = rules("fit_mixed_model", "make_p_value_table", "plot_effects_by_resource") | HEADLINE
+MIXED = rules("fit_mixed_model", "make_p_values_table", "plot_effects_by_resource") | HEADLINE
 TESTED = CHANGES | MIXED
 DRAWN = ESTIMATES | RECALIBRATION | TESTED
 BINS = rules("bin_reliability") | RELIABILITY | HEADLINE
@@ -265,16 +265,15 @@ FRENCH = all_of(
 PROMPT = config('cloze: "{question}"', 'cloze: "{question} "')
 TRIE = text("scripts/multical/scoring/trie.py", "return path[::-1]", "return list(reversed(path))")
 GAINED = all_of(
-    text("rules/metrics.smk", '        languages=paths.RELIABILITY_BY_LANG,\n',
-         '        languages=paths.RELIABILITY_BY_LANG,\n        note="{root}/bins.txt",\n'),
-    text("rules/metrics.smk", "--by-language {output.languages:q} >",
-         "--by-language {output.languages:q} --bare >"),
-    text("rules/metrics.smk", "--bare >{log:q} 2>&1", ">{log:q} 2>&1 && touch {output.note:q}"),
+    text("rules/metrics.smk", '"by_language": paths.RELIABILITY_BY_LANG}',
+         '"by_language": paths.RELIABILITY_BY_LANG, "note": "{root}/bins.txt"}'),
+    text("rules/common.smk", "command(program, inputs, outputs, options)}",
+         "command(program, inputs, [x for x in outputs if x != 'note'], options)}"),
+    text("rules/common.smk", '            " 2>&1 | tee {log:q}"\n\n\n',
+         '            " 2>&1 | tee {log:q}" + " && touch {output.note:q}" * ("note" in outputs)\n'),
 )  # fmt: skip
 SHELL = text(
-    "rules/figures.smk",
-    "python scripts/make_main_table.py",
-    "python -B scripts/make_main_table.py",
+    "rules/figures.smk", 'command("write_headline",', '"exec " + command("write_headline",'
 )
 CLAIM = text("claims.yaml", "threshold: 0.03", "threshold: 0.02")
 OLDER_DATA = _older(LOG, _one_answer_less)
@@ -311,7 +310,7 @@ EDITS = [
     Edit("a lost intermediate", LOST_METRICS, NONE),
     # figures, tables and verdicts
     Edit("one figure's program", code("plot_ece_by_resource"), figure("plot_ece_by_resource")),
-    Edit("a rule's shell command", SHELL, figure("make_main_table")),
+    Edit("a rule's shell command", SHELL, HEADLINE),
     Edit("a setting of figures", figures("reference_language: fr"),
          SHIFTS | RECALIBRATION | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])),
     Edit("plot style", code("multical/figures/style"), PLOTS | HEADLINE),

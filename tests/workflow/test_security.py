@@ -407,7 +407,9 @@ def test_hostile_paths_and_prompts_reach_programs_as_they_are(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stdout + done.stderr
     given = json.loads((folder / f"{target}.params").read_text(encoding="utf-8"))
-    assert given["prompts"][0]["multiple_choice"] == f"{NAME} {{wildcards}} {{question}} {{options}}"
+    assert (
+        given["prompts"][0]["multiple_choice"] == f"{NAME} {{wildcards}} {{question}} {{options}}"
+    )
     about = json.loads((folder / "results/inputs/sft/own.about.json").read_text(encoding="utf-8"))
     assert about["source"]["path"] == f"{NAME}.jsonl"
     assert not [path for path in tmp_path.rglob("pwned*") if path.is_file()]

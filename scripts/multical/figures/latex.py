@@ -18,7 +18,6 @@ from multical.files import atomic
 
 def write(
     args: argparse.Namespace,
-    started: float,
     table: pd.DataFrame,
     tex: str,
     *,
@@ -32,7 +31,7 @@ def write(
     with atomic(made["csv"]) as full, atomic(made["tex"]) as printed:
         table.to_csv(full, index=index, lineterminator="\n")
         printed.write_text(tex, encoding="utf-8")
-    outputs.describe(args, name, started, seed)
+    outputs.describe(args, name, seed)
 
 
 def tabular(printed: pd.DataFrame, groups: Mapping[str, str]) -> str:

@@ -145,7 +145,6 @@ def read_table(path: str | Path, columns: list[str]) -> pd.DataFrame:
 
 def write_table(
     args: argparse.Namespace,
-    started: float,
     name: str,
     table: pd.DataFrame,
     printed: pd.DataFrame,
@@ -153,7 +152,7 @@ def write_table(
 ) -> None:
     """Write a table of the program, its LaTeX that of `printed`."""
     tex = latex.tabular(printed, args.params.dataset_names)
-    latex.write(args, started, table, tex, name=name, seed=seed)
+    latex.write(args, table, tex, name=name, seed=seed)
 
 
 def write_data(path: str | Path, table: pd.DataFrame) -> None:

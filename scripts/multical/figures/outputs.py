@@ -7,8 +7,10 @@ sidecar, in files that differ in their suffix alone. The file's stem is the prod
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -19,35 +21,43 @@ from multical.provenance.sidecar import write_sidecar
 #: The forms of a product, and what each is
 FIGURE = {"pdf": "for print", "png": "for the screen"}
 TABLE = {"csv": "in full precision", "tex": "for print"}
+#: The option of what a figure draws beside its tables
+CURVES = {"metavar": "FILE", "required": True, "help": "output: CSV in full precision"}
 
 
-def parser(
-    description: str | None, schema: type[BaseModel], inputs: Sequence[str], forms: dict[str, str]
-) -> argparse.ArgumentParser:
-    """The arguments of a program; `inputs` are options, of one file each but for `records`."""
-    made = argparse.ArgumentParser(
+def arguments(
+    description: str | None,
+    schema: type[BaseModel],
+    inputs: Sequence[str],
+    forms: dict[str, str],
+    **more: dict[str, Any],
+) -> argparse.Namespace:
+    """The command line of a program; `params` comes as its schema, `inputs` as paths.
+
+    `inputs` are options, of one file each but for `records`; `more` are further options, as
+    `add_argument` takes them.
+    """
+    parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for name in inputs:
         several = "+" if name == "records" else None
-        made.add_argument(f"--{name}", nargs=several, metavar="FILE", required=True, help="input")
+        parser.add_argument(f"--{name}", nargs=several, metavar="FILE", required=True, help="input")
     named = f"{schema.__module__}.{schema.__name__}"
-    made.add_argument("--params", metavar="JSON", required=True, help=named)
-    made.add_argument("--code", required=True, help="fingerprint of the code, for the sidecars")
-    for form, what in (*forms.items(), ("sidecar", "where it comes from, JSON")):
-        made.add_argument(
-            f"--{form}", nargs="+", metavar="FILE", required=True, help=f"output: {what}"
+    parser.add_argument("--params", metavar="JSON", required=True, help=named)
+    parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecars")
+    forms = forms | {"sidecar": "where it comes from, JSON"}
+    for form, content in forms.items():
+        parser.add_argument(
+            f"--{form}", nargs="+", metavar="FILE", required=True, help=f"output: {content}"
         )
-    made.set_defaults(schema=schema, inputs=inputs, forms=[*forms, "sidecar"])
-    return made
-
-
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The command line of a `parser`; `params` comes as its schema, `inputs` as paths."""
+    for name, option in more.items():
+        parser.add_argument(f"--{name}", **option)
     args = parser.parse_args()
-    args.params = params.parse(args.schema, args.params)
-    given = (getattr(args, name) for name in args.inputs)
-    args.inputs = [path for one in given for path in ([one] if isinstance(one, str) else one)]
+    args.started, args.forms = time.monotonic(), list(forms)
+    args.params = params.parse(schema, args.params)
+    files = (getattr(args, name) for name in inputs)
+    args.inputs = [path for one in files for path in ([one] if isinstance(one, str) else one)]
     return args
 
 
@@ -67,7 +77,7 @@ def paths(args: argparse.Namespace, name: str) -> dict[str, Path]:
     return found
 
 
-def describe(args: argparse.Namespace, name: str, started: float, seed: int | None = None) -> None:
+def describe(args: argparse.Namespace, name: str, seed: int | None = None) -> None:
     """Write the sidecar of a product; its seed is that of the parameters, where none is given."""
     *made, sidecar = paths(args, name).values()
     write_sidecar(
@@ -78,6 +88,6 @@ def describe(args: argparse.Namespace, name: str, started: float, seed: int | No
         code=args.code,
         inputs=args.inputs,
         outputs=made,
-        started=started,
+        started=args.started,
         seed=getattr(args.params, "seed", None) if seed is None else seed,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,7 +85,7 @@ def arguments(description: str | None, schema: type[BaseModel], *tables: str) ->
 
     `tables` are options, each a table that the program reads.
     """
-    return outputs.parse(outputs.parser(description, schema, tables, outputs.FIGURE))
+    return outputs.arguments(description, schema, tables, outputs.FIGURE)
 
 
 def save(fig: Figure, pdf: str | Path, png: str | Path) -> None:
@@ -97,12 +97,47 @@ def save(fig: Figure, pdf: str | Path, png: str | Path) -> None:
     plt.close(fig)
 
 
-def finish(fig: Figure, args: argparse.Namespace, started: float, name: str | None = None) -> None:
+def finish(fig: Figure, args: argparse.Namespace, name: str | None = None) -> None:
     """Write a figure of `arguments`, by default the only one, and its sidecar."""
     name = outputs.names(args)[0] if name is None else name
     made = outputs.paths(args, name)
     save(fig, made["pdf"], made["png"])
-    outputs.describe(args, name, started)
+    outputs.describe(args, name)
+
+
+def panels(rows: int, columns: int, height: float, **shared: Any) -> tuple[Figure, Any]:
+    """A figure as wide as a page, `height` in inches, and its (rows, columns) axes."""
+    return plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **shared)
+
+
+def places(keys: Iterable[Sequence[Any]], gap: float) -> dict[tuple[Any, Any], float]:
+    """Where pairs stand from left to right: 1 apart, and `gap` more where the first changes."""
+    found: dict[tuple[Any, Any], float] = {}
+    x, last = -1.0, None
+    for key in keys:
+        x += gap if found and key[0] != last else 0
+        x += 1
+        found[key[0], key[1]], last = x, key[0]
+    return found
+
+
+def name_groups(ax: Axes, middles: dict[str, float], pad: float, **text: Any) -> None:
+    """Names below the tick labels, each in the middle of its group."""
+    ax.xaxis.remove_overlapping_locs = False  # there may be a tick
+    ax.set_xticks(list(middles.values()), list(middles), minor=True, fontsize=6, **text)
+    ax.tick_params(axis="x", which="minor", length=0, pad=pad)
+
+
+def name_levels(ax: Axes, levels: Sequence[str], margin: float = 0.55) -> None:
+    """Resource levels along the x axis."""
+    ax.set(xlabel="resource level", xlim=(-margin, len(levels) - 1 + margin))
+    ax.set_xticks(range(len(levels)), levels)
+
+
+def guess_line(ax: Axes, options: int | None) -> None:
+    """The accuracy of a random guess, where all questions have as many options."""
+    if options:
+        ax.axhline(1 / options, color=GREY, linestyle=":")
 
 
 def condition_style(condition: float | None) -> tuple[str, str]:
@@ -123,6 +158,11 @@ def handle(
     """One entry of a legend."""
     look = {} if filled else OPEN
     return Line2D([], [], color=colour, marker=marker, linestyle=line, label=name, **look)
+
+
+def condition_handles(conditions: Sequence[float | None], line: LineStyle = "") -> list[Line2D]:
+    """The entries of conditions in a legend."""
+    return [handle(tables.label(c), *condition_style(c), line=line) for c in conditions]
 
 
 def legend(fig: Figure, handles: Sequence[Line2D], title: str | None = None) -> None:
@@ -189,16 +229,10 @@ def by_language(
     The reference language of `params` is set in bold; `guess` is the value of a
     uniform guess, a dotted line.
     """
-    languages = rows[["resource_level", "language"]].drop_duplicates()
-    levels = tables.levels(languages, "resource_level")
-    languages["rank"] = languages["resource_level"].map(levels.index)
-    languages = languages.sort_values(["rank", "language"])
-    x = dict(zip(languages["language"], np.arange(len(languages)) + languages["rank"], strict=True))
+    languages = tables.languages(rows)
+    x = dict(zip(languages["language"], languages["place"], strict=True))
     models = tables.models(rows)
-    fig, axes = plt.subplots(
-        len(models), 1, figsize=(WIDTH, 0.8 + 1.75 * len(models)), sharex=True, sharey=True,
-        squeeze=False,
-    )  # fmt: skip
+    fig, axes = panels(len(models), 1, 0.8 + 1.75 * len(models), sharex=True, sharey=True)
     width = fig.get_size_inches()[0] * 72 * 0.9 / (max(x.values()) + 1)  # points per language
     conditions = tables.conditions(params)
     middle = (len(conditions) - 1) / 2
@@ -213,14 +247,18 @@ def by_language(
         ax.margins(y=0.14)  # room for the names of the levels
         if guess is not None:
             ax.axhline(guess, color=GREY, linestyle=":")
-        firsts = languages.drop_duplicates("resource_level")["language"].map(x)
-        for first in firsts.iloc[1:]:
+        for first in languages.drop_duplicates("resource_level")["place"].iloc[1:]:
             ax.axvline(first - 1, color=GREY, linewidth=0.6)
-    _level_names(axes[0, 0], languages.assign(x=languages["language"].map(x)), levels)
+    for level, part in languages.groupby("resource_level", sort=False):
+        axes[0, 0].annotate(
+            level, (part["place"].mean(), 1), xycoords=("data", "axes fraction"), xytext=(0, -1),
+            textcoords="offset points", ha="center", va="top", fontsize=7.5,
+            color=GREY, fontstyle="italic", path_effects=HALO,
+        )  # fmt: skip
     _language_names(axes[-1, 0], x, params.reference_language, crowded=width < 14)
     axes[-1, 0].set(xlim=(-0.8, max(x.values()) + 0.8), xlabel="language, by resource level")
-    entries = [handle(tables.label(c), *condition_style(c)) for c in conditions]
-    legend(fig, entries + [handle("uniform guess", GREY, line=":")] * (guess is not None))
+    uniform = [handle("uniform guess", GREY, line=":")] * (guess is not None)
+    legend(fig, condition_handles(conditions) + uniform)
     return fig
 
 
@@ -236,14 +274,6 @@ def _language_names(ax: Axes, x: dict[str, float], bold: str, crowded: bool) -> 
         text.set(fontsize=6.5, rotation=90 if upright else 0)
         if text.get_text() == bold:
             text.set_fontweight("bold")
-
-
-def _level_names(ax: Axes, languages: pd.DataFrame, levels: Sequence[str]) -> None:
-    for level in levels:
-        middle = languages.loc[languages["resource_level"] == level, "x"].mean()
-        ax.annotate(level, (middle, 1), xycoords=("data", "axes fraction"), xytext=(0, -1),
-                    textcoords="offset points", ha="center", va="top", fontsize=7.5,
-                    color=GREY, fontstyle="italic", path_effects=HALO)  # fmt: skip
 
 
 def label_points(ax: Axes, x: np.ndarray, y: np.ndarray, names: dict[int, str]) -> None:

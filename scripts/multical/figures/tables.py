@@ -243,6 +243,14 @@ def models(frame: pd.DataFrame) -> list[str]:
     return list(frame["model"].unique())
 
 
+def languages(rows: pd.DataFrame) -> pd.DataFrame:
+    """Languages by resource level, then by name; their `place` leaves 1 free between levels."""
+    found = rows[["resource_level", "language"]].drop_duplicates()
+    rank = found["resource_level"].map(levels(found, "resource_level").index)
+    found = found.assign(rank=rank).sort_values(["rank", "language"])
+    return found.assign(place=np.arange(len(found)) + found["rank"])
+
+
 def levels(frame: pd.DataFrame, column: str) -> list[str]:
     """The resource levels that `column` holds, high to low."""
     return [level for level in LEVELS if (frame[column] == level).any()]

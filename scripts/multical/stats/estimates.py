@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from multical.metrics.bootstrap import Bootstrap, around, resampled
 from multical.metrics.definitions import METRICS
@@ -132,8 +130,3 @@ def with_interval(cell: Estimate, params: MetricsJob) -> dict[str, float]:
     """The columns of `INTERVAL`."""
     low, high = around(cell.value, cell.replicates, params.bootstrap.level, cell.bounds)
     return {"value": cell.value, "ci_low": low, "ci_high": high}
-
-
-def write(path: Path, table: pd.DataFrame) -> None:
-    """Write a table with every digit of its floats; a base model's seed is an empty cell."""
-    table.astype({"seed": "Int64"}).to_csv(path, index=False, lineterminator="\n")

@@ -6,6 +6,7 @@ the questions that a bootstrap draws from and the languages, is looked up before
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import threading
@@ -13,20 +14,78 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow
+from pydantic import BaseModel
 from tqdm import tqdm
 
 from multical import records
 from multical.errors import InputError
+from multical.files import atomic
+from multical.params import parse
 from multical.records import Contents
 from multical.stats.blocks import Block, blocks, check_languages
 
 #: Fewer rows than these are not worth starting processes for.
 MANY_ROWS = 1_000_000
+
+
+def write_tables(
+    description: str | None,
+    schema: type[BaseModel],
+    outputs: Mapping[str, str],
+    compute: Callable[..., Sequence[pd.DataFrame]],
+) -> None:
+    """Run a program that computes tables from records, and write all of them or none.
+
+    `outputs` has what each table is, by the name of its option; `compute` takes the paths of the
+    records, the parameters of the `schema`, and the number of processes.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    named = f"{schema.__module__}.{schema.__name__}"
+    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
+    parser.add_argument("--params", required=True, metavar="JSON", help=named)
+    for name, content in outputs.items():
+        parser.add_argument(f"--{name}", required=True, metavar="CSV", help=f"output, {content}")
+    parser.add_argument(
+        "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
+    )
+    args = parser.parse_args()
+    tables = compute(args.records, parse(schema, args.params), args.processes)
+    with ExitStack() as written:
+        for name, table in zip(outputs, tables, strict=True):
+            write(written.enter_context(atomic(getattr(args, name))), table)
+
+
+def write(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table with every digit of its floats; a base model's seed is an empty cell."""
+    whole = {"seed": "Int64"} if "seed" in table else {}
+    table.astype(whole).to_csv(path, index=False, lineterminator="\n")
+
+
+def tables(
+    parts: list[Part],
+    block_rows: Callable[..., Sequence[list[dict[str, Any]]]],
+    *arguments: Any,
+    columns: Sequence[list[str]],
+    **options: Any,
+) -> list[pd.DataFrame]:
+    """A table for each of `columns`, from the lists of rows that `block_rows` gives of a block.
+
+    `arguments` and `options` are those of `each`.
+    """
+    made = each(parts, block_rows, *arguments, **options)
+    return [
+        pd.DataFrame([row for rows in lists for row in rows], columns=names)
+        for lists, names in zip(zip(*made, strict=True), columns, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

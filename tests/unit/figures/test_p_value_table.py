@@ -1,4 +1,4 @@
-"""make_p_value_table.py: the p-values of three tables in one."""
+"""make_p_values_table.py: the p-values of three tables in one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import make_p_value_table
+import make_p_values_table
 from multical.errors import InputError
 from multical.figures.params import Conditions
 from support import figure_data
@@ -32,8 +32,8 @@ def make(tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The table as read again, and as LaTeX."""
 
     def run(changed: dict[str, pd.DataFrame] | None = None, **params: Any) -> Any:
-        command = ["make_p_value_table.py", "--params", json.dumps(PARAMS | params), "--code", "a"]
-        for kind in make_p_value_table.TABLES:
+        command = ["make_p_values_table.py", "--params", json.dumps(PARAMS | params), "--code", "a"]
+        for kind in make_p_values_table.TABLES:
             path = tables[kind]
             if kind in (changed or {}):
                 path = tmp_path / f"{kind}.csv"
@@ -42,7 +42,7 @@ def make(tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for option, end in (("csv", "csv"), ("tex", "tex"), ("sidecar", "json")):
             command += [f"--{option}", str(tmp_path / f"p_values.{end}")]
         monkeypatch.setattr(sys, "argv", command)
-        make_p_value_table.main()
+        make_p_values_table.main()
         made = pd.read_csv(tmp_path / "p_values.csv", index_col=["model", "after", "metric"])
         return made, (tmp_path / "p_values.tex").read_text(encoding="utf-8")
 

@@ -51,7 +51,8 @@ def frame() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def table(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    return compute_culture.compute(written(tmp_path_factory.mktemp("all"), frame), JOB)
+    (table,) = compute_culture.compute(written(tmp_path_factory.mktemp("all"), frame), JOB)
+    return table
 
 
 def test_columns_and_rows(table: pd.DataFrame) -> None:

@@ -237,9 +237,7 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def tables(
-    frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> list[pd.DataFrame]:
     return compute_recalibration.compute(written(tmp_path_factory.mktemp("all"), frame), JOB)
 
 
@@ -252,7 +250,7 @@ def test_scores_are_those_of_the_readouts(frame: pd.DataFrame) -> None:
         np.testing.assert_array_equal(found.correct, expected.correct)
 
 
-def test_rows_of_the_tables(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_rows_of_the_tables(tables: list[pd.DataFrame]) -> None:
     by_language, by_group = tables
     for table, place in ((by_language, "language"), (by_group, "group")):
         key = ["run", "benchmark", "readout", "method", "fit", place, "metric"]
@@ -268,7 +266,7 @@ def test_rows_of_the_tables(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
 
 
 def test_without_a_method_the_rows_are_those_of_the_metrics(
-    frame: pd.DataFrame, tables: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
+    frame: pd.DataFrame, tables: list[pd.DataFrame], tmp_path: Path
 ) -> None:
     job = MetricsJob.model_validate({key: PARAMS[key] for key in MetricsJob.model_fields})
     expected = compute_metrics.compute(written(tmp_path, frame), job)
@@ -278,7 +276,7 @@ def test_without_a_method_the_rows_are_those_of_the_metrics(
 
 
 def test_a_fit_in_one_language_serves_the_others_where_truth_is_shared(
-    tables: tuple[pd.DataFrame, pd.DataFrame],
+    tables: list[pd.DataFrame],
 ) -> None:
     _, table = tables
     rows = table[(table["group"] == "non-english")].set_index(["run", "metric", "method", "fit"])
@@ -295,7 +293,7 @@ def test_a_fit_in_one_language_serves_the_others_where_truth_is_shared(
             assert value[tuned, "nll", method, fit] < value[tuned, "nll", "none", "none"]
 
 
-def test_a_cell_by_hand(frame: pd.DataFrame, tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_a_cell_by_hand(frame: pd.DataFrame, tables: list[pd.DataFrame]) -> None:
     """The temperature learnt in French and English together, applied to Yoruba."""
     run = frame[frame["run"] == RUNS[1]]
     number = folds(run["question_id"], 5, 0)
@@ -345,7 +343,7 @@ def test_the_program_gives_the_same_bytes(frame: pd.DataFrame, tmp_path: Path) -
     for order in (paths, paths[::-1]):
         outputs = [tmp_path / "r.csv", tmp_path / "l.csv"]
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS), "--records", *order]
-        command += ["--output", str(outputs[0]), "--by-language", str(outputs[1])]
+        command += ["--output", str(outputs[0]), "--by_language", str(outputs[1])]
         subprocess.run(command, check=True, capture_output=True)
         made.append([path.read_bytes() for path in outputs])
     assert made[0] == made[1]
@@ -359,7 +357,7 @@ def test_a_readout_without_option_scores_is_refused(tmp_path: Path) -> None:
     ):
         records = written(tmp_path, make_records(["base"], ["en"], 5, 0))
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS | changes)]
-        command += ["--output", str(tmp_path / "r"), "--by-language", str(tmp_path / "l")]
+        command += ["--output", str(tmp_path / "r"), "--by_language", str(tmp_path / "l")]
         done = subprocess.run([*command, "--records", *records], capture_output=True, text=True)
         assert done.returncode == 1
         assert message in done.stderr

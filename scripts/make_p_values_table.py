@@ -9,8 +9,6 @@ booktabs) Holm's; a test that could not be made has an empty cell, or a dash.
 
 from __future__ import annotations
 
-import time
-
 import pandas as pd
 
 from multical.errors import program
@@ -24,10 +22,9 @@ CORRECTIONS = ("holm", "bh")
 
 
 def main() -> None:
-    started = time.monotonic()
-    args = outputs.parse(outputs.parser(__doc__, Conditions, TABLES, outputs.TABLE))
+    args = outputs.arguments(__doc__, Conditions, TABLES, outputs.TABLE)
     table = wide({kind: getattr(args, kind) for kind in TABLES}, args.params)
-    latex.write(args, started, table, tabular(table), index=True)
+    latex.write(args, table, tabular(table), index=True)
 
 
 def wide(paths: dict[str, str], params: Conditions) -> pd.DataFrame:
