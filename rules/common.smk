@@ -274,7 +274,7 @@ def command(program, inputs, outputs, *more):
 
 # Rules that differ in their files alone are made by this function from tables of jobs. It is no
 # loop, since Snakemake puts a shell command together when the job runs, at the end of the loop.
-def make_rule(name, inputs, outputs, settings, options=CODE, threads=1, root=None):
+def make_rule(name, inputs, outputs, settings, options=(CODE,), threads=1, root=None):
     """The rule of a job whose program has its name, without what follows the program's.
 
     Programs that use more than one core do so by processes of one thread each.
@@ -303,7 +303,7 @@ def make_rule(name, inputs, outputs, settings, options=CODE, threads=1, root=Non
             settings=settings,
             code=code(program),
         shell:
-            f"export OMP_NUM_THREADS=1; {command(program, inputs, outputs, options)}"
+            f"export OMP_NUM_THREADS=1; {command(program, inputs, outputs, *options)}"
             " 2>&1 | tee {log:q}"
 
 

@@ -57,6 +57,6 @@ for program, (records, settings, made) in COMPUTED.items():
         {"records": records},
         made,
         settings_of(settings),
-        "--processes {threads}",
+        ["--processes {threads}"],
         threads=2,
     )

@@ -151,7 +151,7 @@ for job, (inputs, made, settings) in COMPARED.items():
         inputs,
         made,
         settings,
-        CODE + " --threads {threads}" * parallel,
+        [CODE, *["--threads {threads}"] * parallel],
         threads=2 if parallel else 1,
         root=roots("chat_confidence") if job in OWN else roots(*PAPER_2),
     )

@@ -267,8 +267,8 @@ TRIE = text("scripts/multical/scoring/trie.py", "return path[::-1]", "return lis
 GAINED = all_of(
     text("rules/metrics.smk", '"by_language": paths.RELIABILITY_BY_LANG}',
          '"by_language": paths.RELIABILITY_BY_LANG, "note": "{root}/bins.txt"}'),
-    text("rules/common.smk", "command(program, inputs, outputs, options)}",
-         "command(program, inputs, [x for x in outputs if x != 'note'], options)}"),
+    text("rules/common.smk", "command(program, inputs, outputs, *options)}",
+         "command(program, inputs, [x for x in outputs if x != 'note'], *options)}"),
     text("rules/common.smk", '            " 2>&1 | tee {log:q}"\n\n\n',
          '            " 2>&1 | tee {log:q}" + " && touch {output.note:q}" * ("note" in outputs)\n'),
 )  # fmt: skip
