@@ -26,7 +26,7 @@ from multical.dag import snapshots
 from multical.errors import InputError
 from multical import paths
 from multical.figures import params as figure_params
-from multical.params import SEGMENT, canonical
+from multical.params import SEGMENT, canonical, option
 from multical.patches.snakemake import patch_snakemake
 from multical.provenance import hosts
 from multical.provenance.fingerprint import fingerprint as code, not_as_locked

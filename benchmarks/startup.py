@@ -25,8 +25,9 @@ from pathlib import Path
 from recording import alternating, record, row
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 
+from multical.params import option  # noqa: E402
 from support import figure_data  # noqa: E402
 
 YARDSTICK = "python -c 'import torch'"
@@ -86,7 +87,7 @@ def replot(name: str, tables: dict[str, Path], out: Path) -> list[str]:
     params = {key: figure_data.PARAMS[key] for key in [*common, *keys]}
     files = {"--pdf": "pdf", "--png": "png", "--sidecar": "json"}
     outputs = [text for key, end in files.items() for text in (key, str(out / f"{name}.{end}"))]
-    given = [f"--{kind}", str(tables[kind]), "--params", json.dumps(params), "--code", "0"]
+    given = [option(kind), str(tables[kind]), "--params", json.dumps(params), "--code", "0"]
     return [sys.executable, f"scripts/{name}.py", *given, *outputs]
 
 

@@ -264,7 +264,7 @@ CODE = "--code {params.code:q}"
 def command(program, inputs, outputs, *more):
     """The command of a program, whose options are called as the files of its rule."""
     options = [
-        f"--{name} {{{kind}.{name}:q}}"
+        f"{option(name)} {{{kind}.{name}:q}}"
         for kind, names in (("input", inputs), ("output", outputs))
         for name in names
     ]

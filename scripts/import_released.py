@@ -9,7 +9,6 @@ garbled file is named, and then nothing is written.
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from multical import files, params, records
@@ -19,18 +18,14 @@ from multical.errors import program
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--params", required=True, help="JSON: data.release_params.Released")
+    outputs = {"records": "output: the records, .parquet", "summary": "output: a summary, .json"}
+    parser = params.command_line(__doc__, Released, **outputs)
     parser.add_argument("--code", required=True, help="fingerprint of the code, for the summary")
     parser.add_argument(
         "--manifest", nargs="?", help="SHA-256 of each file, as sha256sum writes them"
     )
-    parser.add_argument("--records", required=True, help="output: the records, Parquet")
-    parser.add_argument("--summary", required=True, help="output: what was imported, JSON")
     args = parser.parse_args()
-    given = params.parse(Released, args.params)
+    given: Released = args.params
     frame, summary = released.records(
         released.files(source(given.source), given.source.folder),
         models={model.file: model.max_logit for model in given.models},

@@ -16,7 +16,6 @@ interval of that share.
 
 from __future__ import annotations
 
-import argparse
 import gc
 from collections import Counter
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ from multical.metrics.bootstrap import Bootstrap, interval, recentred, resampled
 from multical.metrics.definitions import METRICS, edges
 from multical.metrics.params import Coverage
 from multical.metrics.readouts import Floats, Readout
-from multical.params import parse
+from multical.params import command_line
 
 NAMES = ["accuracy", "confidence", "ece", "rmsce", "debiased_ece2", "auroc"]
 COLUMNS = ["kind", "of", "metric", "power", "questions", "truth", "share", "low", "high"]
@@ -46,13 +45,8 @@ GRID = 1_000_000  # points of the integration
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--params", required=True, metavar="JSON", help="metrics.params.Coverage")
-    parser.add_argument("--output", required=True, metavar="CSV")
-    arguments = parser.parse_args()
-    table = simulate(parse(Coverage, arguments.params))
+    arguments = command_line(__doc__, Coverage, output="the table, .csv").parse_args()
+    table = simulate(arguments.params)
     with atomic(arguments.output) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 

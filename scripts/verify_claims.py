@@ -9,7 +9,6 @@ check_verdicts.py.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,26 +30,22 @@ from multical.claims.schema import (
 from multical.errors import InputError, program
 from multical.figures import tables as results
 from multical.files import atomic
-from multical.params import parse
+from multical.params import command_line
 from multical.provenance import sidecar
 
 
 def main() -> None:
     started = time.monotonic()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    outputs = {"json": "all", "markdown": "the table", "page": "HTML", "sidecar": "JSON"}
+    outputs = {name: f"output: {content}" for name, content in outputs.items()}
+    parser = command_line(__doc__, AnyClaims, **outputs)
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
     parser.add_argument("--tables", nargs="*", default=[], metavar="CSV", help="the evidence")
     parser.add_argument("--parts", nargs="*", default=[], metavar="JSON", help="their verdicts")
-    parser.add_argument("--params", required=True, metavar="JSON", help="claims.params.AnyClaims")
     parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecar")
-    for name, made in (("json", "all"), ("markdown", "the table"), ("page", "HTML")):
-        parser.add_argument(f"--{name}", required=True, help=f"output: {made}")
-    parser.add_argument("--sidecar", required=True, metavar="JSON", help="output")
     parser.add_argument("--processes", type=int, default=1, help="that share many rows")
     args = parser.parse_args()
-    params = parse(AnyClaims, args.params).root
+    params = args.params.root
     tables = {Path(path).name: path for path in args.tables}
     inside = [report.read(path) for path in args.parts]
     document = verify(params, args.records, tables, args.processes, inside)
@@ -63,7 +58,7 @@ def main() -> None:
     sidecar.write_sidecar(
         args.sidecar,
         study=params.study,
-        target=args.json,
+        target=str(args.json),
         params=params.model_dump(mode="json"),
         code=args.code,
         inputs=[*args.records, *args.tables, *args.parts],

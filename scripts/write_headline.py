@@ -6,7 +6,6 @@ languages other than English, with bootstrap intervals.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -15,21 +14,17 @@ from multical.errors import program
 from multical.figures import tables
 from multical.figures.params import Conditions
 from multical.files import atomic
-from multical.params import parse
+from multical.params import command_line
 
 METRICS = {"ece": "ECE", "confidence": "confidence", "accuracy": "accuracy"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--summary", required=True, metavar="CSV", help="table of group means")
-    parser.add_argument("--params", required=True, metavar="JSON", help="figures.params.Conditions")
+    files = {"summary": "table of group means, .csv", "output": "the headline, .txt"}
+    parser = command_line(__doc__, Conditions, **files)
     parser.add_argument("--parts", nargs="*", default=[], metavar="TXT", help="studies inside")
-    parser.add_argument("--output", required=True, metavar="TXT")
     args = parser.parse_args()
-    params = parse(Conditions, args.params)
+    params: Conditions = args.params
     tables.need_tuned(params)
     conditions = tables.conditions(params)
     rows = tables.chosen(

@@ -6,7 +6,6 @@ sets and phrasings wrong answers have significantly smaller ones, and calibratio
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -15,28 +14,22 @@ from multical.errors import program
 from multical.figures import latex, msp_tables
 from multical.figures.params import Product
 from multical.files import atomic
-from multical.params import parse
+from multical.params import command_line
 
 AUROC = ["dataset", "model", "accuracy", "msp_auroc", "msp_significant"]
 CALIBRATION = ["dataset", "model", "calibration_error_cells"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--auroc", required=True, metavar="CSV", help="table of the study")
-    parser.add_argument("--calibration", required=True, metavar="CSV", help="table of the study")
-    parser.add_argument("--params", required=True, metavar="JSON", help="figures.params.Product")
+    tables = dict.fromkeys(["auroc", "calibration"], "table of the study, .csv")
+    parser = command_line(__doc__, Product, **tables, output="the headline, .txt")
     parser.add_argument("--parts", nargs="*", default=[], metavar="TXT", help="studies inside")
-    parser.add_argument("--output", required=True, metavar="TXT")
     args = parser.parse_args()
-    study = parse(Product, args.params).study
     table = msp_tables.read_table(args.auroc, AUROC).merge(
         msp_tables.read_table(args.calibration, CALIBRATION), on=["dataset", "model"], how="left"
     )
     with atomic(args.output) as temporary:
-        text = headline(table[table["dataset"] == msp_tables.ALL], study)
+        text = headline(table[table["dataset"] == msp_tables.ALL], args.params.study)
         text += "".join(f"See also {path}\n" for path in args.parts)
         Path(temporary).write_text(text, encoding="utf-8")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 class InputError(Exception):
-    """Bad input, said in one sentence: the file, the key or row, found, expected."""
+    """Bad input, in one sentence: the file, the key or row, what was found, what was expected."""
 
 
 #: Variables that hold a token
@@ -23,7 +23,7 @@ HIDDEN = "***"
 
 
 def redacted(text: str) -> str:
-    """A text for logs, in which no token or password stands.
+    """A text for logs, with every token and password replaced.
 
     Those of the environment, those in addresses, and what looks like a token of the hub.
     """

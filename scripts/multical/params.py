@@ -1,4 +1,4 @@
-"""Typed parameters: strict mappings, names and ranges, and the one way that they are read.
+"""Typed parameters: strict mappings, names and ranges, and the one way to read them.
 
 What config.yaml holds and what a program takes as `--params` are models of the same kind, so
 that a wrong value gets the same sentence from both.
@@ -111,7 +111,7 @@ class BaseOrTuned(Strict):
 
 
 def canonical(value: Any) -> str:
-    """`value` as the one JSON text that all equal values share: sorted keys, no spaces, no NaN.
+    """The one JSON text of all values equal to `value`: sorted keys, no spaces, no NaN.
 
     Models in it are written without the keys that have their defaults, so that a new key with a
     default changes the text of no job.
@@ -183,9 +183,13 @@ def command_line(
         "--params", required=True, metavar="JSON", type=partial(parse, schema), help=named
     )
     for name, meaning in files.items():
-        option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, required=True, metavar="FILE", type=Path, help=meaning)
+        parser.add_argument(option(name), required=True, metavar="FILE", type=Path, help=meaning)
     return parser
+
+
+def option(name: str) -> str:
+    """The command-line option of a file: `--loss-log` of `loss_log`."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _keys_of(raw: Any, loc: tuple[int | str, ...]) -> Iterator[str]:

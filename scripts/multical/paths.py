@@ -88,5 +88,5 @@ def log(job: str) -> str:
 
 
 def timing(job: str) -> str:
-    """The timing of a job that is named likewise."""
+    """The timing of a job, named as its rule and wildcards."""
     return TIMING.replace("{job}", job)

@@ -91,8 +91,14 @@ def page(report: Path, blank: Page, tmp_path: Path) -> Iterator[Page]:
     assert [url[:200] for url in log.asked if not url.startswith(own)] == []
 
 
+def settled(page: Page) -> None:
+    """Wait until nothing moves: a link of the left column is replaced while that slides in."""
+    page.wait_for_function("document.getAnimations().length == 0")
+
+
 def click(page: Page, text: str) -> None:
     """Click the only link of this text."""
+    settled(page)
     page.locator("a").filter(has_text=re.compile(rf"^\s*{text}\s*$")).click()
 
 
@@ -106,6 +112,7 @@ def rows(page: Page, category: str) -> list[str]:
 
 def press(page: Page, row: int, button: str) -> None:
     """Press a result's button: `show` it, or `tell` of it."""
+    settled(page)
     buttons = page.locator("nav tbody tr").nth(row).locator("a")
     buttons.nth(["show", "tell"].index(button)).click()
 
@@ -115,7 +122,7 @@ def seen(page: Page, picture: Path) -> tuple[Any, Any]:
     page.wait_for_function(
         f"(image => image && image.complete && image.naturalWidth > 0)({FIGURE})"
     )
-    page.wait_for_function("document.getAnimations().length == 0")  # the left column moves
+    settled(page)
     box = page.evaluate(f"(b => [b.x, b.y, b.width, b.height])({FIGURE}.getBoundingClientRect())")
     x, y, width, height = map(round, box)
     assert min(x, y) >= 0, "begins where no scroll bar reaches"

@@ -47,7 +47,7 @@ class Found:
 
 
 def need(present: Any, reason: str) -> None:
-    """Raise `NotTestableError` unless there is something."""
+    """Raise `NotTestableError` with a reason if there is nothing to test."""
     if not present:
         raise NotTestableError(reason)
 

@@ -14,7 +14,7 @@ from multical.provenance import sidecar
 
 COLUMNS = ["Claim", "The paper says", "We measure", "Verdict", "Evidence", "Command", "Time"]
 SIGNS = {"above": ">", "below": "<", "absent": "within"}
-#: Verdicts are told apart by their words and marks first: blue and vermilion are for all eyes.
+#: Words and marks tell verdicts apart; colour-blind readers can tell blue from vermilion, too.
 STYLE = """
 body { font: 15px/1.4 sans-serif; margin: 1.5em; color: #222; max-width: 90em }
 table { border-collapse: collapse; margin: 1em 0 }

@@ -1,4 +1,4 @@
-"""Tables as CSV in full precision, as LaTeX (package booktabs), and with a sidecar."""
+"""Write tables as CSV in full precision and as LaTeX (package booktabs), with a sidecar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jinja2  # noqa: F401  # writes the LaTeX of styled tables, for pandas
+import jinja2  # noqa: F401  # pandas needs it to write styled tables as LaTeX
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -25,25 +25,29 @@ def write(
     index: bool = False,
     seed: int | None = None,
 ) -> None:
-    """Write a table of the program, by default its only one, and its sidecar."""
+    """Write a table of the program and its sidecar. `name` defaults to its only table."""
     name = outputs.names(args)[0] if name is None else name
-    made = outputs.paths(args, name)
-    with atomic(made["csv"]) as full, atomic(made["tex"]) as printed:
-        table.to_csv(full, index=index, lineterminator="\n")
-        printed.write_text(tex, encoding="utf-8")
+    files = outputs.paths(args, name)
+    with atomic(files["csv"]) as csv_file, atomic(files["tex"]) as tex_file:
+        table.to_csv(csv_file, index=index, lineterminator="\n")
+        tex_file.write_text(tex, encoding="utf-8")
     outputs.describe(args, name, seed)
 
 
-def tabular(printed: pd.DataFrame, groups: Mapping[str, str]) -> str:
-    """A `tabular` of texts; the rows of each data set stand under its name, that of `groups`."""
-    columns = [name for name in printed.columns if name != "dataset"]
+def tabular(cells: pd.DataFrame, dataset_names: Mapping[str, str]) -> str:
+    """A LaTeX `tabular` of text cells.
+
+    If there is a column `dataset` (an id), the rows of each data set stand under its name, which
+    `dataset_names` has.
+    """
+    columns = [name for name in cells.columns if name != "dataset"]
     lines = [r"\begin{tabular}{l" + "r" * (len(columns) - 1) + "}", r"\toprule"]
     lines.append(" & ".join(map(escape, columns)) + r" \\")
-    grouped = printed.groupby("dataset", sort=False) if "dataset" in printed else [("", printed)]
+    grouped = cells.groupby("dataset", sort=False) if "dataset" in cells else [("", cells)]
     for dataset, rows in grouped:
         lines.append(r"\midrule")
         if dataset:
-            title = escape(groups.get(str(dataset), str(dataset)))
+            title = escape(dataset_names.get(str(dataset), str(dataset)))
             lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\emph{{{title}}}}} \\")
         lines += [
             " & ".join(escape(str(cell)) for cell in row) + r" \\"
@@ -53,7 +57,11 @@ def tabular(printed: pd.DataFrame, groups: Mapping[str, str]) -> str:
 
 
 def by_model_and_group(style: Styler, numbers: int) -> str:
-    """A `tabular` with three columns of keys, and a space before each new model and group."""
+    """A `tabular` with three key columns, of which model and group are the first two.
+
+    `numbers` is the number of further columns. A rule precedes each new model, and a space each
+    new group.
+    """
     style = style.hide(axis="index", names=True).format_index(escape="latex", axis="index")
     text = style.to_latex(hrules=True, column_format="lll" + "r" * numbers, multirow_align="naive")
     text = re.sub(r"(?<=\\\\\n)(?=[^ &\\])", r"\\midrule\n", text)  # a new model
@@ -61,13 +69,16 @@ def by_model_and_group(style: Styler, numbers: int) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX prints it; a hyphen that begins a number is a minus sign."""
+    """Escape text for LaTeX. A hyphen that begins a number becomes a minus sign."""
     text = re.sub(r"([&%$#_{}])", r"\\\1", text)
     return re.sub(r"(?<!\w)-(?=\d)", "$-$", text)
 
 
 def rounded(digits: int, factor: float = 1.0) -> Callable[[Any], str]:
-    """Format a number with `digits` decimals, never as -0.0; a missing one as two hyphens."""
+    """A function that formats a number times `factor` with `digits` decimals, never as -0.0.
+
+    It formats a missing number as two hyphens.
+    """
 
     def text(value: Any) -> str:
         if value is None or (isinstance(value, float) and np.isnan(value)):
@@ -80,7 +91,7 @@ def rounded(digits: int, factor: float = 1.0) -> Callable[[Any], str]:
 
 def printed(table: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[[Any], str] | None]]
             ) -> pd.DataFrame:  # fmt: skip
-    """Choose, name and format columns of a table for print."""
+    """Choose columns of a table for print. `columns` gives the title and format of each."""
     return pd.DataFrame(
         {
             title: table[name].map(form) if form else table[name].fillna("--").astype(str)

@@ -1,8 +1,8 @@
-"""What the figures of paper 2 share: a look for each model, their legend, and a scatter plot.
+"""What the figures of paper 2 share: a look for each model, the legend, and a scatter plot.
 
-A model has the same colour, line and marker in every figure. Fifteen
-lines are too many for colours alone: grey and six colours of Okabe and Ito's palette come
-solid, dashed and dotted, and each of fifteen models has a marker of its own.
+A model has the same colour, line and marker in every figure. Colours alone cannot tell fifteen
+lines apart. So grey and six colours of Okabe and Ito's palette are drawn solid, dashed and dotted,
+and each of fifteen models has its own marker.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from multical.figures import style
 from multical.figures.params import Answers
 from multical.metrics import correctness
 
-#: Line properties of each model, by its name
+#: Line properties of each model, by the model's name
 Looks = dict[str, dict[str, Any]]
 COLOURS = ("#666666", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
-#: As many as have no factor in common with the colours, so that a pair of both comes back late
+#: Fifteen markers and seven colours have no common factor, so a pair of both repeats late
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8", (3, 1, 0))
-POINT = {"linestyle": "", "markersize": 6.5}  # where there is a point, not a line, per model
-#: Height of a legend's line in points
+POINT = {"linestyle": "", "markersize": 6.5}  # for a point per model, not a line
+#: Height of one line of the legend, in points
 ENTRY = 12.75
 
 
 def styles(params: Answers) -> Looks:
-    """Line properties of each model, by the study's name of it."""
+    """Line properties of each model, by the model's name in the study."""
     names = list(params.names.values())
     lines = (line for line in cycle(LINES) for _ in COLOURS)
     looks = zip(cycle(COLOURS), lines, cycle(MARKERS), strict=False)
@@ -51,9 +51,9 @@ def styles(params: Answers) -> Looks:
     }
 
 
-def model_legend(figure: Figure, looks: Looks, shown: Iterable[str], lines: bool = True) -> None:
-    """One legend of all models that the figure shows, to the right of it, as high as it is."""
-    present = set(shown)
+def model_legend(figure: Figure, looks: Looks, models: Iterable[str], lines: bool = True) -> None:
+    """The legend of `models` to the right of a figure, in as many columns as its height needs."""
+    present = set(models)
     points = {} if lines else POINT
     handles = [
         Line2D([], [], label=name, **look | points)
@@ -71,9 +71,9 @@ def model_legend(figure: Figure, looks: Looks, shown: Iterable[str], lines: bool
 
 
 def fitted_scatter(ax: Axes, points: pd.DataFrame, x: str, y: str, looks: Looks) -> None:
-    """A point per model, with their least squares line, its R2 and p in the corner.
+    """A point per model, the least squares line of the points, and its R2 and p in the corner.
 
-    Models lie close together on some data sets, so that the legend names them.
+    The points carry no names, since models lie close together on some data sets.
     """
     known = points.dropna(subset=[x, y])
     xs, ys = known[x].to_numpy(float), known[y].to_numpy(float)

@@ -1,9 +1,9 @@
-"""What the programs of paper 2 share: confidences, cells of answers, and tables.
+"""What the programs of paper 2 share: confidences, groups of answers, and tables.
 
-They serve both kinds of it, `released` and `chat_confidence`, our own runs: a released answer
-has a confidence, an own one the logits of its letters.
+The programs serve two kinds of studies: `released`, whose records hold the confidence of each
+answer, and `chat_confidence` (our own runs), whose records hold the logits of the letters.
 
-A table has a column `dataset`, `all` or a data set's id, and a column `model`, its name.
+A table has a column `dataset` (`all` or the id of a data set) and a column `model` (its name).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from multical.metrics.abstention import file_order
 from multical.metrics.params import Split
 from multical.metrics.readouts import READOUTS, Readout
 
-#: Methods: name in the tables, readout of the records, name in the files.
+#: Methods by their names in the tables: the readout, and the name in the authors' files
 METHODS: dict[str, tuple[str, str]] = {
     "msp": ("msp", "norm_logits"),
     "maxlogit": ("max_logit", "raw_logits"),
@@ -41,12 +41,12 @@ ALL = "all"
 
 
 def is_released(frame: pd.DataFrame) -> bool:
-    """Are records those of released outputs, or of our own runs."""
+    """Whether the records are of released outputs, not of our own runs."""
     return bool(frame["correct"].notna().any())
 
 
 def answers(frame: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The rows of records that have the confidence of `method`, or the letters for it."""
+    """The records that have the confidence of `method`, or the letter logits to compute it."""
     column = METHODS[method][0]
     if column not in frame or not is_released(frame):
         column = "letter_logits"
@@ -54,26 +54,27 @@ def answers(frame: pd.DataFrame, method: str) -> pd.DataFrame:
 
 
 def questions(rows: pd.DataFrame) -> pd.Series:
-    """The question of each row; a released one may have a second answer, `{id}.raw`."""
+    """The question id of each row. A released question may have a second answer, `{id}.raw`."""
     return rows["question_id"].str.removesuffix(".raw")
 
 
 def readout(rows: pd.DataFrame, method: str) -> Readout:
-    """The readout of `method` of rows that have it."""
+    """The readout of `method`, from rows that `answers` gives."""
     return READOUTS[METHODS[method][0]](rows)
 
 
 def parts(
     frame: pd.DataFrame, params: Answers, method: str, by_prompt: bool
 ) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    """Rows of each (data set, model) or (data set, model, phrasing), in the config's order.
+    """The keys and rows of each (data set, model), in the order of the config.
 
-    Models without the confidence of `method` are left out. Raises `InputError` for a
-    model or data set of the config that the records lack.
+    With `by_prompt`, those of each (data set, model, phrasing). Models without the confidence of
+    `method` are left out. Raises `InputError` if the records lack a model or data set of the
+    config.
     """
     rows = answers(frame, method)
     by = ["benchmark", "language", "run"] + ["prompt"] * by_prompt
-    groups = dict(iter(rows.groupby(by, observed=True)))
+    rows_by_key = dict(iter(rows.groupby(by, observed=True)))
     prompts = [str(name) for name in sorted(frame["prompt"].unique())] if by_prompt else [""]
     for item in params.datasets:
         for model in params.models:
@@ -82,17 +83,17 @@ def parts(
             for prompt in prompts:
                 key: tuple[str, ...] = (item.benchmark, item.language, model.file)
                 key += (prompt,) if by_prompt else ()
-                if key not in groups:
+                if key not in rows_by_key:
                     raise InputError(f"records: no {method} of {key}, which the config names")
                 keys = {"dataset": item.id, "model": model.name, "file": model.file}
-                yield keys | ({"prompt": prompt} if by_prompt else {}), groups[key]
+                yield keys | ({"prompt": prompt} if by_prompt else {}), rows_by_key[key]
 
 
 def in_split_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one (data set, model) in the order that its seeded split starts from.
+    """Rows of one (data set, model) in the order that the seeded split starts from.
 
-    That of the authors' files where the answers are theirs; for own runs by phrasing and
-    question, which is our own design.
+    For released answers this is the order of the authors' files. For our own runs it is by
+    phrasing, then by question, which is our own design.
     """
     prompts = rows["prompt"].astype(str).to_list()
     if is_released(rows):
@@ -101,7 +102,10 @@ def in_split_order(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_main_k(split: Split, sizes: Mapping[str, int]) -> None:
-    """Raise `InputError` unless `main_k` answers of each data set leave some to test."""
+    """Raise `InputError` unless `main_k` training answers leave test answers in each data set.
+
+    `sizes` is the number of answers of one model to each data set.
+    """
     for dataset, size in sizes.items():
         if split.main_k >= size:
             raise InputError(
@@ -111,13 +115,13 @@ def check_main_k(split: Split, sizes: Mapping[str, int]) -> None:
 
 
 def scopes(params: Answers) -> list[tuple[str, list[str]]]:
-    """`all` with all data sets, and each data set with itself."""
+    """`all` with the ids of all data sets, then each data set with its own id alone."""
     ids = [item.id for item in params.datasets]
     return [(ALL, ids), *((name, [name]) for name in ids)]
 
 
 def in_order(table: pd.DataFrame, params: Answers) -> pd.DataFrame:
-    """Sort by data set, `all` first, then by model, as in the config; ties keep their order."""
+    """Sort by data set (`all` first), then by model, as in the config. Ties keep their order."""
     ranks = {
         "dataset": list(params.dataset_names),
         "model": list(params.names.values()),
@@ -131,7 +135,10 @@ def in_order(table: pd.DataFrame, params: Answers) -> pd.DataFrame:
 
 
 def read_table(path: str | Path, columns: list[str]) -> pd.DataFrame:
-    """A table of the study; raise `InputError` when it is unreadable or lacks a column."""
+    """Read a table of the study.
+
+    Raises `InputError` if it is unreadable, lacks a column or has no rows.
+    """
     try:
         # Only an empty cell is missing: a model may be called `nan`.
         table = pd.read_csv(path, keep_default_na=False, na_values=[""])
@@ -150,12 +157,12 @@ def write_table(
     printed: pd.DataFrame,
     seed: int | None = None,
 ) -> None:
-    """Write a table of the program, its LaTeX that of `printed`."""
+    """Write a table of the program, `table` as CSV and `printed` as LaTeX."""
     tex = latex.tabular(printed, args.params.dataset_names)
     latex.write(args, table, tex, name=name, seed=seed)
 
 
 def write_data(path: str | Path, table: pd.DataFrame) -> None:
-    """Write what a figure draws, CSV in full precision."""
+    """Write the data of a figure as CSV in full precision."""
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")

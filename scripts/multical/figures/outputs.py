@@ -1,7 +1,7 @@
-"""The command line of every program that makes figures or tables, and the sidecars of these.
+"""The command line of every program that makes figures or tables, and their sidecars.
 
-A program makes one product or several. Each has two forms, PDF and PNG or CSV and LaTeX, and a
-sidecar, in files that differ in their suffix alone. The file's stem is the product's name.
+A program makes one or several products. A product is a figure (PDF and PNG) or a table (CSV and
+LaTeX), with a sidecar. Its files differ only in their suffix, and their stem is its name.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from multical import params
 from multical.errors import InputError
 from multical.provenance.sidecar import write_sidecar
 
-#: The forms of a product, and what each is
+#: The forms of a product: option, and purpose of the file
 FIGURE = {"pdf": "for print", "png": "for the screen"}
 TABLE = {"csv": "in full precision", "tex": "for print"}
-#: The option of what a figure draws beside its tables
+#: An option for the curves that a program computes for a figure, beside its tables
 CURVES = {"metavar": "FILE", "required": True, "help": "output: CSV in full precision"}
 
 
@@ -32,62 +32,62 @@ def arguments(
     forms: dict[str, str],
     **more: dict[str, Any],
 ) -> argparse.Namespace:
-    """The command line of a program; `params` comes as its schema, `inputs` as paths.
+    """Parse the command line of a program.
 
-    `inputs` are options, of one file each but for `records`; `more` are further options, as
-    `add_argument` takes them.
+    `inputs` are options of one file each, except `records`, which takes several. `forms` are the
+    options of the products. `more` are further options, as `add_argument` takes them. In the
+    result, `params` is a `schema`, and `inputs` a list of all input files.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = params.command_line(description, schema)
     for name in inputs:
-        several = "+" if name == "records" else None
-        parser.add_argument(f"--{name}", nargs=several, metavar="FILE", required=True, help="input")
-    named = f"{schema.__module__}.{schema.__name__}"
-    parser.add_argument("--params", metavar="JSON", required=True, help=named)
-    parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecars")
-    forms = forms | {"sidecar": "where it comes from, JSON"}
-    for form, content in forms.items():
+        nargs = "+" if name == "records" else None
         parser.add_argument(
-            f"--{form}", nargs="+", metavar="FILE", required=True, help=f"output: {content}"
+            params.option(name), nargs=nargs, metavar="FILE", required=True, help="input"
+        )
+    parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecars")
+    forms = forms | {"sidecar": "how it was made, JSON"}
+    for form, purpose in forms.items():
+        parser.add_argument(
+            f"--{form}", nargs="+", metavar="FILE", required=True, help=f"output: {purpose}"
         )
     for name, option in more.items():
         parser.add_argument(f"--{name}", **option)
     args = parser.parse_args()
     args.started, args.forms = time.monotonic(), list(forms)
-    args.params = params.parse(schema, args.params)
-    files = (getattr(args, name) for name in inputs)
-    args.inputs = [path for one in files for path in ([one] if isinstance(one, str) else one)]
+    values = (getattr(args, name) for name in inputs)
+    args.inputs = [
+        path for value in values for path in ([value] if isinstance(value, str) else value)
+    ]
     return args
 
 
 def names(args: argparse.Namespace) -> list[str]:
-    """The products that are asked for."""
+    """The names of the products on the command line."""
     return [Path(path).stem for path in getattr(args, args.forms[0])]
 
 
 def paths(args: argparse.Namespace, name: str) -> dict[str, Path]:
-    """The files of a product by their forms; raises `InputError` where one is not asked for."""
-    found = {}
+    """The files of a product by form. Raises `InputError` if the command line lacks one."""
+    files = {}
     for form in args.forms:
-        given = {Path(path).stem: Path(path) for path in getattr(args, form)}
-        if name not in given:
-            raise InputError(f"--{form}: found {list(given)}, expected {name} among them")
-        found[form] = given[name]
-    return found
+        by_name = {Path(path).stem: Path(path) for path in getattr(args, form)}
+        if name not in by_name:
+            raise InputError(f"--{form}: found {list(by_name)}, expected {name} among them")
+        files[form] = by_name[name]
+    return files
 
 
 def describe(args: argparse.Namespace, name: str, seed: int | None = None) -> None:
-    """Write the sidecar of a product; its seed is that of the parameters, where none is given."""
-    *made, sidecar = paths(args, name).values()
+    """Write the sidecar of a product. `seed` defaults to the seed in `params`, if any."""
+    *files, sidecar = paths(args, name).values()
     write_sidecar(
         sidecar,
         study=args.params.study,
-        target=str(made[0]),
+        target=str(files[0]),
         params=args.params.model_dump(mode="json"),
         code=args.code,
         inputs=args.inputs,
-        outputs=made,
+        outputs=files,
         started=args.started,
         seed=getattr(args.params, "seed", None) if seed is None else seed,
     )

@@ -10,7 +10,7 @@ from multical.data.release_params import DatasetId
 from multical.metrics.params import Abstention, Bootstrap, Readout, Split
 from multical.params import Distinct, Language, Name, Options, Seed, Strict
 
-Smoothed = Annotated[float, Field(gt=0, lt=1, description="beside 0, that of SFT")]
+Smoothed = Annotated[float, Field(gt=0, lt=1, description="compared with 0, that of plain SFT")]
 
 
 class Product(Strict):
@@ -20,7 +20,10 @@ class Product(Strict):
 
 
 class Panel(Product):
-    """Of one benchmark, readout, SFT set and seed; the last two are null for base models alone."""
+    """A product of one benchmark, readout, SFT set and seed.
+
+    SFT set and seed are null for base models alone.
+    """
 
     benchmark: Name
     readout: Readout
@@ -29,13 +32,13 @@ class Panel(Product):
 
 
 class Conditions(Panel):
-    """The base model, SFT, and SFT with a smoothing; null for base models alone."""
+    """The smoothing that is compared with the base model and SFT. Null for base models alone."""
 
     smoothing: Smoothed | None
 
 
 class Guess(Panel):
-    """What a random guess gets; null where questions differ in their number of options."""
+    """The number of options of a question, null if questions differ in it."""
 
     options: Options
 
@@ -57,11 +60,11 @@ class ByLanguage(Conditions, Reference):
 
 
 class Entropies(ByLanguage, Guess):
-    """Entropies by language, and a guess's."""
+    """Entropies by language, and that of a uniform guess."""
 
 
 class ConditionsAndGuess(Conditions, Guess):
-    """Conditions, and what a guess gets."""
+    """Conditions, and the accuracy of a random guess."""
 
 
 class ModelByLanguage(ByLanguage, OfModel):
@@ -73,7 +76,7 @@ class ModelConditions(Conditions, OfModel):
 
 
 class Simulated(Product):
-    """What was simulated with a seed."""
+    """A figure of a simulation with a seed."""
 
     seed: Seed
 
@@ -85,29 +88,29 @@ class SettingsRun(Strict):
     role: Literal["base", "trial", "run"]
     model: Name
     sft: Name | None
-    adopted: bool = Field(description="whether it is one of the trials, not trained again")
+    adopted: bool = Field(description="whether it is a copy of a trial, not trained again")
 
 
 class SettingsTable(Product):
-    """The runs whose settings and compute a table has, in its order."""
+    """The runs whose settings and compute the table shows, in its order."""
 
     benchmarks: list[Name]
-    tried: list[float] = Field(description="learning rates; empty where there is no choice")
+    tried: list[float] = Field(description="learning rates; empty if none were compared")
     runs: list[SettingsRun] = Field(min_length=1)
 
 
 # Paper 2
 
-#: Confidences as the tables call them; msp_tables.METHODS has their readouts
+#: Confidences by their names in the tables; msp_tables.METHODS has their readouts
 Method = Literal["msp", "maxlogit", "margin", "entropy"]
 
 
 class AnswerModel(Strict):
-    """A model whose answers are looked at."""
+    """A model whose answers are analysed."""
 
     file: Name = Field(description="its run in the records")
-    name: str = Field(description="as in tables and figures")
-    size: float | None = Field(description="billions of parameters; null if not known")
+    name: str = Field(description="its name in tables and figures")
+    size: float | None = Field(description="billions of parameters; null if unknown")
     max_logit: bool = Field(default=True, description="whether its maximum logits are known")
 
 
@@ -121,7 +124,7 @@ class AnswerDataset(Strict):
 
 
 class Answers(Product):
-    """Answers to questions, models and data sets in the order of the tables."""
+    """Models and the data sets that they answer, in the order of the tables."""
 
     models: list[AnswerModel] = Field(min_length=1)
     datasets: list[AnswerDataset] = Field(min_length=1)
@@ -134,17 +137,17 @@ class Answers(Product):
     @property
     def dataset_names(self) -> dict[str, str]:
         """The printed name of `all` and of each data set, by its id."""
-        return {"all": "All data sets"} | {one.id: one.name for one in self.datasets}
+        return {"all": "All data sets"} | {dataset.id: dataset.name for dataset in self.datasets}
 
 
 class Compared(Answers):
-    """Some of the confidences of the answers."""
+    """Answers, and the confidences to compare."""
 
     methods: Distinct[Method] = Field(min_length=1)
 
 
 class AurocTables(Compared):
-    """Which cells count as significant."""
+    """AUROCs, and the p-value below which a cell counts as significant."""
 
     significance: float = Field(gt=0, lt=1)
 
@@ -156,14 +159,14 @@ class IntervalTable(Compared):
 
 
 class CalibrationTables(Answers):
-    """Calibration errors, before and after Platt scaling on the answers that train."""
+    """Calibration errors, before and after Platt scaling on the training answers."""
 
     bins: int = Field(ge=1)
     split: Split
 
 
 class AbstentionTables(Compared):
-    """Thresholds and scores."""
+    """Thresholds and scores with abstention."""
 
     abstention: Abstention
 
@@ -175,9 +178,9 @@ class AbstentionTables(Compared):
 
 
 class AnswerFigure(Answers):
-    """A figure of one data set or all."""
+    """A figure of one data set or of all."""
 
-    dataset: str = Field(default="all", description="an id; `all` for all data sets")
+    dataset: str = Field(default="all", description="the id of a data set, or `all`")
 
     @property
     def title(self) -> str:
@@ -186,14 +189,14 @@ class AnswerFigure(Answers):
 
 
 class ComparedFigure(AnswerFigure, Compared):
-    """The same, with a column for each confidence."""
+    """A figure of one data set or of all, with a column for each confidence."""
 
 
 class CalibrationFigure(AnswerFigure):
-    """The same, of the calibration error of one generation of the paper."""
+    """A figure of one data set or of all, with the calibration error of one paper version."""
 
     error: Literal["calibration_error", "calibration_error_cells"] = Field(
-        description="of pooled answers, as in v2, or the mean over data sets and phrasings, of v4"
+        description="of pooled answers (v2), or the mean over data sets and phrasings (v4)"
     )
 
 
@@ -206,7 +209,7 @@ class PromptText(Strict):
 
 
 class PromptsFigure(Product):
-    """Prompts, and the language of the question that they are shown with."""
+    """Prompts, and the language of the question that fills them."""
 
     prompts: list[PromptText] = Field(min_length=1)
     language: Language

@@ -1,6 +1,6 @@
-"""The settings of a study's runs and what they used, read from the files that their jobs left.
+"""The settings and the compute of a study's runs, read from the files that their jobs wrote.
 
-Nothing is derived but hours; what a file does not say, the row does not say either.
+Only hours are computed. A value that no file has is None in the row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from multical.provenance.sidecar import without_folders
 
 
 class _File(BaseModel):
-    """What the table needs of a file, which may hold more."""
+    """The keys of a file that the table needs. The file may have more keys."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -36,14 +36,14 @@ class _File(BaseModel):
 
 
 class Scale(_File):
-    """How an SFT run was spread over hardware; as here where its settings do not say."""
+    """How an SFT run was spread over hardware. The defaults hold for settings without it."""
 
     precision: str = "float32"
     sharding: str = "none"
     processes: int = 1
 
 
-class Given(_File):
+class RunSettings(_File):
     """The settings of an SFT run."""
 
     smoothing: float
@@ -61,7 +61,7 @@ class Trained(_File):
     """The manifest of an SFT run."""
 
     run: str
-    params: Given
+    params: RunSettings
     final_loss: float
     examples: int
     truncated: int
@@ -80,7 +80,7 @@ class Trial(_File):
 
 
 class Choice(_File):
-    """The trial whose learning rate was chosen, among all."""
+    """All trials of a model and SFT set, and the one whose learning rate was chosen."""
 
     run: str
     learning_rate: float
@@ -88,14 +88,14 @@ class Choice(_File):
 
 
 class Source(_File):
-    """Where a model or data come from, and the digests of their files."""
+    """The source of a model or of data, and the digests of their files."""
 
     source: dict[str, Any]
     files: dict[str, Any]
 
 
 class Machine(_File):
-    """What a job ran on."""
+    """The hardware of a job."""
 
     cpu: str
     gpus: list[str] = []
@@ -110,9 +110,9 @@ Row = dict[str, Any]
 
 
 def rows(study: SettingsTable) -> list[Row]:
-    """A row per run with `COLUMNS`; None where one does not apply.
+    """A row per run with the columns `COLUMNS`. A cell that does not apply is None.
 
-    Raises `InputError` for a file that is missing, lacks what is needed, or is another run's.
+    Raises `InputError` for a file that is missing, lacks a needed key, or is of another run.
     """
     return [dict.fromkeys(COLUMNS) | row(study, run) for run in study.runs]
 
@@ -151,20 +151,24 @@ def choice(study: SettingsTable, run: SettingsRun) -> str:
 
 
 def training_usage(study: SettingsTable, run: SettingsRun) -> Iterator[str]:
-    """None for a base model, and for an adopted run, which has a copy of its trial's."""
+    """The usage file of the training.
+
+    A base model has none. An adopted run has a copy of its trial's file, which is not counted
+    again.
+    """
     if run.sft is not None and not run.adopted:
         yield paths.TRAINING_USAGE.format(root=study.study, run=run.run)
 
 
 def scoring_usage(study: SettingsTable, run: SettingsRun) -> Iterator[str]:
-    """None for a trial: it is not scored."""
+    """The usage files of scoring, one per benchmark. A trial has none, since it is not scored."""
     if run.role != "trial":
         for benchmark in study.benchmarks:
             yield paths.SCORING_USAGE.format(root=study.study, run=run.run, benchmark=benchmark)
 
 
 def row(study: SettingsTable, run: SettingsRun) -> Row:
-    """What there is to say of a run."""
+    """The row of a run."""
     made: Row = run.model_dump(exclude={"adopted"})
     made["model_source"], made["model_revision"] = source(model_manifest(run))
     if run.sft is not None:
@@ -172,53 +176,57 @@ def row(study: SettingsTable, run: SettingsRun) -> Row:
         made |= trained(study, run)
     if run.role != "trial":
         versions = {name: source(benchmark_about(name)) for name in study.benchmarks}
-        named = [f"{name}: {'@'.join(filter(None, pair))}" for name, pair in versions.items()]
-        made["benchmarks"] = "; ".join(named)
+        cells["benchmarks"] = "; ".join(
+            f"{name}: {'@'.join(filter(None, pair))}" for name, pair in versions.items()
+        )
     hardware: set[str] = set()
     for work, files_of in (("training", training_usage), ("scoring", scoring_usage)):
-        if used := {path: usage.read(path) for path in files_of(study, run)}:
+        if jobs := {path: usage.read(path) for path in files_of(study, run)}:
             for unit, key in (("hours", "seconds"), ("gpu_hours", "gpu_seconds")):
-                seconds = sum(job[key] for job in used.values())
-                made[f"{work}_{unit}"] = round(seconds / 3600, 6)
-            hardware.update(*(machines(path, job) for path, job in used.items()))
-    return made | {"hardware": "; ".join(sorted(hardware))}
+                seconds = sum(job[key] for job in jobs.values())
+                cells[f"{work}_{unit}"] = round(seconds / 3600, 6)
+            hardware.update(*(machines(path, job) for path, job in jobs.items()))
+    return cells | {"hardware": "; ".join(sorted(hardware))}
 
 
 def trained(study: SettingsTable, run: SettingsRun) -> Row:
     """The settings of an SFT run or trial, and its losses."""
     path = manifest(study, run)
     about = read(Trained, path)
-    same(path, "run", about.run, run.run)
-    made: Row = {
+    require_same(path, "run", about.run, run.run)
+    cells: Row = {
         **about.params.model_dump(exclude={"scale"}),
         **(about.params.scale or Scale()).model_dump(),
         **about.model_dump(exclude={"run", "params", "examples", "trial"}),
         "conversations": about.examples,
     }
-    return made | (held_out(study, run, about) if study.tried else {})
+    return cells | (held_out(study, run, about) if study.tried else {})
 
 
 def held_out(study: SettingsTable, run: SettingsRun, about: Trained) -> Row:
-    """The loss of a trial, or of that which a run adopted; a run's rate must be the chosen."""
-    path, chooser = manifest(study, run), choice(study, run)
-    chosen = read(Choice, chooser)
+    """The held-out loss of a trial, or of the trial that a run adopted.
+
+    Raises `InputError` unless a run has the chosen learning rate.
+    """
+    path, choice_path = manifest(study, run), choice(study, run)
+    chosen = read(Choice, choice_path)
     losses = {trial.run: trial.loss for trial in chosen.trials}
-    made: Row = {}
+    cells: Row = {}
+    trial = run.run
     if run.role == "run":
-        same(path, "learning_rate", about.params.learning_rate, chosen.learning_rate)
-        made["tried"] = " ".join(f"{rate:g}" for rate in study.tried)
+        require_same(path, "learning_rate", about.params.learning_rate, chosen.learning_rate)
+        cells["tried"] = " ".join(f"{rate:g}" for rate in study.tried)
         if not run.adopted:
-            return made
-        same(path, "trial", about.trial, chosen.run)
-        made["trial"] = chosen.run
-    measured = made.get("trial", run.run)
-    if measured not in losses:
-        raise InputError(f"{chooser}: trials: found {list(losses)}, expected {measured} among them")
-    return made | {"held_out_loss": losses[measured]}
+            return cells
+        require_same(path, "trial", about.trial, chosen.run)
+        cells["trial"] = trial = chosen.run
+    if trial not in losses:
+        raise InputError(f"{choice_path}: trials: found {list(losses)}, expected {trial} among them")
+    return cells | {"held_out_loss": losses[trial]}
 
 
 def source(path: str) -> tuple[str, str]:
-    """Where a model or data come from, and which version: a commit, or a SHA-256.
+    """Where a model or data set comes from, and its version: a commit or a SHA-256.
 
     The version of a folder is the SHA-256 of the manifest that lists its files; what is made
     by the code alone has none.
@@ -244,12 +252,12 @@ def source(path: str) -> tuple[str, str]:
     )
 
 
-def machines(path: str, used: Row) -> list[str]:
-    """The names of the GPUs that a job used; where it used none, of the CPUs."""
+def machines(path: str, job: Row) -> list[str]:
+    """The names of the GPUs that a job used, or of the CPUs if it used no GPU."""
     names: list[str] = []
-    for one in used["machines"]:
-        machine = validated(Machine, one, f"{path}: machines")
-        names += (machine.gpus if used["gpu_seconds"] else []) or [machine.cpu]
+    for raw in job["machines"]:
+        machine = validated(Machine, raw, f"{path}: machines")
+        names += (machine.gpus if job["gpu_seconds"] else []) or [machine.cpu]
     return names
 
 
@@ -257,7 +265,7 @@ File = TypeVar("File", bound=_File)
 
 
 def read(schema: type[File], path: str) -> File:
-    """A JSON file as its schema."""
+    """Read a JSON file and validate it."""
     try:
         raw = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -266,6 +274,6 @@ def read(schema: type[File], path: str) -> File:
 
 
 def same(path: str, key: str, found: Any, expected: Any) -> None:
-    """Raise `InputError` unless a file says what others say."""
+    """Raise `InputError` unless a file agrees with the others."""
     if found != expected:
         raise InputError(f"{path}: {key}: found {found!r}, expected {expected!r}")

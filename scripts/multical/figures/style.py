@@ -1,9 +1,9 @@
-"""The house style of the figures, and the parts that several figures share.
+"""The common style of the figures, and the parts that several figures share.
 
-Colours are from the palettes of Okabe and Ito and of Tol for colour-blind readers,
-and each has a marker of its own, so that a figure also reads in grey. A condition or a resource
-level looks the same in every figure. All sizes are points on paper: figures are
-as wide as the text of an A4 or letter page and are meant to be printed unscaled.
+Colours are from the palettes of Okabe and Ito and of Tol for colour-blind readers. Each colour has
+its own marker, so that a figure can also be read in grey. A condition or a resource level looks
+the same in every figure. All sizes are points on paper: figures are as wide as the text of an A4
+or letter page and are meant to be printed unscaled.
 """
 
 from __future__ import annotations
@@ -81,15 +81,12 @@ sns.set_theme(
 
 
 def arguments(description: str | None, schema: type[BaseModel], *tables: str) -> argparse.Namespace:
-    """Parse the command line that every figure program has; `params` comes as its `schema`.
-
-    `tables` are options, each a table that the program reads.
-    """
+    """Parse the command line of a figure program. `tables` are the options of its input tables."""
     return outputs.arguments(description, schema, tables, outputs.FIGURE)
 
 
 def save(fig: Figure, pdf: str | Path, png: str | Path) -> None:
-    """Write `fig` as PDF and PNG, both or neither; the same figure gives the same bytes."""
+    """Write `fig` as PDF and PNG, both or neither. The same figure gives the same bytes."""
     undated = {"Creator": None, "Producer": None, "CreationDate": None}
     with atomic(pdf) as new_pdf, atomic(png) as new_png:
         fig.savefig(new_pdf, metadata=undated)
@@ -98,10 +95,10 @@ def save(fig: Figure, pdf: str | Path, png: str | Path) -> None:
 
 
 def finish(fig: Figure, args: argparse.Namespace, name: str | None = None) -> None:
-    """Write a figure of `arguments`, by default the only one, and its sidecar."""
+    """Write a figure of the program and its sidecar. `name` defaults to its only figure."""
     name = outputs.names(args)[0] if name is None else name
-    made = outputs.paths(args, name)
-    save(fig, made["pdf"], made["png"])
+    files = outputs.paths(args, name)
+    save(fig, files["pdf"], files["png"])
     outputs.describe(args, name)
 
 
@@ -111,7 +108,7 @@ def panels(rows: int, columns: int, height: float, **shared: Any) -> tuple[Figur
 
 
 def places(keys: Iterable[Sequence[Any]], gap: float) -> dict[tuple[Any, Any], float]:
-    """Where pairs stand from left to right: 1 apart, and `gap` more where the first changes."""
+    """Places of pairs from left to right: 1 apart, and `gap` more where the first changes."""
     found: dict[tuple[Any, Any], float] = {}
     x, last = -1.0, None
     for key in keys:
@@ -122,20 +119,20 @@ def places(keys: Iterable[Sequence[Any]], gap: float) -> dict[tuple[Any, Any], f
 
 
 def name_groups(ax: Axes, middles: dict[str, float], pad: float, **text: Any) -> None:
-    """Names below the tick labels, each in the middle of its group."""
-    ax.xaxis.remove_overlapping_locs = False  # there may be a tick
+    """Names below the tick labels, each at the middle of its group."""
+    ax.xaxis.remove_overlapping_locs = False  # a tick may be at the same place
     ax.set_xticks(list(middles.values()), list(middles), minor=True, fontsize=6, **text)
     ax.tick_params(axis="x", which="minor", length=0, pad=pad)
 
 
 def name_levels(ax: Axes, levels: Sequence[str], margin: float = 0.55) -> None:
-    """Resource levels along the x axis."""
+    """Label the x axis with the resource levels. `margin` is the space beside the first and last."""
     ax.set(xlabel="resource level", xlim=(-margin, len(levels) - 1 + margin))
     ax.set_xticks(range(len(levels)), levels)
 
 
 def guess_line(ax: Axes, options: int | None) -> None:
-    """The accuracy of a random guess, where all questions have as many options."""
+    """Draw the accuracy of a random guess, if all questions have the same number of options."""
     if options:
         ax.axhline(1 / options, color=GREY, linestyle=":")
 
@@ -161,7 +158,7 @@ def handle(
 
 
 def condition_handles(conditions: Sequence[float | None], line: LineStyle = "") -> list[Line2D]:
-    """The entries of conditions in a legend."""
+    """One entry of a legend for each condition."""
     return [handle(tables.label(c), *condition_style(c), line=line) for c in conditions]
 
 
@@ -181,7 +178,7 @@ def legend(fig: Figure, handles: Sequence[Line2D], title: str | None = None) -> 
 def change_legend(
     fig: Figure, conditions: Sequence[float | None], title: str | None = None
 ) -> None:
-    """The legend of changes to SFT and to SFT with smoothing, with what an open marker means."""
+    """The legend of the changes to SFT and to SFT with smoothing, and of the open markers."""
     befores = [tables.label(None), tables.label(0.0)]
     entries = [
         handle(f"{before} → {tables.label(condition)}", *condition_style(condition))
@@ -192,7 +189,7 @@ def change_legend(
 
 
 def level_legend(fig: Figure, levels: Sequence[str], dashed: str, guess: bool) -> None:
-    """The legend of lines by resource level, a dashed line, and perhaps a random guess's."""
+    """The legend of the resource levels, the dashed lines and, with `guess`, a random guess."""
     entries = [handle(name, *LEVEL_STYLE[name], line="-") for name in levels]
     entries.append(handle(dashed, GREY, line="--"))
     if guess:
@@ -210,10 +207,10 @@ def with_intervals(
     size: float = 4,
     filled: bool = True,
 ) -> None:
-    """Draw `value` at `x` and its interval `ci_low` to `ci_high` as a bar.
+    """Draw `value` at `x`, and a bar from `ci_low` to `ci_high`.
 
-    The bar is drawn at its own ends, since the percentile interval of a biased
-    statistic such as ECE need not hold the value. A missing interval has no bar.
+    The bar is not tied to the value, since the percentile interval of a biased statistic such as
+    ECE may not contain it. A missing interval has no bar.
     """
     ax.vlines(x, rows["ci_low"], rows["ci_high"], color=colour, linewidth=0.25 * size, alpha=0.7)
     ax.plot(x, rows["value"], color=colour, marker=marker, linestyle=line, markersize=size,
@@ -225,9 +222,8 @@ def by_language(
 ) -> Figure:
     """A row of panels per model: `value` of each language, grouped by resource level.
 
-    `rows` is one metric with a column `condition`, as `tables.runs` gives it.
-    The reference language of `params` is set in bold; `guess` is the value of a
-    uniform guess, a dotted line.
+    `rows` has one metric, and a column `condition` as `tables.runs` adds it. The reference language
+    of `params` is in bold. `guess` is the value of a uniform guess, drawn as a dotted line.
     """
     languages = tables.languages(rows)
     x = dict(zip(languages["language"], languages["place"], strict=True))
@@ -263,7 +259,10 @@ def by_language(
 
 
 def _language_names(ax: Axes, x: dict[str, float], bold: str, crowded: bool) -> None:
-    """Tick labels; where it is crowded two staggered rows, and long tags stand upright."""
+    """Label the x axis with the languages.
+
+    Long tags are upright. Short tags are in two staggered rows if the axis is crowded.
+    """
     upright = max(map(len, x)) > 3
     names, stagger = list(x), crowded and not upright
     ax.set_xticks([x[name] for name in names[:: 1 + stagger]], names[:: 1 + stagger])
@@ -277,9 +276,9 @@ def _language_names(ax: Axes, x: dict[str, float], bold: str, crowded: bool) -> 
 
 
 def label_points(ax: Axes, x: np.ndarray, y: np.ndarray, names: dict[int, str]) -> None:
-    """Name the points `names` (by index) in `ax`, each where it hides the fewest others.
+    """Write `names` (by index of the point) beside points, where each hides the fewest others.
 
-    Call it once the layout of the figure is final.
+    The layout of the figure must be final.
     """
     scale = ax.figure.dpi / 72
     points = ax.transData.transform(np.column_stack([x, y])) / scale  # in points on paper
@@ -296,7 +295,8 @@ def label_points(ax: Axes, x: np.ndarray, y: np.ndarray, names: dict[int, str]) 
             low, high = points[index] + shift - half, points[index] + shift + half
             hits = ((others > low - 4) & (others < high + 4)).all(axis=1).sum()
             hits += 10 * sum(
-                low[0] < b[2] and high[0] > b[0] and low[1] < b[3] and high[1] > b[1] for b in taken
+                low[0] < right and high[0] > left and low[1] < top and high[1] > bottom
+                for left, bottom, right, top in taken
             )
             hits += 10 * bool((low < frame[0]).any() or (high > frame[1]).any())
             if hits < least:
@@ -311,5 +311,5 @@ def label_points(ax: Axes, x: np.ndarray, y: np.ndarray, names: dict[int, str]) 
 
 
 def scatter(ax: Axes, x: Any, y: Any, colour: str, marker: str, size: Any = 14) -> PathCollection:
-    """Points with the house's white rim."""
+    """Points with a thin white edge."""
     return ax.scatter(x, y, s=size, color=colour, marker=marker, edgecolor="white", linewidth=0.3)

@@ -1,7 +1,7 @@
 """The result tables of a study: reading, checking, and choosing rows by condition.
 
-A *condition* is the label smoothing b of a fine-tuned run, or None for the base
-model. Tables are read whole or refused: a figure never leaves a run out silently.
+A *condition* is the label smoothing b of a fine-tuned run, or None for the base model. An
+incomplete table is an error, so that no figure leaves a run out silently.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BINS = {
     "confidence": "number",
     "accuracy": "number",
 }
-#: Of two runs, or means over several seeds of them
+#: A comparison of two runs, or of their means over several seeds
 COMPARED = {
     "model": "text",
     "sft": "text",
@@ -41,7 +41,7 @@ CORRECTED = {"p": "number", "p_holm": "number", "p_bh": "number"}
 GROUPED = {"group": "text", "languages": "number", "metric": "text"}
 COVERAGE = {"kind": "text", "of": "text", "metric": "text", "power": "number"}
 COVERAGE |= dict.fromkeys(("questions", "truth", "share", "low", "high", "simulations"), "number")
-#: Columns of each table, as text or number; all are required.
+#: The columns of each table, all required, and whether they hold text or numbers
 COLUMNS = {
     "metrics": RUN
     | READING
@@ -69,21 +69,21 @@ COLUMNS = {
     "reliability": RUN | READING | {"group": "text"} | BINS,
     "reliability_by_lang": RUN | READING | {"language": "text", "resource_level": "text"} | BINS,
 }
-#: Methods of recalibration in their order, as figures and tables name them
+#: Methods of recalibration in their order, with their names in figures and tables
 METHODS = {"none": "none", "temperature": "temperature", "platt": "Platt", "isotonic": "isotonic"}
-#: Metrics whose changes are tested, by their names in figures and tables
+#: Metrics whose changes are tested, with their names in figures and tables
 CHANGED = {"accuracy": "accuracy", "confidence": "confidence", "ece": "ECE", "entropy": "entropy"}
-#: Groups of languages in the tables for print, by the names of their rows
+#: Groups of languages in printed tables, with their names there
 GROUPS = {"non-english": "all but English", "high": "high", "mid": "mid", "low": "low"}
-#: A p-value below it is called significant
+#: Smaller p-values are called significant
 ALPHA = 0.05
 
 
 def read(path: str | Path, kind: str) -> pd.DataFrame:
     """Read a table of `kind` (a key of `COLUMNS`), numbers as float64, the rest as text.
 
-    Raises `InputError` for a missing or unreadable file, a missing column, a table
-    without rows, a cell that is no number, an empty name, or an unknown resource level.
+    Raises `InputError` for a missing or unreadable file, a missing column, a table without rows, a
+    cell that is not a number, an empty name, or an unknown resource level.
     """
     columns = COLUMNS[kind]
     try:
@@ -99,31 +99,34 @@ def read(path: str | Path, kind: str) -> pd.DataFrame:
     for name, content in columns.items():
         if content == "number":
             number = pd.to_numeric(frame[name], errors="coerce").astype(float)
-            _first(number.isna() & frame[name].notna(), frame, path, name, "a number")
+            _refuse_first(number.isna() & frame[name].notna(), frame, path, name, "a number")
             frame[name] = number
         elif name == "resource_level":
-            _first(~frame[name].isin(LEVELS), frame, path, name, f"one of {LEVELS}")
+            _refuse_first(~frame[name].isin(LEVELS), frame, path, name, f"one of {LEVELS}")
         elif name != "sft":  # empty for a base model
-            _first(frame[name].isna(), frame, path, name, "a name")
+            _refuse_first(frame[name].isna(), frame, path, name, "a name")
     return frame[list(columns)]
 
 
-def _first(bad: pd.Series, frame: pd.DataFrame, path: str | Path, name: str, wanted: str) -> None:
+def _refuse_first(
+    bad: pd.Series, frame: pd.DataFrame, path: str | Path, name: str, expected: str
+) -> None:
+    """Raise `InputError` for the first bad cell of the column `name`, if there is one."""
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{path}: line {row + 2}: {name}: found {frame[name].iloc[row]!r}, expected {wanted}"
+            f"{path}: line {row + 2}: {name}: found {frame[name].iloc[row]!r}, expected {expected}"
         )
 
 
 def select(frame: pd.DataFrame, path: str | Path, **wanted: Sequence[str] | str) -> pd.DataFrame:
-    """Rows whose columns hold one of the `wanted` values; each value must occur."""
+    """The rows whose columns hold one of the `wanted` values. Each value must occur."""
     for column, values in wanted.items():
         values = [values] if isinstance(values, str) else list(values)
-        found = list(frame[column].dropna().unique())
-        absent = [value for value in values if value not in found]
+        present = list(frame[column].dropna().unique())
+        absent = [value for value in values if value not in present]
         if absent:
-            raise InputError(f"{path}: no rows with {column} {absent}, found {found}")
+            raise InputError(f"{path}: no rows with {column} {absent}, found {present}")
         frame = frame[frame[column].isin(values)]
     return frame
 
@@ -137,8 +140,8 @@ def chosen(
 ) -> pd.DataFrame:
     """The rows of a table that a figure shows: one benchmark, readout, SFT set and seed.
 
-    `conditions` defaults to the base and every smoothing of the table; `wanted`
-    chooses by further columns. There is a column `condition`, as `runs` adds it.
+    `conditions` defaults to the base model and every smoothing of the table. `wanted` are values of
+    further columns. The result has a column `condition`, as `runs` adds it.
     """
     frame = select(
         read(path, kind), path, benchmark=params.benchmark, readout=params.readout, **wanted
@@ -151,10 +154,11 @@ def chosen(
 def compared(
     path: str | Path, kind: str, params: Conditions, **wanted: Sequence[str] | str
 ) -> pd.DataFrame:
-    """The rows of a table of changes: of one benchmark, readout and SFT set, over all its seeds.
+    """The rows of a table of changes, of one benchmark, readout and SFT set, over all its seeds.
 
-    `condition` is what each changes to, an ordered category: SFT from the base, or SFT with
-    the chosen smoothing from SFT. Raises `InputError` unless every model has both.
+    The added column `condition`, an ordered category, is the condition after the change: SFT
+    (compared with the base model), or SFT with the chosen smoothing (compared with SFT). Raises
+    `InputError` unless every model has both.
     """
     need_tuned(params)
     assert params.sft is not None
@@ -165,20 +169,20 @@ def compared(
     labels = [label(condition) for condition in conditions(params)[1:]]
     frame = frame[frame["after"].isin(labels)]
     frame = frame.assign(condition=pd.Categorical(frame["after"], labels, ordered=True))
-    _complete(frame, path, models(frame), labels, params)
+    _check_complete(frame, path, models(frame), labels, params)
     return frame
 
 
 def conditions(params: Conditions) -> list[float | None]:
-    """What a figure compares: the base, SFT, and SFT with the chosen smoothing.
+    """The conditions that a figure compares: base, SFT, and SFT with the chosen smoothing.
 
-    The base alone where a study has no SFT runs.
+    The base alone if a study has no SFT runs.
     """
     return [None] if params.smoothing is None else [None, 0.0, params.smoothing]
 
 
 def need_tuned(params: Panel) -> None:
-    """Raise `InputError` where a study has no SFT runs, which not every figure can do without."""
+    """Raise `InputError` if a study has no SFT runs. For figures that cannot do without them."""
     if params.sft is None:
         raise InputError(
             f"--params: {params.study} shows base models alone (figures.sft is null), expected SFT "
@@ -188,8 +192,8 @@ def need_tuned(params: Panel) -> None:
 
 def smoothings(frame: pd.DataFrame, params: Panel) -> list[float]:
     """Smoothing values of the runs of the chosen SFT set and seed, ascending."""
-    chosen = (frame["sft"] == params.sft) & (frame["seed"] == params.seed)
-    return sorted(frame.loc[chosen, "smoothing"].dropna().unique().tolist())
+    tuned = (frame["sft"] == params.sft) & (frame["seed"] == params.seed)
+    return sorted(frame.loc[tuned, "smoothing"].dropna().unique().tolist())
 
 
 def runs(
@@ -198,9 +202,9 @@ def runs(
     params: Panel,
     conditions: Sequence[float | None],
 ) -> pd.DataFrame:
-    """Rows of the chosen SFT set and seed in `conditions`, with a column `condition`.
+    """The rows of the base model and of the chosen SFT set and seed that are in `conditions`.
 
-    `condition` is an ordered category of labels. Raises `InputError` unless every
+    The added column `condition` is an ordered category of labels. Raises `InputError` unless every
     model has every condition, each with the same rows (languages, groups, bins).
     """
     labels = [label(condition) for condition in conditions]
@@ -215,17 +219,17 @@ def runs(
         parts.append(frame[rows].assign(condition=name))
     chosen = pd.concat(parts, ignore_index=True)
     chosen["condition"] = pd.Categorical(chosen["condition"], labels, ordered=True)
-    _complete(chosen, path, models(frame), labels, params)
+    _check_complete(chosen, path, models(frame), labels, params)
     return chosen
 
 
 def by_metric(
     rows: pd.DataFrame, orders: dict[str, list[str]], metrics: Sequence[str]
 ) -> pd.DataFrame:
-    """A row per model, group, condition and key of `orders`; three columns per metric.
+    """A row per model, group, condition and further key, with three columns per metric.
 
-    These are its value and the ends of its interval. `orders` has the values of further keys
-    in their order.
+    The three columns are its value and the ends of its interval. `orders` are the further keys,
+    each with its values in their order.
     """
     ends = {"value": "", "ci_low": "_low", "ci_high": "_high"}
     keys = ["model", "group", "condition", *orders]
@@ -239,16 +243,19 @@ def by_metric(
 
 
 def models(frame: pd.DataFrame) -> list[str]:
-    """Models in the order of the table."""
+    """The models, in the order of the table."""
     return list(frame["model"].unique())
 
 
 def languages(rows: pd.DataFrame) -> pd.DataFrame:
-    """Languages by resource level, then by name; their `place` leaves 1 free between levels."""
-    found = rows[["resource_level", "language"]].drop_duplicates()
-    rank = found["resource_level"].map(levels(found, "resource_level").index)
-    found = found.assign(rank=rank).sort_values(["rank", "language"])
-    return found.assign(place=np.arange(len(found)) + found["rank"])
+    """A row per language, by resource level, then by name.
+
+    Its `place` on an axis leaves 1 free between levels.
+    """
+    table = rows[["resource_level", "language"]].drop_duplicates()
+    rank = table["resource_level"].map(levels(table, "resource_level").index)
+    table = table.assign(rank=rank).sort_values(["rank", "language"])
+    return table.assign(place=np.arange(len(table)) + table["rank"])
 
 
 def levels(frame: pd.DataFrame, column: str) -> list[str]:
@@ -256,16 +263,17 @@ def levels(frame: pd.DataFrame, column: str) -> list[str]:
     return [level for level in LEVELS if (frame[column] == level).any()]
 
 
-def _complete(
+def _check_complete(
     chosen: pd.DataFrame,
     path: str | Path,
     models: list[str],
     labels: list[str],
     params: Panel,
 ) -> None:
+    """Raise `InputError` unless each model and condition has the same rows, each once."""
     names = ("culture", "method", "fit", "language", "group", "level", "bin", "metric")
-    unit = [name for name in names if name in chosen]
-    everything = set(map(tuple, chosen[unit].to_numpy()))
+    keys = [name for name in names if name in chosen]
+    all_keys = set(map(tuple, chosen[keys].to_numpy()))
     for model in models:
         for name in labels:
             rows = chosen[(chosen["model"] == model) & (chosen["condition"] == name)]
@@ -274,9 +282,9 @@ def _complete(
                 run += f" (SFT set {params.sft}, seed {params.seed})"
             if rows.empty:
                 raise InputError(f"{path}: no rows for {run}, expected every model to have them")
-            twice = rows[rows.duplicated(unit)]
+            twice = rows[rows.duplicated(keys)]
             if len(twice):
-                raise InputError(f"{path}: two rows for {run}, {tuple(twice[unit].iloc[0])}")
-            absent = everything - set(map(tuple, rows[unit].to_numpy()))
+                raise InputError(f"{path}: two rows for {run}, {tuple(twice[keys].iloc[0])}")
+            absent = all_keys - set(map(tuple, rows[keys].to_numpy()))
             if absent:
                 raise InputError(f"{path}: no row for {run}, {min(absent)}, which another run has")

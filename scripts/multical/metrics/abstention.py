@@ -47,14 +47,14 @@ def permutation(size: int, seed: int) -> NDArray[np.int64]:
 
 
 def training_size(k: int | str, size: int) -> int:
-    """Rows that train: `k`, or half of them all; raise `InputError` where none is left to test."""
+    """How many rows train: `k`, or half of all. Raises `InputError` if none is left to test."""
     if not can_train(k, size):
         raise InputError(f"abstention: k = {k} of {size} answers, expected some to train and test")
     return _training_size(k, size)
 
 
 def can_train(k: int | str, size: int) -> bool:
-    """Do `k` of `size` answers leave some to test."""
+    """Whether `k` training answers out of `size` leave some to test on."""
     return 0 < _training_size(k, size) < size
 
 

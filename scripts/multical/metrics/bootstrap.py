@@ -48,7 +48,7 @@ class Bootstrap:
         return self._counts[:, self._places(questions)]
 
     def sample(self, questions: pd.Series) -> Sample:
-        """The same for `resampling.replicates`; the last sample, B + 1, is the rows themselves.
+        """The draws for `resampling.replicates`; the last sample, B + 1, is the rows themselves.
 
         A categorical's categories are looked up once for all the cells that share them.
         """

@@ -16,7 +16,7 @@ from multical.metrics.readouts import Floats, Readout
 
 
 def mann_whitney(readout: Readout) -> tuple[float, float]:
-    """U and two-sided p of right against wrong confidences; NaN where there is only one kind.
+    """U and two-sided p of right against wrong confidences; NaN if all are right, or all wrong.
 
     U counts the pairs in which the right answer is surer, ties half: U = AUROC x pairs.
     """
@@ -66,7 +66,7 @@ class OneSample:
 
 
 def one_sample(values: Sequence[float], centre: float = 0.5, level: float = 0.05) -> OneSample:
-    """Are `values` above `centre`: Student's t where they pass for normal, else Wilcoxon.
+    """Test whether `values` lie above `centre`: Student's t if they look normal, else Wilcoxon.
 
     As in the authors' code, "normal" is a Kolmogorov-Smirnov test against the *standard*
     normal distribution, which AUROCs in [0, 1] fail when there are several: it is nearly

@@ -296,7 +296,7 @@ def aurc(readout: Readout, counts: Counts | None = None) -> Floats:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric, the least that a readout must be for it, its range, whether it takes `bins`."""
+    """A metric: what it needs of a readout, its range, and whether it takes `bins`."""
 
     function: Callable[..., Floats]
     needs: Literal["score", "probability", "distribution"]
@@ -304,7 +304,7 @@ class Metric:
     binned: bool = False
 
     def applies(self, readout: Readout) -> bool:
-        """Does `readout` have what this metric needs?"""
+        """Whether `readout` has what this metric needs."""
         if self.needs == "distribution":
             return readout.probabilities is not None
         return self.needs == "score" or readout.is_probability

@@ -24,7 +24,7 @@ Confidence = Literal["msp", "max_logit", "margin", "entropy"]
 
 
 class Interval(Strict):
-    """An interval from what is drawn at random."""
+    """An interval from random draws."""
 
     seed: Seed = 0
     level: float = Field(default=0.95, gt=0, lt=1)
@@ -51,7 +51,7 @@ class Metrics(Binned):
 
 
 class Recalibration(Strict):
-    """How confidences are recalibrated: on some questions, to be judged on others."""
+    """How confidences are recalibrated: fitted on some questions, judged on others."""
 
     folds: int = Field(
         default=5, ge=2, le=100, description="parts of the questions, the same in all languages"
@@ -86,7 +86,7 @@ class Abstention(Split):
 
 
 class ReleasedAbstention(Abstention):
-    """The same as in v2, whose outputs were released."""
+    """Abstention as in v2 of the paper, whose outputs were released."""
 
     ks: list[Annotated[int, Field(ge=1)] | Literal["half"]] = Field(
         default=[1, 2, 5, 10, 20, 50, 100, 200, 500, "half"], min_length=1

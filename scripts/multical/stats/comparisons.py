@@ -115,7 +115,7 @@ def _same_questions(one: Run, other: Run) -> None:
 def corrected(table: pd.DataFrame, family: list[str], columns: Sequence[str]) -> pd.DataFrame:
     """The table with corrected p-values beside those in `columns`, each family by itself.
 
-    A family are the rows that share the values of `family`; tests without a p are none of it.
+    Rows that share the values of `family` are one family. Tests without a p do not count.
     """
     table = table.copy()
     for column in columns:

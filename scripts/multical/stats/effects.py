@@ -1,4 +1,4 @@
-"""How large a change is, and whether it is one: effects with intervals and tests."""
+"""How large a change is, and whether it is real: effects with intervals and tests."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def described(effect: Effect, level: float) -> dict[str, float]:
 
 
 def question_test(effect: Effect) -> dict[str, float]:
-    """Is the effect more than chance in the choice of questions: a two-sided t-test.
+    """Two-sided t-test of whether the effect exceeds what the choice of questions explains.
 
     The standard error is that of the replicates, times sqrt(n / (n - 1)), against Student's t
     with n - 1 degrees of freedom: for a mean of questions this is the paired t-test, up to the
@@ -70,13 +70,13 @@ def question_test(effect: Effect) -> dict[str, float]:
 
 
 def language_tests(values: Floats) -> dict[str, float]:
-    """Do the effects in (L,) languages lie to one side of zero: sign and signed-rank test.
+    """Sign and signed-rank test of whether (L,) effects of languages lie on one side of zero.
 
-    Two-sided; languages are the sample and the questions as given. Languages without a
-    change count in neither. `w` is the smaller sum of ranks of scipy's `wilcoxon`, whose p is
-    exact up to 50 languages without ties, or 13 with them, else a normal approximation.
-    `rank_biserial` is Kerby's (2014): the share of ranks of rises less that of falls, from
-    -1 to 1.
+    Both are two-sided. The languages are the sample; the questions are taken as fixed.
+    Languages without a change count in neither. `w` is the smaller sum of ranks of scipy's
+    `wilcoxon`, whose p is exact up to 50 languages without ties, or 13 with them, else a normal
+    approximation. `rank_biserial` is Kerby's (2014): the share of ranks of rises less that of
+    falls, from -1 to 1.
     """
     values = values.round(12)  # a difference of shares is off by rounding, and ties with none
     moved = values[~np.isnan(values) & (values != 0)]

@@ -152,7 +152,7 @@ def fit(values: Floats, levels: Sequence[str]) -> Fit:
 
 
 def counted(levels: Sequence[str]) -> dict[str, int]:
-    """How many languages tell each effect, by the names of a fit's terms."""
+    """How many languages each effect rests on, by the names of a fit's terms."""
     known = [level for level in LEVELS if level in levels]
     return {
         name: sum(level in name.split("-") for level in levels) for name in _contrasts(known)
@@ -205,7 +205,7 @@ def _start(values: Floats, place: NDArray[Any], noise: float) -> Floats:
 
 
 def _unusable(result: Any, covariance: Floats) -> list[str]:
-    """Why the effects cannot be tested, if they cannot.
+    """Why the effects cannot be tested; None if they can.
 
     As many blocks in each language and condition: the covariance of effects is free of that of
     variances, which statsmodels may warn of where a variance is zero.
@@ -251,7 +251,7 @@ def _ratio(one: float, other: float) -> float:
 
 
 def diagnostics(values: Floats, place: NDArray[Any]) -> dict[str, Any]:
-    """What the model takes for granted, as p-values; low ones speak against it.
+    """Tests of the assumptions of the model, as p-values; low ones speak against it.
 
     Shapiro and Wilk's test that the effects of languages about their level's mean, and that
     those of blocks about their language's, are normal; Brown and Forsythe's that the effects

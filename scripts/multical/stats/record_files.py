@@ -1,12 +1,11 @@
-"""Records of a study taken one part at a time, so that memory is that of the largest file.
+"""Reading a study's records one part at a time, so that memory holds the largest file, not all.
 
-A part is the files that share a run on a benchmark, as a rule one. What spans all files,
-the questions that a bootstrap draws from and the languages, is looked up beforehand.
+A part is the files of one run on one benchmark, usually a single file. What spans all parts
+(the questions that a bootstrap draws from, and the languages) is looked up beforehand.
 """
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import threading
@@ -27,7 +26,7 @@ from tqdm import tqdm
 from multical import records
 from multical.errors import InputError
 from multical.files import atomic
-from multical.params import parse
+from multical.params import command_line
 from multical.records import Contents
 from multical.stats.blocks import Block, blocks, check_languages
 
@@ -46,19 +45,14 @@ def write_tables(
     `outputs` has what each table is, by the name of its option; `compute` takes the paths of the
     records, the parameters of the `schema`, and the number of processes.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    named = f"{schema.__module__}.{schema.__name__}"
+    files = {name: f"output, CSV: {content}" for name, content in outputs.items()}
+    parser = command_line(description, schema, **files)
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--params", required=True, metavar="JSON", help=named)
-    for name, content in outputs.items():
-        parser.add_argument(f"--{name}", required=True, metavar="CSV", help=f"output, {content}")
     parser.add_argument(
         "--processes", type=int, default=2, help="that share a million rows or more (%(default)s)"
     )
     args = parser.parse_args()
-    tables = compute(args.records, parse(schema, args.params), args.processes)
+    tables = compute(args.records, args.params, args.processes)
     with ExitStack() as written:
         for name, table in zip(outputs, tables, strict=True):
             write(written.enter_context(atomic(getattr(args, name))), table)
@@ -135,8 +129,8 @@ def each(
 ) -> list[Any]:
     """`function(block, *arguments)` of every block, sorted by run and benchmark.
 
-    With at least `many` rows in several parts, as many `processes` share them; their
-    number never shows in a result.
+    Several parts with at least `many` rows in all are shared among `processes` processes.
+    Results do not depend on their number.
     """
     if processes < 1:
         raise InputError(f"--processes: {processes}, expected at least 1")

@@ -20,6 +20,7 @@ from matplotlib.colors import to_rgb
 from multical.errors import InputError
 from multical.figures import style
 from multical.figures import tables as results
+from multical.params import option
 from support import figure_data
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -66,7 +67,7 @@ def arguments(name: str, table: Path, out: Path, **changes: Any) -> list[str]:
     params |= changes
     files = [text for end in outputs for text in (f"--{end}", str(out / f"{name}.{end}"))]
     files += ["--sidecar", str(out / f"{name}.json")]
-    return [f"--{kind}", str(table), "--params", json.dumps(params), "--code", "abc", *files]
+    return [option(kind), str(table), "--params", json.dumps(params), "--code", "abc", *files]
 
 
 @pytest.fixture

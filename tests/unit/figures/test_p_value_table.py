@@ -15,6 +15,7 @@ import pytest
 import make_p_values_table
 from multical.errors import InputError
 from multical.figures.params import Conditions
+from multical.params import option
 from support import figure_data
 
 PARAMS = {key: figure_data.PARAMS[key] for key in Conditions.model_fields}
@@ -38,9 +39,9 @@ def make(tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             if kind in (changed or {}):
                 path = tmp_path / f"{kind}.csv"
                 (changed or {})[kind].to_csv(path, index=False)
-            command += [f"--{kind}", str(path)]
-        for option, end in (("csv", "csv"), ("tex", "tex"), ("sidecar", "json")):
-            command += [f"--{option}", str(tmp_path / f"p_values.{end}")]
+            command += [option(kind), str(path)]
+        for form, end in (("csv", "csv"), ("tex", "tex"), ("sidecar", "json")):
+            command += [f"--{form}", str(tmp_path / f"p_values.{end}")]
         monkeypatch.setattr(sys, "argv", command)
         make_p_values_table.main()
         made = pd.read_csv(tmp_path / "p_values.csv", index_col=["model", "after", "metric"])

@@ -41,7 +41,7 @@ def run(
     outputs = (
         ["--metrics", folder / "m.csv", "--summary", folder / "s.csv"]
         if script == "compute_metrics"
-        else ["--output", folder / "r.csv", "--by_language", folder / "l.csv"]
+        else ["--output", folder / "r.csv", "--by-language", folder / "l.csv"]
     )
     text = settings if isinstance(settings, str) else json.dumps(settings)
     command = [sys.executable, SCRIPTS / f"{script}.py", "--params", text, *outputs]

@@ -343,7 +343,7 @@ def test_the_program_gives_the_same_bytes(frame: pd.DataFrame, tmp_path: Path) -
     for order in (paths, paths[::-1]):
         outputs = [tmp_path / "r.csv", tmp_path / "l.csv"]
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS), "--records", *order]
-        command += ["--output", str(outputs[0]), "--by_language", str(outputs[1])]
+        command += ["--output", str(outputs[0]), "--by-language", str(outputs[1])]
         subprocess.run(command, check=True, capture_output=True)
         made.append([path.read_bytes() for path in outputs])
     assert made[0] == made[1]
@@ -357,7 +357,7 @@ def test_a_readout_without_option_scores_is_refused(tmp_path: Path) -> None:
     ):
         records = written(tmp_path, make_records(["base"], ["en"], 5, 0))
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS | changes)]
-        command += ["--output", str(tmp_path / "r"), "--by_language", str(tmp_path / "l")]
+        command += ["--output", str(tmp_path / "r"), "--by-language", str(tmp_path / "l")]
         done = subprocess.run([*command, "--records", *records], capture_output=True, text=True)
         assert done.returncode == 1
         assert message in done.stderr

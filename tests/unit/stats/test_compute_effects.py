@@ -383,7 +383,7 @@ def test_the_program(
     for order in (paths, paths[::-1]):
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS), "--records", *order]
         files = [tmp_path / name for name in ("e.csv", "o.csv")]
-        command += ["--effects", str(files[0]), "--over_languages", str(files[1])]
+        command += ["--effects", str(files[0]), "--over-languages", str(files[1])]
         subprocess.run(command, check=True, capture_output=True)
         made.append([file.read_bytes() for file in files])
     assert made[0] == made[1]
@@ -397,7 +397,7 @@ def test_a_study_without_sft_is_refused(frame: pd.DataFrame, tmp_path: Path) -> 
     records.write(tmp_path / "base.parquet", frame[frame["run"] == "tiny"])
     command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS)]
     command += ["--records", str(tmp_path / "base.parquet")]
-    command += ["--effects", str(tmp_path / "e.csv"), "--over_languages", str(tmp_path / "o.csv")]
+    command += ["--effects", str(tmp_path / "e.csv"), "--over-languages", str(tmp_path / "o.csv")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no two runs to compare" in done.stderr
