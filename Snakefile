@@ -14,7 +14,7 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-# Jobs run with the Python, and with the modules, that Snakemake runs with here.
+# Jobs run with the same Python and modules as this Snakemake.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
 )
@@ -52,8 +52,8 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 
-# For `make recover`, should this Snakemake be killed; for `make provenance` and `make explain`.
-# What is made counts as made with the lock's libraries.
+# Records for `make recover`, if this Snakemake is killed, and for `make provenance` and
+# `make explain`. The warnings matter because results count as made with the lock's libraries.
 onstart:
     for line in not_as_locked():
         logger.warning(line)

@@ -31,7 +31,7 @@ rule score_api:
             scoring_params.api_scoring(CONFIG, w.root, w.run, w.benchmark)
         ),
         code=code("score_api"),
-        # Undeclared, since it outlives every job, and `make clean`.
+        # Not an output, since it outlives every job, and `make clean`.
         cache=paths.API_CACHE,
     shell:
         r"""

@@ -1,12 +1,12 @@
-# Do the claims of the two studies hold: a verdict on each, from one study's own files.
+# Verdicts on the claims of the two papers, each from the files of a single study.
 #
 # Needs  claims.yaml; ROOT/records/* and, by kind of study, ROOT/summary.csv or ROOT/tables/*.csv
-# Makes  ROOT/claims/verdicts.json   verdicts, and all that they were judged by
-#        ROOT/claims/verdicts.md     the table; verdicts.html, the page of the report
+# Makes  ROOT/claims/verdicts.json   the verdicts, with the evidence for each
+#        ROOT/claims/verdicts.md     the verdicts as a table; verdicts.html, as a page of the report
 #        ROOT/claims/provenance.json where they came from
 #
-# Whether verdicts are those of expected/claims.yaml is told by tools/check_verdicts.py
-# (`make verify STUDY=...`), so that an unexpected one can still be read.
+# tools/check_verdicts.py (`make verify STUDY=...`) compares them with expected/claims.yaml. No rule
+# does, so that unexpected verdicts can still be read.
 
 
 rule verify_claims:

@@ -1,4 +1,4 @@
-# What the rules of all studies share: which files a job takes, and what it makes.
+# Functions that the rules share: the inputs, outputs and settings of jobs.
 #
 # Needs  CONFIG and CLAIMS, the validated config and claims (Snakefile)
 
@@ -9,7 +9,7 @@ def study(root):
 
 
 def own_files(source):
-    """The local files of a source of kind `file` or `folder`, so that their content counts."""
+    """The local files of a source of kind `file` or `folder`; none for other kinds."""
     if source.kind == "folder":
         return sorted(
             str(file) for file in Path(source.path).glob("*") if file.is_file()
@@ -18,22 +18,22 @@ def own_files(source):
 
 
 def one_of(names):
-    """Names as a constraint of a wildcard."""
+    """A wildcard constraint that matches any of the names, and nothing if there are none."""
     return "|".join(map(re.escape, sorted(names, reverse=True))) or "(?!)"
 
 
 def optional(part):
-    """A part of a name as a constraint of a wildcard that may be empty."""
+    """A wildcard constraint that matches a part of a name or nothing."""
     return f"({re.escape(part)})?"
 
 
 def one_of_parts(names, divided, part):
-    """Names as a constraint of a wildcard that `part` may follow where they are `divided`."""
+    """A wildcard constraint that matches the names; only names in `divided` may precede `part`."""
     return f"({one_of(names)})(?!{re.escape(part)})|({one_of(divided)})"
 
 
 def one_of_runs(runs, folder="runs"):
-    """Studies with some of their runs each, as a constraint of the wildcard `root`."""
+    """A constraint of the wildcard `root` that matches studies, each only with its given runs."""
     return (
         "|".join(
             f"{re.escape(root)}(?=/{folder}/({one_of(names)})/)"
@@ -43,7 +43,7 @@ def one_of_runs(runs, folder="runs"):
     )
 
 
-#: The studies with metrics by language: paper 1, harness runs, models behind APIs.
+#: The studies with metrics by language: of paper 1, of harness runs, and of models behind APIs.
 MEASURED = [
     root
     for root, one in CONFIG.studies.items()
@@ -52,12 +52,15 @@ MEASURED = [
 
 
 def roots(*kinds):
-    """The roots of the studies of some kinds, as a constraint of a wildcard."""
+    """A wildcard constraint that matches the roots of the studies of some kinds."""
     return one_of(root for root, one in CONFIG.studies.items() if one.kind in kinds)
 
 
 def scored_roots(kind, api):
-    """Those of a kind, and those of paper 2 with the runs that are behind an API, or are not."""
+    """A constraint of `root`: studies of a kind, and `chat_confidence` studies with some runs.
+
+    With `api`, these are the runs behind an API, else all other runs.
+    """
     runs = {
         root: [
             name
@@ -72,7 +75,7 @@ def scored_roots(kind, api):
 
 
 def sharded_roots():
-    """The roots of the studies that score a benchmark in more than one job, likewise."""
+    """A constraint of `root`: the studies that score a benchmark in more than one job."""
     return one_of(
         root
         for root, one in CONFIG.studies.items()
@@ -87,7 +90,7 @@ def base_manifest(w):
 
 
 def scored_manifest(w):
-    """The manifest of what is scored: a base model, or an SFT run."""
+    """The manifest of the base model or SFT run that is scored."""
     if job_params.run(CONFIG, w.root, w.run).sft is None:
         return paths.MODEL_MANIFEST.format(model=w.run)
     trainer = job_params.trainer(CONFIG, w.root, w.run)
@@ -95,7 +98,7 @@ def scored_manifest(w):
 
 
 def tuned_checkpoint(w):
-    """The weights of an SFT run, which may be temporary; none for a base model."""
+    """The checkpoint of an SFT run, which may be temporary; none for a base model."""
     if job_params.run(CONFIG, w.root, w.run).sft is None:
         return []
     trainer = job_params.trainer(CONFIG, w.root, w.run)
@@ -103,15 +106,15 @@ def tuned_checkpoint(w):
 
 
 def weights(checkpoint):
-    """A checkpoint as an input beside its manifest, which has the digests of its files.
+    """A checkpoint as an input whose time does not count.
 
-    Of a folder Snakemake knows only a time, which a copy of it changes.
+    A copy of the folder has another time. The manifest, another input, has the files' digests.
     """
     return ancient(checkpoint)
 
 
 def kept(checkpoint):
-    """A checkpoint as an output."""
+    """A checkpoint as an output, which is temporary if the config does not keep checkpoints."""
     return checkpoint if CONFIG.keep_checkpoints else temp(checkpoint)
 
 
@@ -121,7 +124,7 @@ def trial_weights(w):
 
 
 def trial_files(path):
-    """Files of the trials for the model and SFT data of a job's wildcards."""
+    """An input function: the files of the trials for a job's model and SFT data."""
     return lambda w: [path.format(root=w.root, run=trial.id) for trial in own_trials(w)]
 
 
@@ -132,7 +135,7 @@ def own_trials(w):
 
 
 def shard_files(path):
-    """Files of the shards of a run on a benchmark."""
+    """An input function: the files of the shards of a run on a benchmark."""
     return lambda w: [
         path.format(root=w.root, run=w.run, benchmark=w.benchmark, shard=shard)
         for shard in scoring_params.shards(CONFIG, w.root, w.benchmark)
@@ -148,7 +151,10 @@ def all_records(w):
 
 
 def labelled_records(w):
-    """Those of benchmarks that tell cultures apart; all where none does, to be refused."""
+    """The records of benchmarks that label culture.
+
+    If none does, all records, so that the program can refuse them.
+    """
     found = [
         paths.RECORDS.format(root=w.root, run=run, benchmark=benchmark)
         for run, benchmark in studies.scored(CONFIG.measured(w.root))
@@ -158,20 +164,20 @@ def labelled_records(w):
 
 
 def panels(root):
-    """What the figures of a study can have before their names, and what each shows."""
+    """The panels of a study by the folder in the path of their figures, and what each shows."""
     if study(root).kind in ("released", "chat_confidence"):
         return msp_params.panels(CONFIG, root)
     return job_params.panels(CONFIG, root)
 
 
 def optional_panel():
-    """What a path has before a figure's name, as a constraint of a wildcard."""
+    """A constraint of the wildcard `panel`: the folder of a panel, or nothing."""
     names = {panel for root in CONFIG.studies for panel in panels(root)}
     return f"({one_of(names - {''})})?"
 
 
 def report_labels(label, kind="of"):
-    """What the report says of a figure or table, or of its sidecar: its name, and its data."""
+    """A function of wildcards: the report's labels of a figure, table or sidecar."""
 
     def labels(w):
         name = f"{label} {w.model}" if "model" in w.keys() else label
@@ -185,7 +191,7 @@ def report_labels(label, kind="of"):
 
 
 def readable(name):
-    """A figure's name as its readers write it."""
+    """The name of a figure or table in words."""
     words = {
         "ece": "ECE",
         "auroc": "AUROC",
@@ -197,7 +203,7 @@ def readable(name):
 
 
 def figure(name, panel="{panel}", category="Figures"):
-    """The files of a figure; `.{model}` ends the name of one that each model has.
+    """The files of a figure. If there is one for each model, its name ends with `.{model}`.
 
     The screen version and the sidecar go into the report.
     """
@@ -215,9 +221,9 @@ def figure(name, panel="{panel}", category="Figures"):
 
 
 def table(name, pattern=paths.TABLE, labels=report_labels):
-    """The files of a table. All but its LaTeX go into the report.
+    """The files of a table. All but the LaTeX go into the report.
 
-    `labels` gives what the report says of it, by its name and the name's key.
+    `labels` gives the report's labels, as `report_labels` does.
     """
     stem, label = pattern.replace("{name}", name), readable(name)
     csv = report(
@@ -253,16 +259,16 @@ def study_table(name):
 
 
 def settings_of(function, *more):
-    """The settings of a job that `function` gives of a study, as a function of its wildcards."""
+    """A function of wildcards: a job's settings, which `function` computes for a study."""
     return lambda w: canonical(function(CONFIG, w.root, *more))
 
 
-#: What the programs write into sidecars
+#: The option of programs that write the code's fingerprint into sidecars
 CODE = "--code {params.code:q}"
 
 
 def command(program, inputs, outputs, *more):
-    """The command of a program, whose options are called as the files of its rule."""
+    """The command of a program whose options have the names of the rule's inputs and outputs."""
     options = [
         f"{option(name)} {{{kind}.{name}:q}}"
         for kind, names in (("input", inputs), ("output", outputs))
@@ -272,10 +278,10 @@ def command(program, inputs, outputs, *more):
     return f"python scripts/{program}.py {' '.join(options)}"
 
 
-# Rules that differ in their files alone are made by this function from tables of jobs. It is no
-# loop, since Snakemake puts a shell command together when the job runs, at the end of the loop.
+# This function makes the rules that differ in their files alone, from tables of jobs. A loop would
+# not do: Snakemake puts a shell command together when the job runs, with the last loop's values.
 def make_rule(name, inputs, outputs, settings, options=(CODE,), threads=1, root=None):
-    """The rule of a job whose program has its name, without what follows the program's.
+    """Make a rule. Its program has the rule's name, but for `.{model}` or `_margin_entropy`.
 
     Programs that use more than one core do so by processes of one thread each.
     """
@@ -308,26 +314,26 @@ def make_rule(name, inputs, outputs, settings, options=(CODE,), threads=1, root=
 
 
 def figure_settings(schema):
-    """The settings of the job that makes a figure or table, as a function of its wildcards."""
+    """A function of wildcards: the settings of the job that makes a figure or table."""
     return lambda w: canonical(
         job_params.figure(CONFIG, w.root, schema, w.panel, w.get("model"))
     )
 
 
 def compared_figure(among):
-    """The settings of a figure of paper 2 that compares those of some confidences."""
+    """A function of wildcards: the settings of a figure of paper 2 of the confidences `among`."""
     return lambda w: canonical(
         msp_params.compared_figure(CONFIG, w.root, w.get("panel", ""), among)
     )
 
 
 def figure_files(root, panel, names):
-    """The figures of those names, for print."""
+    """The PDF files of the figures with the given names."""
     return [paths.FIGURE.format(root=root, panel=panel, name=f"{x}.pdf") for x in names]
 
 
 def table_files(root, panel, names):
-    """The tables of those names."""
+    """The CSV files of the tables with the given names."""
     return [paths.TABLE.format(root=root, panel=panel, name=f"{x}.csv") for x in names]
 
 
@@ -351,14 +357,17 @@ def figures_and_tables(w):
 
 
 def headlines_of_parts(w):
-    """The headlines of the studies inside of this one."""
+    """The headlines of the studies inside the folder of this one."""
     return [
         paths.HEADLINE.format(root=part) for part in job_params.parts(CONFIG, w.root)
     ]
 
 
 def verdicts_of_parts(w):
-    """The verdicts of the studies inside of this one, on claims that its own kind cannot show."""
+    """The verdicts of the studies inside the folder of this one, on claims that it cannot show.
+
+    Kind `chat_confidence` takes none.
+    """
     if study(w.root).kind == "chat_confidence":
         return []
     return [
@@ -367,7 +376,7 @@ def verdicts_of_parts(w):
 
 
 def claimed(w):
-    """What the verdicts on a study depend on."""
+    """The settings of the verdicts on a study."""
     answered = study(w.root).kind in ("released", "chat_confidence")
     params = msp_params if answered else job_params
     return canonical(params.claims(CONFIG, w.root, CLAIMS))
@@ -381,7 +390,7 @@ def claimed_records(w):
 
 
 def unlisted_archive(w):
-    """The local archive of a study's released outputs, where no manifest lists its files."""
+    """The local archive of a study's released outputs, if no manifest lists its files."""
     source = study(w.root).source
     given = os.environ.get("MSP_V2_ARCHIVE") or source.archive
     return [] if source.manifest or not given else given

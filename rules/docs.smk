@@ -1,9 +1,9 @@
-# The figure of docs/ that is simulated, not of a study: `snakemake docs/coverage.pdf`. What it
-# makes is committed.
+# The figure in docs/ of a simulation, not of a study: `snakemake docs/coverage.pdf`. Its files are
+# committed.
 #
-# Makes  docs/coverage.csv                     how often intervals held what is true, and tests
-#                                              rejected it
-#        docs/coverage.pdf, .png and .json     its figure, and where that came from
+# Makes  docs/coverage.csv                     how often intervals held the true value, and how
+#                                              often tests rejected it
+#        docs/coverage.pdf, .png and .json     the figure, and where it came from
 
 
 rule simulate_coverage:

@@ -1,13 +1,15 @@
 # Figures and tables of paper 1, each with a sidecar that says where it came from.
 #
-# Needs  what rules/metrics.smk makes; for the table of settings, what the jobs of inputs, train
-#        and score say of themselves
-# Makes  ROOT/figures/NAME.pdf, .png and .json, of the benchmark and the SFT data that the
-#        study's `figures` names; ROOT/tables/NAME.csv, .tex and .json
-#        ROOT/figures/BENCHMARK.SFT/NAME.*, ROOT/tables/BENCHMARK.SFT/NAME.*, of any other
-#        ROOT/tables/settings.csv, .tex and .json; ROOT/headline.txt, the study's result in a few lines
+# Needs  the tables of rules/metrics.smk; for the table of settings, the manifests and usage of the
+#        jobs in inputs.smk, train.smk and score.smk
+# Makes  ROOT/figures/NAME.pdf, .png and .json, and ROOT/tables/NAME.csv, .tex and .json, of the
+#        benchmark and SFT data that the study's `figures` names
+#        ROOT/figures/BENCHMARK.SFT/NAME.*, ROOT/tables/BENCHMARK.SFT/NAME.*, of all others
+#        ROOT/tables/settings.csv, .tex and .json
+#        ROOT/headline.txt, the study's result in a few lines
 
-#: Each figure: the table that it is drawn from, and its parameters. One of a model is named by it.
+#: Each figure: the table that it is drawn from, and its parameters. `.{model}` ends the names of
+#: figures that each model has.
 FIGURES = {
     "ece_by_lang": (paths.METRICS, figure_params.ByLanguage),
     "confidence_vs_accuracy_shift": (paths.METRICS, figure_params.ByLanguage),
@@ -25,7 +27,7 @@ FIGURES = {
     "effects_by_resource": (paths.MIXED_EFFECTS, figure_params.Conditions),
     "recalibration_transfer": (paths.RECALIBRATION, figure_params.ByLanguage),
 }
-#: Each table: those that it is made of, and its parameters.
+#: Each table: the tables that it is made from, and its parameters.
 TABLES = {
     "main": ([paths.SUMMARY], figure_params.Panel),
     "p_values": (
@@ -40,8 +42,8 @@ wildcard_constraints:
     panel=optional_panel(),
 
 
-# plot_ece_by_lang runs scripts/plot_ece_by_lang.py, and so on; a table is an option of the
-# program, called as its file.
+# The rule plot_ece_by_lang runs scripts/plot_ece_by_lang.py, and so on. The program's options have
+# the names of the tables' files.
 for name, (source, schema) in FIGURES.items():
     inputs = {Path(source).stem: source}
     make_rule(f"plot_{name}", inputs, figure(name), figure_settings(schema))
@@ -50,7 +52,7 @@ for name, (sources, schema) in TABLES.items():
     make_rule(f"make_{name}_table", inputs, table(name), figure_settings(schema))
 
 
-# Its inputs are hundreds in a large study: the program finds them by the names in its settings.
+# A large study has hundreds of inputs here, so the program finds them by the names in its settings.
 rule make_settings_table:
     input:
         lambda w: job_params.settings_files(CONFIG, w.root),

@@ -1,13 +1,13 @@
 # Base models, benchmarks and SFT data: shared by all studies, named in config.yaml.
 #
 # Needs  the sources that the config names (packages, the hub, or local files)
-# Makes  results/inputs/models/MODEL/manifest.json   a checkpoint, and what it is made of
+# Makes  results/inputs/models/MODEL/manifest.json   source and files of the checkpoint beside it
 #        results/inputs/benchmarks/BENCHMARK.parquet questions (multical.data.questions)
-#        results/inputs/benchmarks/BENCHMARK.fewshot.parquet  its few-shot examples, if it has a
+#        results/inputs/benchmarks/BENCHMARK.fewshot.parquet  few-shot examples, if the source has
 #                                                    fewshot_split or fewshot
 #        results/inputs/sft/SFT.jsonl                conversations (multical.data.conversations)
-#        results/inputs/sft/SFT.heldout.jsonl        those held out, if any are
-#        .about.json beside each                     its source, and the files that were read
+#        results/inputs/sft/SFT.heldout.jsonl        held-out conversations, if there are any
+#        .about.json beside benchmarks and SFT data  their source, and the files that were read
 
 
 rule fetch_model:

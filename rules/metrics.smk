@@ -1,22 +1,22 @@
-# From records to the tables that figures are drawn from: no model is needed from here on.
+# From records to the tables that figures are drawn from. No model is needed from here on.
 #
-# Needs  ROOT/records/RUN/BENCHMARK.parquet of all that the study scored or imported
-# Makes  ROOT/metrics.csv      by run, benchmark, language, readout and metric
+# Needs  ROOT/records/RUN/BENCHMARK.parquet of all runs and benchmarks of the study
+# Makes  ROOT/metrics.csv      metrics by run, benchmark, language and readout
 #        ROOT/summary.csv      the same over groups of languages
 #        ROOT/reliability.csv  bins of reliability diagrams by group of languages
 #        ROOT/reliability_by_lang.csv  the same by language
-#        ROOT/culture.csv      metrics of culturally sensitive and agnostic questions, and how
-#                              they differ, where a benchmark tells them apart
+#        ROOT/culture.csv      metrics of culturally sensitive and agnostic questions, and their
+#                              differences, for benchmarks that label culture
 #        ROOT/recalibration.csv          metrics after temperature scaling, Platt scaling and
-#                                        isotonic regression of the readout that figures show
+#                                        isotonic regression, for the readout of the figures
 #        ROOT/recalibration_by_lang.csv  the same by language
-#        ROOT/stats/effects.csv                 what SFT and smoothing change by language, with
+#        ROOT/stats/effects.csv                 changes by SFT and smoothing, by language, with
 #                                               intervals and tests
 #        ROOT/stats/effects_over_languages.csv  the same over groups of languages
 #        ROOT/stats/mixed_effects.csv           changes by resource level in mixed models
 #        ROOT/stats/mixed_models.csv            how each model was fitted, with diagnostics
 
-#: Each program: its records, its settings, and the table that each of its options names.
+#: Each program: its records, its settings, and its tables by the option that names them.
 COMPUTED = {
     "compute_metrics": (
         all_records,

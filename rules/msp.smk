@@ -1,20 +1,20 @@
 # Paper 2: from per-question answers to every table and figure.
 #
-# Needs  of kind `released` the authors' outputs: $MSP_V2_ARCHIVE, else `source.archive` of the
+# Needs  for kind `released`, the authors' outputs: $MSP_V2_ARCHIVE, else `source.archive` of the
 #        study, else a download of the pinned commit; each file's SHA-256 is in `source.manifest`
-#        of kind `chat_confidence` ROOT/records/RUN/BENCHMARK.parquet of all runs and benchmarks, and
-#        results/inputs/benchmarks/BENCHMARK.parquet of the first, for the figure of prompts
-# Makes  ROOT/records/released.parquet  records, and what was imported beside them (.json)
+#        for kind `chat_confidence`, ROOT/records/RUN/BENCHMARK.parquet of all runs and benchmarks,
+#        and results/inputs/benchmarks/BENCHMARK.parquet of the first one, for the figure of prompts
+# Makes  ROOT/records/released.parquet  records, with a summary of the import beside them (.json)
 #        ROOT/tables/NAME.csv           full precision, with LaTeX (.tex) and a sidecar (.json)
 #        ROOT/figures/NAME.pdf          all data sets together, with a .png and a sidecar (.json)
 #        ROOT/figures/DATASET/NAME.pdf  one data set
-#        ROOT/headline.txt              the result in a few lines, once all is made
-#        ROOT/tables/verification.csv   the published numbers against ours, of a study that names
-#                                       their file (`msp_v2_verify`)
+#        ROOT/headline.txt              the result in a few lines, once all else is made
+#        ROOT/tables/verification.csv   the published numbers against ours, if the study names the
+#                                       file with the published numbers (`msp_v2_verify`)
 #
-# Margin and entropy (figure 15 of the study) need logits of all options, which v2 did not release:
-# kind `chat_confidence` has them in the tables, and figures of their own. The study's prompts (figure 19) are
-# known of own runs alone.
+# Margin and entropy (figure 15 of the paper) need the logits of all options, which v2 did not
+# release. Kind `chat_confidence` has them in its tables and in additional figures. The prompts
+# (figure 19) are known only for our own runs.
 
 
 rule msp_v2:
@@ -54,7 +54,7 @@ rule import_released:
 ANSWERS = {"records": lambda w: msp_params.records(CONFIG, w.root)}
 PAPER_2 = ["released", "chat_confidence"]
 
-#: Each job: what it reads and makes by option of its program, and its settings.
+#: Each job: its inputs and outputs, by option of its program, and its settings.
 COMPARED = {
     "compute_msp_auroc": (
         ANSWERS,
@@ -136,7 +136,7 @@ COMPARED = {
     ),
 }
 
-#: Those that need the logits of all letters, or our prompts
+#: The jobs that need the logits of all letters, or our prompts
 OWN = [
     "plot_msp_auroc_margin_entropy",
     "plot_msp_abstention_margin_entropy",

@@ -1,10 +1,10 @@
-# Scoring: jobs of a run and a benchmark write the records, the waist of the workflow.
+# Scoring: a job for a run and a benchmark writes records, from which all later jobs start.
 #
-# Needs  the manifest of a base model or of an SFT run; a benchmark, its few-shot examples
-# Makes  ROOT/records/RUN/BENCHMARK.parquet (multical.records), what it used in .usage.json
-#        beside it, all languages in one job; or,
-#        where the study sets languages_per_job, ROOT/records/RUN/BENCHMARK/LANGUAGES.parquet
-#        in a job each, merged here
+# Needs  the manifest of a base model or of an SFT run; a benchmark and its few-shot examples
+# Makes  ROOT/records/RUN/BENCHMARK.parquet (multical.records), and the job's time and hardware in
+#        .usage.json beside it. One job scores all languages, unless the study sets
+#        languages_per_job: then each job makes ROOT/records/RUN/BENCHMARK/LANGUAGES.parquet, and
+#        these are merged.
 
 
 rule score_run:
@@ -23,7 +23,7 @@ rule score_run:
     wildcard_constraints:
         root=scored_roots("multilingual", api=False),
         shard=r"(/[A-Za-z0-9+-]+)?",
-    # before what is still to be trained, whose weights take space
+    # before further trainings, since their checkpoints take space
     priority: 1
     conda:
         "../envs/environment.yaml"
@@ -33,7 +33,7 @@ rule score_run:
             scoring_params.scoring(CONFIG, w.root, w.run, w.benchmark, w.shard)
         ),
         code=code("score_run"),
-        # Undeclared, so that Snakemake leaves it to the retry that resumes from it.
+        # Not an output, so that Snakemake keeps it for the retry that resumes from it.
         scratch=lambda w: paths.SCRATCH.format(
             root=w.root,
             key=scoring_params.scoring_key(
@@ -55,7 +55,7 @@ rule merge_records:
         records=shard_files(paths.SHARD_RECORDS),
         used=shard_files(paths.SHARD_USAGE),
     output:
-        # all that score_run makes, or Snakemake would not notice when one takes over
+        # all outputs of score_run, or Snakemake would not notice when one rule replaces the other
         records=paths.RECORDS,
         usage=paths.SCORING_USAGE,
     log:
@@ -76,5 +76,5 @@ rule merge_records:
         """
 
 
-# Where a study has both a whole and its parts, the whole is made of them.
+# Where a study scores in shards, its records are merged from them.
 ruleorder: merge_records > score_run

@@ -1,14 +1,15 @@
-# SFT runs: TRL's SFTTrainer with the smoothed loss, one job a run. Where a study tries several
-# learning rates, a trial for each, which is an SFT run without smoothing, is measured on
-# held-out conversations; the best one becomes the study's run without smoothing, and the
-# others take its learning rate. All jobs are known from the config: what is chosen is a file.
+# SFT runs: TRL's SFTTrainer with the smoothed loss, one job for each run. A study may try several
+# learning rates. Then there is a trial for each, an SFT run without smoothing, whose loss is
+# measured on held-out conversations. The best trial becomes the study's run without smoothing, and
+# the other runs take its learning rate. All jobs are known from the config, since the choice is a
+# file that jobs read.
 #
 # Needs  results/inputs/models/MODEL/manifest.json, results/inputs/sft/SFT.jsonl, and for
 #        trials results/inputs/sft/SFT.heldout.jsonl
-# Makes  ROOT/runs/RUN/manifest.json, the checkpoint beside it, its loss log, and what it used;
-#        checkpoints are temporary if the config says keep_checkpoints: false
+# Makes  ROOT/runs/RUN/manifest.json, and beside it the checkpoint, the loss log, and the job's time
+#        and hardware; checkpoints are temporary if the config has keep_checkpoints: false
 #        ROOT/runs/TRIAL/heldout.json           a trial's loss
-#        ROOT/learning_rates/MODEL.SFT.json     the choice, and what it was made from
+#        ROOT/learning_rates/MODEL.SFT.json     the choice, and the losses that it was made from
 
 
 rule train_sft:
@@ -33,7 +34,7 @@ rule train_sft:
     params:
         settings=lambda w: canonical(job_params.training(CONFIG, w.root, w.run)),
         code=code("train_sft"),
-        # Undeclared, so that Snakemake leaves it to the retry that resumes from it.
+        # Not an output, so that Snakemake keeps it for the retry that resumes from it.
         scratch=lambda w: paths.SCRATCH.format(
             root=w.root,
             key=job_params.training_key(CONFIG, w.root, w.run, code("train_sft")),
@@ -62,7 +63,7 @@ rule evaluate_sft:
         paths.log("{root}/evaluate_sft/{run}"),
     benchmark:
         paths.timing("{root}/evaluate_sft/{run}")
-    # before what is still to be trained, whose weights take space
+    # before further trainings, since their checkpoints take space
     priority: 1
     conda:
         "../envs/environment.yaml"
@@ -112,14 +113,14 @@ rule adopt_trial:
         manifest=paths.RUN_MANIFEST,
         checkpoint=kept(directory(paths.RUN_CHECKPOINT)),
         loss=paths.LOSS_LOG,
-        # all that train_sft makes, or Snakemake would not notice when it takes over
+        # all outputs of train_sft, or Snakemake would not notice when one rule replaces the other
         usage=paths.TRAINING_USAGE,
     log:
         paths.log("{root}/adopt_trial/{run}"),
     benchmark:
         paths.timing("{root}/adopt_trial/{run}")
     wildcard_constraints:
-        # of each study its own runs, which another may train
+        # each study only with its own runs that adopt a trial; another study may train such a run
         root=one_of_runs(job_params.adopted(CONFIG)),
     localrule: True
     conda:

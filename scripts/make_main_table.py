@@ -1,8 +1,8 @@
 """Make the main table: accuracy and calibration of each model and condition.
 
-The CSV has a row per model, condition and group of languages, with full precision
-and the ends of each bootstrap interval. The LaTeX table (package booktabs)
-has the same groups, and the intervals of the languages other than English.
+The CSV has a row per model, condition and group of languages, with full precision and the ends of
+each bootstrap interval. The LaTeX table (package booktabs) has the same groups, and intervals only
+for the mean over the languages other than English.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ METRICS = {
     "nll": "NLL",
     "auroc": "AUROC",
 }
-FIRST = "non-english"
+#: The group whose intervals the LaTeX table shows
+WITH_INTERVALS = "non-english"
 
 
 def main() -> None:
@@ -35,14 +36,14 @@ def main() -> None:
 
 
 def tabular(table: pd.DataFrame) -> str:
-    """Three digits; for the group FIRST each interval in small type below its value."""
+    """The LaTeX table with three digits, and intervals in small type below their values."""
     lines = {}
     for (model, group, condition), (_, row) in zip(
         table.index.to_list(), table.iterrows(), strict=True
     ):
         key = (model, tables.GROUPS[group], condition)
         lines[(*key, "value")] = [number(row[metric]) for metric in METRICS]
-        if group == FIRST:
+        if group == WITH_INTERVALS:
             ends = [(number(row[f"{m}_low"]), number(row[f"{m}_high"])) for m in METRICS]
             lines[(*key, "interval")] = [rf"{{\tiny [{low}, {high}]}}" for low, high in ends]
     names = ["model", "languages", "condition", "line"]

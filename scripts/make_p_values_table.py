@@ -1,10 +1,11 @@
-"""Make the table of p-values: is what SFT and smoothing change more than chance?
+"""Make the table of p-values: are the changes by SFT and smoothing more than chance?
 
 A row per model, comparison and metric. The change is the mean over the languages other than
-English; its tests take questions for the sample (`p`), or languages (`sign`, `wilcoxon`). Then the
-numbers of all languages in which the metric rises or falls significantly, and the p-values of
-the mixed models by resource level. The CSV has both corrections, the LaTeX table (package
-booktabs) Holm's; a test that could not be made has an empty cell, or a dash.
+English. Its tests take questions as the sample (`p`), or languages (`sign`, `wilcoxon`). Further
+columns are the numbers of languages, English included, in which the metric rises or falls
+significantly, and the p-values of the mixed models by resource level. The CSV has both corrections
+for the number of tests, the LaTeX table (package booktabs) only Holm's. A test that could not be
+made has an empty cell in the CSV and a dash in LaTeX.
 """
 
 from __future__ import annotations
@@ -29,28 +30,27 @@ def main() -> None:
 
 def wide(paths: dict[str, str], params: Conditions) -> pd.DataFrame:
     """A row per (model, condition, metric), from the three tables."""
-    languages, over, mixed = (
+    languages, means, mixed = (
         ordered(tables.compared(paths[kind], kind, params)) for kind in TABLES
     )
-    whole = over[over["group"] == GROUP].set_index(ROW)
+    means = means[means["group"] == GROUP].set_index(ROW)
     columns = ["before", "after", "seeds", "languages", "value", "ci_low", "ci_high", "seed_sd"]
     tests = [f"{test}_{end}" for test in ("p", "p_sign", "p_wilcoxon") for end in CORRECTIONS]
-    table = whole[[*columns, "rises", "falls", "rank_biserial", *tests]]
+    table = means[[*columns, "rises", "falls", "rank_biserial", *tests]]
     for end in CORRECTIONS:
-        sure = languages[languages[f"p_{end}"] < tables.ALPHA].set_index(ROW)["value"]
-        for name, chosen in (("rise", sure > 0), ("fall", sure < 0)):
-            count = chosen.groupby(level=ROW, observed=True).sum()
+        change = languages[languages[f"p_{end}"] < tables.ALPHA].set_index(ROW)["value"]
+        for name, mask in (("rise", change > 0), ("fall", change < 0)):
+            count = mask.groupby(level=ROW, observed=True).sum()
             table = table.assign(**{f"{name}_{end}": count.reindex(table.index, fill_value=0)})
     for end in CORRECTIONS:
         p = mixed.pivot(index=ROW, columns="level", values=f"p_{end}").reindex(table.index)
-        named = {f"{level}_{end}": p.get(level) for level in tables.LEVELS}
-        table = table.assign(**named)
+        table = table.assign(**{f"{level}_{end}": p.get(level) for level in tables.LEVELS})
     counts = ["seeds", "languages", "rises", "falls"]
     return table.astype(dict.fromkeys(counts, int)).sort_index().droplevel("condition")
 
 
 def ordered(rows: pd.DataFrame) -> pd.DataFrame:
-    """Models in their order, metrics in that of `CHANGED`."""
+    """Sort models in the order of the table, and metrics in the order of `CHANGED`."""
     return rows.assign(
         model=pd.Categorical(rows["model"], tables.models(rows)),
         metric=pd.Categorical(rows["metric"], list(tables.CHANGED)),
@@ -58,7 +58,7 @@ def ordered(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def tabular(table: pd.DataFrame) -> str:
-    """Three digits, Holm's correction."""
+    """The LaTeX table, with three digits and Holm's correction."""
     rows = []
     for (model, metric), row in zip(
         table.index.to_list(), table.to_dict(orient="records"), strict=True
@@ -77,7 +77,7 @@ def tabular(table: pd.DataFrame) -> str:
 
 
 def small(p: float) -> str:
-    """A p-value, or a dash where there is no test."""
+    """A p-value, or a dash if there is no test."""
     if pd.isna(p):
         return "--"
     return r"$<$.001" if p < 0.001 else f"{p:.3f}".removeprefix("0")

@@ -1,4 +1,4 @@
-"""Make the table of recalibration: what each method and fit does to each model and condition.
+"""Make the table of recalibration: calibration of each model, condition, method and fit.
 
 The CSV has a row per model, group of languages, condition, method and fit, with full precision
 and the ends of each bootstrap interval. The LaTeX table (packages booktabs and multirow) has
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def tabular(table: pd.DataFrame, reference: str) -> str:
-    """Mean ECE with three digits, a line for each model, group and condition."""
+    """The LaTeX table of mean ECE, with a line for each model, group and condition."""
     frame = table["ece"].unstack(["method", "fit"]).rename(tables.GROUPS, level="group")
     fits = {"none": "", "reference": reference}
     pairs = [(tables.METHODS[pair[0]], fits.get(pair[1], pair[1])) for pair in frame.columns]

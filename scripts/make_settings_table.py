@@ -1,15 +1,15 @@
-"""Make the table of settings: how each run of a study was trained, and what it used.
+"""Make the table of settings: how each run of a study was trained, and which compute it used.
 
-The CSV has a row per base model, per trial of a learning rate and per SFT run (column role);
-the LaTeX table (package booktabs) leaves the trials to a line of totals. trained_tokens are
-the labels of an epoch. training_hours and scoring_hours are the wall time of the jobs, added
-up, and the GPU-hours are that times the GPUs of each: 0 on CPUs. What measuring held-out
-losses took is not counted. held_out_loss is that of a trial, and of the run that adopted it.
+The CSV has a row per base model, per trial of a learning rate and per SFT run (column role). The
+LaTeX table (package booktabs) shows trials only in a line of totals. trained_tokens is the number
+of labels in an epoch. training_hours and scoring_hours are sums of the wall time of jobs. GPU-hours
+are wall time times the GPUs of each job, so 0 on CPUs. The time to measure held-out losses is not
+counted. held_out_loss is given for a trial and for the run that adopted it.
 
-A run that adopted a trial was not trained again. What its training took stands in the row of
-the trial alone, so that sums are right; its own cells are empty.
+A run that adopted a trial was not trained again. Its cells of training compute are empty, and the
+row of the trial has the values, so that each is counted once.
 
-The files to read follow from the parameters, as seen from the working folder.
+The parameters determine which files are read. Their paths are relative to the working folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from multical.figures import latex, outputs, settings_table
 from multical.figures.params import SettingsTable
 from multical.figures.settings_table import Row
 
-#: Settings that the runs of a study share, with their names in print.
+#: Settings that the runs of a study share, with their printed names
 SHARED = {
     "batch_size": "batch",
     "epochs": "epochs",
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def tabular(rows: Sequence[Row]) -> str:
-    """A line per base model and SFT run; below, what there is to say of all."""
+    """The LaTeX table: a line per base model and SFT run, then notes on all runs."""
     work = "GPU-h" if any(total(rows, f"{x}_gpu_hours") for x in ("training", "scoring")) else "h"
     unit = "_gpu_hours" if work == "GPU-h" else "_hours"
     table = pd.DataFrame(
@@ -77,15 +77,15 @@ def tabular(rows: Sequence[Row]) -> str:
 
 
 def below(rows: Sequence[Row], unit: str, work: str) -> list[str]:
-    """The lines of totals, and of what the runs share."""
+    """The notes below the table: totals, shared settings and hardware."""
     by_role = {role: [row for row in rows if row["role"] == role] for role in ("run", "trial")}
     sums = [f"scoring {total(rows, f'scoring{unit}'):,.2f} {work}"]
     if trials := by_role["trial"]:
-        used = f"{total(trials, f'training{unit}'):,.2f} {work}"
-        sums.insert(0, f"{len(trials)} trials of learning rates {used}")
+        time = f"{total(trials, f'training{unit}'):,.2f} {work}"
+        sums.insert(0, f"{len(trials)} trials of learning rates {time}")
     if trained := [row for row in by_role["run"] if not row["trial"]]:
-        used = f"{total(trained, f'training{unit}'):,.2f} {work}"
-        sums.insert(0, f"training of {len(trained)} runs {used}")
+        time = f"{total(trained, f'training{unit}'):,.2f} {work}"
+        sums.insert(0, f"training of {len(trained)} runs {time}")
     shared = []
     for key, name in SHARED.items():
         values = dict.fromkeys(row[key] for row in by_role["run"] if row[key] not in (None, ""))
@@ -100,17 +100,17 @@ def below(rows: Sequence[Row], unit: str, work: str) -> list[str]:
 
 
 def total(rows: Sequence[Row], key: str) -> float:
-    """The sum of a column."""
+    """The sum of a column. An empty cell counts as 0."""
     return sum(row[key] or 0 for row in rows)
 
 
 def number(value: float | None, form: str) -> str:
-    """A number as print has it, or a dash."""
+    """A number in the format `form`, or a dash for None."""
     return "--" if value is None else format(value, form)
 
 
 def plain(value: Any) -> str:
-    """A setting as print has it."""
+    """A setting as LaTeX text."""
     return f"{value:g}" if isinstance(value, float) else latex.escape(str(value))
 
 

@@ -1,8 +1,8 @@
 """Draw accuracy, confidence and ECE of every condition, by resource level.
 
-A column of panels per model; the base model, then every SFT set of the table with its
-smoothings, whichever SFT set is chosen. A line per resource level, with bootstrap intervals;
-the thin dashed lines are the base model, the dotted line is a random guess.
+A column of panels per model. From left to right: the base model, then every SFT set of the table
+with its smoothings, whichever SFT set is chosen. A line per resource level, with bootstrap
+intervals. The thin dashed lines are the base model, the dotted line is a random guess.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from multical.figures import style, tables
 from multical.figures.params import Guess
 
 METRICS = {"accuracy": "accuracy", "confidence": "mean confidence", "ece": "ECE"}
-GAP = 0.6  # between SFT sets, where one smoothing stands 1 from the next
+GAP = 0.6  # extra space between SFT sets, in distances between two smoothings
 
-#: Where each condition stands, an SFT set and a smoothing; both None for the base model
+#: x of each condition (SFT set, smoothing). Both are None for the base model.
 Places = dict[tuple[str | None, float | None], float]
 
 
 def conditions(path: str | Path, params: Guess) -> pd.DataFrame:
-    """The rows of all SFT sets, each with the base model's, and a column `set` beside them."""
+    """The rows of each SFT set and, for each, of the base model. Adds a column `set`."""
     table = tables.read(path, "summary")
     table = table[table["benchmark"] == params.benchmark]
     names = table.loc[table["seed"] == params.seed, "sft"].unique().tolist()
-    if params.sft not in names:  # then it is refused, or null: base models alone
+    if params.sft not in names:  # null (base models alone), or an error in `chosen`
         names.append(params.sft)
     parts = []
     for name in names:
-        own = params.model_copy(update={"sft": name})
-        rows = tables.chosen(path, "summary", own, metric=list(METRICS))
+        params = params.model_copy(update={"sft": name})
+        rows = tables.chosen(path, "summary", params, metric=list(METRICS))
         parts.append(rows.assign(set=name))
     rows = pd.concat(parts)
     return rows[rows["group"].isin(tables.LEVELS)]
@@ -85,16 +85,16 @@ def lines(ax: Axes, rows: pd.DataFrame, places: Places, level: str, shift: float
 
 
 def groups(places: Places) -> dict[str, list[float]]:
-    """Where the conditions of each SFT set stand."""
-    found: dict[str, list[float]] = {}
+    """The x of the conditions of each SFT set."""
+    xs_by_set: dict[str, list[float]] = {}
     for (name, _), x in places.items():
         if name is not None:
-            found.setdefault(name, []).append(x)
-    return found
+            xs_by_set.setdefault(name, []).append(x)
+    return xs_by_set
 
 
 def names(ax: Axes, places: Places, width: float) -> None:
-    """Tick labels: the smoothings, and the SFT sets below them; `width` in points."""
+    """Label the x axis, `width` points wide, with the smoothings and the SFT sets below them."""
     step = width / (max(places.values()) + 1)
     labels = ["base" if smoothing is None else f"{smoothing:g}" for _, smoothing in places]
     upright = step < 3.6 * max(map(len, labels[1:]), default=0)

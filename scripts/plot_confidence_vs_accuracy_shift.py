@@ -1,9 +1,8 @@
 """Draw the change of mean confidence against the change of accuracy, SFT less base.
 
-A point per language; a row of panels per model, a column for SFT and one for SFT
-with smoothing. On the diagonal both changed alike; above it confidence gained more
-than accuracy. The languages furthest from the middle of the others are named, and
-the language of the SFT data is.
+A point per language. A row of panels per model, with a column for SFT and one for SFT with
+smoothing. On the diagonal both changed by the same amount. Above it confidence gained more than
+accuracy. The languages furthest from the median and the language of the SFT data are named.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ NAMED = 6  # languages named in a panel, besides the reference
 
 
 def shifts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Change against the base; index (model, condition, level, language), a column per metric."""
+    """Changes from the base: a row per model, level, language and condition, metrics as columns."""
     wide = rows.pivot(
         index=["model", "resource_level", "language", "metric"],
         columns="condition",
@@ -54,7 +53,7 @@ def draw(change: pd.DataFrame, params: ByLanguage, models: list[str]) -> Figure:
     axes[0, 0].locator_params(nbins=6)
     entries = [style.handle(name, *style.LEVEL_STYLE[name]) for name in levels]
     style.legend(figure, [*entries, style.handle("equal change", style.GREY, line="--")])
-    figure.draw_without_rendering()  # settles the layout, which the names need
+    figure.draw_without_rendering()  # computes the layout, which must be final for the names
     figure.set_layout_engine("none")
     for ax, part in panels:
         name_outliers(ax, part, params.reference_language)

@@ -1,8 +1,8 @@
-"""Draw what simulate_coverage.py found: coverage of intervals, and level of tests.
+"""Draw the results of simulate_coverage.py: coverage of intervals, and level of tests.
 
-A column of panels per number of questions. Above, the share of 95 % intervals that held the
-truth, by what they are of; shaded is 90 to 98 %. Below, the share of tests that rejected what
-is true; shaded is up to 7 %. Bars are 95 % Wilson intervals of the simulation.
+A column of panels per number of questions. The upper rows show the share of 95 % intervals that
+held the truth (shaded: 90 to 98 %). The lower rows show the share of tests that rejected a true
+hypothesis (shaded: up to 7 %). Bars are 95 % Wilson intervals of the simulation.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ NAMES = {
     "debiased_ece2": "debiased ECE2",
     "auroc": "AUROC",
 }
-#: By kind: nominal value, limits that are shaded, ends of the axis, what it counts, its rows
+#: By kind: nominal value, limits of the shading, limits and label of the x axis, label of a row
 LIMITS = {
     "interval": (0.95, 0.90, 0.98, -0.02, 1.02, "intervals that held the truth", "interval of"),
     "test": (0.05, 0.0, 0.07, -0.002, 0.102, "tests that rejected the truth", "test whether"),
 }
-#: Colour and marker of the powers, in their order
+#: Colour and marker of each power, in ascending order
 STYLES = [("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#4D4D4D", "D")]
 
 
@@ -45,8 +45,8 @@ def draw(rows: pd.DataFrame) -> Figure:
         line[0].set_ylabel(f"{LIMITS[kind][-1]}\n{of}", fontsize=7)
     for ax, size in zip(axes[0], sizes, strict=True):
         ax.set_title(f"{size:g} questions, {rows['simulations'].iloc[0]:g} simulations")
-    shown = rows[(rows["metric"] == "ece") & (rows["of"] == "one language")]
-    truth = shown.groupby("power")["truth"].first()
+    ece = rows[(rows["metric"] == "ece") & (rows["of"] == "one language")]
+    truth = ece.groupby("power")["truth"].first()
     entries = [
         plots.handle(f"true ECE {truth[power]:.2f}", *style)
         for power, style in zip(powers, STYLES, strict=False)
@@ -56,7 +56,7 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 
 def panel(ax: Axes, rows: pd.DataFrame, powers: list[float], kind: str) -> None:
-    """One kind of interval or test at one number of questions: a line per metric."""
+    """Draw one kind of interval or test at one number of questions, a line per metric."""
     nominal, low, high, left, right, counted, _ = LIMITS[kind]
     ax.axvspan(low, high, color="0.93", linewidth=0)
     ax.axvline(nominal, color=plots.GREY, linestyle=":")

@@ -1,7 +1,7 @@
 """Draw accuracy, confidence and ECE of culturally sensitive and of agnostic questions.
 
-A column of panels per model; by resource level and condition (base, SFT, SFT with smoothing)
-the culturally sensitive questions beside the agnostic ones, with bootstrap intervals. The
+A column of panels per model. For each resource level and condition (base, SFT, SFT with smoothing)
+the culturally sensitive questions are beside the agnostic ones, with bootstrap intervals. The
 dotted line is a random guess.
 """
 
@@ -48,13 +48,13 @@ def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
 
 
 def pairs(ax: Axes, rows: pd.DataFrame, levels: list[str], conditions: list[float | None]) -> None:
-    """One metric of one model: two points per level and condition, sensitive and agnostic."""
+    """Draw one metric of one model: two points (sensitive, agnostic) per level and condition."""
     for place, condition in enumerate(conditions):
         middle = 0.3 * (place - (len(conditions) - 1) / 2)
-        own = rows[rows["condition"] == tables.label(condition)]
+        of_condition = rows[rows["condition"] == tables.label(condition)]
         colour, marker = style.condition_style(condition)
         for culture, shift in zip(CULTURES, (-0.05, 0.05), strict=True):
-            part = own[own["culture"] == culture]
+            part = of_condition[of_condition["culture"] == culture]
             at = part["group"].map(levels.index).to_numpy(float) + middle + shift
             style.with_intervals(ax, at, part, colour, marker, filled=culture == "CS")
     for border in np.arange(1, len(levels)) - 0.5:

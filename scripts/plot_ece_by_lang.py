@@ -1,7 +1,7 @@
 """Draw ECE by language: base model, SFT, and SFT with smoothing.
 
 One row of panels per model, languages grouped by resource level, with bootstrap
-intervals. The language of the SFT data is set in bold.
+intervals. The language of the SFT data is in bold.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Draw mean ECE over the languages of a resource level, by condition.
 
-A panel per model; every smoothing of the table is shown, with bootstrap intervals.
+A panel per model shows the base model and every smoothing of the table, with bootstrap intervals.
 """
 
 from __future__ import annotations

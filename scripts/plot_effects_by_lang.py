@@ -1,9 +1,9 @@
-"""Draw what SFT and smoothing change in each language: a forest plot of one model.
+"""Draw a forest plot of the changes by SFT and by smoothing in each language, for one model.
 
 A panel per metric, a line per language, by resource level: the change from the base model to
-SFT, and from there to SFT with smoothing, with bootstrap intervals. A filled marker is a change
-that is significant at 5 % with Holm's correction for the languages. Where there are several
-seeds, the thin bar is the standard deviation between them.
+SFT, and from SFT to SFT with smoothing, with bootstrap intervals. A filled marker is a change
+that is significant at 5 % with Holm's correction for the languages. With several seeds, the thin
+bar is the standard deviation between them.
 """
 
 from __future__ import annotations
@@ -46,18 +46,19 @@ def draw(rows: pd.DataFrame, params: ModelByLanguage) -> Figure:
 
 
 def bars(ax: Axes, y: np.ndarray, rows: pd.DataFrame, colour: str, marker: str) -> None:
-    """Changes with their intervals, and with the spread between seeds where it is known."""
+    """Draw changes with their intervals, and with the spread between seeds if it is known."""
     ax.hlines(y, rows["ci_low"], rows["ci_high"], color=colour, linewidth=1.0, alpha=0.7)
     spread = rows["seed_sd"]
     ax.hlines(y + 0.14, rows["value"] - spread, rows["value"] + spread, color=colour, linewidth=0.5)
-    sure = (rows["p_holm"] < tables.ALPHA).to_numpy()
-    for chosen, look in ((sure, style.MARKER), (~sure, style.OPEN | {"markeredgecolor": colour})):
-        ax.plot(rows["value"][chosen], y[chosen], color=colour, marker=marker, linestyle="",
+    significant = (rows["p_holm"] < tables.ALPHA).to_numpy()
+    open_marker = style.OPEN | {"markeredgecolor": colour}
+    for mask, look in ((significant, style.MARKER), (~significant, open_marker)):
+        ax.plot(rows["value"][mask], y[mask], color=colour, marker=marker, linestyle="",
                 markersize=3, **look)  # fmt: skip
 
 
 def names(ax: Axes, y: dict[str, float], bold: str) -> None:
-    """The languages, from top to bottom."""
+    """Label the y axis with the languages, from top to bottom."""
     ax.set_yticks(list(y.values()), list(y), fontsize=6 if len(y) < 60 else 5)
     ax.set_ylim(max(y.values()) + 0.8, -0.8)
     for text in ax.get_yticklabels():

@@ -1,9 +1,9 @@
-"""Draw what SFT and smoothing change by resource level, as mixed models estimate it.
+"""Draw the changes by SFT and by smoothing at each resource level, as mixed models estimate them.
 
-A row of panels per metric, a column per model; the change from the base model to SFT, and from
-there to SFT with smoothing, with the intervals of the mixed model. A filled marker is a change
-that is significant at 5 % with Holm's correction. A model that could not be fitted, or did not
-converge, says so.
+A row of panels per metric, a column per model: the change from the base model to SFT, and from
+SFT to SFT with smoothing, with the intervals of the mixed model. A filled marker is a change that
+is significant at 5 % with Holm's correction. A note names each mixed model that could not be
+fitted or did not converge.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def draw(rows: pd.DataFrame, params: Conditions) -> Figure:
 def estimates(
     ax: Axes, rows: pd.DataFrame, levels: list[str], place: int, condition: float | None
 ) -> None:
-    """The estimates of one model, the `place`th of its panel, or why there is no test."""
+    """Draw the estimates of one mixed model, the `place`th of its panel, or why it has no test."""
     colour, marker = style.condition_style(condition)
-    sure = rows["p_holm"] < tables.ALPHA
-    for part, filled in ((rows[sure], True), (rows[~sure], False)):
+    significant = rows["p_holm"] < tables.ALPHA
+    for part, filled in ((rows[significant], True), (rows[~significant], False)):
         at = part["level"].map(levels.index).to_numpy(float) + 0.24 * (place - 0.5)
         style.with_intervals(ax, at, part, colour, marker, filled=filled)
     if rows["p"].isna().all():

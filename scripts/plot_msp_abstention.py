@@ -1,12 +1,12 @@
-"""Draw paper 2's scores with abstention: against the threshold, and against training size.
+"""Draw paper 2's scores with abstention, against the threshold or against the training size.
 
-A column for each confidence. A figure named `score_vs_k...` is of the second kind.
+A column for each confidence. Figures named `score_vs_k...` are against the training size.
 
-A scheme of scoring takes its own number of points for a wrong answer; a right one gives 1
-and an abstention 0. Against the threshold: the test score of the study's split, with a
-ringed marker at the threshold chosen on the training answers; lower scores are cut off.
-Against k, the number of training answers per data set (logarithmic): the mean over
-splits, our own addition to the study's single draw.
+A right answer scores 1 and an abstention 0. Each scheme of scoring subtracts its own number of
+points for a wrong answer. Figures against the threshold show the test score of the study's split,
+with a ringed marker at the threshold that was chosen on the training answers. Very low scores are
+cut off. Figures against k, the number of training answers per data set (logarithmic), show the
+mean over many splits, our own addition to the study's single split.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from multical.figures import msp_style, msp_tables, outputs, style
 from multical.figures.msp_style import Looks
 from multical.figures.params import ComparedFigure, Method
 
-#: Where the score axis is cut off, unless a chosen threshold scores less.
+#: The lower end of the score axis, unless a chosen threshold scores less
 LOWEST = -60
-#: Names of thresholds that are not the method's
+#: Axis labels of thresholds that are not named after the method
 THRESHOLDS = {"entropy": "Negative entropy threshold (nats)"}
 
 
@@ -48,7 +48,7 @@ def main() -> None:
 def panels(
     table: pd.DataFrame, methods: list[Method], sharex: Any
 ) -> tuple[Figure, Any, list[str]]:
-    """A row of panels per scheme of the table, a column per method; the schemes, in order."""
+    """A figure with a row of panels per scheme and a column per method, its axes, the schemes."""
     schemes = list(table["scheme"].unique())
     figure, axes = plt.subplots(
         len(schemes), len(methods), figsize=(style.WIDTH, 3.2 * len(schemes)),
@@ -62,7 +62,7 @@ def panels(
 
 
 def against_threshold(table: pd.DataFrame, looks: Looks, methods: list[Method]) -> Figure:
-    """Score at each threshold, a dot at the chosen one."""
+    """Score at each threshold, with a ringed marker at the chosen one."""
     figure, axes, schemes = panels(table, methods, "col")
     for line, scheme in zip(axes, schemes, strict=True):
         for ax, method in zip(line, methods, strict=True):
@@ -75,7 +75,7 @@ def against_threshold(table: pd.DataFrame, looks: Looks, methods: list[Method]) 
                 ringed = look | {"markersize": 6.5, "markeredgecolor": "black",
                                  "markeredgewidth": 1.0, "linestyle": ""}  # fmt: skip
                 ax.plot(chosen["threshold"], chosen["score"], zorder=5, **ringed)
-        # Far below zero there is nothing to choose, and it would flatten the rest.
+        # No threshold far below zero is ever chosen, and showing it would flatten the rest.
         part = table[table["scheme"] == scheme]
         lowest = min(LOWEST, part.loc[part["chosen"], "score"].min())
         line[0].set_ylim(bottom=max(part["score"].min(), lowest) - 4)

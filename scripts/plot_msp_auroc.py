@@ -1,9 +1,9 @@
 """Draw paper 2's AUROC against accuracy and against model size, with least squares lines.
 
-A point per model, the unweighted mean of its (data set, phrasing) cells; a column of panels
-for each confidence. The name of a figure says what it shows: `accuracy_vs_...` or `size_vs_...`,
-with a row of panels for each phrasing where `by_phrasing` is in it.
-Models of unknown size are left out of the figures on size.
+A point per model, the unweighted mean of its (data set, phrasing) cells. A column of panels for
+each confidence. The name of a figure says what it shows: `accuracy_vs_...` or `size_vs_...`, with a
+row of panels for each phrasing if the name contains `by_phrasing`. Models of unknown size are left
+out of the figures on size.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def main() -> None:
 
 
 def phrasing(prompt: str) -> str:
-    """What the figure calls a phrasing: the released ones are the `first_prompt` and so on."""
+    """The title of a phrasing. In the released outputs phrasings are called `first_prompt` etc."""
     name = prompt.removesuffix("_prompt")
     return f"{name} phrasing" if name != prompt else f"prompt {prompt}"
 
 
 def scatter(rows: dict[str, pd.DataFrame], x: str, looks: Looks, methods: list[Method]) -> Figure:
-    """A row of panels per entry of `rows`, a column per method."""
+    """A figure with a row of panels per phrasing of `rows`, and a column per method."""
     figure, axes = plt.subplots(
         len(rows), len(methods), figsize=(style.WIDTH, 3.0 * len(rows) + 0.2), sharex=True,
         sharey=True, squeeze=False,
@@ -59,8 +59,8 @@ def scatter(rows: dict[str, pd.DataFrame], x: str, looks: Looks, methods: list[M
         line[0].set_ylabel("AUROC (%)")
     for ax in axes[-1]:
         ax.set_xlabel(X[x])
-    shown = pd.concat(rows.values()).dropna(subset=[x])
-    msp_style.model_legend(figure, looks, shown["model"], lines=False)
+    drawn = pd.concat(rows.values()).dropna(subset=[x])
+    msp_style.model_legend(figure, looks, drawn["model"], lines=False)
     return figure
 
 

@@ -1,10 +1,10 @@
 """Draw paper 2's calibration: curves per model, and calibration error against accuracy.
 
-Each curve joins the equal-mass bins of one model, its fraction correct against its mean
-maximum softmax probability (MSP); on the diagonal it is calibrated. The Platt-scaled
-figures show the answers that Platt scaling was not fitted on. Calibration error is the
-column of the points that `error` names, with the least squares line over the models. The name
-of a figure says what it shows: `accuracy_vs_calibration...` is of the errors, `..._platt` scaled.
+Each curve joins the equal-mass bins of one model: fraction of right answers against mean maximum
+softmax probability (MSP). A model on the diagonal is calibrated. Platt-scaled figures show the
+answers that Platt scaling was not fitted on. The calibration error is the column of the points
+that `error` names, drawn with a least squares line over the models. The name of a figure says what
+it shows: `accuracy_vs_calibration...` the errors, `..._platt` Platt-scaled values.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def curves(table: pd.DataFrame, looks: Looks, scaling: str) -> Figure:
-    """A line per model over its bins."""
+    """A figure with a line per model over its bins."""
     figure, ax = plt.subplots(figsize=(6.2, 4.6))
     ax.axline((0, 0), slope=1, color=style.GREY, linewidth=0.8)
     ax.annotate("calibrated", (0.03, 0.03), xytext=(4, 9), textcoords="offset points",
@@ -55,14 +55,14 @@ def curves(table: pd.DataFrame, looks: Looks, scaling: str) -> Figure:
 
 
 def scatter(points: pd.DataFrame, error: str, looks: Looks) -> Figure:
-    """Accuracy against calibration error, a point per model."""
+    """A figure of accuracy against calibration error, with a point per model."""
     figure, ax = plt.subplots(figsize=(0.8 * style.WIDTH, 3.4))
     points = points.assign(accuracy=100 * points["accuracy"])
     msp_style.fitted_scatter(ax, points, "accuracy", error, looks)
     after = ", Platt-scaled" if error.endswith("platt") else ""
     ax.set(xlabel="Accuracy (%)", ylabel=f"Calibration error{after}")
     highest = points[error].max()
-    ax.set_ylim(0, 1.15 * highest if highest > 0 else 1)  # undefined, or all are calibrated
+    ax.set_ylim(0, 1.15 * highest if highest > 0 else 1)  # 0 or NaN: calibrated, or undefined
     msp_style.model_legend(figure, looks, points["model"], lines=False)
     return figure
 

@@ -9,7 +9,7 @@ from multical.errors import program
 from multical.figures import latex, msp_style, msp_tables, style
 from multical.figures.params import ComparedFigure
 
-CROWDED = 18  # bars
+CROWDED = 18  # with more bars their labels are upright
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
 
 
@@ -36,7 +36,6 @@ def main() -> None:
             linewidth=0.4,
         )
         labels = [per_cent(row[name]) for name in measures]
-        # upright where there are many bars
         turn = 90 if len(table) * len(measures) > CROWDED else 0
         ax.bar_label(bars, labels, fontsize=6.5, padding=2, rotation=turn)
     ax.axhline(50, color=style.GREY, linewidth=0.6, linestyle=":")

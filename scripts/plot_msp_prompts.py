@@ -1,8 +1,8 @@
-"""Draw paper 2's prompts: each phrasing with a question of the study's first data set in it.
+"""Draw paper 2's prompts: each phrasing, filled with a question of the study's first data set.
 
-The question is the first by its id. The wording is our own, with the study's structure: the
-allowed letters, lettered options, and the word that the answer's letter follows. What is
-shown is the text alone, without the marks of a model's chat format.
+The question is the one with the smallest id. The wording is our own, with the paper's structure:
+the allowed letters, the lettered options, and the word before the letter of the answer. The figure
+shows the text without the marks of a model's chat format.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from multical.figures import style
 from multical.figures.params import PromptsFigure, PromptText
 from multical.models import chat
 
-#: Characters in a line, and the points on paper that a line takes
+#: Characters in a line, and the height of a line in points
 COLUMNS, LINE = 104, 10.5
 
 
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def first_question(path: str, language: str) -> pd.Series:
-    """The first question by its id in a language."""
+    """The question with the smallest id in a language."""
     rows = questions.read(path)
     rows = rows[rows["language"] == language]
     if rows.empty:
@@ -40,7 +40,7 @@ def first_question(path: str, language: str) -> pd.Series:
 
 
 def filled(prompt: PromptText, question: pd.Series) -> str:
-    """A prompt with a question in it, its headings in the question's language."""
+    """A prompt that is filled with a question, with headings in the question's language."""
     headings = {name: texts[question["language"]] for name, texts in prompt.headings.items()}
     return chat.fill(prompt.multiple_choice, question["question"], question["options"], headings)
 
@@ -48,7 +48,7 @@ def filled(prompt: PromptText, question: pd.Series) -> str:
 def panels(texts: dict[str, str]) -> Figure:
     """A panel for each prompt, one below the other, as high as its text."""
     wrapped = [wrap(text) for text in texts.values()]
-    heights = [text.count("\n") + 3 for text in wrapped]  # and a title
+    heights = [text.count("\n") + 3 for text in wrapped]  # plus the title
     figure, axes = plt.subplots(
         len(texts), 1, figsize=(style.WIDTH, LINE * sum(heights) / 72), height_ratios=heights,
         squeeze=False,
@@ -64,7 +64,7 @@ def panels(texts: dict[str, str]) -> Figure:
 
 
 def wrap(text: str) -> str:
-    """Text in lines that fit, its own lines kept."""
+    """Wrap each line of a text."""
     lines = (textwrap.wrap(line, COLUMNS) or [""] for line in text.splitlines())
     return "\n".join(part for line in lines for part in line)
 

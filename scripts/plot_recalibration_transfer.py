@@ -1,8 +1,8 @@
-"""Draw mean ECE after recalibration: fitted on one language, on several, or on each its own.
+"""Draw mean ECE after recalibration that is fitted on one language, on several, or on each alone.
 
-A row of panels per model, a column per resource level. From left to right the readout as it is,
-then each method by what it was fitted on; the conditions are base, SFT, and SFT with smoothing,
-with bootstrap intervals. The thin lines are the conditions without recalibration.
+A row of panels per model, a column per resource level. From left to right: the unchanged readout,
+then each method, by the languages that it was fitted on. The conditions are base, SFT, and SFT with
+smoothing, with bootstrap intervals. The thin lines are the conditions without recalibration.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from multical.errors import program
 from multical.figures import style, tables
 from multical.figures.params import ByLanguage
 
-GAP = 0.7  # between methods, where one fit stands 1 from the next
+GAP = 0.7  # extra space between methods, in distances between two fits
 
-#: Where each method and fit stands
+#: x of each method and fit
 Places = dict[tuple[str, str], float]
 
 
@@ -45,29 +45,29 @@ def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
 
 
 def panel(ax: Axes, rows: pd.DataFrame, conditions: list[float | None], places: Places) -> None:
-    """The conditions of one model and resource level beside each other."""
+    """Draw the conditions of one model and resource level beside each other."""
     for place, condition in enumerate(conditions):
-        own = rows[rows["condition"] == tables.label(condition)]
+        part = rows[rows["condition"] == tables.label(condition)]
         colour, marker = style.condition_style(condition)
-        keys = own[["method", "fit"]].itertuples(index=False, name=None)
+        keys = part[["method", "fit"]].itertuples(index=False, name=None)
         shift = 0.25 * (place - (len(conditions) - 1) / 2)
         at = [places[key] + shift for key in keys]
-        style.with_intervals(ax, at, own, colour, marker, size=3.5)
-        plain = own.loc[own["method"] == "none", "value"].iloc[0]
+        style.with_intervals(ax, at, part, colour, marker, size=3.5)
+        plain = part.loc[part["method"] == "none", "value"].iloc[0]
         ax.axhline(plain, color=colour, linewidth=0.5, alpha=0.5)
 
 
 def names(ax: Axes, places: Places, reference: str) -> None:
-    """Tick labels: what was fitted on, and the methods below."""
+    """Label the x axis with the fits, and with the methods below them."""
     labels = {"none": "", "reference": reference, "high": "high", "own": "own"}
     ax.set_xticks(
         list(places.values()), [labels[fit] for _, fit in places], rotation=90, fontsize=6.5
     )
     middles = {}
-    for method, shown in tables.METHODS.items():
-        xs = [x for (own, _), x in places.items() if own == method]
+    for method, name in tables.METHODS.items():
+        xs = [x for key, x in places.items() if key[0] == method]
         if xs:
-            middles[shown] = sum(xs) / len(xs)
+            middles[name] = sum(xs) / len(xs)
     style.name_groups(ax, middles, 26)
     ax.set_xlabel("method, and what it is fitted on")
 

@@ -1,9 +1,9 @@
 """Draw reliability diagrams by condition and resource level, with the bin counts.
 
-A row of panels per model, a column per condition (base, SFT, SFT with smoothing), a
-line per resource level: accuracy against mean confidence of equal-width bins, and
-below it the number of questions in each bin. The area of a marker grows with the
-number of its questions. The dotted line is a random guess.
+A row of panels per model, a column per condition (base, SFT, SFT with smoothing), a line per
+resource level. The upper panel shows accuracy against mean confidence of equal-width bins, and the
+lower one the number of questions in each bin. The area of a marker grows with the number of its
+questions. The dotted line is a random guess.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
 
 
 def diagram(upper: Axes, lower: Axes, bins: pd.DataFrame, level: str) -> None:
+    """Draw one resource level: accuracy of its bins above, number of questions below."""
     bins = bins.sort_values("bin")
     colour, marker = style.LEVEL_STYLE[level]
     edges = np.append(bins["low"], bins["high"].iloc[-1])

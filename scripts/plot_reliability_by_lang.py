@@ -1,8 +1,8 @@
 """Draw reliability diagrams of one model, a panel per language, a line per condition.
 
-Languages by resource level, then by name. A line joins the equal-width bins that are not
-empty, accuracy against mean confidence; the area of a marker grows with the number of its
-questions. The numbers are the ECE of the conditions, in their order and colours.
+Languages are sorted by resource level, then by name. A line joins the equal-width bins that are not
+empty: accuracy against mean confidence. The area of a marker grows with the number of its
+questions. The numbers are the ECE of the conditions, in the order and colours of the legend.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from multical.figures import style as plots
 from multical.figures import tables
 from multical.figures.params import ModelConditions
 
-COLUMNS = (3, 6)  # of panels, least and most where a page has room for 7 rows
+COLUMNS = (3, 6)  # least and most columns of panels, if 7 rows of panels are enough
 
 
 def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
@@ -43,15 +43,15 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
 
 
 def panels(count: int) -> tuple[Figure, list[Axes]]:
-    """A page of square panels, as many as there are languages."""
+    """A page with `count` square panels."""
     least, columns = COLUMNS
     columns = max(least, min(columns, count))
-    while math.ceil(count / columns) > 7 / 6 * columns:  # else higher than a page
+    while math.ceil(count / columns) > 7 / 6 * columns:  # otherwise higher than a page
         columns += 1
     lines = math.ceil(count / columns)
     side = plots.WIDTH / columns
     figure, axes = plots.panels(lines, columns, 0.8 + 1.05 * side * lines, sharex=True, sharey=True)
-    axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))  # bins of one question lie on 0 or 1
+    axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))  # bins of one question lie at 0 or 1
     axes[0, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes[0, 0].set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     used, spare = list(axes.flat[:count]), axes.flat[count:]
@@ -66,7 +66,7 @@ def panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def diagram(ax: Axes, bins: pd.DataFrame, condition: float | None, place: int) -> None:
-    """The line of one condition, the `place`th, and its ECE."""
+    """Draw the line of the `place`th condition, and write its ECE."""
     colour, marker = plots.condition_style(condition)
     full = bins[bins["n"] > 0].sort_values("bin")
     ax.plot(full["confidence"], full["accuracy"], color=colour, linewidth=0.7, alpha=0.6)

@@ -1,7 +1,7 @@
 """Draw ECE, accuracy and confidence against the label smoothing of the SFT.
 
 A row of panels per model, a line per resource level, with bootstrap intervals.
-Dashed lines are the base model; the dotted line is a random guess.
+Dashed lines are the base model. The dotted line is a random guess.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def draw(rows: pd.DataFrame, params: Guess) -> Figure:
 
 
 def sweep(ax: Axes, rows: pd.DataFrame, levels: list[str], swept: list[float]) -> None:
-    """One metric of one model; the levels stand a little apart, so that bars do not hide."""
+    """Draw one metric of one model, the levels a little apart so that bars do not overlap."""
     step = 0.025 * (max(swept) - min(swept) or 0.1)
     for place, level in enumerate(levels):
         part = rows[rows["group"] == level].sort_values("smoothing")

@@ -1,7 +1,7 @@
-"""Write a study's result in a few lines: what was made, where to look, what came out.
+"""Write a study's result in a few lines: which files were made, which to open first, the numbers.
 
-Three lines a model: the base model, SFT, and SFT with smoothing; each the mean over the
-languages other than English, with bootstrap intervals.
+There are three lines per model: the base model, SFT, and SFT with smoothing. Each has means over
+the languages other than English, with bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ METRICS = {"ece": "ECE", "confidence": "confidence", "accuracy": "accuracy"}
 def main() -> None:
     files = {"summary": "table of group means, .csv", "output": "the headline, .txt"}
     parser = command_line(__doc__, Conditions, **files)
-    parser.add_argument("--parts", nargs="*", default=[], metavar="TXT", help="studies inside")
+    parser.add_argument(
+        "--parts", nargs="*", default=[], metavar="TXT", help="headlines of the studies inside"
+    )
     args = parser.parse_args()
     params: Conditions = args.params
     tables.need_tuned(params)
@@ -36,7 +38,7 @@ def main() -> None:
 
 
 def headline(rows: pd.DataFrame, params: Conditions) -> str:
-    """The text, from the rows that `results.chosen` gives."""
+    """The text, from rows of `tables.chosen`."""
     root = params.study
     lines = [
         f"Made in {root}: figures/ (pdf, png, provenance), tables/main.csv and .tex,",
@@ -46,12 +48,12 @@ def headline(rows: pd.DataFrame, params: Conditions) -> str:
         f"{params.benchmark}, readout {params.readout} [bootstrap interval]:",
     ]
     for model in tables.models(rows):
-        lines.append(f"{model}")
-        own = rows[rows["model"] == model]
-        for condition in own["condition"].cat.categories:
-            cells = own[own["condition"] == condition].set_index("metric")
-            shown = [f"{name} {_cell(cells.loc[metric])}" for metric, name in METRICS.items()]
-            lines.append(f"  {condition:<20} " + "   ".join(shown))
+        lines.append(model)
+        of_model = rows[rows["model"] == model]
+        for condition in of_model["condition"].cat.categories:
+            cells = of_model[of_model["condition"] == condition].set_index("metric")
+            numbers = [f"{name} {_cell(cells.loc[metric])}" for metric, name in METRICS.items()]
+            lines.append(f"  {condition:<20} " + "   ".join(numbers))
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,8 @@
-"""Write paper 2's result in a few lines: what was made, where to look, what came out.
+"""Write paper 2's result in a few lines: which files were made, which to open first, the numbers.
 
-A line a model: accuracy, AUROC of the maximum softmax probability, in how many of the data
-sets and phrasings wrong answers have significantly smaller ones, and calibration error.
+A line per model has its accuracy, the AUROC of the maximum softmax probability (MSP), the number
+of data sets and phrasings in which wrong answers have significantly smaller MSPs, and its
+calibration error.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ CALIBRATION = ["dataset", "model", "calibration_error_cells"]
 def main() -> None:
     tables = dict.fromkeys(["auroc", "calibration"], "table of the study, .csv")
     parser = command_line(__doc__, Product, **tables, output="the headline, .txt")
-    parser.add_argument("--parts", nargs="*", default=[], metavar="TXT", help="studies inside")
+    parser.add_argument(
+        "--parts", nargs="*", default=[], metavar="TXT", help="headlines of the studies inside"
+    )
     args = parser.parse_args()
     table = msp_tables.read_table(args.auroc, AUROC).merge(
         msp_tables.read_table(args.calibration, CALIBRATION), on=["dataset", "model"], how="left"
@@ -35,8 +38,8 @@ def main() -> None:
 
 
 def headline(rows: pd.DataFrame, study: str) -> str:
-    """The text, from the rows of all data sets."""
-    shown = pd.DataFrame(
+    """The text, from the rows of all data sets together."""
+    numbers = pd.DataFrame(
         {
             "accuracy": rows["accuracy"].map(latex.rounded(3)),
             "AUROC": rows["msp_auroc"].map(latex.rounded(3)),
@@ -44,7 +47,7 @@ def headline(rows: pd.DataFrame, study: str) -> str:
             "calibration error": rows["calibration_error_cells"].map(latex.rounded(3)),
         }
     )
-    table = shown.set_index(rows["model"].rename(None)).to_string()
+    table = numbers.set_index(rows["model"].rename(None)).to_string()
     return (
         f"Made in {study}: figures/ (pdf, png, provenance), tables/ (csv, tex, provenance), "
         f"records/.\nLook first at {study}/figures/accuracy_vs_auroc.pdf and "

@@ -1,7 +1,7 @@
 """Print a study's verdicts on the claims, and fail unless they are the expected ones.
 
-The YAML file of expected verdicts has, for each study that it names, a verdict on each claim.
-Other studies are not compared.
+The YAML file of expected verdicts has a verdict on each claim for some studies. The verdicts of
+other studies are printed, but not compared.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--verdicts", required=True, metavar="JSON", help="of verify_claims.py")
-    parser.add_argument("--expected", required=True, metavar="YAML")
+    parser.add_argument(
+        "--verdicts", required=True, metavar="JSON", help="verdicts that verify_claims.py wrote"
+    )
+    parser.add_argument("--expected", required=True, metavar="YAML", help="expected verdicts")
     args = parser.parse_args()
     document = report.read(args.verdicts)
     expected = load_expected(args.expected).verdicts.get(document["study"])

@@ -1,9 +1,9 @@
 """Say whether multical can run here, before anything is submitted: `make doctor`.
 
-Each line of the report is ok, a warning or an error, with the remedy after an arrow. It checks
-Python and its libraries, this folder, SLURM with the account, partitions and GPUs that
-slurm/profile.yaml requests, and with --study the disk, models and data of that study. It
-changes and submits nothing.
+Each line of the report is ok, a warning or an error, with the remedy after an arrow. The checks
+cover Python and its libraries, this folder, and SLURM with the account, partitions and GPUs that
+slurm/profile.yaml requests. With --study, they also cover the disk space, models and data of that
+study. Nothing is changed or submitted.
 
 Exit code: 0 all ok, 1 warnings, 2 errors.
 """
@@ -45,30 +45,29 @@ def main() -> None:
 
 
 def findings(root: str | None, command: Sequence[str] = ()) -> Findings:
-    """All checks, in the order of the report; `command` may add to the config."""
+    """All findings, in the order of the report. The command line may add to the config."""
     yield from checked("libraries", checks.versions, LOCK)
     yield from checked("plugin", checks.plugins)
     yield from checked("folder", checks.folder)
     yield from checked("file system", checks.file_system)
-    found, faults = loaded("site", site.load)
+    values, faults = loaded("site", site.load)
     yield from faults
-    config, wrong = loaded("config", lambda: files.load(command)) if root else (None, [])
-    if found:
-        yield from slurm(found, runs(config, root))
-    yield from wrong
+    config, faults = loaded("config", lambda: files.load(command)) if root else (None, [])
+    if values:
+        yield from slurm(values, runs(config, root))
+    yield from faults
     if root and config:
         yield from study(config, root)
 
 
 def runs(config: Config | None, root: str | None) -> list[tuple[str, str]]:
-    """The runs of a study that jobs train and score; none where the config does not say."""
+    """The runs of a study that jobs train and score; empty if the study is unknown."""
     study = config.studies.get(str(root)) if config else None
-    found = study.by_id if isinstance(study, MultilingualStudy) else {}
-    return [(str(root), run) for run in found]
+    return [(str(root), run) for run in study.by_id] if isinstance(study, MultilingualStudy) else []
 
 
 def slurm(values: site.Site, jobs: list[tuple[str, str]]) -> Findings:
-    """The checks of the cluster; `values` are the site's, `jobs` the runs that jobs are for."""
+    """The checks of the cluster, with the site's `values`, for jobs of the runs in `jobs`."""
     answers = list(checked("slurm", preflight_slurm.reachable))
     yield from answers
     if any(answer.level != "ok" for answer in answers):
@@ -86,18 +85,18 @@ def slurm(values: site.Site, jobs: list[tuple[str, str]]) -> Findings:
     yield from checked("partitions", preflight_slurm.partitions, settings, requests, values, jobs)
 
 
-def study(known: Config, root: str) -> Findings:
+def study(config: Config, root: str) -> Findings:
     """The checks of what a study needs."""
-    if root not in known.studies:
-        told = f"{root} is not in the config"
-        yield Finding("error", "study", told, f"name one of {', '.join(known.studies)}")
+    if root not in config.studies:
+        message = f"{root} is not in the config"
+        yield Finding("error", "study", message, f"name one of {', '.join(config.studies)}")
         return
-    yield from checked("disk", checks.disk, known, root)
-    yield from checked("inputs", inputs.inputs, known, root)
+    yield from checked("disk", checks.disk, config, root)
+    yield from checked("inputs", inputs.inputs, config, root)
 
 
 def loaded(what: str, load: Callable[[], Value]) -> tuple[Value | None, list[Finding]]:
-    """What several checks need, or the finding that it cannot be loaded."""
+    """A value that several checks need, or the finding that it cannot be loaded."""
     values: list[Value] = []
 
     def check() -> Findings:

@@ -1,13 +1,13 @@
-"""Write one archive of a study: all that its figures are made of, to keep or to hand on.
+"""Write one archive of a study, with all that its figures are made from, to keep or to hand on.
 
 Run it in the folder that holds the Snakefile. The study must be up to date. The archive is an
-RO-Crate: records, metrics, tables, figures, claims, logs, the code, the merged config, what
-Snakemake remembers, and the SHA-256 of each file. unpack_bundle.py puts it into a clone, where
-there is then nothing to do. Weights and data of the hub are left out. Tokens are hidden in logs,
-and refused elsewhere. The same study gives the same bytes.
+RO-Crate: records, metrics, tables, figures, claims, logs, the code, the merged config, Snakemake's
+records, and the SHA-256 of each file. After unpack_bundle.py has put it into a clone, Snakemake has
+nothing to do there. Weights and data of the hub are left out. Tokens are hidden in logs, and
+refused in other files. The same study gives the same bytes.
 
-With --anonymous there are no logs, no commit and no citation, and a bundle that has the name of
-the user, host, home, folder, an author or a remote of the repository anywhere is refused.
+With --anonymous, the bundle has no logs, no commit and no citation. It is refused if any file has
+the name of the user, host, home or folder, or of an author or remote of the repository.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ In a clone of multical$checkout, after `make env`:
     .venv/bin/snakemake --cores 2 -- $$(cat $own/figures.txt)
 
 - `$study/`: records (answers per question), metrics, tables, figures, verdicts on claims
-- `results/inputs/`: what models and data are, and the data that the workflow made itself
-- `logs/`: what each job said, and how long it took$logs
+- `results/inputs/`: descriptions of models and data, and the data that the workflow made itself
+- `logs/`: what each job printed, and how long it took$logs
 - `$own/`: `config.yaml`, the whole config; `figures.txt`, the figures
 - `Snakefile`, `rules/`, `scripts/`, `config.yaml`, `claims.yaml`: the code, for the reader
 - `envs/requirements.lock`: the environment
-- `restore.json`: what Snakemake remembers of each file, and where local jobs ran$citation
+- `restore.json`: Snakemake's record of each file, and the machines of local jobs$citation
 
 $left
 """)
@@ -56,9 +56,9 @@ Not in it, since it can be fetched or trained again:
 
 $what
 
-Records, tables and figures do not need it. Whoever wants to train or score again fetches a base
-model first, with `snakemake --cores 2 -- results/inputs/models/MODEL/checkpoint`; what needs the
-weights of a fine-tuned run trains that run again.
+Records, tables and figures do not need it. To train or score again, fetch the base model first,
+with `snakemake --cores 2 -- results/inputs/models/MODEL/checkpoint`. A job that needs the weights
+of a fine-tuned run trains that run again.
 """
 
 
@@ -83,13 +83,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--study", required=True, metavar="ROOT", help="such as results/demo")
     parser.add_argument("--output", type=Path, metavar="ZIP", help="else multical-STUDY.zip")
     parser.add_argument("--anonymous", action="store_true", help="for double-blind review")
-    for name, what in (("--hide", "another name to refuse"), ("--allow", "one to let pass")):
-        parser.add_argument(name, action="append", default=[], metavar="NAME", help=what)
+    for option, text in (("--hide", "another name to refuse"), ("--allow", "a name to let pass")):
+        parser.add_argument(option, action="append", default=[], metavar="NAME", help=text)
     return parser.parse_args()
 
 
 def gathered(lineage: Lineage, restore: Restore, config: dict[str, Any]) -> Sources:
-    """All files of a bundle: paths, and the contents of those that are new."""
+    """All files of a bundle: paths of existing files, and contents of new ones."""
     sources: Sources = {}
     for name in sorted({name for step in lineage.steps for name in step.logs}):
         if name.endswith(".tsv") and Path(name).is_file():
@@ -97,27 +97,28 @@ def gathered(lineage: Lineage, restore: Restore, config: dict[str, Any]) -> Sour
         elif Path(name).is_file() and not restore.anonymous:
             text = Path(name).read_text(encoding="utf-8", errors="replace")
             sources[name] = redacted(text).encode()
-    own = archive.own_folder(restore.study)
-    made = {name for step in lineage.steps for name in step.outputs if Path(name).is_file()}
-    figures = sorted(name for name in made if name.endswith(".pdf"))
+    folder = archive.about_folder(restore.study)
+    outputs = {name for step in lineage.steps for name in step.outputs if Path(name).is_file()}
+    figures = sorted(name for name in outputs if name.endswith(".pdf"))
     sources |= {
         "README.md": readme(restore).encode(),
         RESTORE: canonical(restore.model_dump()).encode(),
-        f"{own}/config.yaml": yaml.safe_dump(config, allow_unicode=True).encode(),
-        f"{own}/figures.txt": "".join(f"{name}\n" for name in figures).encode(),
+        f"{folder}/config.yaml": yaml.safe_dump(config, allow_unicode=True).encode(),
+        f"{folder}/figures.txt": "".join(f"{name}\n" for name in figures).encode(),
     }
     if not restore.anonymous:
         sources["CITATION.cff"] = Path("CITATION.cff")
-    return crate.contents(lineage, restore.study, lineage.withheld | lineage.given.keys(), sources)
+    withheld = lineage.withheld | lineage.original_files.keys()
+    return crate.contents(lineage, restore.study, withheld, sources)
 
 
 def readme(restore: Restore) -> str:
-    """What the reader is told."""
+    """The README of a bundle."""
     changed = ", with changes" if restore.modified else ""
     left = Template(LEFT).substitute(what="\n".join(f"- `{name}`" for name in restore.left_out))
     return README.substitute(
         study=restore.study,
-        own=archive.own_folder(restore.study),
+        own=archive.about_folder(restore.study),
         made=f"\nMade at commit {restore.commit}{changed}." if restore.commit else "",
         checkout=" at that commit" if restore.commit else "",
         logs=" (times alone)" if restore.anonymous else "",
@@ -127,7 +128,7 @@ def readme(restore: Restore) -> str:
 
 
 def search(sources: Sources, args: argparse.Namespace) -> None:
-    """Raise `InputError` for a file with a token, and in an anonymous bundle with a name."""
+    """Raise `InputError` for a file with a token or, in an anonymous bundle, with a name."""
     texts = anonymity.tokens()
     wanted = "no token in a bundle"
     if args.anonymous:

@@ -1,15 +1,15 @@
 """Go on after a Snakemake that was killed while its cluster jobs ran.
 
-Such jobs run on, and a new Snakemake would start them a second time, into the same files.
+These jobs go on, and a new Snakemake would start them a second time, with the same output files.
 So, in the folder where Snakemake was started, this program
 
 1. refuses to go on while a Snakemake still runs here;
-2. finds the jobs that were submitted from this folder, cancels those that wait in the
-   queue, and waits for those that run (--cancel: cancels these too);
+2. finds the jobs that were submitted from this folder, cancels pending jobs, and waits for
+   running jobs (with --cancel, it cancels these too);
 3. unlocks the folder;
-4. has Snakemake accept what those jobs finished, but removes files whose settings or code
-   have changed since; Snakemake makes these again, and half-written files too, and a
-   training resumes from its last checkpoint;
+4. has Snakemake accept the files that those jobs finished, but removes files whose settings or
+   code have changed since (Snakemake makes these and half-written files again, and a training
+   resumes from its last checkpoint);
 5. starts the killed command again.
 """
 
@@ -83,7 +83,7 @@ def check_killed(on_record: list[Driver], lost_hosts: list[str]) -> None:
 
 
 def end_jobs(needs_slurm: bool, cancel: bool) -> None:
-    """Return when no job of this folder is in the queue any more."""
+    """Wait until no job of this folder is in the queue any more."""
     if shutil.which("squeue") is None:
         if needs_slurm:
             raise InputError("squeue: not found here, expected SLURM's commands: run this where "
@@ -102,7 +102,7 @@ def end_jobs(needs_slurm: bool, cancel: bool) -> None:
 
 
 def queue() -> dict[str, str]:
-    """The states, by id, of this user's jobs that were submitted from this folder."""
+    """The states, by job id, of this user's jobs that were submitted from this folder."""
     command = ["squeue", "--me", "--noheader", "--format", "%i|%T|%j|%Z"]
     squeue = subprocess.run(command, capture_output=True, text=True, check=False)
     if squeue.returncode:
@@ -135,10 +135,11 @@ def adopt(driver: Driver) -> None:
 
 
 def unrecorded(command: list[str]) -> list[str]:
-    """Files that the command would make, which are whole and current but have no provenance.
+    """Files that the command would make, and that are complete and current but have no provenance.
 
-    Snakemake writes a job's provenance when it learns that the job has ended; without it, a
-    file stays whatever changes. Each of our rules has a log, which is part of the provenance.
+    Snakemake writes a job's provenance when it learns that the job has ended. It would never make a
+    file without provenance again, whatever changes. The log, which each of our rules has, is part
+    of the provenance.
     """
     rows = csv.DictReader(snakemake(command, "--summary").splitlines(), delimiter="\t")
     return [
@@ -158,7 +159,7 @@ def snakemake(command: list[str], *more: str) -> str:
 
 
 def say(text: str) -> None:
-    """Tell the user, at once."""
+    """Print a message at once."""
     print(f"recover: {text}", flush=True)
 
 

@@ -1,7 +1,7 @@
-"""Show what would run for a target, why, and what it takes, before anything is submitted.
+"""Show which jobs would run for a target, why, and what they take, before anything is submitted.
 
 Run it in the folder that holds the Snakefile. It writes nothing and takes no lock. A time is
-recorded (the job's own last run), scaled (by tokens, from recorded jobs of the same rule and
+recorded (from the job's own last run), scaled (by tokens, from recorded jobs of the same rule and
 model), estimated (from the model's size and tokens), or not known.
 """
 
@@ -30,8 +30,8 @@ from multical.workflow.timings import Duration, Timings
 ROW = "  {:<34} {:>4}  {:<8} {:>11} {:>11} {:>10}  {}"
 SUM = "  {:<12} {:<22} {:<14} {:>5} {:>9} {:>9} {:>9} {:>10}"
 NOT_KNOWN = "not known"
-#: Bytes of a part of the disk that is named
-SHOWN = 5e7
+#: Bytes from which on a part of the study is listed
+LARGE = 5e7
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,25 @@ class Cost:
 def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     args = arguments()
-    planned = dryrun.run(args.target, args.profile, sys.argv[1:])
-    if not planned.jobs:
+    plan = dryrun.run(args.target, args.profile, sys.argv[1:])
+    if not plan.jobs:
         print(f"{args.target}: nothing to be done")
         return
     sizes = Sizes(files.load(sys.argv[1:]))
-    clock = Timings(sizes, planned.settings, args.flops)
+    clock = Timings(sizes, plan.settings, args.flops)
     costs = [
-        Cost(job, clock.of(job.rule, job.wildcards, job.gpus, job.record)) for job in planned.jobs
+        Cost(job, clock.of(job.rule, job.wildcards, job.gpus, job.record)) for job in plan.jobs
     ]
-    here = sum(job.local for job in planned.jobs)
+    here = sum(job.local for job in plan.jobs)
     print(
         f"{args.target}: {counted(len(costs), 'job')}, {len(costs) - here} submitted and {here} "
         f"beside Snakemake (profile {args.profile})"
     )
     for title, lines in (
-        ("Why", dryrun.explain(planned.jobs)),
+        ("Why", dryrun.explain(plan.jobs)),
         ("What it takes", table(costs)),
         ("How the estimates add up", sums(costs, clock)),
-        ("What is asked of APIs", apis(planned.jobs, sizes)),
+        ("What is asked of APIs", apis(plan.jobs, sizes)),
         ("In all", totals(costs, sizes)),
         ("Where the times are from", notes(costs, args.flops)),
     ):
@@ -119,7 +119,7 @@ def table(costs: list[Cost]) -> Iterator[str]:
 
 
 def scale(costs: list[Cost]) -> str:
-    """How far scaled times were scaled, and from how many recorded jobs at most."""
+    """The factors of scaled times, and the number of recorded jobs behind them, at most."""
     scaled = [cost.time for cost in costs if cost.time.source == "scaled"]
     if not scaled:
         return ""
@@ -129,7 +129,7 @@ def scale(costs: list[Cost]) -> str:
 
 
 def sums(costs: list[Cost], clock: Timings) -> Iterator[str]:
-    """A row for each rule, model, and data, of the jobs whose time is estimated."""
+    """A row for each rule, model and data set of the jobs whose time is estimated."""
     groups: dict[tuple[str, str, str], list[Cost]] = defaultdict(list)
     for cost in costs:
         if cost.time.source == "estimated":
@@ -155,9 +155,9 @@ def apis(jobs: list[Job], sizes: Sizes) -> Iterator[str]:
     for job in jobs:
         if job.rule == "score_api":
             bills[job.wildcards["run"]].append(sizes.bill(**job.wildcards))
-    for model, parts in bills.items():
-        cost = sum(parts, Bill()).describe(sizes.config.api(model).access.prices)
-        yield f"  {model}, {len(parts)} of score_api: {cost}; less what was answered before"
+    for model, members in bills.items():
+        cost = sum(members, Bill()).describe(sizes.config.api(model).access.prices)
+        yield f"  {model}, {len(members)} of score_api: {cost}; less what was answered before"
 
 
 def totals(costs: list[Cost], sizes: Sizes) -> Iterator[str]:
@@ -183,7 +183,7 @@ def disk(jobs: list[Job], sizes: Sizes) -> Iterator[str]:
     """Space that the jobs need beyond what they replace, and what is free."""
     parts: dict[str, list[int]] = defaultdict(list)
     free = shutil.disk_usage("results" if Path("results").exists() else ".").free
-    going = passing(sizes.config)
+    temporary = passing(sizes.config)
     try:
         for job in jobs:
             for part, count in sizes.job_bytes(job.rule, job.wildcards).items():
@@ -192,15 +192,15 @@ def disk(jobs: list[Job], sizes: Sizes) -> Iterator[str]:
     except InputError as error:
         yield f"  disk: not known ({error}); {free / 1e9:.1f} GB free"
         return
-    staying = {part: sum(sizes) for part, sizes in parts.items() if part not in going}
-    large = ", ".join(f"{part} {gb(count)}" for part, count in staying.items() if count >= SHOWN)
-    needed = sum(staying.values()) + sum(max(parts[part], default=0) for part in going)
+    kept = {part: sum(sizes) for part, sizes in parts.items() if part not in temporary}
+    large = ", ".join(f"{part} {gb(count)}" for part, count in kept.items() if count >= LARGE)
+    needed = sum(kept.values()) + sum(max(parts[part], default=0) for part in temporary)
     yield (
-        f"  disk: {gb(sum(staying.values()))} GB more at most{f' ({large})' if large else ''}, "
+        f"  disk: {gb(sum(kept.values()))} GB more at most{f' ({large})' if large else ''}, "
         f"beside tables and figures; {gb(free)} GB free{'' if needed < free else ': NOT ENOUGH'}"
     )
-    for part, when in going.items():
-        if sum(parts[part]) >= SHOWN:
+    for part, when in temporary.items():
+        if sum(parts[part]) >= LARGE:
             yield (
                 f"  {part}: {gb(max(parts[part]))} GB more for a run {when}, at most; "
                 f"{gb(sum(parts[part]))} for all {len(parts[part])} at once"
@@ -208,7 +208,7 @@ def disk(jobs: list[Job], sizes: Sizes) -> Iterator[str]:
 
 
 def notes(costs: list[Cost], flops: float | None) -> Iterator[str]:
-    """What the sources mean that occur, and what should be fixed."""
+    """Lines that explain the sources of times in the plan, and name what should be fixed."""
     used = {cost.time.source for cost in costs}
     estimated = [cost.job for cost in costs if cost.time.source == "estimated"]
     if "recorded" in used:
@@ -240,7 +240,7 @@ def notes(costs: list[Cost], flops: float | None) -> Iterator[str]:
 
 
 def too_long(costs: list[Cost]) -> Iterator[str]:
-    """The jobs that will be cut off, of each rule the first few by name."""
+    """The jobs that will reach their time limit, by rule; the first few are named."""
     groups: dict[tuple[str, float], list[str]] = defaultdict(list)
     for cost in costs:
         if cost.job.limit and (cost.time.seconds or 0) > cost.job.limit:

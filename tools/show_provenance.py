@@ -1,10 +1,10 @@
 """Show where a figure, or any other file of a study, came from, back to every input.
 
-Run it in the folder that holds the Snakefile; it makes nothing. It lists each job that
-the file was made by: settings, seeds, fingerprint of the code, libraries, hardware, seconds,
-and the content (SHA-256) of what it read and made; then what is not as it was recorded, what
-would be made again, and what nobody recorded. It exits with 1 if anything is not as it was
-recorded. --json and --crate write the same for programs.
+Run it in the folder that holds the Snakefile; it makes nothing. It lists each job behind the file:
+its settings, seeds, fingerprint of the code, libraries, hardware, seconds, and the SHA-256 of the
+files that it read and made. Then it lists what differs from the records, which jobs would run
+again, and what nobody recorded. The exit code is 1 if anything differs from the records. --json
+and --crate write the same in forms that programs read.
 """
 
 from __future__ import annotations
@@ -20,30 +20,28 @@ from pathlib import Path
 from typing import Any
 
 import _path  # noqa: F401  finds multical
-from multical.dag import lineage
+from multical.dag import crate, lineage
 from multical.dag.lineage import Lineage, Step
 from multical.errors import program
 from multical.files import write_json
 
 WIDTH = 96
-#: At most so many files of a source or job are named
+#: How many files of a source or job are named at most
 NAMED = 8
-#: Longest text of a step's settings
+#: Longest text of a step's settings, in characters
 LONGEST = 600
 
 
 def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     args = arguments()
-    found = lineage.trace(args.target)
+    traced = lineage.trace(args.target)
     if args.json:
-        write_json(args.json, found.document())
+        write_json(args.json, traced.document())
     if args.crate:
-        from multical.dag import crate  # which needs a library of its own
-
-        crate.write(found, args.crate)
-    print("\n".join(report(found)))
-    if any(step.breaks for step in found.steps):
+        crate.write(traced, args.crate)
+    print("\n".join(report(traced)))
+    if any(step.breaks for step in traced.steps):
         sys.exit(1)
 
 
@@ -52,47 +50,48 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("target", help="a file of a study")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="output: all of it as JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="output: the lineage as JSON")
     parser.add_argument("--crate", type=Path, metavar="FOLDER", help="output: a new RO-Crate")
     return parser.parse_args()
 
 
-def report(found: Lineage) -> Iterator[str]:
-    """All lines."""
-    made = found.steps[-1]
-    yield (target := found.targets[0])
-    yield f"  sha256   {made.outputs[target]}"
-    yield f"  made     {moment(made.ended)} by {made.title}"
-    yield f"  rebuild  {found.rebuild}"
+def report(traced: Lineage) -> Iterator[str]:
+    """All lines of the report."""
+    last = traced.steps[-1]
+    yield (target := traced.targets[0])
+    yield f"  sha256   {last.outputs[target]}"
+    yield f"  made     {moment(last.ended)} by {last.title}"
+    yield f"  rebuild  {traced.rebuild}"
     yield "\nFrom"
-    yield from sources(found)
+    yield from sources(traced)
     yield "\nMade in these steps"
-    for number, step in enumerate(found.steps, start=1):
+    for number, step in enumerate(traced.steps, start=1):
         yield f"  {number}. {step.title}"
         yield from (f"     {line}" for line in details(step))
-    yield from listed("Not as it was recorded", found, "breaks")
-    yield from listed("Would be made again", found, "stale")
-    yield from listed("Not recorded", found, "gaps")
+    yield from listed("Not as it was recorded", traced, "breaks")
+    yield from listed("Would be made again", traced, "stale")
+    yield from listed("Not recorded", traced, "gaps")
 
 
-def sources(found: Lineage) -> Iterator[str]:
-    """Models, data and files that nothing here made."""
-    for step in found.steps:
+def sources(traced: Lineage) -> Iterator[str]:
+    """The models, data and files that no step makes."""
+    for step in traced.steps:
         for source in step.sources:
-            told = ", ".join(f"{key} {text(value)}" for key, value in source["source"].items())
-            yield from wrapped(f"  {step.title}: {told}", "      ")
+            keys = ", ".join(f"{key} {text(value)}" for key, value in source["source"].items())
+            yield from wrapped(f"  {step.title}: {keys}", "      ")
             yield from files(source["files"], "      ")
-    if found.given:
+    if traced.original_files:
         yield "  files that no step makes"
-        yield from files(found.given, "      ")
+        yield from files(traced.original_files, "      ")
 
 
 def details(step: Step) -> Iterator[str]:
     """What is known of a step."""
     if step.settings is not None:
-        told = text(step.settings)
-        told = told if len(told) <= LONGEST else f"{told[:LONGEST]}... (--json has all)"
-        yield from wrapped(f"settings   {told}", " " * 11)
+        settings = text(step.settings)
+        if len(settings) > LONGEST:
+            settings = f"{settings[:LONGEST]}... (--json has all)"
+        yield from wrapped(f"settings   {settings}", " " * 11)
     if step.seeds:
         yield "seeds      " + ", ".join(f"{key} {value}" for key, value in step.seeds.items())
     if step.code:
@@ -106,8 +105,8 @@ def details(step: Step) -> Iterator[str]:
         yield from wrapped(f"machine    {hardware(machine)}", " " * 11)
     if step.seconds is not None:
         yield f"took       {step.seconds:g} s, ended {moment(step.ended)}"
-    for word, found in (("read", step.inputs), ("made", step.outputs)):
-        yield from files(found, f"{word:<11}")
+    for word, digests in (("read", step.inputs), ("made", step.outputs)):
+        yield from files(digests, f"{word:<11}")
 
 
 def hardware(machine: dict[str, Any]) -> str:
@@ -117,25 +116,25 @@ def hardware(machine: dict[str, Any]) -> str:
     return ", ".join([*parts, machine["system"]])
 
 
-def files(found: dict[str, Any], start: str) -> Iterator[str]:
-    """A line per file with its SHA-256, the first few."""
-    for name, about in list(found.items())[:NAMED]:
-        digest = about.get("sha256") if isinstance(about, dict) else about
+def files(digests: dict[str, Any], start: str) -> Iterator[str]:
+    """A line for each of the first few files, with its SHA-256."""
+    for name, entry in list(digests.items())[:NAMED]:
+        digest = entry.get("sha256") if isinstance(entry, dict) else entry
         yield f"{start}{name}  {digest or ('(a folder)' if Path(name).is_dir() else '(gone)')}"
         start = " " * len(start)
-    if len(found) > NAMED:
-        yield f"{start}and {len(found) - NAMED} more: --json names them"
+    if len(digests) > NAMED:
+        yield f"{start}and {len(digests) - NAMED} more: --json names them"
 
 
-def listed(title: str, found: Lineage, attribute: str) -> Iterator[str]:
-    """What there is to say of the steps, those of which the same holds together."""
-    said: dict[str, list[str]] = {}
-    for step in found.steps:
+def listed(title: str, traced: Lineage, attribute: str) -> Iterator[str]:
+    """The lines of one attribute of all steps; each line names all steps that have it."""
+    steps: dict[str, list[str]] = {}
+    for step in traced.steps:
         for line in getattr(step, attribute):
-            said.setdefault(line, []).append(step.title)
-    if said:
+            steps.setdefault(line, []).append(step.title)
+    if steps:
         yield f"\n{title}"
-    for line, titles in said.items():
+    for line, titles in steps.items():
         yield from wrapped(f"  {line}: {', '.join(titles)}", "      ")
 
 

@@ -1,10 +1,10 @@
-"""Show why jobs would run for a target: the edits that cause it, and what follows from each.
+"""Show why jobs would run for a target: each cause, and the jobs that run for it.
 
-Run it in the folder that holds the Snakefile. It writes nothing and takes no lock. Each edit
-is a key of the config with its old and new value, a part of the code, a version in the lock,
-a file that is read, or an output that is not there; under it are the jobs that it makes run,
-and how many more run since those do. The old config and code are those that Snakemake's runs
-recorded (.snakemake/snapshots).
+Run it in the folder that holds the Snakefile. It writes nothing and takes no lock. A cause is an
+edited key of the config with its old and new value, an edited part of the code, a version in the
+lock, an input that changed, or a missing output. Below it are the jobs that it makes run, and how
+many more jobs run because those do. Runs of Snakemake recorded the old config and code in
+.snakemake/snapshots.
 """
 
 from __future__ import annotations

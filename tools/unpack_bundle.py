@@ -1,10 +1,10 @@
-"""Check a bundle of make_bundle.py, and unpack it into this clone: then there is nothing to do.
+"""Check a bundle of make_bundle.py, and unpack it into this clone, so that its study is up to date.
 
-Run it in the folder that holds the Snakefile. All is checked first: every file's size and
-SHA-256, and that none is missing, twice there, a link, or badly named. A bundle that fails is
-refused with the name of the bad file, and so is one with other results than are here (--overwrite
-replaces them); nothing is written then. Only results and logs are unpacked, not the code. At the
-end it says what Snakemake would run all the same, as with the code of another commit.
+Run it in the folder that holds the Snakefile. First it checks the size and SHA-256 of every file,
+and that no file is missing, duplicate, a link, or badly named. It refuses a bundle with a bad file,
+which it names, and a bundle whose results differ from results in this folder (--overwrite replaces
+them). Nothing is written then. Only results and logs are unpacked, not the code. At the end it says
+which jobs Snakemake would still run, for example because the code is of another commit.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def arguments() -> argparse.Namespace:
 
 
 def check_here(restore: Restore) -> None:
-    """Raise `InputError` where the config does not know the study, or a Snakemake is at work."""
+    """Raise `InputError` if the config does not know the study, or if a Snakemake runs here."""
     for driver in drivers.load_all():
         if driver.alive or not driver.here:
             raise InputError(f"{driver}: at work in this folder, expected none")
@@ -72,28 +72,27 @@ def check_here(restore: Restore) -> None:
 
 
 def differing(bundle: Bundle) -> Iterator[str]:
-    """The results that are here with another content. `InputError` for what is no file here."""
-    own = archive.own_folder(bundle.restore.study)
+    """The results that exist here with another content; raises `InputError` for non-files."""
+    folder = archive.about_folder(bundle.restore.study)
     for name, entry in bundle.files.items():
         here = Path(name)
         if here.is_symlink() or (here.exists() and not here.is_file()):
             raise InputError(f"{name}: here it is no regular file, expected a file or nothing")
-        if blocked := [one for one in here.parents if one.exists() and not one.is_dir()]:
+        if blocked := [path for path in here.parents if path.exists() and not path.is_dir()]:
             raise InputError(f"{blocked[0]}: here it is a file, expected a folder or nothing")
-        if name.startswith((f"{own}/", "logs/")):  # said of the bundle, or by jobs
-            continue
-        if here.exists() and not is_same(name, entry):
+        is_result = not name.startswith((f"{folder}/", "logs/"))
+        if is_result and here.exists() and not is_same(name, entry):
             yield name
 
 
 def is_same(name: str, entry: Entry) -> bool:
-    """Whether a file is here with that content."""
+    """Whether a file exists here with the content of `entry`."""
     here = Path(name)
     return here.is_file() and here.stat().st_size == entry.bytes and sha256(here) == entry.sha256
 
 
 def put(bundle: Bundle, unpacked: Path, overwrite: bool) -> None:
-    """Move files into place with their times. What is here with the same content stays."""
+    """Move files into place with their times. Files with the same content stay as they are."""
     for name, entry in bundle.files.items():
         here = Path(name)
         stays = name.startswith("logs/") and here.exists() and not overwrite
@@ -101,15 +100,15 @@ def put(bundle: Bundle, unpacked: Path, overwrite: bool) -> None:
             with atomic(here) as temporary:
                 shutil.move(unpacked / name, temporary)
                 os.utime(temporary, (entry.time, entry.time))
-    for name, known in (bundle.files | bundle.restore.left_out).items():
-        # made here before, perhaps: no newer than the records of the bundle that are made of it
-        if known and name.startswith(f"{INPUTS}/") and is_same(name, known):
-            time = min(known.time, Path(name).stat().st_mtime)
+    for name, content in (bundle.files | bundle.restore.left_out).items():
+        # an input that was made here before must not be newer than what the bundle made from it
+        if content and name.startswith(f"{INPUTS}/") and is_same(name, content):
+            time = min(content.time, Path(name).stat().st_mtime)
             os.utime(name, (time, time))
 
 
 def notes(restore: Restore) -> Iterator[str]:
-    """What the reader should know: of files, of another commit, and of what would run."""
+    """Notes on missing or changed files, on another commit, and on jobs that would run."""
     for name, digest in restore.needed.items():
         if not Path(name).is_file():
             yield f"{name}: the study was made from it, and it is not here"

@@ -362,7 +362,7 @@ def test_an_anonymous_bundle_names_nobody_and_works(
     texts = ["nobodys", "Jo Nobody", "jo@nobody.example", str(made), str(made.parent), head]
     names = dict.fromkeys(texts, "name")
     looking = Search(names | {os.uname().nodename: "host"})
-    found = {name: looking.found(name, content) for name, content in whole.items()}
+    found = {name: looking.find(name, content) for name, content in whole.items()}
     assert len(found) > 20
     assert set(found.values()) == {None}
     said = program(fresh, "unpack_bundle", str(path))

@@ -90,7 +90,7 @@ def test_an_anonymous_one_names_nobody(smoke: Path, tmp_path: Path) -> None:
     said = archive.unpack(path, folder)
     looking = Search(names([str(smoke), os.uname().nodename]))
     for name in said.files:
-        assert looking.found(name, (folder / name).read_bytes()) is None, name
+        assert looking.find(name, (folder / name).read_bytes()) is None, name
     assert not [name for name in said.files if name.endswith(".log")]
     clone = checkout.copy(tmp_path / "clone")
     assert program(clone, "unpack_bundle", str(path)).endswith("\nnothing to do\n")

@@ -1,7 +1,7 @@
-"""What tells who made something, and where; and tokens: searched for in files of any kind.
+"""Searches files of any kind for tokens, and for names of people, machines and folders.
 
-A bundle for double-blind review must not have the one, no bundle the other. Compressed parts
-of files (streams of PDF and PNG, columns of Parquet) are searched as well.
+No bundle may hold a token, and a bundle for double-blind review no such name either. Compressed
+parts of files (streams of PDF and PNG, columns of Parquet) are searched as well.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from pathlib import Path
 
 from multical.errors import HUB_TOKEN, SECRET, InputError
 
-#: Names that many machines and people have, so that they tell nobody apart
+#: Names of users and machines that are so common that they identify nobody
 COMMON = {"admin", "debian", "home", "localhost", "nobody", "root", "runner", "ubuntu", "user"}
-#: Shortest name that is looked for in text, and in what is not text, where bytes are chance
+#: Shortest name that is searched for in text, and in binary data, which match short names by chance
 SHORT, SHORT_IN_BYTES = 2, 6
 HUB = re.compile(HUB_TOKEN.pattern.encode())
 #: How a compressed stream of zlib begins
 ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
-#: Most bytes that are looked at of one compressed stream
+#: How many bytes of a compressed stream are searched at most
 MOST = 2**26
 
 
 def names(hidden: Iterable[str] = (), allowed: Iterable[str] = ()) -> dict[str, str]:
-    """What tells who works here, and where: what it is, by the text itself.
+    """Names that tell who works here, and where, each with what it is, such as `user`.
 
-    User, home, this folder, host, the authors of the repository and its remotes, the account
-    of the cluster; whatever else is to be `hidden`; but for names that are `allowed`, since
-    they are words of the data too.
+    They are the user, home, this folder, the host, the repository's authors and remotes, the
+    cluster's account, and the names in `hidden`. Names in `allowed` are left out, as they are words
+    of the data too.
     """
-    found = dict.fromkeys(hidden, "hidden")
+    kinds = dict.fromkeys(hidden, "hidden")
     allowed = {"/root", *COMMON, *map(str.casefold, allowed)}
     host, home = socket.gethostname(), Path.home()
     accounts = [os.environ.get(f"{name}_ACCOUNT", "") for name in ("MULTICAL", "SLURM")]
     remotes = [line.split()[-1] for line in _git("config", "--get-regexp", r"^remote\..*\.url$")]
-    for what, texts in (
+    for kind, texts in (
         ("folder", [Path.cwd(), os.environ.get("PWD", "")]),
         ("home", [home, home.resolve()]),
         ("user", [getpass.getuser(), home.name, *_full_name()]),
@@ -55,12 +55,12 @@ def names(hidden: Iterable[str] = (), allowed: Iterable[str] = ()) -> dict[str, 
     ):
         for text in map(str, texts):
             if len(text) >= SHORT and text.casefold() not in allowed:
-                found.setdefault(text, what)
-    return found
+                kinds.setdefault(text, kind)
+    return kinds
 
 
 def tokens() -> dict[str, str]:
-    """The tokens and passwords of the environment."""
+    """The tokens and passwords of the environment, each with its variable in words."""
     return {
         value: f"the value of {name}"
         for name, value in os.environ.items()
@@ -76,12 +76,12 @@ def _full_name() -> list[str]:
 
 
 def _git(*arguments: str) -> list[str]:
-    """Lines that git says; none where this is no repository."""
+    """The lines that a git command prints; none outside of a repository."""
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        git = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     except OSError:
         return []
-    return sorted(set(done.stdout.splitlines()) - {""}) if done.returncode == 0 else []
+    return sorted(set(git.stdout.splitlines()) - {""}) if git.returncode == 0 else []
 
 
 class Search:
@@ -92,14 +92,14 @@ class Search:
         self._all = _pattern(texts)
         self._long = _pattern([text for text in texts if len(text) >= SHORT_IN_BYTES])
 
-    def found(self, name: str, content: bytes) -> str | None:
-        """What of the texts a file has, in words; `None` if it has nothing of them."""
+    def find(self, name: str, content: bytes) -> str | None:
+        """Which of the texts a file holds, in words; `None` if it holds none."""
         for piece in _pieces(name, content):
             if HUB.search(piece):
                 return "a token of the hub"
             pattern = self._all if _is_text(piece) else self._long
-            for one in (piece, piece.replace(b"\0", b"")):  # as it is, and of UTF-16
-                if pattern and (match := pattern.search(one)):
+            for form in (piece, piece.replace(b"\0", b"")):  # the second finds UTF-16
+                if pattern and (match := pattern.search(form)):
                     return self._named(match[0])
         return None
 
@@ -112,15 +112,15 @@ class Search:
         return "one of the names"
 
     def check(self, name: str, content: bytes, wanted: str) -> None:
-        """Raise `InputError` for a file that has one of the texts."""
-        if what := self.found(name, content):
+        """Raise `InputError` for a file that holds one of the texts; `wanted` is what to expect."""
+        if what := self.find(name, content):
             raise InputError(f"{name}: has {what}, expected {wanted}")
 
 
 def _pattern(texts: Iterable[str]) -> re.Pattern[bytes] | None:
-    """Any of some texts as a word, as UTF-8, as Latin 1, and as JSON has it in ASCII.
+    r"""A pattern for any of some texts as a word: in UTF-8, in Latin 1, or escaped in JSON.
 
-    What JSON or an address has escaped may stand right before it.
+    An escaped character, as `\n` in JSON or `%20` in an address, may stand right before it.
     """
     forms: set[bytes] = set()
     for text in texts:
@@ -141,7 +141,7 @@ def _is_text(piece: bytes) -> bool:
 
 
 def _pieces(name: str, content: bytes) -> Iterator[bytes]:
-    """A content, and what is compressed in it."""
+    """The content of a file, and each compressed part of it, inflated."""
     yield content
     if name.endswith((".pdf", ".png")):
         for match in ZLIB.finditer(content):
@@ -152,7 +152,7 @@ def _pieces(name: str, content: bytes) -> Iterator[bytes]:
 
 
 def _inflated(content: bytes) -> bytes:
-    """A stream of zlib as far as it goes; empty where it is none."""
+    """A zlib stream, inflated as far as possible; empty if it is none."""
     stream = zlib.decompressobj()
     try:
         return stream.decompress(content, MOST)
@@ -168,7 +168,7 @@ def _columns(content: bytes) -> Iterator[bytes]:
 
     try:
         file = pq.ParquetFile(io.BytesIO(content))
-    except pa.ArrowInvalid:  # it has been searched as it is
+    except pa.ArrowInvalid:  # its bytes are searched all the same
         return
     yield str(file.schema_arrow.metadata).encode()
     for field in file.schema_arrow:

@@ -1,7 +1,7 @@
-"""A bundle as a file: a zip of an RO-Crate, the same bytes for the same content, checked first.
+"""A bundle as a file: a zip of an RO-Crate. The same content gives the same bytes.
 
 `ro-crate-metadata.json` has the size and SHA-256 of every other file, and the time at which its
-job had ended. Only what lies below `results/` or `logs/` is ever unpacked; the rest (code, README,
+job ended. Only files below `results/` and `logs/` are ever unpacked. The rest (code, README,
 `restore.json`) is for the reader.
 """
 
@@ -36,17 +36,17 @@ RESTORE = "restore.json"
 UNPACKED = ("results/", "logs/")
 #: No part of a name begins with a dot or a hyphen
 NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*(/[A-Za-z0-9_+][A-Za-z0-9_+.-]*)*")
-#: Most bytes of what is read into memory
+#: The most bytes of a file that is read into memory
 LARGEST = 2**28
 DAMAGED = (BadZipFile, EOFError, zlib.error, OSError, NotImplementedError, RuntimeError)
 
 
 class Entry(Strict):
-    """Content of a file."""
+    """Size, digest and time of a file."""
 
     bytes: NonNegativeInt
     sha256: Sha256
-    time: NonNegativeInt = Field(description="when its job had ended, seconds from 1970")
+    time: NonNegativeInt = Field(description="when its job ended, seconds from 1970")
 
 
 class Machine(Strict):
@@ -57,29 +57,29 @@ class Machine(Strict):
 
 
 class Restore(Strict):
-    """What a bundle is of, and what Snakemake needs to know so that there is nothing to do."""
+    """Which study a bundle holds, and the records of Snakemake that make it up to date."""
 
     version: Literal[2]
     study: Annotated[str, Field(pattern=ROOT)]
     anonymous: bool
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40,64}$")] | None = Field(
-        description="of the code; null where there is none, or it is not told"
+        description="of the code; null if there is none, or the bundle is anonymous"
     )
-    modified: bool = Field(description="the code had changes that no commit has")
-    targets: list[str] = Field(description="what nobody reads but people: figures, tables, ...")
+    modified: bool = Field(description="whether the code had uncommitted changes")
+    targets: list[str] = Field(description="files that no job reads: figures, tables, ...")
     needed: dict[str, Sha256 | None] = Field(
         description="files of the repository, or of the user, that the study was made from"
     )
     left_out: dict[str, Entry | None] = Field(
-        description="weights (folders, null) and downloaded data"
+        description="weights (folders, so null) and downloaded data"
     )
-    records: dict[str, dict[str, Any]] = Field(description="Snakemake's, by output")
-    machines: list[Machine] = Field(description="of local jobs")
+    records: dict[str, dict[str, Any]] = Field(description="Snakemake's records, by output")
+    machines: list[Machine] = Field(description="where local jobs ran")
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """All that a bundle says of itself; `files` are those that are unpacked."""
+    """What a bundle says of itself; `files` are the files to unpack."""
 
     restore: Restore
     files: dict[str, Entry]
@@ -94,18 +94,18 @@ class _File(BaseModel):
     modified: AwareDatetime | None = Field(alias="dateModified", default=None)
 
 
-def own_folder(study: str) -> str:
-    """Where a bundle of a study puts what is said of the bundle itself."""
+def about_folder(study: str) -> str:
+    """The folder of files about the bundle itself."""
     return f"{study}/bundle"
 
 
 def write(path: Path, sources: Mapping[str, Path | bytes]) -> None:
-    """Write the crate of `sources`, by name, atomically; it is checked before it is there."""
+    """Write the crate of `sources`, by name, atomically, and check it first."""
     with atomic(path) as temporary:
         with ZipFile(temporary, "w") as archive:
             for name in sorted(sources, key=lambda name: (name != METADATA, name)):
                 source = sources[name]
-                member = ZipInfo(name)  # of 1980, whenever it is written
+                member = ZipInfo(name)  # dated 1980, so that the bytes are the same each time
                 member.compress_type, member.create_system = ZIP_DEFLATED, 3
                 member.external_attr = (stat.S_IFREG | 0o644) << 16
                 if isinstance(source, bytes):
@@ -118,17 +118,17 @@ def write(path: Path, sources: Mapping[str, Path | bytes]) -> None:
 
 
 def read(path: Path) -> Bundle:
-    """What a bundle says of itself; nothing is known of the content of its files yet."""
+    """What a bundle says of itself. The contents of its files are not checked."""
     with _opened(path) as archive:
         return _read(path, archive)[0]
 
 
 def unpack(path: Path, folder: Path | None) -> Bundle:
-    """Unpack a bundle into an empty folder, or just check it; all is checked when this returns.
+    """Unpack a bundle into an empty folder, or only check it where `folder` is `None`.
 
     Raises `InputError`, which names the bad file, for an archive that is cut short or damaged,
     a member that is no regular file, is not in the crate or is there twice, a name that is no
-    plain relative path, and another size or SHA-256 than the crate has.
+    plain relative path, and a size or SHA-256 that differs from the crate's.
     """
     with _opened(path) as archive:
         bundle, entries = _read(path, archive)
@@ -165,7 +165,7 @@ def _opened(path: Path) -> Iterator[ZipFile]:
 
 
 def _read(path: Path, archive: ZipFile) -> tuple[Bundle, dict[str, Entry]]:
-    """What a bundle says of itself, and all its files but the crate's metadata."""
+    """What a bundle says of itself, and all its files except the crate's metadata."""
     members = {member.filename: member for member in archive.infolist()}
     crate = _json(path, METADATA, _content(path, METADATA, archive, members))
     entries = _entries(path, crate)
@@ -209,14 +209,14 @@ def _json(path: Path, name: str, content: bytes) -> Any:
 
 
 def _entries(path: Path, crate: Any) -> dict[str, Entry]:
-    """The files of a crate; one without a time has that of the crate."""
+    """The files of a crate. A file without a time gets the crate's time."""
     try:
         graph = {entity["@id"]: entity for entity in crate["@graph"]}
         published = datetime.fromisoformat(graph["./"]["datePublished"]).timestamp()
-        found = [entity for entity in graph.values() if "File" in entity["@type"]]
+        described = [entity for entity in graph.values() if "File" in entity["@type"]]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: {METADATA}: not an RO-Crate ({error!r})") from error
-    files = [validated(_File, entity, f"{path}: {METADATA}") for entity in found]
+    files = [validated(_File, entity, f"{path}: {METADATA}") for entity in described]
     return {
         file.name: Entry(
             bytes=file.size,
@@ -228,7 +228,7 @@ def _entries(path: Path, crate: Any) -> dict[str, Entry]:
 
 
 def _check_names(path: Path, names: list[str]) -> None:
-    """Raise `InputError` for a name out of place, or one that other file systems confuse."""
+    """Raise `InputError` for an unsafe name, or names that some file systems take for the same."""
     seen: dict[str, str] = {}
     for name in names:
         if not NAME.fullmatch(name):

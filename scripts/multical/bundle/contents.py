@@ -1,8 +1,8 @@
-"""What of a study goes into a bundle, and what Snakemake remembers of it.
+"""Chooses the files of a study that go into a bundle, with Snakemake's records of them.
 
-Snakemake's own graph decides: the jobs behind what people look at (figures, tables, claims),
-with their files, logs and records. Left out is what can be fetched or trained again: weights,
-and data of the hub, whose licences are their owners' to pass on.
+Snakemake's graph decides: a bundle has the files, logs and records of all jobs behind the figures,
+tables and claims. Files that can be fetched or trained again are left out: weights, and data of the
+hub, which only their owners may hand on.
 """
 
 from __future__ import annotations
@@ -27,66 +27,66 @@ from multical.errors import InputError
 from multical.patches.snakemake import is_localrule
 from multical.provenance import hosts, sidecar
 
-#: What studies share
+#: The folder that studies share
 INPUTS = f"{paths.INPUTS}/"
-#: Where Snakemake remembers what it made, a file for each
+#: Snakemake's records, a file for each output
 METADATA = Path(".snakemake/metadata")
 #: Keys of its records that differ from run to run, and that nothing compares
 VOLATILE_KEYS = ("job_hash", "external_jobid")
-#: What results are made by
+#: The code that makes results
 CODE = ["Snakefile", "rules", "scripts", "config.yaml", "config", "claims.yaml", "envs", "expected"]
 
 
 def collect(study: str, anonymous: bool) -> tuple[Lineage, Restore, dict[str, Any]]:
     """All jobs of a study, what it takes to restore it, and the whole config.
 
-    Run it in the folder that holds the Snakefile. Raises `InputError` for an unknown study,
-    one of which nothing is made, one of which a job would run again, and a changed result.
+    Run it in the folder that holds the Snakefile. Raises `InputError` for an unknown study, a
+    study that is not made or not up to date, and a result that was changed by hand.
     """
-    known = dict(_records())
-    targets = _targets(study, known)
+    records = dict(_records())
+    targets = _targets(study, records)
     with dryrun.opened(targets, None) as (workflow, _):
         _check_current(workflow, study)
-        found = lineage.recorded(workflow, targets)
+        traced = lineage.recorded(workflow, targets)
         local = {rule.name for rule in workflow.rules if is_localrule(rule)}
         config = json.loads(json.dumps(workflow.config))
-    digests = {name: sha for step in found.steps for name, sha in step.outputs.items()}
+    digests = {name: sha for step in traced.steps for name, sha in step.outputs.items()}
     _check_unchanged(name for name, sha in digests.items() if sha)
-    ended = {name: int(step.ended or 0) for step in found.steps for name in step.outputs}
-    made, modified = (None, False) if anonymous else commit()
+    ended = {name: int(step.ended or 0) for step in traced.steps for name in step.outputs}
+    revision, modified = (None, False) if anonymous else commit()
     restore = Restore(
         version=2,
         study=study,
         anonymous=anonymous,
-        commit=made,
+        commit=revision,
         modified=modified,
         targets=targets,
-        needed=found.given,
+        needed=traced.original_files,
         left_out={
             name: Entry(bytes=Path(name).stat().st_size, sha256=sha, time=ended[name])
             if (sha := digests[name])
             else None
-            for name in sorted(found.withheld)
+            for name in sorted(traced.withheld)
         },
-        # what was temporary is gone, but Snakemake remembers it
-        records={name: known[name] for name in sorted(digests) if name in known},
+        # temporary outputs too: they are gone, but still have a record
+        records={name: records[name] for name in sorted(digests) if name in records},
         machines=_machines(
-            {step.started for step in found.steps if step.rule in local and step.started}
+            {step.started for step in traced.steps if step.rule in local and step.started}
         ),
     )
-    return found, restore, config
+    return traced, restore, config
 
 
 def commit() -> tuple[str | None, bool]:
-    """The commit of the code, and whether there are changes that it does not have."""
-    lines = []
+    """The commit of the code, and whether the code has uncommitted changes."""
+    outputs = []
     for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", *CODE]):
         try:
-            done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+            git = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError):  # no git, or no repository
             return None, False
-        lines.append(done.stdout.strip())
-    return lines[0], bool(lines[1])
+        outputs.append(git.stdout.strip())
+    return outputs[0], bool(outputs[1])
 
 
 def studies() -> list[str]:
@@ -95,21 +95,21 @@ def studies() -> list[str]:
 
 
 def checked_records(restore: Restore, name: str) -> dict[str, Any]:
-    """Snakemake's records in a bundle called `name`; `InputError` for anything else."""
+    """Snakemake's records in a bundle called `name`; raises `InputError` for invalid ones."""
     from pydantic import ValidationError
     from snakemake.persistence import MetadataRecord
 
     if odd := [n for n in restore.records if not n.startswith((f"{restore.study}/", INPUTS))]:
         raise InputError(f"{name}: {odd[0]!r}: expected a record of a file of {restore.study}")
     try:
-        return {n: MetadataRecord.model_validate(one) for n, one in restore.records.items()}
+        return {n: MetadataRecord.model_validate(record) for n, record in restore.records.items()}
     except ValidationError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{name}: not what Snakemake remembers of files ({reason})") from error
 
 
 def _records() -> Iterator[tuple[str, dict[str, Any]]]:
-    """What Snakemake remembers of each file that it made."""
+    """The outputs that Snakemake has a record of, each with its record."""
     for file in sorted(METADATA.rglob("*")):
         if file.is_file():  # a long name is cut into folders, each with an @ before it
             parts = file.relative_to(METADATA).parts
@@ -118,11 +118,11 @@ def _records() -> Iterator[tuple[str, dict[str, Any]]]:
                 record = json.loads(file.read_text(encoding="utf-8"))
                 yield name.decode(), record | dict.fromkeys(VOLATILE_KEYS)
             except ValueError:
-                continue  # Snakemake takes a broken one for none, too
+                continue  # Snakemake ignores a broken record, too
 
 
 def _targets(study: str, records: dict[str, dict[str, Any]]) -> list[str]:
-    """What was made of a study and is read by no job, as far as the config still knows it."""
+    """The files of a study that no job reads, and that its config still has a job for."""
     known = studies()
     if study not in known:
         raise InputError(f"{study}: no study of config.yaml, expected one of {sorted(known)}")
@@ -142,7 +142,7 @@ def _targets(study: str, records: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _has_a_job(workflow: Any, name: str) -> bool:
-    """Whether a file is of the study as it is now; a run that was removed leaves files behind."""
+    """Whether a job makes a file now. A run that left the config leaves files behind."""
     from snakemake.exceptions import MissingRuleException
     from snakemake_interface_common.exceptions import WorkflowError
 
@@ -153,7 +153,7 @@ def _has_a_job(workflow: Any, name: str) -> bool:
 
 
 def _check_current(workflow: Any, study: str) -> None:
-    """Raise `InputError` if a job would run: a bundle would be stale from the start."""
+    """Raise `InputError` if a job would run, since the bundle would be stale from the start."""
     stale = [job for job in workflow.dag.needrun_jobs(exclude_finished=False) if job.output]
     if stale:
         first = min(stale, key=lambda job: min(job.output))
@@ -178,9 +178,9 @@ def _check_unchanged(names: Iterator[str]) -> None:
 
 
 def _machines(starts: set[float]) -> list[Machine]:
-    """The machines at some moments, each with those of its jobs' starts."""
-    found: dict[str, list[float]] = defaultdict(list)
+    """The machines on which jobs started at some times, each with its share of the times."""
+    by_machine: dict[str, list[float]] = defaultdict(list)
     for start in sorted(starts):
         if machine := hosts.at(start):
-            found[json.dumps(machine, sort_keys=True)].append(start)
-    return [Machine(machine=json.loads(text), starts=own) for text, own in found.items()]
+            by_machine[json.dumps(machine, sort_keys=True)].append(start)
+    return [Machine(machine=json.loads(text), starts=own) for text, own in by_machine.items()]

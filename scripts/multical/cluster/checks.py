@@ -1,7 +1,7 @@
 """Findings of `make doctor`, and its checks of this machine and of this folder.
 
-A check yields findings, one for each line of the report. It may raise any error: `checked`
-turns that into a finding.
+A check yields findings, one for each line of the report. It may raise any error, which `checked`
+turns into a finding.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Level = Literal["ok", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("ok", "warning", "error")
 #: The Python that the lock is resolved for
 PYTHON = "3.11"
-#: Snakemake lays a profile in one of these over `--profile slurm`
+#: Places of profiles that override values of `--profile slurm`
 OVERRIDING = ["profiles/default", "default"]
-#: Folders that other machines do not see, or that are emptied
+#: Folders that other machines do not see, or that the system empties
 LOCAL_FOLDERS = ["/tmp", "/var/tmp", "/dev/shm"]
 FEW_FILES = 10_000
 ASK = "ask the cluster's administrators; until then only local runs work"
@@ -59,7 +59,7 @@ ok, warn, fail = (partial(Finding, level) for level in LEVELS)
 
 
 def checked(subject: str, check: Callable[..., Findings], *arguments: Any) -> Findings:
-    """The findings of a check, and one more if the check itself fails."""
+    """The findings of a check, and one more if the check raises an error."""
     try:
         yield from check(*arguments)
     except InputError as error:
@@ -76,7 +76,7 @@ def one_line(error: Exception) -> str:
 
 
 def versions(lock: Path) -> Findings:
-    """Python, and each library against the lock."""
+    """Whether Python and each library have the versions of the lock."""
     if not lock.exists():
         raise InputError(f"{lock}: not here, expected the folder of multical's own Makefile")
     python = platform.python_version()
@@ -161,7 +161,7 @@ def folder() -> Findings:
 
 
 def disk(config: Config, root: str) -> Findings:
-    """Free space against what a study has still to write, at most."""
+    """Whether there is room for all that a study still has to write, at most."""
     from multical.workflow.costs import disk_bytes, passing
 
     needs, temporary = disk_bytes(config, root), passing(config)
@@ -194,7 +194,7 @@ def disk(config: Config, root: str) -> Findings:
 
 
 def file_system() -> Findings:
-    """Whether results lie where they can stay, and where files can still be made."""
+    """Whether results are kept and seen by all nodes, and whether there are inodes left."""
     place = _existing(Path("results"))
     mounts = {Path(mount.mountpoint): mount.fstype for mount in psutil.disk_partitions(all=True)}
     kind = next((mounts[path] for path in [place, *place.parents] if path in mounts), "")
@@ -210,7 +210,7 @@ def file_system() -> Findings:
 
 
 def _folders(config: Config, root: str, part: str) -> list[Path]:
-    """Where a part of `costs.disk_bytes` lies, in folders of this study's own names."""
+    """The folders of a part of `costs.disk_bytes`, as far as this study has files there."""
     from multical.workflow.costs import fetched
 
     study = config.model_study(root)
@@ -225,12 +225,12 @@ def _folders(config: Config, root: str, part: str) -> list[Path]:
 
 
 def _folder(path: str, **wildcards: str) -> Path:
-    """The folder of a path of `multical.paths` for its wildcards."""
+    """The folder of a file pattern of `multical.paths`, with its wildcards filled in."""
     return Path(path.rpartition("/")[0].format(**wildcards))
 
 
 def _bytes(folders: list[Path]) -> int:
-    """Bytes of all files, each once: an adopted run has links to those of its trial."""
+    """Bytes of all files. Hard links count once, as an adopted run links the files of its trial."""
     files = (file.stat() for place in folders for file in place.rglob("*") if file.is_file())
     return sum({(file.st_dev, file.st_ino): file.st_size for file in files}.values())
 

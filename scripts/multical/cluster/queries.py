@@ -1,7 +1,7 @@
 """Queries of SLURM: its settings, partitions and nodes.
 
-The answers are read as releases since 22.05 give them. `scontrol` and `sinfo` list all
-partitions (`-a`), since jobs can use a hidden one too.
+The answers are in the form of releases since 22.05. `scontrol` and `sinfo` list all partitions
+(`-a`), since jobs can use hidden partitions too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNUSABLE = {
 
 
 class SlurmError(Exception):
-    """A command of SLURM failed, and why."""
+    """A command of SLURM failed; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Node:
         return not self.state.endswith("*") and self.state.rstrip("~#!%$@^-") not in UNUSABLE
 
     def count_gpus(self, model: str) -> int:
-        """The number of its GPUs of a model, or of all its GPUs for the empty text."""
+        """The number of its GPUs of a model, or of all its GPUs if `model` is empty."""
         return self.gpus.get(model, 0) if model else sum(self.gpus.values())
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Partition:
 
 
 def describe_gpus(gpus: Mapping[str, int]) -> str:
-    """GPUs by model, in words."""
+    """GPUs by model, in words: `a100 x 4`."""
     return ", ".join(f"{model or 'gpu'} x {count}" for model, count in sorted(gpus.items()))
 
 
@@ -96,7 +96,7 @@ def partitions() -> dict[str, Partition]:
 def gpus_of(gres: str) -> dict[str, int]:
     """GPUs by model in a node's generic resources: `gpu:a100:4(S:0-1),shard:8`.
 
-    The model is "" where none is named; `(null)` is a node without any.
+    The model is "" where none is named; `(null)` stands for no GPUs.
     """
     gpus: Counter[str] = Counter()
     for resource in re.sub(r"\([^)]*\)", "", gres).split(","):
@@ -108,7 +108,7 @@ def gpus_of(gres: str) -> dict[str, int]:
 
 
 def number(text: str) -> float:
-    """A limit of SLURM: `1-12:00:00` in minutes, a plain number as it is, else infinity."""
+    """A limit of SLURM: a time such as `1-12:00:00` in minutes, a plain number, else infinity."""
     if text.isdigit():
         return int(text)
     if not re.fullmatch(r"(\d+-)?\d+(:\d+){1,2}", text):
@@ -127,7 +127,7 @@ def ask(*command: str) -> str:
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command, which may fail; raises `SlurmError` if it does not start or does not end."""
+    """Run a command, which may fail; raises `SlurmError` if it cannot start or takes too long."""
     try:
         return subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S

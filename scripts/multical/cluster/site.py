@@ -1,7 +1,7 @@
-"""What slurm/profile.yaml must know of a cluster: account, partitions, how GPUs are asked for.
+"""What slurm/profile.yaml must know of a cluster: account, partitions, how to request GPUs.
 
-Each is an environment variable or a key of slurm/site.yaml, which is not committed;
-the variable goes first. None is needed where the cluster's defaults serve.
+Each value is an environment variable or a key of slurm/site.yaml, which is not committed. The
+variable takes precedence. None is needed where the cluster's defaults serve.
 
     MULTICAL_ACCOUNT      account      as `sacctmgr` lists it; default: the user's own
     MULTICAL_PARTITIONS   partitions   one, or several with commas between: the first that is
@@ -26,9 +26,9 @@ from multical.config.files import Data
 from multical.errors import InputError
 
 FILE = Path("slurm/site.yaml")
-#: What a config of another form may raise; the Snakefile says what is wrong with it
+#: Errors that a malformed config may raise; the Snakefile says what is wrong with it
 WRONG = (KeyError, TypeError, AttributeError, ValueError)
-#: What each value may be: it ends up in sbatch's arguments.
+#: The pattern of each value, which ends up in sbatch's arguments.
 SHAPES = {
     "account": r"\w[\w.-]*",
     "partitions": r"\w[\w.-]*(,\w[\w.-]*)*",
@@ -45,16 +45,16 @@ class Site:
     gpus: str = "gpus"
 
     def request(self, gpus: int | str) -> dict[str, str | int]:
-        """The Snakemake resources that ask for so many GPUs, a number or an expression."""
+        """The Snakemake resources that request GPUs; `gpus` is a number or an expression."""
         style, _, model = self.gpus.partition(":")
         if style == "none":
             return {}
         if style == "gres":
             # quoted once more: the executor evaluates it as an expression
-            asked = f"gpu:{model}:" if model else "gpu:"
+            prefix = f"gpu:{model}:" if model else "gpu:"
             if isinstance(gpus, int):
-                return {"gres": repr(f"{asked}{gpus}")}
-            return {"gres": f"{asked!r} + str({gpus})"}
+                return {"gres": repr(f"{prefix}{gpus}")}
+            return {"gres": f"{prefix!r} + str({gpus})"}
         return {"gpu": gpus, **({"gpu_model": repr(model)} if model else {})}
 
 
@@ -66,8 +66,8 @@ def load(file: Path = FILE, environ: Mapping[str, str] = os.environ) -> Site:
     values = _read(file)
     sources = {key: str(file) for key in values}
     for key in SHAPES:
-        if given := environ.get(f"MULTICAL_{key.upper()}"):
-            values[key], sources[key] = given, f"environment: MULTICAL_{key.upper()}"
+        if value := environ.get(f"MULTICAL_{key.upper()}"):
+            values[key], sources[key] = value, f"environment: MULTICAL_{key.upper()}"
     for key, value in values.items():
         if not (isinstance(value, str) and re.fullmatch(SHAPES[key], value)):
             raise InputError(
@@ -79,7 +79,7 @@ def load(file: Path = FILE, environ: Mapping[str, str] = os.environ) -> Site:
 def config(command: Sequence[str]) -> Data:
     """The config with what a Snakemake command line adds; empty where it cannot be read.
 
-    Nothing in it is checked, since the Snakefile does that.
+    Its values are not validated, since the Snakefile does that.
     """
     try:
         return files.read(command)
@@ -90,47 +90,46 @@ def config(command: Sequence[str]) -> Data:
 def training_gpus(config: Data) -> int | str:
     """The GPUs of a training: 1, or an expression of the job's `wildcards` for Snakemake.
 
-    They are the `processes` of the study's `training.scale`.
+    A training uses one GPU for each of the `processes` of its study's `training.scale`.
     """
     try:
         studies = config["studies"]
-        scales = {root: (one.get("training") or {}).get("scale") for root, one in studies.items()}
-        found = {root: int((scale or {}).get("processes", 1)) for root, scale in scales.items()}
+        scales = {root: (raw.get("training") or {}).get("scale") for root, raw in studies.items()}
+        counts = {root: int((scale or {}).get("processes", 1)) for root, scale in scales.items()}
     except WRONG:
         return 1
-    # pairs, as Snakemake 9.27 takes braces in a run time for its own
-    several = [(root, number) for root, number in sorted(found.items()) if number > 1]
+    # pairs, since Snakemake 9.27 would replace braces in a run time
+    several = [(root, count) for root, count in sorted(counts.items()) if count > 1]
     return f"dict({several!r}).get(wildcards.root, 1)" if several else 1
 
 
 def billions(config: Data) -> int | str:
     """The weights of a job's model, in billions: 0, or an expression of its `wildcards`.
 
-    0 for a model of less than one, and where `models.*.parameters` does not say. A run's id
-    begins with its model's.
+    It is 0 for models of less than a billion weights, and where the config has no
+    `models.*.parameters`. The expression relies on run ids, which begin with the model's name.
     """
     try:
         models = config["models"]
-        sizes = {name: int(one.get("parameters") or 0) / 1e9 for name, one in models.items()}
+        sizes = {name: int(raw.get("parameters") or 0) / 1e9 for name, raw in models.items()}
     except WRONG:
         return 0
     large = [(f"{name}.", round(size, 2)) for name, size in sorted(sizes.items()) if size >= 1]
     if not large:
         return 0
-    own = f"for name, size in {large!r} if (wildcards.run + '.').startswith(name)"
-    return f"max((size {own}), default=0)"
+    matching = f"for name, size in {large!r} if (wildcards.run + '.').startswith(name)"
+    return f"max((size {matching}), default=0)"
 
 
 def scoring_memory(config: Data) -> int | str:
     """MB for a billion weights that a job reads: 5000, or an expression of its `wildcards`.
 
-    Half of it in studies whose models are loaded in 4 bits: experts are read whole before they
-    are quantized, in 2 bytes a weight, all else weight by weight.
+    Studies that load models in 4 bits need half of that. A model's experts are read together, in 2
+    bytes a weight, before they are quantized; its other tensors are quantized one by one.
     """
     try:
-        studies = config["studies"]
-        found = {root: (one.get("scoring") or {}) for root, one in studies.items()}
-        roots = sorted(root for root, one in found.items() if one.get("quantization") == "nf4")
+        scorings = {root: raw.get("scoring") or {} for root, raw in config["studies"].items()}
+        roots = sorted(root for root, raw in scorings.items() if raw.get("quantization") == "nf4")
     except WRONG:
         return 5000
     return f"(2500 if wildcards.root in {roots!r} else 5000)" if roots else 5000
@@ -140,7 +139,7 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        # all values as they are written: an account may be 007
+        # BaseLoader keeps all values as texts: an account may be 007
         values = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{file}: not readable as YAML: {error}") from error

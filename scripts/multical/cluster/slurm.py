@@ -22,7 +22,7 @@ CLIENTS = ["sbatch", "squeue", "scancel", "sinfo", "scontrol", "srun"]
 
 
 def reachable() -> Findings:
-    """Whether there is a cluster; unless this is ok, nothing more can be asked."""
+    """Whether there is a cluster. Unless the finding is ok, SLURM cannot be queried."""
     missing = [name for name in CLIENTS if not shutil.which(name)]
     if missing == CLIENTS:
         message = "no SLURM here: --profile slurm cannot submit; local runs work"
@@ -50,7 +50,7 @@ def reachable() -> Findings:
 def polling(settings: dict[str, str], values: dict[str, Any], site: Site) -> Findings:
     """Whether Snakemake can see its jobs end: by squeue, and by sacct where there is one.
 
-    `values` are those of the profile.
+    `values` is the profile.
     """
     accounting = _sacct(settings.get("AccountingStorageType", ""), site)
     yield accounting
@@ -88,7 +88,7 @@ def _sacct(storage: str, site: Site) -> Finding:
 
 
 def account(settings: dict[str, str], site: Site) -> Findings:
-    """Whether SLURM knows the account for this user, asked as the plugin will ask."""
+    """Whether SLURM lists the account for this user, by the same query as the plugin's."""
     user = getpass.getuser()
     if site.account is None:
         enforced = "associations" in settings.get("AccountingStorageEnforce", "")
@@ -115,7 +115,7 @@ def account(settings: dict[str, str], site: Site) -> Findings:
 
 
 def _accounts(user: str) -> set[str]:
-    """The accounts of a user; raises `SlurmError` where the plugin would give up too."""
+    """The accounts of a user; raises `SlurmError` where the plugin would fail too."""
     if not shutil.which("sacctmgr"):
         raise SlurmError("sacctmgr: not on PATH")
     try:
@@ -147,7 +147,7 @@ def partitions(
 ) -> Findings:
     """Whether the partitions that jobs go to would run them; one of several is enough.
 
-    `values` are those of the profile, `runs` those that jobs are for, each (root, id), if known.
+    `values` is the profile. `runs` are the runs of the jobs, as pairs (root, id), if known.
     """
     known = queries.partitions()
     try:
@@ -198,9 +198,9 @@ def _model(site: Site) -> str:
 def _faults(
     part: Partition, site: Site, requests: list[Request], suitable: list[str]
 ) -> Iterator[tuple[str, str]]:
-    """Why a partition would not run the jobs, and the remedy of each.
+    """Each reason why a partition would not run the jobs, with its remedy.
 
-    `suitable` are the partitions with GPUs as jobs request them.
+    `suitable` are the partitions with GPUs of the model that jobs request.
     """
     another = "set MULTICAL_PARTITIONS to another"
     if (state := part.settings.get("State", "UP")) != "UP":

@@ -1,8 +1,8 @@
-"""A lineage as an RO-Crate: files, and the JSON-LD that describes each with its SHA-256 and size.
+"""A lineage as an RO-Crate: its files, and JSON-LD that describes each with its SHA-256 and size.
 
-The crate conforms to the Provenance Run Crate profile 0.5, and so to Workflow Run and Process Run
-Crate (https://www.researchobject.org/workflow-run-crate/). It holds the workflow with its code,
-and the files of the lineage but for those that are withheld, which it names.
+The crate conforms to the Provenance Run Crate profile 0.5, and so to Workflow Run Crate and Process
+Run Crate (https://www.researchobject.org/workflow-run-crate/). It holds the workflow's code and
+the files of the lineage. Withheld files are named, but not in it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from multical.errors import InputError
 from multical.files import atomic, sha256
 from multical.provenance.sidecar import relative, without_folders
 
-#: Content of each file by its name, as a file or as bytes
+#: Files of a crate by their names in it: a file to copy, or the content
 Sources = dict[str, Path | bytes]
 Reference = dict[str, str]
 
 METADATA, SNAKEFILE = "ro-crate-metadata.json", "Snakefile"
-#: What results are made by, beside the Snakefile
+#: The code that makes results, beside the Snakefile
 CODE = (
     "config.yaml", "config/*.yaml", "claims.yaml", "envs/requirements.lock", "rules/*.smk",
     "scripts/**/*.py",
@@ -43,7 +43,7 @@ PROFILES = {
     "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
     WORKFLOW_CRATE: "Workflow RO-Crate",
 }
-#: Format of a file by the end of its name
+#: Media type of a file by the end of its name
 FORMATS = {
     ".pdf": "application/pdf",
     ".png": "image/png",
@@ -60,7 +60,7 @@ FORMATS = {
 
 
 def write(lineage: Lineage, folder: Path) -> None:
-    """Write the crate of one file as a new folder, whole or not at all.
+    """Write the crate of the lineage's first target into a new folder, atomically.
 
     The same lineage gives the same bytes. Raises `InputError` if the folder exists.
     """
@@ -78,26 +78,29 @@ def write(lineage: Lineage, folder: Path) -> None:
 
 
 def contents(
-    lineage: Lineage, of: str, withheld: Collection[str], more: Mapping[str, Path | bytes] = {}
+    lineage: Lineage,
+    subject: str,
+    withheld: Collection[str],
+    extra: Mapping[str, Path | bytes] = {},
 ) -> Sources:
-    """All files of a crate by their names in it, its metadata among them.
+    """All files of a crate by their names in it, including its metadata.
 
     Args:
-        of: the file or study that the crate is about.
+        subject: the file or study that the crate is about.
         withheld: files of the lineage that are not in the crate.
-        more: files that the crate has beside those of the lineage and the code.
+        extra: files to add to those of the lineage and the code.
     """
     crate = _Crate(lineage, withheld)
-    for name, source in more.items():
+    for name, source in extra.items():
         crate.file(name, source)
-    crate.describe(of)
+    crate.describe(subject)
     graph = {"@context": CONTEXT, "@graph": list(crate.entities.values())}
     text = json.dumps(graph, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return {METADATA: text.encode(), **crate.sources}
 
 
 class _Crate:
-    """Files and entities of JSON-LD, each once however often it is added."""
+    """Files and JSON-LD entities. Adding one a second time changes nothing."""
 
     def __init__(self, lineage: Lineage, withheld: Collection[str]) -> None:
         self.lineage, self.withheld = lineage, withheld
@@ -112,7 +115,7 @@ class _Crate:
         return {"@id": key}
 
     def file(self, name: str, source: Path | bytes | None = None, *kinds: str) -> Reference:
-        """A file, of this path unless another source is given."""
+        """Add a file. Its content is that of `source`, by default of the file called `name`."""
         inside, source = relative(name), Path(name) if source is None else source
         identifier = quote(inside, safe="/+")
         if inside not in self.sources:
@@ -129,11 +132,11 @@ class _Crate:
         return {"@id": identifier}
 
     def program(self, name: str) -> Reference:
-        """A program, as it is now: each job has the fingerprint of what ran."""
+        """Add a program as it is now. Each job states the fingerprint of the code that it ran."""
         return self.file(f"scripts/{name}.py", None, "SoftwareSourceCode")
 
     def files(self, names: Iterable[str]) -> list[Reference]:
-        """Files of jobs; what is withheld is named, and nothing is said of folders."""
+        """Add files of jobs. A withheld file is only named, and folders are left out."""
         return [
             self.add(f"#withheld-{quote(name)}", "CreativeWork", name=relative(name),
                      sha256=self.digests[name])
@@ -141,8 +144,8 @@ class _Crate:
             for name in names if Path(name).is_file()
         ]  # fmt: skip
 
-    def describe(self, of: str) -> None:
-        """Add what there is to say of the lineage."""
+    def describe(self, subject: str) -> None:
+        """Add the workflow, its code, its run, and all jobs of the lineage."""
         steps = self.lineage.steps
         root, workflow = self.add("./", "Dataset"), {"@id": SNAKEFILE}
         programs = sorted({step.program for step in steps if step.program})
@@ -151,7 +154,7 @@ class _Crate:
         ended = _moment(max((step.ended or 0 for step in steps), default=0))
         run = self.add(
             "#run", "CreateAction", name=self.lineage.rebuild, instrument=workflow,
-            object=self.files(["config.yaml", *self.lineage.given]),
+            object=self.files(["config.yaml", *self.lineage.original_files]),
             result=self.files(self.lineage.targets), endTime=ended,
         )  # fmt: skip
         self.file(SNAKEFILE, None, "SoftwareSourceCode", "ComputationalWorkflow", "HowTo")
@@ -173,8 +176,9 @@ class _Crate:
             conformsTo=[{"@id": CRATE}, {"@id": WORKFLOW_CRATE}],
         )  # fmt: skip
         self.entities["./"] |= {
-            "name": f"Provenance of {of}",
-            "description": f"How {of} was made, from the models and data that it started from.",
+            "name": f"Provenance of {subject}",
+            "description": f"How {subject} was made, from the models and data that it started "
+            "from.",
             "datePublished": ended,
             "license": self.add(LICENCE, "CreativeWork", name="MIT"),
             "conformsTo": [
@@ -187,7 +191,7 @@ class _Crate:
         }
 
     def action(self, step: Step, identifier: str) -> Reference:
-        """One job, as it ran."""
+        """Add the run of one job."""
         notes = [*step.breaks, *(f"not recorded: {gap}" for gap in step.gaps)]
         timed = step.started and step.ended
         return self.add(
@@ -202,7 +206,7 @@ class _Crate:
         )  # fmt: skip
 
     def values(self, step: Step, job: str) -> list[Reference]:
-        """What a job was given beside files, and what it ran on, as property values."""
+        """Add settings, seeds, code, libraries, machines, seconds and sources of a job."""
         names = ("settings", "seeds", "code", "libraries", "machines", "seconds", "sources")
         known = {name: getattr(step, name) for name in names}
         return [
@@ -212,7 +216,7 @@ class _Crate:
         ]  # fmt: skip
 
     def steps(self, actions: list[Reference], run: Reference) -> list[Reference]:
-        """The rules as steps of the workflow, which jobs were which, and what ran them."""
+        """Add the rules as steps of the workflow, each job's step, and Snakemake's run."""
         rules: dict[str, Reference] = {}
         controls = []
         for number, (step, action) in enumerate(

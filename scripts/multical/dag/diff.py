@@ -1,4 +1,4 @@
-"""What differs between two values, key by key, in the words of a config."""
+"""Differences between two nested values, key by key, and how to word them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-#: Keys of mappings, and places in lists
+#: Where a value is: keys of mappings, and positions in lists
 KeyPath = tuple[str | int, ...]
-#: There is no value
+#: Stands for a value that is missing
 ABSENT: Any = ...
-#: Longest text of a value
+#: Longest text of a value, in characters
 LONGEST = 60
 
 
@@ -25,8 +25,8 @@ def differences(old: Any, new: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPat
         for key in sorted({*old, *new}):
             yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), (*path, key))
     elif _of_mappings(old) and _of_mappings(new) and len(old) == len(new):
-        for place, (before, after) in enumerate(zip(old, new, strict=True)):
-            yield from differences(before, after, (*path, place))
+        for position, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from differences(before, after, (*path, position))
     elif ABSENT in (old, new) or json.dumps(old) != json.dumps(new):
         yield path, old, new
 
@@ -35,11 +35,11 @@ def _of_mappings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
-def with_value(whole: Any, path: KeyPath, value: Any) -> Any:
-    """A copy of nested mappings and lists with another value in one place, or none there."""
+def with_value(tree: Any, path: KeyPath, value: Any) -> Any:
+    """A copy of nested mappings and lists with one value replaced; `ABSENT` removes it."""
     if not path:
         return value
-    copy = dict(whole) if isinstance(whole, dict) else list(whole)
+    copy = dict(tree) if isinstance(tree, dict) else list(tree)
     key: Any = path[0]
     if len(path) > 1:
         copy[key] = with_value(copy[key], path[1:], value)
@@ -50,14 +50,14 @@ def with_value(whole: Any, path: KeyPath, value: Any) -> Any:
     return copy
 
 
-def value_at(whole: Any, path: KeyPath) -> Any:
-    """The value in a place of nested mappings and lists, or `ABSENT`."""
+def value_at(tree: Any, path: KeyPath) -> Any:
+    """The value at a path in nested mappings and lists, or `ABSENT`."""
     for key in path:
         try:
-            whole = whole[key]
+            tree = tree[key]
         except (KeyError, IndexError, TypeError):
             return ABSENT
-    return whole
+    return tree
 
 
 def describe(path: KeyPath, old: Any, new: Any) -> str:
@@ -70,10 +70,10 @@ def _change(old: Any, new: Any) -> str:
         verb, value = ("added", new) if old is ABSENT else ("removed", old)
         return verb if isinstance(value, dict) else f"{verb}: {_cut(as_text(value))}"
     if isinstance(old, list) and isinstance(new, list):
-        moved = [f"+{_cut(as_text(value))}" for value in new if value not in old]
-        moved += [f"-{_cut(as_text(value))}" for value in old if value not in new]
-        if moved:
-            return " ".join(moved)
+        changes = [f"+{_cut(as_text(value))}" for value in new if value not in old]
+        changes += [f"-{_cut(as_text(value))}" for value in old if value not in new]
+        if changes:
+            return " ".join(changes)
     texts = as_text(old), as_text(new)
     start = 0
     if max(map(len, texts)) > LONGEST:  # show where they begin to differ
@@ -83,7 +83,7 @@ def _change(old: Any, new: Any) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A value as in a config."""
+    """A value as JSON, or a plain word as it is."""
     if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value):
         return value
     return json.dumps(value, sort_keys=True, ensure_ascii=False)

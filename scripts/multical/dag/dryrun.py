@@ -18,7 +18,7 @@ from multical.errors import InputError
 from multical.patches.snakemake import is_localrule, workflow_of
 
 WIDTH = 96
-#: At most so many runs of a rule, and rules that follow from a reason, are named
+#: How many runs of a rule are named at most, and how many rules that follow from a reason
 NAMED = 4
 
 
@@ -28,13 +28,13 @@ class Job:
 
     rule: str
     wildcards: dict[str, str]
-    local: bool  # beside Snakemake; else submitted
+    local: bool  # it runs beside Snakemake; otherwise it is submitted to the cluster
     gpus: int
-    limit: float | None  # seconds that it may take, where it is submitted
+    limit: float | None  # time limit in seconds, if it is submitted
     record: str | None  # its benchmark file
-    made: bool  # all its outputs are there, if out of date
-    reasons: tuple[str, ...]  # other than that jobs run again which make its inputs
-    after: tuple[int, ...]  # those jobs, by their place among all
+    made: bool  # all its outputs exist, even if they are out of date
+    reasons: tuple[str, ...]  # why it runs, apart from jobs that make its inputs again
+    after: tuple[int, ...]  # the positions of those jobs in the list of all jobs
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class DryRun:
     """The jobs of a target, each after those that make its inputs."""
 
     jobs: list[Job]
-    settings: Callable[[str], dict[str, Any] | None]  # that an output was made with, if known
+    settings: Callable[[str], dict[str, Any] | None]  # of an output when it was made, if known
 
 
 def run(target: str | None, profile: str | None, command: Sequence[str] = ()) -> DryRun:
-    """What would run for `target`, here and now; `opened` says what it raises."""
+    """The jobs that would run for `target` now; raises what `opened` raises."""
     with opened(target, profile, command) as (workflow, remote):
         return DryRun(_jobs(workflow, remote), lambda path: _settings(workflow, path))
 
@@ -55,11 +55,11 @@ def run(target: str | None, profile: str | None, command: Sequence[str] = ()) ->
 def opened(
     targets: str | Sequence[str] | None, profile: str | None, command: Sequence[str] = ()
 ) -> Iterator[tuple[Any, bool]]:
-    """Snakemake's workflow after a dry run for a target or more, and whether it submits jobs.
+    """Snakemake's workflow after a dry run for targets, and whether it would submit jobs.
 
-    Without a target it is the default one; `command` may add to the config. Takes no lock, and
-    needs none: a driver may be at work. Raises `InputError` where Snakemake refuses: an unknown
-    target, a missing input, a wrong profile or config.
+    Without targets, the default target is taken. `command` is a command line that may add to the
+    config. No lock is taken, so another Snakemake may run in the folder. Raises `InputError`
+    where Snakemake refuses: an unknown target, a missing input, a wrong profile or config.
     """
     from snakemake.api import SnakemakeApi
     from snakemake.exceptions import CliException, MissingRuleException, RuleException
@@ -106,15 +106,15 @@ def opened(
 
 
 def _arguments(targets: list[str], profile: str | None) -> Any:
-    """Snakemake's own arguments for a dry run with a profile."""
+    """Snakemake's parsed arguments for a dry run with a profile."""
     from snakemake import cli
     from snakemake.exceptions import CliException
 
-    chosen = [] if profile is None else ["--profile", profile]
+    options = [] if profile is None else ["--profile", profile]
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            _, args = cli.parse_args([*chosen, "--dry-run", "--", *targets])
+            _, args = cli.parse_args([*options, "--dry-run", "--", *targets])
     except (SystemExit, CliException) as error:
         lines = [
             *printed.getvalue().splitlines(),
@@ -128,7 +128,7 @@ def _arguments(targets: list[str], profile: str | None) -> Any:
 
 
 def ordered(dag: Any, jobs: set[Any]) -> list[Any]:
-    """Jobs of a DAG but those that run nothing, each after those that make its inputs."""
+    """The jobs of a DAG that run something, each after the jobs that make its inputs."""
 
     def name(job: Any) -> tuple[str, Any]:
         return job.rule.name, sorted(job.wildcards_dict.items())
@@ -140,7 +140,7 @@ def ordered(dag: Any, jobs: set[Any]) -> list[Any]:
 def _jobs(workflow: Any, remote: bool) -> list[Job]:
     dag, edits = workflow.dag, Edits(workflow)
     jobs = ordered(dag, set(dag.needrun_jobs(exclude_finished=False)))
-    place = {job: number for number, job in enumerate(jobs)}
+    positions = {job: position for position, job in enumerate(jobs)}
     return [
         Job(
             rule=job.rule.name,
@@ -152,14 +152,14 @@ def _jobs(workflow: Any, remote: bool) -> list[Job]:
             made=has_outputs(job, all),
             reasons=tuple(own_reasons(workflow, job, edits))
             or (() if rerun_makers(dag, job) else (str(dag.reason(job)),)),
-            after=tuple(sorted(place[maker] for maker in rerun_makers(dag, job))),
+            after=tuple(sorted(positions[maker] for maker in rerun_makers(dag, job))),
         )
         for job in jobs
     ]
 
 
 def _gpus(resources: Any) -> int:
-    """GPUs that a job asks for: `gpu`, or `gres` as in gpu:a100:1."""
+    """GPUs that a job requests, as `gpu` or as `gres` such as gpu:a100:1."""
     if gres := re.fullmatch(r"'?gpu(?::[\w.]+)*?(?::(\d+))?'?", str(resources.get("gres", ""))):
         return int(gres[1] or 1)
     return int(resources.get("gpu", 0))
@@ -174,17 +174,17 @@ def _settings(workflow: Any, path: str) -> dict[str, Any] | None:
 
 
 def explain(jobs: list[Job]) -> Iterator[str]:
-    """A paragraph for each reason: the jobs that it makes run, and those that follow."""
-    causes: list[set[str]] = []  # of each job, and of those that it runs after
+    """A paragraph for each reason: the jobs that run for it, and the jobs that run after them."""
+    causes: list[set[str]] = []  # the reasons of each job and of all jobs behind its inputs
     for job in jobs:
-        causes.append(set(job.reasons).union(*(causes[place] for place in job.after)))
+        causes.append(set(job.reasons).union(*(causes[position] for position in job.after)))
     for number, reason in enumerate(reasons(jobs)):
         if number:
             yield ""
         yield from _wrapped(reason, 2)
         yield from _wrapped(_by_rule([job for job in jobs if reason in job.reasons]), 6)
         pairs = zip(jobs, causes, strict=True)
-        if later := [job for job, known in pairs if reason in known - set(job.reasons)]:
+        if later := [job for job, behind in pairs if reason in behind - set(job.reasons)]:
             yield from _wrapped(f"then {_by_rule(later, NAMED)}", 6)
 
 
@@ -193,13 +193,13 @@ def reasons(jobs: list[Job]) -> list[str]:
     return list(dict.fromkeys(reason for job in jobs for reason in job.reasons))
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things, in words."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 job`, `2 jobs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _by_rule(jobs: list[Job], most: int | None = None) -> str:
-    """Jobs by rule, with their runs where those are few; of at most so many rules."""
+    """The number of jobs of each rule, with their runs if they are few; `most` limits the rules."""
     rules: dict[str, list[Job]] = {}
     for job in jobs:
         rules.setdefault(job.rule, []).append(job)

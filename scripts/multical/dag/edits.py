@@ -1,8 +1,8 @@
-"""Which edits since a job ran make it stale: keys of the config, and parts of the code, by name.
+"""Which edits since a job ran make it stale: keys of the config and parts of the code, by name.
 
-The old config and code are those of a snapshot (multical.dag.snapshots). Whether a key matters to
-a job is tried: the job is given today's config with the old value in that place, and the old
-config with today's value.
+The old config and code come from a snapshot (multical.dag.snapshots). To see whether a key matters
+to a job, the job's parameters are computed under today's config with the key's old value, and under
+the old config with today's value.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ PROGRAM = re.compile(r"python scripts/(\w+)\.py ")
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a job is given: parameters as Snakemake remembers them, less derived ones, and files."""
+class Arguments:
+    """What a job takes: parameters as Snakemake records them, without derived ones, and inputs."""
 
     params: frozenset[str]
     inputs: frozenset[str]
 
 
 class Unchecked(Config):
-    """A config whose sections may not fit each other, as when one of two edits is put back."""
+    """A config whose sections need not fit each other, as when one of two edits is undone."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Unchecked:
@@ -61,32 +61,35 @@ class Edits:
         return snapshots.load_all()
 
     def of_config(self, job: Any, record: Any) -> tuple[list[str], set[str]] | None:
-        """The edits of the config that matter to a job, and the files it took without them.
+        """The config edits that matter to a job, and its inputs under the config before them.
 
-        `None` if no snapshot has a config under which the job takes the parameters that it took.
+        `None` if no snapshot has a config that gives the job the parameters on `record`.
         """
         params = frozenset(text for text in record.params or () if not is_derived(decoded(text)))
         inputs = frozenset(record.input or ())
-        pairs = [(each.settings, self._given(job, each.settings)) for each in self._snapshots]
-        fitting = [(then, given) for then, given in pairs if given and given.params == params]
+        pairs = [(each.settings, self._arguments(job, each.settings)) for each in self._snapshots]
+        fitting = [(then, taken) for then, taken in pairs if taken and taken.params == params]
         if not fitting:
             return None
         exact = [pair for pair in fitting if pair[1].inputs == inputs]
-        then, given = (exact or fitting)[0]
-        return self._between(job, then), set(given.inputs)
+        then, taken = (exact or fitting)[0]
+        return self._between(job, then), set(taken.inputs)
 
     def that_made(self, job: Any) -> list[str]:
-        """The edits of the config since the last run without which there was no such job."""
+        """The config edits since the last run that brought a job about; empty if none did."""
         for snapshot in self._snapshots[:1]:
             then = snapshot.settings
-            if self._load(then) and self._given(job, then) is None:
-                return self._between(job, then, lambda given: given is None)
+            if self._load(then) and self._arguments(job, then) is None:
+                return self._between(job, then, lambda arguments: arguments is None)
         return []
 
     def _between(
-        self, job: Any, then: Settings, aspect: Callable[[Given | None], Any] = lambda given: given
+        self,
+        job: Any,
+        then: Settings,
+        aspect: Callable[[Arguments | None], Any] = lambda arguments: arguments,
     ) -> list[str]:
-        """The differences between an old config and today's in an aspect of what a job is given."""
+        """The config edits since `then` that change an aspect of a job's arguments."""
         return [
             f"{path[0]}: {describe(path[1:], *values)}"
             for path, *values in differences(then, self._now)
@@ -94,11 +97,11 @@ class Edits:
         ]
 
     def _matters(
-        self, job: Any, then: Settings, path: KeyPath, aspect: Callable[[Given | None], Any]
+        self, job: Any, then: Settings, path: KeyPath, aspect: Callable[[Arguments | None], Any]
     ) -> bool:
-        """Whether a difference alone makes one for a job.
+        """Whether the edit at `path`, by itself, changes an aspect of a job's arguments.
 
-        Where the config is invalid with that alone, what is around it is taken together.
+        If the config is invalid with that edit alone, the section around it is swapped as a whole.
         """
         for size in range(len(path), 0, -1):
             effects = []
@@ -106,14 +109,14 @@ class Edits:
                 mixed = with_value(base, path[:size], value_at(other, path[:size]))
                 if self._load(mixed):
                     effects.append(
-                        aspect(self._given(job, mixed)) != aspect(self._given(job, base))
+                        aspect(self._arguments(job, mixed)) != aspect(self._arguments(job, base))
                     )
             if effects:
                 return any(effects)
         return True
 
-    def _given(self, job: Any, settings: Settings) -> Given | None:
-        """What a job is given under a config; `None` if there is no such job."""
+    def _arguments(self, job: Any, settings: Settings) -> Arguments | None:
+        """What a job takes under a config; `None` if there is no such job."""
         from snakemake.exceptions import RuleException, WorkflowError
 
         loaded = self._load(settings)
@@ -127,8 +130,8 @@ class Edits:
                 inputs = job.rule.expand_input(job.wildcards)[0]
             except (LookupError, InputError, WorkflowError, RuleException):
                 return None
-        own = frozenset(repr(value) for value in params if not is_derived(value))
-        return Given(own, frozenset(map(str, inputs)))
+        texts = frozenset(repr(value) for value in params if not is_derived(value))
+        return Arguments(texts, frozenset(map(str, inputs)))
 
     def _load(self, settings: Settings) -> tuple[Any, Any] | None:
         """Config and claims; `None` if they are invalid."""
@@ -144,7 +147,7 @@ class Edits:
 
     @contextmanager
     def _config(self, config: Any, claims: Any) -> Iterator[None]:
-        """Let the functions of the rules see another config."""
+        """Let the functions of the rules see another config, within."""
         now = {name: self._globals[name] for name in ("CONFIG", "CLAIMS")}
         try:
             self._globals.update(CONFIG=config, CLAIMS=claims)
@@ -178,7 +181,7 @@ def _libraries(script: str, old: snapshots.Code) -> Iterator[str]:
 
 
 def decoded(text: str) -> Any:
-    """A parameter from the form in which Snakemake remembers it: settings as a dict."""
+    """A parameter from the text that Snakemake recorded; settings become a dict."""
     try:
         value = ast.literal_eval(text)
         return json.loads(value) if isinstance(value, str) and value[:1] == "{" else value
@@ -187,5 +190,5 @@ def decoded(text: str) -> Any:
 
 
 def is_derived(value: Any) -> bool:
-    """Whether a parameter follows from others: the fingerprint, or a scratch folder's name."""
+    """Whether a parameter follows from code or other parameters: fingerprints, scratch folders."""
     return isinstance(value, str) and bool(FINGERPRINT.fullmatch(value) or "/scratch/" in value)

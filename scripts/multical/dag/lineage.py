@@ -1,8 +1,9 @@
-"""The lineage of files: each job that made them, back to what no job made.
+"""The lineage of files: every job behind them, back to the files that no job makes.
 
-The jobs are those of Snakemake's DAG. What is known of them was recorded when they ran: by the
-programs (sidecars, manifests, about.json, usage.json), and by Snakemake (`.snakemake/metadata`,
-benchmark files). What nobody recorded is a gap, and what is no longer as recorded a break.
+The jobs come from Snakemake's DAG. Facts about them were recorded when they ran, by the programs
+(sidecars, manifests, about.json, usage.json) and by Snakemake (`.snakemake/metadata`, benchmark
+files). A fact that nobody recorded is a gap. A file or version that no longer agrees with the
+records is a break.
 """
 
 from __future__ import annotations
@@ -29,19 +30,20 @@ from multical.provenance import fingerprint, hosts
 from multical.provenance.sidecar import without_folders
 from multical.workflow.timings import recorded_seconds
 
-#: Seconds by which a file may be newer than Snakemake recorded it
+#: Seconds by which a file may be newer than the end of its job
 SLACK = 2.0
-#: Ends of the files that describe data, and may be handed on where the data may not
+#: Endings of files that describe data, and may be handed on even if the data may not
 DESCRIPTIONS = (".json", ".csv")
-NOT_RECORDED = ("settings", "code", "seconds", "libraries", "machines")
+#: What each step should have; a gap where it is empty
+EXPECTED = ("settings", "code", "seconds", "libraries", "machines")
 
 
 @dataclass
 class Step:
-    """A job, as it ran.
+    """The run of a job.
 
     `inputs` and `outputs` have the SHA-256 of each file as it is now, `None` for a folder or
-    a file that is gone. `settings` are the config keys that the job used.
+    a file that is gone. `settings` are the job's parameters from the config.
     """
 
     rule: str
@@ -53,7 +55,7 @@ class Step:
     code: str | None = None  # fingerprint
     python: str | None = None
     libraries: dict[str, str] = field(default_factory=dict)
-    pinned: bool = False  # libraries as the lock had them then; else as the program found them
+    pinned: bool = False  # whether `libraries` are from the lock of then, not from the program
     machines: list[dict[str, Any]] = field(default_factory=list)
     seconds: float | None = None
     started: float | None = None  # seconds from 1970
@@ -61,17 +63,17 @@ class Step:
     folders: list[str] = field(default_factory=list)  # outputs that are folders, such as weights
     logs: list[str] = field(default_factory=list)  # log and benchmark file
     documents: dict[str, Any] = field(default_factory=dict)  # its JSON outputs, by file
-    gaps: list[str] = field(default_factory=list)  # what nobody recorded
-    breaks: list[str] = field(default_factory=list)  # what is not as it was recorded
+    gaps: list[str] = field(default_factory=list)  # facts that nobody recorded
+    breaks: list[str] = field(default_factory=list)  # facts that no longer agree with the records
     stale: tuple[str, ...] = ()  # why Snakemake would run it again
-    never_made: list[str] = field(default_factory=list)  # outputs that the job did not have then
-    recorded: list[str] = field(default_factory=list)  # files whose content it recorded
+    never_made: list[str] = field(default_factory=list)  # outputs that its rule gained since
+    recorded: list[str] = field(default_factory=list)  # files whose content was recorded
 
     @property
     def title(self) -> str:
-        """The rule and what it was run for."""
-        named = [value for key, value in self.wildcards.items() if key != "root" and value]
-        return " ".join([self.rule, *named])
+        """The rule and the values of its wildcards, but for the study's root."""
+        values = [value for key, value in self.wildcards.items() if key != "root" and value]
+        return " ".join([self.rule, *values])
 
     @property
     def seeds(self) -> dict[str, int]:
@@ -80,17 +82,18 @@ class Step:
 
     @property
     def sources(self) -> list[dict[str, Any]]:
-        """Where data or a model came from by the job's settings, and the files that it read."""
-        found = [
+        """Where data or a model came from, and the files that were read there."""
+        sources = [
             {"source": document["source"], "files": document.get("files", {})}
             for document in self.objects
             if isinstance(document.get("source"), dict)
         ]
-        given = self.settings if isinstance(self.settings, dict) else {}
-        if not found and "repository" in given:
-            keys = ("models", "datasets", "prompts", "study")  # of paper 2: what is taken of it
-            found = [{"source": {k: v for k, v in given.items() if k not in keys}, "files": {}}]
-        return found
+        settings = self.settings if isinstance(self.settings, dict) else {}
+        if not sources and "repository" in settings:  # the released outputs of paper 2
+            selection = ("models", "datasets", "prompts", "study")
+            source = {key: value for key, value in settings.items() if key not in selection}
+            sources = [{"source": source, "files": {}}]
+        return sources
 
     @property
     def objects(self) -> list[dict[str, Any]]:
@@ -100,7 +103,7 @@ class Step:
 
 @dataclass
 class Lineage:
-    """Files and all jobs behind them, the first job first."""
+    """Files and all jobs behind them, in the order in which they run."""
 
     targets: list[str]
     steps: list[Step]
@@ -111,7 +114,7 @@ class Lineage:
         return f"snakemake --cores all {' '.join(self.targets)}"
 
     @property
-    def given(self) -> dict[str, str | None]:
+    def original_files(self) -> dict[str, str | None]:
         """The files that no job makes, with their SHA-256."""
         made = {name for step in self.steps for name in step.outputs}
         read = {name: digest for step in self.steps for name, digest in step.inputs.items()}
@@ -119,7 +122,7 @@ class Lineage:
 
     @property
     def withheld(self) -> set[str]:
-        """Weights, and data of the hub, which only their owners hand on."""
+        """Weights, and data of the hub, which only their owners may hand on."""
         return {
             name
             for step in self.steps
@@ -133,14 +136,19 @@ class Lineage:
         }
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON, without absolute paths."""
+        """The lineage as JSON, without absolute paths."""
         steps = [
             {"title": step.title, "seeds": step.seeds, "sources": step.sources, **vars(step)}
             for step in self.steps
         ]
-        whole = {"target": self.targets[0], "rebuild": self.rebuild, "given": self.given}
-        found: dict[str, Any] = without_folders({**whole, "steps": steps})
-        return found
+        return without_folders(
+            {
+                "target": self.targets[0],
+                "rebuild": self.rebuild,
+                "given": self.original_files,
+                "steps": steps,
+            }
+        )
 
 
 def trace(target: str) -> Lineage:
@@ -152,13 +160,13 @@ def trace(target: str) -> Lineage:
     with dryrun.opened(target, None) as (workflow, _):
         if not Path(target).is_file():
             raise InputError(f"{target}: no such file, expected one that was made")
-        found = recorded(workflow, [target])
-    _compare(found.steps)
-    return found
+        lineage = recorded(workflow, [target])
+    _compare(lineage.steps)
+    return lineage
 
 
 def recorded(workflow: Any, targets: list[str]) -> Lineage:
-    """The lineage of the targets of an opened workflow, not compared with the files yet."""
+    """The lineage of the targets of an opened workflow, not yet compared with the files."""
     dag, edits = workflow.dag, Edits(workflow)
     digests: dict[str, str | None] = {}
     stale = set(dag.needrun_jobs(exclude_finished=False))
@@ -179,26 +187,26 @@ def seeds(settings: Any, place: str = "") -> Iterator[tuple[str, int]]:
 
 
 def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits | None) -> Step:
-    """A job with all that is known of it, but for how it fits the others."""
+    """A job with all that is known of it alone."""
 
-    def hashed(names: Any) -> dict[str, str | None]:
-        found = sorted(map(str, names))
-        for name in found:
+    def hashed(files: Any) -> dict[str, str | None]:
+        names = sorted(map(str, files))
+        for name in names:
             if name not in digests:
                 digests[name] = sha256(name) if Path(name).is_file() else None
-        return {name: digests[name] for name in found}
+        return {name: digests[name] for name in names}
 
     step = Step(job.rule.name, dict(job.wildcards_dict), hashed(job.input), hashed(job.output))
     step.folders = [str(name) for name in job.output if name.is_directory]
     step.logs = [*map(str, job.log), *([] if job.benchmark is None else [str(job.benchmark)])]
     step.documents = dict(_documents(step))
-    _said_by_program(step)
+    _add_documents(step)
     record = workflow.persistence.metadata(job.output[0])
     if record is None:
         step.gaps.append("how it was made: Snakemake has no record of it")
         program = PROGRAM.search(job.shellcmd or "")
     else:
-        _said_by_snakemake(step, record)
+        _add_record(step, record)
         if not step.machines and is_localrule(job.rule) and record.starttime:
             step.machines = [each for each in [hosts.at(record.starttime)] if each]
         program = PROGRAM.search(record.shellcmd or "")
@@ -209,13 +217,13 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits 
     step.program = program[1] if program else None
     if job.benchmark is not None and step.seconds is None:
         step.seconds = recorded_seconds(Path(str(job.benchmark)))
-    step.gaps += [name for name in NOT_RECORDED if not getattr(step, name)]
+    step.gaps += [name for name in EXPECTED if not getattr(step, name)]
     step.stale = tuple(reasons(workflow, job, edits)) if edits else ()
     return step
 
 
 def _documents(step: Step) -> Iterator[tuple[str, Any]]:
-    """What a job wrote as JSON, by file."""
+    """The JSON outputs of a job, by file."""
     for name in step.outputs:
         if name.endswith(".json") and step.outputs[name]:
             try:
@@ -224,8 +232,8 @@ def _documents(step: Step) -> Iterator[tuple[str, Any]]:
                 step.breaks.append(f"{name}: not JSON any more")
 
 
-def _said_by_program(step: Step) -> None:
-    """Take over what sidecars, manifests and usage.json say."""
+def _add_documents(step: Step) -> None:
+    """Add what sidecars, manifests and usage.json record."""
     for document in step.objects:
         step.settings = step.settings or document.get("params") or document.get("source")
         step.code = step.code or document.get("code")
@@ -240,8 +248,8 @@ def _said_by_program(step: Step) -> None:
         step.machines += [each for each in machines if each not in step.machines]
 
 
-def _said_by_snakemake(step: Step, record: Any) -> None:
-    """Take over what Snakemake recorded, and compare it with what there is."""
+def _add_record(step: Step, record: Any) -> None:
+    """Add what Snakemake recorded, and compare it with the files."""
     for value in map(decoded, record.params or ()):
         if isinstance(value, dict):
             step.settings = value
@@ -274,18 +282,18 @@ def _pins(step: Step, record: Any) -> dict[str, str]:
     program = PROGRAM.search(record.shellcmd or "")
     try:
         text = base64.b64decode(record.conda_env or "").decode()
-        wanted = fingerprint.libraries(program[1]) if program else set()
+        imported = fingerprint.libraries(program[1]) if program else set()
     except (binascii.Error, UnicodeDecodeError, InputError):
         return {}
     pins = dict(re.findall(r"^\s*- ([\w.-]+)==(\S+)$", text, re.MULTILINE))
-    known = {str(canonicalize_name(name)): (name, version) for name, version in pins.items()}
-    return dict(sorted(known[name] for name in wanted & known.keys()))
+    by_name = {str(canonicalize_name(name)): (name, version) for name, version in pins.items()}
+    return dict(sorted(by_name[name] for name in imported & by_name.keys()))
 
 
 def _compare(steps: list[Step]) -> None:
-    """Compare what programs recorded of files with the files, and name those that are gone."""
+    """Compare the recorded contents of files with the files, and name files that are gone."""
     digests = {name: sha for step in steps for name, sha in (step.inputs | step.outputs).items()}
-    made = {name for step in steps for name in step.documents}
+    documents = {name for step in steps for name in step.documents}
     recorded = {name for step in steps for name in step.recorded}
     for step in steps:
         _compare_times(step, recorded)
@@ -297,9 +305,10 @@ def _compare(steps: list[Step]) -> None:
                     step.breaks.append(f"{key}: no file that {step.rule} read has this content now")
         for name in {**step.inputs, **step.outputs}:
             if not Path(name).exists() and name not in step.never_made:
-                listed = f"{name.removesuffix('checkpoint')}manifest.json" in made
-                gone = f"{name}: gone; its manifest lists what was in it" if listed else ""
-                (step.gaps if listed else step.breaks).append(gone or f"{name}: gone")
+                if f"{name.removesuffix('checkpoint')}manifest.json" in documents:
+                    step.gaps.append(f"{name}: gone; its manifest lists what was in it")
+                else:
+                    step.breaks.append(f"{name}: gone")
         for name in step.documents:
             if name.endswith("/manifest.json") and Path(name).with_name("checkpoint").exists():
                 try:
@@ -310,7 +319,7 @@ def _compare(steps: list[Step]) -> None:
 
 
 def _compare_times(step: Step, recorded: set[str]) -> None:
-    """A file whose content nobody recorded is known by its time alone."""
+    """Compare the times of outputs whose content nobody recorded."""
     for name in sorted(step.outputs.keys() - recorded):
         file = Path(name)
         if step.ended and file.is_file() and file.stat().st_mtime > step.ended + SLACK:

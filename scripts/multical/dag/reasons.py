@@ -15,7 +15,7 @@ from multical.dag.diff import as_text, describe, differences
 from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, decoded, is_derived
 from multical.files import sha256
 
-#: At most so many names in a list
+#: How many names a list has at most
 NAMED = 3
 
 
@@ -34,7 +34,7 @@ def rerun_makers(dag: Any, job: Any) -> list[Any]:
 
 
 def has_outputs(job: Any, which: Callable[[Iterable[bool]], bool]) -> bool:
-    """Whether any or all outputs of a job are there; true of a job without outputs."""
+    """Whether outputs exist, `any` or `all` as `which` says; true for a job without outputs."""
     return not job.output or which(Path(file).exists() for file in job.output)
 
 
@@ -75,7 +75,7 @@ def own_reasons(workflow: Any, job: Any, edits: Edits) -> Iterator[str]:
 
 
 def _missing(workflow: Any, job: Any, files: list[Any]) -> str:
-    """Whether missing outputs were made before, and who needs them if they were temporary."""
+    """Why outputs are missing: never made, removed, or temporary and needed again."""
     if new := [file for file in files if workflow.persistence.metadata(file) is None]:
         return (
             f"output missing: {first_few(map(str, new))}, which {job.rule.name} did not make then"
@@ -88,14 +88,14 @@ def _missing(workflow: Any, job: Any, files: list[Any]) -> str:
 
 
 def _edits(workflow: Any, job: Any, record: Any, edits: Edits) -> Iterator[str]:
-    """Edits of settings and code, and files that appeared or vanished without one."""
+    """Edits of settings and code, and inputs that appeared or vanished without such an edit."""
     change = workflow.persistence.params_changed(job)
     old, new = ([*map(decoded, texts)] for texts in (change.only_old, change.only_new))
-    own = [[value for value in values if not is_derived(value)] for values in (old, new)]
+    settings = [[value for value in values if not is_derived(value)] for values in (old, new)]
     now, then = set(map(str, job.input)), set(record.input or ())
-    if any(own) or now != then:
-        named, before = edits.of_config(job, record) or ([], now)
-        yield from named or _changed_settings(*own)
+    if any(settings) or now != then:
+        edited, before = edits.of_config(job, record) or ([], now)
+        yield from edited or _changed_settings(*settings)
         yield from (f"input appeared: {name}" for name in sorted(before - then))
         yield from (f"input vanished: {name}" for name in sorted(then - before))
     if program := PROGRAM.search(job.shellcmd or ""):
@@ -107,19 +107,19 @@ def _edits(workflow: Any, job: Any, record: Any, edits: Edits) -> Iterator[str]:
 def _changed_settings(old: list[Any], new: list[Any]) -> Iterator[str]:
     """Changes of parameters, where the old config is not known."""
     if len(old) == len(new) == 1 and isinstance(old[0], dict) and isinstance(new[0], dict):
-        for place in differences(old[0], new[0]):
-            yield f"settings changed: {describe(*place)}"
+        for difference in differences(old[0], new[0]):
+            yield f"settings changed: {describe(*difference)}"
     elif old or new:
         texts = (", ".join(map(as_text, values)) or "none" for values in (old, new))
         yield "parameters changed: " + " -> ".join(texts)
 
 
 def _changed_inputs(job: Any, record: Any, reason: Any) -> Iterator[str]:
-    """Files with another content than the job read, unless a job makes them again."""
+    """Inputs that changed since the job read them, except those that another job makes again."""
     made = set(map(str, reason.updated_input_run))
     newer = set(map(str, reason.updated_input)) & set(record.input or ())
     checksums = record.input_checksums or {}
-    # of jobs that run anyway Snakemake does not look at them
+    # Snakemake does not compare the inputs of jobs that run anyway
     for name in sorted({*map(str, job.input)} - made):
         if name in checksums and Path(name).is_file():
             if sha256(name) != str(checksums[name]).removeprefix("sha256:"):
@@ -133,8 +133,9 @@ def _words(then: str, now: str) -> str:
     old, new = then.split(), now.split()
     if old == new:
         return "white space changed"
-    moved = [f"+{word}" for word in new if word not in old]
-    return " ".join([*moved, *(f"-{word}" for word in old if word not in new)]) or "order changed"
+    changes = [f"+{word}" for word in new if word not in old]
+    changes += [f"-{word}" for word in old if word not in new]
+    return " ".join(changes) or "order changed"
 
 
 def _rules(jobs: list[Any]) -> str:

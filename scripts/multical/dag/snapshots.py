@@ -1,8 +1,8 @@
-"""Snapshots of code and config, one for each run of Snakemake that differs, to name later edits.
+"""Snapshots of code and config, which later tell what was edited.
 
-Snakemake remembers a job's settings and the fingerprint of its code: enough to see that the job
-is stale, too little to say which key or function was edited. So the Snakefile records a snapshot,
-of some 100 kB, when a run starts.
+Snakemake records a job's settings and the fingerprint of its code. That is enough to see that the
+job is stale, but too little to say which key or function was edited. So the Snakefile records a
+snapshot of about 100 kB when a run starts. Runs with the same code and config share one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from multical.provenance import fingerprint
 from multical.provenance.code_parts import Parts, parts
 
 FOLDER = Path(".snakemake/snapshots")
-#: At most so many snapshots are kept
+#: How many snapshots are kept at most
 KEPT = 200
 
 #: config.yaml and claims.yaml as plain data, by those names
@@ -30,14 +30,14 @@ Settings = dict[str, dict[str, Any]]
 
 
 class Code(Strict):
-    """Parts of files, by their names below `scripts`, and the lock's versions of libraries."""
+    """Parts of files by their paths below `scripts`, and the lock's versions of libraries."""
 
     files: dict[str, Parts]
     lock: dict[str, str]
 
 
 class Snapshot(Strict):
-    """Settings and code at the start of a run; `programs` has the fingerprint of each."""
+    """Settings and code at the start of a run, and the fingerprint of each program."""
 
     settings: Settings
     programs: dict[str, str]
@@ -51,8 +51,8 @@ def settings(config: Config, claims: Claims) -> Settings:
 
 def code(files: Iterable[str]) -> Code:
     """Today's code of some files below `scripts`."""
-    known = {name: parts(fingerprint.SCRIPTS / name) for name in sorted(files)}
-    return Code(files=known, lock=fingerprint.read_lock(fingerprint.LOCK))
+    by_file = {name: parts(fingerprint.SCRIPTS / name) for name in sorted(files)}
+    return Code(files=by_file, lock=fingerprint.read_lock(fingerprint.LOCK))
 
 
 def record(config: Config, claims: Claims) -> None:
@@ -72,12 +72,12 @@ def record(config: Config, claims: Claims) -> None:
 
 
 def load_all() -> list[Snapshot]:
-    """The snapshots, the newest first; one that cannot be read is left out."""
+    """The snapshots, newest first, without those that cannot be read."""
     snapshots = []
     for file in _newest_first():
         try:
             snapshots.append(Snapshot.model_validate_json(file.read_bytes()))
-        except (OSError, ValueError):  # of another version, or torn
+        except (OSError, ValueError):  # of another version, or cut short
             continue
     return snapshots
 
@@ -87,7 +87,7 @@ def _newest_first() -> list[Path]:
 
 
 def _fingerprints() -> Iterator[tuple[str, str]]:
-    """Each program with its fingerprint, but for those that are broken."""
+    """Each program with its fingerprint, except broken programs."""
     for file in sorted(fingerprint.SCRIPTS.glob("*.py")):
         try:
             yield file.stem, fingerprint.fingerprint(file.stem)

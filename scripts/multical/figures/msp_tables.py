@@ -63,7 +63,7 @@ def readout(rows: pd.DataFrame, method: str) -> Readout:
     return READOUTS[METHODS[method][0]](rows)
 
 
-def parts(
+def answer_groups(
     frame: pd.DataFrame, params: Answers, method: str, by_prompt: bool
 ) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     """The keys and rows of each (data set, model), in the order of the config.

@@ -168,12 +168,12 @@ def scoring_usage(study: SettingsTable, run: SettingsRun) -> Iterator[str]:
 
 
 def row(study: SettingsTable, run: SettingsRun) -> Row:
-    """The row of a run."""
-    made: Row = run.model_dump(exclude={"adopted"})
-    made["model_source"], made["model_revision"] = source(model_manifest(run))
+    """The cells of a run that apply to it."""
+    cells: Row = run.model_dump(exclude={"adopted"})
+    cells["model_source"], cells["model_revision"] = source(model_manifest(run))
     if run.sft is not None:
-        made["sft_source"], made["sft_revision"] = source(sft_about(run))
-        made |= trained(study, run)
+        cells["sft_source"], cells["sft_revision"] = source(sft_about(run))
+        cells |= trained(study, run)
     if run.role != "trial":
         versions = {name: source(benchmark_about(name)) for name in study.benchmarks}
         cells["benchmarks"] = "; ".join(
@@ -221,15 +221,17 @@ def held_out(study: SettingsTable, run: SettingsRun, about: Trained) -> Row:
         require_same(path, "trial", about.trial, chosen.run)
         cells["trial"] = trial = chosen.run
     if trial not in losses:
-        raise InputError(f"{choice_path}: trials: found {list(losses)}, expected {trial} among them")
+        raise InputError(
+            f"{choice_path}: trials: found {list(losses)}, expected {trial} among them"
+        )
     return cells | {"held_out_loss": losses[trial]}
 
 
 def source(path: str) -> tuple[str, str]:
-    """Where a model or data set comes from, and its version: a commit or a SHA-256.
+    """The source of a model or data set, and its version: a commit or a SHA-256.
 
-    The version of a folder is the SHA-256 of the manifest that lists its files; what is made
-    by the code alone has none.
+    The version of a folder is the SHA-256 of the manifest that lists its files. Data that the code
+    alone makes have no version.
     """
     about = read(Source, path)
     origin = without_folders(about.source)
@@ -273,7 +275,7 @@ def read(schema: type[File], path: str) -> File:
     return validated(schema, raw, path)
 
 
-def same(path: str, key: str, found: Any, expected: Any) -> None:
+def require_same(path: str, key: str, found: Any, expected: Any) -> None:
     """Raise `InputError` unless a file agrees with the others."""
     if found != expected:
         raise InputError(f"{path}: {key}: found {found!r}, expected {expected!r}")

@@ -108,14 +108,17 @@ def panels(rows: int, columns: int, height: float, **shared: Any) -> tuple[Figur
 
 
 def places(keys: Iterable[Sequence[Any]], gap: float) -> dict[tuple[Any, Any], float]:
-    """Places of pairs from left to right: 1 apart, and `gap` more where the first changes."""
-    found: dict[tuple[Any, Any], float] = {}
+    """Positions of pairs from left to right, 1 apart, and `gap` more between groups.
+
+    A group is a series of pairs with the same first element.
+    """
+    positions: dict[tuple[Any, Any], float] = {}
     x, last = -1.0, None
-    for key in keys:
-        x += gap if found and key[0] != last else 0
+    for first, second in keys:
+        x += gap if positions and first != last else 0
         x += 1
-        found[key[0], key[1]], last = x, key[0]
-    return found
+        positions[first, second], last = x, first
+    return positions
 
 
 def name_groups(ax: Axes, middles: dict[str, float], pad: float, **text: Any) -> None:
@@ -126,7 +129,7 @@ def name_groups(ax: Axes, middles: dict[str, float], pad: float, **text: Any) ->
 
 
 def name_levels(ax: Axes, levels: Sequence[str], margin: float = 0.55) -> None:
-    """Label the x axis with the resource levels. `margin` is the space beside the first and last."""
+    """Label the x axis with the resource levels, with a `margin` on both sides."""
     ax.set(xlabel="resource level", xlim=(-margin, len(levels) - 1 + margin))
     ax.set_xticks(range(len(levels)), levels)
 

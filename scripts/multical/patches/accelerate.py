@@ -1,4 +1,4 @@
-"""accelerate 1.15: sharded gradients that are added up in the type of the forward pass."""
+"""accelerate 1.15 adds up sharded gradients in the type of the forward pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 def add_gradients_in_float32(accelerator: Any, precision: str) -> None:
     """Have FSDP add up the gradients of all processes in float32, as one process does.
 
-    accelerate has no setting for it: mixed precision in bfloat16 also adds up in bfloat16.
+    accelerate has no setting for it: its mixed precision in bfloat16 also adds up in bfloat16.
     """
     accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
         param_dtype=getattr(torch, precision), reduce_dtype=torch.float32

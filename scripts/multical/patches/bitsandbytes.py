@@ -1,4 +1,4 @@
-"""bitsandbytes 0.50: a fast path on CPUs that gives other numbers."""
+"""bitsandbytes 0.50 has a fast path on CPUs that gives other numbers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from typing import Any
 def multiply_in_own_dtype(layer: Any) -> None:
     """Have a `Linear4bit` on a CPU multiply in the type of its input.
 
-    On processors with AVX512-BF16 it else multiplies in bfloat16, and not all shapes.
+    On processors with AVX512-BF16 it would multiply in bfloat16, which not all shapes support.
     """
     layer.support_avx512bf16_for_cpu = False

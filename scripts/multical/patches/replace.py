@@ -9,13 +9,13 @@ from typing import Any
 
 @contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Have a module hold another value of `name`, within.
+    """Replace attribute `name` of a module inside the `with` block.
 
-    Raises `AttributeError` where it has none.
+    Raises `AttributeError` if the module has no such attribute.
     """
-    own = getattr(owner, name)
+    original = getattr(owner, name)
     setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(owner, name, own)
+        setattr(owner, name, original)

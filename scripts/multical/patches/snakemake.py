@@ -1,17 +1,18 @@
-"""What Snakemake 9.27 overlooks when it asks what is out of date, and how it is made to see it.
+"""Makes Snakemake 9.27 notice outdated results that it overlooks.
 
-It compares the code, parameters and inputs of a job with its records of the job's outputs
-(`.snakemake/metadata`). But it looks at
+Snakemake compares the code, parameters and inputs of a job with its records of the job's outputs
+(`.snakemake/metadata`). It has three gaps:
 
-- nothing of a job of whose outputs any has no record: after its rule gained an output, or with
-  results that came without their records, the job passes for current. Here the other outputs are
-  compared, and one that is there without a record is out of date;
-- the content of an input only if its modification time is later than the outputs'. A file that
-  was moved, unpacked or copied over another keeps its old time. Here the content counts where
-  st_ctime, which no program sets, says that the file was changed after the job ended;
-- no content of inputs over 1 MB: copies of large results are out of date. Here over `LARGEST`.
+- If any output of a job has no record, it compares nothing, and takes the job for current. This
+  happens after the rule gained an output, or with results that came without their records. Here
+  the other outputs are compared, and an output that exists without a record is out of date.
+- It compares the content of an input only if the input's modification time is later than the
+  outputs'. A file that was moved, unpacked or copied over another keeps its old time. Here the
+  content is compared if the file's st_ctime, which no program sets, is after the job's end.
+- It compares no content of inputs over 1 MB, so that copies of large results are out of date. Here
+  the limit is `LARGEST`.
 
-Only the Snakefile replaces anything. The last functions are for what has no public name.
+Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from snakemake.persistence.file import FilePersistence
 
 from multical.files import sha256
 
-#: Bytes of an input whose content is compared; beyond, its time alone counts
+#: The most bytes of an input whose content is compared; for larger inputs only the time counts
 LARGEST = 2_000_000_000
 
 
 class Records(FilePersistence):
-    """Snakemake's records of outputs, by which less is taken for current."""
+    """Snakemake's records of outputs, with stricter comparisons."""
 
-    #: What jobs of a killed Snakemake may have finished since: for `make recover` to judge
+    #: Files that jobs of a killed Snakemake may have finished since, which `make recover` judges
     left: frozenset[str] = frozenset()
 
     def __init__(self, *args: Any, **named: Any) -> None:
@@ -42,7 +43,7 @@ class Records(FilePersistence):
         self.dag.max_checksum_file_size = self.max_checksum_file_size
 
     def has_metadata(self, job: Any) -> bool:
-        """Whether anything of a job is to be compared."""
+        """Whether any output of a job has a record or exists, so that there is a comparison."""
         return any(self.metadata(file) or Path(file).exists() for file in job.output)
 
     def _code_changed(self, job: Any, file: Any = None) -> bool:
@@ -52,11 +53,11 @@ class Records(FilePersistence):
         return bool(super()._input_changed(job, file)) or any(self.replaced(file))
 
     def unrecorded(self, file: Any) -> bool:
-        """Whether an output is there, but not how it was made."""
+        """Whether an output exists without a record of how it was made."""
         return self.metadata(file) is None and Path(file).exists() and str(file) not in self.left
 
     def replaced(self, file: Any) -> Iterator[str]:
-        """The inputs of an output whose content is no longer that of when it was made."""
+        """The inputs of an output whose content has changed since the output was made."""
         record = self.metadata(file)
         if record is None:
             return
@@ -66,21 +67,22 @@ class Records(FilePersistence):
 
 
 def _differs(name: str, checksum: str, ended: float) -> bool:
-    """Whether an input is there, but no longer as it was when a job ended."""
+    """Whether an input exists with another content than `checksum` since a job ended."""
     path = Path(name)
-    if not path.is_file() or (found := path.stat()).st_ctime <= ended:
+    if not path.is_file() or (status := path.stat()).st_ctime <= ended:
         return False
-    return _digest(path, found.st_ctime_ns) != checksum
+    return _digest(path, status.st_ctime_ns) != checksum
 
 
 @cache
 def _digest(path: Path, changed: int) -> str:
+    """The checksum of a file; its time of change is a key of the cache."""
     return f"sha256:{sha256(path)}"
 
 
 def patch_snakemake(left: Iterable[str]) -> None:
-    """Have this Snakemake compare as above, but for the files `left` by one that was killed."""
-    import snakemake.workflow  # here: it cannot be the first module of Snakemake's to be imported
+    """Have this Snakemake compare as above, except for files `left` by a killed Snakemake."""
+    import snakemake.workflow  # here, since another module of Snakemake must be imported before it
 
     Records.left = frozenset(left)
     snakemake.workflow.FilePersistence = Records
@@ -92,12 +94,12 @@ def workflow_of(api: Any) -> Any:
 
 
 def is_localrule(rule: Any) -> bool:
-    """Whether a rule is declared local; in a dry run `Workflow.is_local` says so of all rules."""
+    """Whether a rule is declared local; in a dry run, `Workflow.is_local` is true for all rules."""
     return rule.name in rule.workflow._localrules
 
 
 def write_records(records: Mapping[str, MetadataRecord], again: Collection[str]) -> None:
-    """Write records of outputs that have none yet, and of those that are made `again`."""
+    """Write records of outputs that have none yet, and of the outputs in `again`."""
     persistence = FilePersistence(nolock=True)
     for output, record in records.items():
         if output in again or persistence._read_record(output) is None:

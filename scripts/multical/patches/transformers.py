@@ -1,4 +1,4 @@
-"""transformers 5.23: a layer of its Falcon that cannot be quantized."""
+"""transformers 5.23 has a layer in Falcon that it cannot quantize."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from multical.patches.replace import replaced
 
 
 def plain_linears() -> AbstractContextManager[None]:
-    """Have Falcon made of torch's own linear layers, within: transformers quantizes no others.
+    """Build Falcon from torch's linear layers inside the `with` block, so that it can be quantized.
 
-    Falcon's own differ from them by rounding alone, and only where there is a bias.
+    Falcon's own linear layers differ from torch's by rounding alone, and only with a bias.
     """
     return replaced(modeling_falcon, "FalconLinear", torch.nn.Linear)

@@ -1,14 +1,14 @@
-"""TRL 1.16's trainer and head, with the transformers 5.23 and accelerate 1.15 beneath them.
+"""Changes to TRL 1.16's trainer and head, with transformers 5.23 and accelerate 1.15 beneath them.
 
-- Its fused head takes no other loss than the NLL: `head_calls` has it call another function.
-- The trainer writes checkpoints where it looks for them: one that is cut off would pass for
-  whole. `Trainer` makes them elsewhere and renames them.
-- Where the last micro-batches of several processes lack rows, accelerate fills them with rows
-  of the epoch's start, which would count twice, and no process draws the order that one
-  process alone draws. `Trainer` draws that order, and takes rows that count for nothing.
-- `Epochs` tells the sampler which epoch begins, also where several processes resume within an
-  epoch: accelerate's `skip_first_batches` hides the sampler from `set_epoch`, so that they
-  would take the order of epoch 0.
+- TRL's fused head computes no other loss than the NLL. `head_calls` has it call another function.
+- The trainer writes checkpoints into the folder where it looks for them, so that it would take an
+  incomplete checkpoint for a complete one. `Trainer` writes them elsewhere and renames them.
+- With several processes, accelerate fills the last micro-batches with rows from the start of the
+  epoch, which would count twice, and the order of rows is not that of a single process. `Trainer`
+  draws the order of a single process, and fills up with rows that do not count.
+- When several processes resume within an epoch, accelerate's `skip_first_batches` hides the
+  sampler from `set_epoch`, so that they would take the order of epoch 0. `Epochs` tells the
+  sampler which epoch begins.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from trl.kernels.chunked_logprob import _addmm_fp32
 
 from multical.patches.replace import replaced
 
-#: What TRL's head calls, by its name in trl.trainer.utils
+#: The name, in trl.trainer.utils, of the function that TRL's head calls
 HEAD = "_ChunkedLogProbFunction"
-#: Where a checkpoint grows, inside the output folder, until it is whole
+#: The folder inside the output folder that a checkpoint is in until it is complete
 PARTIAL = "partial"
 
 #: Adds the product of two matrices to a float32 one, in place, as TRL's NLL does
@@ -40,9 +40,9 @@ add_product = _addmm_fp32
 
 @contextmanager
 def head_calls(apply: Callable[..., Any]) -> Iterator[None]:
-    """Have TRL's head call `apply`, within, in place of its function's own.
+    """Have TRL's head call `apply` instead of its own function inside the `with` block.
 
-    Raises `RuntimeError` if no head does: its loss would be the NLL.
+    Raises `RuntimeError` if no head called it, since the loss would be the NLL.
     """
     function = _Function(apply)
     with replaced(trl.trainer.utils, HEAD, function):
@@ -58,9 +58,9 @@ class _Function:
         self._apply = apply
         self.calls = 0
 
-    def apply(self, *given: Any) -> Any:
+    def apply(self, *arguments: Any) -> Any:
         self.calls += 1
-        return self._apply(*given)
+        return self._apply(*arguments)
 
 
 class Processes(Protocol):
@@ -69,14 +69,14 @@ class Processes(Protocol):
     main: bool
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
+        """Wait until all processes have called this."""
 
 
 class Trainer(SFTTrainer):
-    """TRL's trainer, whose checkpoints are whole, and whose batches are those of one process.
+    """TRL's trainer with complete checkpoints, and with the batches of a single process.
 
     Args:
-        processes: those of this run.
+        processes: the processes of this run.
         fillers: how many rows at the end of the data fill the last micro-batches.
     """
 
@@ -87,36 +87,35 @@ class Trainer(SFTTrainer):
         super().__init__(**kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        """The order of one process, then the fillers."""
+        """The order of a single process, then the fillers."""
         if self.args.world_size == 1:
-            sampler: Sampler[int] | None = super()._get_train_sampler(train_dataset)
-            return sampler
+            return super()._get_train_sampler(train_dataset)
         rows: Any = self.train_dataset
         order = Filled(len(rows) - self.fillers, len(rows), self.args.seed)
         self.add_callback(Epochs(order))
         return order
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Make the checkpoint elsewhere, rename it when whole, then drop older ones."""
+        """Write the checkpoint elsewhere, rename it when complete, then remove older ones."""
         step = self.state.global_step
         if step >= self.state.max_steps:
             return  # the run is over; its weights are the result
         super()._save_checkpoint(model, trial)
-        self.processes.wait()  # for the parts of all processes
+        self.processes.wait()  # until all processes have written their parts
         if self.processes.main:
             older = list(self.scratch.glob("checkpoint-*"))
             name = f"checkpoint-{step}"
             (self.scratch / PARTIAL / name).rename(self.scratch / name)
             for folder in older:
                 shutil.rmtree(folder)
-        self.processes.wait()  # else one that is ahead could write into the next one's folder
+        self.processes.wait()  # otherwise a process could start to write the next checkpoint
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.scratch / PARTIAL)
 
 
 class Filled(Sampler[int]):
-    """Rows 0 to `real` in the order that a single process takes, then the rest, the fillers."""
+    """Rows 0 to `real` in the order of a single process, then the remaining rows, the fillers."""
 
     def __init__(self, real: int, rows: int, seed: int) -> None:
         self.order = SeedableRandomSampler(range(real), data_seed=seed)
@@ -130,7 +129,7 @@ class Filled(Sampler[int]):
         return len(self.order) + len(self.fillers)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the order of that epoch next."""
+        """Draw the order of this epoch next."""
         self.order.set_epoch(epoch)
 
 

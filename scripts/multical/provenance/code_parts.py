@@ -1,7 +1,7 @@
 """The parts of a file of code: functions, methods, constants and imports, by name.
 
-A hash of a part sees what a fingerprint sees (multical.provenance.fingerprint): neither comments,
-layout nor documentation.
+Like a fingerprint (multical.provenance.fingerprint), the hash of a part ignores comments, layout
+and documentation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from multical.provenance.fingerprint import without_docstrings
 
 #: Hash of each part, by its name
 Parts = dict[str, str]
-#: Code that has no name of its own
+#: The name for code that has none
 REST = "module level"
 
 
@@ -31,7 +31,7 @@ def parts(path: Path) -> Parts:
 
 
 def _named_parts(body: Iterable[ast.stmt], within: str = "") -> Iterator[tuple[str, str]]:
-    """Name and code of each statement, those of a class apart."""
+    """Name and code of each statement; each statement of a class is a part of its own."""
     for node in body:
         match node:
             case ast.ClassDef(name=name, body=inner):
@@ -54,7 +54,7 @@ def _named_parts(body: Iterable[ast.stmt], within: str = "") -> Iterator[tuple[s
 
 
 def describe(then: Parts, now: Parts) -> str:
-    """What differs: `draw, main changed; helper added`; or nothing at all."""
+    """What differs: `draw, main changed; helper added`; empty if nothing does."""
     changes = {
         "changed": [name for name in now if name in then and then[name] != now[name]],
         "added": [name for name in now if name not in then],

@@ -1,9 +1,8 @@
-"""Code is an input: a fingerprint of all the code that a script really runs.
+"""A fingerprint of all the code that a script runs, which Snakemake treats as an input.
 
-It covers the script, the multical modules that it imports, transitively, and the
-lock's entries of the libraries that any of them imports, with their `COMPANIONS`.
-Comments, layout and documentation (docstrings, and descriptions of pydantic fields) do not
-count; everything else does, in any function.
+It covers the script, the multical modules that it imports, directly or not, and the lock's
+versions of the libraries that any of them imports, with their `COMPANIONS`. Comments, layout and
+documentation (docstrings, and descriptions of pydantic fields) do not count. All other code does.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ PACKAGE = "multical"
 SCRIPTS = Path(__file__).resolve().parents[2]
 LOCK = SCRIPTS.parent / "envs" / "requirements.lock"
 
-#: Libraries that are imported under another name than they are installed under.
+#: Libraries whose distribution has another name than the module that is imported.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 
-#: Libraries that do the work of one that is imported, and so count with it. The rest of what a
-#: library needs (web clients, helpers) does not count: it changes no result.
+#: Libraries on which the results of an imported library depend, and which count with it. Its other
+#: dependencies (web clients, helpers) change no result, and do not count.
 COMPANIONS = {
     "matplotlib": ["contourpy", "fonttools", "kiwisolver", "pillow"],
     "numba": ["llvmlite"],
@@ -41,8 +40,8 @@ COMPANIONS = {
 def fingerprint(script: str) -> str:
     """16 hexadecimal digits for `scripts/{script}.py` and what it imports.
 
-    Raises `InputError` for an import that is neither the standard library's, nor
-    multical's, nor in the lock.
+    Raises `InputError` for an import that is neither in the standard library, nor in
+    multical, nor in the lock.
     """
     parts = []
     for module in sorted(_closure(SCRIPTS / f"{script}.py")):
@@ -59,30 +58,31 @@ def libraries(script: str) -> set[str]:
 
 
 def not_as_locked() -> list[str]:
-    """What is installed otherwise than the lock has it, a line each; builds do not matter."""
-    told = []
+    """A line for each library that is not installed as in the lock; its build does not matter."""
+    lines = []
     for name, pin in _lock().items():
         try:
-            found = metadata.version(name).partition("+")[0]
+            version = metadata.version(name).partition("+")[0]
         except metadata.PackageNotFoundError:
-            found = "not installed"
-        if found != pin:
-            told.append(f"{name}: the lock has {pin}, here it is {found}: make env installs it")
-    return told
+            version = "not installed"
+        if version != pin:
+            lines.append(f"{name}: the lock has {pin}, here it is {version}: make env installs it")
+    return lines
 
 
 def modules(script: str) -> list[str]:
-    """The files of `scripts/{script}.py` and what it imports, below `scripts`."""
+    """Paths below `scripts` of `scripts/{script}.py` and of what it imports."""
     return sorted(str(file.relative_to(SCRIPTS)) for file in _closure(SCRIPTS / f"{script}.py"))
 
 
 def _closure(script: Path) -> set[Path]:
-    found, todo = {script}, [script]
+    """A script and all multical files that it imports, directly or not."""
+    files, todo = {script}, [script]
     while todo:
-        for module in _parsed(todo.pop())[1] - found:
-            found.add(module)
-            todo.append(module)
-    return found
+        imported = _parsed(todo.pop())[1] - files
+        files |= imported
+        todo += imported
+    return files
 
 
 @cache
@@ -100,10 +100,10 @@ def _parsed(path: Path) -> tuple[str, set[Path], set[str]]:
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
-    """The same tree, in which no docstring is left, and no description of a pydantic field."""
+    """Remove docstrings and descriptions of pydantic fields from a tree, and return it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Field", "pydantic.Field"):
-            node.keywords = [one for one in node.keywords if one.arg != "description"]
+            node.keywords = [word for word in node.keywords if word.arg != "description"]
         documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
@@ -117,7 +117,7 @@ def _used(module: Path) -> set[str]:
 
 
 def _imports(tree: ast.AST, name: str) -> set[str]:
-    """Dotted names that a file imports, wherever in it."""
+    """Dotted names that a file imports, at its top or in functions."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -134,7 +134,7 @@ def _imports(tree: ast.AST, name: str) -> set[str]:
 
 
 def _files(name: str) -> list[Path]:
-    """The files that importing a module of the package runs, if the name is one."""
+    """The files that run on the import of a multical module; none if `name` is none."""
     base = SCRIPTS.joinpath(*name.split("."))
     packages = [SCRIPTS / parent / "__init__.py" for parent in base.relative_to(SCRIPTS).parents]
     files = [base.with_suffix(".py"), base / "__init__.py", *packages]

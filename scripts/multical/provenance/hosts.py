@@ -1,7 +1,7 @@
-"""The machines that Snakemake ran on, and so the local rules' jobs, most of which tell of none.
+"""The machines that Snakemake ran on. Local jobs ran there too, and most of them record no machine.
 
-A line for each change of machine: since when (seconds from 1970), and what it is. Of what came in
-a bundle, a line for each machine with the starts of its jobs.
+The file has a line for each change of machine: the machine, and since when (seconds from 1970).
+Unpacking a bundle adds a line for each of its machines, with the times at which its jobs started.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FILE = Path(".snakemake/machines.jsonl")
 
 
 def record() -> None:
-    """Note this machine, where it is not the one noted last."""
+    """Note this machine, unless it is the one noted last."""
     here = machine()
     if at(time.time()) != here:
         FILE.parent.mkdir(parents=True, exist_ok=True)
@@ -28,32 +28,27 @@ def record() -> None:
 
 def at(moment: float) -> dict[str, Any] | None:
     """The machine at a moment; `None` where none was noted before it."""
-    found = None
-    for noted in _noted():
-        if moment in noted.get("starts", ()):
-            return _machine(noted)
-        if noted.get("since", moment + 1) <= moment:
-            found = _machine(noted)
-    return found
+    latest = None
+    for entry in _entries():
+        if moment in entry.get("starts", ()):
+            return dict(entry["machine"])
+        if entry.get("since", moment + 1) <= moment:
+            latest = entry["machine"]
+    return latest
 
 
 def note(jobs: list[dict[str, Any]]) -> None:
     """Note machines of jobs that ran elsewhere: each a `machine` and `starts`."""
-    known = list(_noted())
+    known = list(_entries())
     with FILE.open("a", encoding="utf-8") as stream:
-        for one in jobs:
-            if one not in known:
-                stream.write(json.dumps(one) + "\n")
+        for entry in jobs:
+            if entry not in known:
+                stream.write(json.dumps(entry) + "\n")
 
 
-def _noted() -> Iterator[dict[str, Any]]:
+def _entries() -> Iterator[dict[str, Any]]:
     for line in FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else ():
         try:
             yield json.loads(line)
         except ValueError:  # a crash cut it short
             continue
-
-
-def _machine(noted: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = noted["machine"]
-    return found

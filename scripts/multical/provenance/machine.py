@@ -13,7 +13,7 @@ from typing import Any
 def machine() -> dict[str, Any]:
     """Hardware and operating system; GPUs only where torch is already imported."""
     libc, version = platform.libc_ver()
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "system": " ".join(filter(None, (platform.system(), platform.machine(), libc, version))),
         "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
@@ -22,9 +22,9 @@ def machine() -> dict[str, Any]:
     torch = sys.modules.get("torch")
     if torch is not None:
         count = torch.cuda.device_count()
-        found["gpus"] = [torch.cuda.get_device_name(i) for i in range(count)]
-        found["cuda"] = torch.version.cuda
-    return found
+        facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(count)]
+        facts["cuda"] = torch.version.cuda
+    return facts
 
 
 def _cpu_model() -> str:

@@ -1,7 +1,7 @@
-"""Where a product came from: the sidecar beside each figure, table and checkpoint.
+"""The sidecar beside each figure, table and checkpoint, which says how it was made.
 
-A sidecar may travel with a double-blind submission, so it holds no host name,
-no user name and no absolute path.
+A sidecar may be part of a double-blind submission, so it holds no host name, no user name and no
+absolute path.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def write_sidecar(
     Args:
         study: root of the study's targets, such as `results/demo`.
         target: the product's path, which Snakemake rebuilds.
-        params: the canonical parameters of the job; their SHA-256 goes with them.
+        params: the canonical parameters of the job; their SHA-256 is written too.
         code: fingerprint of the code that the job ran.
-        inputs: the files read; each is listed with the SHA-256 of its content.
-        outputs: the files made, likewise: the product in all its forms.
-        started: `time.monotonic()` at the start of the job; the wall time is in seconds.
+        inputs: the files read; each is listed with its SHA-256.
+        outputs: the product's files in all formats; each is listed with its SHA-256.
+        started: `time.monotonic()` at the start of the job, for its wall time in seconds.
         seed: seed of the job, None where nothing is random.
     """
     document = {
@@ -64,14 +64,15 @@ def write_sidecar(
 
 
 def relative(path: str | Path) -> str:
-    """`path` as seen from the working folder; outside of it, its name alone."""
-    whole = Path(path).resolve()
+    """`path` relative to the working folder; outside of that folder, the file's name alone."""
+    absolute = Path(path).resolve()
     here = Path.cwd().resolve()
-    return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.name
+    inside = absolute.is_relative_to(here)
+    return absolute.relative_to(here).as_posix() if inside else absolute.name
 
 
 def without_folders(value: Any) -> Any:
-    """A JSON value in which each string that is an absolute path is made `relative`."""
+    """A JSON value with each absolute path in it made `relative`."""
     if isinstance(value, dict):
         return {without_folders(k): without_folders(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -82,12 +83,12 @@ def without_folders(value: Any) -> Any:
 
 
 def check(path: str | Path) -> None:
-    """Raise `InputError` where a file is not what the sidecar `path` says was made."""
+    """Raise `InputError` for an output that is gone or changed since the sidecar `path`."""
     try:
-        made = dict(json.loads(Path(path).read_text(encoding="utf-8"))["outputs"])
+        outputs = dict(json.loads(Path(path).read_text(encoding="utf-8"))["outputs"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: not readable as a sidecar ({error!r})") from error
-    for name, then in made.items():
+    for name, then in outputs.items():
         if not Path(name).is_file():
             raise InputError(f"{name}: no such file, expected what {path} says was made")
         if (now := files.sha256(name)) != then:

@@ -1,4 +1,4 @@
-"""What a job used: hardware, libraries, and its seconds, those before an interruption included."""
+"""What a job used: hardware, libraries and seconds, including those before an interruption."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from multical.provenance.machine import machine
 class Clock:
     """Seconds of a job over all its tries.
 
-    Work that an interruption lost does not count: it is what the job would take in one go.
+    Work that an interruption lost does not count, so the sum is what the job would take in one go.
 
     Args:
-        folder: what a retry goes on from; it holds the seconds as well.
+        folder: the folder that a retry resumes from; the seconds are saved there too.
         started: `time.monotonic()` at the start of this try.
     """
 
@@ -36,42 +36,47 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Those so far."""
+        """Seconds so far."""
         return self.before + time.monotonic() - self.started
 
     def save(self) -> None:
-        """Have a retry count what was done so far: call it when that was saved, too."""
+        """Save the seconds for a retry. Call it whenever the job's work so far is saved."""
         with atomic(self.file) as temporary:
             temporary.write_text(repr(self.seconds), encoding="utf-8")
 
     def write(self, path: Path, processes: int = 1, **about: str) -> None:
-        """Write the seconds, those of each GPU added up, the machine and libraries, as JSON.
+        """Write seconds, GPU-seconds over all `processes`, machine and libraries as JSON.
 
-        With what else is `about` the job.
+        `about` has further facts of the job, by key.
         """
         gpus = processes if sys.modules["torch"].cuda.is_available() else 0
         seconds = round(self.seconds, 1)
-        used = {"seconds": seconds, "gpu_seconds": seconds * gpus, "machines": [machine()]}
-        write_json(
-            path, {**used, **about, "python": platform.python_version(), "libraries": libraries()}
-        )
+        document = {
+            "seconds": seconds,
+            "gpu_seconds": seconds * gpus,
+            "machines": [machine()],
+            **about,
+            "python": platform.python_version(),
+            "libraries": libraries(),
+        }
+        write_json(path, document)
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """What `Clock.write` or `write_sum` wrote; raises `InputError` for anything else."""
+    """Seconds, GPU-seconds and machines of a job; raises `InputError` for any other file."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-        numbers = {key: float(found[key]) for key in ("seconds", "gpu_seconds")}
-        return {**numbers, "machines": list(found["machines"])}
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        numbers = {key: float(document[key]) for key in ("seconds", "gpu_seconds")}
+        return {**numbers, "machines": list(document["machines"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not what a job used ({error!r})") from error
 
 
 def write_sum(path: str | Path, parts: Iterable[str | Path]) -> None:
-    """Write what several jobs used together; each machine is named once."""
-    used = [*map(read, parts)]
+    """Write what several jobs used together. `parts` are their files; each machine counts once."""
+    jobs = [*map(read, parts)]
     machines: list[Any] = []
-    for one in used:
-        machines += [name for name in one["machines"] if name not in machines]
-    total = {key: round(sum(one[key] for one in used), 1) for key in ("seconds", "gpu_seconds")}
+    for job in jobs:
+        machines += [name for name in job["machines"] if name not in machines]
+    total = {key: round(sum(job[key] for job in jobs), 1) for key in ("seconds", "gpu_seconds")}
     write_json(path, {**total, "machines": machines})

@@ -1,8 +1,8 @@
 """What the jobs of a study cost, before they run: tokens and bytes.
 
-Sizes come from what is there (manifests, headers of safetensors, made data), else from
-sources on this machine, else from the config, as upper bounds. A token is taken to be
-`BYTES_PER_TOKEN` bytes of UTF-8, since no tokenizer need be there yet.
+Sizes come from files that are made (manifests, headers of safetensors, data), else from sources on
+this machine, else from the config, as upper bounds. A token is taken to be `BYTES_PER_TOKEN` bytes
+of UTF-8, since the tokenizer may not be fetched yet.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ BYTES_PER_TOKEN = 4
 TEMPLATE_TOKENS = 20
 #: Bytes of a weight: fetch_model and train_sft write float32
 WEIGHT_BYTES = 4
-#: Of one that is kept as the hub has it, in half precision
+#: Bytes of a weight in half precision, of a model that is kept as the hub has it
 STORED_BYTES = 2
-#: What a checkpoint holds beside its weights, mostly the tokenizer, at most
+#: Bytes of a checkpoint beside its weights, mostly the tokenizer, at most
 TOKENIZER_BYTES = 40_000_000
-#: A training's state is its weights and AdamW's two moments; while it is saved the one
-#: before is still there
+#: A training's state is its weights and AdamW's two moments; while one state is saved, the one
+#: before still exists
 STATE_COPIES = 2 * 3
-#: A row of records, at most
+#: Bytes of a row of records, at most
 RECORD_BYTES = 400
-#: A question of CLDR facts, and a conversation of them, at most
+#: Bytes of a question or conversation of CLDR facts, at most
 CLDR_BYTES = 200
-#: Territories that CLDR knows, at most: each gives a question of each kind
+#: Territories in CLDR, at most: each gives a question of each kind
 TERRITORIES = 260
-#: Questions of a data set of the hub in each language: of its Lite, at most
+#: Questions of a data set of the hub in each language; an upper bound for its Lite version
 HUB_QUESTIONS = {
     "global_mmlu": 14042,
     "mmlu_prox": 11759,
@@ -59,10 +59,10 @@ HUB_QUESTIONS = {
     "truthfulqa": 817,
     "winogrande": 10515,
 }
-#: A question of them with its options, and a conversation of the hub; our own guesses
+#: Bytes of a question with its options, and of a conversation, from the hub; our own guesses
 HUB_QUESTION_BYTES = 1000
 HUB_CONVERSATION_BYTES = 3000
-#: Conversations that are read of a large file; their mean stands for all
+#: How many conversations of a large file are read; their mean stands for all
 SAMPLE = 2000
 
 Wildcards = Mapping[str, str]
@@ -72,7 +72,7 @@ Job = TrainingJob | EvaluationJob | ScoringJob
 
 @dataclass(frozen=True)
 class Texts:
-    """Questions of one language: their number, and bytes of one with its options, mean."""
+    """Questions of one language: their number, and mean bytes of a question with its options."""
 
     count: int
     size: float
@@ -80,7 +80,7 @@ class Texts:
 
 @dataclass
 class Sizes:
-    """Tokens and bytes of what the config names, under `folder`.
+    """Tokens and bytes of the models, data and runs of a config, with their files in `folder`.
 
     Every method raises `InputError` where neither a file nor the config gives a size.
     """
@@ -92,19 +92,19 @@ class Sizes:
 
     def parameters(self, model: str) -> int:
         """Number of weights of a base model."""
-        about = self.config.models[model]
+        entry = self.config.models[model]
         places = [self._file(paths.MODEL_CHECKPOINT, model=model)]
-        if about.source.kind == "folder":
-            places.append(self.folder / about.source.path)
+        if entry.source.kind == "folder":
+            places.append(self.folder / entry.source.path)
         for place in places:
             if files := sorted(place.glob("*.safetensors")):
                 return sum(map(weights, files))
-        if about.parameters is None:
+        if entry.parameters is None:
             raise InputError(
                 f"config: models.{model}.parameters: missing, expected the number of weights, "
                 "since the model is not fetched yet"
             )
-        return about.parameters
+        return entry.parameters
 
     def model_bytes(self, model: str) -> int:
         """Bytes of a base model's checkpoint."""
@@ -121,7 +121,7 @@ class Sizes:
         return listed_bytes(manifest) if manifest.exists() else self.model_bytes(run.model)
 
     def scratch_bytes(self, root: str, run: Run) -> int:
-        """Bytes of the state that a training saves to resume from, at most."""
+        """Bytes of the state that a training saves in order to resume, at most."""
         training = self.config.multilingual(root).training
         if self.steps(str(run.sft), training) <= training.save_every:
             return 0  # the last step's weights are the result, and nothing else is saved
@@ -130,8 +130,8 @@ class Sizes:
     def job_bytes(self, rule: str, wildcards: Wildcards) -> dict[str, int]:
         """Bytes that a job writes under `folder`, at most, by part of the study.
 
-        Empty for rules whose files are small, as tables and figures, or links to others, as
-        those of adopt_trial.
+        Empty for rules whose files are small, such as tables and figures, or are links to other
+        files, as with adopt_trial.
         """
         match rule:
             case "fetch_model":
@@ -155,7 +155,7 @@ class Sizes:
         return {}
 
     def tokens(self, wildcards: Wildcards, job: Job) -> float:
-        """Tokens that a job has; of scoring without few-shot examples."""
+        """Tokens that a job reads; for scoring, without few-shot examples."""
         if isinstance(job, ScoringJob):
             return self._scoring_tokens(job)
         sft = str(job_params.run(self.config, wildcards["root"], wildcards["run"]).sft)
@@ -165,7 +165,7 @@ class Sizes:
         return self.steps(sft, job) * job.batch_size * length
 
     def bill(self, root: str, run: str, benchmark: str) -> Bill:
-        """What a model behind an API is asked on a benchmark, were nothing answered before."""
+        """The cost of asking a model behind an API a benchmark, if no answers are cached."""
         job, total = scoring_params.api_scoring(self.config, root, run, benchmark), Bill()
         for texts in self.questions(job).values():
             tokens = (1 + job.num_fewshot) * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
@@ -194,19 +194,19 @@ class Sizes:
         total = 0.0
         for language, texts in self.questions(job).items():
             multiple_choice = listed is None or language in listed
-            shown = sum(multiple_choice + (prompt.cloze is not None) for prompt in job.prompts)
-            total += shown * texts.count * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
+            readings = sum(multiple_choice + (prompt.cloze is not None) for prompt in job.prompts)
+            total += readings * texts.count * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
         return total
 
     def _languages(self, benchmark: str) -> dict[str, Texts]:
-        """A benchmark's questions by language; of CLDR facts not yet made, at most."""
+        """A benchmark's questions by language; upper bounds while the benchmark is not made."""
         if benchmark not in self._texts:
             data = self._benchmark(benchmark)
             self._texts[benchmark] = read_texts(data) if isinstance(data, Path) else _bound(data)
         return self._texts[benchmark]
 
     def _conversations(self, sft: str, longest: int) -> tuple[float, float]:
-        """Number of conversations, and tokens of one, mean; of CLDR pairs not made, at most."""
+        """Number and mean tokens of conversations; upper bounds while they are not made."""
         data = self._sft(sft)
         if isinstance(data, Path):
             return self._sample(data, longest)
@@ -215,10 +215,10 @@ class Sizes:
         return TERRITORIES * len(data.kinds), longest
 
     def _held_out(self, sft: str, longest: int) -> tuple[float, float]:
-        """The same of those held out."""
-        made = self._file(paths.HELDOUT_DATA, sft=sft)
-        if made.exists():
-            return self._sample(made, longest)
+        """Number and mean tokens of the held-out conversations."""
+        file = self._file(paths.HELDOUT_DATA, sft=sft)
+        if file.exists():
+            return self._sample(file, longest)
         _, length = self._conversations(sft, longest)
         return job_params.held_out_of(self.config.sft_data[sft].source), length
 
@@ -228,13 +228,13 @@ class Sizes:
         return self._samples[path, longest]
 
     def _records_bytes(self, root: str, run: str, benchmark: str, shard: str = "") -> int:
-        """Bytes of the records of a shard, or of the whole benchmark."""
+        """Bytes of the records of a shard, or of all shards merged."""
         shards = scoring_params.shards(self.config, root, benchmark)
-        whole = shard not in shards
+        merged = shard not in shards
         job = scoring_params.scoring(
-            self.config, root, run, benchmark, next(iter(shards)) if whole else shard
+            self.config, root, run, benchmark, next(iter(shards)) if merged else shard
         )
-        if whole:
+        if merged:
             languages = self.config.multilingual(root).languages
             job = job.model_copy(update={"languages": languages})
         count = sum(texts.count for texts in self.questions(job).values())
@@ -259,7 +259,7 @@ class Sizes:
         return int(HUB_CONVERSATION_BYTES * count)
 
     def _examples(self, sft: str, source: HubSft) -> int:
-        """Conversations of a data set of the hub that is not yet made."""
+        """Number of conversations of a data set of the hub that is not yet made."""
         if source.examples is not None:
             return source.examples
         if source.rows is None:
@@ -270,20 +270,18 @@ class Sizes:
         return max(1, source.rows - source.held_out)
 
     def _benchmark(self, name: str) -> Path | CldrBenchmark | HubBenchmark | ChoiceBenchmark:
-        """A benchmark's file, made or not yet copied; else what it is to be made of."""
-        made, source = (
-            self._file(paths.BENCHMARK, benchmark=name),
-            self.config.benchmarks[name].source,
-        )
-        if made.exists():
-            return made
+        """A benchmark's file, made or not yet copied; else its source."""
+        file = self._file(paths.BENCHMARK, benchmark=name)
+        source = self.config.benchmarks[name].source
+        if file.exists():
+            return file
         return self.folder / source.path if isinstance(source, File) else source
 
     def _sft(self, name: str) -> Path | CldrSft | HubSft:
-        """The file of SFT data, made or not yet copied; else what they are to be made of."""
-        made, source = self._file(paths.SFT_DATA, sft=name), self.config.sft_data[name].source
-        if made.exists():
-            return made
+        """The file of SFT data, made or not yet copied; else their source."""
+        file, source = self._file(paths.SFT_DATA, sft=name), self.config.sft_data[name].source
+        if file.exists():
+            return file
         return self.folder / source.path if isinstance(source, File) else source
 
     def _file(self, pattern: str, **wildcards: str) -> Path:
@@ -291,7 +289,7 @@ class Sizes:
 
 
 def _bound(source: CldrBenchmark | HubBenchmark | ChoiceBenchmark) -> dict[str, Texts]:
-    """Questions by language of a benchmark that is not yet made, at most."""
+    """An upper bound of the questions, by language, of a benchmark that is not yet made."""
     if isinstance(source, CldrBenchmark):
         return dict.fromkeys(source.languages, Texts(source.questions_per_language, CLDR_BYTES))
     count = getattr(source, "questions", None) or HUB_QUESTIONS[source.kind]
@@ -299,11 +297,11 @@ def _bound(source: CldrBenchmark | HubBenchmark | ChoiceBenchmark) -> dict[str, 
 
 
 def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, list[int]]:
-    """Bytes that the study at `root` needs under `folder`, at most, by part, for each job.
+    """Bytes that each job of the study at `root` needs under `folder`, at most, by part.
 
-    Those of `passing` need not be there at once; a run that is trained needs no scratch.
-    Empty for studies that fetch and train no model.
-    Raises `InputError` naming the key of the config where a model's size is not known.
+    The parts in `passing` do not all need their space at the same time. Runs that are already
+    trained need no scratch. Empty for studies that fetch and train no model. Raises `InputError`,
+    which names the config key, where a model's size is not known.
     """
     if not isinstance(config.studies[root], MultilingualStudy | ChatConfidenceStudy):
         return {}
@@ -318,7 +316,7 @@ def disk_bytes(config: Config, root: str, folder: Path = Path()) -> dict[str, li
 
 
 def passing(config: Config) -> dict[str, str]:
-    """The parts of a study's files that do not stay, and until when a run has its own."""
+    """The parts of a study's files that are temporary, and how long a run keeps them."""
     scratch = {"scratch": "while it is trained"}
     if config.keep_checkpoints:
         return scratch
@@ -326,13 +324,13 @@ def passing(config: Config) -> dict[str, str]:
 
 
 def jobs(config: Config, root: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The jobs of a study that cost time or space, but for those of APIs: rule and wildcards."""
+    """Rule and wildcards of each job of a study that costs time or space, except scoring by API."""
     study = config.model_study(root)
     yield from (("fetch_model", {"model": name}) for name in fetched(config, study))
     yield from (("make_benchmark", {"benchmark": name, "part": ""}) for name in study.benchmarks)
     if isinstance(study, MultilingualStudy):
-        chosen = [paths.HELDOUT] if study.training.tried else []
-        for name, part in product(study.sft_data, ["", *chosen]):
+        parts = ["", paths.HELDOUT] if study.training.tried else [""]
+        for name, part in product(study.sft_data, parts):
             yield "make_sft_data", {"sft": name, "part": part}
         for run in job_params.trained(config, root):
             yield "train_sft", {"root": root, "run": run.id}
@@ -340,15 +338,15 @@ def jobs(config: Config, root: str) -> Iterator[tuple[str, dict[str, str]]]:
     for name, benchmark in scored(study):
         if job_params.is_behind_api(config, root, name):
             continue
-        whole = {"root": root, "run": name, "benchmark": benchmark}
+        wildcards = {"root": root, "run": name, "benchmark": benchmark}
         shards = scoring_params.shards(config, root, benchmark)
-        yield from (("score_run", {**whole, "shard": shard}) for shard in shards)
+        yield from (("score_run", {**wildcards, "shard": shard}) for shard in shards)
         if "" not in shards:
-            yield "merge_records", whole
+            yield "merge_records", wildcards
 
 
 def fetched(config: Config, study: ModelStudy) -> list[str]:
-    """The base models that a study has fetched; those of SFT runs are for who trains them."""
+    """The base models that a study fetches; SFT runs of another study need none here."""
     if isinstance(study, ChatConfidenceStudy):
         names = [model.run for model in study.models if model.of is None]
     else:
@@ -371,7 +369,7 @@ def listed_bytes(manifest: Path) -> int:
     """Bytes of all files that a manifest lists."""
     try:
         files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-        return sum(about["bytes"] for about in files.values())
+        return sum(entry["bytes"] for entry in files.values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{manifest}: not a manifest of a checkpoint ({error!r})") from error
 
@@ -382,17 +380,17 @@ def read_texts(path: Path) -> dict[str, Texts]:
 
     frame = questions.read(path)
     frame["size"] = [
-        sum(len(text.encode()) for text in (asked, *options))
-        for asked, options in zip(frame["question"], frame["options"], strict=True)
+        sum(len(text.encode()) for text in (question, *options))
+        for question, options in zip(frame["question"], frame["options"], strict=True)
     ]
     sizes = frame.groupby("language")["size"]
     return {str(name): Texts(len(group), float(group.mean())) for name, group in sizes}
 
 
 def sample(path: Path, longest: int) -> tuple[float, float]:
-    """Number of conversations in a JSON Lines file, and tokens of one, cut to `longest`, mean.
+    """Number of conversations in a JSON Lines file, and their mean tokens, each cut to `longest`.
 
-    Of a file of more than `SAMPLE` lines the first ones stand for all.
+    In a file of more than `SAMPLE` lines, the first lines stand for all.
     """
     try:
         with open(path, "rb") as stream:

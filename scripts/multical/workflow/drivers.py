@@ -1,7 +1,7 @@
-"""Who works in this folder: a record of each Snakemake that runs, for its successor.
+"""A record of each Snakemake that runs in this folder, so that a later one knows of it.
 
-The Snakefile has a record written when a run starts; it goes when the process ends, well or
-badly. One that stays is of a Snakemake that was killed: recover.py reads it.
+The Snakefile writes the record when a run starts. The record goes when the process ends, with
+success or not. If a record stays, its Snakemake was killed, and recover.py reads it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ FOLDER = Path(".snakemake/drivers")
 
 @dataclass(frozen=True)
 class Driver:
-    """A Snakemake process, and what its cluster jobs would make."""
+    """A Snakemake process, and the files that its cluster jobs would make."""
 
     host: str
     pid: int
-    started: float  # seconds since 1970; a process of the same id may be another
+    started: float  # seconds from 1970, since a later process may have the same id
     command: list[str]
-    products: dict[str, str]  # `products` of its config
+    products: dict[str, str]  # as the function `products` gives them
 
     @property
     def here(self) -> bool:
@@ -47,7 +47,7 @@ class Driver:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; only its own host can tell."""
+        """Whether it still runs. Only the process's own host can tell."""
         try:
             process = psutil.Process(self.pid)
             return process.create_time() == self.started and process.status() != "zombie"
@@ -102,6 +102,7 @@ def products(config: Config) -> dict[str, str]:
 
 
 def _jobs(config: Config) -> Iterator[tuple[list[str], Strict, list[str]]]:
+    """Files, settings and digests of the code of each cluster job."""
     codes = {
         program: [fingerprint(program), sha256(Path("rules", rules))]
         for program, rules in (
@@ -116,14 +117,14 @@ def _jobs(config: Config) -> Iterator[tuple[list[str], Strict, list[str]]]:
         if not isinstance(study, MultilingualStudy):
             continue
         for run in job_params.trained(config, root):
-            files = (
+            patterns = (
                 paths.RUN_MANIFEST, paths.RUN_CHECKPOINT, paths.LOSS_LOG, paths.TRAINING_USAGE
             )  # fmt: skip
-            made = [file.format(root=root, run=run.id) for file in files]
-            yield made, job_params.training(config, root, run.id), codes["train_sft"]
+            files = [pattern.format(root=root, run=run.id) for pattern in patterns]
+            yield files, job_params.training(config, root, run.id), codes["train_sft"]
         for run in trials(study):
-            made = [paths.HELDOUT_LOSS.format(root=root, run=run.id)]
-            yield made, job_params.evaluating(config, root, run.id), codes["evaluate_sft"]
+            files = [paths.HELDOUT_LOSS.format(root=root, run=run.id)]
+            yield files, job_params.evaluating(config, root, run.id), codes["evaluate_sft"]
         yield from _scorings(config, root, study, codes["score_run"])
 
 
@@ -135,6 +136,6 @@ def _scorings(
             continue  # asked from the login node
         for shard in scoring_params.shards(config, root, benchmark):
             settings = scoring_params.scoring(config, root, name, benchmark, shard)
-            of_shard = {"root": root, "run": name, "benchmark": benchmark, "shard": shard}
-            made = [path.format(**of_shard) for path in (paths.SHARD_RECORDS, paths.SHARD_USAGE)]
-            yield made, settings, code
+            wildcards = {"root": root, "run": name, "benchmark": benchmark, "shard": shard}
+            files = [path.format(**wildcards) for path in (paths.SHARD_RECORDS, paths.SHARD_USAGE)]
+            yield files, settings, code

@@ -1,7 +1,8 @@
-"""What each job depends on in the config, and nothing else; of jobs that score: `scoring_params`.
+"""The parameters of each job: all that it depends on in the config, and nothing else.
 
-Every function gives the parameters of one job as a model, or as plain data;
-`multical.params.canonical` makes them the one string that Snakemake compares.
+Every function gives the parameters of one job as a pydantic model or as plain data, from which
+`multical.params.canonical` makes the string that Snakemake compares. Jobs that score are in
+`scoring_params`.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ from multical.params import Strict, canonical, validated
 from multical.stats.params import MetricsJob, MixedModels, RecalibrationJob, Reliability, Tested
 
 Settings = dict[str, Any]
-#: Metrics of confidences that are changed, which rank answers as they did or nearly so
+#: Metrics of recalibrated confidences. Those of ranking, as AUROC, would hardly change.
 RECALIBRATED = ("accuracy", "confidence", "gap", "ece", "rmsce", "debiased_ece2", "brier", "nll")
-#: Of runs in the table of settings, in their order
+#: Roles of runs in the table of settings, in the table's order
 Role = Literal["base", "trial", "run"]
 ROLES = get_args(Role)
 
@@ -68,38 +69,38 @@ def is_behind_api(config: Config, root: str, name: str) -> bool:
 
 
 def parts(config: Config, root: str) -> list[str]:
-    """The studies that lie inside of that at `root`; none in `results`, where all lie."""
-    return [one for one in config.studies if root != "results" and one.startswith(f"{root}/")]
+    """The studies inside the folder `root` of a study; none for `results`, which has all."""
+    return [part for part in config.studies if root != "results" and part.startswith(f"{root}/")]
 
 
 def trials_of(config: Config, root: str, model: str, sft: str) -> list[Run]:
     """The trials of learning rates for a model and SFT data; empty where there is no choice."""
     study = config.multilingual(root)
-    return [one for one in trials(study) if (one.model, one.sft) == (model, sft)]
+    return [trial for trial in trials(study) if (trial.model, trial.sft) == (model, sft)]
 
 
 def learning_rate_file(config: Config, root: str, name: str) -> list[str]:
-    """The file of the learning rate that was chosen for a run, if one is to be chosen."""
-    one = run(config, root, name)
-    if one.learning_rate is not None or not config.multilingual(root).training.tried:
+    """The file of the learning rate chosen for a run; empty if there is no choice."""
+    sft_run = run(config, root, name)
+    if sft_run.learning_rate is not None or not config.multilingual(root).training.tried:
         return []
-    return [paths.LEARNING_RATE.format(root=root, model=one.model, sft=one.sft)]
+    return [paths.LEARNING_RATE.format(root=root, model=sft_run.model, sft=sft_run.sft)]
 
 
 def adopted(config: Config) -> dict[str, list[str]]:
-    """By study, the runs that are one of their own trials: not trained a second time."""
-    found = {}
-    for root, study in config.studies.items():
-        if isinstance(study, MultilingualStudy):
-            tried = trials(study)
-            found[root] = sorted({Run(x.model, x.sft, x.smoothing, x.seed).id for x in tried})
-    return {root: names for root, names in found.items() if names}
+    """By study, the runs that adopt a trial, and are not trained themselves."""
+    names = {
+        root: sorted({Run(x.model, x.sft, x.smoothing, x.seed).id for x in trials(study)})
+        for root, study in config.studies.items()
+        if isinstance(study, MultilingualStudy)
+    }
+    return {root: ids for root, ids in names.items() if ids}
 
 
 def trained(config: Config, root: str) -> list[Run]:
-    """The SFT runs of a study that are trained: the trials, and all that adopt none."""
-    study, own = config.multilingual(root), adopted(config).get(root, [])
-    return [one for one in study.by_id.values() if one.sft is not None and one.id not in own]
+    """The SFT runs of a study that are trained: the trials, and the runs that adopt no trial."""
+    study, adopting = config.multilingual(root), adopted(config).get(root, [])
+    return [run for run in study.by_id.values() if run.sft is not None and run.id not in adopting]
 
 
 def model(config: Config, name: str) -> FetchJob:
@@ -111,11 +112,11 @@ def model(config: Config, name: str) -> FetchJob:
 
 
 def benchmark(config: Config, name: str, part: str = "") -> BenchmarkJob:
-    """Where a benchmark's questions come from, or, for the part `FEWSHOT`, its examples."""
+    """Where a benchmark's questions come from; for the part `FEWSHOT`, its few-shot examples."""
     source = config.benchmarks[name].source
     if part:
         return BenchmarkJob(source=_without(source, "questions", "split"), examples=True)
-    if isinstance(source, ChoiceBenchmark):  # its examples are taken out of the questions
+    if isinstance(source, ChoiceBenchmark):  # its examples are questions, and no longer asked
         return BenchmarkJob(source=source)
     return BenchmarkJob(source=_without(source, "fewshot", "fewshot_split"))
 
@@ -127,21 +128,21 @@ def with_fewshot(config: Config) -> list[str]:
 
 
 def sft_data(config: Config, name: str, part: str = "") -> SftDataJob:
-    """Where SFT data come from, or, for the part `HELDOUT`, what is held out of them."""
-    # sizes are for plans; what is held out does not depend on how many are trained on
+    """Where SFT data come from; for the part `HELDOUT`, the held-out conversations."""
+    # sizes only serve `make plan`; what is held out does not depend on how many are trained on
     unused = ("rows", "mean_tokens", *(["examples"] if part else []))
     source = _without(config.sft_data[name].source, *unused)
     return SftDataJob(source=source, held_out=bool(part))
 
 
 def with_held_out(config: Config) -> list[str]:
-    """The SFT data with a part that is held out."""
+    """The SFT data with held-out conversations."""
     sources = {name: entry.source for name, entry in config.sft_data.items()}
     return [name for name, source in sources.items() if held_out_of(source)]
 
 
 def held_out_of(source: SftSource) -> int:
-    """Conversations that are held out."""
+    """The number of held-out conversations."""
     return source.held_out if isinstance(source, HubSft) else 0
 
 
@@ -149,48 +150,48 @@ Source = TypeVar("Source", bound=Strict)
 
 
 def _without(source: Source, *keys: str) -> Source:
-    """A source with some keys as if they were not given."""
+    """A source with some keys at their defaults."""
     return type(source).model_validate(source.model_dump(exclude={*keys}))
 
 
 def training(config: Config, root: str, name: str) -> TrainingJob:
-    """How a run is trained; learning_rate is null where it is that of `learning_rate_file`."""
-    one, section = run(config, root, name), config.multilingual(root).training
-    given = {
+    """How a run is trained; learning_rate is null if `learning_rate_file` gives it."""
+    sft_run, section = run(config, root, name), config.multilingual(root).training
+    raw = {
         **section.model_dump(),
-        "run": one.id,
-        "smoothing": one.smoothing,
-        "seed": one.seed,
-        "chat_format": config.models[one.model].chat_format,
-        "learning_rate": one.learning_rate if section.tried else section.learning_rate,
+        "run": sft_run.id,
+        "smoothing": sft_run.smoothing,
+        "seed": sft_run.seed,
+        "chat_format": config.models[sft_run.model].chat_format,
+        "learning_rate": sft_run.learning_rate if section.tried else section.learning_rate,
     }
-    return validated(TrainingJob, given, f"config: studies.{root}: run {name}")
+    return validated(TrainingJob, raw, f"config: studies.{root}: run {name}")
 
 
 def training_key(config: Config, root: str, name: str, code: str) -> str:
-    """Names the scratch folder of a run: other settings or code never resume from it."""
+    """The name of a run's scratch folder, from which other settings or code never resume."""
     text = canonical([training(config, root, name), code])
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def evaluating(config: Config, root: str, name: str) -> EvaluationJob:
     """How the loss of a trial on held-out conversations is computed."""
-    study, one = config.multilingual(root), run(config, root, name)
-    given = {
-        "run": one.id,
-        "chat_format": config.models[one.model].chat_format,
+    study, trial = config.multilingual(root), run(config, root, name)
+    raw = {
+        "run": trial.id,
+        "chat_format": config.models[trial.model].chat_format,
         "max_length": study.training.max_length,
         "dtype": study.scoring.dtype,
         "matmul_precision": study.scoring.matmul_precision,
     }
-    return validated(EvaluationJob, given, f"config: studies.{root}: run {name}")
+    return validated(EvaluationJob, raw, f"config: studies.{root}: run {name}")
 
 
 def harness_run(config: Config, root: str, name: str, benchmark: str) -> HarnessRun:
     """The run of that id on a benchmark; raises `KeyError` for any other."""
     study = config.measured(root)
     listed = study.runs if isinstance(study, HarnessStudy) else []
-    return {(one.run.id, one.benchmark): one for one in listed}[name, benchmark]
+    return {(logs.run.id, logs.benchmark): logs for logs in listed}[name, benchmark]
 
 
 def importing(config: Config, root: str, name: str, benchmark: str) -> HarnessJob:
@@ -207,14 +208,14 @@ def samples(config: Config, root: str, name: str, benchmark: str) -> list[str]:
 
 def sample_files(config: Config, root: str, name: str, benchmark: str) -> list[str]:
     """The files of `samples`; raises `InputError` where a pattern matches none."""
-    found: list[str] = []
+    matches: list[str] = []
     for language, pattern in harness_run(config, root, name, benchmark).samples.items():
         try:
-            found += map(str, files.find(pattern))
+            matches += map(str, files.find(pattern))
         except InputError as error:
             where = f"config: studies.{root}: run {name} on {benchmark}: samples.{language}"
             raise InputError(f"{where}: {error}") from error
-    return found
+    return matches
 
 
 def resource_levels(config: Config) -> dict[str, Level]:
@@ -224,25 +225,25 @@ def resource_levels(config: Config) -> dict[str, Level]:
 
 
 def metrics(config: Config, root: str) -> MetricsJob:
-    """What is computed from records."""
-    own = config.measured(root).metrics
-    return MetricsJob(**dict(own), resource_levels=resource_levels(config))
+    """The metrics that are computed from records."""
+    section = config.measured(root).metrics
+    return MetricsJob(**dict(section), resource_levels=resource_levels(config))
 
 
 def reliability(config: Config, root: str) -> Reliability:
     """How reliability diagrams are binned."""
-    own = config.measured(root).metrics
+    section = config.measured(root).metrics
     levels = resource_levels(config)
-    return Reliability(readouts=own.readouts, bins=own.bins, resource_levels=levels)
+    return Reliability(readouts=section.readouts, bins=section.bins, resource_levels=levels)
 
 
 def recalibrated(config: Config, root: str) -> bool:
-    """Whether the readout of a study's figures has option scores, which temperatures divide."""
+    """Whether the readout of a study's figures has option scores, which recalibration needs."""
     return config.measured(root).figures.readout in get_args(Distribution)
 
 
 def recalibration(config: Config, root: str) -> RecalibrationJob:
-    """How the readout of the figures is recalibrated, and what is computed from it."""
+    """How the readout of the figures is recalibrated, and the metrics of the result."""
     study = config.measured(root)
     raw = {
         **dict(study.metrics),
@@ -256,9 +257,9 @@ def recalibration(config: Config, root: str) -> RecalibrationJob:
 
 
 def effects(config: Config, root: str) -> MetricsJob:
-    """Of what the changes by SFT and smoothing are computed."""
-    own = config.measured(root).metrics
-    raw = {**dict(own), "metrics": tested(own), "resource_levels": resource_levels(config)}
+    """The metrics whose changes by SFT and smoothing are computed."""
+    section = config.measured(root).metrics
+    raw = {**dict(section), "metrics": tested(section), "resource_levels": resource_levels(config)}
     return validated(MetricsJob, raw, f"config: studies.{root}")
 
 
@@ -268,46 +269,47 @@ def tested(metrics: Metrics) -> list[Metric]:
 
 
 def mixed_models(config: Config, root: str) -> MixedModels:
-    """What mixed models of the same changes are fitted to."""
-    own = config.measured(root).metrics
+    """How mixed models of the changes by SFT and smoothing are fitted."""
+    section = config.measured(root).metrics
     raw = {
-        **{key: getattr(own, key) for key in ("readouts", "bins")},
-        "metrics": tested(own),
+        "readouts": section.readouts,
+        "bins": section.bins,
+        "metrics": tested(section),
         "resource_levels": resource_levels(config),
-        "seed": own.bootstrap.seed,
-        "level": own.bootstrap.level,
+        "seed": section.bootstrap.seed,
+        "level": section.bootstrap.level,
     }
     return validated(MixedModels, raw, f"config: studies.{root}")
 
 
 def claims(config: Config, root: str, claims: Claims) -> MeasuredClaims:
-    """What claims are judged on."""
+    """How claims are judged on a study."""
     raw = {**dict(metrics(config, root)), **dict(claims)}
     raw |= {"study": root, "kind": config.measured(root).kind}
     return validated(MeasuredClaims, raw, f"config: studies.{root}")
 
 
 def panels(config: Config, root: str) -> dict[str, tuple[str, str | None]]:
-    """What the figures of a study can show: the benchmark and the SFT data of each panel.
+    """The panels that figures of a study can show, each with its benchmark and SFT data.
 
-    Each by what the figure's path has before its name: nothing for the panel of the study's
-    `figures`, which is the first, and `BENCHMARK.SFT/`, or `BENCHMARK/`, for any other.
+    The keys are the folders in the paths of figures: empty for the first panel, which the study's
+    `figures` names, and `BENCHMARK.SFT/` or `BENCHMARK/` for all others.
     """
     study = config.measured(root)
     first = (study.figures.benchmark, study.figures.sft)
-    found: dict[str, tuple[str, str | None]] = {"": first}
+    pairs: dict[str, tuple[str, str | None]] = {"": first}
     if isinstance(study, Scored):
         sets = study.sft_data if isinstance(study, MultilingualStudy) else [None]
         for pair in product(study.benchmarks, sets):
             panel = f"{'.'.join(filter(None, pair))}/"
-            if panel in found:  # a.b on c, and a on b.c
+            if panel in pairs:  # benchmark a.b with SFT data c, and benchmark a with SFT data b.c
                 raise InputError(
                     f"config: studies.{root}: figures of two benchmarks and SFT sets are named "
                     f"{panel[:-1]}, expected one"
                 )
             if pair != first:
-                found[panel] = pair
-    return found
+                pairs[panel] = pair
+    return pairs
 
 
 def shown_models(config: Config, root: str, benchmark: str) -> list[str]:
@@ -315,11 +317,11 @@ def shown_models(config: Config, root: str, benchmark: str) -> list[str]:
     study = config.measured(root)
     if isinstance(study, Scored):
         return study.models
-    return list(dict.fromkeys(one.model for one in study.runs if one.benchmark == benchmark))
+    return list(dict.fromkeys(run.model for run in study.runs if run.benchmark == benchmark))
 
 
 def labelled(config: Config, root: str, benchmark: str) -> bool:
-    """Whether some questions of a benchmark are known to be culturally sensitive or agnostic."""
+    """Whether a benchmark labels some questions as culturally sensitive or agnostic."""
     if not isinstance(config.measured(root), Scored):
         return False
     return config.benchmarks[benchmark].source.kind == "global_mmlu"
@@ -331,10 +333,10 @@ Shown = TypeVar("Shown", bound=Panel)
 def figure(
     config: Config, root: str, schema: type[Shown], panel: str = "", model: str | None = None
 ) -> Shown:
-    """What a figure or table shows, as the schema of its parameters.
+    """The parameters of a figure or table, as an instance of `schema`.
 
-    `model` is that of a figure of one model. Raises `KeyError` for a panel, or a model, that
-    the study lacks.
+    `model` is set for figures of one model. Raises `KeyError` for a panel or a model that the
+    study lacks.
     """
     study = config.measured(root)
     benchmark, sft = panels(config, root)[panel]
@@ -344,7 +346,7 @@ def figure(
         options = config.benchmarks[benchmark].options
     else:
         options = study.figures.options
-    known = {
+    values = {
         "study": root,
         "benchmark": benchmark,
         "readout": study.figures.readout,
@@ -355,35 +357,31 @@ def figure(
         "options": options,
         "model": model,
     }
-    return schema.model_validate({key: known[key] for key in schema.model_fields})
+    return schema.model_validate({key: values[key] for key in schema.model_fields})
 
 
 def settings_table(config: Config, root: str) -> SettingsTable:
     """The runs whose settings and compute are listed, in the order of the table."""
     study = config.multilingual(root)
-    made: list[tuple[Role, Run]] = [
-        *(("base" if one.sft is None else "run", one) for one in runs(study).values()),
-        *(("trial", one) for one in trials(study)),
+    rows: list[tuple[Role, Run]] = [
+        *(("base" if run.sft is None else "run", run) for run in runs(study).values()),
+        *(("trial", trial) for trial in trials(study)),
     ]
-    made.sort(key=lambda pair: (study.models.index(pair[1].model), ROLES.index(pair[0])))
-    own_trials = adopted(config).get(root, [])
+    rows.sort(key=lambda row: (study.models.index(row[1].model), ROLES.index(row[0])))
+    adopting = adopted(config).get(root, [])
     return SettingsTable(
         study=root,
         benchmarks=study.benchmarks,
         tried=study.training.tried,
         runs=[
             SettingsRun(
-                run=one.id,
-                role=role,
-                model=one.model,
-                sft=one.sft,
-                adopted=one.id in own_trials,
+                run=run.id, role=role, model=run.model, sft=run.sft, adopted=run.id in adopting
             )
-            for role, one in made
+            for role, run in rows
         ],
     )
 
 
 def settings_files(config: Config, root: str) -> list[str]:
-    """The files that the table of settings is made of."""
+    """The files that the table of settings is made from."""
     return settings.files(settings_table(config, root))

@@ -1,4 +1,4 @@
-"""What each job of paper 2 depends on in the config, and what its studies make."""
+"""The parameters of each job of paper 2, and the files that its studies make."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ TABLES = (
     "auroc", "mann_whitney", "cells", "datasets", "one_sample", "intervals", "calibration", "platt",
     "correlations", "points", "scores", "abstention", "thresholds",
 )  # fmt: skip
-#: Figures of all data sets and of each
+#: Figures that show all data sets together, or one of them
 FIGURES = (
     "calibration", "calibration_platt", "accuracy_vs_calibration", "accuracy_vs_calibration_platt",
     "accuracy_vs_auroc", "size_vs_auroc", "accuracy_vs_auroc_by_phrasing",
     "size_vs_auroc_by_phrasing", "score_vs_threshold", "score_vs_k",
 )  # fmt: skip
-#: Those of confidences that need the logits of all letters
+#: The same figures with confidences that need the logits of all letters
 OWN_FIGURES = ("accuracy_vs_auroc_margin_entropy", "score_vs_threshold_margin_entropy")
-#: The confidences of FIGURES, and of OWN_FIGURES
+#: The confidences in FIGURES, and in OWN_FIGURES
 MAIN: tuple[Method, ...] = ("msp", "maxlogit")
 OWN: tuple[Method, ...] = ("margin", "entropy")
 ALL = (*MAIN, *OWN)
@@ -82,13 +82,13 @@ def products(config: Config, root: str) -> list[str]:
 
 
 def panels(config: Config, root: str) -> dict[str, str]:
-    """The data sets of each panel, by what a figure's path has before its name."""
+    """The data set of each panel, by the folder in the path of its figures; `all` for none."""
     ids = [dataset.id for dataset in study_at(config, root).datasets]
     return {"": "all"} | {f"{name}/": name for name in ids}
 
 
 def release(config: Config, root: str) -> Released:
-    """What is imported."""
+    """The released outputs that are imported."""
     study = config.studies[root]
     return Released(**{key: getattr(study, key) for key in Released.model_fields})
 
@@ -108,7 +108,7 @@ def answers(config: Config, root: str) -> Answers:
                 file=model.run,
                 name=model.name,
                 size=model.size,
-                # an API tells probabilities alone
+                # an API returns probabilities alone
                 max_logit=not job_params.is_behind_api(config, root, model.run),
             )
             for model in study.models
@@ -118,34 +118,34 @@ def answers(config: Config, root: str) -> Answers:
 
 
 def methods(config: Config, root: str, among: tuple[Method, ...] = ALL) -> list[Method]:
-    """The confidences of a study, of those in `among`, that any of its models has."""
+    """The confidences in `among` that a study has for any of its models."""
     study = study_at(config, root)
-    own = study.confidences if isinstance(study, ChatConfidenceStudy) else ["msp", "max_logit"]
-    wanted = {name.replace("_", "") for name in own}
+    names = study.confidences if isinstance(study, ChatConfidenceStudy) else ["msp", "max_logit"]
+    wanted = {name.replace("_", "") for name in names}
     if not any(model.max_logit for model in answers(config, root).models):
         wanted.discard("maxlogit")
     return [method for method in among if method in wanted]
 
 
 def compared(config: Config, root: str) -> Compared:
-    """The same with all confidences."""
+    """The models, data sets and confidences of a study."""
     return Compared(**dict(answers(config, root)), methods=methods(config, root))
 
 
 def auroc(config: Config, root: str) -> AurocTables:
-    """What AUROCs are computed of, and which cells count as significant."""
+    """What AUROCs are computed for, and which cells count as significant."""
     significance = study_at(config, root).significance
     return AurocTables(**dict(compared(config, root)), significance=significance)
 
 
 def intervals(config: Config, root: str) -> IntervalTable:
-    """What intervals are computed of."""
+    """What intervals are computed for, and how."""
     bootstrap = study_at(config, root).bootstrap
     return IntervalTable(**dict(compared(config, root)), bootstrap=bootstrap)
 
 
 def calibration(config: Config, root: str) -> CalibrationTables:
-    """What calibration errors are computed of."""
+    """What calibration errors are computed for, and how."""
     study = study_at(config, root)
     split = Split(seed=study.abstention.seed, main_k=study.abstention.main_k)
     return CalibrationTables(**dict(answers(config, root)), bins=study.bins, split=split)
@@ -153,21 +153,23 @@ def calibration(config: Config, root: str) -> CalibrationTables:
 
 def abstention(config: Config, root: str) -> AbstentionTables:
     """How thresholds are chosen and scored."""
-    own = study_at(config, root).abstention
-    return AbstentionTables(**dict(compared(config, root)), abstention=own)
+    section = study_at(config, root).abstention
+    return AbstentionTables(**dict(compared(config, root)), abstention=section)
 
 
 def compared_figure(
     config: Config, root: str, panel: str, among: tuple[Method, ...]
 ) -> ComparedFigure:
-    """A figure of the confidences in `among`; raises `KeyError` for a panel that is not there."""
-    dataset = panels(config, root)[panel]
-    own = methods(config, root, among)
-    return ComparedFigure(**dict(answers(config, root)), methods=own, dataset=dataset)
+    """A figure of the confidences in `among`; raises `KeyError` for an unknown panel."""
+    return ComparedFigure(
+        **dict(answers(config, root)),
+        methods=methods(config, root, among),
+        dataset=panels(config, root)[panel],
+    )
 
 
 def calibration_figure(config: Config, root: str, panel: str) -> CalibrationFigure:
-    """The same of calibration errors, as the generation of the study has them: v2 or v4."""
+    """A figure of calibration errors, whose definition differs for released outputs (v2)."""
     released = isinstance(study_at(config, root), ReleasedStudy)
     return CalibrationFigure(
         **dict(answers(config, root)),
@@ -180,20 +182,18 @@ def prompts_figure(config: Config, root: str) -> PromptsFigure:
     """The prompts of a study, with their headings in the language of its first data set."""
     study = config.chat_confidence(root)
     language = study.datasets[0].language
-    prompts = []
-    for name in study.scoring.prompts:
-        prompt = scoring_params.prompt(config, name, [language])
-        prompts.append(PromptText(**prompt.model_dump(exclude={"cloze"})))
-    return PromptsFigure(study=root, prompts=prompts, language=language)
+    prompts = [scoring_params.prompt(config, name, [language]) for name in study.scoring.prompts]
+    texts = [PromptText(**prompt.model_dump(exclude={"cloze"})) for prompt in prompts]
+    return PromptsFigure(study=root, prompts=texts, language=language)
 
 
 def shown_benchmark(config: Config, root: str) -> str:
-    """The benchmark that they are shown with a question of."""
+    """The benchmark whose question the figure of prompts shows."""
     return config.chat_confidence(root).datasets[0].benchmark
 
 
 def claims(config: Config, root: str, claims: Claims) -> AnswerClaims:
-    """What claims are judged on."""
+    """How claims are judged on a study."""
     study = study_at(config, root)
     return AnswerClaims(
         **dict(answers(config, root)),

@@ -1,6 +1,6 @@
-"""What each job that asks a model depends on in the config: a run, a benchmark, its prompts.
+"""The parameters of each job that asks a model: a run, a benchmark, its prompts.
 
-As in `job_params`, a function gives the parameters of one job as a model.
+As in `job_params`, each function gives the parameters of one job as a pydantic model.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from multical.scoring.api_params import ApiScoringJob
 from multical.scoring.params import JobPrompt, ScoringJob
 from multical.workflow.job_params import run
 
-#: Some parameters of a job by their keys
+#: Some of a job's parameters, by key
 TokenizedQuestion = dict[str, Any]
 
 
 def shards(config: Config, root: str, benchmark: str) -> dict[str, list[str] | None]:
-    """The jobs that score a run on a benchmark, as what their file's name has after it.
+    """The shards of a run on a benchmark, one for each scoring job, with their languages.
 
-    Each with its languages: `/fr`, or `/en+fr` for two. One job of all languages, the name
-    empty, where the study does not cut them.
+    The keys end the names of records: `/fr`, or `/en+fr` for two languages. If the study does not
+    split its languages, there is one shard for all, with the empty key.
     """
     study = config.model_study(root)
     if isinstance(study, ChatConfidenceStudy):
@@ -52,10 +52,10 @@ def fewshot_file(config: Config, root: str, benchmark: str) -> list[str]:
 def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "") -> ScoringJob:
     """How a run is scored on a benchmark, in the languages of one of its `shards`.
 
-    Raises `KeyError` for another shard, as for another run.
+    Raises `KeyError` for an unknown shard or run.
     """
-    study, one = config.model_study(root), run(config, root, name)
-    asked: TokenizedQuestion = {"chat_format": config.models[one.model].chat_format}
+    study, scored_run = config.model_study(root), run(config, root, name)
+    asked: TokenizedQuestion = {"chat_format": config.models[scored_run.model].chat_format}
     if isinstance(study, ChatConfidenceStudy):
         section = study.scoring.model_dump(exclude={"prompts"})
         if section["chat_format"] is None:
@@ -65,11 +65,11 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
         study = config.multilingual(root)
         asked |= _in_languages(config, study, shards(config, root, benchmark)[shard])
     return ScoringJob(
-        run=one.id,
-        model=one.model,
-        sft=one.sft,
-        smoothing=one.smoothing,
-        seed=one.seed,
+        run=scored_run.id,
+        model=scored_run.model,
+        sft=scored_run.sft,
+        smoothing=scored_run.smoothing,
+        seed=scored_run.seed,
         benchmark=benchmark,
         **asked,
     )
@@ -82,11 +82,11 @@ def _in_languages(
     asked = study.scoring.model_dump(exclude={"prompt", "languages_per_job"})
     listed = study.scoring.multiple_choice_languages
     if listed is not None:
-        whole = study.scoring.languages_per_job is None or languages is None
-        kept = [x for x in listed if whole or x in (languages or [])]
-        asked["multiple_choice_languages"] = sorted(kept)
+        if study.scoring.languages_per_job is not None and languages is not None:
+            listed = [language for language in listed if language in languages]
+        asked["multiple_choice_languages"] = sorted(listed)
     return asked | {
-        # in any order
+        # sorted, so that their order in the config does not matter
         "languages": None if languages is None else sorted(languages),
         "questions_per_language": study.questions_per_language,
         "prompts": [prompt(config, study.scoring.prompt, languages)],
@@ -96,7 +96,7 @@ def _in_languages(
 def _questions(
     config: Config, study: ApiStudy | ChatConfidenceStudy, benchmark: str
 ) -> TokenizedQuestion:
-    """The questions of a benchmark that a study asks only for letters, and its prompts."""
+    """The questions of a benchmark that a study asks only as multiple choice, and its prompts."""
     if isinstance(study, ApiStudy):
         languages, limit = study.languages, study.questions_per_language
         names = [study.scoring.prompt]
@@ -111,7 +111,7 @@ def _questions(
 
 
 def api_scoring(config: Config, root: str, name: str, benchmark: str) -> ApiScoringJob:
-    """What a model behind an API is asked on a benchmark; how it is asked is its `access`."""
+    """What a model behind an API is asked on a benchmark. How it is reached is its `access`."""
     study = config.model_study(root)
     if isinstance(study, MultilingualStudy):
         raise KeyError(name)
@@ -126,16 +126,16 @@ def api_scoring(config: Config, root: str, name: str, benchmark: str) -> ApiScor
 
 
 def prompt(config: Config, name: str, languages: list[str] | None, cloze: bool = True) -> JobPrompt:
-    """A prompt with its headings in some languages; with all that it has for None.
+    """A prompt with its headings in some languages, or in all languages for `None`.
 
-    Without `cloze`, only with what the multiple-choice text needs.
+    Without `cloze`, it has only what the multiple-choice text needs.
     """
     texts = config.prompts[name]
     headings = {
-        heading: said
+        heading: translations
         if languages is None
-        else {language: said.get(language, said["default"]) for language in languages}
-        for heading, said in texts.headings.items()
+        else {x: translations.get(x, translations["default"]) for x in languages}
+        for heading, translations in texts.headings.items()
         if cloze or f"{{{heading}}}" in texts.multiple_choice
     }
     return JobPrompt(
@@ -147,6 +147,6 @@ def prompt(config: Config, name: str, languages: list[str] | None, cloze: bool =
 
 
 def scoring_key(config: Config, root: str, name: str, benchmark: str, shard: str, code: str) -> str:
-    """Names the scratch folder of a scoring job, as `training_key` that of a run."""
+    """The name of a scoring job's scratch folder, as `training_key` gives that of a training."""
     text = canonical([scoring(config, root, name, benchmark, shard), code])
     return f"{name}-{benchmark}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -1,6 +1,6 @@
-"""How long a job will take: as recorded, scaled from what was recorded, or estimated.
+"""How long a job will take: as recorded, scaled from recorded jobs, or estimated.
 
-Timings are Snakemake's benchmark files, made on whatever machine the job ran on.
+The records are Snakemake's benchmark files, whatever machine the job ran on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ GPU_FLOPS = 0.4 * 312e12  # 40 % of the bfloat16 peak of an A100
 CPU_FLOPS = 1e11
 START_SECONDS = 30
 
-#: By rule: the parameters of a job, its timing, and an output by which Snakemake remembers them
+#: By rule: the schema of a job's parameters, its benchmark file, and an output, whose record has
+#: the parameters
 RECORDED: dict[str, tuple[type[Job], str, str]] = {
     "train_sft": (TrainingJob, paths.TRAINING_TIMING, paths.RUN_MANIFEST),
     "evaluate_sft": (EvaluationJob, paths.HELDOUT_TIMING, paths.HELDOUT_LOSS),
@@ -43,9 +44,9 @@ class Duration:
 
     seconds: float | None
     source: str  # recorded, scaled, estimated or not known
-    factor: float = 1  # of the tokens now to those of the recorded jobs
-    records: int = 0  # how many were scaled; the median counts
-    reason: str = ""  # why it is not known, where that can be fixed
+    factor: float = 1  # tokens of the job over tokens of the recorded jobs
+    records: int = 0  # how many recorded jobs were scaled, of which the median is taken
+    reason: str = ""  # why it is not known, if that can be fixed
 
 
 #: Seconds of a recorded job, and its tokens
@@ -57,8 +58,8 @@ class Timings:
     """Durations of jobs.
 
     Args:
-        sizes: of what the config names.
-        remembered: the parameters that an output was made with, `None` if nobody knows.
+        sizes: tokens and weights of jobs and models.
+        remembered: the parameters that an output was made with; `None` if they are not recorded.
         flops: FLOP/s of one job, instead of the assumptions above.
     """
 
@@ -86,21 +87,24 @@ class Timings:
         return self.sizes.tokens(wildcards, self._job(rule, wildcards))
 
     def model(self, wildcards: Wildcards) -> str:
-        """The base model of a job of such a rule."""
+        """The base model of a job of a rule in `FLOP`."""
         return job_params.run(self.sizes.config, wildcards["root"], wildcards["run"]).model
 
     def _scaled(
-        self, rule: str, wildcards: Wildcards, like: list[Measured], own: bool = False
+        self, rule: str, wildcards: Wildcards, measured: list[Measured], own: bool = False
     ) -> Duration | None:
-        """The median of recorded jobs, scaled by tokens; `None` where none was recorded."""
-        if not like:
+        """The median of recorded jobs, scaled by tokens; `None` if there are none.
+
+        `own` says that the record is of the job itself.
+        """
+        if not measured:
             return None
         tokens = self.tokens(rule, wildcards)
-        seconds = statistics.median(seconds * tokens / then for seconds, then in like)
-        factor = statistics.median(tokens / then for _, then in like)
+        seconds = statistics.median(seconds * tokens / then for seconds, then in measured)
+        factor = statistics.median(tokens / then for _, then in measured)
         if own and factor == 1:
             return Duration(seconds, "recorded")
-        return Duration(seconds, "scaled", factor, len(like))
+        return Duration(seconds, "scaled", factor, len(measured))
 
     def _estimated(self, rule: str, wildcards: Wildcards, gpus: int) -> Duration:
         flop = FLOP[rule] * self.sizes.parameters(self.model(wildcards))
@@ -108,7 +112,7 @@ class Timings:
         return Duration(START_SECONDS + flop * self.tokens(rule, wildcards) / rate, "estimated")
 
     def _siblings(self, rule: str, wildcards: Wildcards) -> list[Measured]:
-        """Jobs of the rule and model that were recorded: of this study, or else of others."""
+        """Recorded jobs of the same rule and model: of this study, or else of others."""
         if rule not in self._recorded:
             self._recorded[rule] = [
                 (root, self.model(job), measured)
@@ -119,12 +123,12 @@ class Timings:
                 for measured in self._measured(rule, job)
             ]
         model = self.model(wildcards)
-        like = [(root, measured) for root, of, measured in self._recorded[rule] if of == model]
-        here = [measured for root, measured in like if root == wildcards["root"]]
-        return here or [measured for _, measured in like]
+        alike = [(root, measured) for root, of, measured in self._recorded[rule] if of == model]
+        here = [measured for root, measured in alike if root == wildcards["root"]]
+        return here or [measured for _, measured in alike]
 
     def _measured(self, rule: str, wildcards: Wildcards) -> list[Measured]:
-        """Seconds of a job as recorded, and its tokens then; empty if that cannot be known."""
+        """Recorded seconds of a job, and its tokens then; empty if these are not known."""
         schema, timing, output = RECORDED[rule]
         seconds = recorded_seconds(self.sizes.folder / timing.format(**wildcards))
         if seconds is None:
@@ -148,7 +152,7 @@ class Timings:
 
 
 def recorded_seconds(path: Path) -> float | None:
-    """Seconds in a benchmark file of Snakemake; `None` if there is none, or it is cut short."""
+    """Seconds in a benchmark file of Snakemake; `None` if it is missing or cut short."""
     try:
         with open(path, encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream, delimiter="\t"))

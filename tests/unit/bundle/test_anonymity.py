@@ -41,7 +41,7 @@ SEARCH = Search(NAMES)
     ],
 )
 def test_names_are_found_as_words_in_any_case(content: bytes, what: str | None) -> None:
-    found = SEARCH.found("x.txt", content)
+    found = SEARCH.find("x.txt", content)
     assert found is None if what is None else what in (found or "")
 
 
@@ -54,15 +54,15 @@ def figure(path: Path, **metadata: str) -> bytes:
 
 def test_pdf_is_searched_with_its_streams(tmp_path: Path) -> None:
     plain = figure(tmp_path / "a.pdf")
-    assert SEARCH.found("a.pdf", plain) is None
+    assert SEARCH.find("a.pdf", plain) is None
     assert "author" in (
-        SEARCH.found("a.pdf", figure(tmp_path / "a.pdf", Author="Jörg Nobody")) or ""
+        SEARCH.find("a.pdf", figure(tmp_path / "a.pdf", Author="Jörg Nobody")) or ""
     )
     import zlib
 
     hidden = b"stream\n" + zlib.compress(b"BT (drawn by nobodys) Tj ET") + b"\nendstream"
     assert b"nobodys" not in hidden
-    assert "user" in (SEARCH.found("a.pdf", plain + hidden) or "")
+    assert "user" in (SEARCH.find("a.pdf", plain + hidden) or "")
 
 
 def test_png_is_searched_with_its_compressed_texts(tmp_path: Path) -> None:
@@ -70,10 +70,10 @@ def test_png_is_searched_with_its_compressed_texts(tmp_path: Path) -> None:
     texts.add_text("Comment", "made by nobodys " * 20, zip=True)
     for name, info in (("a.png", None), ("b.png", texts)):
         Image.new("RGB", (8, 8)).save(tmp_path / name, pnginfo=info)
-    assert SEARCH.found("a.png", (tmp_path / "a.png").read_bytes()) is None
+    assert SEARCH.find("a.png", (tmp_path / "a.png").read_bytes()) is None
     content = (tmp_path / "b.png").read_bytes()
     assert b"nobodys" not in content
-    assert "user" in (SEARCH.found("b.png", content) or "")
+    assert "user" in (SEARCH.find("b.png", content) or "")
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_png_is_searched_with_its_compressed_texts(tmp_path: Path) -> None:
 def test_parquet_is_searched_column_by_column(tmp_path: Path, column: object) -> None:
     path = tmp_path / "a.parquet"
     pd.DataFrame({"a": column, "n": [1, 2]}).to_parquet(path, compression="zstd")
-    assert "user" in (SEARCH.found("a.parquet", path.read_bytes()) or "")
-    assert Search({"nobody": "user"}).found("a.parquet", path.read_bytes()) is None
+    assert "user" in (SEARCH.find("a.parquet", path.read_bytes()) or "")
+    assert Search({"nobody": "user"}).find("a.parquet", path.read_bytes()) is None
 
 
 def test_all_that_tells_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
