@@ -1,9 +1,8 @@
-"""Bin confidences for reliability diagrams: per run, benchmark, readout, group or language.
+"""Bin confidences for reliability diagrams: per run, benchmark, readout, and group or language.
 
-The bins have equal width and are half-open, the last one closed, as
-for ECE; the questions of a group's languages are pooled. Readouts that are no
-probabilities have no such diagram and are left out. Empty bins have n = 0 and no
-confidence or accuracy.
+The bins have equal width and are half-open, except for the last one, which is closed, as for ECE.
+The questions of a group's languages are pooled. Readouts that are not probabilities have no such
+diagram and are left out. Empty bins have n = 0 and no confidence or accuracy.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ Rows = list[dict[str, Any]]
 
 
 def compute(paths: Iterable[str], params: Reliability, processes: int = 1) -> list[pd.DataFrame]:
-    """The tables, a row per run, benchmark, readout, place and bin.
+    """The tables by group of languages and by language.
 
-    A place is a group of languages in the first, and a language in the second.
+    They have a row per run, benchmark, readout, group or language, and bin.
     """
     parts, _ = record_files.survey(paths, params.resource_levels)
     columns = ["readout", "bin", "low", "high", "n", "confidence", "accuracy"]
@@ -45,7 +44,7 @@ def compute(paths: Iterable[str], params: Reliability, processes: int = 1) -> li
 
 
 def block_rows(block: Block, params: Reliability) -> tuple[Rows, Rows]:
-    """Both tables' rows of one run on one benchmark."""
+    """The rows of one run on one benchmark, for both tables."""
     levels = params.resource_levels
     by_group, by_language = [], []
     for name in params.readouts:
@@ -57,14 +56,17 @@ def block_rows(block: Block, params: Reliability) -> tuple[Rows, Rows]:
         ]
         by_language += [
             {"language": language, "resource_level": levels[language], **row}
-            for language, own in sums.items()
-            for row in rows(own, block, name)
+            for language, language_sums in sums.items()
+            for row in rows(language_sums, block, name)
         ]
     return by_group, by_language
 
 
 def binned(block: Block, name: str, bins: int) -> dict[str, Floats]:
-    """(3, bins) of each language: number, sum of confidences, number of right answers."""
+    """(3, bins) per language: number of answers, sum of confidences, number of right answers.
+
+    Empty if the readout is not a probability.
+    """
     readouts = readings(block, name)
     if not all(readout.is_probability for readout in readouts.values()):
         return {}
@@ -75,7 +77,7 @@ def binned(block: Block, name: str, bins: int) -> dict[str, Floats]:
 
 
 def rows(sums: Floats, block: Block, name: str) -> Iterator[dict[str, Any]]:
-    """A row per bin of what `binned` gives of a language, or of its sum over languages."""
+    """A row per bin, from the (3, bins) sums of a language or group as `binned` returns them."""
     limits = edges(sums.shape[1])
     for index, (n, confidence, right) in enumerate(sums.T):
         row = block.keys | {"readout": name, "bin": index, "n": int(n)}

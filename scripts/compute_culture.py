@@ -1,10 +1,10 @@
 """Compute the metrics of culturally sensitive and of culturally agnostic questions.
 
-Only the questions with such a label count; a
-benchmark without any is left out. The rows are those of its summary, for the questions of
-each label (CS, CA) and for their difference (CS-CA), which is taken in each language and
-then averaged over the languages in which both are defined. The bootstrap draws from all
-labelled questions of a benchmark, and a replicate of the difference is that of the same draw.
+Only questions with such a label count, and benchmarks without labels are left out. The rows are
+those of summary.csv, for the questions of each label (CS, CA) and for their difference (CS-CA).
+The difference is taken in each language, and then averaged over the languages in which both
+are defined. The bootstrap draws from all labelled questions of a benchmark. A replicate of the
+difference uses the same draw for both labels.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def compute(paths: Iterable[str], params: MetricsJob, processes: int = 1) -> list[pd.DataFrame]:
-    """The one table of record files, of the questions that have a label."""
+    """The table, in a list, from record files and their questions with a label."""
     parts, questions = record_files.survey(paths, params.resource_levels, CULTURES)
     if not questions:
         raise InputError(NONE)
@@ -53,7 +53,7 @@ def compute(paths: Iterable[str], params: MetricsJob, processes: int = 1) -> lis
 
 
 def with_label(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have a label."""
+    """The records of questions with a label."""
     return frame[frame["culture"].isin(CULTURES)]
 
 
@@ -61,42 +61,42 @@ def block_rows(
     block: Block, questions: dict[str, list[str]], params: MetricsJob
 ) -> tuple[list[dict[str, Any]]]:
     """The table's rows of one run on one benchmark."""
-    draw = bootstrap(block, questions, params)
-    parts = {name: estimate(labelled(block, name), draw, params) for name in CULTURES}
-    parts[DIFFERENCE] = difference(*parts.values())
+    draws = bootstrap(block, questions, params)
+    by_culture = {name: estimate(labelled(block, name), draws, params) for name in CULTURES}
+    by_culture[DIFFERENCE] = difference(*by_culture.values())
     rows = [
         {**row, "culture": culture}
-        for culture, estimates in parts.items()
+        for culture, estimates in by_culture.items()
         for row in summary_rows(block, estimates, params)
     ]
     return (rows,)
 
 
 def labelled(block: Block, culture: str) -> Block:
-    """The questions of a block with one label, in the languages that have any."""
-    parts = {name: rows[rows["culture"] == culture] for name, rows in block.languages.items()}
-    return Block(block.keys, {name: rows for name, rows in parts.items() if len(rows)})
+    """The questions of a block with one label, in the languages that have such questions."""
+    languages = {name: rows[rows["culture"] == culture] for name, rows in block.languages.items()}
+    return Block(block.keys, {name: rows for name, rows in languages.items() if len(rows)})
 
 
-def difference(one: Estimates, other: Estimates) -> Estimates:
-    """The first less the second, in the languages that have both."""
+def difference(first: Estimates, second: Estimates) -> Estimates:
+    """The first minus the second, in the languages that have both."""
     return {
         key: {
-            language: minus(cell, other[key][language])
+            language: minus(cell, second[key][language])
             for language, cell in cells.items()
-            if language in other[key]
+            if language in second[key]
         }
-        for key, cells in one.items()
-        if key in other
+        for key, cells in first.items()
+        if key in second
     }
 
 
-def minus(one: Estimate, other: Estimate) -> Estimate:
-    low, high = one.bounds
+def minus(first: Estimate, second: Estimate) -> Estimate:
+    low, high = first.bounds
     return Estimate(
-        one.value - other.value,
-        one.replicates - other.replicates,
-        one.n + other.n,
+        first.value - second.value,
+        first.replicates - second.replicates,
+        first.n + second.n,
         (low - high, high - low),
     )
 

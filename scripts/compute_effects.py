@@ -1,17 +1,17 @@
 """Compute what SFT and smoothing change, in each language and over languages.
 
-Compared are the base model with SFT, and SFT with SFT
-with smoothing, of the same model, SFT set, benchmark and seed, question by question; an effect
-is the mean over seeds of the metric after less before. Intervals and tests by questions use the
-same resamples before and after and in all languages; intervals are as in compute_metrics.py. They
-take the trained runs as given: seed_sd is the standard deviation between seeds.
+The program compares the base model with SFT, and SFT with SFT with smoothing, for the same model,
+SFT data set, benchmark and seed, question by question. An effect is the mean over seeds of the
+metric after minus the metric before. Intervals and tests over questions use the same resamples
+before and after and in all languages. Intervals are as in compute_metrics.py. They take the
+trained runs as fixed: seed_sd is the standard deviation between seeds.
 
-By language, p is that of a t-test by questions (`effects.question_test`), corrected for the
-languages of an effect. Over a group of languages there are three tests: p, of the mean effect,
-takes questions for the sample; p_sign and p_wilcoxon take the languages for it, and the
-questions as given. They are corrected for the comparisons (models, SFT sets, benchmarks,
+By language, p is that of a t-test over questions (`effects.question_test`), corrected for the
+languages of an effect. Over a group of languages there are three tests. p, for the mean effect,
+takes the questions as the sample. p_sign and p_wilcoxon take the languages as the sample, and the
+questions as fixed. They are corrected for the comparisons (models, SFT data sets, benchmarks,
 before and after) of a metric, readout and group. holm is Holm's correction, bh Benjamini and
-Hochberg's. Changes of no language, or tests that cannot be made, have an empty cell.
+Hochberg's. The cell of a test that cannot be made is empty.
 """
 
 from __future__ import annotations
@@ -45,49 +45,49 @@ def compute(
     parts, questions = record_files.survey(paths, params.resource_levels)
     runs = record_files.each(parts, estimated, questions, params, processes=processes)
     by_language: list[dict[str, Any]] = []
-    over: list[dict[str, Any]] = []
-    for one in comparisons.comparisons(runs):
-        for reading, effects in changes(one).items():
-            keys = one.keys | dict(zip(READING, reading, strict=True))
+    by_group: list[dict[str, Any]] = []
+    for comparison in comparisons.comparisons(runs):
+        for reading, effects in changes(comparison).items():
+            keys = comparison.keys | dict(zip(READING, reading, strict=True))
             by_language += language_rows(keys, effects, params)
-            over += group_rows(keys, effects, params)
-    # A change is one of its languages', a mean over them one of all that is compared.
-    each_language = [*COMPARISON, *READING]
+            by_group += group_rows(keys, effects, params)
+    # A family is the languages of an effect by language, and all comparisons by group.
     return (
-        comparisons.corrected(pd.DataFrame(by_language), each_language, ["p"]),
+        comparisons.corrected(pd.DataFrame(by_language), [*COMPARISON, *READING], ["p"]),
         comparisons.corrected(
-            pd.DataFrame(over), ["group", *READING], ["p", "p_sign", "p_wilcoxon"]
+            pd.DataFrame(by_group), ["group", *READING], ["p", "p_sign", "p_wilcoxon"]
         ),
     )
 
 
 def estimated(block: Block, questions: dict[str, list[str]], params: MetricsJob) -> Run:
     """A run on a benchmark with its estimates."""
-    found = estimate(block, bootstrap(block, questions, params), params)
-    return Run(block.keys, comparisons.asked(block), found)
+    estimates = estimate(block, bootstrap(block, questions, params), params)
+    return Run(block.keys, comparisons.question_digests(block), estimates)
 
 
-def changes(one: Comparison) -> dict[tuple[str, str], dict[str, Effect]]:
+def changes(comparison: Comparison) -> dict[tuple[str, str], dict[str, Effect]]:
     """The effects of a comparison by (readout, metric) and language."""
-    (first, *_) = one.pairs
+    runs = [run for pair in comparison.pairs for run in pair]
+    _, first_after = comparison.pairs[0]
     return {
         reading: {
-            language: change(one, reading, language)
+            language: change(comparison, reading, language)
             for language in cells
-            if all(language in run.found.get(reading, {}) for pair in one.pairs for run in pair)
+            if all(language in run.estimates.get(reading, {}) for run in runs)
         }
-        for reading, cells in first[1].found.items()
+        for reading, cells in first_after.estimates.items()
     }
 
 
-def change(one: Comparison, reading: tuple[str, str], language: str) -> Effect:
-    """The effect in one language, a mean over the seeds."""
-    pairs = [[run.found[reading][language] for run in pair] for pair in one.pairs]
+def change(comparison: Comparison, reading: tuple[str, str], language: str) -> Effect:
+    """The effect in one language, as a mean over the seeds."""
+    pairs = [[run.estimates[reading][language] for run in pair] for pair in comparison.pairs]
     by_seed = np.array([after.value - before.value for before, after in pairs])
-    drawn = [after.replicates - before.replicates for before, after in pairs]
+    replicates = [after.replicates - before.replicates for before, after in pairs]
     low, high = pairs[0][0].bounds
     n, bounds = pairs[0][0].n, (low - high, high - low)
-    return Effect(float(by_seed.mean()), np.mean(drawn, axis=0), n, bounds, by_seed)
+    return Effect(float(by_seed.mean()), np.mean(replicates, axis=0), n, bounds, by_seed)
 
 
 def language_rows(
@@ -113,9 +113,9 @@ def group_rows(
     """Rows of one comparison, readout and metric, by group of languages."""
     rows = []
     for group, languages in groups(effects, params.resource_levels).items():
-        own = [effects[language] for language in languages]
-        values = np.array([effect.value for effect in own])
-        overall = average(own)
+        members = [effects[language] for language in languages]
+        values = np.array([effect.value for effect in members])
+        overall = average(members)
         row = {
             **keys,
             "group": group,

@@ -1,11 +1,11 @@
 """Compute every metric of every run, benchmark, language and readout from records.
 
-A metric that a readout has no ground for (ECE of a logit) is left out. The summary has the
-unweighted means over groups of languages; a language in which a metric is not
-defined (AUROC with all answers right) drops out of the mean and of the column
-`languages`. Intervals are percentile bootstrap intervals over questions, the same
-replicates for all languages and runs, recentred at the value (a calibration error's
-replicates lie above it) and wide enough to hold it; with 0 replicates they are empty.
+A metric that makes no sense for a readout (the ECE of a logit) is left out. The summary has the
+unweighted means over groups of languages. A language in which a metric is not defined (AUROC if
+all answers are right) counts neither in the mean nor in the column `languages`. Intervals are
+percentile bootstrap intervals over questions, with the same replicates for all languages and
+runs. They are recentred at the value (the replicates of a calibration error lie above it) and
+wide enough to hold it. With 0 replicates they are empty.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def compute(paths: Iterable[str], params: MetricsJob, processes: int = 1) -> lis
 def block_rows(
     block: Block, questions: dict[str, list[str]], params: MetricsJob
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Both tables' rows of one run on one benchmark."""
+    """The rows of one run on one benchmark, for both tables."""
     estimates = estimate(block, bootstrap(block, questions, params), params)
     return metric_rows(block, estimates, params), summary_rows(block, estimates, params)
 

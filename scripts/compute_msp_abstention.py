@@ -1,12 +1,12 @@
 """Compute scores of paper 2 when a model may abstain below a confidence threshold.
 
-Both phrasings of a (data set, model) are pooled and shuffled with a seed; the first k
-answers train and the rest test. For `all`, one threshold per model serves all data sets,
-and scores are means over them; each data set's own rows use its own k answers alone.
-`value` is that of the config's seed, the study's draw; `mean`, `low` and `high` are the
-mean and the 95 % range over further seeds. A k that leaves a data set nothing to test has
-no rows for that data set, nor for `all`. Writes the tables scores, abstention (per cent
-abstained) and thresholds, and the curves that are drawn, the score at each threshold.
+Both phrasings of a (data set, model) are pooled and shuffled with a seed. The first k answers
+train, the others test. For the data set `all`, one threshold per model serves all data sets, and
+scores are means over them. The rows of a single data set use only its own k answers. `value`
+comes from the config's seed. `mean`, `low` and `high` are the mean and the 95 % range over
+further seeds. If a k leaves a data set nothing to test, neither that data set nor `all` has rows
+for it. Writes the tables scores, abstention (percentage of abstentions) and thresholds, and the
+curves for the figures: the score at each threshold.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from multical.metrics.abstention import Counts, Ranked
 from multical.metrics.readouts import Floats
 
 TABLES = ("scores", "abstention", "thresholds")
-FITTING = 2  # methods, twice in the width of a page
+FITTING = 2  # methods that fit side by side on a page, once for each of two schemes
 COLUMNS = ["dataset", "model", "k", "scheme", "method"]
 
 
 class Answers:
-    """All answers of one (data set, model, method), in the order that their split starts from."""
+    """All answers of one (data set, model, method), in the order before they are shuffled."""
 
     def __init__(self, rows: pd.DataFrame, method: str) -> None:
         readout = msp_tables.readout(msp_tables.in_split_order(rows), method)
@@ -39,13 +39,13 @@ class Answers:
         self.everything = Ranked(self.confidence, self.correct)
 
     def training(self, k: int | str, seed: int) -> Ranked:
-        """The answers that train."""
+        """The first k of the shuffled answers."""
         size = len(self.confidence)
         train = abstention.permutation(size, seed)[: abstention.training_size(k, size)]
         return Ranked(self.confidence[train], self.correct[train])
 
     def test_counts(self, training: Ranked, thresholds: Floats) -> Counts:
-        """Counts of the answers that do not train."""
+        """(3, T) counts, as of `Ranked.counts`, of the answers that do not train."""
         return self.everything.counts(thresholds) - training.counts(thresholds)
 
 
@@ -60,7 +60,7 @@ def main() -> None:
     curves: list[pd.DataFrame] = []
     for method in params.methods:
         data: dict[str, dict[str, Answers]] = defaultdict(dict)
-        for keys, rows in msp_tables.parts(frame, params, method, by_prompt=False):
+        for keys, rows in msp_tables.answer_groups(frame, params, method, by_prompt=False):
             data[keys["model"]][keys["dataset"]] = Answers(rows, method)
             msp_tables.check_main_k(abstaining, {keys["dataset"]: len(rows)})
         for seed in [abstaining.seed, *range(abstaining.seeds)]:
@@ -78,27 +78,29 @@ def main() -> None:
 def trained(
     data: dict[str, dict[str, Answers]], k: int | str, seed: int, params: AbstentionTables
 ) -> Iterator[tuple[str, list[str], str, dict[str, Ranked], Floats, list[Counts]]]:
-    """Each scope and model of one split, ready to choose thresholds, where k leaves some to test.
+    """What thresholds are chosen from, for each scope and model of one split.
 
-    Yields the scope, its data sets, the model, its training parts by data set, the grid
+    A scope is a data set or `all`. It is left out if k leaves one of its data sets nothing to
+    test. Yields the scope, its data sets, the model, its training answers by data set, the grid
     of thresholds that the scope's models share, and the training counts on that grid.
     """
     training = {
         model: {
             name: answers.training(k, seed)
-            for name, answers in parts.items()
+            for name, answers in by_dataset.items()
             if abstention.can_train(k, len(answers.confidence))
         }
-        for model, parts in data.items()
+        for model, by_dataset in data.items()
     }
     for dataset, chosen in msp_tables.scopes(params):
-        if any(set(chosen) - set(own) for own in training.values()):
+        if any(set(chosen) - set(by_dataset) for by_dataset in training.values()):
             continue
         points = abstention.grid(
             [training[model][name] for model in data for name in chosen], params.abstention.grid
         )
-        for model, own in training.items():
-            yield dataset, chosen, model, own, points, [own[n].counts(points) for n in chosen]
+        for model, by_dataset in training.items():
+            counts = [by_dataset[name].counts(points) for name in chosen]
+            yield dataset, chosen, model, by_dataset, points, counts
 
 
 def draw(
@@ -108,14 +110,14 @@ def draw(
     method: str,
     params: AbstentionTables,
 ) -> Iterator[tuple[str, tuple, float]]:
-    """Table, key and value of everything that one split gives."""
+    """Table, key and value of each number from one split."""
     for dataset, chosen, model, training, points, counts in trained(data, k, seed, params):
-        parts = data[model]
+        answers = data[model]
         for scheme, penalty in params.abstention.schemes.items():
             threshold = abstention.choose(counts, points, penalty)
-            # One test below every answer, the score without abstaining.
+            # The threshold -inf gives the score without abstention.
             tests = [
-                parts[name].test_counts(training[name], np.array([-np.inf, threshold]))
+                answers[name].test_counts(training[name], np.array([-np.inf, threshold]))
                 for name in chosen
             ]
             score = np.mean([abstention.scores(test, penalty) for test in tests], axis=0)
@@ -130,7 +132,7 @@ def draw(
 
 
 def spread(values: dict[tuple, list[float]], params: AbstentionTables) -> pd.DataFrame:
-    """The first draw's value, and mean and 95 % range of the other draws."""
+    """The value of the first split, and the mean and 95 % range of the others."""
     rows = []
     for key, (value, *others) in values.items():
         low, high = np.quantile(others, [0.025, 0.975]) if others else (np.nan, np.nan)
@@ -142,9 +144,9 @@ def spread(values: dict[tuple, list[float]], params: AbstentionTables) -> pd.Dat
 
 
 def print_table(table: pd.DataFrame, name: str, params: AbstentionTables) -> pd.DataFrame:
-    """One row per data set and model, a column per scheme and method: value [low, high].
+    """A row per data set and model, a column per scheme and method, cells "value [low, high]".
 
-    With more methods than fit beside each other, the schemes' rows follow each other.
+    If too many methods are to fit side by side, each scheme has rows of its own instead.
     """
     number = latex.rounded(3 if name == "thresholds" else 1)
     text = [
@@ -173,12 +175,12 @@ def score_curves(
 ) -> Iterator[pd.DataFrame]:
     """Test score and abstention at each threshold of the grid, for the main k and seed.
 
-    `chosen` marks the threshold that training picked.
+    The column `chosen` marks the threshold that training chose.
     """
     k, seed = params.abstention.main_k, params.abstention.seed
     for dataset, chosen, model, training, points, counts in trained(data, k, seed, params):
-        parts = data[model]
-        tests = [parts[name].test_counts(training[name], points) for name in chosen]
+        answers = data[model]
+        tests = [answers[name].test_counts(training[name], points) for name in chosen]
         for scheme, penalty in params.abstention.schemes.items():
             threshold = abstention.choose(counts, points, penalty)
             yield pd.DataFrame({
@@ -187,8 +189,8 @@ def score_curves(
                 "method": method,
                 "scheme": scheme,
                 "threshold": points,
-                "score": np.mean([abstention.scores(t, penalty) for t in tests], axis=0),
-                "abstained": np.mean([abstention.abstained(t) for t in tests], axis=0),
+                "score": np.mean([abstention.scores(test, penalty) for test in tests], axis=0),
+                "abstained": np.mean([abstention.abstained(test) for test in tests], axis=0),
                 "chosen": points == threshold,
             })  # fmt: skip
 

@@ -1,9 +1,9 @@
 """Compute how well confidence tells right answers from wrong ones, paper 2's main tables.
 
-A cell is one (data set, model, phrasing). Accuracy and AUROC are unweighted means over
-cells; `k/n` counts the cells whose Mann-Whitney p is below the significance level, not
-corrected for their number. Writes the tables auroc, mann_whitney, cells, datasets and
-one_sample (the data sets' AUROCs of a model against 0.5), each with LaTeX and a sidecar.
+A cell is one (data set, model, phrasing). Accuracy and AUROC are unweighted means over cells.
+`k/n` counts the cells whose Mann-Whitney p is below the significance level, without a correction
+for their number. Writes the tables auroc, mann_whitney, cells, datasets and one_sample (the data
+sets' AUROCs of a model against 0.5), each with LaTeX and a sidecar.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from multical.figures import latex, msp_tables, outputs
 from multical.figures.params import AurocTables
 from multical.metrics import correctness, definitions
 
-#: The methods whose cells weigh in the accuracy of a data set, as in the authors' code
+#: The methods whose cells count in the accuracy of a data set, as in the authors' code
 WEIGHED = ("msp", "maxlogit")
 
 
@@ -39,10 +39,10 @@ def main() -> None:
 
 
 def cell_table(frame: pd.DataFrame, params: AurocTables) -> pd.DataFrame:
-    """One row per cell and method: n, accuracy, auroc, u, p."""
+    """One row per cell and method, with n, accuracy, auroc, u and p."""
     rows = []
     for method in params.methods:
-        for keys, part in msp_tables.parts(frame, params, method, by_prompt=True):
+        for keys, part in msp_tables.answer_groups(frame, params, method, by_prompt=True):
             readout = msp_tables.readout(part, method)
             u, p = correctness.mann_whitney(readout)
             rows.append(keys | {
@@ -57,7 +57,7 @@ def cell_table(frame: pd.DataFrame, params: AurocTables) -> pd.DataFrame:
 
 
 def auroc_table(cells: pd.DataFrame, params: AurocTables) -> pd.DataFrame:
-    """Per data set and model, and for `all`: accuracy, AUROCs, significant cells as k/n.
+    """Accuracy, AUROCs and significant cells (k/n) of each data set and model, and of `all`.
 
     Accuracy is that of the MSP's answers. An undefined AUROC makes the mean undefined.
     """
@@ -69,10 +69,10 @@ def auroc_table(cells: pd.DataFrame, params: AurocTables) -> pd.DataFrame:
             chosen = part[part["method"] == method]
             if method == "msp":
                 row["accuracy"] = chosen["accuracy"].mean()
-            known = len(chosen) > 0
-            row[f"{method}_auroc"] = chosen["auroc"].mean(skipna=False) if known else np.nan
+            present = len(chosen) > 0
+            row[f"{method}_auroc"] = chosen["auroc"].mean(skipna=False) if present else np.nan
             hits = int((chosen["p"] < params.significance).sum())
-            row[f"{method}_significant"] = f"{hits}/{len(chosen)}" if known else None
+            row[f"{method}_significant"] = f"{hits}/{len(chosen)}" if present else None
         rows.append(row)
     return msp_tables.in_order(pd.DataFrame(rows), params)
 
@@ -92,12 +92,13 @@ def print_auroc(table: pd.DataFrame, params: AurocTables) -> pd.DataFrame:
 
 
 def mann_whitney_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """U and p per cell and value, models named as in the files."""
+    """U and p per cell and value, with models named as in the files."""
+    values = {name: value for name, (_, value) in msp_tables.METHODS.items()}
     table = pd.DataFrame({
         "dataset": cells["dataset"],
         "model": cells["file"],
         "prompt": cells["prompt"],
-        "value": cells["method"].map({name: own for name, (_, own) in msp_tables.METHODS.items()}),
+        "value": cells["method"].map(values),
         "u": cells["u"],
         "p": cells["p"],
     })  # fmt: skip
@@ -125,9 +126,10 @@ def print_cells(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def dataset_table(cells: pd.DataFrame, params: AurocTables) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Means over the models' cells per data set. Accuracy counts MSP and Max Logit alike.
+    """Means over the models' cells per data set.
 
-    So do the authors: models with both weigh twice in the accuracy.
+    Accuracy counts the cells of MSP and of Max Logit, as in the authors' code. A model with both
+    therefore counts twice.
     """
     methods = params.methods
     rows = []
@@ -151,18 +153,18 @@ def dataset_table(cells: pd.DataFrame, params: AurocTables) -> tuple[pd.DataFram
 
 
 def one_sample_table(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Per model, phrasing and method: are the data sets' AUROCs above 0.5."""
+    """Tests per model, phrasing and method of whether the data sets' AUROCs are above 0.5."""
     rows = []
     for (model, prompt, method), part in cells.groupby(["model", "prompt", "method"], sort=False):
-        found = correctness.one_sample(part["auroc"].to_list())
+        result = correctness.one_sample(part["auroc"].to_list())
         rows.append({
             "model": model,
             "prompt": prompt,
             "method": method,
-            "test": found.test,
-            "statistic": found.statistic,
-            "p": found.p,
-            "normality_p": found.normality_p,
+            "test": result.test,
+            "statistic": result.statistic,
+            "p": result.p,
+            "normality_p": result.normality_p,
             "mean": part["auroc"].mean(skipna=False),
             "n": len(part),
         })  # fmt: skip

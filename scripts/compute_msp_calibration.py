@@ -1,11 +1,11 @@
 """Compute the calibration of the maximum softmax probability, with and without Platt scaling.
 
-`calibration_error` is paper 2's of generation v2: 10 equal-mass half-open bins over the
-pooled answers, empty bins dropped, the unweighted mean of |right - confident| over bins.
-A confidence of exactly 1 falls in no half-open bin: `unbinned` counts those answers.
-`calibration_error_cells` is that of generation v4, the mean over (data set, phrasing).
-Platt scaling is fitted per model on the answers that train the abstention threshold, and
-judged on the others. Writes the tables calibration and platt, and the curves that are drawn.
+`calibration_error` is that of paper 2's v2: the unweighted mean of |accuracy - confidence| over
+10 equal-mass half-open bins of the pooled answers, without empty bins. A confidence of exactly 1
+falls in no half-open bin, and `unbinned` counts such answers. `calibration_error_cells` is that
+of v4, the mean over (data set, phrasing). Platt scaling is fitted for each model on the answers
+that train the abstention threshold, and evaluated on the others. Writes the tables calibration
+and platt, and the curves for the figures.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     rows, fits, curves = [], [], []
     pooled = {
         (keys["model"], keys["dataset"]): msp_tables.in_split_order(part)
-        for keys, part in msp_tables.parts(
+        for keys, part in msp_tables.answer_groups(
             records.read(args.records), params, "msp", by_prompt=False
         )
     }
@@ -67,7 +67,7 @@ ERRORS = ("calibration_error", "calibration_error_cells")
 
 
 class Part:
-    """The answers of one (data set, model): which train, and of which phrasing they are."""
+    """The answers of one (data set, model), with their phrasings and whether they train."""
 
     def __init__(self, rows: pd.DataFrame, split: Split) -> None:
         readout = msp_tables.readout(rows, "msp")
@@ -79,12 +79,11 @@ class Part:
         self.train[train[: abstention.training_size(split.main_k, size)]] = True
 
     def tested(self) -> Part:
-        """The answers that do not train, as a part of their own."""
-        other = object.__new__(Part)
-        keep = ~self.train
-        other.confidence, other.correct = self.confidence[keep], self.correct[keep]
-        other.prompt, other.train = self.prompt[keep], self.train[keep]
-        return other
+        """The answers that do not train, as another part."""
+        part, rows = object.__new__(Part), ~self.train
+        part.confidence, part.correct = self.confidence[rows], self.correct[rows]
+        part.prompt, part.train = self.prompt[rows], self.train[rows]
+        return part
 
 
 def summary(parts: list[Part], confidences: list[Floats], bins: int) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Correlate accuracy, AUROC, calibration error and size over the models of paper 2.
 
-Ordinary least squares of y on x, a point per model: r, R2, slope, two-sided p and n, for
-all data sets and each of them, both phrasings together (empty `prompt`) and each alone.
-Accuracies, AUROCs and calibration errors are fractions, sizes billions of parameters;
-models of unknown size are left out of the fits on size. Writes the tables correlations
-and points (what is correlated).
+Fits y on x by ordinary least squares, with a point per model, for all data sets together and
+for each, and for both phrasings together (empty `prompt`) and for each. Gives r, R2, slope,
+two-sided p and n. Accuracies, AUROCs and calibration errors are fractions, sizes are in billions
+of parameters. Models of unknown size are left out of the fits on size. Writes the tables
+correlations and points (the data of the fits).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from multical.figures import latex, msp_tables, outputs
 from multical.figures.params import Compared
 from multical.metrics import correctness
 
-#: Not split by phrasing
+#: Quantities that are not split by phrasing
 ERRORS = (
     "calibration_error",
     "calibration_error_cells",
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def point_table(cells: pd.DataFrame, calibration: pd.DataFrame, params: Compared) -> pd.DataFrame:
-    """One row per data set, phrasing (empty: both) and model, with all that is correlated."""
+    """One row per data set, phrasing (empty: both) and model, with all correlated quantities."""
     pooled = cells.assign(prompt="")
     everything = pd.concat(
         [pooled.assign(dataset=msp_tables.ALL), cells.assign(dataset=msp_tables.ALL), pooled, cells]

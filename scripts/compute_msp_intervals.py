@@ -1,8 +1,8 @@
 """Compute percentile bootstrap intervals of paper 2's accuracies and AUROCs.
 
-The questions of a data set are drawn with replacement, each in both phrasings and of all
-models. A row with an empty `prompt` is the mean over the phrasings, and with `dataset` =
-`all` over the data sets too, whose draws are independent. Writes the table intervals.
+The questions of a data set are drawn with replacement, each with both phrasings and all models.
+A row with an empty `prompt` is the mean over the phrasings. With `dataset` = `all` it is the mean
+over the data sets too, whose draws are independent. Writes the table intervals.
 """
 
 from __future__ import annotations
@@ -24,48 +24,48 @@ MEASURES = ("accuracy", "auroc")
 
 
 def main() -> None:
-    threads = {"type": int, "default": 1, "help": "cells computed at a time"}
+    threads = {"type": int, "default": 1, "help": "number of cells computed at a time"}
     args = outputs.arguments(__doc__, IntervalTable, ["records"], outputs.TABLE, threads=threads)
     params: IntervalTable = args.params
-    drawn = params.bootstrap
+    settings = params.bootstrap
     frame = records.read(args.records)
     cells = [
         (keys | {"method": method}, part)
         for method in params.methods
-        for keys, part in msp_tables.parts(frame, params, method, by_prompt=True)
+        for keys, part in msp_tables.answer_groups(frame, params, method, by_prompt=True)
     ]
-    asked: dict[str, set[str]] = {item.id: set() for item in params.datasets}
+    questions: dict[str, set[str]] = {item.id: set() for item in params.datasets}
     for keys, part in cells:
-        asked[keys["dataset"]].update(msp_tables.questions(part))
+        questions[keys["dataset"]].update(msp_tables.questions(part))
     draws = {
-        dataset: bootstrap.Bootstrap(sorted(ids), drawn.replicates, drawn.seed + place)
-        for place, (dataset, ids) in enumerate(asked.items())
+        dataset: bootstrap.Bootstrap(sorted(ids), settings.replicates, settings.seed + place)
+        for place, (dataset, ids) in enumerate(questions.items())
     }
 
     def values(cell: tuple[dict[str, str], pd.DataFrame]) -> dict[str, Floats]:
-        """Estimate and replicates (1 + B,) of each measure in one cell."""
+        """(1 + B,) estimate and replicates of each measure in one cell."""
         keys, part = cell
         readout = msp_tables.readout(part, keys["method"])
         counts = draws[keys["dataset"]].counts(msp_tables.questions(part).to_list())
-        whole = np.ones((1, len(part)), counts.dtype)
+        ones = np.ones((1, len(part)), counts.dtype)
         return {
-            name: np.concatenate([METRICS[name](readout, c, 1) for c in (whole, counts)])
+            name: np.concatenate([METRICS[name](readout, c, 1) for c in (ones, counts)])
             for name in MEASURES
         }
 
     with ThreadPoolExecutor(args.threads) as pool:
-        found = [
+        rows = [
             {"measure": name, **keys, "values": value}
             for (keys, _), measures in zip(cells, pool.map(values, cells), strict=True)
             for name, value in measures.items()
         ]
-    table = interval_table(pd.DataFrame(found), params)
+    table = interval_table(pd.DataFrame(rows), params)
     printed = print_table(table, params)
-    msp_tables.write_table(args, "intervals", table, printed, drawn.seed)
+    msp_tables.write_table(args, "intervals", table, printed, settings.seed)
 
 
 def interval_table(cells: pd.DataFrame, params: IntervalTable) -> pd.DataFrame:
-    """Value and interval of each cell, of their means over phrasings, and over everything."""
+    """Value and interval of each cell, of means over phrasings, and of means over data sets too."""
     pooled = cells.assign(prompt="")
     everything = pd.concat([pooled.assign(dataset=msp_tables.ALL), pooled, cells])
     rows = []
@@ -80,7 +80,7 @@ def interval_table(cells: pd.DataFrame, params: IntervalTable) -> pd.DataFrame:
 
 
 def print_table(table: pd.DataFrame, params: IntervalTable) -> pd.DataFrame:
-    """Per data set and model: accuracy and the AUROCs, with their intervals."""
+    """Accuracy and AUROCs of each data set and model, with their intervals."""
     number = latex.rounded(1, 100)
     titles = {("msp", "accuracy"): "Accuracy"} | {
         (method, "auroc"): f"{msp_tables.METHOD_NAMES[method]} AUROC" for method in params.methods

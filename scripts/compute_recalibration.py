@@ -1,14 +1,15 @@
-"""Compute metrics of recalibrated confidences: does what is fitted in one language serve others?
+"""Compute metrics of recalibrated confidences: does a fit in one language serve others?
 
-Each method (temperature scaling, Platt scaling,
-isotonic regression) is fitted on the reference language alone, on all high-resource languages
-together, and on each language itself, and applied to every language; beside them is the
-readout as it is. A question's confidence comes from a fit on the questions of other folds,
-which are the same questions in all languages and runs. Where there is no such language, or no
-question to fit on, the fit is left out.
+Each method (temperature scaling, Platt scaling, isotonic regression) is fitted on the reference
+language alone, on all high-resource languages together, and on each language itself. The first
+two fits are applied to every language, the last to its own language. The tables also have the
+readout without recalibration. A question gets its confidence from a fit on the questions of other
+folds. The folds hold the same questions in all languages and runs. A fit is left out if there is
+no language or no question to fit on.
 
-The rows are those of metrics.csv and summary.csv, with the method and what it was fitted on.
-Intervals are theirs too: of the questions that are measured, for the fits as they are.
+The rows are those of metrics.csv and summary.csv, with the method and the languages of the fit.
+The intervals are computed like theirs. They cover the choice of the evaluated questions, and
+take the fits as fixed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from multical.stats.estimates import (
 from multical.stats.params import RecalibrationJob
 
 FIT = ["method", "fit"]
-#: Not recalibrated
+#: Method and fit of a readout without recalibration
 NONE = "none"
 Rows = list[dict[str, Any]]
 
@@ -62,7 +63,7 @@ def compute(
 def block_rows(
     block: Block, questions: dict[str, list[str]], params: RecalibrationJob
 ) -> tuple[Rows, Rows]:
-    """Both tables' rows of one run on one benchmark."""
+    """The rows of one run on one benchmark, for both tables."""
     samples = drawn(block, bootstrap(block, questions, params))
     fold = recalibration.folds(
         questions[block.keys["benchmark"]], params.recalibration.folds, params.recalibration.seed
@@ -75,41 +76,42 @@ def block_rows(
     by_group: Rows = []
     for name in params.readouts:
         scores = recorded(block, partial(option_scores, readout=name))
-        answers = {language: Answers(*own) for language, own in scores.items()}
+        answers = {language: Answers(*arrays) for language, arrays in scores.items()}
         for method, fit, readouts in variants(answers, folds, params):
             estimates = measured(name, readouts, samples, params)
             for rows, make in ((by_language, metric_rows), (by_group, summary_rows)):
-                made = make(block, estimates, params)
-                rows += [{**row, "method": method, "fit": fit} for row in made]
+                rows += [
+                    {**row, "method": method, "fit": fit} for row in make(block, estimates, params)
+                ]
     return by_language, by_group
 
 
 def variants(
     answers: dict[str, Answers], folds: dict[str, Ints], params: RecalibrationJob
 ) -> Iterator[tuple[str, str, dict[str, Readout]]]:
-    """Method, what it is fitted on, and the readouts of all languages that it gives."""
-    yield NONE, NONE, {language: own.readout for language, own in answers.items()}
+    """Each method, the name of the fit, and the resulting readouts by language."""
+    yield NONE, NONE, {language: unchanged.readout for language, unchanged in answers.items()}
     for method, fit in METHODS.items():
         for name, sources in fitted_on(list(answers), params).items():
-            found = {}
-            for source, languages in sources:
-                learnt = recalibration.pooled([answers[language] for language in source])
+            readouts = {}
+            for source, targets in sources:
+                pooled = recalibration.pooled([answers[language] for language in source])
                 fold = np.concatenate([folds[language] for language in source])
-                maps = recalibration.fitted(fit, learnt, fold, params.recalibration.folds)
-                for language in languages:
-                    made = recalibration.applied(maps, answers[language], folds[language])
-                    if made is not None:
-                        found[language] = made
-            if found:
-                yield method, name, found
+                maps = recalibration.fitted(fit, pooled, fold, params.recalibration.folds)
+                for language in targets:
+                    readout = recalibration.applied(maps, answers[language], folds[language])
+                    if readout is not None:
+                        readouts[language] = readout
+            if readouts:
+                yield method, name, readouts
 
 
 def fitted_on(
     languages: list[str], params: RecalibrationJob
 ) -> dict[str, list[tuple[list[str], list[str]]]]:
-    """By name of the fit, the languages that are learnt from and those that it is applied to."""
-    reference = [one for one in languages if one == params.reference_language]
-    high = [one for one in languages if params.resource_levels[one] == "high"]
+    """By name of the fit, pairs: the languages to fit on, and those to apply the fit to."""
+    reference = [language for language in languages if language == params.reference_language]
+    high = [language for language in languages if params.resource_levels[language] == "high"]
     return {
         "reference": [(reference, languages)] if reference else [],
         "high": [(high, languages)] if high else [],

@@ -1,16 +1,16 @@
 """Fit what SFT and smoothing change, by resource level, in mixed models over languages.
 
-What is compared is as in
-compute_effects.py, and with several seeds the mean over them is fitted. A model is that of a
-comparison, readout and metric: fixed effects of condition x resource level, random intercept and
-effect (slope) by language (statsmodels' MixedLM, by REML), on means in blocks of questions that
-are paired (`mixed.paired`). So languages are the sample, and the questions as given: for
-questions as the sample see compute_effects.py, whose values by resource level are the same.
+The comparisons are those of compute_effects.py. If there are several seeds, their mean is fitted.
+There is a model for each comparison, readout and metric, with fixed effects of condition x
+resource level, and a random intercept and effect (slope) for each language (statsmodels' MixedLM,
+by REML). It is fitted to means in paired blocks of questions (`mixed.paired`). The languages are
+the sample, and the questions are taken as fixed. compute_effects.py takes the questions as the
+sample, and its values by resource level are the same.
 
---effects has a row for each level, and for its difference to the first; p-values are corrected
+--effects has a row for each level, and for its difference to the first. p-values are corrected
 for all models of a metric, readout and level. --models has a row for each model: whether it
-converged (else its effects have no p), what went wrong or was warned of, how languages spread,
-and diagnostics. A model that cannot be fitted has no estimates, and its problem says why.
+converged (else its effects have no p), problems and warnings, the spread of languages, and
+diagnostics. A model that cannot be fitted has no estimates, and the column problem says why.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def compute(
     effects: list[dict[str, Any]] = []
     models: list[dict[str, Any]] = []
     todo = [
-        (one, reading)
-        for one in comparisons.comparisons(runs)
-        for reading in one.pairs[0][1].found
+        (comparison, reading)
+        for comparison in comparisons.comparisons(runs)
+        for reading in comparison.pairs[0][1].estimates
     ]  # fmt: skip
-    for one, reading in tqdm(todo, unit="model", desc="mixed models"):
-        keys = one.keys | dict(zip(("readout", "metric"), reading, strict=True))
-        fitted = fit(one, reading, params)
+    for comparison, reading in tqdm(todo, unit="model", desc="mixed models"):
+        keys = comparison.keys | dict(zip(("readout", "metric"), reading, strict=True))
+        fitted = fit(comparison, reading, params)
         effects += [keys | with_interval(term, params.level) for term in fitted.terms]
         models.append(keys | fitted.about)
     table = pd.DataFrame(effects, columns=EFFECTS)
@@ -69,12 +69,12 @@ def compute(
 
 
 def blocked(block: Block, questions: dict[str, list[str]], params: MixedModels) -> Run:
-    """A run on a benchmark, by (readout, metric) and language the means of its blocks."""
-    found: dict[tuple[str, str], dict[str, Cell]] = {}
-    asked = questions[block.keys["benchmark"]]
-    places = Bootstrap(asked, 0, 0)
-    order = np.random.default_rng(params.seed).permutation(len(asked))
-    own = {
+    """A run on a benchmark, with its means in blocks of questions."""
+    cells: dict[tuple[str, str], dict[str, Cell]] = {}
+    ids = questions[block.keys["benchmark"]]
+    places = Bootstrap(ids, 0, 0)
+    order = np.random.default_rng(params.seed).permutation(len(ids))
+    orders = {
         language: order[places.sample(rows["question_id"]).places]
         for language, rows in block.languages.items()
     }
@@ -83,19 +83,22 @@ def blocked(block: Block, questions: dict[str, list[str]], params: MixedModels) 
             for metric in params.metrics:
                 if mixed.applies(readout, metric):
                     values = mixed.per_question(readout, metric, params.bins)
-                    by_language = found.setdefault((name, metric), {})
-                    by_language[language] = mixed.cell(values, own[language])
-    return Run(block.keys, comparisons.asked(block), found)
+                    by_language = cells.setdefault((name, metric), {})
+                    by_language[language] = mixed.cell(values, orders[language])
+    return Run(block.keys, comparisons.question_digests(block), cells)
 
 
-def fit(one: Comparison, reading: tuple[str, str], params: MixedModels) -> Fit:
-    """The model of a comparison, or why there is none."""
-    sides = [[run.found.get(reading, {}) for run in side] for side in zip(*one.pairs, strict=True)]
-    languages = [x for x in sides[0][0] if all(x in run for side in sides for run in side)]
+def fit(comparison: Comparison, reading: tuple[str, str], params: MixedModels) -> Fit:
+    """The model of a comparison, or the reason why there is none."""
+    sides = [
+        [run.estimates.get(reading, {}) for run in runs]
+        for runs in zip(*comparison.pairs, strict=True)
+    ]  # before and after: the cells of each run, by language
+    languages = [x for x in sides[0][0] if all(x in cells for side in sides for cells in side)]
     levels = [params.resource_levels[language] for language in languages]
     try:
         before, after = (
-            [mixed.over_seeds([run[x] for run in s]) for x in languages] for s in sides
+            [mixed.over_seeds([cells[x] for cells in side]) for x in languages] for side in sides
         )
         fitted = mixed.fit(mixed.paired(before, after), levels)
     except NotFittedError as reason:
@@ -106,7 +109,7 @@ def fit(one: Comparison, reading: tuple[str, str], params: MixedModels) -> Fit:
 
 
 def with_interval(term: dict[str, Any], level: float) -> dict[str, Any]:
-    """A term with the ends of its interval, if it has been fitted."""
+    """The term, with the ends of its interval if it was fitted."""
     if "se" not in term:
         return term
     half = float(stats.t.ppf((1 + level) / 2, term["df"])) * term["se"]

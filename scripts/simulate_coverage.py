@@ -1,17 +1,16 @@
-"""Simulate benchmarks of known calibration: do intervals hold it, do tests keep their level?
+"""Simulate benchmarks of known calibration: do intervals hold the truth, do tests keep their level?
 
-A question is right with a chance uniform between 0.25 and 1, the stated confidence is that
-chance to the power 1 / s: calibrated for s = 1, too sure above. Chances and answers of the
-languages and of two runs on a question are correlated (Gaussian copulas). Every simulated
-benchmark goes through the study's own bootstrap and metrics; what an interval should hold is
-the metric of endless questions, by numerical integration.
+The probability of a right answer is uniform between 0.25 and 1. The stated confidence is that
+probability to the power 1 / s: calibrated for s = 1, overconfident for s > 1. For each question,
+the probabilities and answers of the languages and of two runs are correlated (Gaussian copulas).
+Every simulated benchmark goes through the study's own bootstrap and metrics. An interval should
+hold the metric of infinitely many questions, which is computed by numerical integration.
 
-Intervals are of one language, of the mean over the
-languages, and of the change of that mean from the first run to the second, which truly is 0.
-Tests ask whether that mean rises, or falls, by the one-sided bootstrap p of the claims, and
-whether any language's metric rises, by Holm's correction. A row has the share of simulations in
-which an interval held the truth, or a test rejected it at 1 - level, with the 95 % Wilson
-interval of that share.
+The intervals are for one language, for the mean over the languages, and for the change of that
+mean from the first run to the second, which is 0 in truth. The tests ask whether that mean rises,
+and whether it falls, by the one-sided bootstrap p of the claims, and whether the metric of any
+language rises, with Holm's correction. A row has the share of simulations in which an interval
+held the truth, or a test rejected it at 1 - level, with the 95 % Wilson interval of that share.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def main() -> None:
 
 def simulate(params: Coverage) -> pd.DataFrame:
     """A row for each kind, place, metric, power and number of questions."""
-    gc.freeze()  # statsmodels collects garbage at each correction: then of all that is loaded
+    gc.freeze()  # statsmodels runs the garbage collector at each correction
     rows, simulations = [], params.simulations
     for questions in params.questions:
         for power in params.powers:
@@ -69,14 +68,14 @@ def simulate(params: Coverage) -> pd.DataFrame:
 
 
 def truths(power: float, bins: int) -> dict[str, float]:
-    """The metrics of endless questions."""
+    """The metrics of infinitely many questions."""
     chance = LEAST + (1 - LEAST) * (np.arange(GRID) + 0.5) / GRID
     stated = chance ** (1 / power)
     index = np.minimum(np.searchsorted(edges(bins), stated, side="right") - 1, bins - 1)
     mass = np.bincount(index, minlength=bins) / GRID
     gap = np.bincount(index, stated - chance, bins) / GRID
     square = float((gap**2 / np.where(mass > 0, mass, 1)).sum())
-    # confidence rises with the chance: wrong answers of less of it are below
+    # Confidence rises with the chance, so the less confident wrong answers come before.
     below = np.cumsum(1 - chance) - (1 - chance) / 2
     return {
         "accuracy": float(chance.mean()),
@@ -98,11 +97,11 @@ def counted(
     for number in tqdm(range(params.simulations), desc=f"{questions} questions, power {power}"):
         sample = Bootstrap(ids.to_list(), params.replicates, number).sample(ids)
         runs = [
-            [resampled(one, sample, NAMES, params.bins) for one in run]
+            [resampled(readout, sample, NAMES, params.bins) for readout in run]
             for run in readouts(generator, questions, power, params.languages)
         ]
         for metric in NAMES:
-            before, after = (np.array([one[metric] for one in run]) for run in runs)
+            before, after = (np.array([values[metric] for values in run]) for run in runs)
             for key, held in outcomes(metric, before, after, truth[metric], params.level):
                 counts[*key, metric] += held
     return counts
@@ -113,20 +112,23 @@ def readouts(
 ) -> Iterator[list[Readout]]:
     """Two runs on the same questions, each in all languages."""
     shape = (2, 2, languages, questions)  # of chances and of answers, by run
-    own, shared = generator.normal(size=shape), generator.normal(size=(2, 1, 1, questions))
-    uniform = special.ndtr(SHARED**0.5 * shared + (1 - SHARED) ** 0.5 * own)
+    single, shared = generator.normal(size=shape), generator.normal(size=(2, 1, 1, questions))
+    uniform = special.ndtr(SHARED**0.5 * shared + (1 - SHARED) ** 0.5 * single)
     chance = LEAST + (1 - LEAST) * uniform[0]
     for chances, draws in zip(chance, uniform[1], strict=True):
         yield [
-            Readout(one ** (1 / power), draw < one, None, None, True)
-            for one, draw in zip(chances, draws, strict=True)
+            Readout(right ** (1 / power), draw < right, None, None, True)
+            for right, draw in zip(chances, draws, strict=True)
         ]
 
 
 def outcomes(
     metric: str, before: Floats, after: Floats, truth: float, level: float
 ) -> Iterator[tuple[tuple[str, str], bool]]:
-    """(kind, of) and whether the interval held, or the test rejected, of (languages, B + 1)."""
+    """(kind, of), and whether the interval held the truth or the test rejected it.
+
+    `before` and `after` are (languages, B + 1), with the estimate last.
+    """
     change = (after - before).mean(axis=0)
     bounds, any_change = METRICS[metric].bounds, (-np.inf, np.inf)
     for of, values, target, ends in (
@@ -139,8 +141,8 @@ def outcomes(
     moved = recentred(change[:-1], change[-1])
     for direction, name in (("above", "rises"), ("below", "falls")):
         yield ("test", f"mean {name}"), tail(moved, 0.0, direction) <= 1 - level
-    each = [tail(recentred(one[:-1], one[-1]), 0.0, "above") for one in after - before]
-    yield ("test", "any language rises"), bool(multipletests(each, 1 - level, "holm")[0].any())
+    p = [tail(recentred(values[:-1], values[-1]), 0.0, "above") for values in after - before]
+    yield ("test", "any language rises"), bool(multipletests(p, 1 - level, "holm")[0].any())
 
 
 if __name__ == "__main__":

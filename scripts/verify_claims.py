@@ -1,10 +1,10 @@
-"""Compute the verdicts on the studies' claims from one study's own tables and records.
+"""Compute the verdicts on claims from a study's own tables and records.
 
-A verdict is `reproduced`, `not reproduced`, or `not testable here`, with
-the reason: the study lacks what the claim needs. Same inputs give the same bytes, but for
-the seconds. A claim on studies of another kind has the verdict of a study inside of this one that
-is of that kind (--parts), where there is one. What is expected is compared by
-check_verdicts.py.
+A verdict is `reproduced`, `not reproduced`, or, with the reason, `not testable here`, if the study
+lacks what the claim needs. The same inputs give the same bytes, except for the seconds. For a claim
+about studies of another kind, the program takes the verdict of a study of that kind that is part
+of this one (--parts), if there is one. check_verdicts.py compares the verdicts with the expected
+ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from multical import files
 from multical.claims import changes, msp, report
-from multical.claims.judge import Found, NotTestableError, judged, not_testable
+from multical.claims.judge import Measurement, NotTestableError, judged, not_testable
 from multical.claims.params import AnswerClaims, AnyClaims, ClaimsJob, MeasuredClaims
 from multical.claims.schema import (
     AbstentionGain,
@@ -36,20 +36,31 @@ from multical.provenance import sidecar
 
 def main() -> None:
     started = time.monotonic()
-    outputs = {"json": "all", "markdown": "the table", "page": "HTML", "sidecar": "JSON"}
-    outputs = {name: f"output: {content}" for name, content in outputs.items()}
-    parser = command_line(__doc__, AnyClaims, **outputs)
+    parser = command_line(
+        __doc__,
+        AnyClaims,
+        json="output: verdicts, tests and reasons, JSON",
+        markdown="output: the table, Markdown",
+        page="output: the table and all tests, HTML",
+        sidecar="output: provenance, JSON",
+    )
     parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
-    parser.add_argument("--tables", nargs="*", default=[], metavar="CSV", help="the evidence")
-    parser.add_argument("--parts", nargs="*", default=[], metavar="JSON", help="their verdicts")
+    parser.add_argument(
+        "--tables", nargs="*", default=[], metavar="CSV", help="tables to test the claims on"
+    )
+    parser.add_argument(
+        "--parts", nargs="*", default=[], metavar="JSON", help="verdicts of the study's parts"
+    )
     parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecar")
-    parser.add_argument("--processes", type=int, default=1, help="that share many rows")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="processes that share the work if rows are many"
+    )
     args = parser.parse_args()
     params = args.params.root
     tables = {Path(path).name: path for path in args.tables}
-    inside = [report.read(path) for path in args.parts]
-    document = verify(params, args.records, tables, args.processes, inside)
-    # All are ready before one is written.
+    part_studies = [report.read(path) for path in args.parts]
+    document = verify(params, args.records, tables, args.processes, part_studies)
+    # Prepare all outputs before writing any.
     text, page = report.markdown(document), report.page(document)
     with atomic(args.markdown) as first, atomic(args.page) as second:
         first.write_text(text, encoding="utf-8")
@@ -74,40 +85,46 @@ def verify(
     records: list[str],
     tables: dict[str, str],
     processes: int,
-    inside: Sequence[dict[str, Any]] = (),
+    part_studies: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The document of a study: what it is, and each claim with verdict and measurements."""
+    """The document on a study: its name and kind, and each claim with verdict and measurements.
+
+    `tables` are paths by file name. `part_studies` are the documents on the studies that are
+    part of this one.
+    """
     statistic = _statistics(params, records, tables, processes)
-    found = {}
+    claims = {}
     for name, claim in params.claims.items():
-        if told := _told_inside(name, claim, params, inside):
-            found[name] = told
+        if verdict := _verdict_of_part(name, claim, params, part_studies):
+            claims[name] = verdict
             continue
         started = time.monotonic()
         outcome = _outcome(claim, params, statistic)
-        told = claim.model_dump(mode="json", exclude={"parts", "tested_on"})
+        entry = claim.model_dump(mode="json", exclude={"parts", "tested_on"})
         seconds = round(time.monotonic() - started, 3)
-        found[name] = told | outcome | {"seconds": seconds}
+        claims[name] = entry | outcome | {"seconds": seconds}
     return {
         "study": params.study,
         "kind": params.kind,
         "command": f"make verify STUDY={params.study.removeprefix('results/')}",
         "level": params.bootstrap.level,
-        "claims": found,
+        "claims": claims,
     }
 
 
-def _told_inside(
-    name: str, claim: Claim, params: ClaimsJob, inside: Sequence[dict[str, Any]]
+def _verdict_of_part(
+    name: str, claim: Claim, params: ClaimsJob, part_studies: Sequence[dict[str, Any]]
 ) -> dict[str, Any] | None:
-    """What a study inside of this one found, of a claim on studies of its kind alone."""
+    """A claim's entry from the first part study that can test it, unless the study itself can."""
     if params.kind in claim.tested_on:
         return None
-    found = [one for one in inside if one["kind"] in claim.tested_on and name in one["claims"]]
-    return {**found[0]["claims"][name], "study": found[0]["study"]} if found else None
+    for part in part_studies:
+        if part["kind"] in claim.tested_on and name in part["claims"]:
+            return {**part["claims"][name], "study": part["study"]}
+    return None
 
 
-Statistic = Callable[[Any], Found]
+Statistic = Callable[[Any], Measurement]
 
 
 def _outcome(claim: Claim, params: ClaimsJob, statistic: Statistic) -> dict[str, Any]:
@@ -117,17 +134,18 @@ def _outcome(claim: Claim, params: ClaimsJob, statistic: Statistic) -> dict[str,
                 f"{params.study} is of kind {params.kind}; this needs "
                 f"{' or '.join(claim.tested_on)}"
             )
-        found = [statistic(part) for part in claim.parts]
-        _fine_enough(claim, found)
+        measurements = [statistic(part) for part in claim.parts]
+        _check_power(claim, measurements)
     except NotTestableError as reason:
         return not_testable(str(reason))
-    return judged(claim, found)
+    return judged(claim, measurements)
 
 
-def _fine_enough(claim: Claim, found: list[Found]) -> None:
-    """Raise `NotTestableError` where no data could make the tests pass."""
-    tests = sum(len(one.tests) for one in found)
-    least = max(one.least for one in found) * (tests if claim.correction == "holm" else 1)
+def _check_power(claim: Claim, measurements: list[Measurement]) -> None:
+    """Raise `NotTestableError` if the tests could not pass on any data."""
+    tests = sum(len(measurement.tests) for measurement in measurements)
+    least = max(measurement.least for measurement in measurements)
+    least *= tests if claim.correction == "holm" else 1
     if least >= claim.alpha:
         raise NotTestableError(
             f"{tests} tests on so few replicates or models can have no p under {claim.alpha:g}"
@@ -137,7 +155,10 @@ def _fine_enough(claim: Claim, found: list[Found]) -> None:
 def _statistics(
     params: ClaimsJob, records: list[str], tables: dict[str, str], processes: int
 ) -> Statistic:
-    """What computes the statistic of a part, on tables and records that are read once."""
+    """A function that computes the statistic of a part of a claim.
+
+    It reads the records that changes are computed from only once.
+    """
     cached: dict[str, Any] = {}
 
     def path(part: Part) -> str:
@@ -146,15 +167,15 @@ def _statistics(
             raise InputError(f"--tables: found {sorted(tables)}, expected {name} among them")
         return tables[name]
 
-    def change(part: Change) -> Found:
+    def change(part: Change) -> Measurement:
         assert isinstance(params, MeasuredClaims)
         if not cached:
-            own = params.claims.values()
-            cached["scored"] = changes.read(records, own, params, processes)
+            claims = params.claims.values()
+            cached["scored"] = changes.read(records, claims, params, processes)
             cached["summary"] = results.read(path(part), "summary")
         return changes.change(part, cached["scored"], cached["summary"], path(part), params)
 
-    def statistic(part: Part) -> Found:
+    def statistic(part: Part) -> Measurement:
         if isinstance(part, Change):
             return change(part)
         assert isinstance(params, AnswerClaims)

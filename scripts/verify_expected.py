@@ -1,11 +1,11 @@
-"""Compare a study's tables with the published numbers, and fail when one is outside.
+"""Compare a study's tables with the published numbers, and fail if one is out of tolerance.
 
-The expected numbers are a CSV with a row per number: table, dataset, model, quantity,
-value, factor, tolerance, source. `quantity` is the table's further keys and then its
-column, separated by slashes; `value` is as printed: a number, cells such as 7/10, or
-<0.001; the table's number times `factor`, or the 7 of 7/10, may differ from it by
-`tolerance`. No model stands for all: their cells are added up. Prints published, ours,
-difference and verdict of each, and exits with an error if any fails.
+The expected numbers are a CSV file with a row per number: table, dataset, model, quantity, value,
+factor, tolerance, source. `quantity` is the table's further keys and then its column, separated
+by slashes. `value` is as printed: a number, cells such as 7/10, or <0.001. The table's number
+times `factor`, or the 7 of 7/10, may differ from it by `tolerance`. An empty model stands for all
+models, whose cells are added up. Prints the published number, ours, the difference and the verdict
+for each row, and exits with an error if any row fails.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KEYS: dict[str, list[str]] = {
     "abstention": ["k", "scheme", "method"],
     "thresholds": ["k", "scheme", "method"],
 }
-#: Rounding of binary fractions, far below any printed digit.
+#: Allows for the rounding of binary fractions. Far below any printed digit.
 EPSILON = 1e-9
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     if len(failed):
         names = [" ".join(row) for row in failed[COLUMNS[:4]].to_numpy()[:5]]
         raise InputError(
-            f"{args.expected}: {len(failed)} of {len(report)} numbers are outside of their "
+            f"{args.expected}: {len(failed)} of {len(report)} numbers are outside their "
             f"tolerance, first {'; '.join(names)}"
         )
     with atomic(args.report) as temporary:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def read(path: str) -> list[dict[str, str]]:
-    """The rows of a CSV as texts, an empty cell being an empty text."""
+    """The rows of a CSV file as strings. An empty cell is an empty string."""
     try:
         with open(path, encoding="utf-8", newline="") as stream:
             return list(csv.DictReader(stream, strict=True))
@@ -73,7 +73,10 @@ def read(path: str) -> list[dict[str, str]]:
 
 
 def compare(expected: list[dict[str, str]], tables: dict[str, str], source: str) -> pd.DataFrame:
-    """Published, ours, difference and verdict of each expected number."""
+    """The report: published number, ours, difference and verdict of each expected number.
+
+    `tables` are paths by name, `source` is the file of the expected numbers.
+    """
     index = {name: indexed(name, path) for name, path in tables.items()}
     rows = []
     for line, row in enumerate(expected, 2):
@@ -90,28 +93,26 @@ def compare(expected: list[dict[str, str]], tables: dict[str, str], source: str)
 
 
 def indexed(name: str, path: str) -> dict[tuple[str, ...], dict[str, str]]:
-    """The rows of a table by dataset, model and further keys, a missing key being empty."""
+    """The rows of a table by dataset, model and further keys. A missing key is empty."""
     if name not in KEYS:
         raise InputError(f"{path}: unknown table {name}, expected one of {list(KEYS)}")
     keys = ["dataset", "model", *KEYS[name]]
     rows = read(path)
-    found = {tuple(row.get(key, "") for key in keys): row for row in rows}
+    index = {tuple(row.get(key, "") for key in keys): row for row in rows}
     if name == "auroc":
         for dataset in {row["dataset"] for row in rows}:
-            found[dataset, ""] = total([row for row in rows if row["dataset"] == dataset])
-    return found
+            index[dataset, ""] = total([row for row in rows if row["dataset"] == dataset])
+    return index
 
 
 def total(rows: list[dict[str, str]]) -> dict[str, str]:
-    """The cells k/n of several rows, added up by column."""
-    found = {}
+    """The sums of the cells k/n of several rows, by column."""
+    sums = {}
     for name in rows[0]:
         cells = [row[name].split("/") for row in rows if "/" in row[name]]
         if name.endswith("_significant") and cells:
-            found[name] = "/".join(
-                str(sum(map(int, column))) for column in zip(*cells, strict=True)
-            )
-    return found
+            sums[name] = "/".join(str(sum(map(int, column))) for column in zip(*cells, strict=True))
+    return sums
 
 
 def verdict(row: dict[str, str], ours: str) -> dict[str, object]:
@@ -119,9 +120,9 @@ def verdict(row: dict[str, str], ours: str) -> dict[str, object]:
     published, difference = row["value"], np.nan
     if "/" in published:
         hits, cells = published.split("/")
-        own_hits, _, own_cells = ours.partition("/")
-        difference = float(own_hits or "nan") - float(hits)
-        ok = own_cells == cells and abs(difference) <= float(row["tolerance"])
+        our_hits, _, our_cells = ours.partition("/")
+        difference = float(our_hits or "nan") - float(hits)
+        ok = our_cells == cells and abs(difference) <= float(row["tolerance"])
     elif published.startswith("<"):
         ok = float(ours or "nan") < float(published[1:])
     else:

@@ -1,4 +1,4 @@
-"""The one way a program of multical says that its input is wrong."""
+"""How programs report wrong input: an `InputError`, in one line and without secrets."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from collections.abc import Callable
 
 
 class InputError(Exception):
-    """Bad input, in one sentence: the file, the key or row, what was found, what was expected."""
+    """Bad input, described in one sentence: file, key or row, value found, value expected."""
 
 
-#: Variables that hold a token
+#: Environment variables that hold a secret
 SECRET = re.compile(r"TOKEN|PASSWORD|SECRET|API_?KEY")
-#: Who logs in, in an address; a token in its query; a token of the hub
-SIGNED = re.compile(r"(?<=://)[^/\s@'\"]+@")
-QUERIED = re.compile(r"(?<=[?&])([\w-]*(?:token|key|signature|secret)[\w-]*)=[^&\s'\")]+", re.I)
+#: A login in a URL, a token in the query of a URL, and a token of the Hugging Face hub
+URL_LOGIN = re.compile(r"(?<=://)[^/\s@'\"]+@")
+URL_TOKEN = re.compile(r"(?<=[?&])([\w-]*(?:token|key|signature|secret)[\w-]*)=[^&\s'\")]+", re.I)
 HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
 HIDDEN = "***"
 
 
 def redacted(text: str) -> str:
-    """A text for logs, with every token and password replaced.
+    """The text for a log, with `***` in place of each secret.
 
-    Those of the environment, those in addresses, and what looks like a token of the hub.
+    Secrets are the values of environment variables such as HF_TOKEN, logins and tokens in URLs,
+    and texts that look like a token of the Hugging Face hub.
     """
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) >= 8:  # not 0, 1, true
             text = text.replace(value, HIDDEN)
-    text = SIGNED.sub(f"{HIDDEN}@", text)
-    return HUB_TOKEN.sub(HIDDEN, QUERIED.sub(rf"\1={HIDDEN}", text))
+    text = URL_LOGIN.sub(f"{HIDDEN}@", text)
+    return HUB_TOKEN.sub(HIDDEN, URL_TOKEN.sub(rf"\1={HIDDEN}", text))
 
 
 def program(main: Callable[[], None]) -> None:
     """Run a script's `main`; an `InputError` becomes one line on stderr and exit code 1.
 
-    Any other error keeps its traceback, in which no token stands either.
+    Any other error is printed with its traceback. Secrets are hidden in both cases.
     """
     try:
         main()

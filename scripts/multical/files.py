@@ -1,4 +1,4 @@
-"""Nothing half-written: files appear under their own name whole, or not at all."""
+"""Files: written whole or not at all, checksums, and search by pattern."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from multical.errors import InputError
 def atomic(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it to `target` on success.
 
-    The caller makes a file or a folder there. On an exception it is removed and
-    an earlier `target` stays as it was. The temporary name keeps the suffix,
-    since writers pick their format by it.
+    The caller makes a file or a folder at the temporary path. On an exception it is removed, and
+    an existing `target` stays as it was. The temporary name keeps the suffix, since writers
+    choose their format by it.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Typed parameters: strict mappings, names and ranges, and the one way to read them.
+"""Types of parameters, and functions that read them.
 
-What config.yaml holds and what a program takes as `--params` are models of the same kind, so
-that a wrong value gets the same sentence from both.
+The sections of config.yaml and the `--params` of programs are the same kind of pydantic model, so
+that a wrong value gets the same error sentence in both places.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ from multical.errors import InputError
 SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 NAME = f"^{SEGMENT}$"
 Name = Annotated[str, Field(pattern=NAME)]
-#: Braces would be wildcards to Snakemake, and control characters tear its records apart
+BenchmarkName = Annotated[str, Field(pattern=NAME, description="name of a benchmark")]
+#: No braces, which Snakemake would read as wildcards, and no control characters, which would
+#: corrupt its records
 LocalPath = Annotated[str, Field(pattern=r"^[^{}\x00-\x1f\x7f]+$")]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
 
 
 def _number(value: Any) -> Any:
-    """A text such as 2e-5, which YAML 1.1 does not read as a number, as that number."""
+    """Convert a text such as 2e-5 to a number, since YAML 1.1 does not read it as one."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -44,24 +46,29 @@ def _number(value: Any) -> Any:
 
 Number = Annotated[float, BeforeValidator(_number)]
 Smoothing = Annotated[Number, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="seed of the random numbers")]
 LearningRate = Annotated[Number, Field(gt=0, lt=1)]
 Options = Annotated[int, Field(ge=2, le=10)] | None
-Precision = Literal["highest", "high", "medium"]
+Precision = Annotated[
+    Literal["highest", "high", "medium"],
+    Field(
+        description="precision of float32 matrix products; medium lets bfloat16 units compute them"
+    ),
+]
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
-    Field(description="auto: bfloat16 where the hardware multiplies it, else float32"),
+    Field(description="auto: bfloat16 if the hardware multiplies it, else float32"),
 ]
 ChatFormat = Literal["plain", "tulu", "template", "none"]
-#: Those that mark where an answer ends, which a model has to learn
+#: Formats that mark where an answer ends, which a model has to learn
 TrainableFormat = Literal["plain", "tulu", "template"]
 
 Value = TypeVar("Value")
 
 
 def _distinct(values: list[Value]) -> list[Value]:
-    if again := twice(values):
-        raise ValueError(f"found {again[0]!r} twice, expected different values")
+    if repeated := twice(values):
+        raise ValueError(f"found {repeated[0]!r} twice, expected different values")
     return values
 
 
@@ -90,31 +97,33 @@ class Strict(BaseModel):
                 ("missing", required - raw.keys()),
             ):
                 if keys:
-                    found = sorted(map(str, keys))
-                    raise ValueError(f"{word} keys {found}, expected {list(cls.model_fields)}")
+                    names = sorted(map(str, keys))
+                    raise ValueError(f"{word} keys {names}, expected {list(cls.model_fields)}")
         return raw
 
 
 class BaseOrTuned(Strict):
-    """A base model, or an SFT run: what it was tuned on, with which smoothing and seed."""
+    """A base model, or an SFT run with its data, smoothing and seed."""
 
-    sft: Name | None = Field(default=None, description="SFT data; null for a base model")
-    smoothing: Smoothing | None = None
+    sft: Name | None = Field(default=None, description="name of the SFT data; null for a base model")
+    smoothing: Smoothing | None = Field(
+        default=None, description="label smoothing (b) of the SFT run; 0 is none"
+    )
     seed: Seed | None = None
 
     @model_validator(mode="after")
     def _all_or_none(self) -> Self:
-        found = {"sft": self.sft, "smoothing": self.smoothing, "seed": self.seed}
-        if len({value is None for value in found.values()}) > 1:
-            raise ValueError(f"found {found}, expected all three, or none for a base model")
+        values = {"sft": self.sft, "smoothing": self.smoothing, "seed": self.seed}
+        if len({value is None for value in values.values()}) > 1:
+            raise ValueError(f"found {values}, expected all three, or none for a base model")
         return self
 
 
 def canonical(value: Any) -> str:
-    """The one JSON text of all values equal to `value`: sorted keys, no spaces, no NaN.
+    """A JSON text that is the same for equal values: sorted keys, no spaces, no NaN.
 
-    Models in it are written without the keys that have their defaults, so that a new key with a
-    default changes the text of no job.
+    Models are written without the keys that have their default value, so that a new key with a
+    default does not change the text of any job.
     """
     return json.dumps(
         value,
@@ -136,28 +145,27 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def validated(schema: type[Schema], raw: Any, name: str) -> Schema:
-    """`raw`, as read from the file that is called `name`, as its schema.
+    """Check `raw`, the content of the file or option `name`, and return it as `schema`.
 
-    Raises `InputError` naming the first key that is wrong, what was found there and
-    what was expected.
+    Raises `InputError` with the first wrong key, its value and the expected value.
     """
     try:
         return schema.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(_keys_of(raw, first["loc"]))
-        own = first["type"] == "value_error"  # says itself what was found
-        said = isinstance(first["input"], dict | list) or own
-        found = "" if said else f"found {first['input']!r}, expected: "
+        # our own validators say themselves what they found, and a mapping would be too long
+        is_shown = first["type"] != "value_error" and not isinstance(first["input"], dict | list)
+        found = f"found {first['input']!r}, expected: " if is_shown else ""
         reason = found + first["msg"].removeprefix("Value error, ")
         sentence = ": ".join(filter(None, [name, where, reason]))
         raise InputError(" ".join(sentence.split())) from error
 
 
 def parse(schema: type[Schema], text: str, option: str = "--params") -> Schema:
-    """The JSON object in `text`, given as a program's `option`, as its schema.
+    """Check the JSON object in `text`, the value of a program's `option`; return it as `schema`.
 
-    Raises `InputError` with the sentence that the same wrong value gets in config.yaml.
+    Raises `InputError` with the same sentence that the wrong value would get in config.yaml.
     """
     try:
         raw = json.loads(text)
@@ -171,16 +179,20 @@ def parse(schema: type[Schema], text: str, option: str = "--params") -> Schema:
 def command_line(
     description: str | None, schema: type[BaseModel], **files: str
 ) -> argparse.ArgumentParser:
-    """The parser of a program with `--params`, and a required option for each of its files.
+    """The parser of a program that takes `--params` and files, each in a required option.
 
-    `args.params` is the schema; the file of the option `--loss-log` is `args.loss_log`, a path.
+    `files` maps names to help texts: `loss_log` makes the option `--loss-log`, which becomes the
+    path `args.loss_log`. `args.params` is a `schema`.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    named = f"{schema.__module__}.{schema.__name__}"
     parser.add_argument(
-        "--params", required=True, metavar="JSON", type=partial(parse, schema), help=named
+        "--params",
+        required=True,
+        metavar="JSON",
+        type=partial(parse, schema),
+        help=f"{schema.__module__}.{schema.__name__}",
     )
     for name, meaning in files.items():
         parser.add_argument(option(name), required=True, metavar="FILE", type=Path, help=meaning)
@@ -188,12 +200,12 @@ def command_line(
 
 
 def option(name: str) -> str:
-    """The command-line option of a file: `--loss-log` of `loss_log`."""
+    """The command-line option of a file: `--loss-log` for `loss_log`."""
     return f"--{name.replace('_', '-')}"
 
 
 def _keys_of(raw: Any, loc: tuple[int | str, ...]) -> Iterator[str]:
-    """The keys of `raw` in pydantic's location, which holds kinds of unions too."""
+    """The keys in pydantic's error location `loc`, without its entries for members of unions."""
     for part in loc:
         try:
             raw = raw[part]

@@ -1,7 +1,7 @@
-"""Where each file of a study lies. No other module, rule or program spells the path of an output.
+"""The path of each file of a study. No other module, rule or program spells out these paths.
 
-A path is a pattern with wildcards in braces, as Snakemake's rules take it; `str.format` fills
-them in. Inputs are shared by all studies; every other file lies below the root of its study.
+A path is a pattern with wildcards in braces, the form that Snakemake's rules take. `str.format`
+fills them in. All studies share the inputs. Every other file lies below the root of its study.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 INPUTS = "results/inputs"
 MODEL_MANIFEST = f"{INPUTS}/models/{{model}}/manifest.json"
 MODEL_CHECKPOINT = f"{INPUTS}/models/{{model}}/checkpoint"
-#: Parts of inputs, beside the whole, which is the part of no name
+#: Values of the wildcard `part`; it is empty for the questions and the training data themselves
 FEWSHOT, HELDOUT = ".fewshot", ".heldout"
-#: A benchmark's questions or few-shot examples, a report, where they come from, what was read
+#: Questions or few-shot examples of a benchmark, a report on them, and their sources
 BENCHMARK_PART = f"{INPUTS}/benchmarks/{{benchmark}}{{part}}.parquet"
 BENCHMARK_PART_NAMES = f"{INPUTS}/benchmarks/{{benchmark}}{{part}}.names.csv"
 BENCHMARK_PART_ABOUT = f"{INPUTS}/benchmarks/{{benchmark}}{{part}}.about.json"
 BENCHMARK = BENCHMARK_PART.replace("{part}", "")
 BENCHMARK_ABOUT = BENCHMARK_PART_ABOUT.replace("{part}", "")
 FEWSHOT_EXAMPLES = BENCHMARK_PART.replace("{part}", FEWSHOT)
-#: SFT data or what is held out of them, likewise
+#: SFT data, or the conversations held out of them, and their sources
 SFT_PART = f"{INPUTS}/sft/{{sft}}{{part}}.jsonl"
 SFT_PART_ABOUT = f"{INPUTS}/sft/{{sft}}{{part}}.about.json"
 SFT_DATA = SFT_PART.replace("{part}", "")
@@ -33,20 +33,20 @@ LOSS_LOG = "{root}/runs/{run}/loss.jsonl"
 TRAINING_USAGE = "{root}/runs/{run}/usage.json"
 HELDOUT_LOSS = "{root}/runs/{run}/heldout.json"
 LEARNING_RATE = "{root}/learning_rates/{model}.{sft}.json"
-#: Undeclared folders, which a retry resumes from
+#: Folders that Snakemake does not know of, from which a repeated job resumes
 SCRATCH = "{root}/scratch/{key}"
 
-# -- records, of all languages, or of those of a shard
+# -- records: of all languages, or of the languages of one shard
 RECORDS = "{root}/records/{run}/{benchmark}.parquet"
 SCORING_USAGE = "{root}/records/{run}/{benchmark}.usage.json"
 SHARD_RECORDS = "{root}/records/{run}/{benchmark}{shard}.parquet"
 SHARD_USAGE = "{root}/records/{run}/{benchmark}{shard}.usage.json"
 RELEASED_RECORDS = "{root}/records/released.parquet"
 RELEASED_SUMMARY = "{root}/records/released.json"
-#: All answers of an API, kept through `make clean`
+#: All answers of an API; `make clean` keeps them
 API_CACHE = "cache/api/{run}.sqlite"
 
-# -- what is computed from records
+# -- results computed from records
 METRICS = "{root}/metrics.csv"
 SUMMARY = "{root}/summary.csv"
 RELIABILITY = "{root}/reliability.csv"
@@ -59,11 +59,11 @@ EFFECTS_OVER_LANGUAGES = "{root}/stats/effects_over_languages.csv"
 MIXED_EFFECTS = "{root}/stats/mixed_effects.csv"
 MIXED_MODELS = "{root}/stats/mixed_models.csv"
 
-# -- figures and tables; a panel is empty, or a folder such as `global-mmlu.tulu3/`
+# -- figures and tables; the wildcard `panel` is empty or a folder such as `global-mmlu.tulu3/`
 FIGURES = "{root}/figures"
 FIGURE = "{root}/figures/{panel}{name}"
 TABLE = "{root}/tables/{panel}{name}"
-#: A table of the study as a whole
+#: A table that does not depend on a panel
 STUDY_TABLE = "{root}/tables/{name}"
 HEADLINE = "{root}/headline.txt"
 REPORT = "{root}/report.html"
@@ -74,7 +74,7 @@ VERDICTS_TABLE = "{root}/claims/verdicts.md"
 VERDICTS_PAGE = "{root}/claims/verdicts.html"
 VERDICTS_SIDECAR = "{root}/claims/provenance.json"
 
-# -- logs of jobs, and Snakemake's record of the time and memory that they took
+# -- logs of jobs, and the time and memory that they took, as Snakemake records them
 LOG = "logs/{job}.log"
 TIMING = "logs/{job}.tsv"
 TRAINING_TIMING = TIMING.replace("{job}", "{root}/train_sft/{run}")
@@ -83,10 +83,10 @@ SCORING_TIMING = TIMING.replace("{job}", "{root}/score_run/{run}.{benchmark}{sha
 
 
 def log(job: str) -> str:
-    """The log of a job that is named as its rule and wildcards."""
+    """The log of a job; `job` is its rule and its wildcards."""
     return LOG.replace("{job}", job)
 
 
 def timing(job: str) -> str:
-    """The timing of a job, named as its rule and wildcards."""
+    """The timing of a job; `job` is its rule and its wildcards."""
     return TIMING.replace("{job}", job)

@@ -1,8 +1,9 @@
-"""The waist of the hourglass: one row per (run, benchmark, prompt, language, question).
+"""Records, the files between scoring and analysis.
 
-Records hold what every confidence can be derived from, and nothing derived.
-Everything that needs a model writes them; everything else reads only them.
-This module owns the schema: it writes them, and checks them on reading.
+They have one row for each (run, benchmark, prompt, language, question), with the raw scores from
+which every confidence can be computed, and nothing computed from them. Programs that need a model
+write records. All other programs read only records. This module has their schema, writes
+them, and checks them on reading.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def _column(name: str, kind: pa.DataType, doc: str, required: bool = False) -> p
 TEXT = pa.dictionary(pa.int32(), pa.string())
 LOGITS = pa.list_(pa.float32())
 
-#: Every column with its type and, in the field's metadata, its meaning and unit.
+#: Every column with its type. The metadata of its field hold its meaning and unit.
 SCHEMA = pa.schema(
     [
         _column("run", TEXT, "run id, model.sft.smoothing.seed, or the model for a base", True),
@@ -83,50 +84,50 @@ KEY = ["run", "benchmark", "prompt", "language", "question_id"]
 
 
 def write(path: str | Path, frame: pd.DataFrame) -> None:
-    """Write records as Parquet, sorted by key; columns that `frame` lacks are null.
+    """Write records as Parquet, sorted by key. Columns that `frame` lacks are null.
 
-    The same rows give the same bytes. Raises `InputError` as `check` does.
+    The same rows give the same bytes. Raises `InputError` for an unknown column, or as `check`.
     """
     unknown = sorted(set(frame.columns) - set(SCHEMA.names))
     if unknown:
         raise InputError(f"{path}: unknown record columns {unknown}, expected {SCHEMA.names}")
     frame = frame.reindex(columns=SCHEMA.names)
-    # Neither the order of rows nor that of a column's categories may show in the file.
+    # The bytes must not depend on the order of rows or of a column's categories.
     texts = {f.name: _categories(frame[f.name]) for f in SCHEMA if f.type == TEXT}
-    lists = {name: frame[name].astype(object) for name in PER_OPTION}  # floats where all null
+    lists = {name: frame[name].astype(object) for name in PER_OPTION}  # float if all are null
     frame = frame.assign(**texts, **lists)
     frame = frame.sort_values(KEY, kind="stable", ignore_index=True)
     check(frame, path)
     table = pa.Table.from_pandas(frame, schema=SCHEMA, preserve_index=False)
-    # pandas would note its version and types, which differ by where the rows come from
+    # pandas' own metadata hold its version and types, which depend on the source of the rows
     table = table.replace_schema_metadata(SCHEMA.metadata)
     with atomic(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
 def _categories(values: pd.Series) -> pd.Series:
-    """A text column as the sorted categories that it holds, none where it is all null."""
+    """A text column as categories, sorted and without unused ones."""
     names = pd.Index(sorted(values.dropna().unique()), dtype=object)
     return values.astype(pd.CategoricalDtype(names))
 
 
 def read(paths: str | Path | Iterable[str | Path], compact: bool = False) -> pd.DataFrame:
-    """Read and check one or more record files; text columns come as categories.
+    """Read and check one or more record files. Text columns become categories.
 
-    With `compact`, per-option columns stay Arrow's, not an array for each row, and question
-    ids are categories too: a tenth of the memory.
+    With `compact`, per-option columns stay Arrow's instead of an array for each row, and question
+    ids become categories too. That takes a tenth of the memory.
 
-    Raises `InputError` for a file that is missing, unreadable, of another schema,
-    or whose rows break a rule of `check`, and for a key that two files have.
+    Raises `InputError` for a file that is missing, unreadable or of another schema, for rows
+    that break a rule of `check`, and for a key that occurs in two files.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     tables = [_table(path) for path in paths]
     if not tables:
         raise InputError("records: no files, expected at least one")
-    whole, types = pa.concat_tables(tables), None
+    merged, types = pa.concat_tables(tables), None
     if compact:
-        whole, types = _encoded(whole), _stays
-    frame = whole.unify_dictionaries().to_pandas(types_mapper=types)
+        merged, types = _encoded(merged), _arrow_list
+    frame = merged.unify_dictionaries().to_pandas(types_mapper=types)
     end = 0
     for path, table in zip(paths, tables, strict=True):
         start, end = end, end + len(table)
@@ -137,17 +138,20 @@ def read(paths: str | Path | Iterable[str | Path], compact: bool = False) -> pd.
 
 
 def _encoded(table: pa.Table) -> pa.Table:
-    """With question ids as a dictionary."""
+    """The table with question ids as a dictionary."""
     ids = table["question_id"].combine_chunks().dictionary_encode()
     return table.set_column(table.schema.get_field_index("question_id"), "question_id", ids)
 
 
-def _stays(kind: pa.DataType) -> pd.ArrowDtype | None:
+def _arrow_list(kind: pa.DataType) -> pd.ArrowDtype | None:
     return pd.ArrowDtype(kind) if pa.types.is_list(kind) else None
 
 
 def flat(lists: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """All values of a per-option column without nulls, one row after the other, and its lengths."""
+    """All values of a per-option column, row after row, and the rows' lengths.
+
+    The column must have no nulls.
+    """
     if isinstance(lists.dtype, pd.ArrowDtype):
         array = pa.chunked_array(lists.array.__arrow_array__()).combine_chunks()
         values = array.flatten().to_numpy(zero_copy_only=False)
@@ -158,9 +162,9 @@ def flat(lists: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file's rows are of; its keys are not checked yet."""
+    """Runs, benchmarks, languages and questions of a file, before its rows are checked."""
 
-    #: (run, benchmark) of any row
+    #: (run, benchmark)
     pairs: set[tuple[str, str]]
     languages: set[str]
     #: question ids by benchmark
@@ -169,9 +173,10 @@ class Contents:
 
 
 def contents(path: str | Path, cultures: Sequence[str] | None = None) -> Contents:
-    """Look through a file, of which only keys are read; with `cultures`, rows so labelled count.
+    """The contents of a file, from its key columns.
 
-    Raises `InputError` for a file that is missing, unreadable or of another schema.
+    With `cultures`, only rows with one of these labels count. Raises `InputError` for a file that
+    is missing, unreadable or of another schema.
     """
     table = _table(path, ["run", "benchmark", "language", "question_id", "culture"])
     if cultures is not None:
@@ -179,8 +184,8 @@ def contents(path: str | Path, cultures: Sequence[str] | None = None) -> Content
     frame = _encoded(table).unify_dictionaries().combine_chunks().to_pandas()
     pairs = frame[["run", "benchmark"]].drop_duplicates().dropna()
     questions: dict[str, set[str]] = {}
-    asked = frame[["benchmark", "question_id"]].drop_duplicates().dropna()
-    for benchmark, rows in asked.groupby("benchmark", observed=True):
+    ids = frame[["benchmark", "question_id"]].drop_duplicates().dropna()
+    for benchmark, rows in ids.groupby("benchmark", observed=True):
         questions[str(benchmark)] = set(rows["question_id"])
     languages = set(map(str, frame["language"].dropna().unique()))
     return Contents(set(pairs.itertuples(index=False, name=None)), languages, questions, len(frame))
@@ -193,18 +198,18 @@ def _table(path: str | Path, columns: list[str] | None = None) -> pa.Table:
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: not a readable Parquet file ({error})") from error
     if table is None:
-        found = {f.name: str(f.type) for f in schema}
-        wanted = {f.name: str(f.type) for f in SCHEMA}
-        odd = sorted(n for n in found.keys() | wanted if found.get(n) != wanted.get(n))
-        raise InputError(f"{path}: not a records file; columns {odd} differ from the schema")
+        types = {f.name: str(f.type) for f in schema}
+        expected = {f.name: str(f.type) for f in SCHEMA}
+        unequal = sorted(n for n in types.keys() | expected if types.get(n) != expected.get(n))
+        raise InputError(f"{path}: not a records file; columns {unequal} differ from the schema")
     return table
 
 
 def check(frame: pd.DataFrame, path: str | Path) -> None:
     """Raise `InputError` naming the first row that breaks a rule.
 
-    Rules: keys complete and unique; lists as long as `n_options`; `gold` below
-    it; numbers finite, log-likelihoods not above 0, probabilities in [0, 1].
+    The rules: keys are complete and unique, lists are as long as `n_options`, `gold` is below
+    `n_options`, numbers are finite, log-likelihoods are at most 0, probabilities are in [0, 1].
     """
     for field in SCHEMA:
         if not field.nullable:

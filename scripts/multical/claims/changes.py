@@ -1,7 +1,7 @@
-"""Claims on what SFT and smoothing change: a run against another, question by question.
+"""Claims about what SFT and smoothing change: one run against another, question by question.
 
-Values are those of the study's summary; the tests' replicates draw the same questions for
-both runs and all languages, as those of the study's intervals do.
+The values are those of the study's summary. The replicates of the tests draw the same questions
+for both runs and all languages, like those of the study's intervals.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multical.claims.judge import Found, NotTestableError, Test, least_tail, need, tail
+from multical.claims.judge import Measurement, NotTestableError, Test, least_tail, need, tail
 from multical.claims.schema import Change, Claim
 from multical.errors import InputError
 from multical.figures import tables
@@ -24,13 +24,13 @@ from multical.stats.estimates import Estimate, Estimates, bootstrap, estimate, m
 from multical.stats.params import MetricsJob
 from multical.stats.record_files import each, survey
 
-#: How far the summary may be from the records that it was made of
+#: How far values of the summary may be from those computed from the records
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A run on a benchmark: what identifies it, its languages and its estimates."""
+    """A run on a benchmark: its values of `blocks.RUN`, its languages and its estimates."""
 
     keys: dict[str, Any]
     languages: list[str]
@@ -46,24 +46,23 @@ class Scored:
 def read(
     paths: Iterable[str], claims: Iterable[Claim], params: MetricsJob, processes: int
 ) -> list[Scored]:
-    """Estimates of all runs, of the readouts and metrics that the claims use."""
-    parts = [part for one in claims for part in one.parts if isinstance(part, Change)]
-    wanted = {(part.readout, part.metric) for part in parts}
+    """The estimates of all runs, for the readouts and metrics that the claims use."""
+    changes = [part for claim in claims for part in claim.parts if isinstance(part, Change)]
     used = {
-        "readouts": sorted({readout for readout, _ in wanted} & set(params.readouts)),
-        "metrics": sorted({metric for _, metric in wanted} & set(params.metrics)),
+        "readouts": sorted({part.readout for part in changes} & set(params.readouts)),
+        "metrics": sorted({part.metric for part in changes} & set(params.metrics)),
     }
     files, questions = survey(paths, params.resource_levels)
-    own = params.model_copy(update=used)
-    return each(files, _scored, questions, own, processes=processes)
+    params = params.model_copy(update=used)
+    return each(files, _scored, questions, params, processes=processes)
 
 
 def _scored(block: Block, questions: dict[str, list[str]], params: MetricsJob) -> Scored:
-    drawn = bootstrap(block, questions, params)
+    draws = bootstrap(block, questions, params)
     estimates: Estimates = {}
     for readout in params.readouts:
         try:
-            estimates |= estimate(block, drawn, params.model_copy(update={"readouts": [readout]}))
+            estimates |= estimate(block, draws, params.model_copy(update={"readouts": [readout]}))
         except NotRecordedError:
             continue  # the claim that needs it is not testable
     return Scored(block.keys, list(block.languages), estimates)
@@ -71,28 +70,31 @@ def _scored(block: Block, questions: dict[str, list[str]], params: MetricsJob) -
 
 def change(
     part: Change, scored: list[Scored], summary: pd.DataFrame, path: str, params: MetricsJob
-) -> Found:
-    """The change of every model, SFT set, seed and benchmark, and the mean of all."""
+) -> Measurement:
+    """The change of every model, SFT data set, seed and benchmark, and the mean of all.
+
+    `path` is the file of the `summary`, for errors.
+    """
     for key, name in (("readouts", part.readout), ("metrics", part.metric)):
         need(name in getattr(params, key), f"metrics.{key} of the study has no {name}")
     need(params.bootstrap.replicates, "metrics.bootstrap.replicates of the study is 0")
-    tests, drawn, by_language = [], [], []
+    tests, replicates, by_language = [], [], []
     for before, after in _pairs(part, scored):
         pair = _Pair(part, before, after, params)
         _agree(part, before, pair.before, summary, path)
         _agree(part, after, pair.after, summary, path)
         tests.append(pair.test(part, params))
-        drawn.append(pair.replicates)
+        replicates.append(pair.replicates)
         by_language += pair.by_language
     value = float(np.mean([test.value for test in tests]))
-    low, high = around(value, np.mean(drawn, axis=0), params.bootstrap.level)
-    said = (
+    low, high = around(value, np.mean(replicates, axis=0), params.bootstrap.level)
+    description = (
         f"change of {part.metric} from {_named(part.before)} to {_named(part.after)}, "
         f"{part.readout}, {_GROUPS[part.group]}"
     )
     detail = _counted(by_language, len(tests))
     least = least_tail(params.bootstrap.replicates)
-    return Found(said, value, low, high, tests, detail, least)
+    return Measurement(description, value, low, high, tests, detail, least)
 
 
 _GROUPS = {
@@ -103,9 +105,9 @@ _GROUPS = {
 
 
 def _counted(changes: list[float], pairs: int) -> str:
-    rises, falls = sum(one > 0 for one in changes), sum(one < 0 for one in changes)
-    counted = f"rises in {rises} and falls in {falls} of {len(changes)} languages"
-    return counted + (f", those of {pairs} pairs of runs together" if pairs > 1 else "")
+    rises, falls = sum(value > 0 for value in changes), sum(value < 0 for value in changes)
+    counts = f"rises in {rises} and falls in {falls} of {len(changes)} languages"
+    return counts + (f", those of {pairs} pairs of runs together" if pairs > 1 else "")
 
 
 def _named(condition: float | str) -> str:
@@ -113,23 +115,24 @@ def _named(condition: float | str) -> str:
 
 
 def _pairs(part: Change, scored: list[Scored]) -> list[tuple[Scored, Scored]]:
-    """The runs to compare: each after, with its before."""
-    found = []
+    """The pairs of runs to compare, each before and after the change."""
+    pairs = []
     for after in scored:
         if not after.is_condition(part.after):
             continue
         same = ["model", "benchmark"]
         same += ["sft", "seed"] if "base" not in (part.before, part.after) else []
         befores = [
-            one
-            for one in scored
-            if one.is_condition(part.before) and all(one.keys[k] == after.keys[k] for k in same)
+            before
+            for before in scored
+            if before.is_condition(part.before)
+            and all(before.keys[key] == after.keys[key] for key in same)
         ]
         run = f"{after.keys['run']} on {after.keys['benchmark']}"
         need(befores, f"there is no {_named(part.before)} to compare {run} with")
-        found += [(before, after) for before in befores]
-    need(found, f"there is no run of the condition {_named(part.after)}")
-    return found
+        pairs += [(before, after) for before in befores]
+    need(pairs, f"there is no run of the condition {_named(part.after)}")
+    return pairs
 
 
 class _Pair:
@@ -137,21 +140,20 @@ class _Pair:
 
     def __init__(self, part: Change, before: Scored, after: Scored, params: MetricsJob) -> None:
         self.keys = after.keys if after.keys["sft"] is not None else before.keys
-        cells = [_cells(part, one, params) for one in (before, after)]
-        if {x: cell.n for x, cell in cells[0].items()} != {
-            x: cell.n for x, cell in cells[1].items()
-        }:
+        sides = [_cells(part, run, params) for run in (before, after)]
+        questions = [{language: cell.n for language, cell in side.items()} for side in sides]
+        if questions[0] != questions[1]:
             raise NotTestableError(
-                f"{before.keys['run']} and {after.keys['run']} have other questions of "
+                f"{before.keys['run']} and {after.keys['run']} have different questions of "
                 f"{self.keys['benchmark']}"
             )
         self.before, self.after = (
-            float(mean(np.array([cell.value for cell in one.values()]))) for one in cells
+            float(mean(np.array([cell.value for cell in side.values()]))) for side in sides
         )
-        old, new = (mean(np.array([cell.replicates for cell in one.values()])) for one in cells)
+        old, new = (mean(np.array([cell.replicates for cell in side.values()])) for side in sides)
         self.value = self.after - self.before
         self.replicates: Floats = recentred(new - old, self.value)
-        self.by_language = [cells[1][x].value - cells[0][x].value for x in cells[0]]
+        self.by_language = [sides[1][x].value - sides[0][x].value for x in sides[0]]
 
     def test(self, part: Change, params: MetricsJob) -> Test:
         name = "{model}, {sft}, {benchmark}, seed {seed}".format(**self.keys)
@@ -160,22 +162,26 @@ class _Pair:
         return Test(name, self.value, p, low, high)
 
 
-def _cells(part: Change, one: Scored, params: MetricsJob) -> dict[str, Estimate]:
+def _cells(part: Change, run: Scored, params: MetricsJob) -> dict[str, Estimate]:
     """The estimates in the languages of the group."""
-    run = f"{one.keys['run']} on {one.keys['benchmark']}"
-    chosen = groups(dict.fromkeys(one.languages), params.resource_levels).get(part.group, [])
-    need(chosen, f"{one.keys['benchmark']} has no {_GROUPS[part.group]}")
-    known = one.estimates.get((part.readout, part.metric), {})
+    benchmark = run.keys["benchmark"]
+    chosen = groups(dict.fromkeys(run.languages), params.resource_levels).get(part.group, [])
+    need(chosen, f"{benchmark} has no {_GROUPS[part.group]}")
+    known = run.estimates.get((part.readout, part.metric), {})
     cells = {language: known[language] for language in chosen if language in known}
-    need(cells, f"the records of {run} have no {part.metric} of the readout {part.readout}")
+    need(
+        cells,
+        f"the records of {run.keys['run']} on {benchmark} have no {part.metric} of the readout "
+        f"{part.readout}",
+    )
     return cells
 
 
-def _agree(part: Change, one: Scored, value: float, summary: pd.DataFrame, path: str) -> None:
-    """Raise `InputError` unless the summary is that of these records."""
+def _agree(part: Change, run: Scored, value: float, summary: pd.DataFrame, path: str) -> None:
+    """Raise `InputError` unless the summary has the value computed from the records."""
     wanted = {
-        "run": one.keys["run"],
-        "benchmark": one.keys["benchmark"],
+        "run": run.keys["run"],
+        "benchmark": run.keys["benchmark"],
         "group": part.group,
         "readout": part.readout,
         "metric": part.metric,

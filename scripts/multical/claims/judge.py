@@ -1,4 +1,4 @@
-"""From a statistic and its tests to a verdict: what every claim's part is judged by."""
+"""From statistics and tests to the verdict on a claim, the same for all kinds of claims."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from multical.metrics.readouts import Floats
 
 
 class NotTestableError(Exception):
-    """A study lacks what a claim needs; the reason, in one sentence."""
+    """A study lacks what a claim needs. The message is the reason, in one sentence."""
 
 
 @dataclass(frozen=True)
 class Test:
-    """One test: of what, the statistic there with its interval, and p."""
+    """One test, such as that of a model: its name, the statistic with its interval, and p."""
 
-    __test__ = False  # not pytest's
+    __test__ = False  # tells pytest that this is no test class
 
     name: str
     value: float
@@ -34,20 +34,20 @@ class Test:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A part's statistic over all its tests, with its interval."""
+class Measurement:
+    """The statistic of a claim's part over all its tests, with its interval."""
 
-    said: str
+    description: str
     value: float
     low: float
     high: float
     tests: list[Test]
     detail: str = ""
-    least: float = 0.0  # the smallest p that a test of it can have
+    least: float = 0.0  # the smallest p that one of the tests can have
 
 
 def need(present: Any, reason: str) -> None:
-    """Raise `NotTestableError` with a reason if there is nothing to test."""
+    """Raise `NotTestableError` with the reason unless `present` is true."""
     if not present:
         raise NotTestableError(reason)
 
@@ -55,7 +55,10 @@ def need(present: Any, reason: str) -> None:
 def mean_over(
     names: Sequence[str], values: Sequence[float], bootstrap: params.Bootstrap
 ) -> tuple[float, float, float]:
-    """Mean of `values`, and its percentile interval when the models in `names` are drawn."""
+    """Mean of `values`, and its bootstrap percentile interval over the models in `names`.
+
+    Values of the same name are drawn together.
+    """
     draws = Bootstrap(names, bootstrap.replicates, bootstrap.seed)
     counts = draws.counts(names)
     low, high = interval(counts @ np.asarray(values) / counts.sum(axis=1), bootstrap.level)
@@ -63,51 +66,54 @@ def mean_over(
 
 
 def least_tail(replicates: int) -> float:
-    """The smallest p that `tail` can have."""
+    """The smallest p that `tail` can return."""
     return 1 / (1 + replicates)
 
 
 def tail(replicates: Floats, threshold: float, direction: str) -> float:
     """One-sided bootstrap p: the share of replicates that do not lie beyond the threshold.
 
-    The estimate itself counts as one that does not, so p is never 0 (Davison and Hinkley
-    1997, 4.2.5); nor does an undefined one.
+    The estimate itself counts as such a replicate, so p is never 0 (Davison and Hinkley 1997,
+    4.2.5). So does an undefined replicate.
     """
     beyond = replicates > threshold if direction == "above" else replicates < threshold
     return float((1 + (~beyond).sum()) / (1 + len(replicates)))
 
 
-def judged(claim: Claim, found: Sequence[Found]) -> dict[str, Any]:
-    """Verdict of a claim from what its parts found; the correction is for all tests of it.
+def judged(claim: Claim, measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """The verdict on a claim from the measurements of its parts, one for each.
 
-    A test that should find nothing is not one of a family that should find something.
+    The correction is for all tests of the claim, except those that should find no effect.
     """
     family = [
         test.p
-        for part, one in zip(claim.parts, found, strict=True)
-        for test in one.tests
+        for part, measurement in zip(claim.parts, measurements, strict=True)
+        for test in measurement.tests
         if part.direction != "absent"
     ]
     corrected = family and claim.correction == "holm"
     adjusted = iter(multipletests(family, method="holm")[1].tolist() if corrected else family)
     parts = [
         _part(
-            part, one, claim.alpha, [
-                test.p if part.direction == "absent" else next(adjusted) for test in one.tests
+            part, measurement, claim.alpha, [
+                test.p if part.direction == "absent" else next(adjusted)
+                for test in measurement.tests
             ],
         )
-        for part, one in zip(claim.parts, found, strict=True)
+        for part, measurement in zip(claim.parts, measurements, strict=True)
     ]  # fmt: skip
     verdict = REPRODUCED if all(part["holds"] for part in parts) else NOT_REPRODUCED
     return {"verdict": verdict, "reason": "", "parts": parts}
 
 
 def not_testable(reason: str) -> dict[str, Any]:
-    """The verdict on a claim that a study cannot show."""
+    """The verdict on a claim that a study cannot test."""
     return {"verdict": NOT_TESTABLE, "reason": reason, "parts": []}
 
 
-def _part(part: Part, found: Found, alpha: float, adjusted: list[float]) -> dict[str, Any]:
+def _part(
+    part: Part, measurement: Measurement, alpha: float, adjusted: list[float]
+) -> dict[str, Any]:
     tests = [
         {
             "of": test.name,
@@ -118,19 +124,19 @@ def _part(part: Part, found: Found, alpha: float, adjusted: list[float]) -> dict
             "p_adjusted": p,
             "passes": _passes(part, test.value, p, alpha),
         }
-        for test, p in zip(found.tests, adjusted, strict=True)
+        for test, p in zip(measurement.tests, adjusted, strict=True)
     ]
     passed = sum(bool(test["passes"]) for test in tests)
     return {
         **dumped(part),
-        "said": found.said,
-        "value": found.value,
-        "low": _finite(found.low),
-        "high": _finite(found.high),
-        "detail": found.detail,
+        "said": measurement.description,
+        "value": measurement.value,
+        "low": _finite(measurement.low),
+        "high": _finite(measurement.high),
+        "detail": measurement.detail,
         "tests": tests,
         "passed": passed,
-        # the last digit of a product does not decide
+        # rounding of the product must not decide
         "holds": passed >= part.share * len(tests) - 1e-9,
     }
 

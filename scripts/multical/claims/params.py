@@ -1,4 +1,4 @@
-"""The parameters of the job that judges claims on a study."""
+"""Parameters of the job that tests claims on a study."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from multical.stats.params import MetricsJob
 
 
 class MeasuredClaims(MetricsJob, Claims):
-    """Claims on a study with metrics by language."""
+    """Claims to test on a study with metrics by language."""
 
     kind: Literal["multilingual", "harness"]
     study: str
 
 
 class AnswerClaims(Answers, Claims):
-    """Claims on a study of paper 2."""
+    """Claims to test on a study of paper 2."""
 
     kind: Literal["released", "chat_confidence"]
     bins: int = Field(ge=1)
@@ -31,4 +31,4 @@ ClaimsJob = MeasuredClaims | AnswerClaims
 
 
 class AnyClaims(RootModel[Annotated[ClaimsJob, Field(discriminator="kind")]]):
-    """Claims on a study of whatever kind."""
+    """Claims to test on a study of any kind."""

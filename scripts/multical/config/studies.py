@@ -1,4 +1,4 @@
-"""The typed schema of the studies of config.yaml, and the runs that they have."""
+"""The studies of config.yaml, and their runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from multical.metrics.params import Metrics, Readout, Recalibration
 from multical.models.params import Training
 from multical.params import (
     BaseOrTuned,
+    BenchmarkName,
     Distinct,
     Language,
     LocalPath,
@@ -28,33 +29,49 @@ from multical.params import (
 from multical.scoring.api_params import ApiScoring
 from multical.scoring.params import Scoring
 
-Shown = Annotated[float, Field(gt=0, lt=1, description="beside 0, that of SFT")]
+ShownSmoothing = Annotated[
+    float, Field(gt=0, lt=1, description="label smoothing (b) of the runs to show beside b = 0")
+]
+ModelNames = Annotated[Distinct[Name], Field(min_length=1, description="names of models")]
+BenchmarkNames = Annotated[Distinct[Name], Field(min_length=1, description="names of benchmarks")]
+Languages = Annotated[
+    Distinct[Language] | None, Field(description="null: all languages of each benchmark")
+]
+QuestionLimit = Annotated[
+    int | None,
+    Field(ge=1, description="largest number of questions per language; null: all"),
+]
 
 
-class Figures(Strict):
-    """What the figures show where there is a choice."""
+class ModelFigures(Strict):
+    """What the figures show of base models."""
 
-    benchmark: Name
-    readout: Readout
-    sft: Name
-    smoothing: Shown
+    benchmark: BenchmarkName
+    readout: Readout = Field(description="the readout to show")
+    reference_language: Language = Field(description="language to compare the others with")
+
+
+class Figures(ModelFigures):
+    """What the figures show, where there is a choice."""
+
+    sft: Name = Field(description="name of the SFT data")
+    smoothing: ShownSmoothing
     seed: Seed
-    reference_language: Language
 
 
 class MultilingualStudy(Strict):
-    """Paper 1: base models, SFT runs with every smoothing and seed, all benchmarks."""
+    """Paper 1: base models, and SFT runs with each smoothing and seed, on all benchmarks."""
 
     kind: Literal["multilingual"]
-    models: Distinct[Name] = Field(min_length=1)
-    sft_data: Distinct[Name] = Field(min_length=1)
-    smoothing: Distinct[Smoothing] = Field(min_length=1)
-    seeds: Distinct[Seed] = Field(min_length=1)
-    benchmarks: Distinct[Name] = Field(min_length=1)
-    languages: Distinct[Language] | None = Field(
-        default=None, description="null for all of a benchmark"
+    models: ModelNames
+    sft_data: Distinct[Name] = Field(min_length=1, description="names of SFT data")
+    smoothing: Distinct[Smoothing] = Field(
+        min_length=1, description="label smoothings (b) of SFT runs; 0 is none"
     )
-    questions_per_language: int | None = Field(default=None, ge=1, description="null for all")
+    seeds: Distinct[Seed] = Field(min_length=1, description="seeds of SFT runs")
+    benchmarks: BenchmarkNames
+    languages: Languages = None
+    questions_per_language: QuestionLimit = None
     training: Training
     scoring: Scoring
     metrics: Metrics = Metrics()
@@ -63,37 +80,35 @@ class MultilingualStudy(Strict):
 
     @cached_property
     def by_id(self) -> dict[str, Run]:
-        """All runs and trials."""
+        """All runs and trials, by id."""
         return runs(self) | {run.id: run for run in trials(self)}
 
 
 class HarnessRun(HarnessLogs):
-    """One run on one benchmark, from sample logs of lm-evaluation-harness."""
+    """Sample logs of lm-evaluation-harness from one run on one benchmark."""
 
     samples: dict[Language, LocalPath] = Field(
-        min_length=1, description="the logs of each language, a path or a glob"
+        min_length=1, description="the logs of each language: a path or glob pattern"
     )
 
     @property
     def run(self) -> Run:
-        """What was scored."""
+        """The run that was scored."""
         return Run(self.model, self.sft, self.smoothing, self.seed)
 
 
-class HarnessFigures(BaseOrTuned):
-    """What the figures show; with sft, smoothing and seed null, base models alone."""
+class HarnessFigures(BaseOrTuned, ModelFigures):
+    """What the figures show. If sft, smoothing and seed are null, they show only base models."""
 
-    benchmark: Name
-    readout: Readout
-    smoothing: Shown | None = None
-    reference_language: Language
+    smoothing: ShownSmoothing | None = None
     options: Options = Field(
-        default=None, description="of every question, for the chance lines; null where they vary"
+        default=None,
+        description="number of options per question, for the chance lines; null: it varies",
     )
 
 
 class HarnessStudy(Strict):
-    """Anyone's runs of lm-evaluation-harness, from their sample logs."""
+    """Runs of lm-evaluation-harness, from their sample logs."""
 
     kind: Literal["harness"]
     runs: list[HarnessRun] = Field(min_length=1)
@@ -102,23 +117,25 @@ class HarnessStudy(Strict):
     figures: HarnessFigures
 
     @model_validator(mode="after")
-    def _figures_show_what_there_is(self) -> HarnessStudy:
-        if again := twice([(one.run.id, one.benchmark) for one in self.runs]):
-            raise ValueError(f"runs: {' on '.join(again[0])} twice, expected once")
-        shown = self.figures
-        drawn = {one.run.id: one for one in self.runs if one.benchmark == shown.benchmark}
-        tuned = [] if shown.sft is None else [0.0, shown.smoothing]
-        wanted = [
+    def _figures_name_runs_of_the_study(self) -> HarnessStudy:
+        if repeated := twice([(logs.run.id, logs.benchmark) for logs in self.runs]):
+            raise ValueError(f"runs: {' on '.join(repeated[0])} twice, expected once")
+        figures = self.figures
+        logs_by_run = {
+            logs.run.id: logs for logs in self.runs if logs.benchmark == figures.benchmark
+        }
+        smoothings = [] if figures.sft is None else [0.0, figures.smoothing]
+        shown_runs = [
             run.id
-            for model in dict.fromkeys(one.model for one in drawn.values())
-            for run in (Run(model), *(Run(model, shown.sft, b, shown.seed) for b in tuned))
+            for model in dict.fromkeys(logs.model for logs in logs_by_run.values())
+            for run in (Run(model), *(Run(model, figures.sft, b, figures.seed) for b in smoothings))
         ]
-        languages = {language for one in drawn.values() for language in one.samples}
+        languages = {language for logs in logs_by_run.values() for language in logs.samples}
         for key, names, known in (
-            ("benchmark", [shown.benchmark], {one.benchmark for one in self.runs}),
-            ("readout", [shown.readout], self.metrics.readouts),
-            ("sft, smoothing, seed", wanted, drawn),
-            ("reference_language", [shown.reference_language], languages),
+            ("benchmark", [figures.benchmark], {logs.benchmark for logs in self.runs}),
+            ("readout", [figures.readout], self.metrics.readouts),
+            ("sft, smoothing, seed", shown_runs, logs_by_run),
+            ("reference_language", [figures.reference_language], languages),
         ):
             for name in names:
                 if name not in known:
@@ -128,61 +145,56 @@ class HarnessStudy(Strict):
         return self
 
 
-#: What can be read off the letters' log-probabilities: the logits of a maximum logit are not told
+#: Readouts of the log-probabilities of letters. A maximum logit needs logits, which no API gives
 API_READOUTS = ("letter", "letter_full", "msp", "margin", "entropy")
 
 
-class ApiFigures(Strict):
-    """What the figures show: base models alone."""
+class ApiFigures(ModelFigures):
+    """What the figures show."""
 
-    benchmark: Name
-    readout: Readout
-    reference_language: Language
     sft: ClassVar[None] = None
     smoothing: ClassVar[None] = None
     seed: ClassVar[None] = None
 
 
 class ApiStudy(Strict):
-    """Models behind APIs, on all benchmarks."""
+    """Models behind APIs on all benchmarks."""
 
     kind: Literal["api"]
-    models: Distinct[Name] = Field(min_length=1)
-    benchmarks: Distinct[Name] = Field(min_length=1)
-    languages: Distinct[Language] | None = Field(
-        default=None, description="null for all of a benchmark"
-    )
-    questions_per_language: int | None = Field(default=None, ge=1, description="null for all")
+    models: ModelNames
+    benchmarks: BenchmarkNames
+    languages: Languages = None
+    questions_per_language: QuestionLimit = None
     scoring: ApiScoring
     metrics: Metrics = Metrics()
     recalibration: Recalibration = Recalibration()
     figures: ApiFigures
 
     @model_validator(mode="after")
-    def _reads_what_is_told(self) -> ApiStudy:
+    def _readouts_need_only_letters(self) -> ApiStudy:
         for name in self.metrics.readouts:
             if name not in API_READOUTS:
                 raise ValueError(
                     f"metrics.readouts: found {name!r}, expected some of {list(API_READOUTS)}: an "
-                    "API tells the log-probabilities of letters alone"
+                    "API gives only the log-probabilities of letters"
                 )
         return self
 
 
-#: Studies with records per run and benchmark, which share metrics and figures
+#: Studies with records per run and benchmark; they have the metrics and figures of paper 1
 Measured = MultilingualStudy | HarnessStudy | ApiStudy
-#: Those that are scored here
+#: Studies of paper 1 that score models here
 Scored = MultilingualStudy | ApiStudy
-#: Those that ask models: these, and paper 2's own runs
+#: All studies that score models
 ModelStudy = Scored | ChatConfidenceStudy
 Study = Annotated[Measured | ReleasedStudy | ChatConfidenceStudy, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A base model, or one SFT run on it; `id` is what paths and tables call it.
+    """A base model, or an SFT run on it. Paths and tables name it by its `id`.
 
-    A run with a learning rate of its own is a trial of it.
+    A run with a `learning_rate` is a trial of that learning rate.
     """
 
     model: str
@@ -206,21 +218,21 @@ def runs(study: MultilingualStudy) -> dict[str, Run]:
 
 
 def grid_of(study: MultilingualStudy) -> list[Run]:
-    """The runs of `runs`, of which two may have one id."""
+    """The runs that `runs` returns by id, before a check that the ids differ."""
     grid = product(study.models, study.sft_data, study.smoothing, study.seeds)
     return [*map(Run, study.models), *(Run(*cell) for cell in grid)]
 
 
 def trials(study: MultilingualStudy) -> list[Run]:
-    """The runs that learning rates are chosen by: no smoothing, the first seed."""
+    """The runs that choose the learning rate: no smoothing, the first seed."""
     grid = product(study.models, study.sft_data, study.training.tried)
     return [Run(model, sft, 0.0, study.seeds[0], rate) for model, sft, rate in grid]
 
 
 def scored(study: Measured | ChatConfidenceStudy) -> list[tuple[str, str]]:
-    """(run id, benchmark) of all records of a study."""
+    """The (run id, benchmark) of all records of a study."""
     if isinstance(study, HarnessStudy):
-        return [(one.run.id, one.benchmark) for one in study.runs]
+        return [(logs.run.id, logs.benchmark) for logs in study.runs]
     if isinstance(study, ChatConfidenceStudy):
         return list(product(study.by_run, study.benchmarks))
     names = study.models if isinstance(study, ApiStudy) else runs(study)

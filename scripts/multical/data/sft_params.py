@@ -1,4 +1,4 @@
-"""Where SFT data come from: sections of config.yaml, and the parameters of make_sft_data."""
+"""Sources of SFT data: sections of config.yaml, and the parameters of make_sft_data."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from multical.data.sources import File, OddRows, Repository, Revision, Split
-from multical.params import Distinct, Seed, Strict
+from multical.data.sources import (
+    FactKinds,
+    File,
+    HeldOutTerritories,
+    OddRows,
+    Repository,
+    Revision,
+    Split,
+)
+from multical.params import Seed, Strict
 
 
 class CldrSft(Strict):
-    """English pairs about the territories that the benchmark of the same seed leaves out."""
+    """English question-answer pairs about territories that the benchmark does not ask about.
+
+    The benchmark must have the same `seed` and `held_out`.
+    """
 
     kind: Literal["cldr"]
     seed: Seed
-    kinds: Distinct[Literal["currency", "language", "country"]] = Field(min_length=1)
-    held_out: float = Field(gt=0, lt=1)
+    kinds: FactKinds
+    held_out: HeldOutTerritories
 
 
 class HubSft(Strict):
@@ -25,32 +36,39 @@ class HubSft(Strict):
     kind: Literal["hub"]
     repo: Repository
     revision: Revision
-    config: str | None = Field(default=None, description="of the data set; null for its default")
+    config: str | None = Field(default=None, description="config of the data set; null: the default")
     split: Split = "train"
     layout: Literal["messages", "sharegpt", "alpaca"] = Field(
-        description="messages: {role, content}; sharegpt: conversations of {from, value}; "
-        "alpaca: instruction, input and output"
+        description="columns of the data set. messages: a list of {role, content}; sharegpt: "
+        "conversations, a list of {from, value}; alpaca: instruction, input and output"
     )
-    seed: Seed = Field(description="of the order that rows are taken in")
-    examples: int | None = Field(default=None, ge=1, description="null for all")
-    held_out: int = Field(default=0, ge=0, description="conversations that are never trained on")
+    seed: Seed = Field(description="seed of the order in which rows are taken")
+    examples: int | None = Field(default=None, ge=1, description="number of conversations; null: all")
+    held_out: int = Field(default=0, ge=0, description="number of conversations that no run trains on")
     odd_rows: OddRows = "error"
     rows: int | None = Field(
-        default=None, ge=1, description="of the split, for `make plan` where it is not yet made"
+        default=None,
+        ge=1,
+        description="number of rows, used by `make plan` before the data are made",
     )
     mean_tokens: float | None = Field(
-        default=None, gt=0, description="of a conversation, likewise; null: max_length"
+        default=None,
+        gt=0,
+        description="mean tokens per conversation, used by `make plan`; null: max_length",
     )
 
 
-SftSource = Annotated[CldrSft | File | HubSft, Field(discriminator="kind")]
+SftSource = Annotated[
+    CldrSft | File | HubSft,
+    Field(discriminator="kind", description="where the conversations come from"),
+]
 
 
 class SftDataJob(Strict):
-    """Conversations to make: those to train on, or those held out."""
+    """Training or held-out conversations to make."""
 
     source: SftSource
-    held_out: bool = Field(default=False, description="make the held-out part instead")
+    held_out: bool = Field(default=False, description="make the held-out conversations instead")
 
     @model_validator(mode="after")
     def _holds_some_out(self) -> SftDataJob:

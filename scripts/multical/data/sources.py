@@ -1,4 +1,4 @@
-"""What the sources of benchmarks, SFT data and models have in common: types of their keys."""
+"""Types of the keys that the sources of benchmarks, SFT data and models share."""
 
 from __future__ import annotations
 
@@ -6,23 +6,44 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from multical.params import LocalPath, Strict
+from multical.params import Distinct, LocalPath, Strict
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Repository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+Repository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME on the hub")]
 Revision = Annotated[
     Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None,
-    Field(description="a full commit hash; null where you do not know it: the job then says it"),
+    Field(
+        description="full hash of the commit; null if you do not know it: the job then fails and "
+        "names the newest"
+    ),
 ]
-Split = Annotated[str, Field(pattern=r"^\w+(\.\w+)*$")]
+Split = Annotated[
+    str, Field(pattern=r"^\w+(\.\w+)*$", description="split of the data set on the hub")
+]
 OddRows = Annotated[
     Literal["error", "leave_out"],
-    Field(description="rows that are no question or conversation; those left out are counted"),
+    Field(
+        description="what to do with rows that make no valid question or conversation; the job "
+        "counts the rows that it leaves out"
+    ),
+]
+FactKinds = Annotated[
+    Distinct[Literal["currency", "language", "country"]],
+    Field(min_length=1, description="kinds of facts"),
+]
+HeldOutTerritories = Annotated[
+    float,
+    Field(
+        gt=0,
+        lt=1,
+        description="fraction of the territories that the benchmark asks about; the SFT data are "
+        "about the others",
+    ),
 ]
 
 
 class File(Strict):
-    """A local file in the documented schema, .parquet or .jsonl."""
+    """A local .parquet or .jsonl file in the documented schema."""
 
     kind: Literal["file"]
-    path: LocalPath
+    path: LocalPath = Field(description="path of the file")

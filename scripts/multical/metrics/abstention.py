@@ -1,8 +1,8 @@
 """Abstaining below a confidence threshold that is chosen on a few labelled questions.
 
-An answer scores +1 when right and -penalty when wrong, an abstention 0; the score is
-100 times the mean over all questions. The rule abstains iff confidence < threshold.
-Definitions are those of Plaut, Nguyen and Trinh (arXiv 2402.13213) and of their code.
+A right answer scores +1, a wrong one -penalty, an abstention 0. The score is 100 times
+the mean over all questions. A model abstains iff its confidence is below the threshold.
+The definitions are those of Plaut, Nguyen and Trinh (arXiv 2402.13213) and their code.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from multical.metrics.readouts import Floats
 
 Counts = NDArray[np.int64]
 
-#: The released files hold this many questions each, and the split depends on their order.
+#: Questions in each released file. The split depends on the order of the files.
 SLICE = 500
-#: Below every threshold of a grid: with it, nothing is abstained from.
+#: How far the lowest threshold of a grid lies below every confidence, so that nothing is abstained
 MARGIN = 1e-4
 
 
 def file_order(number: NDArray[np.int64], prompt: Sequence[str]) -> NDArray[np.int64]:
     """Order in which the authors' code read the rows: by file name, then by line.
 
-    `number` (n,) is each row's question number, `prompt` (n,) its phrasing. A file name
-    holds `q{from}to{to}` and then the phrasing, so that q1000to1500 comes before
-    q500to1000, and both phrasings of a slice before the next slice. The seeded split
-    is only the authors' when it starts from this order.
+    `number` (n,) is each row's question number, `prompt` (n,) its phrasing. A file name is
+    `q{from}to{to}` followed by the phrasing. Names sort as text, so q1000to1500 comes before
+    q500to1000, and both phrasings of a slice come before the next slice. The seeded split
+    equals the authors' only if it starts from this order.
     """
     starts = number // SLICE * SLICE
     names = np.char.add(np.char.add("q", np.char.add(starts.astype(str), "to")), np.asarray(prompt))
@@ -40,14 +40,14 @@ def file_order(number: NDArray[np.int64], prompt: Sequence[str]) -> NDArray[np.i
 
 @lru_cache(maxsize=8)
 def permutation(size: int, seed: int) -> NDArray[np.int64]:
-    """Python's `random.shuffle` of range(size) after `random.seed(seed)`, as the authors split."""
+    """(size,) indices, shuffled by Python's `random` with the seed, as the authors do."""
     order = list(range(size))
     random.Random(seed).shuffle(order)
     return np.array(order)
 
 
 def training_size(k: int | str, size: int) -> int:
-    """How many rows train: `k`, or half of all. Raises `InputError` if none is left to test."""
+    """Number of training rows: `k`, or half. Raises `InputError` if none is left to test."""
     if not can_train(k, size):
         raise InputError(f"abstention: k = {k} of {size} answers, expected some to train and test")
     return _training_size(k, size)
@@ -63,7 +63,7 @@ def _training_size(k: int | str, size: int) -> int:
 
 
 class Ranked:
-    """Answers, sorted by confidence, that many thresholds can be tried on."""
+    """Answers sorted by confidence, on which many thresholds can be tried."""
 
     def __init__(self, confidence: Floats, correct: NDArray[np.bool_]) -> None:
         order = np.argsort(confidence, kind="stable")
@@ -74,35 +74,35 @@ class Ranked:
         return len(self.confidence)
 
     def counts(self, thresholds: Floats) -> Counts:
-        """(3, T) at each threshold: right and wrong answers given, and abstentions."""
+        """(3, T) numbers of right answers, wrong answers and abstentions at T thresholds."""
         below = np.searchsorted(self.confidence, thresholds, side="left")
         right = self.right[-1] - self.right[below]
         return np.stack([right, len(self) - below - right, below])
 
 
 def scores(counts: Counts, penalty: float) -> Floats:
-    """(T,) score of `Ranked.counts`: 100 times the mean over all questions."""
+    """(T,) scores from `Ranked.counts`: 100 times the mean over all questions."""
     right, wrong, _ = counts
     return np.asarray(100 * ((right - penalty * wrong) / counts.sum(axis=0)))
 
 
 def abstained(counts: Counts) -> Floats:
-    """(T,) per cent of abstentions of `Ranked.counts`."""
+    """(T,) percentages of abstentions from `Ranked.counts`."""
     return np.asarray(100 * (counts[2] / counts.sum(axis=0)))
 
 
 def grid(training: Sequence[Ranked], start: str = "zero") -> Floats:
-    """Candidate thresholds, ascending, for the training answers of *all* models.
+    """Candidate thresholds, ascending, from the training answers of *all* models.
 
-    200 evenly spaced ones up to the highest confidence, and 100 more in [0.99, 1] if
-    that is within 0.01 of 1. start "zero", generation v2: from 0, with -1e-4 before it;
-    "min", generation v4: from 1e-4 below the lowest confidence.
+    There are 200 evenly spaced thresholds up to the highest confidence. If that is within
+    0.01 of 1, there are 100 more in [0.99, 1]. With the start "zero" (v2 of the paper) they
+    begin at 0, preceded by -1e-4. With "min" (v4) they begin 1e-4 below the lowest confidence.
     """
-    high = max(float(part.confidence[-1]) for part in training)
+    high = max(float(ranked.confidence[-1]) for ranked in training)
     if start == "zero":
         points = np.append(-MARGIN, np.linspace(0, high, 200))
     else:
-        low = min(float(part.confidence[0]) for part in training)
+        low = min(float(ranked.confidence[0]) for ranked in training)
         points = np.linspace(low - MARGIN, high, 200)
     if abs(high - 1) < 0.01:
         points = np.append(points, np.linspace(0.99, 1, 100))
@@ -110,8 +110,9 @@ def grid(training: Sequence[Ranked], start: str = "zero") -> Floats:
 
 
 def choose(training: Sequence[Counts], points: Floats, penalty: float) -> float:
-    """The first threshold of the highest score, averaged over the data sets' training parts.
+    """The threshold of the highest mean score over the data sets, the first among equals.
 
-    `training` has the counts at `points` of one model, a data set each.
+    `training` holds one model's counts at `points`, one entry for each data set.
     """
-    return float(points[np.argmax(np.mean([scores(part, penalty) for part in training], axis=0))])
+    mean = np.mean([scores(counts, penalty) for counts in training], axis=0)
+    return float(points[np.argmax(mean)])

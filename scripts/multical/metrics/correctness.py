@@ -1,6 +1,6 @@
-"""Does confidence tell right answers from wrong ones: the statistics of paper 2.
+"""Whether confidence tells right answers from wrong ones: the statistics of paper 2.
 
-Definitions are those of Plaut, Nguyen and Trinh (arXiv 2402.13213) and of their code.
+The definitions are those of Plaut, Nguyen and Trinh (arXiv 2402.13213) and their code.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from multical.metrics.readouts import Floats, Readout
 
 
 def mann_whitney(readout: Readout) -> tuple[float, float]:
-    """U and two-sided p of right against wrong confidences; NaN if all are right, or all wrong.
+    """U and two-sided p of the confidences of right answers against those of wrong ones.
 
-    U counts the pairs in which the right answer is surer, ties half: U = AUROC x pairs.
+    U counts the pairs in which the right answer is more confident, and ties as half a pair:
+    U = AUROC x pairs. Both are NaN if all answers are right or all are wrong.
     """
     right = readout.confidence[readout.correct]
     wrong = readout.confidence[~readout.correct]
@@ -40,18 +41,17 @@ class Line:
 
 
 def least_squares(x: Floats, y: Floats) -> Line:
-    """The line through the points without NaN; all but n is NaN below three points or one x."""
+    """The line through the points without NaN.
+
+    With fewer than three points, or if all x are equal, everything but n is NaN.
+    """
     known = ~(np.isnan(x) | np.isnan(y))
     x, y = x[known], y[known]
     if len(x) < 3 or np.ptp(x) == 0:
         return Line(np.nan, np.nan, np.nan, np.nan, len(x))
     fit = stats.linregress(x, y)
     return Line(
-        float(fit.slope),
-        float(fit.intercept),
-        float(fit.rvalue),
-        float(fit.pvalue),
-        len(x),
+        float(fit.slope), float(fit.intercept), float(fit.rvalue), float(fit.pvalue), len(x)
     )
 
 
@@ -68,19 +68,19 @@ class OneSample:
 def one_sample(values: Sequence[float], centre: float = 0.5, level: float = 0.05) -> OneSample:
     """Test whether `values` lie above `centre`: Student's t if they look normal, else Wilcoxon.
 
-    As in the authors' code, "normal" is a Kolmogorov-Smirnov test against the *standard*
-    normal distribution, which AUROCs in [0, 1] fail when there are several: it is nearly
-    always Wilcoxon, whose smallest p for 5 values is 1/32.
+    As in the authors' code, a Kolmogorov-Smirnov test against the *standard* normal
+    distribution decides. Several AUROCs in [0, 1] fail it, so the test is nearly always
+    Wilcoxon's, whose smallest p for 5 values is 1/32.
     """
     sample = np.asarray(values, float)
     if len(sample) < 2 or np.isnan(sample).any():
         return OneSample("", np.nan, np.nan, np.nan)
     normality = float(stats.kstest(sample, "norm").pvalue)
     if normality > level:
-        found, name = stats.ttest_1samp(sample, centre, alternative="greater"), "t"
+        result, name = stats.ttest_1samp(sample, centre, alternative="greater"), "t"
     else:
-        found, name = stats.wilcoxon(sample - centre, alternative="greater"), "wilcoxon"
-    return OneSample(name, float(found.statistic), float(found.pvalue), normality)
+        result, name = stats.wilcoxon(sample - centre, alternative="greater"), "wilcoxon"
+    return OneSample(name, float(result.statistic), float(result.pvalue), normality)
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,12 @@ class Platt:
 
 
 def fit_platt(scores: Floats, correct: np.ndarray) -> Platt:
-    """Fit Platt scaling (Platt 1999): maximum likelihood of the regularised targets.
+    """Fit Platt scaling (Platt 1999) by maximum likelihood on regularised targets.
 
-    A right answer counts as (r + 1) / (r + 2), a wrong one as 1 / (w + 2), for r right
-    and w wrong ones. So there is an optimum for any data: with one kind only, or one
-    score only, the flattest of the best curves is taken, a = 0.
+    With r right and w wrong answers, the target of a right answer is (r + 1) / (r + 2), that
+    of a wrong one 1 / (w + 2). An optimum therefore exists for any data. If all answers are
+    right, all are wrong or all scores are equal, several curves are optimal, and the flat one
+    is taken: a = 0.
     """
     correct = np.asarray(correct, bool)
     if not len(correct) or len(scores) != len(correct):

@@ -1,13 +1,13 @@
-"""Metrics of calibration, one definition each, for estimate and bootstrap alike.
+"""Metrics of calibration. Estimate and bootstrap share one definition of each.
 
-A metric is a function of a readout of n rows and of *counts* (B, n): how often
-each row occurs in each of B samples. One row of ones is the data themselves;
-the rows of a bootstrap are its replicates. A metric of counts equals the metric
-of the rows written out that often, and is returned as (B,) float64. A sample
-without rows, or one for which a metric is not defined, gives NaN.
+A metric takes a readout of n rows and *counts* (B, n): how often each row occurs in each of
+B samples. A row of ones stands for the data themselves, the rows of a bootstrap for its
+replicates. The metric of a sample equals the metric of its rows written out as often as they
+occur. It is returned as (B,) float64. A sample without rows, or one for which the metric is
+not defined, gives NaN.
 
-The tables are made by `resampling.replicates`, which computes all of `METRICS` at once
-and far faster; a test holds both equal. A new metric needs a place in each.
+The tables come from `resampling.replicates`, which computes all of `METRICS` at once and far
+faster. A test compares the two. A new metric needs an entry in each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Scheme = Literal["equal_width", "equal_mass"]
 Norm = Literal["l1", "l2", "max"]
 Weighting = Literal["mass", "uniform"]
 
-#: Elements of one chunk of counts: bounds the memory of a metric, and fits in a cache.
+#: Elements of one chunk of counts. Bounds the memory of a metric, and fits in a cache.
 CHUNK = 1 << 20
 
 
@@ -47,10 +47,10 @@ def calibration_error(
     `confidence` (n,) lies in [0, 1], `correct` (n,) is true or false, `counts` is
     (B, n), by default one row of ones. Per bin the gap is |mean correct - mean
     confidence|; `norm` combines gaps as their mean (l1), root mean square (l2) or
-    maximum (max); `weighting` weighs a bin by its rows (mass) or all alike (uniform).
-    `scheme` and `closed` are those of `bin_sums`.
+    maximum (max); `weighting` weighs bins by their rows (mass) or equally (uniform).
+    `scheme` and `closed` are as in `bin_sums`.
 
-    l1 is the expected calibration error (Naeini et al. 2015; Guo et al. 2017), max
+    l1 gives the expected calibration error (Naeini et al. 2015; Guo et al. 2017), max
     the maximum calibration error of the same papers, l2 the RMS calibration error
     (Hendrycks et al. 2019). The calibration error of Plaut et al. (2024) is
     `bins=10, scheme="equal_mass", weighting="uniform", closed=False`.
@@ -79,14 +79,14 @@ def bin_sums(
     scheme: Scheme = "equal_width",
     closed: bool = True,
 ) -> tuple[Floats, Floats, Floats]:
-    """Per sample and bin: number of rows, sum of confidence, number of right answers; (B, bins).
+    """Number of rows, sum of confidence, and number of right answers in each bin: (B, bins) each.
 
-    Bins are half-open, [low, high), so that a value on an edge belongs to the bin
-    above. `closed` adds a confidence of exactly 1 to the last bin; without it such
-    a row falls in no bin. equal_width: edges i / bins. equal_mass: edges at the
-    quantiles i / bins of each sample, between order statistics interpolated linearly
-    (Hyndman and Fan's type 7, `numpy.quantile`), the outer edges being 0 and 1; equal
-    confidences share a bin, so the order of rows never matters.
+    Bins are half-open, [low, high): a value on an edge belongs to the bin above. With
+    `closed`, a confidence of exactly 1 falls in the last bin, otherwise in none. The edges of
+    equal_width are i / bins. The edges of equal_mass are the quantiles i / bins of each sample,
+    interpolated linearly between order statistics (Hyndman and Fan's type 7, `numpy.quantile`),
+    with 0 and 1 as outer edges. Equal confidences share a bin, so the order of rows never
+    matters.
     """
     confidence, correct = np.asarray(confidence, float), np.asarray(correct, float)
     check_confidence(confidence, correct)
@@ -98,7 +98,7 @@ def bin_sums(
         index = np.minimum(above - 1, bins - 1)
     else:
         index = _quantile_bins(confidence, counts, bins)
-    # A row that falls in no bin keeps its rank among the others: it is left out only now.
+    # A row that falls in no bin still counts for the quantiles. It is left out only now.
     inside = np.ones(len(confidence)) if closed else (confidence < 1).astype(float)
     columns = np.stack([inside, inside * confidence, inside * correct])
     if index.ndim == 1:
@@ -121,7 +121,7 @@ def edges(bins: int) -> Floats:
 
 
 def checked_counts(counts: Counts | None, rows: int) -> Counts:
-    """`counts`, or one row of ones; raise `InputError` unless (B, rows) non-negative integers."""
+    """`counts`, or a row of ones. Raises `InputError` unless (B, rows) non-negative integers."""
     if counts is None:
         return np.ones((1, rows), np.int64)
     if counts.ndim != 2 or counts.shape[1] != rows or counts.dtype.kind not in "iu":
@@ -144,12 +144,12 @@ def confidence(readout: Readout, counts: Counts | None = None) -> Floats:
 
 
 def gap(readout: Readout, counts: Counts | None = None) -> Floats:
-    """Mean confidence minus accuracy: above 0 is overconfident."""
+    """Mean confidence minus accuracy. Above 0, the model is overconfident."""
     return _mean(readout.confidence - readout.correct, counts)
 
 
 def ece(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
-    """Expected calibration error of the answer given, in bins of equal width."""
+    """Expected calibration error of the chosen answer, in bins of equal width."""
     return calibration_error(readout.confidence, readout.correct, counts, bins=bins)
 
 
@@ -163,7 +163,7 @@ def ece_equal_mass(readout: Readout, counts: Counts | None = None, bins: int = 1
 def rmsce(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
     """RMS calibration error, in the same bins of equal width as `ece`.
 
-    Hendrycks et al. (2019) take bins of 100 rows each; equal width keeps it comparable to ECE.
+    Hendrycks et al. (2019) use bins of 100 rows each. Equal width keeps it comparable to ECE.
     """
     return calibration_error(readout.confidence, readout.correct, counts, bins=bins, norm="l2")
 
@@ -174,14 +174,15 @@ def mce(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Float
 
 
 def debiased_ece2(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
-    """Mean squared calibration error: the square of `rmsce`, less what noise adds to it.
+    """Mean squared calibration error: the square of `rmsce`, without the bias that noise adds.
 
-    The squared gap of a bin of m rows is estimated by the mean of the products confidence -
-    correct of its m (m - 1) ordered pairs of rows, which has no bias, and counts m times; a bin
-    of a single row counts as 0. So the estimate is around 0 for a calibrated model however few
-    the rows are, and may be below. It is a debiased plug-in estimator as those of Lee et al.
-    (2023, T-Cal) and Sun et al. (2024); where all confidences of a bin are alike it is that of
-    Kumar et al. (2019) and the bias-corrected reliability of Ferro and Fricker (2012).
+    For a bin of m rows, the squared gap is estimated without bias: each of the m (m - 1)
+    ordered pairs of rows gives the product of the two rows' confidence - correct, and the
+    estimate is their mean. It counts m times. A bin of one row counts as 0. The metric is
+    therefore around 0 for a calibrated model however few the rows are, and may be negative. It is
+    a debiased plug-in estimator like those of Lee et al. (2023, T-Cal) and Sun et al. (2024). If
+    all confidences of a bin are equal, it is the estimator of Kumar et al. (2019) and the
+    bias-corrected reliability of Ferro and Fricker (2012).
     """
     wrong = readout.confidence - readout.correct
     mass, sure, right = bin_sums(readout.confidence, readout.correct, counts, bins=bins)
@@ -192,34 +193,37 @@ def debiased_ece2(readout: Readout, counts: Counts | None = None, bins: int = 15
 
 
 def debiasing_noise(readout: Readout, bins: int = 15) -> float:
-    """Variance of `debiased_ece2` of the same rows, were the model calibrated.
+    """Variance that `debiased_ece2` would have on these rows if the model were calibrated.
 
-    A bin of m rows has then products of m (m - 1) pairs of mean 0: its sum of them, over m - 1,
-    has the variance 2 v^2 m / (m - 1), v that of a row's confidence - correct.
+    In a bin of m rows, the products of the m (m - 1) pairs would have mean 0. Their sum, divided
+    by m - 1, has the variance 2 v^2 m / (m - 1), where v is the variance of confidence - correct.
     """
     wrong = readout.confidence - readout.correct
     mass, sure, right = bin_sums(readout.confidence, readout.correct, None, bins=bins)
     _, _, squares = bin_sums(readout.confidence, wrong**2, None, bins=bins)
-    less = np.maximum(mass - 1, 1)
-    variance = (squares - (sure - right) ** 2 / np.maximum(mass, 1)) / less
-    return float(np.where(mass > 1, 2 * variance**2 * mass / less, 0).sum() / mass.sum() ** 2)
+    df = np.maximum(mass - 1, 1)
+    variance = (squares - (sure - right) ** 2 / np.maximum(mass, 1)) / df
+    return float(np.where(mass > 1, 2 * variance**2 * mass / df, 0).sum() / mass.sum() ** 2)
 
 
 def ece_classwise(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
     """Mean over option positions of the ECE of "this option is right" (Kull et al. 2019).
 
-    Also the static calibration error of Nixon et al. (2019). A position counts the
-    questions that have it, and drops out of a sample in which no question has it.
+    It is also the static calibration error of Nixon et al. (2019). The ECE of a position is over
+    the questions that have it. A position that no question of a sample has is left out.
     """
     probabilities, gold = distribution(readout)
     counts = checked_counts(counts, len(gold))
     total, positions = np.zeros((2, len(counts)))
     for option in range(probabilities.shape[1]):
-        has = ~np.isnan(probabilities[:, option])
-        if not has.any():
+        present = ~np.isnan(probabilities[:, option])
+        if not present.any():
             continue
         error = calibration_error(
-            probabilities[has, option], gold[has] == option, counts[:, has], bins=bins
+            probabilities[present, option],
+            gold[present] == option,
+            counts[:, present],
+            bins=bins,
         )
         total += np.nan_to_num(error)
         positions += ~np.isnan(error)
@@ -228,7 +232,7 @@ def ece_classwise(readout: Readout, counts: Counts | None = None, bins: int = 15
 
 
 def ece_all(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
-    """ECE over all options of all questions, each a binary prediction that it is right."""
+    """ECE over all options of all questions, each taken as a prediction that it is right."""
     probabilities, gold = distribution(readout)
     row, option = np.nonzero(~np.isnan(probabilities))
     counts = checked_counts(counts, len(gold))
@@ -247,7 +251,7 @@ def brier(readout: Readout, counts: Counts | None = None) -> Floats:
 def nll(readout: Readout, counts: Counts | None = None) -> Floats:
     """Mean negative log-likelihood (nats) of the right option.
 
-    Infinite for each sample with a right option of probability 0: it is not clipped.
+    It is infinite for a sample with a right option of probability 0, which is not clipped.
     """
     probabilities, gold = distribution(readout)
     counts = checked_counts(counts, len(gold))
@@ -263,7 +267,7 @@ def entropy(readout: Readout, counts: Counts | None = None) -> Floats:
 
 
 def auroc(readout: Readout, counts: Counts | None = None) -> Floats:
-    """Probability that a right answer is surer than a wrong one, equals counting half.
+    """Probability that a right answer is more confident than a wrong one. Ties count half.
 
     NaN for a sample whose answers are all right or all wrong.
     """
@@ -277,9 +281,9 @@ def auroc(readout: Readout, counts: Counts | None = None) -> Floats:
 def aurc(readout: Readout, counts: Counts | None = None) -> Floats:
     """Area under the risk-coverage curve (Geifman et al. 2019): lower is better.
 
-    The mean over i = 1..n of the share of wrong answers among the i surest. Equals
-    have no order, so the mean over all their orders is taken: each step into a group
-    of equals adds the group's share of wrong answers.
+    The mean over i = 1..n of the share of wrong answers among the i most confident ones.
+    Answers of equal confidence have no order, so the mean over all their orders is taken: each
+    step into a group of equals adds the group's share of wrong answers.
     """
     right, wrong = (group[:, ::-1] for group in _tie_groups(readout, counts))
     size = right + wrong
@@ -296,7 +300,7 @@ def aurc(readout: Readout, counts: Counts | None = None) -> Floats:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: what it needs of a readout, its range, and whether it takes `bins`."""
+    """A metric: what it needs from a readout, its range, and whether it takes `bins`."""
 
     function: Callable[..., Floats]
     needs: Literal["score", "probability", "distribution"]
@@ -341,7 +345,7 @@ def _quantile_bins(confidence: Floats, counts: Counts, bins: int) -> NDArray[np.
     """(B, n) bin of each row between its sample's quantiles, in exact integer arithmetic.
 
     The quantile i / bins lies at position i (N - 1) / bins of a sorted sample of N rows.
-    A row is not below it iff the last row of equal confidence is at least at that position.
+    A row is not below it iff the last row of equal confidence is not before that position.
     """
     order = np.argsort(confidence, kind="stable")
     last_equal = np.searchsorted(confidence[order], confidence, side="right") - 1
@@ -352,7 +356,7 @@ def _quantile_bins(confidence: Floats, counts: Counts, bins: int) -> NDArray[np.
 
 
 def _tie_groups(readout: Readout, counts: Counts | None) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(B, g) numbers of right and of wrong answers at each distinct confidence, ascending."""
+    """(B, g) numbers of right and of wrong answers at the g distinct confidences, ascending."""
     counts = checked_counts(counts, len(readout.correct))
     order = np.argsort(readout.confidence, kind="stable")
     starts = np.flatnonzero(np.diff(readout.confidence[order], prepend=-np.inf) > 0)
@@ -370,7 +374,7 @@ def _mean(values: Floats, counts: Counts | None) -> Floats:
 
 
 def distribution(readout: Readout) -> tuple[Floats, NDArray[np.int64]]:
-    """The (n, k) distribution and the (n,) right options, or `InputError` if there are none."""
+    """The (n, k) distribution and the (n,) right options. Raises `InputError` if there are none."""
     if readout.probabilities is None or readout.gold is None:
         raise InputError("readout: no distribution over the options, which this metric needs")
     return readout.probabilities, readout.gold

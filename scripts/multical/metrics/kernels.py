@@ -1,13 +1,14 @@
-"""Sums over the rows of many bootstrap samples at once, compiled.
+"""Compiled sums over the rows of many bootstrap samples at once.
 
-`table` is (Q, B): how often question q occurs in sample b, one sample beside the next, so that
-each step of a loop over rows is the same few operations on B neighbours. A row of a cell is the
-question at its place, (n,). Nothing is summed across samples, and each sample's rows are summed
-in their order: results do not depend on the width of a processor's registers. Nothing is
-checked here: callers see to indices (`resampling.Sample`).
+`table` (Q, B) holds how often question q occurs in sample b. The samples are neighbours in
+memory, so that each step of a loop over rows is the same few operations on B neighbours.
+`places` (n,) holds the question of each row of a cell, as an index into `table`. Nothing is
+summed across samples, and the rows of each sample are summed in their order, so results do not
+depend on the width of a processor's registers. Callers check the indices
+(`resampling.Sample`), not this module.
 
-The first call compiles, some seconds; what is compiled is kept in __pycache__, or, where that
-cannot be written, in the user's cache or in NUMBA_CACHE_DIR.
+The first call compiles for some seconds. Numba keeps the compiled code in NUMBA_CACHE_DIR if
+that is set, else in __pycache__, or in the user's cache if __pycache__ cannot be written.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import numpy as np
 from numba import njit
 
 NEVER = np.iinfo(np.int32).max
-#: Rows of the table that stay in a cache while several sums take them.
+#: Rows that are added to several sums at a time, so few that they stay in a cache.
 ROWS = 64
 
 
 @njit(cache=True)
 def count(table: Any, places: Any) -> Any:
-    """(B,) numbers of rows."""
+    """(B,) numbers of rows in each sample."""
     size = np.zeros(table.shape[1], np.int32)
     _count(size, table, places, 0, len(places))
     return size
@@ -43,7 +44,10 @@ def weigh(table: Any, places: Any, values: Any) -> Any:
 
 @njit(cache=True)
 def weigh_groups(table: Any, places: Any, starts: Any, values: Any) -> Any:
-    """(k, g, B) sums of (k, n) values, and numbers of rows, of groups between (g + 1,) starts."""
+    """(k, g, B) sums of (k, n) values and (g, B) numbers of rows, for groups of rows.
+
+    The rows of group i are those from `starts[i]` to `starts[i + 1]`, `starts` being (g + 1,).
+    """
     sums = np.zeros((len(values), len(starts) - 1, table.shape[1]))
     sizes = np.zeros((len(starts) - 1, table.shape[1]), np.int32)
     for group in range(len(starts) - 1):
@@ -57,11 +61,12 @@ def weigh_groups(table: Any, places: Any, starts: Any, values: Any) -> Any:
 
 @njit(cache=True)
 def weigh_quantiles(table: Any, places: Any, starts: Any, values: Any, size: Any, bins: int) -> Any:
-    """(B,) sums over bins of equal mass of the absolute sums of (n,) values in them.
+    """(B,) sums over bins of equal mass of the absolute sum of (n,) values in each bin.
 
-    Rows come in ascending order; `starts` (g + 1,) cuts them into groups of equals; `size` is
-    (B,). A group is in bin i of `bins` iff that is bins (c - 1) // (size - 1), at most
-    bins - 1, where c is the number of rows up to its end (`metrics.bin_sums`).
+    Rows come in ascending order of confidence. `starts` (g + 1,) cuts them into groups of equal
+    confidence. `size` (B,) is the number of rows of each sample. The bin of a group is
+    bins (c - 1) // (size - 1), at most bins - 1, where c is the number of rows up to the end of
+    the group (`definitions.bin_sums`).
     """
     samples = table.shape[1]
     total, inside = np.zeros(samples), np.zeros(samples)
@@ -91,13 +96,15 @@ def weigh_quantiles(table: Any, places: Any, starts: Any, values: Any, size: Any
 
 @njit(cache=True)
 def rank(table: Any, places: Any, starts: Any, right: Any, harmonic: Any) -> Any:
-    """(B,) pairs of a right answer and a less sure wrong one, equals counting half; areas; wrong.
+    """What AUROC and AURC are made of: pairs, area and number of wrong answers, each (B,).
 
-    Rows come in descending order. `starts` (s + 1,) cuts them into steps: rows of equal
-    confidence, first the wrong ones, or any that are all right or all wrong and share no
-    confidence with others. `right` (n,) tells them apart, `harmonic` are the harmonic numbers
-    from 0 to the size of the largest sample. The area is the sum over ranks of the share of
-    wrong answers up to there (`metrics.aurc`).
+    A pair is a right answer and a less confident wrong one; ties count as half a pair. The area
+    is the sum over ranks of the share of wrong answers up to that rank (`definitions.aurc`).
+
+    Rows come in descending order of confidence. `starts` (s + 1,) cuts them into steps. The rows
+    of a step have equal confidence, the wrong ones first, or are all right or all wrong and share
+    no confidence with rows of other steps. `right` (n,) is true for right answers. `harmonic`
+    holds the harmonic numbers from 0 to the size of the largest sample.
     """
     samples = table.shape[1]
     pairs, area, wrong = np.zeros(samples), np.zeros(samples), np.zeros(samples)
@@ -111,7 +118,7 @@ def rank(table: Any, places: Any, starts: Any, right: Any, harmonic: Any) -> Any
         r[:], w[:] = 0, 0
         _count(w, table, places, start, middle)
         _count(r, table, places, middle, end)
-        # One formula would do, but with a division for each sample it takes twice as long.
+        # The last formula serves all steps, but its division takes twice as long.
         if middle == start:
             for b in range(samples):
                 before[b] += r[b]
@@ -142,7 +149,7 @@ def rank(table: Any, places: Any, starts: Any, right: Any, harmonic: Any) -> Any
 
 @njit(cache=True)
 def _count(into: Any, table: Any, places: Any, start: int, end: int) -> None:
-    """Add the numbers of some rows to (B,)."""
+    """Add the numbers of the rows from `start` to `end` to `into` (B,)."""
     for row in range(start, end):
         drawn = table[places[row]]
         for b in range(len(into)):
@@ -151,14 +158,17 @@ def _count(into: Any, table: Any, places: Any, start: int, end: int) -> None:
 
 @njit(cache=True)
 def _weigh(into: Any, table: Any, places: Any, values: Any, start: int, end: int) -> None:
-    """Add the values of some rows to (B,), four at a time: `into` is fetched less often."""
+    """Add the values of the rows from `start` to `end` to `into` (B,).
+
+    Adding four at a time reads `into` from memory less often.
+    """
     fours = start + (end - start) // 4 * 4
     for row in range(start, fours, 4):
-        one, two = table[places[row]], table[places[row + 1]]
-        three, four = table[places[row + 2]], table[places[row + 3]]
-        x, y, z, last = values[row], values[row + 1], values[row + 2], values[row + 3]
+        drawn0, drawn1 = table[places[row]], table[places[row + 1]]
+        drawn2, drawn3 = table[places[row + 2]], table[places[row + 3]]
+        v0, v1, v2, v3 = values[row], values[row + 1], values[row + 2], values[row + 3]
         for b in range(len(into)):
-            into[b] = into[b] + one[b] * x + two[b] * y + three[b] * z + four[b] * last
+            into[b] = into[b] + drawn0[b] * v0 + drawn1[b] * v1 + drawn2[b] * v2 + drawn3[b] * v3
     for row in range(fours, end):
         drawn, value = table[places[row]], values[row]
         for b in range(len(into)):

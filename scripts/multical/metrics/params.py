@@ -1,4 +1,4 @@
-"""What can be computed from answers, as config.yaml and the jobs' parameters say it."""
+"""Parameters in config.yaml and of the jobs that say what to compute from answers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pydantic import Field
 
 from multical.params import Distinct, Name, Number, Seed, Strict
 
-# The keys of metrics.readouts.READOUTS and metrics.definitions.METRICS, which would load numpy
-# and pandas at each start of Snakemake; a test compares them.
+# The keys of metrics.readouts.READOUTS and metrics.definitions.METRICS, written out because to
+# import those modules would load numpy and pandas at each start of Snakemake. A test compares.
 Readout = Literal[
     "letter", "letter_full", "text_ppl", "text_sum", "msp", "max_logit", "margin", "entropy"
 ]
@@ -17,44 +17,44 @@ Metric = Literal[
     "accuracy", "confidence", "gap", "ece", "ece_equal_mass", "rmsce", "mce", "debiased_ece2",
     "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
 ]  # fmt: skip
-#: Readouts that are a softmax of option scores, the keys of multical.metrics.readouts.SCORES
+#: Readouts that are a softmax of option scores: the keys of metrics.readouts.SCORES
 Distribution = Literal["letter", "text_ppl", "text_sum"]
 #: Readouts that paper 2 compares
 Confidence = Literal["msp", "max_logit", "margin", "entropy"]
 
 
 class Interval(Strict):
-    """An interval from random draws."""
+    """Parameters of an interval that is computed from random draws."""
 
     seed: Seed = 0
     level: float = Field(default=0.95, gt=0, lt=1)
 
 
 class Bootstrap(Interval):
-    """Question-clustered bootstrap."""
+    """Parameters of the bootstrap over questions."""
 
     replicates: int = Field(default=1000, ge=0)
 
 
 class Binned(Strict):
-    """Readouts, and the bins of their confidences."""
+    """Readouts, and the number of bins for their confidences."""
 
     readouts: Distinct[Readout] = Field(default=["text_ppl", "text_sum", "letter"], min_length=1)
     bins: int = Field(default=15, ge=1)
 
 
 class Metrics(Binned):
-    """What is computed from records."""
+    """Metrics and intervals to compute from records."""
 
     metrics: Distinct[Metric] = Field(default=list(get_args(Metric)), min_length=1)
     bootstrap: Bootstrap = Bootstrap()
 
 
 class Recalibration(Strict):
-    """How confidences are recalibrated: fitted on some questions, judged on others."""
+    """How to recalibrate confidences: fit on some questions, evaluate on others."""
 
     folds: int = Field(
-        default=5, ge=2, le=100, description="parts of the questions, the same in all languages"
+        default=5, ge=2, le=100, description="folds of the questions, the same in all languages"
     )
     seed: Seed = 0
 
@@ -63,22 +63,22 @@ class Split(Strict):
     """Which answers train a threshold or a scaling, and which test it."""
 
     seed: Seed = Field(
-        default=2549900867, description="of the split that the published tables show"
+        default=2549900867, description="seed of the split; the default is the published tables'"
     )
     main_k: int = Field(
-        default=20, ge=1, description="labelled questions a data set in the main tables"
+        default=20, ge=1, description="labelled questions for each data set in the main tables"
     )
 
 
 class Abstention(Split):
-    """How thresholds are chosen, and answers below them scored."""
+    """How to choose thresholds, and how to score with abstention."""
 
-    seeds: int = Field(default=100, ge=0, description="splits of the spread")
+    seeds: int = Field(default=100, ge=0, description="number of splits for the spread")
     ks: list[Annotated[int, Field(ge=1)] | Literal["half"]] = Field(
         default=[1, 2, 5, 10, 20, 50, 100, 200, 500], min_length=1
     )
     schemes: dict[Name, Annotated[float, Field(ge=0)]] = Field(
-        default={"balanced": 1, "conservative": 2}, description="loss of a wrong answer"
+        default={"balanced": 1, "conservative": 2}, description="penalty of a wrong answer"
     )
     grid: Literal["zero", "min"] = Field(
         default="min", description="start of the thresholds: as in v2, or in v4"
@@ -86,7 +86,7 @@ class Abstention(Split):
 
 
 class ReleasedAbstention(Abstention):
-    """Abstention as in v2 of the paper, whose outputs were released."""
+    """Abstention as in v2 of paper 2, whose outputs were released."""
 
     ks: list[Annotated[int, Field(ge=1)] | Literal["half"]] = Field(
         default=[1, 2, 5, 10, 20, 50, 100, 200, 500, "half"], min_length=1
@@ -97,10 +97,10 @@ class ReleasedAbstention(Abstention):
 
 
 class AnswerStatistics(Strict):
-    """What paper 2 computes from answers."""
+    """Paper 2's statistics of answers."""
 
     significance: Number = Field(
-        default=1e-4, gt=0, lt=1, description="a p-value below it is counted"
+        default=1e-4, gt=0, lt=1, description="cells with a p-value below it are counted"
     )
     bins: int = Field(default=10, ge=1)
     bootstrap: Bootstrap = Bootstrap()
@@ -108,7 +108,7 @@ class AnswerStatistics(Strict):
 
 
 class Coverage(Bootstrap):
-    """Simulated benchmarks, and what is computed from each."""
+    """Parameters of simulated benchmarks, and of the metrics computed from each."""
 
     simulations: int = Field(default=1000, ge=1)
     replicates: int = Field(default=200, ge=1)

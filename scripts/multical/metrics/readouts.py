@@ -1,8 +1,8 @@
-"""Readouts: the confidences that can be read off the same records.
+"""Readouts: the different confidences that can be computed from the same records.
 
-Each readout is a pure function of a records frame and says, row by row, which
-answer is given, with which confidence, and whether it is right. `READOUTS` names
-them all. The answer is the option of the highest score, the first one among equals.
+Each readout is a pure function of a frame of records. For each row it gives the confidence
+in the answer and whether the answer is right. The answer is the option of the highest score,
+the first one among equals. `READOUTS` names all readouts.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ Floats = NDArray[np.float64]
 class Readout:
     """Answers and confidences of n questions with at most k options.
 
-    Raises `InputError` when made of no rows, of values that are not finite, or of
-    "probabilities" outside [0, 1].
+    Raises `InputError` if there are no rows, if a confidence is not finite, or if it is a
+    probability outside [0, 1].
     """
 
-    #: (n,) confidence in the answer given; the higher, the surer
+    #: (n,) confidence in the answer; a higher value is more confident
     confidence: Floats
-    #: (n,) was that answer right
+    #: (n,) whether the answer is right
     correct: NDArray[np.bool_]
     #: (n, k) distribution over a question's own options, NaN beyond them; None if there is none
     probabilities: Floats | None
-    #: (n,) index of the right option; None where the source does not tell
+    #: (n,) index of the right option; None if there is no distribution
     gold: NDArray[np.int64] | None
-    #: is `confidence` a probability, so that it can be compared with a frequency
+    #: whether `confidence` is a probability, which can be compared with a frequency
     is_probability: bool
 
     def __post_init__(self) -> None:
@@ -47,7 +47,10 @@ class Readout:
 
 
 def check_confidence(confidence: Floats, correct: NDArray[Any], probability: bool = True) -> None:
-    """Raise `InputError` unless both are (n,), n > 0, without NaN, and in [0, 1] if asked."""
+    """Raise `InputError` unless both are (n,), n > 0, and confidences finite.
+
+    With `probability`, they must also lie in [0, 1].
+    """
     if confidence.ndim != 1 or confidence.shape != correct.shape:
         raise InputError(
             f"confidence: shape {confidence.shape}, expected one value per row of {correct.shape}"
@@ -65,7 +68,7 @@ def check_confidence(confidence: Floats, correct: NDArray[Any], probability: boo
 
 
 def padded(lists: pd.Series) -> Floats:
-    """(n, k) float64 of a per-option column, k the longest list; NaN beyond a row's own options."""
+    """(n, k) float64 of a per-option column, NaN beyond a row's own options."""
     values, lengths = flat(lists)
     table = np.full((len(lengths), lengths.max()), np.nan)
     table[np.arange(table.shape[1]) < lengths[:, None]] = values
@@ -73,13 +76,16 @@ def padded(lists: pd.Series) -> Floats:
 
 
 def softmax(scores: Floats) -> Floats:
-    """Softmax of each row of (n, k) scores in nats, NaN staying NaN; safe from overflow."""
+    """Softmax of each row of (n, k) scores in nats. NaN stays NaN. Safe from overflow."""
     unnormalised = np.exp(scores - np.nanmax(scores, axis=1, keepdims=True))
     return unnormalised / np.nansum(unnormalised, axis=1, keepdims=True)
 
 
 def from_scores(scores: Floats, gold: NDArray[np.int64]) -> Readout:
-    """The softmax of (n, k) scores in nats, NaN beyond a question's own options."""
+    """The readout whose distribution is the softmax of (n, k) scores in nats.
+
+    Scores are NaN beyond a question's own options.
+    """
     probabilities, correct = softmax(scores), np.nanargmax(scores, axis=1) == gold
     return Readout(np.nanmax(probabilities, axis=1), correct, probabilities, gold, True)
 
@@ -90,55 +96,57 @@ def letter(frame: pd.DataFrame) -> Readout:
 
 
 def letter_full(frame: pd.DataFrame) -> Readout:
-    """Mass of the answer's letter in the full vocabulary, not renormalised over the options.
+    """Probability of the answer's letter in the full vocabulary, not renormalised.
 
-    The masses of the options sum to less than 1: there is no distribution to report.
+    The probabilities of the options sum to less than 1, so this readout has no distribution.
     """
     logits = _letters(frame, "letter_full")
     total = _column(frame, "logsumexp", "letter_full").to_numpy(float)
-    # Both are rounded to float32, so that a certain letter can come out above its total.
+    # Both are rounded to float32, so the logit of a certain letter can exceed the total.
     mass = np.minimum(np.exp(logits - total[:, None]), 1.0)
-    return _score(frame, logits, np.nanmax(mass, axis=1), is_probability=True)
+    return _without_distribution(
+        frame, "letter_full", logits, np.nanmax(mass, axis=1), is_probability=True
+    )
 
 
 def text_ppl(frame: pd.DataFrame) -> Readout:
-    """Inverse perplexities of the option texts, normalised: softmax of their mean log-likelihood.
+    """Inverse perplexities of the option texts, normalised. Paper 1's readout.
 
-    The readout of paper 1: perplexities of the candidates, turned into a distribution.
+    This is the softmax of the mean log-likelihoods of their tokens.
     """
     return from_scores(*option_scores(frame, "text_ppl"))
 
 
 def text_sum(frame: pd.DataFrame) -> Readout:
-    """Softmax of the option texts' summed log-likelihoods, whatever their lengths."""
+    """Softmax of the option texts' summed log-likelihoods, not normalised by length."""
     return from_scores(*option_scores(frame, "text_sum"))
 
 
 def msp(frame: pd.DataFrame) -> Readout:
-    """Maximum softmax probability: as released, else that of `letter`."""
+    """Maximum softmax probability: the released value if there is one, else that of `letter`."""
     return _released(frame, "msp", is_probability=True) or letter(frame)
 
 
 def max_logit(frame: pd.DataFrame) -> Readout:
-    """Maximum logit: as released, else the highest letter logit. Not a probability."""
+    """Maximum logit: the released value if there is one, else the highest letter logit."""
     released = _released(frame, "max_logit", is_probability=False)
     if released:
         return released
     logits = _letters(frame, "max_logit")
-    return _score(frame, logits, np.nanmax(logits, axis=1))
+    return _without_distribution(frame, "max_logit", logits, np.nanmax(logits, axis=1))
 
 
 def margin(frame: pd.DataFrame) -> Readout:
-    """Highest minus second highest probability of `letter`, as a score."""
+    """Highest minus second highest probability of `letter`. Not taken as a probability."""
     logits = _letters(frame, "margin")
     top = np.sort(np.nan_to_num(softmax(logits)), axis=1)
-    return _score(frame, logits, top[:, -1] - top[:, -2])
+    return _without_distribution(frame, "margin", logits, top[:, -1] - top[:, -2])
 
 
 def entropy(frame: pd.DataFrame) -> Readout:
-    """Negative entropy (nats) of `letter`'s distribution, as a score: the higher, the surer."""
+    """Negative entropy (nats) of the distribution of `letter`."""
     logits = _letters(frame, "entropy")
-    return _score(frame, logits, -entropies(softmax(logits)))
+    return _without_distribution(frame, "entropy", logits, -entropies(softmax(logits)))
 
 
 def entropies(probabilities: Floats) -> Floats:
@@ -160,7 +168,7 @@ READOUTS: dict[str, Callable[[pd.DataFrame], Readout]] = {
 }
 
 
-#: The scores (n, k) in nats of the options whose softmax a readout is, of those that are one.
+#: The option scores (n, k) in nats of each readout that is a softmax of them.
 SCORES: dict[str, Callable[[pd.DataFrame], Floats]] = {
     "letter": lambda frame: _letters(frame, "letter"),
     "text_ppl": lambda frame: (
@@ -172,18 +180,19 @@ SCORES: dict[str, Callable[[pd.DataFrame], Floats]] = {
 
 def option_scores(frame: pd.DataFrame, readout: str) -> tuple[Floats, NDArray[np.int64]]:
     """The scores of a readout in `SCORES`, and the (n,) right options."""
-    return SCORES[readout](frame), _gold(frame)
+    return SCORES[readout](frame), _gold(frame, readout)
 
 
-def _score(
-    frame: pd.DataFrame, scores: Floats, confidence: Floats, is_probability: bool = False
-) -> Readout:
-    correct = np.nanargmax(scores, axis=1) == _gold(frame)
+def _without_distribution(
+    frame: pd.DataFrame, readout: str, scores: Floats, confidence: Floats,
+    is_probability: bool = False,
+) -> Readout:  # fmt: skip
+    correct = np.nanargmax(scores, axis=1) == _gold(frame, readout)
     return Readout(confidence, correct, None, None, is_probability)
 
 
-def _gold(frame: pd.DataFrame) -> NDArray[np.int64]:
-    return _column(frame, "gold", "any but a released one").to_numpy(np.int64)
+def _gold(frame: pd.DataFrame, readout: str) -> NDArray[np.int64]:
+    return _column(frame, "gold", readout).to_numpy(np.int64)
 
 
 def _released(frame: pd.DataFrame, column: str, is_probability: bool) -> Readout | None:
@@ -203,7 +212,7 @@ def _texts(frame: pd.DataFrame, readout: str) -> Floats:
 
 
 class NotRecordedError(InputError):
-    """None of the rows holds what a readout is made of."""
+    """No row has a value in a column that a readout needs."""
 
 
 def _column(frame: pd.DataFrame, name: str, readout: str) -> pd.Series:
@@ -215,6 +224,6 @@ def _column(frame: pd.DataFrame, name: str, readout: str) -> pd.Series:
         row = frame.loc[missing, ["run", "benchmark", "language", "question_id"]].iloc[0].to_dict()
         raise error(
             f"records: {name} is empty in {int(missing.sum())} of {len(frame)} rows, first in "
-            f"{row}, expected it filled: the readout {readout} is made of it"
+            f"{row}, expected a value for the readout {readout}"
         )
     return frame[name]

@@ -1,9 +1,9 @@
-"""Recalibration: confidences changed by what the answers to other questions teach.
+"""Recalibration: confidences changed by a fit on the answers to other questions.
 
-A method is fitted on answers whose right options are known, and gives answers to further
-questions with new confidences; which option is answered never changes. `METHODS` names them.
-To be judged, questions are cut into folds, the same in all languages, and each question is
-given the confidence of the fit that saw no question of its fold in any language.
+A method is fitted on answers whose right options are known. It then gives the answers to other
+questions new confidences, but never changes the answers. `METHODS` names the methods. For an
+evaluation, the questions are cut into folds, the same in all languages. Each question gets its
+confidence from a fit that saw no question of its fold in any language.
 """
 
 from __future__ import annotations
@@ -25,21 +25,24 @@ from multical.metrics.readouts import Floats, Readout, from_scores
 
 Ints = NDArray[np.integer[Any]]
 
-#: Temperatures are looked for between these; answers that are all right have no least one
+#: Range of temperatures: if all answers are right, the likelihood has no maximum
 COLDEST, HOTTEST = 0.01, 100.0
-#: Confidences are kept so far from 0 and 1 where their logit is taken
+#: Confidences are clipped to this distance from 0 and 1 before their logit is taken
 EDGE = 1e-6
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Scores in nats of the options of n questions (n, k), NaN beyond their own; gold (n,)."""
+    """Answers to n questions: option scores (n, k) in nats, and right options (n,).
+
+    Scores are NaN beyond a question's own options.
+    """
 
     scores: Floats
     gold: NDArray[np.int64]
 
     def of(self, rows: NDArray[Any]) -> Answers:
-        """Some of the rows, by index or mask."""
+        """The rows that an index or a mask selects."""
         return Answers(self.scores[rows], self.gold[rows])
 
     @cached_property
@@ -48,7 +51,7 @@ class Answers:
         return from_scores(self.scores, self.gold)
 
 
-#: What has been fitted: answers with new confidences
+#: A fitted method: turns answers into a readout with new confidences
 Map = Callable[[Answers], Readout]
 
 
@@ -66,23 +69,25 @@ def pooled(parts: Sequence[Answers]) -> Answers:
 
 def temperature(answers: Answers) -> Map:
     """Temperature scaling (Guo et al. 2017): softmax of the scores divided by one number."""
-    found = fit_temperature(answers)
-    return lambda other: from_scores(other.scores / found, other.gold)
+    divisor = fit_temperature(answers)
+    return lambda other: from_scores(other.scores / divisor, other.gold)
 
 
 def fit_temperature(answers: Answers) -> float:
-    """The temperature of the least negative log-likelihood of the right options.
+    """The temperature T that minimises the negative log-likelihood of the right options.
 
-    The slope of that loss over 1 / T is the mean of the expected score less the score of the
-    right option, and never falls. Where it has one sign, the temperature is `COLDEST` or
-    `HOTTEST`; where no question's scores differ it is 1.
+    The derivative of that loss by 1 / T is the mean of the expected score minus the score of the
+    right option, and never decreases. If its sign is the same at both ends of the range, T is
+    `COLDEST` or `HOTTEST`. If the scores of no question differ, T is 1.
     """
-    has = ~np.isnan(answers.scores)
-    below = np.where(has, answers.scores - np.nanmax(answers.scores, axis=1, keepdims=True), 0.0)
+    present = ~np.isnan(answers.scores)
+    below = np.where(
+        present, answers.scores - np.nanmax(answers.scores, axis=1, keepdims=True), 0.0
+    )
     right = below[np.arange(len(below)), answers.gold].mean()
 
     def slope(log_temperature: float) -> float:
-        weights = np.exp(below * np.exp(-log_temperature)) * has
+        weights = np.exp(below * np.exp(-log_temperature)) * present
         expected = (weights * below).sum(axis=1) / weights.sum(axis=1)
         return float(expected.mean() - right)
 
@@ -99,10 +104,11 @@ def fit_temperature(answers: Answers) -> float:
 def platt(answers: Answers) -> Map:
     """Platt scaling (1999) of the logit of the confidence: sigmoid(a logit(c) + b).
 
-    Platt's scores are margins of support vector machines; of a probability the logit stands in
-    for them, so that a = 1 and b = 0 change nothing (Kull et al. 2017). The fit is that of
-    `correctness.fit_platt`, with Platt's targets. Should a be negative, which would make the
-    surer answer the less confident, the confidence is the share of right answers.
+    Platt's scores are the margins of support vector machines. Here they are the logits of the
+    probabilities, so that a = 1 and b = 0 change nothing (Kull et al. 2017). The fit is that of
+    `correctness.fit_platt`, with Platt's targets. A negative a would reverse the order of
+    confidences. In that case all confidences become the share of right answers, smoothed as
+    (r + 1) / (n + 2).
     """
     right = answers.readout.correct
     fit = fit_platt(logits(answers.readout.confidence), right)
@@ -113,9 +119,9 @@ def platt(answers: Answers) -> Map:
 
 
 def isotonic(answers: Answers) -> Map:
-    """Isotonic regression (Zadrozny and Elkan 2002) of being right on the confidence.
+    """Isotonic regression (Zadrozny and Elkan 2002) of correctness on confidence.
 
-    Between confidences that were seen it is linear, and constant beyond them.
+    It is linear between the confidences of the fit, and constant beyond them.
     """
     fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
     fit.fit(answers.readout.confidence, answers.readout.correct.astype(float))
@@ -131,19 +137,19 @@ METHODS: dict[str, Callable[[Answers], Map]] = {
 
 
 def logits(confidence: Floats) -> Floats:
-    """The logit of confidences, which are kept `EDGE` away from 0 and 1."""
+    """Logits of confidences, which are clipped to [EDGE, 1 - EDGE]."""
     return np.asarray(special.logit(np.clip(confidence, EDGE, 1 - EDGE)))
 
 
 def confident(answers: Answers, confidence: Floats) -> Readout:
-    """The same answers with other confidences, of which there is no distribution."""
+    """The same answers with other confidences, without a distribution over the options."""
     return Readout(confidence, answers.readout.correct, None, None, True)
 
 
 def folds(questions: Iterable[str], number: int, seed: int) -> pd.Series:
-    """The fold of each question by its id: 0 to number - 1, of sizes that differ by 1 at most.
+    """The fold of each question by its id: 0 to number - 1, with sizes that differ by at most 1.
 
-    They depend on the set of questions, the number and the seed alone.
+    It depends only on the set of questions, the number and the seed.
     """
     if number < 2:
         raise InputError(f"recalibration: {number} folds, expected at least 2")
@@ -154,29 +160,35 @@ def folds(questions: Iterable[str], number: int, seed: int) -> pd.Series:
 def fitted(
     fit: Callable[[Answers], Map], answers: Answers, fold: Ints, number: int
 ) -> list[Map | None]:
-    """For each fold what is fitted on the answers of all others; None where there are none."""
-    others = [np.flatnonzero(fold != own) for own in range(number)]
+    """For each of `number` folds, the method fitted on all other folds; None if they are empty.
+
+    `fold` (n,) is the fold of each answer.
+    """
+    others = [np.flatnonzero(fold != held_out) for held_out in range(number)]
     return [fit(answers.of(rows)) if len(rows) else None for rows in others]
 
 
 def applied(maps: Sequence[Map | None], answers: Answers, fold: Ints) -> Readout | None:
-    """Answers with the confidences of their own fold's fit; None where one is missing."""
-    rows, parts = [], []
-    for own, change in enumerate(maps):
-        inside = np.flatnonzero(fold == own)
+    """Answers with the confidences from their own fold's map; None if that map is missing.
+
+    `fold` (n,) is the fold of each answer.
+    """
+    rows, readouts = [], []
+    for number, change in enumerate(maps):
+        inside = np.flatnonzero(fold == number)
         if len(inside):
             if change is None:
                 return None
             rows.append(inside)
-            parts.append(change(answers.of(inside)))
-    return _joined(parts, np.argsort(np.concatenate(rows)))
+            readouts.append(change(answers.of(inside)))
+    return _joined(readouts, np.argsort(np.concatenate(rows)))
 
 
-def _joined(parts: Sequence[Readout], order: Ints) -> Readout:
-    """The rows of several readouts, in another order."""
+def _joined(readouts: Sequence[Readout], order: Ints) -> Readout:
+    """The rows of several readouts, reordered."""
 
     def column(name: str) -> Any:
-        values = [getattr(part, name) for part in parts]
+        values = [getattr(readout, name) for readout in readouts]
         return None if values[0] is None else np.concatenate(values)[order]
 
     return Readout(

@@ -1,9 +1,9 @@
-"""Metrics of bootstrap replicates, fast: the numbers of multical.metrics.definitions.
+"""Fast metrics of bootstrap replicates, with the same numbers as multical.metrics.definitions.
 
-A paper has thousands of cells of ten thousand questions, and a thousand replicates of each.
-`METRICS` says what a metric is and needs some passes over counts (B, n) for each; here all
-metrics of a cell are made of a few sums over its rows, for all samples at once (`kernels`).
-Sums differ from the reference's in their order, and so in their last digits.
+A paper has thousands of cells of ten thousand questions, and each cell has a thousand
+replicates. The functions in `definitions` define the metrics, but make several passes over
+counts (B, n) for each metric. Here all metrics of a cell come from a few sums over its rows,
+for all samples at once (`kernels`). The order of addition differs, and so do the last digits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RANKS = {"ece_equal_mass", "auroc", "aurc"}
 class Sample:
     """How often the n rows of a cell occur in each of B samples.
 
-    `table` (Q, B) says it of questions, `places` (n,) which of them are the rows.
+    `table` (Q, B) holds how often each question occurs, `places` (n,) the question of each row.
     """
 
     def __init__(self, table: NDArray[np.unsignedinteger[Any]], places: Ints) -> None:
@@ -39,54 +39,57 @@ class Sample:
 
     @cached_property
     def size(self) -> NDArray[np.int64]:
-        """(B,) rows of each sample."""
+        """(B,) numbers of rows in each sample."""
         return kernels.count(self.table, self.places).astype(np.int64)
 
     def sums(self, *values: NDArray[Any]) -> Floats:
-        """(k, B) sums of k times (n,) values."""
+        """(k, B) sums of k arrays (n,) of values."""
         return kernels.weigh(self.table, self.places, np.array(values, float))
 
     def bin_sums(
         self, confidence: Floats, bins: int, *values: Floats
     ) -> tuple[Floats, NDArray[np.int64]]:
-        """(k, bins, B) sums of k times (n,) values, and numbers of rows, in bins of equal width."""
+        """(k, bins, B) sums of k arrays (n,), and (bins, B) numbers of rows.
+
+        The bins have equal width.
+        """
         above = np.searchsorted(edges(bins), confidence, side="right")
         index = np.minimum(above - 1, bins - 1)
         order = np.argsort(index.astype(np.min_scalar_type(bins)), kind="stable")
         starts = np.searchsorted(index[order], np.arange(bins + 1)).astype(np.uint32)
-        ordered = np.array([one[order] for one in values])
+        ordered = np.array([column[order] for column in values])
         return kernels.weigh_groups(self.table, self.places[order], starts, ordered)
 
     def of(self, rows: NDArray[Any]) -> Sample:
-        """The draws of some of the rows, by index or mask."""
+        """The same samples of the rows that an index or a mask selects."""
         return Sample(self.table, self.places[rows])
 
 
 def table(counts: Counts) -> NDArray[np.unsignedinteger[Any]]:
-    """Counts (B, Q) as (Q, B), in the smallest type: sums read it from memory over and over."""
+    """Counts (B, Q) as (Q, B), in the smallest type, since sums read it from memory repeatedly."""
     return np.ascontiguousarray(counts.T, np.min_scalar_type(counts.max(initial=0)))
 
 
 def replicates(
     readout: Readout, sample: Sample, names: Collection[str], bins: int
 ) -> dict[str, Floats]:
-    """(B,) values of each named metric, as METRICS[name](readout, counts, bins) has them."""
+    """(B,) values of each named metric, equal to METRICS[name](readout, counts, bins)."""
     if len(sample.places) != len(readout.correct):
         raise IndexError(f"sample: {len(sample.places)} rows of {len(readout.correct)}")
     wanted = set(names)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = _answers(readout, sample, bins)
+        metrics = _answers(readout, sample, bins)
         if wanted & DISTRIBUTION:
-            found |= _distribution(readout, sample)
+            metrics |= _distribution(readout, sample)
         if wanted & OPTIONS:
-            found |= _options(readout, sample, bins)
+            metrics |= _options(readout, sample, bins)
         if wanted & RANKS:
-            found |= _ranks(readout, sample, bins)
-    return {name: found[name] for name in names}
+            metrics |= _ranks(readout, sample, bins)
+    return {name: metrics[name] for name in names}
 
 
 def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
-    """Metrics of answers and confidences, in bins of equal width or in none."""
+    """Metrics of answers and confidences, without bins or in bins of equal width."""
     size = sample.size
     accuracy = sample.of(np.flatnonzero(readout.correct)).size / size
     if not readout.is_probability:
@@ -108,7 +111,7 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
 
 
 def _distribution(readout: Readout, sample: Sample) -> dict[str, Floats]:
-    """Metrics of the whole distribution over the options."""
+    """Metrics of the distribution over the options."""
     probabilities, gold = distribution(readout)
     right = np.arange(probabilities.shape[1]) == gold[:, None]
     likelihood = probabilities[np.arange(len(gold)), gold]
@@ -124,13 +127,13 @@ def _distribution(readout: Readout, sample: Sample) -> dict[str, Floats]:
 
 
 def _options(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
-    """ECE of each option as a prediction of its own."""
+    """ECEs that take each option as a prediction that it is right."""
     probabilities, gold = distribution(readout)
     options = []
-    for option, own in enumerate(probabilities.T):
-        has = ~np.isnan(own)
-        surplus = own[has] - (gold[has] == option)
-        options.append(sample.of(has).bin_sums(own[has], bins, surplus))
+    for option, probability in enumerate(probabilities.T):
+        present = ~np.isnan(probability)
+        surplus = probability[present] - (gold[present] == option)
+        options.append(sample.of(present).bin_sums(probability[present], bins, surplus))
     apart = np.array([surplus for (surplus,), _ in options])  # (k, bins, B)
     size = np.array([mass.sum(axis=0) for _, mass in options])  # (k, B)
     errors = np.abs(apart).sum(axis=1) / size
@@ -141,30 +144,30 @@ def _options(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
 
 
 def _ranks(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
-    """Metrics of rows in the order of confidence, of equals the right ones first."""
+    """Metrics that need the order of confidences. Of equal ones, right answers come first."""
     order = np.lexsort((~readout.correct, readout.confidence))
     confidence, right = readout.confidence[order], readout.correct[order]
-    size, places, found = sample.size, sample.places[order], {}
+    size, places, metrics = sample.size, sample.places[order], {}
     if readout.is_probability:
         distance = kernels.weigh_quantiles(
             sample.table, places, _starts(np.diff(confidence) > 0), confidence - right, size, bins
         )
-        found["ece_equal_mass"] = distance / size
+        metrics["ece_equal_mass"] = distance / size
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, size.max(initial=0) + 1))])
     right = right[::-1]
     pairs, area, wrong = kernels.rank(
         sample.table, places[::-1], _steps(confidence[::-1], right), right, harmonic
     )
-    return found | {"auroc": pairs / (wrong * (size - wrong)), "aurc": area / size}
+    return metrics | {"auroc": pairs / (wrong * (size - wrong)), "aurc": area / size}
 
 
 def _starts(cuts: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """The starts of groups of rows, and their end, from n - 1 cuts between n rows."""
+    """Starts of groups of rows, and the end of the last one, from n - 1 cuts between n rows."""
     return np.flatnonzero(np.concatenate([[True], cuts, [True]])).astype(np.uint32)
 
 
 def _steps(confidence: Floats, right: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Starts of steps of `kernels.rank`: equals that differ, or a run of right or wrong rows."""
+    """Starts of the steps that `kernels.rank` describes, and the end of the last one."""
     unequal = np.diff(confidence) != 0
     groups = _starts(unequal)
     hits = np.add.reduceat(right, groups[:-1], dtype=np.int64)

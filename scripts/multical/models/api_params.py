@@ -1,4 +1,4 @@
-"""Models behind OpenAI-compatible APIs: sections of config.yaml, and how they are asked."""
+"""Models behind OpenAI-compatible APIs: sections of config.yaml."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ from multical.params import ChatFormat, Strict
 
 
 class Prices(Strict):
-    """Prices of a million tokens."""
+    """Prices per million tokens."""
 
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    input: float = Field(ge=0, description="price of the tokens sent")
+    output: float = Field(ge=0, description="price of the tokens received")
+    currency: str = Field(
+        default="USD", pattern=r"^[A-Z]{3}$", description="currency of the prices"
+    )
 
 
 class Access(Strict):
-    """How an API is asked; no record depends on any of it."""
+    """How to access an API. Records do not depend on these keys."""
 
     key: str | None = Field(
         default=None,
         pattern=r"^[A-Z][A-Z0-9_]*$",
-        description="environment variable that holds the API key, never the key; null: none is "
-        "sent. Its name has API_KEY, TOKEN or SECRET in it, by which logs know what to hide",
+        description="name of the environment variable with the API key, never the key itself; "
+        "null: no key is sent. The name must contain API_KEY, TOKEN or SECRET, so that logs hide "
+        "the value",
     )
     requests_per_minute: float | None = Field(default=None, gt=0, description="null: no limit")
     tokens_per_minute: float | None = Field(default=None, gt=0, description="null: no limit")
-    concurrency: int = Field(default=4, ge=1, le=64, description="requests at a time, at most")
-    timeout: float = Field(default=60, gt=0, description="seconds without an answer")
-    retries: int = Field(default=8, ge=0, description="of a request that may yet be answered")
-    prices: Prices | None = Field(default=None, description="null: tokens are counted alone")
+    concurrency: int = Field(default=4, ge=1, le=64, description="largest number of requests at a time")
+    timeout: float = Field(default=60, gt=0, description="seconds to wait for an answer")
+    retries: int = Field(default=8, ge=0, description="number of times to repeat a failed request")
+    prices: Prices | None = Field(default=None, description="null: count only tokens")
     budget: float | None = Field(
-        default=None, gt=0, description="a job that would cost more is refused; needs prices"
+        default=None, gt=0, description="a job that would cost more fails; needs prices"
     )
 
     @model_validator(mode="after")
@@ -49,43 +52,43 @@ class Access(Strict):
         return self
 
 
-#: Keys of a request that are ours alone
-OWN_KEYS = {"model", "messages", "prompt", "logprobs", "top_logprobs", "n", "stream", "echo"}
+#: Keys of a request that `request` in the config must not set
+RESERVED_KEYS = {"model", "messages", "prompt", "logprobs", "top_logprobs", "n", "stream", "echo"}
 
 
 class Endpoint(Strict):
-    """What an API is asked for, on which its answers depend."""
+    """The keys on which the answers of an API depend."""
 
     url: str = Field(
-        pattern=r"^https?://[^\s@?#{}]+$",  # no login: it is recorded with the job
-        description="of the API, without the endpoint: https://api.openai.com/v1",
+        pattern=r"^https?://[^\s@?#{}]+$",  # no login, since the URL is recorded with the job
+        description="URL of the API without the endpoint, such as https://api.openai.com/v1",
     )
-    model: str = Field(pattern=r"^[!-~]+$", description="its name there, with its version")
+    model: str = Field(pattern=r"^[!-~]+$", description="the model's name in the API, with its version")
     endpoint: Literal["chat", "completions"] = Field(
-        description="chat: /chat/completions, in the server's own chat template; completions: "
-        "/completions, a text in the model's chat_format"
+        description="chat: /chat/completions, where the server applies the chat template; "
+        "completions: /completions, to which we send a text in the model's chat_format"
     )
     top_logprobs: int = Field(
-        default=20, ge=2, description="tokens to list; OpenAI allows 20, completions 5"
+        default=20, ge=2, description="number of tokens to list; OpenAI allows 20, or 5 for completions"
     )
     eos_token: str = Field(
-        default="", description="completions: what ends the answers of few-shot examples"
+        default="", description="for completions: text that ends the answers of few-shot examples"
     )
     request: dict[str, Any] = Field(
         default={},
-        description="further keys of each request, as seed; null leaves out one of ours: "
-        "max_tokens (1), temperature (0)",
+        description="further keys of each request, such as seed; null removes one of our own, "
+        "max_tokens (1) or temperature (0)",
     )
 
     @field_validator("request")
     @classmethod
-    def _keeps_what_is_ours(cls, request: dict[str, Any]) -> dict[str, Any]:
-        if own := sorted(OWN_KEYS & request.keys()):
-            raise ValueError(f"found {own}, expected other keys")
+    def _sets_no_reserved_key(cls, request: dict[str, Any]) -> dict[str, Any]:
+        if reserved := sorted(RESERVED_KEYS & request.keys()):
+            raise ValueError(f"found {reserved}, expected other keys")
         return request
 
     def check_format(self, chat_format: ChatFormat) -> None:
-        """Raise `ValueError` unless the endpoint takes conversations in that format."""
+        """Raise `ValueError` unless the endpoint can use the format."""
         wanted = ["template"] if self.endpoint == "chat" else ["plain", "tulu", "none"]
         if chat_format not in wanted:
             raise ValueError(
@@ -95,13 +98,13 @@ class Endpoint(Strict):
 
 
 class ApiModel(Endpoint):
-    """A model behind an OpenAI-compatible API that lists the likeliest first tokens."""
+    """A model behind an OpenAI-compatible API that lists the most likely first tokens."""
 
     kind: Literal["api"]
     access: Access = Access()
 
     @model_validator(mode="after")
-    def _sends_its_key_in_secret(self) -> ApiModel:
+    def _sends_its_key_encrypted(self) -> ApiModel:
         local = re.match(r"http://(localhost|127\.0\.0\.1|\[::1\])[:/]", self.url)
         if self.access.key and not (local or self.url.startswith("https:")):
             raise ValueError(f"url: found {self.url}, expected https, since a key is sent there")
@@ -109,5 +112,5 @@ class ApiModel(Endpoint):
 
     @property
     def asked(self) -> Endpoint:
-        """The part on which its answers depend."""
+        """The keys on which the answers depend."""
         return Endpoint(**self.model_dump(exclude={"kind", "access"}))

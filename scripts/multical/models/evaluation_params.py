@@ -1,4 +1,7 @@
-"""The parameters of evaluate_sft, apart from those of training: a key of them retrains nothing."""
+"""The parameters of evaluate_sft.
+
+They are separate from those of train_sft, so that a new key does not make runs train again.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from multical.params import Dtype, Name, Precision, Strict, TrainableFormat
 
 
 class EvaluationJob(Strict):
-    """A trial whose loss on held-out conversations is measured."""
+    """A trial whose loss on held-out conversations to measure."""
 
     run: Name
     chat_format: TrainableFormat
-    max_length: int = Field(ge=8, description="tokens of a conversation, as in training")
+    max_length: int = Field(ge=8, description="largest number of tokens per conversation, as in training")
     dtype: Dtype
     matmul_precision: Precision

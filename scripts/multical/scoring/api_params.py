@@ -1,4 +1,4 @@
-"""How models behind APIs are asked: a section of config.yaml, and the parameters of score_api."""
+"""How to score models behind APIs: a section of config.yaml, and parameters of score_api."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from multical.scoring.params import Fewshot, Questions
 
 
 class ApiScoring(Fewshot):
-    """How models behind APIs are scored: by the multiple-choice prompt, in all languages."""
+    """How to score models behind APIs: with the multiple-choice prompt in all languages."""
 
-    prompt: Name = "default"
+    prompt: Name = Field(default="default", description="name of a prompt")
 
 
 class ApiScoringJob(Questions):
     """A model behind an API to score on a benchmark."""
 
-    api: Endpoint = Field(description="`source` of the model, without how it is asked")
+    api: Endpoint = Field(description="`source` of the model without `access`")
 
     @model_validator(mode="after")
     def _has_the_format_of_its_endpoint(self) -> ApiScoringJob:

@@ -1,6 +1,7 @@
-"""How models are asked: sections of config.yaml, and the parameters of score_run.
+"""How to score models: sections of config.yaml, and the parameters of score_run.
 
-Those of score_api are apart, in `api_params`: to add a key to them scores no local model again.
+The parameters of score_api are in `api_params`, so that a new key there does not score local
+models again.
 """
 
 from __future__ import annotations
@@ -25,14 +26,20 @@ Heading = Annotated[str, Field(pattern=r"^\w+$")]
 
 
 class _Texts(Strict):
-    """Texts shown to the model: {question}, {options} as lines 'A. text', {letters}, as A and B."""
+    """Texts shown to the model.
 
-    multiple_choice: str
-    cloze: str | None = Field(description="null: this prompt is for letters alone")
+    {question} stands for the question, {options} for lines such as 'A. text', and {letters} for
+    the letters, such as 'A and B'.
+    """
+
+    multiple_choice: str = Field(description="the text that lists options by letter")
+    cloze: str | None = Field(
+        description="the text without options, for scores of their texts; null: score letters only"
+    )
     headings: dict[Heading, dict[Language, str]] = Field(
         default={},
-        description="texts by language, which {NAME} stands for; `default` is for languages "
-        "that are not listed",
+        description="by NAME and language, the text for which {NAME} stands; `default` is for all "
+        "other languages",
     )
 
     @field_validator("multiple_choice", "cloze")
@@ -64,7 +71,7 @@ class _Texts(Strict):
 
 
 class Prompt(_Texts):
-    """A prompt, whose headings have a text for every language."""
+    """A prompt."""
 
     @field_validator("headings")
     @classmethod
@@ -76,93 +83,95 @@ class Prompt(_Texts):
 
 
 class JobPrompt(_Texts):
-    """A prompt by its name, with the headings that a job's languages need."""
+    """A prompt and its name, with the headings that the languages of a job need."""
 
     name: Name
 
 
 class Fewshot(Strict):
-    """What is shown before a question."""
+    """Examples shown before a question."""
 
     num_fewshot: int = Field(
         default=0,
         ge=0,
         le=100,
-        description="answered examples before each question, in its language and, where they "
-        "have any, of its subject",
+        description="number of answered examples before each question, in the same language and "
+        "of the same subject if the examples have subjects",
     )
 
 
 class LocalModel(Strict):
-    """How a model on this machine is run."""
+    """How to run a model on this machine."""
 
     dtype: Dtype = "auto"
-    matmul_precision: Precision = Field(default="medium", description="as for training")
+    matmul_precision: Precision = "medium"
     batch_tokens: int = Field(
         default=2048,
         ge=1,
-        description="upper bound of padded tokens in a batch; few-shot examples count in each "
-        "question, since each holds their keys and values",
+        description="upper bound of padded tokens in a batch; few-shot examples count for each "
+        "question, since each holds a copy of their keys and values",
     )
 
 
 class MultipleChoice(Strict):
-    """Who is shown the multiple-choice prompt."""
+    """The languages with the multiple-choice prompt."""
 
     multiple_choice_languages: Distinct[Language] | None = Field(
         default=None,
-        description="languages that are shown the multiple-choice prompt too, which costs most of "
-        "the tokens; null for all",
+        description="languages in which to use the multiple-choice prompt too, which takes most "
+        "of the tokens; null: all",
     )
 
 
 class Quantized(Strict):
-    """How weights are stored."""
+    """How to store weights in memory."""
 
     quantization: Literal["none", "nf4"] = Field(
-        default="none", description="nf4: weights of local models in 4 bit (bitsandbytes)"
+        default="none", description="nf4: 4-bit weights for local models (bitsandbytes)"
     )
 
 
 class Scoring(Fewshot, LocalModel, MultipleChoice):
-    """How runs are scored."""
+    """How to score runs."""
 
-    prompt: Name = "default"
+    prompt: Name = Field(default="default", description="name of a prompt")
     languages_per_job: int | None = Field(
         default=None,
         ge=1,
         le=20,
-        description="cuts a benchmark's languages, in their order, into jobs of that number; "
-        "1: a new language is scored by itself; null: all in one job",
+        description="number of languages per scoring job; 1: a new language is scored alone; "
+        "null: all languages in one job",
     )
 
 
 class ChatConfidenceScoring(Fewshot, LocalModel, Quantized):
-    """How answers are asked for: the letter alone, under every prompt."""
+    """How to score answers: by letters only, with each prompt."""
 
-    prompts: Distinct[Name] = Field(min_length=1, description="phrasings; options' texts go unread")
+    prompts: Distinct[Name] = Field(
+        min_length=1, description="names of prompts, of which only multiple_choice is used"
+    )
     chat_format: ChatFormat | None = Field(
-        default=None, description="of all local models; null: of each its own"
+        default=None, description="format for all local models; null: that of each model"
     )
 
 
 class Questions(Fewshot):
-    """What a job asks: questions of a benchmark, under some prompts."""
+    """Questions of a benchmark and prompts for a job to score."""
 
     run: Name
     benchmark: Name
     languages: Annotated[Distinct[Language], Field(min_length=1)] | None = Field(
-        default=None, description="null for all"
+        default=None, description="null: all"
     )
-    questions_per_language: int | None = Field(default=None, ge=1, description="null for all")
+    questions_per_language: int | None = Field(default=None, ge=1, description="null: all")
     prompts: list[JobPrompt] = Field(min_length=1)
     chat_format: ChatFormat
 
     @field_validator("prompts")
     @classmethod
     def _have_own_names(cls, prompts: list[JobPrompt]) -> list[JobPrompt]:
-        if again := twice([prompt.name for prompt in prompts]):
-            raise ValueError(f"found two of the name {again[0]!r}, expected different names")
+        if repeated := twice([prompt.name for prompt in prompts]):
+            raise ValueError(f"found two of the name {repeated[0]!r}, expected different names")
         return prompts
 
 

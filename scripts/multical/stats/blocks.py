@@ -1,4 +1,4 @@
-"""How records are cut into the rows of result tables: runs, languages, groups of languages."""
+"""Cutting records into the rows of result tables: runs, languages, groups of languages."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from multical.records import KEY
 
 Value = TypeVar("Value")
 
-#: What a run's rows share, and every result table starts with.
+#: Columns that all records of a run on a benchmark share. Every result table starts with them.
 RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
 
 
 @dataclass(frozen=True)
 class Block:
-    """One run on one benchmark: its values of `RUN`, and its rows by language, sorted."""
+    """One run on one benchmark: its values of `RUN`, and its records by language, sorted."""
 
     keys: dict[str, Any]
     languages: dict[str, pd.DataFrame]
 
 
 def blocks(frame: pd.DataFrame) -> Iterator[Block]:
-    """Cut records into blocks, sorted by run and benchmark whatever the order of rows.
+    """Cut records in any order into blocks, sorted by run and benchmark.
 
-    Raises `InputError` where the rows of a run disagree on what a run shares, or a
-    block has more than one prompt (its questions would count twice).
+    Raises `InputError` if the rows of a block differ in a column of `RUN`, or if a block has
+    more than one prompt (its questions would count twice).
     """
     order = {
         name: frame[name].cat.reorder_categories(sorted(frame[name].cat.categories))
@@ -42,51 +42,51 @@ def blocks(frame: pd.DataFrame) -> Iterator[Block]:
     for (run, benchmark), rows in frame.groupby(["run", "benchmark"], observed=True):
         for name in [*RUN, "prompt"]:
             if rows[name].nunique(dropna=False) != 1:
-                found = rows[name].drop_duplicates().to_list()
+                values = rows[name].drop_duplicates().to_list()
                 raise InputError(
-                    f"records: run {run} on {benchmark}: {name} is {found}, expected one value"
+                    f"records: run {run} on {benchmark}: {name} is {values}, expected one value"
                 )
         first = rows[RUN].iloc[0]
         keys = {name: None if pd.isna(first[name]) else first[name] for name in RUN}
-        languages = rows.groupby("language", observed=True)
-        yield Block(keys, {str(language): part for language, part in languages})
+        by_language = rows.groupby("language", observed=True)
+        yield Block(keys, {str(language): records for language, records in by_language})
 
 
 def readings(block: Block, readout: str) -> dict[str, Readout]:
-    """A readout in each language whose records hold its columns."""
+    """A readout in each language whose records have the columns it needs."""
     return recorded(block, READOUTS[readout])
 
 
 def recorded(block: Block, read: Callable[[pd.DataFrame], Value]) -> dict[str, Value]:
-    """What is read off the rows of each language whose records hold its columns.
+    """The result of `read` for each language whose records have the columns it needs.
 
-    Not every language need be shown every prompt. Raises `InputError` where none was, or
-    where only some questions of a language hold the columns.
+    A language may lack a prompt, and then the columns. Raises `InputError` if all languages lack
+    them, or if only some questions of a language have them.
     """
-    found, error = {}, None
+    values, error = {}, None
     for language, rows in block.languages.items():
         try:
-            found[language] = read(rows)
+            values[language] = read(rows)
         except NotRecordedError as absent:
             error = absent
-    if error and not found:
+    if error and not values:
         raise error
-    return found
+    return values
 
 
 def groups(languages: Mapping[str, Any], levels: Mapping[str, str]) -> dict[str, list[str]]:
-    """The languages of each group that has any: non-english, high, mid, low, all.
+    """The languages of each group that is not empty: non-english, high, mid, low, all.
 
-    English stays in its level and in all.
+    English belongs to its level and to all.
     """
     members = {"non-english": [x for x in languages if x.split("-")[0].lower() != "en"]}
     members |= {level: [x for x in languages if levels[x] == level] for level in LEVELS}
     members["all"] = list(languages)
-    return {name: chosen for name, chosen in members.items() if chosen}
+    return {group: chosen for group, chosen in members.items() if chosen}
 
 
 def check_languages(languages: Iterable[str], levels: Mapping[str, str]) -> None:
     """Raise `InputError` naming the languages that have no resource level."""
     missing = sorted(set(languages) - set(levels))
     if missing:
-        raise InputError(f"--params: resource_levels: no {missing}, which the records hold")
+        raise InputError(f"--params: resource_levels: no {missing}, which the records have")

@@ -1,7 +1,7 @@
-"""What is compared with what: base -> SFT, and SFT -> SFT with smoothing.
+"""Which runs are compared: base -> SFT, and SFT -> SFT with smoothing.
 
-A comparison is that of a model, SFT set and benchmark, by the same questions in both runs.
-Where a study has several seeds, a comparison has a pair of runs for each.
+A comparison belongs to a model, an SFT data set and a benchmark. Both of its runs answer the
+same questions. If a study has several seeds, a comparison has a pair of runs for each seed.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from multical.stats.blocks import Block
 
 #: What identifies a comparison in every table
 COMPARISON = ["model", "sft", "benchmark", "before", "after", "seeds"]
-#: Corrections for the number of tests, by the end of their columns' names: the chance of one
-#: false finding in a family (Holm 1979), the share of false findings (Benjamini and Hochberg 1995)
+#: Corrections for the number of tests, by the suffix of their columns. Holm's (1979) controls the
+#: chance of any false finding in a family, Benjamini and Hochberg's (1995) the share of false ones
 CORRECTIONS = {"holm": "holm", "bh": "fdr_bh"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run on a benchmark: its values of `cells.RUN`, its questions, and what is known of it."""
+    """A run on a benchmark: its values of `blocks.RUN`, its questions and its estimates."""
 
     keys: dict[str, Any]
-    asked: dict[str, str]  # by language, a digest of its questions
-    found: Any
+    questions: dict[str, str]  # a digest of the questions of each language
+    estimates: Any  # by (readout, metric) and language
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Pairs of runs, before and after, one for each seed; `keys` are those of `COMPARISON`."""
+    """Pairs of runs (before, after), one for each seed. The keys are those of `COMPARISON`."""
 
     keys: dict[str, Any]
     pairs: list[tuple[Run, Run]]
 
 
-def asked(block: Block) -> dict[str, str]:
+def question_digests(block: Block) -> dict[str, str]:
     """A digest of the questions of each language of a block."""
     return {
         language: sha256("\n".join(rows["question_id"]).encode()).hexdigest()
@@ -55,8 +55,7 @@ def asked(block: Block) -> dict[str, str]:
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     """All comparisons that the runs allow, sorted.
 
-    Raises `InputError` where there is none, or where two runs to compare were asked other
-    questions.
+    Raises `InputError` if there is none, or if the two runs of a pair have different questions.
     """
     tuned: dict[tuple[str, str, str], dict[float, dict[int, Run]]] = {}
     bases = {}
@@ -65,26 +64,27 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
         if sft is None:
             bases[model, benchmark] = run
         else:
-            own = tuned.setdefault((model, sft, benchmark), {})
-            own.setdefault(float(run.keys["smoothing"]), {})[int(run.keys["seed"])] = run
-    found = []
+            by_smoothing = tuned.setdefault((model, sft, benchmark), {})
+            by_smoothing.setdefault(float(run.keys["smoothing"]), {})[int(run.keys["seed"])] = run
+    result = []
     for (model, sft, benchmark), by_smoothing in sorted(tuned.items()):
         plain = by_smoothing.get(0.0, {})
         keys = {"model": model, "sft": sft, "benchmark": benchmark}
         if (model, benchmark) in bases:
             base = bases[model, benchmark]
-            found.append(_comparison(keys, None, 0.0, {s: (base, x) for s, x in plain.items()}))
-        for smoothing, others in sorted(by_smoothing.items()):
+            pairs = {seed: (base, run) for seed, run in plain.items()}
+            result.append(_comparison(keys, None, 0.0, pairs))
+        for smoothing, by_seed in sorted(by_smoothing.items()):
             if smoothing:
-                pairs = {s: (plain[s], x) for s, x in others.items() if s in plain}
-                found.append(_comparison(keys, 0.0, smoothing, pairs))
-    found = [one for one in found if one.pairs]
-    if not found:
+                pairs = {seed: (plain[seed], run) for seed, run in by_seed.items() if seed in plain}
+                result.append(_comparison(keys, 0.0, smoothing, pairs))
+    result = [comparison for comparison in result if comparison.pairs]
+    if not result:
         raise InputError(
             "records: no two runs to compare, expected a base model and its SFT, or SFT without "
             "and with smoothing"
         )
-    return found
+    return result
 
 
 def _comparison(
@@ -95,40 +95,41 @@ def _comparison(
     for pair in pairs:
         _same_questions(*pair)
         _same_questions(pairs[0][1], pair[1])
-    named = {"before": label(before), "after": label(after), "seeds": len(pairs)}
-    return Comparison(keys | named, pairs)
+    conditions = {"before": label(before), "after": label(after), "seeds": len(pairs)}
+    return Comparison(keys | conditions, pairs)
 
 
-def _same_questions(one: Run, other: Run) -> None:
-    odd = sorted(
+def _same_questions(before: Run, after: Run) -> None:
+    unequal = sorted(
         language
-        for language in one.asked.keys() | other.asked.keys()
-        if one.asked.get(language) != other.asked.get(language)
+        for language in before.questions.keys() | after.questions.keys()
+        if before.questions.get(language) != after.questions.get(language)
     )
-    if odd:
+    if unequal:
         raise InputError(
-            f"records: {one.keys['run']} and {other.keys['run']} on {one.keys['benchmark']}: other "
-            f"questions in {odd}, expected the same ones, which can be paired"
+            f"records: {before.keys['run']} and {after.keys['run']} on "
+            f"{before.keys['benchmark']}: different questions in {unequal}, expected the same ones"
         )
 
 
 def corrected(table: pd.DataFrame, family: list[str], columns: Sequence[str]) -> pd.DataFrame:
-    """The table with corrected p-values beside those in `columns`, each family by itself.
+    """The table with corrected p-values beside those in `columns`.
 
-    Rows that share the values of `family` are one family. Tests without a p do not count.
+    Rows that share the values of `family` form a family, and each family is corrected by itself.
+    Tests without a p do not count.
     """
     table = table.copy()
     for column in columns:
-        at, groups = list(table).index(column), table.groupby(family, dropna=False)[column]
-        for place, (end, method) in enumerate(CORRECTIONS.items(), start=1):
-            table.insert(at + place, f"{column}_{end}", groups.transform(adjusted, method))
+        place, groups = list(table).index(column), table.groupby(family, dropna=False)[column]
+        for offset, (suffix, method) in enumerate(CORRECTIONS.items(), start=1):
+            table.insert(place + offset, f"{column}_{suffix}", groups.transform(adjusted, method))
     return table
 
 
 def adjusted(p: ArrayLike, method: str) -> NDArray[np.float64]:
-    """Adjusted p-values of statsmodels' `method`; NaN stays NaN and counts as no test."""
-    found = np.array(p, float)
-    known = ~np.isnan(found)
+    """p-values adjusted by statsmodels' `method`. NaN stays NaN and does not count as a test."""
+    values = np.array(p, float)
+    known = ~np.isnan(values)
     if known.any():
-        found[known] = multipletests(found[known], method=method)[1]
-    return found
+        values[known] = multipletests(values[known], method=method)[1]
+    return values

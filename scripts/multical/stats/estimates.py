@@ -1,4 +1,4 @@
-"""Metrics of records with their bootstrap replicates, and the rows of tables made of them."""
+"""Metrics of records with their bootstrap replicates, and the table rows made from them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,12 @@ Estimates = dict[tuple[str, str], dict[str, Estimate]]
 
 
 def bootstrap(block: Block, questions: dict[str, list[str]], params: MetricsJob) -> Bootstrap:
-    """The bootstrap of a block's benchmark; some are kept, since a study's blocks share them."""
-    asked = tuple(questions[block.keys["benchmark"]])
-    return _bootstrap(asked, params.bootstrap.replicates, params.bootstrap.seed)
+    """The bootstrap of a block's benchmark, from a cache, since a study's blocks share it.
+
+    `questions` holds the question ids of each benchmark.
+    """
+    ids = tuple(questions[block.keys["benchmark"]])
+    return _bootstrap(ids, params.bootstrap.replicates, params.bootstrap.seed)
 
 
 @lru_cache(maxsize=4)
@@ -55,7 +58,7 @@ def estimate(block: Block, bootstrap: Bootstrap, params: MetricsJob) -> Estimate
 
 
 def drawn(block: Block, bootstrap: Bootstrap) -> dict[str, Sample]:
-    """The draws of the rows of each language."""
+    """The bootstrap samples of each language's rows."""
     return {
         language: bootstrap.sample(rows["question_id"])
         for language, rows in block.languages.items()
@@ -65,12 +68,12 @@ def drawn(block: Block, bootstrap: Bootstrap) -> dict[str, Sample]:
 def measured(
     name: str, readouts: dict[str, Readout], samples: dict[str, Sample], params: MetricsJob
 ) -> Estimates:
-    """All metrics of one readout, under its name, in each language."""
+    """All metrics of the readout `name` in each language."""
     estimates: Estimates = {}
     for language, readout in readouts.items():
         metrics = [metric for metric in params.metrics if METRICS[metric].applies(readout)]
-        found = resampled(readout, samples[language], metrics, params.bins)
-        for metric, values in found.items():
+        replicates = resampled(readout, samples[language], metrics, params.bins)
+        for metric, values in replicates.items():
             n, bounds = len(readout.correct), METRICS[metric].bounds
             cell = Estimate(float(values[-1]), values[:-1], n, bounds)
             estimates.setdefault((name, metric), {})[language] = cell
@@ -97,7 +100,7 @@ def metric_rows(block: Block, estimates: Estimates, params: MetricsJob) -> list[
 
 
 def summary_rows(block: Block, estimates: Estimates, params: MetricsJob) -> list[dict[str, Any]]:
-    """Rows by group, readout and metric: means over the languages of the group."""
+    """Rows by group, readout and metric, with means over the languages of the group."""
     rows = []
     for group, languages in groups(block.languages, params.resource_levels).items():
         for (readout, metric), cells in estimates.items():
@@ -120,7 +123,7 @@ def summary_rows(block: Block, estimates: Estimates, params: MetricsJob) -> list
 
 
 def mean(values: Floats) -> Floats:
-    """Mean over the first axis without NaN; NaN where there is nothing else."""
+    """Mean over the first axis without NaN; NaN if all values are NaN."""
     defined = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0))

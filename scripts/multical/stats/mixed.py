@@ -1,4 +1,4 @@
-"""A linear mixed model of a change by resource level, with languages as its random sample."""
+"""A linear mixed model of a change by resource level, with languages as random sample."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from multical.metrics.definitions import METRICS as DEFINITIONS
 from multical.metrics.definitions import edges
 from multical.metrics.readouts import Floats, Readout, entropies
 
-#: Blocks that the questions of a language are cut into: enough to tell noise from languages
+#: Blocks into which a language's questions are cut: enough to estimate the noise in a language
 BLOCKS = 10
-#: One after the other, until one converges; the second needs no gradient, which is flat where
-#: languages hardly differ
+#: Tried in order until one converges. The second uses no gradient, which is flat if languages
+#: hardly differ
 OPTIMISERS = ["lbfgs", "powell"]
 
 
@@ -30,7 +30,7 @@ class NotFittedError(Exception):
 
 @dataclass(frozen=True)
 class Cell:
-    """A metric of a run in a language, and its (k,) means in blocks of questions."""
+    """A metric of a run in a language, and its means in k blocks of questions, (k,)."""
 
     value: float
     blocks: Floats
@@ -38,17 +38,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Fit:
-    """The effect at each level and its differences to the first, and what says if they hold."""
+    """A fitted model: effects by level and their differences to the first, and diagnostics.
+
+    `terms` has an entry for each row of the table of effects, `about` the row of the model.
+    """
 
     terms: list[dict[str, Any]]
     about: dict[str, Any]
 
 
 def per_question(readout: Readout, metric: str, bins: int) -> Floats:
-    """(n,) values whose mean is the metric, one of those that are tested.
+    """(n,) values whose mean is the metric, one of `params.Tested`.
 
-    The ECE is the mean of confidence less correctness, with the sign that it has in the
-    question's bin: its first-order expansion, the signs taken as given.
+    For the ECE, a question's value is confidence - correct, times the sign of the gap in its
+    bin. This is the first-order expansion of the ECE, with the signs taken as fixed.
     """
     if metric == "ece":
         index = np.searchsorted(edges(bins), readout.confidence, side="right") - 1
@@ -61,54 +64,58 @@ def per_question(readout: Readout, metric: str, bins: int) -> Floats:
 
 
 def applies(readout: Readout, metric: str) -> bool:
-    """Does a readout have the metric?"""
+    """Whether the metric is defined for the readout."""
     return DEFINITIONS[metric].applies(readout)
 
 
 def over_seeds(cells: list[Cell]) -> Cell:
-    """The mean over seeds, of the same questions."""
-    blocks = np.mean([one.blocks for one in cells], axis=0)
-    return Cell(float(np.mean([one.value for one in cells])), blocks)
+    """The mean over seeds, which share their questions."""
+    blocks = np.mean([cell.blocks for cell in cells], axis=0)
+    return Cell(float(np.mean([cell.value for cell in cells])), blocks)
 
 
 def cell(values: Floats, order: NDArray[np.integer[Any]]) -> Cell:
-    """Means of (n,) values, in blocks that differ by at most one question, in some order."""
-    parts = np.array_split(values[np.argsort(order)], min(BLOCKS, len(values)))
-    return Cell(float(values.mean()), np.array([part.mean() for part in parts]))
+    """The mean of (n,) values and their block means, with blocks cut in the given order.
+
+    The sizes of blocks differ by at most one question.
+    """
+    blocks = np.array_split(values[np.argsort(order)], min(BLOCKS, len(values)))
+    return Cell(float(values.mean()), np.array([block.mean() for block in blocks]))
 
 
 def paired(before: list[Cell], after: list[Cell]) -> Floats:
-    """(L, k, 2) values to fit: of L languages, each in k blocks of the same questions.
+    """(L, k, 2) values to fit: of L languages in k blocks of the same questions, before and after.
 
-    What a block shares before and after, such as hard questions, is taken out as in a
-    within-subject design (Morey 2008): deviations from the cell's value keep half of the
-    difference of before and after, times sqrt(2). The residual variance is then that of the
-    paired difference, as with a random intercept for each block of a language.
+    What a block has in common before and after, such as hard questions, is removed as in a
+    within-subject design (Morey 2008). The deviations from the cell's value keep half of the
+    difference between before and after, times sqrt(2). The residual variance is then that of
+    the paired difference, as with a random intercept for each block of a language.
     """
-    k = min(len(one.blocks) for one in [*before, *after])
+    k = min(len(cell.blocks) for cell in [*before, *after])
     if k < 2:
         raise NotFittedError("a language has one question, expected at least two")
-    whole = np.array([[one.value for one in side] for side in (before, after)]).T  # (L, 2)
-    parts = [[resized(one.blocks, k) for one in side] for side in (before, after)]
-    deviations = np.moveaxis(np.array(parts), 0, 2)  # (L, k, 2)
+    values = np.array([[cell.value for cell in side] for side in (before, after)]).T  # (L, 2)
+    blocks = [[resized(cell.blocks, k) for cell in side] for side in (before, after)]
+    deviations = np.moveaxis(np.array(blocks), 0, 2)  # (L, k, 2)
     deviations = deviations - deviations.mean(axis=1, keepdims=True)
     shared = deviations.mean(axis=2, keepdims=True)
-    return np.asarray(whole[:, None] + (deviations - shared) * np.sqrt(2))
+    return np.asarray(values[:, None] + (deviations - shared) * np.sqrt(2))
 
 
 def resized(blocks: Floats, k: int) -> Floats:
-    """Fewer blocks, where another language has not as many questions."""
-    return np.array([part.mean() for part in np.array_split(blocks, k)])
+    """Means of k blocks, made from more, since another language has fewer questions."""
+    return np.array([group.mean() for group in np.array_split(blocks, k)])
 
 
 def fit(values: Floats, levels: Sequence[str]) -> Fit:
-    """Fit (L, k, 2) values of L languages of known `levels` by REML.
+    """Fit (L, k, 2) values of L languages, whose resource levels are `levels`, by REML.
 
-    Fixed effects: condition x level, as an intercept and an effect for each level; random:
-    intercept and effect of each language. Tests are t-tests with as many degrees of freedom
-    as there are more languages than levels. `d_av` is the effect over the standard deviation
-    of languages within a level, that of before and after averaged. Raises `NotFittedError`
-    where nothing can be fitted; a fit that did not converge has no p.
+    Fixed effects are condition x level, as an intercept and an effect for each level. Random
+    effects are the intercept and the effect of each language. The tests are t-tests, whose
+    degrees of freedom are the number of languages minus the number of levels. `d_av` is the
+    effect divided by the standard deviation of languages within a level, whose variance is
+    averaged over before and after. Raises `NotFittedError` if nothing can be fitted. A fit that
+    did not converge has no p.
     """
     known = [level for level in LEVELS if level in levels]
     df = len(levels) - len(known)
@@ -117,28 +124,27 @@ def fit(values: Floats, levels: Sequence[str]) -> Fit:
             f"{len(levels)} languages of {len(known)} resource levels, expected more languages"
         )
     place = np.array([known.index(level) for level in levels])
-    # What a residual of zero, or of rounding, leaves to be fitted is no model.
+    # Without a residual, or with rounding errors alone, there is no model to fit.
     noise = _noise(values)
     if not noise > 1e-12 * np.var(values):
         raise NotFittedError("no block of questions differs from another: nothing is random")
     scale = float(np.std(values))
-    result, said = _fitted(values / scale, place, noise / scale**2)
+    result, warned = _fitted(values / scale, place, noise / scale**2)
     count = len(known)
     estimate = np.asarray(result.fe_params)[count:] * scale
     covariance = np.asarray(result.cov_params())[count : 2 * count, count : 2 * count] * scale**2
     intercept, shared, slope = np.asarray(result.cov_re)[[0, 0, 1], [0, 1, 1]] * scale**2
-    usual = np.sqrt(max(intercept + shared + slope / 2, 0))  # before and after
-    bad = _unusable(result, covariance)
+    sd = np.sqrt(max(intercept + shared + slope / 2, 0))  # variance averaged over before and after
+    problems = _problems(result, covariance)
+    languages = counted(levels)
     terms = [
-        _term(name, weights, estimate, covariance, usual, df, not bad)
+        _term(name, weights, estimate, covariance, sd, df, not problems)
+        | {"languages": languages[name]}
         for name, weights in _contrasts(known).items()
     ]
-    of = counted(levels)
-    for term in terms:
-        term["languages"] = of[term["level"]]
     about = {
-        "converged": not bad,
-        "problem": "; ".join([*bad, *said]),
+        "converged": not problems,
+        "problem": "; ".join([*problems, *warned]),
         "languages": len(levels),
         "blocks": values.shape[1],
         "df": df,
@@ -152,7 +158,7 @@ def fit(values: Floats, levels: Sequence[str]) -> Fit:
 
 
 def counted(levels: Sequence[str]) -> dict[str, int]:
-    """How many languages each effect rests on, by the names of a fit's terms."""
+    """Number of languages behind each term of a fit, by the term's name."""
     known = [level for level in LEVELS if level in levels]
     return {
         name: sum(level in name.split("-") for level in levels) for name in _contrasts(known)
@@ -160,13 +166,13 @@ def counted(levels: Sequence[str]) -> dict[str, int]:
 
 
 def _noise(values: Floats) -> float:
-    """The variance of blocks about their language and condition: (L, k, 2) less 2 L means."""
+    """Variance of (L, k, 2) blocks around the 2 L means of languages and conditions."""
     deviations = values - values.mean(axis=1, keepdims=True)
     return float((deviations**2).sum() / (values.size - 2 * len(values)))
 
 
 def _fitted(values: Floats, place: NDArray[Any], noise: float) -> tuple[Any, list[str]]:
-    """The model's result, and what statsmodels warned of."""
+    """The result of the model, and the warnings of statsmodels."""
     languages, blocks, _ = values.shape
     language = np.repeat(np.arange(languages), 2 * blocks)
     after = np.tile([0.0, 1.0], languages * blocks)
@@ -183,32 +189,31 @@ def _fitted(values: Floats, place: NDArray[Any], noise: float) -> tuple[Any, lis
             result = model.fit(reml=True, method=OPTIMISERS, start_params=start)
         except (np.linalg.LinAlgError, ValueError, FloatingPointError) as error:
             raise NotFittedError(f"statsmodels: {' '.join(str(error).split())}") from error
-    said = [" ".join(str(one.message).split()) for one in caught]
-    return result, list(dict.fromkeys(said))
+    messages = [" ".join(str(warning.message).split()) for warning in caught]
+    return result, list(dict.fromkeys(messages))
 
 
 def _start(values: Floats, place: NDArray[Any], noise: float) -> Floats:
-    """Covariance of intercept and effect over the residual's, by moments.
+    """Covariance of intercept and effect, divided by the residual variance, by moments.
 
-    As many questions in each language: these are the REML estimates, where they are
-    inside of the parameter space.
+    With equally many blocks in each language, these are the REML estimates if they lie inside
+    the parameter space.
     """
     means = values.mean(axis=1)
-    own = np.column_stack([means[:, 0], means[:, 1] - means[:, 0]])
-    apart = (
-        own - np.array([own[place == one].mean(axis=0) for one in range(place.max() + 1)])[place]
-    )
-    found = apart.T @ apart / (len(own) - place.max() - 1)
-    found -= noise / values.shape[1] * np.array([[1, -1], [-1, 2]])
-    roots, axes = np.linalg.eigh(found / noise)
+    effects = np.column_stack([means[:, 0], means[:, 1] - means[:, 0]])
+    levels = np.array([effects[place == level].mean(axis=0) for level in range(place.max() + 1)])
+    deviations = effects - levels[place]
+    covariance = deviations.T @ deviations / (len(effects) - place.max() - 1)
+    covariance -= noise / values.shape[1] * np.array([[1, -1], [-1, 2]])
+    roots, axes = np.linalg.eigh(covariance / noise)
     return np.asarray(axes * np.maximum(roots, 1e-3) @ axes.T)
 
 
-def _unusable(result: Any, covariance: Floats) -> list[str]:
-    """Why the effects cannot be tested; None if they can.
+def _problems(result: Any, covariance: Floats) -> list[str]:
+    """Why the effects cannot be tested; empty if they can.
 
-    As many blocks in each language and condition: the covariance of effects is free of that of
-    variances, which statsmodels may warn of where a variance is zero.
+    statsmodels may warn of the covariance of the variances if a variance is zero. That does not
+    affect the covariance of effects, since all languages and conditions have equally many blocks.
     """
     if not result.converged:
         return ["did not converge"]
@@ -218,18 +223,17 @@ def _unusable(result: Any, covariance: Floats) -> list[str]:
 
 
 def _contrasts(known: list[str]) -> dict[str, Floats]:
-    """By name: the effect at each level, and its differences to the first level."""
-    each = np.eye(len(known))
-    found = dict(zip(known, each, strict=True))
-    return found | {
-        f"{level}-{known[0]}": each[place] - each[0]
+    """Weights of the levels' effects, by name: each effect, and its difference to the first."""
+    unit = np.eye(len(known))
+    return dict(zip(known, unit, strict=True)) | {
+        f"{level}-{known[0]}": unit[place] - unit[0]
         for place, level in enumerate(known)
         if place
     }  # fmt: skip
 
 
 def _term(
-    level: str, weights: Floats, estimate: Floats, covariance: Floats, usual: float, df: int,
+    level: str, weights: Floats, estimate: Floats, covariance: Floats, sd: float, df: int,
     usable: bool,
 ) -> dict[str, Any]:  # fmt: skip
     value = float(weights @ estimate)
@@ -241,37 +245,37 @@ def _term(
         "value": value,
         "se": se,
         "df": df,
-        "d_av": _ratio(value, usual),
+        "d_av": _ratio(value, sd),
         "p": p,
     }
 
 
-def _ratio(one: float, other: float) -> float:
-    return float(one / other) if other > 0 else np.nan
+def _ratio(value: float, scale: float) -> float:
+    return float(value / scale) if scale > 0 else np.nan
 
 
 def diagnostics(values: Floats, place: NDArray[Any]) -> dict[str, Any]:
-    """Tests of the assumptions of the model, as p-values; low ones speak against it.
+    """Tests of the model's assumptions, as p-values; low values speak against the model.
 
-    Shapiro and Wilk's test that the effects of languages about their level's mean, and that
-    those of blocks about their language's, are normal; Brown and Forsythe's that the effects
-    of languages spread alike in all levels.
-    `outlier` is the (index of the) language furthest from its level's mean, `outlier_sd` by
-    how many standard deviations of languages.
+    Shapiro and Wilk's test asks whether the effects of languages are normal around the mean of
+    their level, and whether those of blocks are normal around the mean of their language. Brown
+    and Forsythe's test asks whether the effects of languages spread equally in all levels.
+    `outlier` is the index of the language furthest from its level's mean, `outlier_sd` that
+    distance in standard deviations of languages.
     """
     blocks = values[:, :, 1] - values[:, :, 0]
     effect = blocks.mean(axis=1)
-    groups = [effect[place == one] for one in range(place.max() + 1)]
-    apart = effect - np.array([group.mean() for group in groups])[place]
-    spread = float(np.sqrt((apart**2).sum() / max(len(apart) - len(groups), 1)))
-    furthest = int(np.argmax(np.abs(apart)))
+    groups = [effect[place == level] for level in range(place.max() + 1)]
+    deviations = effect - np.array([group.mean() for group in groups])[place]
+    spread = float(np.sqrt((deviations**2).sum() / max(len(deviations) - len(groups), 1)))
+    furthest = int(np.argmax(np.abs(deviations)))
     several = [group for group in groups if len(group) > 2]
     return {
-        "p_normal_languages": _shapiro(apart),
+        "p_normal_languages": _shapiro(deviations),
         "p_normal_blocks": _shapiro((blocks - effect[:, None]).ravel()),
         "p_equal_spread": _levene(several),
         "outlier": furthest,
-        "outlier_sd": _ratio(float(apart[furthest]), spread),
+        "outlier_sd": _ratio(float(deviations[furthest]), spread),
     }
 
 

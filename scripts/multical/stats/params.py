@@ -1,4 +1,4 @@
-"""The parameters of the jobs that turn records into metrics and tests."""
+"""Parameters of the jobs that compute metrics and tests from records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from multical.labels import Level
 from multical.metrics.params import Binned, Distribution, Interval, Metrics, Recalibration
 from multical.params import Distinct, Language, Strict
 
-#: Metrics that are a mean over questions, whose changes are tested
+#: Metrics whose changes can be tested, since they are means over questions
 Tested = Literal["accuracy", "confidence", "ece", "entropy"]
 
 
@@ -19,21 +19,21 @@ class _ByLevel(Strict):
 
 
 class Reliability(Binned, _ByLevel):
-    """How reliability diagrams are binned."""
+    """Parameters of reliability diagrams."""
 
 
 class MetricsJob(Metrics, _ByLevel):
-    """What is computed from records, in languages of known resource levels."""
+    """Metrics to compute from records, in languages of known resource levels."""
 
 
 class MixedModels(Binned, Interval, _ByLevel):
-    """What mixed models are fitted to; `seed` is that of the blocks of questions."""
+    """Data that mixed models are fitted to. `seed` determines the blocks of questions."""
 
     metrics: Distinct[Tested] = Field(min_length=1)
 
 
 class RecalibrationJob(MetricsJob):
-    """Which readouts are recalibrated, how, and what is computed from them."""
+    """Readouts to recalibrate, how to do so, and the metrics to compute from them."""
 
     readouts: Distinct[Distribution] = Field(min_length=1)  # type: ignore[assignment]
     recalibration: Recalibration = Recalibration()

@@ -16,7 +16,7 @@ import yaml
 
 import check_verdicts
 from multical.claims import judge, report, schema
-from multical.claims.judge import Found, Test
+from multical.claims.judge import Measurement, Test
 from multical.claims.schema import NOT_REPRODUCED, REPRODUCED, Claim, Claims
 from multical.errors import InputError
 from multical.files import sha256
@@ -98,9 +98,9 @@ def claim(name: str, **changes: Any) -> Claim:
     return validated(Claims, edited(name, **changes), "claims").claims[name]
 
 
-def found(*tests: tuple[float, float]) -> Found:
+def measurement(*tests: tuple[float, float]) -> Measurement:
     values = [Test(f"test {place}", value, p) for place, (value, p) in enumerate(tests)]
-    return Found("said", 0.0, -1.0, float("nan"), values)
+    return Measurement("said", 0.0, -1.0, float("nan"), values)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def found(*tests: tuple[float, float]) -> Found:
 def test_what_a_verdict_is_made_of(
     changes: dict[str, Any], tests: list[tuple[float, float]], verdict: str
 ) -> None:
-    outcome = judge.judged(claim("M1", **changes), [found(*tests)])
+    outcome = judge.judged(claim("M1", **changes), [measurement(*tests)])
     assert outcome["verdict"] == verdict
     assert outcome["parts"][0]["high"] is None  # no NaN in JSON
 
@@ -135,13 +135,13 @@ def test_what_a_verdict_is_made_of(
     [(0.1, 0.8, REPRODUCED), (0.1, 0.01, NOT_REPRODUCED), (-0.6, 0.8, NOT_REPRODUCED)],
 )
 def test_a_correlation_that_should_be_absent(r: float, p: float, verdict: str) -> None:
-    outcome = judge.judged(claim("P3"), [found((0.8, 0.04)), found((r, p))])
+    outcome = judge.judged(claim("P3"), [measurement((0.8, 0.04)), measurement((r, p))])
     assert outcome["verdict"] == verdict
     assert outcome["parts"][0]["tests"][0]["p_adjusted"] == 0.04  # a family of one
 
 
 def document(verdict: str = REPRODUCED) -> dict[str, Any]:
-    outcome = judge.judged(claim("M1"), [found((0.1, 0.001 if verdict == REPRODUCED else 1))])
+    outcome = judge.judged(claim("M1"), [measurement((0.1, 0.001 if verdict == REPRODUCED else 1))])
     told = {"says": "a <b> | c", "source": "x", "alpha": 0.05, "correction": "holm"}
     return {
         "study": "results/made",

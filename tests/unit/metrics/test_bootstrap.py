@@ -154,7 +154,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError, match="-1 replicates"):
         Bootstrap(["q"], -1, 0)
     for name in ("a", "q33x", "zz"):
-        with pytest.raises(InputError, match=f"'{name}' is none of its questions"):
+        with pytest.raises(InputError, match=f"found question '{name}', expected one of its own"):
             Bootstrap(QUESTIONS, 2, 0).counts(["q1", name])
     with pytest.raises(InputError, match=r"level 1.5"):
         interval(np.zeros(3), 1.5)

@@ -105,5 +105,5 @@ def test_a_cell_has_some_questions_in_its_own_order() -> None:
             expected = METRICS[name](readout, whole, 15)
             np.testing.assert_allclose(values, expected, rtol=1e-12, atol=1e-14, err_msg=name)
     for odd in (pd.Series(["q01", "q1"]), pd.Series(["q01", "q1"], dtype="category")):
-        with pytest.raises(InputError, match="'q1' is none of its questions"):
+        with pytest.raises(InputError, match="found question 'q1', expected one of its own"):
             bootstrap.sample(odd)

@@ -346,7 +346,7 @@ def test_nothing_to_compare(runs: list[Run]) -> None:
 )
 def test_other_questions_are_refused(other: Run) -> None:
     with pytest.raises(
-        InputError, match=r"m and m f 0 1 on quiz: other questions in \['(en|fr)'\]"
+        InputError, match=r"m and m f 0 1 on quiz: different questions in \['(en|fr)'\]"
     ):
         comparisons.comparisons([run("m"), run("m f 0 0"), other])
 
@@ -354,7 +354,7 @@ def test_other_questions_are_refused(other: Run) -> None:
 def test_a_lost_question_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
     lost = (frame["run"] == RUNS[1]) & (frame["language"] == "ko")
     few = frame.drop(frame.index[lost][3])
-    with pytest.raises(InputError, match=r"other questions in \['ko'\], expected the same ones"):
+    with pytest.raises(InputError, match=r"different questions in \['ko'\], expected the same"):
         compute_effects.compute(written(tmp_path, few), JOB)
 
 

@@ -108,7 +108,7 @@ def test_a_row_in_two_files_is_refused(frame: pd.DataFrame, tmp_path: Path) -> N
 
 
 def test_a_language_without_a_level_is_named(paths: list[str]) -> None:
-    with pytest.raises(InputError, match=r"no \['ko'\], which the records hold"):
+    with pytest.raises(InputError, match=r"no \['ko'\], which the records have"):
         survey(paths, {"en": "high"})
 
 
