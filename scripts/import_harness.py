@@ -1,7 +1,7 @@
 """Import sample logs of lm-evaluation-harness (--log_samples) into records.
 
-One call imports one run on one benchmark, with one or more languages, each the log of a
-multiple-choice task, or the logs of its subtasks.
+One call imports one run on one benchmark in one or more languages. For each language it reads the
+log of a multiple-choice task, or the logs of its subtasks.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Import the released per-question outputs of paper 2 into records.
 
-They are read, without unpacking, from the first of: the path in the environment
-variable MSP_V2_ARCHIVE (a folder or a tar archive), the path `archive` of the
-parameters, the pinned commit of the upstream repository (a download). Each file's
-SHA-256 must be the one in the manifest. Every missing, truncated, duplicated or
-garbled file is named, and then nothing is written.
+The program reads them without unpacking from the first of these sources: the path in the
+environment variable MSP_V2_ARCHIVE (a folder or a tar archive), the path `archive` of the
+parameters, a download of the pinned commit of the upstream repository. If there is a manifest, the
+SHA-256 of each file must match it. If any file is missing, truncated, duplicated or garbled, the
+program names all such files and writes nothing.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def main() -> None:
         "--manifest", nargs="?", help="SHA-256 of each file, as sha256sum writes them"
     )
     args = parser.parse_args()
-    given: Released = args.params
+    job: Released = args.params
     frame, summary = released.records(
-        released.files(source(given.source), given.source.folder),
-        models={model.file: model.max_logit for model in given.models},
-        datasets={dataset.id: dataset.questions for dataset in given.datasets},
-        prompts=given.prompts,
+        released.files(source(job.source), job.source.folder),
+        models={model.file: model.max_logit for model in job.models},
+        datasets={dataset.id: dataset.questions for dataset in job.datasets},
+        prompts=job.prompts,
         manifest=released.read_manifest(args.manifest) if args.manifest else None,
     )
     records.write(args.records, frame)
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def source(release: Release) -> str:
-    """Where to read from: the environment, the config, or the pinned upstream."""
+    """The path or URL to read: of the environment, of the config, or of the pinned commit."""
     local = os.environ.get("MSP_V2_ARCHIVE") or release.archive
     return local or f"{release.repository}/archive/{release.commit}.tar.gz"
 

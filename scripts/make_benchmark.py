@@ -1,9 +1,9 @@
-"""Make a benchmark: questions (multical.data.questions), and a report of their names.
+"""Make a benchmark: questions in the schema of multical.data.questions, and a report.
 
-The report counts questions by language and kind (a file's subject); for the hub also the
-rows left out, and for paper 2 the questions with options left out; for cldr the names that
-are missing, that equal the English ones, and that give an answer away. --about says what it
-was made of: the source, and the SHA-256 of files.
+The report counts questions by language and kind, which is the subject. For data sets of the hub it
+also counts the rows left out, for paper 2 the questions with options left out, and for cldr the
+names that are missing, that equal the English ones, and that give an answer away. --about tells
+the source and the SHA-256 of its files.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from multical.params import command_line
 
 
 def main() -> None:
-    """Write the questions, the report, and what they were made of."""
+    """Write the questions, the report, and a description of their source."""
     parser = command_line(
         __doc__,
         BenchmarkJob,
-        output="questions, .parquet",
-        report="counts of names, .csv",
-        about="what it was made of, .json",
+        output="output: questions, .parquet",
+        report="output: counts, .csv",
+        about="output: the source, .json",
     )
     args = parser.parse_args()
     job: BenchmarkJob = args.params
-    frame, report, files = made(job.source, job.examples)
+    frame, report, files = make(job.source, job.examples)
     questions.write(args.output, frame)
     with atomic(args.report) as temporary:
         report.to_csv(temporary, index=False, lineterminator="\n")
@@ -44,10 +44,10 @@ def main() -> None:
     write_json(args.about, {"source": source, "files": files, "questions": len(frame)})
 
 
-def made(
+def make(
     source: BenchmarkSource, examples: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
-    """The questions, or the few-shot examples; the report; the SHA-256 of files."""
+    """The questions or few-shot examples, the report, and the SHA-256 of the files."""
     match source:
         case CldrBenchmark():
             return *cldr.benchmark(**source.model_dump(exclude={"kind"})), {}
@@ -58,9 +58,9 @@ def made(
             report = counts.reset_index(name="questions").rename(columns={"subject": "kind"})
             return frame, report, {path.name: sha256(path)}
         case HubBenchmark():
-            given = source.model_dump(exclude={"fewshot_split"})
-            split = source.fewshot_split if examples else source.split
-            return hub_multilingual.benchmark(**given | {"split": split})
+            options = source.model_dump(exclude={"fewshot_split"})
+            options["split"] = source.fewshot_split if examples else source.split
+            return hub_multilingual.benchmark(**options)
         case _:
             return hub_english.benchmark(**source.model_dump(), examples=examples)
 

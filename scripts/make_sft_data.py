@@ -1,7 +1,6 @@
 """Make SFT data: conversations in the schema of multical.data.conversations.
 
---about says what they were made of: the source, the SHA-256 of files, and rows left out by
-reason.
+--about tells the source, the SHA-256 of its files, and the number of rows left out by reason.
 """
 
 from __future__ import annotations
@@ -19,9 +18,12 @@ from multical.params import command_line
 
 
 def main() -> None:
-    """Write the conversations, and what they were made of."""
+    """Write the conversations, and a description of their source."""
     parser = command_line(
-        __doc__, SftDataJob, output="conversations, .jsonl", about="what they were made of, .json"
+        __doc__,
+        SftDataJob,
+        output="output: conversations, .jsonl",
+        about="output: their source, .json",
     )
     args = parser.parse_args()
     job: SftDataJob = args.params

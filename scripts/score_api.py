@@ -1,8 +1,8 @@
 """Score a model behind an API on a benchmark: one record per question, language and prompt.
 
-Answers are kept in --cache as they come, and never asked for again: a job that was killed goes
-on, and one that is run again costs nothing. The program says what it may cost before the first
-request, and stops if that is more than the budget; what it did cost is in --usage.
+The program stores each answer in --cache and never asks for it again. A killed job therefore
+resumes, and a repeated job costs nothing. Before the first request the program prints the likely
+cost, and stops if that exceeds the budget. --usage tells the actual cost.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from multical.scoring.prompting import (
     records_of,
 )
 
-#: After this many questions without a letter we expect none in the others either
+#: After this number of questions, stop if none of the answers lists a letter
 ENOUGH = 100
 
 
@@ -49,16 +49,16 @@ def main() -> None:
     job: ApiScoringJob = args.params
     access = parse(Access, args.access, "--access")
     chosen = choose_questions(questions.read(args.questions), job, args.questions)
-    cut = [
+    all_parts = [
         part for part in parts(chosen, job, read_fewshot(job, args.fewshot)) if part.multiple_choice
     ]
     with Cache(args.cache) as cache:
         scorer = ApiScorer(job, access, cache)
-        scorer.announce(cut)
+        scorer.announce(all_parts)
         results = empty_results(job, chosen)
         total = len(chosen) * len(results)
         with tqdm(desc=scorer.title, total=total, unit="question", mininterval=5) as bar:
-            for part in cut:
+            for part in all_parts:
                 for index, values in scorer.score(part):
                     results[part.prompt.name][index] = values
                     bar.update()
@@ -73,10 +73,10 @@ def arguments() -> argparse.Namespace:
     parser = command_line(
         __doc__,
         ApiScoringJob,
-        questions="of the benchmark, .parquet",
-        cache="all answers ever given, .sqlite",
-        output="the records, .parquet",
-        usage="requests and cost, .json",
+        questions="questions of the benchmark, .parquet",
+        cache="all answers of the model, .sqlite",
+        output="output: the records, .parquet",
+        usage="output: requests and cost, .json",
     )
     parser.add_argument("--fewshot", nargs="?", metavar="FILE", help="few-shot examples, if any")
     parser.add_argument(
@@ -89,33 +89,33 @@ class ApiScorer:
     """A model's answers to a benchmark, and what they cost.
 
     Args:
-        job, access: as `--params` and `--access` have them.
-        cache: of the model's answers.
+        job, access: the values of `--params` and `--access`.
+        cache: the answers of the model.
     """
 
     def __init__(self, job: ApiScoringJob, access: Access, cache: Cache) -> None:
         self.job, self.access, self.cache = job, access, cache
         self.client = Client(job.api, access)
         self.title = f"{job.run} on {job.benchmark}"
-        self.paid = Bill()  # in this try
-        self.whole = Bill()  # with what was answered before
+        self.paid = Bill()  # for the requests of this process
+        self.total = Bill()  # for all answers, with those from the cache
         self.models = Counter[str]()
         self.questions, self.bounds, self.without = 0, 0, 0
 
     def requests(self, part: Part) -> dict[Any, tuple[str, Body]]:
-        """The request for each question of a part, by the question's index, and its key."""
-        found = {}
+        """By the index of each question of a part, the key and body of its request."""
+        keyed = {}
         for row in part.rows.itertuples():
             messages = conversation(part, row, "multiple_choice")
             body = request(self.job.api, self.job.chat_format, messages)
-            found[row.Index] = key(self.client.url, body), body
-        return found
+            keyed[row.Index] = key(self.client.url, body), body
+        return keyed
 
-    def announce(self, cut: list[Part]) -> None:
-        """Say what is still to be asked, and its cost; refuse it if that is over the budget."""
+    def announce(self, all_parts: list[Part]) -> None:
+        """Print the number of open requests and their cost; raise `InputError` over the budget."""
         bills = {
             name: expected(body)
-            for part in cut
+            for part in all_parts
             for name, body in self.requests(part).values()
             if self.cache.get(name) is None
         }
@@ -134,10 +134,10 @@ class ApiScorer:
             )
 
     def score(self, part: Part) -> list[tuple[Any, dict[str, Any]]]:
-        """What the records hold of each question of a part, by the question's index."""
-        asked = self.requests(part)
-        todo = {name: body for name, body in asked.values() if self.cache.get(name) is None}
-        # closed, so that an error here ends the asking, too
+        """The index of each question of a part, and its values for the records."""
+        keyed = self.requests(part)
+        todo = {name: body for name, body in keyed.values() if self.cache.get(name) is None}
+        # closed, so that an error here also stops the requests
         with closing(self.client.fill(todo, self.cache)) as answers:
             for answer in answers:
                 self.paid += answer.bill
@@ -147,19 +147,19 @@ class ApiScorer:
                         "access.budget: it cannot be kept"
                     )
                 self.within_budget(self.paid, "has cost")
-        found = [
+        values = [
             (index, self.values(str(self.cache.get(name)), part.rows.loc[index, "options"]))
-            for index, (name, _) in asked.items()
+            for index, (name, _) in keyed.items()
         ]
-        if self.questions >= ENOUGH:  # before the rest is paid for
+        if self.questions >= ENOUGH:  # before we pay for the rest
             self.has_letters()
-        return found
+        return values
 
     def values(self, text: str, options: list[str]) -> dict[str, Any]:
-        """What the records hold of a question, from its answer."""
+        """The values for the records of a question, from its answer."""
         answer: Answer = read(text, self.job.api)
         logits, bounds = answer.letters(len(options))
-        self.whole += answer.bill
+        self.total += answer.bill
         self.models[answer.model] += 1
         self.questions += 1
         self.bounds += sum(bounds)
@@ -172,7 +172,7 @@ class ApiScorer:
         }
 
     def has_letters(self) -> None:
-        """Raise `InputError` if all letters of all questions are but bounds."""
+        """Raise `InputError` if no answer lists a letter, so that all values are bounds."""
         if self.without == self.questions:
             raise InputError(
                 f"{self.title}: in none of {self.questions} questions is a letter among the listed "
@@ -180,7 +180,7 @@ class ApiScorer:
             )
 
     def report(self) -> None:
-        """Say what it cost, and how many letters are but bounds."""
+        """Print the cost, and the number of letters that are not listed."""
         print(
             f"{self.title}: asked {self.paid.describe(self.access.prices)}; {self.bounds} letters "
             f"were not listed; in {self.without} of {self.questions} questions none was",
@@ -188,7 +188,7 @@ class ApiScorer:
         )
 
     def document(self, seconds: float) -> dict[str, Any]:
-        """What the job used."""
+        """The content of --usage."""
         prices = self.access.prices
         return {
             "seconds": round(seconds, 1),
@@ -198,7 +198,7 @@ class ApiScorer:
             "libraries": libraries(),
             "source": {"kind": "api", **self.job.api.model_dump(mode="json")},
             "asked": self.paid.document(prices),
-            "answers": self.whole.document(prices),
+            "answers": self.total.document(prices),
             "models": dict(sorted(self.models.items())),
             "unlisted_letters": self.bounds,
             "questions_without_letter": self.without,

@@ -1,8 +1,9 @@
 """Score a run on a benchmark: one record per question, language and prompt.
 
-A job that was killed goes on from what it saved in --scratch and ends with the same records.
-The folder's name is --scratch and a hash of the model, the questions, the examples and the
-precision; it must belong to this job alone, and is removed at the end.
+A killed job resumes from its saved scores and ends with the same records. The name of the folder
+of saved scores is --scratch followed by a hash of the model, the questions, the examples, the
+precision and the kind of device. No other job may use the folder. The program removes it at the
+end.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from multical.scoring.prompting import (
 from multical.scoring.resume import SavedScores
 from multical.scoring.scorer import Group, Scorer
 
-#: What all records of a job share
+#: Columns with the same value in all records of a job
 SHARED = ("run", "model", "sft", "smoothing", "seed", "benchmark")
 
 
@@ -50,31 +51,31 @@ def main() -> None:
     job: ScoringJob = args.params
     chosen = choose_questions(questions.read(args.questions), job, args.questions)
     fewshot = read_fewshot(job, args.fewshot)
-    cut = list(parts(chosen, job, fewshot, job.multiple_choice_languages))
+    uncut_parts = list(parts(chosen, job, fewshot, job.multiple_choice_languages))
     torch.set_float32_matmul_precision(job.matmul_precision)
     load = quantized.load if job.quantization == "nf4" else checkpoints.load
     model, tokenizer = load(checkpoints.verified(args.model), job.dtype)
     encoder = Encoder(Chat(tokenizer, job.chat_format))
-    most = max(map(len, chosen["options"]))
-    letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:most]]
+    n_letters = max(map(len, chosen["options"]))
+    letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:n_letters]]
     scorer = Scorer(model, letters, job.batch_tokens)
-    check_longest(cut, encoder, scorer)
+    check_longest(uncut_parts, encoder, scorer)
     title = f"{job.run} on {job.benchmark}"
     print(f"{title}: {len(chosen)} questions, {model.dtype}", file=sys.stderr)
-    cut = [piece for part in cut for piece in fitting(part, encoder, scorer)]
+    all_parts = [piece for part in uncut_parts for piece in fitting(part, encoder, scorer)]
     count = job.num_fewshot
-    if short := sum(len(part.rows) for part in cut if len(part.examples) < count):
+    if short := sum(len(part.rows) for part in all_parts if len(part.examples) < count):
         print(f"{title}: fewer than {count} examples fit before {short} prompts", file=sys.stderr)
-    # a job on other weights, questions or units must not go on from this one's scores
-    made_of = [*map(sha256, filter(None, [args.model, args.questions, args.fewshot]))]
-    made_of += [str(model.dtype), model.device.type, job.quantization]
-    digest = hashlib.sha256(" ".join(made_of).encode()).hexdigest()
+    # so that a job with other weights, questions or hardware does not resume from these scores
+    ingredients = [*map(sha256, filter(None, [args.model, args.questions, args.fewshot]))]
+    ingredients += [str(model.dtype), model.device.type, job.quantization]
+    digest = hashlib.sha256(" ".join(ingredients).encode()).hexdigest()
     folder = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
     saved = SavedScores(folder, args.save_every, started)
     results = empty_results(job, chosen)
-    total = sum(len(part.rows) for part in cut)
+    total = sum(len(part.rows) for part in all_parts)
     with tqdm(desc=title, total=total, unit="question", mininterval=5) as bar:
-        for number, part in enumerate(cut):
+        for number, part in enumerate(all_parts):
             for index, values in score(part, number, encoder, scorer, saved, bar):
                 results[part.prompt.name][index] |= values
     shared = {name: getattr(job, name) for name in SHARED}
@@ -88,33 +89,39 @@ def arguments() -> argparse.Namespace:
         __doc__,
         ScoringJob,
         model="manifest of the checkpoint",
-        questions="of the benchmark, .parquet",
-        output="the records, .parquet",
-        usage="seconds and hardware, .json",
+        questions="questions of the benchmark, .parquet",
+        output="output: the records, .parquet",
+        usage="output: seconds and hardware, .json",
         scratch="folder to resume from",
     )
     parser.add_argument("--fewshot", nargs="?", metavar="FILE", help="few-shot examples, if any")
     parser.add_argument(
-        "--save-every", type=float, default=60, metavar="S", help="seconds (default: %(default)s)"
+        "--save-every",
+        type=float,
+        default=60,
+        metavar="S",
+        help="seconds between saves (default: %(default)s)",
     )
     return parser.parse_args()
 
 
-def check_longest(cut: list[Part], encoder: Encoder, scorer: Scorer) -> None:
-    """Refuse questions too long for the model at once: the longest of each part in characters.
+def check_longest(uncut_parts: list[Part], encoder: Encoder, scorer: Scorer) -> None:
+    """Raise `InputError` if the question of a part with the most characters is too long.
 
-    One with fewer characters and yet more tokens is found when its part is scored.
+    This early check may miss a question with fewer characters and more tokens. Such a question
+    fails when its part is scored.
     """
-    for part in (replace(part, examples=()) for part in cut):
+    for part in (replace(part, examples=()) for part in uncut_parts):
         lengths = part.rows["question"].str.len() + part.rows["options"].map("".join).str.len()
         (row,) = part.rows.loc[[lengths.idxmax()]].itertuples()
         scorer.check_length(encoder.encode(part, row), f"{row.question_id} in {part.language}")
 
 
 def fitting(part: Part, encoder: Encoder, scorer: Scorer) -> Iterator[Part]:
-    """The part, its questions apart by how many of their examples the model has room for.
+    """Split a part by the number of examples that the model has room for before a question.
 
-    The last examples go first, so that such a question is asked as with fewer: our own design.
+    The last examples are left out first, so that a long question is asked as in a job with fewer
+    examples: our own design.
     """
     if not part.examples:
         yield part
@@ -137,7 +144,7 @@ def first(part: Part, count: int) -> Part:
 def score(
     part: Part, number: int, encoder: Encoder, scorer: Scorer, saved: SavedScores, bar: Any
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """What the records hold of each question of a part, by the question's index."""
+    """Yield the index of each question of a part, and its values for the records."""
     tokenized = []
     for row in part.rows.itertuples():
         tokenized.append(encoder.encode(part, row))

@@ -1,10 +1,10 @@
 """Fine-tune a model on conversations with TRL's SFTTrainer and label smoothing.
 
-Runs of several processes start themselves again with `accelerate launch`.
+A run with several processes restarts itself with `accelerate launch`.
 
-A run that was killed goes on from its last checkpoint in --scratch and ends with the
-same weights. The folder's name is --scratch and a hash of the model and the data; it must
-belong to this run alone, and is removed at the end.
+A killed run resumes from its last checkpoint and ends with the same weights. The name of the
+folder of checkpoints is --scratch followed by a hash of the model and the data. No other run may
+use the folder. The program removes it at the end.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) -> None:
-    """Train, in each process; process 0 writes."""
+    """Train in each process; only process 0 writes the results."""
     started = time.monotonic()
     with group.first():
         base = checkpoints.verified(args.model, contents=group.main)
     pairs = conversations.read(args.data)
-    # a run on other weights or data must not go on from this one's checkpoint
-    made_of = hashlib.sha256(f"{sha256(args.model)} {sha256(args.data)}".encode()).hexdigest()
-    scratch = args.scratch.with_name(f"{args.scratch.name}-{made_of[:12]}")
+    # so that a run with other weights or data does not resume from this checkpoint
+    digest = hashlib.sha256(f"{sha256(args.model)} {sha256(args.data)}".encode()).hexdigest()
+    scratch = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
     clock = Clock(scratch, started)
     model, tokenizer = checkpoints.load(base, device="cpu" if job.scale.processes > 1 else None)
     chat = Chat(tokenizer, job.chat_format)
@@ -113,13 +113,15 @@ def arguments() -> argparse.Namespace:
         TrainingJob,
         model="manifest of the base model",
         data="conversations, .jsonl",
-        manifest="of the result, .json",
-        checkpoint="folder of the result",
-        loss_log="a line per step, .jsonl",
-        usage="seconds and hardware, .json",
+        manifest="output: manifest of the run, .json",
+        checkpoint="output: folder of the run",
+        loss_log="output: a line per step, .jsonl",
+        usage="output: seconds and hardware, .json",
         scratch="folder to resume from",
     )
-    parser.add_argument("--learning-rate", nargs="?", type=Path, help="of choose_learning_rate")
+    parser.add_argument(
+        "--learning-rate", nargs="?", type=Path, help="output of choose_learning_rate.py"
+    )
     return parser.parse_args()
 
 

@@ -105,7 +105,7 @@ class Strict(BaseModel):
 class BaseOrTuned(Strict):
     """A base model, or an SFT run with its data, smoothing and seed."""
 
-    sft: Name | None = Field(default=None, description="name of the SFT data; null for a base model")
+    sft: Name | None = Field(default=None, description="name of the SFT data; null: a base model")
     smoothing: Smoothing | None = Field(
         default=None, description="label smoothing (b) of the SFT run; 0 is none"
     )

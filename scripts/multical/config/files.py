@@ -139,7 +139,7 @@ def _merged(first: Data, second: Data, clashes: list[str], at: str = "") -> Data
 
 
 def _values(data: Any, keys: str) -> list[Any]:
-    """The value at `keys`, which are joined by dots and may contain dots; empty if there is none."""
+    """The value at `keys`, which are joined by dots and may contain dots, or an empty list."""
     entries = dict(enumerate(data)) if isinstance(data, list) else data
     for name, value in entries.items() if isinstance(entries, dict) else ():
         if keys == str(name):

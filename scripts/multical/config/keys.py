@@ -1,4 +1,4 @@
-"""The keys of the config as a page: `python -m multical.config.keys` prints config/README.md."""
+"""A page on the keys of the config: `python -m multical.config.keys` prints config/README.md."""
 
 from __future__ import annotations
 
@@ -15,80 +15,34 @@ from multical.params import NAME, Language
 HEAD = """\
 # The config
 
-`config.yaml` is the file that you edit. Its `include` lists the files of this folder, one a
-subject. To change a key of theirs, give it again in `config.yaml`, with all keys above it:
+You edit `config.yaml`. Its `include` lists the files of this folder, which are sorted by subject.
+To change one of their keys, set it in `config.yaml`, below the same parent keys:
 
     studies:
       results/demo:
         training:
           learning_rate: 1.0e-4
 
-Lists are replaced as a whole. Two included files that give one key different values are refused.
-Snakemake's `--configfile FILE` and `--config KEY=VALUE` go over all files.
+A list replaces the earlier list as a whole. It is an error if two included files set a key to
+different values. Snakemake's `--configfile FILE` and `--config KEY=VALUE` override all files.
 
-| file | what is in it |
+| file | content |
 |---|---|
-| `demo.yaml` | `results/demo`, `results/smoke`, `results/demo/msp`, their models and data |
-| `models.yaml` | models of the hub and behind APIs |
-| `benchmarks.yaml` | benchmarks and SFT data of the hub |
+| `demo.yaml` | `results/demo`, `results/smoke`, `results/demo/msp`, and their models and data |
+| `models.yaml` | models from the Hugging Face hub and behind APIs |
+| `benchmarks.yaml` | benchmarks and SFT data from the hub |
 | `languages.yaml` | resource levels of languages |
-| `prompts.yaml` | the texts that models are shown |
+| `prompts.yaml` | the texts that models see |
 | `paper1.yaml` | `results`: paper 1 |
-| `paper2.yaml` | `results/msp` and its variants, `results/msp_v2`: paper 2 |
+| `paper2.yaml` | `results/msp` and its variants, and `results/msp_v2`: paper 2 |
 
-Below are all keys, as `python -m multical.config.keys` (in `scripts/`) prints them from the
-schema. A key without a default must be given.
+The tables below list all keys. You must set a key that has no default. To update this page from
+the schema, run `python -m multical.config.keys > ../config/README.md` in `scripts/`.
 """
 TABLE = "| key | type | default | meaning |\n|---|---|---|---|"
 REF = "#/$defs/"
-#: What keys mean that say it in no class of theirs
-MEANINGS = {
-    "benchmark": "name of a benchmark",
-    "benchmarks": "names of benchmarks",
-    "bins": "number of bins of calibration errors",
-    "commit": "full hash of the commit",
-    "confidences": "the confidences to compare",
-    "currency": "of the prices",
-    "epochs": "passes over the data; give either this or `steps`",
-    "held_out": "fraction of the territories that are asked about and not trained on",
-    "id": "what names of files have for the data set",
-    "input": "of what is sent",
-    "kind": "chooses this table of keys",
-    "kinds": "kinds of facts",
-    "ks": "numbers of labelled questions a data set; half: half of them",
-    "language": "the language of its questions",
-    "languages": "the languages of its questions",
-    "level": "of confidence intervals",
-    "matmul_precision": "of float32 matrix products: medium lets bfloat16 units do them",
-    "metrics": "the metrics to compute",
-    "model": "name of the model",
-    "models": "names of models",
-    "multiple_choice": "the text with the options, for letters",
-    "name": "as in tables and figures",
-    "output": "of what comes back",
-    "packages": "NAME==VERSION of each package",
-    "path": "where it lies",
-    "prompt": "name of a prompt",
-    "prompts": "names of prompts",
-    "questions": "number of questions",
-    "questions_per_language": "at most so many",
-    "readout": "the readout that figures show",
-    "readouts": "how answers and confidences are read off the scores",
-    "reference_language": "the language that others are compared with",
-    "replicates": "number of resamplings",
-    "repo": "OWNER/NAME on the hub",
-    "repository": "URL of the repository",
-    "seed": "of random numbers",
-    "seeds": "one run for each of these seeds",
-    "sft": "name of the SFT data",
-    "sft_data": "names of SFT data",
-    "significance": "level under which a p-value is marked as significant",
-    "smoothing": "label smoothing (b) of SFT runs; 0 is none",
-    "source": "where it comes from",
-    "split": "of the data set on the hub",
-    "steps": "optimizer steps; give either this or `epochs`",
-    "weight_decay": "of AdamW",
-}
+#: Meanings of the keys that have no description in the schema
+MEANINGS = {"kind": "chooses this table of keys"}
 PATTERNS = {NAME: "name", TypeAdapter(Language).json_schema()["pattern"]: "language code"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 TYPES = {
@@ -98,78 +52,79 @@ TYPES = {
 
 
 def page() -> str:
-    """The whole page."""
-    whole = Config.model_json_schema()
-    parts: dict[str, Any] = whole["$defs"]
-    found = list(dict.fromkeys(_references(whole, parts)))
-    sections = [_section("The first level", whole, parts)]
-    sections += [_section(_title(name), parts[name], parts) for name in found]
+    """The whole page, in Markdown."""
+    schema = Config.model_json_schema()
+    classes: dict[str, Any] = schema["$defs"]
+    names = dict.fromkeys(_references(schema, classes))
+    sections = [_section("The first level", schema, classes)]
+    sections += [_section(_title(name), classes[name], classes) for name in names]
     return "\n".join([HEAD, *sections])
 
 
-def _references(part: Any, parts: dict[str, Any]) -> Iterator[str]:
-    """The names of the parts that a part is made of, each before its own."""
-    if isinstance(part, list):
-        for one in part:
-            yield from _references(one, parts)
-    elif isinstance(part, dict):
-        if "$ref" in part:
-            name = part["$ref"].removeprefix(REF)
+def _references(schema: Any, classes: dict[str, Any]) -> Iterator[str]:
+    """The names of all classes in a JSON schema, each followed by the classes in its own schema."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _references(item, classes)
+    elif isinstance(schema, dict):
+        if "$ref" in schema:
+            name = schema["$ref"].removeprefix(REF)
             yield name
-            yield from _references(parts[name], parts)
-        for key, one in part.items():
+            yield from _references(classes[name], classes)
+        for key, value in schema.items():
             if key != "$defs":
-                yield from _references(one, parts)
+                yield from _references(value, classes)
 
 
-def _section(title: str, part: dict[str, Any], parts: dict[str, Any]) -> str:
-    rows = [_row(key, part, parts) for key in part["properties"]]
-    return "\n".join([f"## {title}", part["description"], "", TABLE, *rows, ""])
+def _section(title: str, schema: dict[str, Any], classes: dict[str, Any]) -> str:
+    rows = [_row(key, schema, classes) for key in schema["properties"]]
+    return "\n".join([f"## {title}", schema["description"], "", TABLE, *rows, ""])
 
 
-def _row(key: str, part: dict[str, Any], parts: dict[str, Any]) -> str:
-    field = part["properties"][key]
+def _row(key: str, schema: dict[str, Any], classes: dict[str, Any]) -> str:
+    field = schema["properties"][key]
     default = ""
-    if key not in part.get("required", []):
+    if key not in schema.get("required", []):
         value = field.get("default")
-        default = "its own" if value and "$ref" in field else f"`{json.dumps(value)}`"
-    cells = [f"`{key}`", _type(field), default, _meaning(key, field, parts)]
+        default = "see there" if value and "$ref" in field else f"`{json.dumps(value)}`"
+    cells = [f"`{key}`", _type(field), default, _meaning(key, field, classes)]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _meaning(key: str, field: dict[str, Any], parts: dict[str, Any]) -> str:
-    """What a key says of itself, else what the part behind it says, else `MEANINGS`.
+def _meaning(key: str, field: dict[str, Any], classes: dict[str, Any]) -> str:
+    """The description of a key, or else of the type or class of its value.
 
-    Raises `KeyError` for a key that says nothing anywhere.
+    Raises `KeyError` for a key without a description.
     """
-    for one in [field, *field.get("anyOf", []), field.get("items", {})]:
-        part = parts[one["$ref"].removeprefix(REF)] if "$ref" in one else {}
-        if text := one.get("description") or part.get("description"):
+    for schema in [field, *field.get("anyOf", []), field.get("items", {})]:
+        target = classes[schema["$ref"].removeprefix(REF)] if "$ref" in schema else {}
+        if text := schema.get("description") or target.get("description"):
             return " ".join(text.split("\n\n")[0].split())
     return MEANINGS[key]
 
 
 def _type(field: dict[str, Any]) -> str:
-    """What a key may hold, in words."""
+    """The type of a key's value, in words."""
     if "$ref" in field:
         title = _title(field["$ref"].removeprefix(REF))
         return f"[{title}](#{title.lower().replace(' ', '-')})"
-    if several := field.get("anyOf") or field.get("oneOf"):
-        return " or ".join(dict.fromkeys(map(_type, several)))
+    if members := field.get("anyOf") or field.get("oneOf"):
+        return " or ".join(dict.fromkeys(map(_type, members)))
     if "const" in field or "enum" in field:
-        return " or ".join(f"`{one}`" for one in field.get("enum", [field.get("const")]))
+        return " or ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
     if field.get("type") == "array":
         return f"list of {_type(field['items'])}"
-    inner = next(iter(field.get("patternProperties", {}).values()), None)
-    if isinstance(inner := inner or field.get("additionalProperties"), dict):
-        return f"mapping to {_type(inner)}"
-    named = PATTERNS.get(field.get("pattern", "")) or TYPES[field["type"]]
+    pattern_values = next(iter(field.get("patternProperties", {}).values()), None)
+    values = pattern_values or field.get("additionalProperties")
+    if isinstance(values, dict):
+        return f"mapping to {_type(values)}"
+    word = PATTERNS.get(field.get("pattern", "")) or TYPES[field["type"]]
     bounds = [f"{sign} {field[key]:.10g}" for key, sign in BOUNDS.items() if key in field]
-    return " ".join([named, " and ".join(bounds)]).strip()
+    return " ".join([word, " and ".join(bounds)]).strip()
 
 
 def _title(name: str) -> str:
-    """A class's name in words."""
+    """The name of a class in words."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).capitalize()
 
 

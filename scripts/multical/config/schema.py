@@ -128,8 +128,8 @@ class Config(Strict):
         ):
             for name in members:
                 if f"{name}.{part}" in members:  # their files would have the same names
-                    names = f"{name}.{part} beside {name}"
-                    raise ValueError(f"{key}: found {names}, expected a name without .{part}")
+                    pair = f"{name}.{part} beside {name}"
+                    raise ValueError(f"{key}: found {pair}, expected a name without .{part}")
         return self
 
     def _check_trials(self, key: str, study: MultilingualStudy) -> None:
@@ -170,7 +170,9 @@ class Config(Strict):
         available: list[str] | None = getattr(source, "spoken", getattr(source, "languages", None))
         if study.languages is None:
             return available
-        return [language for language in study.languages if available is None or language in available]
+        return [
+            language for language in study.languages if available is None or language in available
+        ]
 
 
 def _of_kind(config: Config, kind: Any) -> Iterator[tuple[str, Any]]:
@@ -204,10 +206,10 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
                 if name in spoken
             ),
             *(  # else a missing level would only show up after scoring
-                (f"benchmarks: {name} without languages", benchmark.source.spoken, levels)
+                (f"benchmarks: {name} without languages", entry.source.spoken, levels)
                 for name in study.benchmarks
-                if (benchmark := config.benchmarks.get(name)) and study.languages is None
-                if isinstance(benchmark.source, HubBenchmark)
+                if (entry := config.benchmarks.get(name)) and study.languages is None
+                if isinstance(entry.source, HubBenchmark)
             ),
             ("scoring.prompt", [study.scoring.prompt], config.prompts),
             ("figures.benchmark", [figures.benchmark], study.benchmarks),

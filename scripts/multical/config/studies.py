@@ -150,7 +150,7 @@ API_READOUTS = ("letter", "letter_full", "msp", "margin", "entropy")
 
 
 class ApiFigures(ModelFigures):
-    """What the figures show."""
+    """What the figures show, which are only base models."""
 
     sft: ClassVar[None] = None
     smoothing: ClassVar[None] = None

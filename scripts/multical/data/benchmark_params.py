@@ -57,7 +57,9 @@ class HubBenchmark(Strict):
     revision: Revision
     split: Split = "test"
     languages: Distinct[Language] | None = Field(
-        default=None, min_length=1, description="configs of the data set, named by language; null: all"
+        default=None,
+        min_length=1,
+        description="configs of the data set, named by language; null: all",
     )
     odd_rows: OddRows = "error"
     fewshot_split: Split | None = Field(
@@ -83,7 +85,9 @@ class ChoiceBenchmark(Strict):
     revision: Revision
     seed: Seed = Field(description="seed of the order of the questions, and of the options of each")
     questions: int | None = Field(
-        default=None, ge=1, description="number of questions to take, the first in that order; null: all"
+        default=None,
+        ge=1,
+        description="number of questions to take, the first in that order; null: all",
     )
     odd_rows: OddRows = "error"
     fewshot: int = Field(
@@ -114,7 +118,9 @@ class BenchmarkJob(Strict):
     """A benchmark whose questions or few-shot examples to make."""
 
     source: BenchmarkSource
-    examples: bool = Field(default=False, description="make the few-shot examples instead of the questions")
+    examples: bool = Field(
+        default=False, description="make the few-shot examples instead of the questions"
+    )
 
     @model_validator(mode="after")
     def _has_examples(self) -> BenchmarkJob:

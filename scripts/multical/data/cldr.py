@@ -1,20 +1,18 @@
 """The benchmark `cldr-facts`, and English SFT pairs about other territories.
 
-Stems are English and names localised, our own design: no translator's hand is in
-the data. Every language has the same question ids, options, order of options and
-right answer; only the names differ. A question with a missing name is left out
-in that language alone.
+Stems are in English and names are localised: our own design. The data contain no translations of
+our own. Every language has the same question ids, options, order of options and right answers. Only
+the names differ. If a language lacks a name, it lacks the questions with this name.
 
-Wrong options are the answers of *other facts* of the same kind, so that each
-answer is a wrong option about as often as it is a right one, and guessing the
-commonest answer does not pay (.22 to .30 right, over seeds). What does help:
-two in three names of currencies and a third of those of languages hold the
-territory's ("Swiss Franc"). Facts without that are taken first, and the report
-counts the rest by language, since it makes a question easier in one language
-than in another.
+Wrong options are the answers of *other facts* of the same kind, so that an answer is a wrong option
+about as often as a right one. Guessing the most common answer therefore does not help (0.22 to 0.30
+are right, depending on the seed). Other clues do help: two thirds of the names of currencies, and
+one third of the names of languages, contain the name of the territory ("Swiss Franc"). We take
+facts without this clue first. The report counts the other facts by language, since the clue makes a
+question easier in some languages than in others.
 
-Options are all of one kind; those of `country` come from the held-out side, so
-that no territory is on both sides.
+All options of a question are of one kind. Options of the kind `country` are held-out territories,
+so that no territory is in both the benchmark and the SFT data.
 """
 
 from __future__ import annotations
@@ -32,10 +30,10 @@ from multical.errors import InputError
 
 OPTIONS = 4
 
-#: At most this share of a kind's questions has the same right answer.
+#: Largest share of the questions of a kind with the same right answer
 LARGEST_SHARE = 0.2
 
-#: The first is the benchmark's stem; SFT uses each of them.
+#: The benchmark uses the first stem, SFT data use all
 STEMS = {
     "currency": ("What is the currency of {}?", "Which currency is used in {}?"),
     "language": ("What is the official language of {}?", "Which language is official in {}?"),
@@ -55,7 +53,7 @@ class Question:
 
     @property
     def id(self) -> str:
-        """Such as `currency.FR`."""
+        """The question id, such as `currency.FR`."""
         return f"{self.fact.kind}.{self.fact.territory}"
 
 
@@ -66,12 +64,12 @@ def benchmark(
     held_out: float,
     questions_per_language: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Questions in the schema of `multical.data.questions`, and a report of their names.
+    """Questions in the schema of `multical.data.questions`, and a report on their names.
 
-    `held_out` is the fraction of territories kept for the benchmark. The report
-    has a row per (language, kind): `questions`, `left_out` for want of a name or
-    for two options alike; distinct `names` needed, how many are `missing`, and how
-    many `same_as_english`; questions whose answer the stem `gives_away`.
+    `held_out` is the fraction of territories kept for the benchmark. The report has a row per
+    (language, kind) with these counts: `questions`; questions `left_out` since a name is missing or
+    two options have the same name; distinct `names` needed; names that are `missing`; names that
+    are `same_as_english`; and questions whose stem `gives_away` the answer.
     """
     if questions_per_language < 1:
         raise InputError(f"questions_per_language: found {questions_per_language}, expected 1 up")
@@ -80,37 +78,37 @@ def benchmark(
     for language in languages:
         names = Names(language)
         for kind in kinds:
-            asked = [question for question in chosen if question.fact.kind == kind]
-            made = [row for q in asked if (row := _row(q, names)) is not None]
-            rows.extend(made)
-            report.append(_report(asked, made, names, kind))
+            of_kind = [question for question in chosen if question.fact.kind == kind]
+            named = [row for question in of_kind if (row := _row(question, names)) is not None]
+            rows.extend(named)
+            report.append(_report(of_kind, named, names, kind))
     columns = ["question_id", "language", "subject", "question", "options", "answer"]
     return pd.DataFrame(rows, columns=columns), pd.DataFrame(report)
 
 
 def choose(seed: int, kinds: Sequence[str], held_out: float, limit: int) -> list[Question]:
-    """At most `limit` questions about held-out territories, the kinds in equal parts.
+    """At most `limit` questions about held-out territories, with equal numbers of each kind.
 
-    A kind with fewer leaves its places to the others. Facts that the English names
-    give away come last. Right answers are spread evenly over the options.
+    If a kind has fewer facts, the other kinds get more questions. Facts whose English names give
+    away the answer come last. The positions of right answers are evenly distributed.
     """
     side, _ = split(seed, held_out)
-    found = {kind: _candidates(seed, kind, side) for kind in kinds}
+    candidates = {kind: _candidates(seed, kind, side) for kind in kinds}
     chosen: list[Question] = []
     room = limit
-    for place, kind in enumerate(sorted(kinds, key=lambda kind: (len(found[kind]), kind))):
-        kept = _spread(found[kind][: room // (len(kinds) - place)])
-        room -= len(kept)
-        chosen.extend(_questions(seed, kind, kept, side))
+    for place, kind in enumerate(sorted(kinds, key=lambda kind: (len(candidates[kind]), kind))):
+        spread = _spread(candidates[kind][: room // (len(kinds) - place)])
+        room -= len(spread)
+        chosen.extend(_questions(seed, kind, spread, side))
     return chosen
 
 
 def sft_pairs(seed: int, kinds: Sequence[str], held_out: float) -> list[Conversation]:
     """English question-answer pairs about the territories that are *not* held out.
 
-    One conversation per fact and stem, in a seeded order. They depend on nothing
-    but these arguments. A currency or language name in an answer may remind of a
-    held-out territory (the Swiss franc of Liechtenstein): it is not asked about.
+    There is one conversation per fact and stem, in an order that depends on the seed. The result
+    depends only on the arguments. The name of a currency or language in an answer may hint at a
+    held-out territory (the Swiss franc of Liechtenstein), but no question asks about it.
     """
     _, side = split(seed, held_out)
     names = Names("en")
@@ -129,37 +127,37 @@ def sft_pairs(seed: int, kinds: Sequence[str], held_out: float) -> list[Conversa
 
 
 def _candidates(seed: int, kind: str, side: frozenset[str]) -> list[Fact]:
-    found = [fact for fact in facts(kind) if fact.territory in side]
-    random.Random(f"{seed}:{kind}").shuffle(found)
+    candidates = [fact for fact in facts(kind) if fact.territory in side]
+    random.Random(f"{seed}:{kind}").shuffle(candidates)
     names = Names("en")
-    return sorted(found, key=lambda fact: _gives_away(fact, names))
+    return sorted(candidates, key=lambda fact: _gives_away(fact, names))
 
 
-def _spread(kept: list[Fact]) -> list[Fact]:
-    """Drop facts, the last first, until no answer has more than its share."""
-    while kept:
-        answer, count = Counter(fact.answer for fact in kept).most_common(1)[0]
-        if count <= max(1, LARGEST_SHARE * len(kept)):
+def _spread(candidates: list[Fact]) -> list[Fact]:
+    """Drop facts from the end until no answer has more than its share."""
+    while candidates:
+        answer, count = Counter(fact.answer for fact in candidates).most_common(1)[0]
+        if count <= max(1, LARGEST_SHARE * len(candidates)):
             break
-        last = max(i for i, fact in enumerate(kept) if fact.answer == answer)
-        kept = kept[:last] + kept[last + 1 :]
-    return kept
+        last = max(i for i, fact in enumerate(candidates) if fact.answer == answer)
+        candidates = candidates[:last] + candidates[last + 1 :]
+    return candidates
 
 
-def _questions(seed: int, kind: str, kept: list[Fact], side: frozenset[str]) -> list[Question]:
+def _questions(seed: int, kind: str, chosen: list[Fact], side: frozenset[str]) -> list[Question]:
     pool = [fact for fact in facts(kind) if kind != "country" or fact.territory in side]
-    positions = [i % OPTIONS for i in range(len(kept))]
+    positions = [i % OPTIONS for i in range(len(chosen))]
     random.Random(f"{seed}:{kind}:positions").shuffle(positions)
-    made = []
-    for fact, position in zip(kept, positions, strict=True):
+    questions = []
+    for fact, position in zip(chosen, positions, strict=True):
         others = [other.answer for other in pool if other.answer not in fact.also_right]
         random.Random(f"{seed}:{kind}:{fact.territory}").shuffle(others)
         options = list(dict.fromkeys(others))[: OPTIONS - 1]
         if len(options) < OPTIONS - 1:
             raise InputError(f"held_out: too few territories for the options of kind {kind!r}")
         options.insert(position, fact.answer)
-        made.append(Question(fact, tuple(options)))
-    return made
+        questions.append(Question(fact, tuple(options)))
+    return questions
 
 
 def _asked(fact: Fact, names: Names) -> str | None:
@@ -188,20 +186,20 @@ def _gives_away(fact: Fact, names: Names) -> bool:
 
 
 def _report(
-    asked: list[Question], made: list[dict[str, object]], names: Names, kind: str
+    questions: list[Question], rows: list[dict[str, object]], names: Names, kind: str
 ) -> dict[str, object]:
-    needed = {(kind, code) for question in asked for code in question.options}
+    needed = {(kind, code) for question in questions for code in question.options}
     stem_kind = "language" if kind == "country" else "country"
-    needed |= {(stem_kind, question.fact.asked) for question in asked}
+    needed |= {(stem_kind, question.fact.asked) for question in questions}
     present = {name for name in needed if names.get(*name) is not None}
-    ids = {row["question_id"] for row in made}
+    ids = {row["question_id"] for row in rows}
     return {
         "language": names.tag,
         "kind": kind,
-        "questions": len(made),
-        "left_out": len(asked) - len(made),
+        "questions": len(rows),
+        "left_out": len(questions) - len(rows),
         "names": len(needed),
         "missing": len(needed) - len(present),
         "same_as_english": sum(names.is_english(*name) for name in present),
-        "gives_away": sum(_gives_away(q.fact, names) for q in asked if q.id in ids),
+        "gives_away": sum(_gives_away(q.fact, names) for q in questions if q.id in ids),
     }

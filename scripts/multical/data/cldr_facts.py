@@ -1,29 +1,26 @@
 """Facts about sovereign territories, and their localised names, from CLDR through Babel.
 
-The packaged benchmark `cldr-facts` and its English SFT pairs are our own design.
-Three kinds of fact, each asked of a territory that has exactly one right answer:
+The packaged benchmark `cldr-facts` and its English SFT pairs are our own design. There are three
+kinds of facts. Each fact is about a territory with exactly one right answer:
 
-`currency`  the currency that is the territory's only legal tender.
-`language`  the language that is the territory's only official one (nationwide
-            and by law in CLDR; regional and de facto official ones count as
-            right, so they are never a wrong option).
-`country`   the other way round: the only country where a language is official,
-            be it regionally (Basque), where it is not the answer of `language`,
-            so that no fact is asked twice. One language a territory: if possible
-            one that the territory's name does not give away, and of these the
-            one that most people there speak. Every right answer differs.
+`currency`  the only legal tender of the territory.
+`language`  the only official language of the territory, nationwide and by law in CLDR. Regional and
+            de facto official languages are never a wrong option, since they are right in a sense.
+`country`   the only country where a language has official status, at least regionally (Basque). The
+            language must not be the answer of `language` for that country, so that no fact occurs
+            twice. Each territory has one language, if possible one that the name of the territory
+            does not give away, and among these the one with the most speakers there. All right
+            answers differ.
 
-Other kinds were weighed. City to country, from the exemplar cities of time
-zones: languages in Latin script hold few city names of their own (English 10,
-Hausa 4, Malagasy none) and else inherit the zone's identifier, so a translated
-name cannot be told from a missing one. Script of a language: two thirds of the
-answers are Latin, most others repeat the language ("Thai"). Capitals and
+We decided against other kinds. City to country, from the example cities of time zones: languages in
+Latin script have few city names (English 10, Hausa 4, Malagasy none) and otherwise inherit the
+identifier of the zone, so that a translated name looks like a missing one. Script of a language:
+two thirds of the answers are Latin, and most others repeat the language ("Thai"). Capitals and
 continents are not in Babel.
 
-Names come from the locale's own data alone. Babel's `root` locale holds no name
-of a territory, language or currency, so a name is there or it is missing, and
-nothing falls back to English or to a code. A name that equals the English one in
-a language of another script counts as missing, too.
+All names come from the data of the locale itself. Babel's `root` locale has no names of
+territories, languages or currencies, so that a missing name never falls back to English or to a
+code. In a language with another script, a name that equals the English name also counts as missing.
 """
 
 from __future__ import annotations
@@ -42,15 +39,15 @@ from multical.errors import InputError
 
 KINDS = ("currency", "language", "country")
 
-#: CLDR names them as territories; their currency and language are mostly those of
-#: another one, or they have no permanent population, or their status is disputed.
+#: Territories of CLDR that mostly have the currency and language of another one, that have no
+#: permanent population, or whose status is disputed
 NOT_SOVEREIGN = frozenset(
     "AC AI AQ AS AW AX BL BM BQ BV CC CK CP CQ CW CX DG EA EH EU EZ FK FO GF GG GI GL GP GS GU "
     "HK HM IC IM IO JE KY MF MO MP MQ MS NC NF NU PF PM PN PR QO RE SH SJ SX TA TC TF TK UM UN "
     "VG VI WF XA XB YT ZZ".split()
 )
 
-#: Facts on which CLDR 47 is silent, late or disputed, by kind and territory.
+#: By kind and territory, facts that CLDR 47 lacks, has not updated, or that are disputed
 NOT_ASKED = {
     ("currency", "BG"): "the euro replaced the lev on 1 January 2026",
     ("currency", "BN"): "the Singapore dollar is customary tender",
@@ -78,15 +75,15 @@ NOT_ASKED = {
     ("country", "TW"): "Hakka is a national language, Mandarin the official one",
 }
 
-#: Standards of one language under several names: one is no clean wrong option for another.
+#: Standards of one language under several names, which are not clearly wrong for each other
 ALIKE = ({"id", "ms"}, {"bs", "hr", "sr"}, {"fa", "tg"})
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact, as CLDR codes; `asked` stands in the stem and `answer` is right.
+    """One fact as CLDR codes. `asked` is in the stem, and `answer` is the right answer.
 
-    `also_right` are the codes of `kind`'s answers that must not be wrong options.
+    `also_right` are the codes of other answers that must not be wrong options.
     """
 
     kind: str
@@ -98,16 +95,16 @@ class Fact:
 
 @lru_cache(maxsize=1)
 def territories() -> tuple[str, ...]:
-    """Codes of the sovereign territories, sorted (ISO 3166-1 alpha-2, and `XK`)."""
+    """Codes of the sovereign territories (ISO 3166-1 alpha-2, and `XK`), sorted."""
     names = localedata.load("en")["territories"]
     return tuple(sorted(t for t in names if len(t) == 2 and t not in NOT_SOVEREIGN))
 
 
 def split(seed: int, held_out: float) -> tuple[frozenset[str], frozenset[str]]:
-    """Territories for the benchmark and for SFT: disjoint, and together all of them.
+    """Split all territories into those for the benchmark and those for SFT.
 
-    Depends on the seed and the held-out fraction alone. Raises `InputError` for a
-    fraction that is not between 0 and 1.
+    The split depends only on the seed and the held-out fraction. Raises `InputError` if the
+    fraction is not between 0 and 1.
     """
     if not 0 < held_out < 1:
         raise InputError(f"held_out: found {held_out}, expected a fraction between 0 and 1")
@@ -138,7 +135,7 @@ def _currency(territory: str) -> Fact | None:
 def _language(territory: str) -> Fact | None:
     status = _status(territory)
     official = _official(territory)
-    # A de facto official language beside it would make the question ambiguous.
+    # a second language that is de facto official would make the question ambiguous
     if len(official) != 1 or "de_facto_official" in status.values():
         return None
     alike = {code for group in ALIKE if official[0] in group for code in group}
@@ -166,13 +163,13 @@ def _country(territory: str) -> Fact | None:
         unique,
         key=lambda code: (gives_away(home, names["languages"][code], "Latn"), -spoken_by[code]),
     )
-    # A country where it is spoken at all is no wrong option: CLDR's statuses lag behind laws.
+    # countries with speakers are never a wrong option, since CLDR's statuses lag behind laws
     spoken = [t for t in territories() if asked in _languages(t)]
     return Fact("country", territory, asked, territory, frozenset(spoken))
 
 
 def _languages(territory: str) -> dict[str, Any]:
-    """Language -> its entries in CLDR, of all scripts (`sr` and `sr_Latn` are one)."""
+    """The entries of each language in CLDR, of all its scripts (`sr` and `sr_Latn`)."""
     merged: dict[str, list[Any]] = {}
     for code, info in get_global("territory_languages").get(territory, {}).items():
         merged.setdefault(code.split("_")[0], []).append(info)
@@ -180,7 +177,7 @@ def _languages(territory: str) -> dict[str, Any]:
 
 
 def _status(territory: str) -> dict[str, str]:
-    """Languages of any official status, with the status."""
+    """The languages with any official status, and their status."""
     return {
         code: info["official_status"]
         for code, entries in _languages(territory).items()
@@ -190,7 +187,7 @@ def _status(territory: str) -> dict[str, str]:
 
 
 def _official(territory: str) -> list[str]:
-    """Languages official nationwide and by law that CLDR names in English."""
+    """The languages that are official nationwide and by law, and have an English name in CLDR."""
     names = localedata.load("en")["languages"]
     status = _status(territory)
     return sorted(c for c, value in status.items() if value == "official" and c in names)
@@ -198,17 +195,17 @@ def _official(territory: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _spread() -> Counter[str]:
-    """Language -> number of territories, sovereign or not, where it has any official status."""
+    """By language, the number of territories, sovereign or not, where it has an official status."""
     return Counter(
         code for territory in get_global("territory_languages") for code in _status(territory)
     )
 
 
 class Names:
-    """The names that one locale itself has for territories, languages and currencies."""
+    """The names of territories, languages and currencies in one locale."""
 
     def __init__(self, tag: str) -> None:
-        """`tag` is a BCP 47 tag. Raises `InputError` where CLDR has no such locale."""
+        """`tag` is a BCP 47 tag. Raises `InputError` if CLDR has no such locale."""
         try:
             locale = Locale.parse(tag, sep="-")
         except (UnknownLocaleError, ValueError) as error:
@@ -225,7 +222,7 @@ class Names:
         self._english = localedata.load("en")
 
     def get(self, kind: str, code: str) -> str | None:
-        """The name of a "currency", "language" or "country" code, None if it is missing."""
+        """The name of a "currency", "language" or "country" code, or None if it is missing."""
         table = TABLES[kind]
         name = self._data.get(table, {}).get(code)
         if name is None or name == code or (self.is_english(kind, code) and self.script != "Latn"):
@@ -233,23 +230,23 @@ class Names:
         return str(name)
 
     def is_english(self, kind: str, code: str) -> bool:
-        """Whether the name is letter by letter the English one (a language's right, too)."""
+        """Whether the name equals the English name, as it may."""
         table = TABLES[kind]
         return bool(self._data.get(table, {}).get(code) == self._english[table].get(code))
 
 
-#: Babel's table of names for the codes that answer a kind.
+#: By kind, Babel's table with the names of the answers
 TABLES = {"currency": "currency_names", "language": "languages", "country": "territories"}
 
-#: Shortest shared run of letters that counts as a giveaway, by script; else 4.
+#: Shortest shared run of letters that gives away an answer, by script; 4 in other scripts
 _GIVEAWAY = {"Hans": 2, "Hant": 2, "Kore": 2, "Ethi": 2, "Jpan": 3}
 
 
 def gives_away(asked: str, answer: str, script: str) -> bool:
     """Whether two names share a run of letters, such as Thailand and Thai Baht.
 
-    A run is 4 letters or more (2 or 3 in syllabic scripts), without regard to
-    case, accents and spaces. A rough measure: it misses Netherlands and Dutch.
+    A run has at least 4 letters (2 or 3 in syllabic scripts), ignoring case, accents and spaces.
+    This measure is rough: it misses Netherlands and Dutch.
     """
     left, right = _letters(asked), _letters(answer)
     n = _GIVEAWAY.get(script, 4)
@@ -258,7 +255,7 @@ def gives_away(asked: str, answer: str, script: str) -> bool:
 
 def _letters(name: str) -> str:
     decomposed = unicodedata.normalize("NFKD", name.casefold())
-    # Only the accents of Latin, Greek and Cyrillic: the marks of Indic scripts are vowels.
+    # only the accents of Latin, Greek and Cyrillic, since the marks of Indic scripts are vowels
     bare = "".join(c for c in decomposed if not "\u0300" <= c <= "\u036f")
     return "".join(c for c in unicodedata.normalize("NFC", bare) if not _is_separator(c))
 

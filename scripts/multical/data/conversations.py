@@ -1,9 +1,9 @@
-"""Conversations: the schema of every SFT data set, read, checked and written here.
+"""Conversations: the schema of all SFT data, and functions to read, check and write them.
 
-A JSON Lines file, one conversation a line, `{"id": str, "messages": [...]}`.
-A message is `{"role": "system" | "user" | "assistant", "content": str}`: an
-optional system message, then user and assistant in turn, the user first. The
-last may be either; at least one assistant message must have content to learn.
+SFT data are a JSON Lines file with one conversation per line, `{"id": str, "messages": [...]}`. A
+message is `{"role": "system" | "user" | "assistant", "content": str}`. After an optional system
+message, user and assistant take turns, starting with the user. The last message may be of either.
+At least one message of the assistant must have content to learn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from multical.files import atomic
 
 
 class Message(TypedDict):
-    """One turn."""
+    """One message of a conversation."""
 
     role: str
     content: str
@@ -33,14 +33,14 @@ class Conversation(TypedDict):
 
 
 def read(path: str | Path) -> list[Conversation]:
-    """Read and check conversations; raises `InputError` naming the file and line."""
+    """Read and check conversations. Raises `InputError` with the file and line."""
     return list(_checked(jsonl.read(path), path))
 
 
 def write(path: str | Path, conversations: Iterable[Conversation]) -> None:
-    """Check conversations and write them in their order, the same ones as the same bytes.
+    """Check conversations and write them in their order. Equal conversations give equal bytes.
 
-    They are taken one by one, so that a million of them need not be in memory.
+    This takes them one by one, so that a million of them need not be in memory.
     """
     places = ((f"row {i}", value) for i, value in enumerate(conversations))
     with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:

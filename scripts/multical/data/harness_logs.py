@@ -1,15 +1,14 @@
-"""Import of lm-evaluation-harness sample logs into records.
+"""Import of sample logs of lm-evaluation-harness into records.
 
-`lm_eval --log_samples` writes `samples_{task}_{time}.jsonl`, a line per question. For a
-multiple-choice task (read from logs of version 0.4.13) a line has `doc_id`, `doc`,
-`target`, `arguments` (per option the context `arg_0` and the continuation `arg_1`) and
-`filtered_resps` (per option its summed log-likelihood in nats, and whether greedy
-decoding gives it), all numbers and truth values being texts.
+`lm_eval --log_samples` writes `samples_{task}_{time}.jsonl` with a line per question. In the logs
+of version 0.4.13, a line of a multiple-choice task has `doc_id`, `doc`, `target`, `arguments` (per
+option, the context `arg_0` and the continuation `arg_1`) and `filtered_resps` (per option, its
+summed log-likelihood in nats, and whether it is the result of greedy decoding). All numbers and
+booleans are texts.
 
-Where the continuations are the options' letters, the log-likelihoods are logits of the
-letters after normalisation: they become `letter_logits`, with a `logsumexp` of 0.
-Otherwise they become `text_logliks`; their numbers of tokens are not in the logs, so
-that the readout `text_sum` applies, and `text_ppl` does not.
+If the continuations are the letters of the options, their log-likelihoods are normalised letter
+logits, and become `letter_logits` with a `logsumexp` of 0. Otherwise they become `text_logliks`.
+The logs do not have the numbers of tokens, so that the readout `text_ppl` is not available.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ LETTERS = "ABCDEFGHIJ"
 def read(
     paths: list[Path], *, id_field: str | None = None, subject_field: str | None = None
 ) -> pd.DataFrame:
-    """Question columns of the records, of one language's logs: a row per line.
+    """The columns of records on questions, from the logs of one language: a row per line.
 
-    `question_id` is the field `id_field` of the `doc`, or else its `doc_id` in six
-    digits. As `doc_id` starts anew in each file, several files, one per subtask, need an
-    `id_field`. Raises `InputError` naming file and line of whatever is not such a log.
+    `question_id` is the field `id_field` of `doc`, or by default `doc_id` in six digits. Since
+    `doc_id` starts at 0 in each file, several files, one per subtask, need an `id_field`. Raises
+    `InputError` with file and line for anything else than such a log.
     """
     if len(paths) > 1 and id_field is None:
         raise InputError(
@@ -65,14 +64,14 @@ def read(
 
 
 def records(languages: Mapping[str, pd.DataFrame], run: Mapping[str, Any]) -> pd.DataFrame:
-    """Records of one run on one benchmark: `read` of each language, and what a run shares.
+    """Records of one run on one benchmark, from the results of `read` by language.
 
     `run` has the columns run, model, sft, smoothing, seed, benchmark and prompt.
     """
     frames = [frame.assign(language=language) for language, frame in languages.items()]
-    whole = pd.concat(frames, ignore_index=True).assign(**run)
-    # Written out as None: Arrow reads a column of NaN as numbers, whatever its type should be.
-    return whole.assign(**{name: None for name in SCHEMA.names if name not in whole})
+    frame = pd.concat(frames, ignore_index=True).assign(**run)
+    # None in missing columns, since Arrow would read NaN as numbers of any column
+    return frame.assign(**{name: None for name in SCHEMA.names if name not in frame})
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -89,9 +88,9 @@ def _question(
     try:
         sample = json.loads(line)
         doc, target = sample["doc"], str(sample["target"])
-        asked = [sample["arguments"][f"gen_args_{i}"] for i in range(len(sample["arguments"]))]
-        contexts = [item["arg_0"] for item in asked]
-        continuations = [item["arg_1"] for item in asked]
+        requests = [sample["arguments"][f"gen_args_{i}"] for i in range(len(sample["arguments"]))]
+        contexts = [request["arg_0"] for request in requests]
+        continuations = [request["arg_1"] for request in requests]
         logliks = [float(loglik) for loglik, _ in sample["filtered_resps"]]
         number = int(sample["doc_id"])
     except (ValueError, KeyError, TypeError) as error:
@@ -100,10 +99,10 @@ def _question(
             f"({type(error).__name__}: {error})"
         ) from error
     count = len(logliks)
-    if len(asked) != count or not 2 <= count <= MAX_OPTIONS:
+    if len(requests) != count or not 2 <= count <= MAX_OPTIONS:
         raise InputError(
-            f"{where}: {len(asked)} requests and {count} answers, expected one of each per option, "
-            f"2 to {MAX_OPTIONS}"
+            f"{where}: {len(requests)} requests and {count} answers, expected one of each per "
+            f"option, 2 to {MAX_OPTIONS}"
         )
     if len(set(contexts)) > 1 or len(set(continuations)) < count:
         raise InputError(f"{where}: expected options that continue one context")
@@ -124,7 +123,7 @@ def _question(
 
 
 def _gold(target: str, continuations: list[str], where: str) -> int:
-    """Index of the right option: the target is that index, or the option itself."""
+    """Index of the right option; the target is that index, or the text of the option."""
     options = [text.strip() for text in continuations]
     if target.strip() in options:
         named = options.index(target.strip())

@@ -18,7 +18,9 @@ class HarnessLogs(BaseOrTuned):
         description="field of the log with the question's id, the same in all languages; null: "
         "the ids are numbers; needed if a language has several logs",
     )
-    subject_field: str | None = Field(default=None, description="field of the log with the subject; null: questions have none")
+    subject_field: str | None = Field(
+        default=None, description="field of the log with the subject; null: questions have none"
+    )
 
 
 class HarnessJob(HarnessLogs):

@@ -1,9 +1,9 @@
-"""The Hugging Face hub: repositories at one commit, through the hub's own client.
+"""The Hugging Face hub: repositories at one commit, through the client of the hub.
 
-Files go into the hub's own cache (HF_HOME), and HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE
-mean what they mean to the client. What goes wrong is one sentence. What may pass (too
-many requests, an error of the server, no answer, a file cut off in the middle) is tried
-again, each time after twice the wait.
+Files go into the cache of the client (HF_HOME). HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE have the
+meaning that the client gives them. Errors become one sentence. After a temporary error (too many
+requests, a server error, no answer, a truncated file) we try again, with a wait that doubles each
+time.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tenacity.wait import wait_exponential
 
 from multical.errors import InputError, redacted
 
-#: How often the hub is asked, and the seconds before the second time
+#: Largest number of tries, and seconds before the second try
 TRIES = 5
 WAIT = 2.0
-#: Longest wait, in seconds, that the hub may ask for
+#: Longest wait in seconds, even if the hub asks for more
 LONGEST_WAIT = 310
 #: Seconds to wait for an answer
 PATIENCE = 60
-#: Statuses that may change later
+#: HTTP statuses of temporary errors
 RETRYABLE = (408, 429, 500, 502, 503, 504)
 
 Result = TypeVar("Result")
@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Source:
-    """A repository at a commit, or at none yet; `kind` is `model` or `dataset`."""
+    """A repository at a commit, which may still be unknown; `kind` is `model` or `dataset`."""
 
     kind: str
     repo: str
@@ -46,7 +46,7 @@ class Source:
 
     @property
     def page(self) -> str:
-        """Where a person may ask for access."""
+        """The web page where a user can ask for access."""
         from huggingface_hub import constants
 
         folder = "datasets/" if self.kind == "dataset" else ""
@@ -56,41 +56,42 @@ class Source:
 def snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
     """Download the files of a model that match `patterns`; returns their folder.
 
-    Not those of its folders, nor `consolidated` weights: the same model as its makers have it.
+    This excludes files in folders, and `consolidated` weights, which repeat the same model in
+    another format.
     """
     from huggingface_hub import snapshot_download
 
     source, ignored = Source("model", repo, revision), ["*/*", "consolidated*"]
     need_commit(source)
-    found = call_hub(
+    folder = call_hub(
         source,
         lambda: snapshot_download(
             repo, revision=revision, allow_patterns=patterns, ignore_patterns=ignored
         ),
     )
-    return Path(found)
+    return Path(folder)
 
 
 def need_commit(source: Source) -> None:
-    """Raise `InputError` that names the newest commit where none is said."""
+    """Raise `InputError` with the newest commit if the source has no commit."""
     from huggingface_hub import HfApi
 
     if source.revision is None:
-        about = call_hub(
+        info = call_hub(
             source,
             lambda: HfApi().repo_info(source.repo, repo_type=source.kind, timeout=PATIENCE),
         )
         raise InputError(
             f"config: revision of {source.repo}: found null, expected a commit; the newest is "
-            f"{about.sha}"
+            f"{info.sha}"
         )
 
 
 @cache
 def check(source: Source) -> None:
-    """Raise `InputError` unless the repository is open to the user and has the commit.
+    """Raise `InputError` unless the user may read the repository and it has the commit.
 
-    Called first, once in a process, since `datasets` does not always say why it fails.
+    `split` and `configs` call this first, since `datasets` does not always tell why it fails.
     """
     from huggingface_hub import HfApi
 
@@ -105,22 +106,22 @@ def check(source: Source) -> None:
 
 
 def call_hub(source: Source, action: Callable[[], Result]) -> Result:
-    """What `action` gets from the hub; tries again what may pass, `TRIES` times in all.
+    """Return the result of `action`; after a temporary error, try again, at most `TRIES` times.
 
-    Raises `InputError` with the sentence of `reason`. Errors that are not the hub's pass.
+    Raises `InputError` with the sentence of `reason` for errors of the hub. Other errors propagate.
     """
 
-    def may_pass(error: BaseException) -> bool:
+    def is_temporary(error: BaseException) -> bool:
         if isinstance(error, InputError) or not isinstance(error, Exception):
             return False
         return reason(source, error)[1]
 
     def announce(state: RetryCallState) -> None:
-        said = f"{reason(source, _error(state))[0]}; again in {state.upcoming_sleep:.0f} s"
-        print(redacted(f"hub: {source.repo}: {said}"), file=sys.stderr)
+        sentence = f"{reason(source, _error(state))[0]}; again in {state.upcoming_sleep:.0f} s"
+        print(redacted(f"hub: {source.repo}: {sentence}"), file=sys.stderr)
 
     retrying = Retrying(
-        retry=retry_if_exception(may_pass),
+        retry=retry_if_exception(is_temporary),
         stop=stop_after_attempt(TRIES),
         wait=_wait,
         before_sleep=announce,
@@ -131,52 +132,52 @@ def call_hub(source: Source, action: Callable[[], Result]) -> Result:
     except InputError:
         raise
     except Exception as error:
-        said, passing = reason(source, error)
-        if not said:
+        sentence, temporary = reason(source, error)
+        if not sentence:
             raise
-        said += f", asked {TRIES} times" if passing else ""
-        raise InputError(f"hub: cannot download {source} ({said})") from error
+        sentence += f", asked {TRIES} times" if temporary else ""
+        raise InputError(f"hub: cannot download {source} ({sentence})") from error
 
 
 def _error(state: RetryCallState) -> Any:
-    """What the last try raised."""
+    """The exception of the last try."""
     return state.outcome and state.outcome.exception()
 
 
 def _wait(state: RetryCallState) -> float:
-    """Seconds that the hub asks to wait, or else twice those of the last time."""
+    """Seconds until the next try: twice the last wait, or more if the hub asks for it."""
     from huggingface_hub.utils import parse_ratelimit_headers
 
-    answers = [one.response for one in chain(_error(state)) if hasattr(one, "response")]
+    answers = [error.response for error in chain(_error(state)) if hasattr(error, "response")]
     headers: Any = answers[0].headers if answers else {}
     limit = parse_ratelimit_headers(headers)
-    asked = headers.get("Retry-After", "")
-    wanted = float(asked) if asked.isdigit() else 0.0
+    retry_after = headers.get("Retry-After", "")
+    seconds = float(retry_after) if retry_after.isdigit() else 0.0
     if limit is not None and limit.remaining == 0:
-        wanted = max(wanted, limit.reset_in_seconds + 1.0)
-    return min(max(wanted, wait_exponential(multiplier=WAIT)(state)), LONGEST_WAIT)
+        seconds = max(seconds, limit.reset_in_seconds + 1.0)
+    return min(max(seconds, wait_exponential(multiplier=WAIT)(state)), LONGEST_WAIT)
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it came from."""
+    """An error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def reason(source: Source, error: Exception) -> tuple[str, bool]:
-    """Why the hub did not give what was asked, and whether that may pass.
+    """Why a request to the hub failed, and whether the error is temporary.
 
-    Empty for errors of another kind. `datasets` wraps what its client raises, so the whole
-    chain is looked through.
+    The text is empty for errors that do not come from the hub. This searches all causes of the
+    error, since `datasets` wraps the errors of the client.
     """
     import httpx2
     from huggingface_hub import constants, errors
 
-    found = list(chain(error))
+    causes = list(chain(error))
 
     def first(*kinds: type[BaseException]) -> Any:
-        return next((one for one in found if isinstance(one, kinds)), None)
+        return next((cause for cause in causes if isinstance(cause, kinds)), None)
 
     if answer := first(errors.HfHubHTTPError):
         return _refusal(source, answer)
@@ -184,7 +185,7 @@ def reason(source: Source, error: Exception) -> tuple[str, bool]:
         return "not in the cache, and HF_HUB_OFFLINE is set", False
     if first(errors.HFValidationError):
         return "not the name of a repository, expected OWNER/NAME", False
-    if cut := next((one for one in found if "Consistency check failed" in str(one)), None):
+    if cut := next((cause for cause in causes if "Consistency check failed" in str(cause)), None):
         return f"cut off in the middle: {one_line(cut)}", True
     if first(httpx2.RemoteProtocolError, httpx2.ReadError):
         return f"cut off in the middle by {constants.ENDPOINT}", True
@@ -192,15 +193,15 @@ def reason(source: Source, error: Exception) -> tuple[str, bool]:
         return f"no answer from {constants.ENDPOINT} ({type(lost).__name__})", True
     if first(ConnectionError, TimeoutError, errors.LocalEntryNotFoundError):
         return f"no answer from {constants.ENDPOINT}", True
-    if broken := next((one for one in found if type(one) is RuntimeError), None):
-        return f"the hub's storage: {one_line(broken)}", True  # of hf_xet, which has no other type
+    if broken := next((cause for cause in causes if type(cause) is RuntimeError), None):
+        return f"the hub's storage: {one_line(broken)}", True  # hf_xet raises no other type
     if other := first(OSError):
         return one_line(other), False
     return "", False
 
 
 def _refusal(source: Source, error: Any) -> tuple[str, bool]:
-    """The same for an answer of the hub that is an error."""
+    """Like `reason`, for an answer with an error status."""
     from huggingface_hub import errors, get_token
 
     whom = "there is no token" if get_token() is None else "it is closed to your token"
@@ -217,10 +218,10 @@ def _refusal(source: Source, error: Any) -> tuple[str, bool]:
     status = error.response.status_code
     if status == 401:
         return "the hub refuses your token (401): hf auth login, or unset HF_TOKEN", False
-    said = error.response.headers.get("X-Error-Message") or one_line(error)
-    return f"the hub answers {status}: {said}", status in RETRYABLE
+    message = error.response.headers.get("X-Error-Message") or one_line(error)
+    return f"the hub answers {status}: {message}", status in RETRYABLE
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, shortened, for a sentence."""
+    """The message of an error in one line, shortened."""
     return " ".join(str(error).split())[:200]

@@ -1,7 +1,8 @@
 """Data sets of the hub at one commit, through `datasets`: rows, and checksums of their files.
 
-Files are downloaded into the hub's own cache one by one (`multical.data.hub` says what is tried
-again), then `datasets` reads them as the data set's card says, into its own cache.
+We download the files one by one into the cache of the hub's client (`multical.data.hub` repeats
+failed downloads). Then `datasets` reads them, as the card of the data set specifies, into its own
+cache.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-#: Formats that are read: tables and text, nothing that could hold code
+#: Formats that we read: tables and text, which cannot contain code
 FORMATS = ("parquet", "json", "csv")
 
 
 class OddRowError(Exception):
-    """A row that is no question or conversation: what is wrong with it."""
+    """A row that makes no valid question or conversation; the message tells why."""
 
 
 @dataclass(frozen=True)
 class Split:
     """Rows of one split of one config, and the files that they were read from."""
 
-    place: str  # repository, config and split, for messages
+    place: str  # repository, config and split, for error messages
     rows: Dataset
     files: dict[str, str]  # SHA-256 by path in the repository
 
     def needs(self, columns: Sequence[str]) -> None:
-        """Raise `InputError` naming the columns that are missing."""
+        """Raise `InputError` if any of the columns is missing."""
         if missing := [name for name in columns if name not in self.rows.column_names]:
-            found = sorted(self.rows.column_names)
-            raise InputError(f"{self.place}: no columns {missing}, found {found}")
+            columns = sorted(self.rows.column_names)
+            raise InputError(f"{self.place}: no columns {missing}, found {columns}")
 
 
 def configs(repo: str, revision: str | None) -> list[str]:
@@ -48,33 +49,33 @@ def configs(repo: str, revision: str | None) -> list[str]:
 
     source = Source("dataset", repo, revision)
     check(source)
-    found = call_hub(source, lambda: datasets.get_dataset_config_names(repo, revision=revision))
-    return sorted(found)
+    names = call_hub(source, lambda: datasets.get_dataset_config_names(repo, revision=revision))
+    return sorted(names)
 
 
 def split(repo: str, revision: str | None, config: str | None, name: str) -> Split:
-    """Download and read one split, of the default config where `config` is null.
+    """Download and read one split of a config, by default of the default config.
 
-    Raises `InputError` for a config or split that is not there, and for files that are not
-    as the data set's card says.
+    Raises `InputError` if there is no such config or split, and if files differ from the card of
+    the data set.
     """
     source = Source("dataset", repo, revision)
     check(source)
     builder = _builder(source, config)
     if builder.name not in FORMATS:
-        found = f"files of the format {builder.name}"
-        raise InputError(f"{source}: found {found}, expected one of {list(FORMATS)}")
-    files = {key: _pinned(source, urls) for key, urls in (builder.config.data_files or {}).items()}
+        sentence = f"found files of the format {builder.name}, expected one of {list(FORMATS)}"
+        raise InputError(f"{source}: {sentence}")
+    files = {key: _paths(source, urls) for key, urls in (builder.config.data_files or {}).items()}
     place = " ".join(filter(None, [repo, config, name]))
     if name not in files:
         raise InputError(f"{place}: no split {name!r}, found {sorted(map(str, files))}")
-    paths = {file: _download(source, file) for each in files.values() for file in each}
+    paths = {file: _download(source, file) for listed in files.values() for file in listed}
     rows = _prepared(builder, name, place)
     return Split(place, rows, {file: sha256(paths[file]) for file in files[name]})
 
 
 def _builder(source: Source, config: str | None) -> Any:
-    """The builder of `datasets` for a config."""
+    """The `datasets` builder of a config."""
     import datasets
     import yaml
 
@@ -82,7 +83,7 @@ def _builder(source: Source, config: str | None) -> Any:
 
     def load() -> Any:
         try:
-            found = datasets.load_dataset_builder(source.repo, config, revision=source.revision)
+            builder = datasets.load_dataset_builder(source.repo, config, revision=source.revision)
         except yaml.YAMLError as error:
             raise InputError(f"{source}: its card is not readable ({one_line(error)})") from error
         except ValueError as error:
@@ -90,11 +91,11 @@ def _builder(source: Source, config: str | None) -> Any:
                 raise
             names = configs(source.repo, source.revision)
             raise InputError(f"{source}: no config {config!r}, found {names}") from error
-        for urls in (found.config.data_files or {"": []}).values():
+        for urls in (builder.config.data_files or {"": []}).values():
             if not urls or not all(url.startswith(_root(source)) for url in urls):
-                # when the hub fails, datasets takes what its cache holds, of any commit
+                # if the hub fails, datasets uses its cache, which may hold another commit
                 raise ConnectionError("the hub did not list the files")
-        return found
+        return builder
 
     return call_hub(source, load)
 
@@ -103,7 +104,7 @@ def _root(source: Source) -> str:
     return f"hf://datasets/{source.repo}@{source.revision}/"
 
 
-def _pinned(source: Source, urls: Sequence[str]) -> list[str]:
+def _paths(source: Source, urls: Sequence[str]) -> list[str]:
     return [url.removeprefix(_root(source)) for url in urls]
 
 
@@ -111,16 +112,16 @@ def _download(source: Source, file: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     def get() -> str:
-        found: str = hf_hub_download(
+        path: str = hf_hub_download(
             source.repo, file, repo_type=source.kind, revision=source.revision
         )
-        return found
+        return path
 
     return Path(call_hub(source, get))
 
 
 def _prepared(builder: Any, split: str, place: str) -> Dataset:
-    """The rows of a split whose files are in the cache."""
+    """The rows of a split whose files are already in the cache."""
     import datasets.exceptions
     import pyarrow
 

@@ -1,29 +1,30 @@
-"""Benchmarks of paper 2 from the hub, English, in the schema of multical.data.questions.
+"""The English benchmarks of paper 2 from the hub, in the schema of multical.data.questions.
 
-Columns and values as the data sets' own cards have them:
+Columns and values, from the cards of the data sets:
 
-- ARC (`allenai/ai2_arc`, ARC-Challenge): `id`, `question`, `choices` with `text` and `label`,
-  A to E or 1 to 5, and `answerKey`, one of these labels.
-- HellaSwag (`Rowan/hellaswag`): `ctx`, four `endings`, and `label`, the index of the right one
-  as a text. Nothing is cleaned: marks such as [header] of WikiHow stay.
+- ARC (`allenai/ai2_arc`, ARC-Challenge): `id`, `question`, `choices` with `text` and `label`
+  (A to E or 1 to 5), and `answerKey`, one of these labels.
+- HellaSwag (`Rowan/hellaswag`): `ctx`, four `endings`, and `label`, the index of the right ending
+  as a text. We do not clean the texts: marks of WikiHow such as [header] stay.
 - MMLU (`cais/mmlu`, all): `question`, `subject`, four `choices` and `answer`, an index.
 - TruthfulQA (`truthfulqa/truthful_qa`, multiple_choice): `question` and `mc1_targets` with
-  `choices` and `labels`, 1 for the right one, which is always the first, and 0.
+  `choices` and `labels`, which are 1 for the right choice, always the first, and 0 for the others.
 - WinoGrande (`allenai/winogrande`, winogrande_debiased): `sentence` with a `_`, which `option1`
   or `option2` fills, and `answer`, 1 or 2 as a text.
 
-Order is drawn as paper 2 draws it, with a seed; how is our own design. The rows of all splits
-that are asked, in the order of `SOURCES`, are shuffled by Python's `random.Random(SEED)`, the first
-`questions` that are not odd are taken, and the options of each are shuffled by
-`random.Random("SEED:ID")`, so that no question's order depends on another. Of more than ten
-options (TruthfulQA has up to 13) the right one and the first nine others then stay.
-ARC has ids; those of the others are split and row number.
+As in paper 2, the order is random with a seed. The method is our own design. Python's
+`random.Random(SEED)` shuffles the rows of the splits with questions, in the order of `SOURCES`, and
+we take the first `questions` valid rows. `random.Random("SEED:ID")` shuffles the options of each
+question, so that their order does not depend on other questions. If there are more than ten options
+(TruthfulQA has up to 13), we then keep the right one and the first nine others. ARC has ids. In the
+other data sets, an id is the split and the row number.
 
-Few-shot examples are never asked: the last of the shuffle, or, of MMLU, the first of each
-subject in the splits dev and validation. None equals any other question of the data set.
+Few-shot examples are never asked. They are the last rows of the shuffle or, for MMLU, the first
+rows of each subject in the splits dev and validation. No example equals another question of the
+data set.
 
-A row is odd as in `multical.data.hub_multilingual`: an empty text, or two options alike. No right
-answer, or another than the above, is an error.
+As in `multical.data.hub_multilingual`, a row is odd if it has an empty text or two equal options. A
+row without one of the answers above is an error.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from typing import Any
 import pandas as pd
 
 from multical.data import hub_datasets
-from multical.data.hub_multilingual import Row, once, own_id, rows_of, texts
+from multical.data.hub_multilingual import Row, check_new, id_of, rows_of, texts
 from multical.data.questions import MAX_OPTIONS
 from multical.errors import InputError
 
@@ -46,26 +47,26 @@ LANGUAGE = "en"
 
 @dataclass(frozen=True)
 class Source:
-    """Where the rows of a data set are, and how each is read."""
+    """Where the rows of a data set are, and how to read a row."""
 
     config: str | None
-    splits: tuple[str, ...]  # that are asked
+    splits: tuple[str, ...]  # with the questions
     columns: tuple[str, ...]
     read: Callable[[Row, str], Row]
-    fewshot_splits: tuple[str, ...] = ()  # of few-shot examples; else the end of the shuffle
+    fewshot_splits: tuple[str, ...] = ()  # if empty, the examples end the shuffle
 
 
 @dataclass
 class Rows:
-    """The rows of some splits in their order, None for odd ones, which are counted by subject."""
+    """The rows of some splits in order, None for an odd row, and counts of odd rows by subject."""
 
-    made: list[Row | None] = field(default_factory=list)
+    rows: list[Row | None] = field(default_factory=list)
     left_out: Counter[str | None] = field(default_factory=Counter)
     files: dict[str, str] = field(default_factory=dict)
 
     @property
     def good(self) -> list[Row]:
-        return [row for row in self.made if row is not None]
+        return [row for row in self.rows if row is not None]
 
 
 def benchmark(
@@ -78,30 +79,30 @@ def benchmark(
     fewshot: int,
     examples: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
-    """Questions, or the few-shot examples, with what `hub_questions.benchmark` gives of them.
+    """Questions or few-shot examples, with the report and files of `hub_multilingual.benchmark`.
 
-    `kind` is one of `SOURCES`; `questions` null takes all but the examples; `fewshot` is the
-    number of examples, of each subject where there are subjects. The report also tells how
-    many questions have options left out, as `cut`.
+    `kind` is a key of `SOURCES`. `questions` is the number of questions, or None for all but the
+    examples. `fewshot` is the number of examples, of each subject if there are subjects. In the
+    report, `cut` is the number of questions with options left out.
     """
     source = SOURCES[kind]
     rows = _read(source, source.splits, repo, revision, odd_rows)
-    random.Random(seed).shuffle(rows.made)
+    random.Random(seed).shuffle(rows.rows)
     spare = Rows([*reversed(rows.good)])
     if source.fewshot_splits:
         spare = _read(source, source.fewshot_splits if examples else (), repo, revision, odd_rows)
-    once_each = {row["question_id"]: row for row in [*rows.good, *spare.good]}
-    aside = _examples(spare.good, Counter(map(_content, once_each.values())), fewshot)
+    by_id = {row["question_id"]: row for row in [*rows.good, *spare.good]}
+    held_out = _examples(spare.good, Counter(map(_content, by_id.values())), fewshot)
     if examples:
-        _enough(aside, rows.good, fewshot, repo)
-        chosen, left_out = aside, spare.left_out
+        _check_number(held_out, rows.good, fewshot, repo)
+        chosen, left_out = held_out, spare.left_out
     else:
-        names = {row["question_id"] for row in aside}
-        chosen = [row for row in rows.good if row["question_id"] not in names][:questions]
+        ids = {row["question_id"] for row in held_out}
+        chosen = [row for row in rows.good if row["question_id"] not in ids][:questions]
         left_out = rows.left_out
         if len(chosen) < (questions or 1):
             raise InputError(
-                f"{repo}: found {len(chosen)} questions beside {len(aside)} examples, expected "
+                f"{repo}: found {len(chosen)} questions beside {len(held_out)} examples, expected "
                 f"{questions or 'at least one'} (questions)"
             )
     frame = pd.DataFrame([{"language": LANGUAGE, **shuffled(row, seed)} for row in chosen])
@@ -109,7 +110,7 @@ def benchmark(
 
 
 def shuffled(row: Row, seed: int) -> Row:
-    """A question with its options in the order that the seed and its id make, ten at most."""
+    """A question with shuffled options, at most ten; their order depends on seed and id."""
     options, right = list(row["options"]), row["options"][row["answer"]]
     random.Random(f"{seed}:{row['question_id']}").shuffle(options)
     wrong = [option for option in options if option != right][: MAX_OPTIONS - 1]
@@ -125,13 +126,13 @@ def _read(
         part = hub_datasets.split(repo, revision, source.config, split)
         rows.files |= part.files
         read = rows_of(part, source.columns, source.read, odd_rows)
-        for number, (place, row, made) in enumerate(read):
-            if made is None:
+        for number, (place, row, question) in enumerate(read):
+            if question is None:
                 rows.left_out[row.get("subject")] += 1
             else:
-                made = {"question_id": f"{split}.{number}", "subject": None, **made}
-                once(seen, made["question_id"], place)
-            rows.made.append(made)
+                question = {"question_id": f"{split}.{number}", "subject": None, **question}
+                check_new(seen, question["question_id"], place)
+            rows.rows.append(question)
     return rows
 
 
@@ -139,20 +140,20 @@ def _content(row: Row) -> tuple[str, frozenset[str]]:
     return row["question"].strip(), frozenset(row["options"])
 
 
-def _examples(rows: list[Row], alike: Counter[Any], fewshot: int) -> list[Row]:
-    """The first rows of each subject that equal no other."""
+def _examples(rows: list[Row], occurrences: Counter[Any], fewshot: int) -> list[Row]:
+    """The first rows of each subject whose content occurs only once."""
     count: Counter[str | None] = Counter()
-    found = []
+    examples = []
     for row in rows:
-        if alike[_content(row)] == 1 and count[row["subject"]] < fewshot:
+        if occurrences[_content(row)] == 1 and count[row["subject"]] < fewshot:
             count[row["subject"]] += 1
-            found.append(row)
-    return found
+            examples.append(row)
+    return examples
 
 
-def _enough(held: list[Row], asked: list[Row], fewshot: int, repo: str) -> None:
-    count = Counter(row["subject"] for row in held)
-    for subject in sorted({row["subject"] for row in asked}, key=str):
+def _check_number(examples: list[Row], questions: list[Row], fewshot: int, repo: str) -> None:
+    count = Counter(row["subject"] for row in examples)
+    for subject in sorted({row["subject"] for row in questions}, key=str):
         if count[subject] < fewshot:
             where = "" if subject is None else f" of subject {subject!r}"
             raise InputError(
@@ -185,25 +186,25 @@ def arc(row: Row, place: str) -> Row:
         raise InputError(
             f"{place}: choices.label: found {labels}, expected different ones, A to E or 1 to 5"
         )
-    made = _question(row["question"], "choices.text", options, place)
+    question = _question(row["question"], "choices.text", options, place)
     answer = _index(row, "answerKey", labels, place)
-    return {"question_id": own_id(row, "id", place), **made, "answer": answer}
+    return {"question_id": id_of(row, "id", place), **question, "answer": answer}
 
 
 def hellaswag(row: Row, place: str) -> Row:
     """A row of HellaSwag as a question."""
     endings = _list(row["endings"], "endings", place)
-    made = _question(row["ctx"], "endings", endings, place)
+    question = _question(row["ctx"], "endings", endings, place)
     labels = [str(number) for number in range(len(endings))]
-    return {**made, "answer": _index(row, "label", labels, place)}
+    return {**question, "answer": _index(row, "label", labels, place)}
 
 
 def mmlu(row: Row, place: str) -> Row:
     """A row of MMLU as a question."""
     choices = _list(row["choices"], "choices", place)
-    made = _question(row["question"], "choices", choices, place)
+    question = _question(row["question"], "choices", choices, place)
     answer = _index(row, "answer", range(len(choices)), place)
-    return {"subject": row["subject"], **made, "answer": answer}
+    return {"subject": row["subject"], **question, "answer": answer}
 
 
 def truthfulqa(row: Row, place: str) -> Row:
@@ -212,15 +213,15 @@ def truthfulqa(row: Row, place: str) -> Row:
     labels = targets["labels"]
     if sorted(labels) != [0] * (len(labels) - 1) + [1]:
         raise InputError(f"{place}: mc1_targets.labels: found {labels}, expected one 1, and 0 else")
-    made = _question(row["question"], "mc1_targets.choices", targets["choices"], place)
-    return {**made, "answer": labels.index(1)}
+    question = _question(row["question"], "mc1_targets.choices", targets["choices"], place)
+    return {**question, "answer": labels.index(1)}
 
 
 def winogrande(row: Row, place: str) -> Row:
     """A row of WinoGrande as a question."""
     names = ("option1", "option2")
-    made = texts(row["sentence"], names, [row[name] for name in names], place)
-    return {**made, "answer": _index(row, "answer", ("1", "2"), place)}
+    question = texts(row["sentence"], names, [row[name] for name in names], place)
+    return {**question, "answer": _index(row, "answer", ("1", "2"), place)}
 
 
 def _question(question: Any, name: str, options: list[Any], place: str) -> Row:
@@ -228,21 +229,21 @@ def _question(question: Any, name: str, options: list[Any], place: str) -> Row:
 
 
 def _index(row: Row, name: str, labels: Any, place: str) -> int:
-    """The index of the right answer, which a row has by its label."""
+    """The index of the right answer, from its label in a row."""
     if row[name] not in labels:
         raise InputError(f"{place}: {name}: found {row[name]!r}, expected one of {list(labels)}")
     return int(labels.index(row[name]))
 
 
 def _lists(row: Row, name: str, keys: tuple[str, str], place: str) -> dict[str, list[Any]]:
-    """The two lists of a column, one item each for every option."""
-    found = row[name] if isinstance(row[name], dict) else {}
-    lists = {key: _list(found.get(key), f"{name}.{key}", place) for key in keys}
+    """The two lists of a column, each with one item per option."""
+    value = row[name] if isinstance(row[name], dict) else {}
+    lists = {key: _list(value.get(key), f"{name}.{key}", place) for key in keys}
     first, second = map(len, lists.values())
     if first != second:
         raise InputError(
             f"{place}: {name}: found {first} of {keys[0]} and {second} of {keys[1]}, "
-            "expected as many"
+            "expected equal numbers"
         )
     return lists
 

@@ -1,20 +1,19 @@
-"""Benchmarks of the hub, Global-MMLU and MMLU-ProX, in the schema of multical.data.questions.
+"""Global-MMLU and MMLU-ProX from the hub, in the schema of multical.data.questions.
 
-One config a language, whose name is its tag. Columns and values, and how sure each is
-([T] the data set's own card, [S] others' code and text, [I] inferred):
+Each language is a config, named by its tag. We know the columns and values from different sources
+([T] the card of the data set, [S] code and texts of others, [I] inferred):
 
-- Global-MMLU, and its Lite: `sample_id`, the same in all languages, `subject`, `question`,
-  `option_a` to `option_d`, `answer` (a letter) and `cultural_sensitivity_label` [T], which is
-  CS, CA, or - where nobody annotated the question [S]. Ten more columns are not used.
-- MMLU-ProX, and its Lite: `question`, `option_0` to `option_9`, null from the last option
-  on, `answer` (a letter) and `category` [S]; `question_id` or, in some commits,
-  `question_id_src` alone [S]; `answer_index`, compared with the letter where it is there [I].
+- Global-MMLU and its Lite version: `sample_id`, the same in all languages, `subject`, `question`,
+  `option_a` to `option_d`, `answer` (a letter) and `cultural_sensitivity_label` [T], which is CS,
+  CA, or - if nobody annotated the question [S]. We do not use the ten other columns.
+- MMLU-ProX and its Lite version: `question`, `option_0` to `option_9`, null after the last option,
+  `answer` (a letter) and `category` [S]; `question_id` or, in some commits, only `question_id_src`
+  [S]; `answer_index`, which must agree with the letter if it is present [I].
 
-A row is odd if its question or an option is empty, if two options are alike (some of MMLU's
-are), or if its letter and `answer_index` contradict each other (question 3787 of MMLU-ProX at
-8e6106a, in every language that we looked at): it cannot be asked. It is an error, or left
-out and counted, as the config says.
-All else that is not as above is an error.
+A row is odd, and makes no valid question, if its question or an option is empty, if two options are
+equal (as in some rows of MMLU), or if its letter and `answer_index` disagree (question 3787 of
+MMLU-ProX at 8e6106a, in every language that we looked at). Depending on the config, an odd row is
+an error, or it is left out and counted. Any other deviation is an error.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from multical.errors import InputError
 
 LETTERS = "ABCDEFGHIJ"
 Row = dict[str, Any]
-#: What a label of cultural sensitivity becomes
+#: By the label of cultural sensitivity, the value of the column `culture`
 CULTURE = {"CS": "CS", "CA": "CA", "-": None, "": None, None: None}
 
 
@@ -43,11 +42,11 @@ def benchmark(
     languages: list[str] | None,
     odd_rows: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
-    """Questions, a report of their number, and the SHA-256 of the files they are from.
+    """Questions, a report on their number, and the SHA-256 of their files.
 
-    `kind` is one of `READERS`; `languages` null takes all configs; `odd_rows` is `error`
-    or `leave_out`. The report has a row per (language, kind of question): `questions`, and
-    how many rows are `left_out`.
+    `kind` is a key of `READERS`. If `languages` is None, all configs are read. `odd_rows` is
+    `error` or `leave_out`. The report has a row per (language, kind of question) with the number of
+    `questions`, and of rows `left_out`.
     """
     rows: list[Row] = []
     left_out: Counter[tuple[str, str | None]] = Counter()
@@ -56,12 +55,12 @@ def benchmark(
         part = hub_datasets.split(repo, revision, language, split)
         files |= part.files
         seen: dict[str, str] = {}
-        for place, row, made in rows_of(part, COLUMNS[kind], READERS[kind], odd_rows):
-            if made is None:
+        for place, row, question in rows_of(part, COLUMNS[kind], READERS[kind], odd_rows):
+            if question is None:
                 left_out[language, row.get("subject") or row.get("category")] += 1
                 continue
-            once(seen, made["question_id"], place)
-            rows.append({"language": language, **made})
+            check_new(seen, question["question_id"], place)
+            rows.append({"language": language, **question})
     if not rows:
         raise InputError(f"{repo} {split}: found no questions, expected at least one")
     count = Counter((row["language"], row["subject"]) for row in rows)
@@ -75,7 +74,7 @@ def benchmark(
 def rows_of(
     part: hub_datasets.Split, columns: Sequence[str], read: Callable[[Row, str], Row], odd_rows: str
 ) -> Iterator[tuple[str, Row, Row | None]]:
-    """Place, row and question of each row of a split; no question of an odd one left out."""
+    """Yield the place, the row and the question of each row; the question is None if it is odd."""
     part.needs(columns)
     for number, row in enumerate(part.rows.to_list()):
         place = f"{part.place}: row {number}"
@@ -88,8 +87,8 @@ def rows_of(
             yield place, row, None
 
 
-def once(seen: dict[str, str], name: str, place: str) -> None:
-    """Note the place of an id; raises `InputError` if it was seen before."""
+def check_new(seen: dict[str, str], name: str, place: str) -> None:
+    """Add an id and its place to `seen`; raises `InputError` if the id is already there."""
     if (first := seen.setdefault(name, place)) != place:
         raise InputError(f"{place}: id {name!r} was already in {first}")
 
@@ -103,10 +102,10 @@ def global_mmlu(row: Row, place: str) -> Row:
             f"{place}: cultural_sensitivity_label: found {label!r}, expected CS, CA or -"
         )
     return {
-        "question_id": own_id(row, "sample_id", place),
+        "question_id": id_of(row, "sample_id", place),
         "subject": row["subject"],
         "culture": CULTURE[label],
-        **_asked(row, [f"option_{letter}" for letter in "abcd"], options, place),
+        **_question(row, [f"option_{letter}" for letter in "abcd"], options, place),
     }
 
 
@@ -116,30 +115,30 @@ def mmlu_prox(row: Row, place: str) -> Row:
     options = [row[name] for name in names]
     while options and options[-1] is None:
         options.pop()
-    made = _asked(row, names, options, place)
+    question = _question(row, names, options, place)
     index = row.get("answer_index")
-    if index is not None and index != made["answer"]:
+    if index is not None and index != question["answer"]:
         raise OddRowError(
             f"answer_index: found {index!r}, which contradicts answer {row['answer']!r}"
         )
     name = "question_id" if "question_id" in row else "question_id_src"
-    return {"question_id": own_id(row, name, place), "subject": row["category"], **made}
+    return {"question_id": id_of(row, name, place), "subject": row["category"], **question}
 
 
-def _asked(row: Row, names: list[str], options: list[Any], place: str) -> Row:
-    """The question, its options and the index of the right one; `OddRowError` if it is odd."""
+def _question(row: Row, names: list[str], options: list[Any], place: str) -> Row:
+    """The question, its options and the index of the right option. Raises `OddRowError`."""
     answer = row["answer"]
-    found = texts(row["question"], names, options, place)
+    question = texts(row["question"], names, options, place)
     if not isinstance(answer, str) or len(answer) != 1 or answer not in LETTERS[: len(options)]:
         raise InputError(
             f"{place}: answer: found {answer!r}, expected a letter from A to "
             f"{LETTERS[len(options) - 1]}"
         )
-    return {**found, "answer": LETTERS.index(answer)}
+    return {**question, "answer": LETTERS.index(answer)}
 
 
 def texts(question: Any, names: Sequence[str], options: Sequence[Any], place: str) -> Row:
-    """The question and its options, which `names` names; `OddRowError` if they are odd."""
+    """The question and its options, which are in the columns `names`. Raises `OddRowError`."""
     if len(options) < 2:
         raise OddRowError(f"{names[len(options)]}: found nothing, which leaves under 2 options")
     for name, value in [("question", question), *zip(names, options, strict=False)]:
@@ -148,13 +147,13 @@ def texts(question: Any, names: Sequence[str], options: Sequence[Any], place: st
         if not (value or "").strip():
             raise OddRowError(f"{name}: found {value!r}, which is empty")
     bare = [option.strip() for option in options]
-    if twice := [name for name, text in zip(names, bare, strict=False) if bare.count(text) > 1]:
-        raise OddRowError(f"{' and '.join(twice)}: found two alike")
+    if equal := [name for name, text in zip(names, bare, strict=False) if bare.count(text) > 1]:
+        raise OddRowError(f"{' and '.join(equal)}: found two alike")
     return {"question": question, "options": list(options)}
 
 
-def own_id(row: Row, name: str, place: str) -> str:
-    """The id that a row has of its own."""
+def id_of(row: Row, name: str, place: str) -> str:
+    """The id of a row, from its column `name`."""
     if isinstance(row.get(name), bool) or not isinstance(row.get(name), int | str):
         raise InputError(f"{place}: {name}: found {row.get(name)!r}, expected a name or number")
     return str(row[name])

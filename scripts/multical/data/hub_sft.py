@@ -1,24 +1,24 @@
-"""SFT data of the hub in the schema of multical.data.conversations: a seeded choice of rows.
+"""SFT data from the hub in the schema of multical.data.conversations: a random choice of rows.
 
-The layouts, and how sure each is ([T] the data set's own card, [R] the study's repository,
-[S] others' code, [I] inferred):
+There are three layouts. We know them from different sources ([T] the card of the data set, [R] the
+repository of paper 1, [S] code of others, [I] inferred):
 
-- `messages`, a list of {role, content} with roles system, user and assistant:
-  `allenai/tulu-3-sft-mixture` [T], and `arazd/tulu_stanford_alpaca`, whose own card says
-  nothing: the study's training scripts read this layout [R], hence it has it [I].
-- `sharegpt`, `conversations` with {from, value} with system, human and gpt:
-  `teknium/OpenHermes-2.5` [S], one JSON file with a list; other keys are not used.
-- `alpaca`, instruction, input and output, as in Stanford's own file; the instruction and a
-  non-empty input make the user's message, a line break between them: our own design.
+- `messages`, a list of {role, content} with the roles system, user and assistant:
+  `allenai/tulu-3-sft-mixture` [T], and `arazd/tulu_stanford_alpaca`. The card of the latter does
+  not describe the layout, but the training scripts of paper 1 read it [R], so that we infer it [I].
+- `sharegpt`, `conversations` with {from, value} and the roles system, human and gpt:
+  `teknium/OpenHermes-2.5` [S], one JSON file with a list. We do not use its other keys.
+- `alpaca`, instruction, input and output, as in Stanford's file. The message of the user is the
+  instruction, followed by a line break and the input if that is not empty: our own design.
 
-Rows are taken in the order of SHA-256("SEED:ROW"), our own design: it is the same on any
-machine and in any version, and more examples begin with the fewer. The first good ones are
-held out, and the training examples come after them, those that equal a held-out one skipped.
+We take rows in the order of SHA-256("SEED:ROW"): our own design. This order is the same on all
+machines and in all versions, and a larger number of examples starts with the same examples. The
+first valid rows are held out. The training examples come after them, without those that equal a
+held-out conversation.
 
-A row is odd if it has no answer, an empty or null message, an unknown role, or turns that
-do not alternate. It is an error, or left out and counted, as the config says. An empty
-system message says nothing and is dropped. A column that is missing or of another layout
-is always an error.
+A row is odd if it has no answer, an empty or null message, an unknown role, or turns that do not
+alternate. Depending on the config, an odd row is an error, or it is left out and counted. An empty
+system message is dropped. A missing column, or a column with another layout, is always an error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from multical.data.conversations import Conversation, Message
 from multical.data.hub_datasets import OddRowError
 from multical.errors import InputError
 
-#: Column of a layout's turns, keys of a turn's role and text
+#: By layout, the column with the turns, and the keys of the role and text of a turn
 LAYOUTS = {
     "messages": ("messages", "role", "content"),
     "sharegpt": ("conversations", "from", "value"),
@@ -49,9 +49,9 @@ SAME = "the same as one that is held out"
 
 
 class Rows:
-    """The good rows of a split in their seeded order.
+    """The valid rows of a split in random order.
 
-    `left_out` counts the others by reason, as far as the rows were read.
+    `left_out` counts the other rows by reason, among the rows read so far.
     """
 
     def __init__(
@@ -69,36 +69,36 @@ class Rows:
         self.left_out: Counter[str] = Counter()
 
     def chosen(
-        self, seed: int, examples: int | None, held_out: int, held: bool
+        self, seed: int, examples: int | None, held_out: int, yield_held_out: bool
     ) -> Iterator[Conversation]:
         """Yield the held-out conversations, or the training examples.
 
-        `examples` null takes all. Raises `InputError` where there are too few.
+        If `examples` is None, yields all. Raises `InputError` if there are too few.
         """
-        good = self._good(seed)
-        aside = list(islice(good, held_out))
-        self._enough(len(aside), held_out, "held_out")
-        if held:
-            yield from aside
+        valid = self._valid(seed)
+        first = list(islice(valid, held_out))
+        self._check_number(len(first), held_out, "held_out")
+        if yield_held_out:
+            yield from first
             return
-        apart = {_text(one) for one in aside}
+        held_out_texts = {_text(conversation) for conversation in first}
         count = 0
-        while count != examples and (one := next(good, None)) is not None:
-            if _text(one) in apart:
+        while count != examples and (conversation := next(valid, None)) is not None:
+            if _text(conversation) in held_out_texts:
                 self.left_out[SAME] += 1
                 continue
             count += 1
-            yield one
-        self._enough(count, examples or 1, "examples")
+            yield conversation
+        self._check_number(count, examples or 1, "examples")
 
-    def _enough(self, found: int, wanted: int, key: str) -> None:
-        if found < wanted:
+    def _check_number(self, count: int, expected: int, key: str) -> None:
+        if count < expected:
             raise InputError(
-                f"{self.part.place}: {key}: found {found} conversations in "
-                f"{len(self.part.rows)} rows, expected {wanted}"
+                f"{self.part.place}: {key}: found {count} conversations in "
+                f"{len(self.part.rows)} rows, expected {expected}"
             )
 
-    def _good(self, seed: int) -> Iterator[Conversation]:
+    def _valid(self, seed: int) -> Iterator[Conversation]:
         for row in order(seed, len(self.part.rows)):
             place = f"{self.part.place}: row {row}"
             try:
@@ -117,12 +117,12 @@ class Rows:
 
 
 def order(seed: int, count: int) -> list[int]:
-    """The numbers below `count` in the seed's order."""
+    """The numbers below `count` in the random order of the seed."""
     return sorted(range(count), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
 
 
 def read(row: dict[str, Any], layout: str, place: str) -> list[Message]:
-    """The messages of a row; raises `OddRowError`, or `InputError` for another layout."""
+    """The messages of a row. Raises `OddRowError`, or `InputError` for another layout."""
     turns = _alpaca(row, place) if layout == "alpaca" else _turns(row, layout, place)
     messages: list[Message] = []
     for role, text in turns:
@@ -134,10 +134,10 @@ def read(row: dict[str, Any], layout: str, place: str) -> list[Message]:
             raise OddRowError("an empty message")
         messages.append(Message(role=ROLES[role], content=str(text)))
     roles = [message["role"] for message in messages]
-    own = roles[1:] if roles[:1] == ["system"] else roles
-    if "assistant" not in own:
+    speakers = roles[1:] if roles[:1] == ["system"] else roles
+    if "assistant" not in speakers:
         raise OddRowError("no answer")
-    if own != [("user", "assistant")[i % 2] for i in range(len(own))]:
+    if speakers != [("user", "assistant")[i % 2] for i in range(len(speakers))]:
         raise OddRowError("turns that do not alternate")
     return messages
 

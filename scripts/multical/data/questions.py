@@ -1,21 +1,21 @@
-"""Multiple-choice questions: the schema of every benchmark, read, checked and written here.
+"""Multiple-choice questions: the schema of all benchmarks, and functions to read and write them.
 
-A benchmark is one Parquet or JSON Lines file, one row per (question, language):
+A benchmark is one Parquet or JSON Lines file with one row per (question, language):
 
 =============  =============  ==============================================================
 column         type           meaning
 =============  =============  ==============================================================
-`question_id`  string         the same in every language where the benchmark is parallel
+`question_id`  string         the same in every language if the benchmark is parallel
 `language`     string         BCP 47 tag, such as `en` or `zh-Hant`
-`subject`      string         subject or kind of question; null, or no such column, if none
-`culture`      string         `CS`, culturally sensitive, or `CA`, agnostic; null, or no such
-                              column, where nobody has said
+`subject`      string         subject or kind of question; null or no such column if none
+`culture`      string         `CS`, culturally sensitive, or `CA`, agnostic; null or no such
+                              column if nobody annotated it
 `question`     string         the question, without its options
-`options`      list<string>   2 to 10 different texts, none empty
+`options`      list<string>   2 to 10 different texts that are not empty
 `answer`       integer        index of the right option, from 0
 =============  =============  ==============================================================
 
-Any other column is refused, since a misspelt one would go unnoticed.
+Any other column is an error, so that a misspelt column does not go unnoticed.
 """
 
 from __future__ import annotations
@@ -51,11 +51,10 @@ TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """Read and check a benchmark, `.parquet`, or `.jsonl` with one question a line.
+    """Read and check a benchmark, `.parquet`, or `.jsonl` with one question per line.
 
-    Rows keep their order; `options` are lists of str. Raises `InputError` naming
-    the file and the first row (Parquet, from 0) or line (JSON Lines, from 1)
-    that breaks the schema.
+    Rows keep their order, and `options` are lists of str. Raises `InputError` with the file and the
+    first row (Parquet, from 0) or line (JSON Lines, from 1) that breaks the schema.
     """
     suffix = Path(path).suffix
     if suffix == ".parquet":
@@ -68,7 +67,7 @@ def read(path: str | Path) -> pd.DataFrame:
 def write(path: str | Path, frame: pd.DataFrame) -> None:
     """Check questions and write them as Parquet, sorted by language and question id.
 
-    The same rows give the same bytes in whatever order they come.
+    The same rows in another order give the same bytes.
     """
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     checked = _frame([(f"row {i}", row) for i, row in enumerate(rows)], path)

@@ -18,9 +18,7 @@ def _not_all(name: str) -> str:
 #: A data set of paper 2; the folder with the figures of that data set alone has this name
 DatasetId = Annotated[
     str,
-    Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="name of the data set in file names"
-    ),
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="name of the data set in file names"),
     AfterValidator(_not_all),
 ]
 

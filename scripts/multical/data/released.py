@@ -1,14 +1,14 @@
 """Import of paper 2's released outputs: files of graded answers with their confidence.
 
-One file holds a slice of one data set, answered by one model under one phrasing,
-with one measure of confidence:
+A file has the answers of one model to a range of questions of one data set, with one prompt and one
+measure of confidence:
 
-    {dataset}_{model}-q{from}to{to}_no_abst_{norm|raw}_logits_{phrasing}.txt
+    {dataset}_{model}-q{from}to{to}_no_abst_{norm|raw}_logits_{prompt}.txt
 
-a header `grade confidence_level`, then one line `Correct|Wrong|Unparseable value` per
-question, in the order of the questions; norm is the maximum softmax probability, raw
-the maximum logit. An unparseable answer counts as wrong with its recorded confidence.
-Files are read in memory, from a folder, an archive or a download, and are never unpacked.
+It has a header `grade confidence_level`, then one line `Correct|Wrong|Unparseable value` per
+question, in the order of the questions. norm is the maximum softmax probability, raw the maximum
+logit. An unparseable answer counts as wrong with its recorded confidence. We read the files into
+memory from a folder, an archive or a download, and never unpack them to disk.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ NAME = re.compile(
 )
 HEADER = b"grade confidence_level\n"
 GRADES = ("Correct", "Wrong", "Unparseable")
-#: Problems listed before an error message stops and counts the rest.
+#: Largest number of problems that an error message lists before it counts the rest
 LISTED = 20
-#: What a damaged archive raises, by its compression.
+#: Exceptions of damaged archives of all compressions
 DAMAGED = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, OSError)
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One file: questions `start` to `stop` of a cell (dataset, model, prompt, value)."""
+    """One file: questions `start` to `stop` of a cell (dataset, model, prompt, norm or raw)."""
 
     name: str
     cell: tuple[str, str, str, str]
@@ -59,11 +59,11 @@ class Slice:
 
 
 def files(source: str | Path, folder: str) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each text file of `folder` in `source`.
+    """Yield the name and content of each text file of `folder` in `source`.
 
-    `source` is the folder itself or one that has it, a tar archive of any compression,
-    or the http(s) address of one. Raises `InputError` for a source that is missing or
-    damaged, and for a member that is a link or would lie outside of its archive.
+    `source` is the folder itself or its parent, a tar archive of any compression, or the http(s)
+    URL of an archive. Raises `InputError` if the source is missing or damaged, and for a member
+    that is a link or has a path outside the archive.
     """
     source = str(source)
     if not source.startswith(("http://", "https://")) and Path(source).is_dir():
@@ -116,17 +116,17 @@ def records(
     prompts: list[str],
     manifest: dict[str, str] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Records of all files, and a summary of what they hold.
+    """Records of all files, and a summary of their content.
 
-    `models` says of each model, by its name in the files, whether there are maximum logits;
-    `datasets` maps each data set to its number of questions. `manifest` maps file names
-    to SHA-256. Raises one `InputError` that names every missing, truncated, duplicated,
-    garbled or unexpected file, so that nothing comes of half a data set.
+    `models` maps the name of a model in file names to whether there are maximum logits. `datasets`
+    maps a data set to its number of questions. `manifest` maps file names to SHA-256. Raises one
+    `InputError` with all missing, truncated, duplicated, garbled or unexpected files, so that there
+    are never records of an incomplete data set.
 
-    Model and run are the model's name in the files, benchmark the data set, and
-    `question_id` the question's place in it, from 0, in five digits. Where the norm and
-    the raw file of one question grade it differently they stem from two generations:
-    the answer of the raw file then has a row of its own, `{question_id}.raw`.
+    `model` and `run` are the name of the model in file names, `benchmark` is the data set, and
+    `question_id` is the number of the question, from 0, in five digits. If the norm and the raw
+    file grade a question differently, they come from two generations. The answer of the raw file
+    then has a separate row, `{question_id}.raw`.
     """
     problems: list[str] = []
     slices: dict[str, Slice] = {}
@@ -134,11 +134,11 @@ def records(
         try:
             if name in slices:
                 raise InputError(f"{name}: twice in the source, expected once")
-            found = parse(name, content)
-            _expected(found, models, datasets, prompts)
+            answers = parse(name, content)
+            _check_cell(answers, models, datasets, prompts)
             if manifest is not None and manifest.get(name) != hashlib.sha256(content).hexdigest():
                 raise InputError(f"{name}: content differs from the published file (SHA-256)")
-            slices[name] = found
+            slices[name] = answers
         except InputError as error:
             problems.append(str(error))
     cells: dict[tuple[str, str, str, str], list[Slice]] = {
@@ -148,11 +148,11 @@ def records(
         for prompt in prompts
         for value in (("norm", "raw") if max_logit else ("norm",))
     }
-    for item in slices.values():
-        cells[item.cell].append(item)
-    wanted = {cell: datasets[cell[0]] for cell in cells}
+    for answers in slices.values():
+        cells[answers.cell].append(answers)
     for cell, parts in cells.items():
-        problems += _gaps(cell, parts, wanted[cell], [p for p in problems if _stem(cell) in p])
+        known = [problem for problem in problems if _stem(cell) in problem]
+        problems += _gaps(cell, parts, datasets[cell[0]], known)
     if problems:
         rest = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
         raise InputError("; ".join(problems[:LISTED]) + rest)
@@ -160,7 +160,7 @@ def records(
 
 
 def parse(name: str, content: bytes) -> Slice:
-    """The answers of one file; raise `InputError` for a name or content out of format."""
+    """The answers of one file. Raises `InputError` if its name or content has another format."""
     match = NAME.fullmatch(name)
     if match is None:
         raise InputError(f"{name}: unexpected file name, expected {{dataset}}_{{model}}-q...txt")
@@ -209,7 +209,7 @@ def parse(name: str, content: bytes) -> Slice:
 
 
 def read_manifest(path: str | Path) -> dict[str, str]:
-    """File names and their SHA-256, of a file as `sha256sum` writes it."""
+    """The SHA-256 of each file name, from a file in the format of `sha256sum`."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -221,21 +221,21 @@ def read_manifest(path: str | Path) -> dict[str, str]:
     return {name: digest for digest, name in pairs}
 
 
-def _expected(
-    item: Slice, models: dict[str, bool], datasets: dict[str, int], prompts: list[str]
+def _check_cell(
+    answers: Slice, models: dict[str, bool], datasets: dict[str, int], prompts: list[str]
 ) -> None:
-    dataset, model, prompt, value = item.cell
-    for what, found, known in (
+    dataset, model, prompt, value = answers.cell
+    for what, name, known in (
         ("data set", dataset, datasets),
         ("model", model, models),
         ("phrasing", prompt, prompts),
     ):
-        if found not in known:
+        if name not in known:
             raise InputError(
-                f"{item.name}: unknown {what} {found!r}, expected one of {list(known)}"
+                f"{answers.name}: unknown {what} {name!r}, expected one of {list(known)}"
             )
     if value == "raw" and not models[model]:
-        raise InputError(f"{item.name}: unexpected, {model} has no maximum logits in the config")
+        raise InputError(f"{answers.name}: unexpected, {model} has no maximum logits in the config")
 
 
 def _stem(cell: tuple[str, str, str, str], span: str = "q") -> str:
@@ -247,7 +247,7 @@ def _stem(cell: tuple[str, str, str, str], span: str = "q") -> str:
 def _gaps(
     cell: tuple[str, str, str, str], parts: list[Slice], count: int, known: list[str]
 ) -> list[str]:
-    """Sentences on the questions that no file has, or that two have, or beyond the last."""
+    """Sentences on questions that are in no file, in two files, or beyond the last question."""
     problems, at = [], 0
     for part in sorted(parts, key=lambda part: (part.start, part.stop)):
         if part.start < at:
@@ -261,7 +261,7 @@ def _gaps(
 
 
 def _missing(cell: tuple[str, str, str, str], start: int, stop: int, known: list[str]) -> list[str]:
-    """A missing file, unless it is there and refused for another reason."""
+    """A sentence on a missing file, unless the problems `known` already refer to the file."""
     name = _stem(cell, f"q{start}to{stop}")
     tail = _stem(cell, "x").partition("-x")[2]
     spans = [NAME.match(line.partition(": ")[0]) for line in known if tail in line]
@@ -275,11 +275,8 @@ def _frame(
     datasets: list[str],
     prompts: list[str],
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    frames, unparseable, two_answers = (
-        [],
-        dict.fromkeys(models, 0),
-        dict.fromkeys(models, 0),
-    )
+    frames = []
+    unparseable, two_answers = dict.fromkeys(models, 0), dict.fromkeys(models, 0)
     for (dataset, model, prompt, value), parts in cells.items():
         if value == "raw":
             continue
@@ -303,18 +300,18 @@ def _frame(
         frame["benchmark"] = _constant(dataset, datasets, len(frame))
         frame["prompt"] = _constant(prompt, prompts, len(frame))
         frames.append(frame)
-    whole = pd.concat(frames, ignore_index=True)
-    whole["run"] = whole["model"]
-    whole["language"] = _constant("en", ["en"], len(whole))
-    # Written out as None: Arrow reads a column of NaN as numbers, whatever its type should be.
-    whole = whole.assign(**{name: None for name in SCHEMA.names if name not in whole})
+    all_rows = pd.concat(frames, ignore_index=True)
+    all_rows["run"] = all_rows["model"]
+    all_rows["language"] = _constant("en", ["en"], len(all_rows))
+    # None in missing columns, since Arrow would read NaN as numbers of any column
+    all_rows = all_rows.assign(**{name: None for name in SCHEMA.names if name not in all_rows})
     summary = {
         "files": sum(len(parts) for parts in cells.values()),
         "answers": sum(part.stop - part.start for parts in cells.values() for part in parts),
         "unparseable": unparseable,
         "graded_differently_in_norm_and_raw": two_answers,
     }
-    return whole, summary
+    return all_rows, summary
 
 
 def _constant(value: str, known: list[str], count: int) -> Any:

@@ -19,10 +19,7 @@ from multical.params import Seed, Strict
 
 
 class CldrSft(Strict):
-    """English question-answer pairs about territories that the benchmark does not ask about.
-
-    The benchmark must have the same `seed` and `held_out`.
-    """
+    """English question-answer pairs, not about territories of a benchmark with the same seed."""
 
     kind: Literal["cldr"]
     seed: Seed
@@ -36,15 +33,21 @@ class HubSft(Strict):
     kind: Literal["hub"]
     repo: Repository
     revision: Revision
-    config: str | None = Field(default=None, description="config of the data set; null: the default")
+    config: str | None = Field(
+        default=None, description="config of the data set; null: the default"
+    )
     split: Split = "train"
     layout: Literal["messages", "sharegpt", "alpaca"] = Field(
         description="columns of the data set. messages: a list of {role, content}; sharegpt: "
         "conversations, a list of {from, value}; alpaca: instruction, input and output"
     )
     seed: Seed = Field(description="seed of the order in which rows are taken")
-    examples: int | None = Field(default=None, ge=1, description="number of conversations; null: all")
-    held_out: int = Field(default=0, ge=0, description="number of conversations that no run trains on")
+    examples: int | None = Field(
+        default=None, ge=1, description="number of conversations; null: all"
+    )
+    held_out: int = Field(
+        default=0, ge=0, description="number of conversations that no run trains on"
+    )
     odd_rows: OddRows = "error"
     rows: int | None = Field(
         default=None,

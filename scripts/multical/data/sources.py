@@ -9,7 +9,9 @@ from pydantic import Field
 from multical.params import Distinct, LocalPath, Strict
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Repository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME on the hub")]
+Repository = Annotated[
+    str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME on the hub")
+]
 Revision = Annotated[
     Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None,
     Field(

@@ -27,26 +27,32 @@ class Interval(Strict):
     """Parameters of an interval that is computed from random draws."""
 
     seed: Seed = 0
-    level: float = Field(default=0.95, gt=0, lt=1)
+    level: float = Field(default=0.95, gt=0, lt=1, description="level of confidence intervals")
 
 
 class Bootstrap(Interval):
     """Parameters of the bootstrap over questions."""
 
-    replicates: int = Field(default=1000, ge=0)
+    replicates: int = Field(default=1000, ge=0, description="number of resamplings")
 
 
 class Binned(Strict):
     """Readouts, and the number of bins for their confidences."""
 
-    readouts: Distinct[Readout] = Field(default=["text_ppl", "text_sum", "letter"], min_length=1)
-    bins: int = Field(default=15, ge=1)
+    readouts: Distinct[Readout] = Field(
+        default=["text_ppl", "text_sum", "letter"],
+        min_length=1,
+        description="how to read answers and confidences off the scores",
+    )
+    bins: int = Field(default=15, ge=1, description="number of bins of calibration errors")
 
 
 class Metrics(Binned):
     """Metrics and intervals to compute from records."""
 
-    metrics: Distinct[Metric] = Field(default=list(get_args(Metric)), min_length=1)
+    metrics: Distinct[Metric] = Field(
+        default=list(get_args(Metric)), min_length=1, description="the metrics to compute"
+    )
     bootstrap: Bootstrap = Bootstrap()
 
 
@@ -75,7 +81,9 @@ class Abstention(Split):
 
     seeds: int = Field(default=100, ge=0, description="number of splits for the spread")
     ks: list[Annotated[int, Field(ge=1)] | Literal["half"]] = Field(
-        default=[1, 2, 5, 10, 20, 50, 100, 200, 500], min_length=1
+        default=[1, 2, 5, 10, 20, 50, 100, 200, 500],
+        min_length=1,
+        description="numbers of labelled questions for each data set; half: half of them",
     )
     schemes: dict[Name, Annotated[float, Field(ge=0)]] = Field(
         default={"balanced": 1, "conservative": 2}, description="penalty of a wrong answer"
@@ -89,7 +97,9 @@ class ReleasedAbstention(Abstention):
     """Abstention as in v2 of paper 2, whose outputs were released."""
 
     ks: list[Annotated[int, Field(ge=1)] | Literal["half"]] = Field(
-        default=[1, 2, 5, 10, 20, 50, 100, 200, 500, "half"], min_length=1
+        default=[1, 2, 5, 10, 20, 50, 100, 200, 500, "half"],
+        min_length=1,
+        description="numbers of labelled questions for each data set; half: half of them",
     )
     grid: Literal["zero", "min"] = Field(
         default="zero", description="start of the thresholds: as in v2, or in v4"
@@ -102,7 +112,7 @@ class AnswerStatistics(Strict):
     significance: Number = Field(
         default=1e-4, gt=0, lt=1, description="cells with a p-value below it are counted"
     )
-    bins: int = Field(default=10, ge=1)
+    bins: int = Field(default=10, ge=1, description="number of bins of calibration errors")
     bootstrap: Bootstrap = Bootstrap()
     abstention: Abstention = Abstention()
 

@@ -33,10 +33,14 @@ class Access(Strict):
     )
     requests_per_minute: float | None = Field(default=None, gt=0, description="null: no limit")
     tokens_per_minute: float | None = Field(default=None, gt=0, description="null: no limit")
-    concurrency: int = Field(default=4, ge=1, le=64, description="largest number of requests at a time")
+    concurrency: int = Field(
+        default=4, ge=1, le=64, description="largest number of requests at a time"
+    )
     timeout: float = Field(default=60, gt=0, description="seconds to wait for an answer")
-    retries: int = Field(default=8, ge=0, description="number of times to repeat a failed request")
-    prices: Prices | None = Field(default=None, description="null: count only tokens")
+    retries: int = Field(
+        default=8, ge=0, description="repetitions of a request after a temporary error"
+    )
+    prices: Prices | None = Field(default=None, description="null: count tokens, not costs")
     budget: float | None = Field(
         default=None, gt=0, description="a job that would cost more fails; needs prices"
     )
@@ -63,13 +67,17 @@ class Endpoint(Strict):
         pattern=r"^https?://[^\s@?#{}]+$",  # no login, since the URL is recorded with the job
         description="URL of the API without the endpoint, such as https://api.openai.com/v1",
     )
-    model: str = Field(pattern=r"^[!-~]+$", description="the model's name in the API, with its version")
+    model: str = Field(
+        pattern=r"^[!-~]+$", description="the model's name in the API, with its version"
+    )
     endpoint: Literal["chat", "completions"] = Field(
         description="chat: /chat/completions, where the server applies the chat template; "
         "completions: /completions, to which we send a text in the model's chat_format"
     )
     top_logprobs: int = Field(
-        default=20, ge=2, description="number of tokens to list; OpenAI allows 20, or 5 for completions"
+        default=20,
+        ge=2,
+        description="number of tokens to list; OpenAI allows 20, or 5 for completions",
     )
     eos_token: str = Field(
         default="", description="for completions: text that ends the answers of few-shot examples"

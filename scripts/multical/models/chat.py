@@ -1,6 +1,6 @@
-"""What a model is shown: conversations as text and tokens, for SFT and for scoring alike.
+"""Conversations as text and tokens, for SFT and for scoring.
 
-Prompts are our own design: neither paper gives its prompt text in full.
+Prompts are our own design, since neither paper gives the full text of its prompts.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ IGNORED = -100  # the label of a token that is not trained on
 
 Messages = Sequence[Message]
 
-#: Chat formats for base models, which bring none: `plain` is our own; `tulu` is the
-#: format of the Tulu models and of paper 1's training scripts; `none` adds no words, and cannot
-#: be trained with. The last format, `template`, is the tokenizer's own chat template.
+#: Chat formats for base models, which have no template: `plain` is our own. `tulu` is the format
+#: of the Tulu models and of paper 1's training scripts. `none` adds no words, and cannot be used
+#: for training. A fourth format, `template`, is the chat template of the tokenizer.
 TEMPLATES = {
     "plain": (
         "{% for m in messages %}"
@@ -48,12 +48,12 @@ class Chat:
     """A tokenizer with a chat format.
 
     Args:
-        tokenizer: a fast tokenizer (character offsets are needed to mask prompts).
+        tokenizer: a fast tokenizer, whose character offsets tell prompts from answers.
         chat_format: `plain`, `tulu`, `none` or `template`.
 
     Raises:
-        InputError: a tokenizer without the template, offsets or end-of-sequence token
-            that this needs, or whose template rewrites a prompt when an answer follows.
+        InputError: the tokenizer lacks a chat template, offsets or an end-of-sequence token, or
+            its template changes a prompt when an answer follows.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, chat_format: str) -> None:
@@ -66,11 +66,12 @@ class Chat:
         if not tokenizer.is_fast or tokenizer.eos_token is None:
             raise InputError(f"{name}: expected a fast tokenizer with an end-of-sequence token")
         probe: list[Message] = [{"role": "user", "content": "x"}]
-        prompt, whole = self.prompt(probe), self.render([*probe, _assistant("y")])
-        #: what stands between a prompt and its answer: a space or nothing
-        self.joint = next((j for j in ("", " ") if whole.startswith(f"{prompt}{j}y")), None)
+        prompt = self.prompt(probe)
+        answered = self.render([*probe, {"role": "assistant", "content": "y"}])
+        #: the text between a prompt and its answer: a space or nothing
+        self.joint = next((j for j in ("", " ") if answered.startswith(f"{prompt}{j}y")), None)
         if self.joint is None:
-            raise InputError(f"{name}: its chat template changes a prompt that is answered")
+            raise InputError(f"{name}: its chat template changes a prompt when an answer follows")
 
     def render(self, messages: Messages, generate: bool = False) -> str:
         """The conversation as text; `generate` appends the start of the next answer."""
@@ -83,18 +84,18 @@ class Chat:
         return str(text)
 
     def prompt(self, messages: Messages) -> str:
-        """The conversation up to the position of the next answer."""
+        """The conversation as text, up to the start of the next answer."""
         return self.render(messages, generate=True)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a rendered text; templates of our own leave BOS to the tokenizer."""
-        own = self.format in TEMPLATES
-        return list(self.tokenizer(text, add_special_tokens=own)["input_ids"])
+        """Token ids of a rendered text. If the format is ours, the tokenizer adds BOS."""
+        is_ours = self.format in TEMPLATES
+        return list(self.tokenizer(text, add_special_tokens=is_ours)["input_ids"])
 
     def encode_for_training(self, messages: Messages) -> tuple[list[int], list[int]]:
-        """Token ids and labels, both (tokens,): labels cover answers up to end of sequence.
+        """Token ids and labels, both (tokens,). Labels cover answers and their end of sequence.
 
-        Raises `InputError` for a format without one.
+        Raises `InputError` for the format `none`, which has no end of sequence.
         """
         if self.format == "none":
             raise InputError(
@@ -118,34 +119,31 @@ class Chat:
         return list(ids), [i if t else IGNORED for i, t in zip(ids, trained, strict=True)]
 
 
-def _assistant(content: str) -> Message:
-    return {"role": "assistant", "content": content}
-
-
 def fill(
     template: str, question: str, options: Sequence[str], headings: Mapping[str, str] | None = None
 ) -> str:
-    """Fill a prompt: `{question}`, `{options}`, a line "A. text" each, and `{HEADING}`s.
+    """Replace the fields in braces of a prompt.
 
-    `{letters}` are the options' letters, as in "A, B and C".
+    `{question}` is the question, `{options}` has a line "A. text" per option, `{letters}` is a
+    list such as "A, B and C", and `{NAME}` is the heading NAME.
     """
     lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False)]
-    own = LETTERS[: len(options)]
-    filled = {
+    letters = LETTERS[: len(options)]
+    texts = {
         **(headings or {}),
         "question": question,
         "options": "\n".join(lines),
-        "letters": f"{', '.join(own[:-1])} and {own[-1]}",
+        "letters": f"{', '.join(letters[:-1])} and {letters[-1]}",
     }
-    # in one pass: what is filled in may hold braces of its own
-    names = "|".join(map(re.escape, filled))
-    return re.sub(rf"\{{({names})\}}", lambda mark: filled[mark[1]], template)
+    # in one pass, since the texts may themselves contain such fields
+    names = "|".join(map(re.escape, texts))
+    return re.sub(rf"\{{({names})\}}", lambda field: texts[field[1]], template)
 
 
 def letter_ids(tokenizer: PreTrainedTokenizerBase, letter: str) -> list[int]:
-    """All token ids that decode, stripped of space and BPE marks, to `letter`.
+    """All token ids whose text, without spaces and BPE marks, is `letter`.
 
-    Definition of arXiv 2402.13213 (v4). Raises `InputError` where there is none.
+    This is the definition of arXiv 2402.13213 (v4). Raises `InputError` if there are none.
     """
     marks = "▁Ġ \t\n"
     ids = sorted(i for token, i in tokenizer.get_vocab().items() if token.strip(marks) == letter)

@@ -1,9 +1,9 @@
-"""Model folders: ordinary safetensors checkpoints, each listed file by file in a manifest.
+"""Model folders: a safetensors checkpoint, and a manifest that lists its files.
 
-    FOLDER/manifest.json   what rules depend on: small, so that it counts by content
+    FOLDER/manifest.json   input of the rules; small, so that Snakemake compares its content
     FOLDER/checkpoint/     config, tokenizer and weights, as transformers writes them
 
-A checkpoint is loaded only if it is the one that its manifest lists.
+Programs load a checkpoint only if its files match the manifest.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from multical.files import sha256, write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-#: Code comes from transformers alone, files from this machine
+#: Run only code of transformers, and read only files on this machine
 SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 def write_manifest(path: str | Path, checkpoint: str | Path, about: dict[str, Any]) -> None:
-    """List the files of `checkpoint` with size and SHA-256, beside what is said of it."""
+    """Write `about`, and the size and SHA-256 of each file of `checkpoint`, as JSON."""
     files = {
         file.relative_to(checkpoint).as_posix(): {
             "bytes": file.stat().st_size,
@@ -37,10 +37,10 @@ def write_manifest(path: str | Path, checkpoint: str | Path, about: dict[str, An
 
 
 def verified(manifest: str | Path, contents: bool = True) -> Path:
-    """The checkpoint folder beside `manifest`, each file compared with it.
+    """Compare the checkpoint folder beside `manifest` with the manifest, and return the folder.
 
-    Without `contents` only the sizes are compared: for those who know that another did more.
-    Raises `InputError` naming the first file that is missing or differs.
+    Without `contents` this compares only sizes, for callers that know that another process
+    compares the contents. Raises `InputError` for the first file that is missing or differs.
     """
     manifest = Path(manifest)
     checkpoint = manifest.parent / "checkpoint"
@@ -64,13 +64,12 @@ def load(
     device: str | None = None,
     options: Callable[[Any], dict[str, Any]] = lambda config: {},
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load model (evaluation mode) and tokenizer of a folder.
+    """Load the model, in evaluation mode, and the tokenizer of a folder.
 
-    `dtype` is a torch type by name, or `auto` as `fastest_dtype` has it; `device` is where
-    the model is put, by default the GPU if there is one. `options` gives further arguments of
-    transformers' `from_pretrained` for the model's configuration.
-    Weights come from safetensors only, code from transformers only.
-    Raises `InputError` for a folder that holds no such model.
+    `dtype` is the name of a torch type, or `auto` for `fastest_dtype`. `device` is the device of
+    the model, by default the GPU if there is one. `options` maps the model's config to further
+    arguments of transformers' `from_pretrained`. Weights must be safetensors, and no code other
+    than that of transformers runs. Raises `InputError` for a folder without such a model.
     """
     import torch
     from safetensors import SafetensorError
@@ -81,14 +80,14 @@ def load(
     try:
         config = AutoConfig.from_pretrained(checkpoint, **SAFE)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, **SAFE)
-        # a capped attention score exists in the eager implementation only
+        # only the eager implementation has capped attention scores
         capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             checkpoint,
             dtype=getattr(torch, fastest_dtype() if dtype == "auto" else dtype),
             attn_implementation="eager" if capped else "sdpa",
             use_safetensors=True,
-            ignore_mismatched_sizes=True,  # refused below
+            ignore_mismatched_sizes=True,  # check_weights raises our own error
             output_loading_info=True,
             **options(config),
             **SAFE,
@@ -98,28 +97,28 @@ def load(
         raise InputError(
             f"{checkpoint}: not a causal language model in safetensors ({reason})"
         ) from error
-    model, found = loaded
-    check_weights(checkpoint, found)
+    model, loading_info = loaded
+    check_weights(checkpoint, loading_info)
     if device is None and torch.cuda.is_available():
         model.cuda()
     return model.eval(), tokenizer
 
 
-def check_weights(checkpoint: str | Path, found: dict[str, Any]) -> None:
-    """Raise `InputError` for weights that a model needs and its file lacks.
+def check_weights(checkpoint: str | Path, loading_info: dict[str, Any]) -> None:
+    """Raise `InputError` if the files lack weights of the model.
 
-    `found` is what transformers reports of loading: it draws such weights at random.
+    `loading_info` is the report of transformers, which fills such weights with random numbers.
     """
     for word, names in (
-        ("no", found["missing_keys"]),
-        ("another shape of", [name for name, *_ in found["mismatched_keys"]]),
+        ("no", loading_info["missing_keys"]),
+        ("another shape of", [name for name, *_ in loading_info["mismatched_keys"]]),
     ):
         if names:
             raise InputError(f"{checkpoint}: {word} weight {min(names)}, which its config names")
 
 
 def fastest_dtype() -> str:
-    """bfloat16 where the hardware multiplies it natively, else float32."""
+    """bfloat16 if the hardware multiplies it natively, else float32."""
     import torch
 
     if torch.cuda.is_available():

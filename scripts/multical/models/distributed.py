@@ -1,10 +1,10 @@
-"""One SFT run in several processes of one machine, a GPU each, through `accelerate launch`.
+"""One SFT run in several processes on one machine, with a GPU each, through `accelerate launch`.
 
-    process 0    reads, checks, prints and writes; the others only compute
-    the rest     wait for it at `Group.first` and `Group.wait`
+    process 0        reads, checks, prints and writes
+    other processes  only compute, and wait for process 0 at `Group.first` and `Group.wait`
 
-Where there is no GPU the processes share the processors: same code, same losses, slower.
-If one process ends early, accelerate ends the others.
+Without a GPU the processes share the CPU cores, which is slower and gives the same losses. If one
+process ends early, accelerate ends the others.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from accelerate import PartialState
 from multical.errors import InputError
 from multical.files import atomic
 
-#: Set in processes that `accelerate launch` has started, its rank among them
+#: Environment variable with the rank of a process that `accelerate launch` has started
 RANK = "LOCAL_RANK"
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
-#: Seconds that a process waits for process 0 to end the run before it does so itself
+#: Seconds that another process waits for process 0 to report an error and end the run
 PATIENCE = 60
 
 
 def launched() -> bool:
-    """Whether this is a process that `accelerate launch` has started."""
+    """Whether `accelerate launch` has started this process."""
     return RANK in os.environ
 
 
 def accelerate_config(processes: int, sharding: str, precision: str, **_: bool) -> dict[str, Any]:
-    """The config of `accelerate launch` for a run's `scale`: the same run, the same text.
+    """The config of `accelerate launch` for the `scale` of a run.
 
-    MULTI_GPU means several processes of torchrun; without a GPU they use gloo. FSDP's is
-    its second version: weights, gradients and optimizer state lie in as many parts as
-    there are processes, and each layer's weights are whole only while it computes.
+    MULTI_GPU means several processes of torchrun, which use gloo without a GPU. FSDP is version 2:
+    each process holds a part of the weights, gradients and optimizer state, and a layer's weights
+    are complete only while the layer computes.
     """
     sharded = sharding == "fsdp"
     config: dict[str, Any] = {
@@ -52,7 +52,7 @@ def accelerate_config(processes: int, sharding: str, precision: str, **_: bool) 
         "num_processes": processes,
         "num_machines": 1,
         "machine_rank": 0,
-        "main_process_port": 0,  # one that is free
+        "main_process_port": 0,  # any free port
         "use_cpu": False,
     }
     if sharded:
@@ -61,22 +61,22 @@ def accelerate_config(processes: int, sharding: str, precision: str, **_: bool) 
             "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             "fsdp_reshard_after_forward": True,
             "fsdp_offload_params": False,
-            "fsdp_state_dict_type": "SHARDED_STATE_DICT",  # each process saves its own part
-            "fsdp_cpu_ram_efficient_loading": True,  # process 0 alone reads the weights
+            "fsdp_state_dict_type": "SHARDED_STATE_DICT",  # each process saves its part
+            "fsdp_cpu_ram_efficient_loading": True,  # only process 0 reads the weights
         }
     return config
 
 
 def launch(config: dict[str, Any], file: Path) -> None:
-    """Become `accelerate launch` of this very program, its config written to `file`.
+    """Replace this process by `accelerate launch` of the same program. Does not return.
 
-    Does not return. Raises `InputError` where there are too few GPUs.
+    Writes `config` to `file`. Raises `InputError` if there are too few GPUs.
     """
     import torch
 
     processes, gpus = config["num_processes"], torch.cuda.device_count()
     if 0 < gpus < processes or (gpus == 0 and "fsdp_config" in config):
-        # accelerate does not shard where there is no GPU: it would go on without a word
+        # without a GPU, accelerate would silently not shard
         either = "" if "fsdp_config" in config else ", or none at all"
         raise InputError(
             f"--params: scale: processes: {processes}, but {gpus} GPUs here, expected a GPU for "
@@ -90,33 +90,33 @@ def launch(config: dict[str, Any], file: Path) -> None:
 
 
 class Group:
-    """The processes of this run, one of them this one; alone, it is a group of one."""
+    """The processes of this run, seen from this process. A run may have just one process."""
 
     def __init__(self) -> None:
         import torch
 
         if launched():
             _end_with_parent()
-            # before the model is loaded: its loader asks who reads the weights
+            # before the model is loaded, since the loader asks which process reads the weights
             self.state = PartialState(cpu=not torch.cuda.is_available())
         self.main = not launched() or self.state.is_main_process
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
+        """Wait until all processes have reached this call."""
         if launched():
             self.state.wait_for_everyone()
 
     def leave_to_first(self) -> None:
-        """Where all processes find the same fault: give process 0 the time to say it.
+        """Give process 0 the time to report an error that all processes find.
 
-        Its end is the end of the others. One that is alone with its fault comes back.
+        When process 0 ends, the others end too. If only this process has the error, it returns.
         """
         if not self.main:
             time.sleep(PATIENCE)
 
     @contextmanager
     def first(self) -> Iterator[bool]:
-        """Process 0 goes through the block before the others; yields whether this is it."""
+        """Run the block in process 0 before the others; yields whether this is process 0."""
         if not self.main:
             self.wait()
         yield self.main
@@ -125,6 +125,6 @@ class Group:
 
 
 def _end_with_parent() -> None:
-    """Have Linux kill this process when its launcher is: it would train on, unseen."""
+    """Have Linux kill this process when its launcher ends, so that it does not train on."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -15,6 +15,8 @@ class EvaluationJob(Strict):
 
     run: Name
     chat_format: TrainableFormat
-    max_length: int = Field(ge=8, description="largest number of tokens per conversation, as in training")
+    max_length: int = Field(
+        ge=8, description="largest number of tokens per conversation, as in training"
+    )
     dtype: Dtype
     matmul_precision: Precision

@@ -1,4 +1,4 @@
-"""Conversations as token ids with labels: what SFT trains on, and its loss is measured on."""
+"""Conversations as token ids with labels, for training and for held-out loss."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from multical.data.conversations import Conversation
 from multical.errors import InputError
 from multical.models.chat import IGNORED, Chat
 
-#: Token ids and labels of one conversation: 8 bytes a token, of which lists would take 49
+#: Token ids and labels of one conversation: 8 bytes per token, where lists would take 49
 Row = dict[str, NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Tokenised conversations, and how many were changed on the way."""
+    """Tokenised conversations, and how many were truncated or dropped."""
 
-    rows: list[Row]  # input_ids and labels, IGNORED where not trained
-    truncated: int  # cut to max_length
-    dropped: int  # left without a token to train
+    rows: list[Row]  # input_ids and labels; the label is IGNORED for a token without loss
+    truncated: int  # conversations cut to max_length
+    dropped: int  # conversations without a token to train
 
     @property
     def trained_tokens(self) -> int:
-        """Labels that count, over all examples."""
+        """Number of labels that are not IGNORED, over all examples."""
         return sum(int(np.sum(row["labels"] != IGNORED)) for row in self.rows)
 
     @classmethod
     def of(cls, conversations: Sequence[Conversation], chat: Chat, max_length: int) -> Examples:
-        """Tokenise; raises `InputError` if no token is left to train."""
+        """Tokenise conversations; raises `InputError` if there is no token to train."""
         rows, truncated = [], 0
         for conversation in conversations:
             ids, labels = chat.encode_for_training(conversation["messages"])
             truncated += len(ids) > max_length
-            # nothing precedes the first token, so nothing predicts it
+            # the first token has no predecessor, so the model does not predict it
             labels = [IGNORED, *labels[1:max_length]]
             rows.append(row_of(ids[:max_length], labels))
-        kept = [row for row in rows if np.any(row["labels"] != IGNORED)]
-        if not kept:
+        trainable = [row for row in rows if np.any(row["labels"] != IGNORED)]
+        if not trainable:
             raise InputError(
                 f"no token to train in {len(rows)} conversations, {truncated} of them cut to "
                 f"max_length {max_length}; expected answers within that length"
             )
-        return cls(kept, truncated, len(rows) - len(kept))
+        return cls(trainable, truncated, len(rows) - len(trainable))
 
 
 def row_of(ids: list[int], labels: list[int]) -> Row:

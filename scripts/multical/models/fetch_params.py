@@ -19,7 +19,9 @@ class PypiModel(Strict):
     )
     gguf: Name = Field(description="name of the GGUF file; its parts are joined in order of names")
     sha256: Sha256 = Field(description="SHA-256 of the whole GGUF file")
-    licence_files: Distinct[Name] = Field(description="names of the licence files to keep with the model")
+    licence_files: Distinct[Name] = Field(
+        description="names of the licence files to keep with the model"
+    )
 
 
 class HubModel(Strict):

@@ -1,4 +1,4 @@
-"""The choice of a learning rate, as choose_learning_rate.py writes it."""
+"""The output of choose_learning_rate.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from multical.errors import InputError
 def read(path: Path) -> tuple[str, float]:
     """The id of the chosen trial, and its learning rate."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return str(found["run"]), float(found["learning_rate"])
+        choice = json.loads(path.read_text(encoding="utf-8"))
+        return str(choice["run"]), float(choice["learning_rate"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not the choice of a learning rate ({error!r})") from error

@@ -34,8 +34,7 @@ class Scale(Strict):
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
-        description="precision of products; weights, optimizer state and gradient sums are "
-        "float32",
+        description="precision of products; weights, optimizer state and gradient sums are float32",
     )
     activation_checkpointing: bool = Field(
         default=False, description="save memory: recompute activations for the gradients"
@@ -50,8 +49,12 @@ class Scale(Strict):
 class TrainingRecipe(Strict):
     """Keys that the section `training` and the parameters of a run share."""
 
-    warmup_ratio: float = Field(default=0.03, ge=0, lt=1, description="fraction of the steps with a rising "
-        "learning rate, before linear decay to 0")
+    warmup_ratio: float = Field(
+        default=0.03,
+        ge=0,
+        lt=1,
+        description="fraction of the steps with a rising learning rate, before linear decay to 0",
+    )
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay of AdamW")
     batch_size: int = Field(ge=1, description="conversations per optimizer step")
     gradient_accumulation_steps: int = Field(
@@ -97,7 +100,7 @@ class TrainingRecipe(Strict):
 
 
 class Training(TrainingRecipe):
-    """How to train an SFT run. The runs of a study differ only in model, data, smoothing and seed."""
+    """How to train SFT runs; runs differ only in model, data, smoothing and seed."""
 
     learning_rate: LearningRate | Annotated[Distinct[LearningRate], Field(min_length=2)] = Field(
         description="a list: each is tried without smoothing, and all runs of the same model and "

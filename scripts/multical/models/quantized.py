@@ -1,8 +1,8 @@
 """Models in 4 bits: NF4 weights with double quantization (arXiv 2305.14314), by bitsandbytes.
 
-Paper 2 says no more of it than 4 bits; the rest is our own design. Quantized are the matrices
-of all layers, those of experts too; embeddings, output head, routers and norms stay as they
-are. A matrix is made whole again, in the model's dtype, each time it is multiplied.
+Paper 2 only says "4 bits". The rest is our own design. We quantize the matrices of all layers,
+including those of experts, but not embeddings, output head, routers and norms. Each multiplication
+dequantizes its matrix to the model's dtype.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def load(
     checkpoint: str | Path, dtype: str = "bfloat16"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """`checkpoints.load` in 4 bits: weights are quantized one by one, on the GPU if there is one.
+    """Load as `checkpoints.load` does, and quantize the weights one by one, on the GPU if possible.
 
-    Raises `InputError` where bitsandbytes is not installed, or a layer cannot be quantized.
+    Raises `InputError` if bitsandbytes is not installed, or a layer cannot be quantized.
     """
     import torch
     from transformers import BitsAndBytesConfig
@@ -46,9 +46,9 @@ def load(
     )
 
     def options(config: Any) -> dict[str, Any]:
-        # transformers leaves experts whole: all of them might not fit a GPU
-        experts = any(value for key, value in config.to_dict().items() if "experts" in key)
-        place = "cpu" if experts else device
+        # transformers does not quantize experts, and all of them might not fit into a GPU
+        has_experts = any(value for key, value in config.to_dict().items() if "experts" in key)
+        place = "cpu" if has_experts else device
         return {"quantization_config": quantization, "device_map": {"": place}}
 
     with plain_linears():
@@ -58,7 +58,7 @@ def load(
 
 
 def _finish(model: Any, device: str) -> None:
-    """Quantize what transformers leaves whole, the experts; raises `InputError` for the rest."""
+    """Quantize experts, which transformers does not; raises `InputError` for other such layers."""
     import torch
     from bitsandbytes.nn import Linear4bit
     from bitsandbytes.nn.parametrize import replace_parameter_4bit
@@ -70,10 +70,10 @@ def _finish(model: Any, device: str) -> None:
         elif isinstance(module, torch.nn.Linear) and module is not head:
             raise InputError(
                 f"model type {model.config.model_type}: layers of class {type(module).__name__}, "
-                "expected those that can be quantized, or quantization: none"
+                "expected layers that can be quantized, or quantization: none"
             )
         for name, weight in list(module.named_parameters(recurse=False)):
-            if weight.dim() == 3:  # of all experts of a layer
+            if weight.dim() == 3:  # all experts of a layer
                 module.to(device)
                 replace_parameter_4bit(module, name, compress_statistics=True, quant_type="nf4")
     if model.device.type != device:

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning with TRL: the smoothed trainer, and resuming."""
+"""Supervised fine-tuning with TRL: a trainer with label smoothing, and resuming."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from multical.patches.accelerate import add_gradients_in_float32
 from multical.patches.trl import PARTIAL, Trainer
 from multical.provenance.usage import Clock
 
-#: Conversations that become a part of a table at a time
+#: Conversations that are converted to a table at a time
 PART = 10_000
-#: What is kept of each step's log: no timings, and not TRL's own token count, which
-#: starts anew after a resume
+#: Fields of the loss log. They exclude timings, and TRL's own token count, which restarts after a
+#: resume
 LOGGED = ["step", "epoch", "loss", "learning_rate", "grad_norm", "entropy"]
 LOGGED += ["mean_token_accuracy", "num_input_tokens_seen"]
 
 
 class SmoothedTrainer(Trainer):
-    """The trainer with the loss of multical.models.smoothing, on trained positions only."""
+    """TRL's trainer with the loss of multical.models.smoothing, on trained positions only."""
 
     def __init__(
         self, smoothing_factor: float, group: Group | None = None, fillers: int = 0, **kwargs: Any
@@ -52,13 +52,13 @@ class SmoothedTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """TRL's loss of log-probabilities from which smoothing has been taken off.
+        """TRL's loss, computed from smoothed log-probabilities.
 
-        So TRL's own normalisation, over tokens, micro-batches and processes, holds for
-        both terms. Its head is given trained positions only: on CPUs it would score all.
+        TRL's normalisation over tokens, micro-batches and processes thus applies to both terms of
+        the loss. TRL's head gets the trained positions only, since on CPUs it would score all.
         """
 
-        inner: Any = self.model  # without what accelerate wraps around it
+        inner: Any = self.model  # without the wrappers of accelerate
 
         def smoothed(labels: Tensor, **rest: Any) -> Any:
             following = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
@@ -69,7 +69,7 @@ class SmoothedTrainer(Trainer):
                 output.last_hidden_state = output.last_hidden_state[trained][None]
                 return output
 
-            # hooked, since a backbone called from here would escape autocast
+            # a hook, since autocast would not apply to a backbone that is called from here
             hook = inner.base_model.register_forward_hook(keep_trained)
             with hook, smoothing.smoothed_head(self.smoothing_factor):
                 return model(**rest, shift_labels=targets[None])
@@ -78,7 +78,7 @@ class SmoothedTrainer(Trainer):
 
 
 class Saved(TrainerCallback):
-    """Has a retry count the time up to the checkpoint that it goes on from."""
+    """Saves the elapsed time with each checkpoint, so that a resumed run counts it."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -88,7 +88,7 @@ class Saved(TrainerCallback):
 
 
 class Progress(ProgressCallback):
-    """A bar on stderr with the loss beside it; a loss that is no number ends the run."""
+    """A progress bar with the loss; raises `InputError` if the loss is not finite."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         loss = (logs or {}).get("loss")
@@ -111,22 +111,21 @@ def train(
     group: Group | None = None,
     clock: Clock | None = None,
 ) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
-    """Train `model` in place, from the last whole checkpoint in `scratch` if there is one.
+    """Train `model` in place, from the last complete checkpoint in `scratch` if there is one.
 
-    AdamW with transformers' defaults (betas 0.9 and 0.999, gradients clipped to norm 1),
-    linear warm-up, then linear decay to 0. On one machine the result is the same bit for
-    bit, however often the run was interrupted.
+    The optimizer is AdamW with the defaults of transformers (betas 0.9 and 0.999, gradients clipped
+    to norm 1). The learning rate rises linearly, then decays linearly to 0. On one machine the
+    result is bit-identical, however often the run was interrupted.
 
     Returns:
-        the loss log: for each optimizer step the fields `LOGGED`; loss and entropy in
-        nats a token, the loss with its smoothing;
-        the weights, whole, for process 0 to save, where the model's own are sharded; else
-        None.
+        the loss log: the fields `LOGGED` of each optimizer step. Loss and entropy are in nats per
+        token, and the loss includes smoothing.
+        the full weights for process 0 to save if the model is sharded, else None.
     """
     group = group or Group()
     scale = job.scale
     torch.set_float32_matmul_precision(job.matmul_precision)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA asks for it, to be
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA needs it to be deterministic
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     fillers = _fillers(examples, job, tokenizer)
@@ -152,22 +151,22 @@ def train(
     try:
         trainer.train(resume_from_checkpoint=last)
     except InputError:
-        shutil.rmtree(scratch)  # resumed, it would end the same way
+        shutil.rmtree(scratch)  # a resumed run would fail again
         raise
     steps = [log for log in trainer.state.log_history if "loss" in log]
     weights: dict[str, Any] | None = None
     if scale.sharding == "fsdp":
-        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        weights = get_model_state_dict(model, options=whole)
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        weights = get_model_state_dict(model, options=options)
         for tied in model.all_tied_weights_keys:
-            weights.pop(tied, None)  # as transformers saves them: once
+            weights.pop(tied, None)  # transformers, too, saves tied weights once
     return [{key: log[key] for key in LOGGED} for log in steps], weights
 
 
 def _arguments(job: TrainingJob, scratch: Path) -> SFTConfig:
-    """The same batches, however many processes share the forward passes of a step."""
+    """TRL's config. The batch of a step does not depend on the number of processes."""
     scale = job.scale
-    assert job.learning_rate is not None  # train_sft takes it from the choice where it was null
+    assert job.learning_rate is not None  # train_sft.py fills in the chosen rate
     cpu = not torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(scratch),
@@ -186,11 +185,11 @@ def _arguments(job: TrainingJob, scratch: Path) -> SFTConfig:
         padding_free=scale.padding_free,
         ddp_backend="gloo" if cpu and scale.processes > 1 else None,
         ddp_find_unused_parameters=False,
-        # sharded gradients stay so between forward passes: whole ones may not fit
+        # keep gradients sharded between forward passes, since full ones may not fit
         accelerator_config={
             "gradient_accumulation_kwargs": {"sync_each_batch": scale.sharding == "fsdp"}
         },
-        max_length=None,  # cut already
+        max_length=None,  # conversations are cut already
         dataset_kwargs={"skip_prepare_dataset": True},
         dataloader_pin_memory=not cpu,
         save_steps=job.save_every,
@@ -202,27 +201,27 @@ def _arguments(job: TrainingJob, scratch: Path) -> SFTConfig:
 
 
 def _fillers(examples: Examples, job: TrainingJob, tokenizer: PreTrainedTokenizerBase) -> list[Row]:
-    """Rows of one token and no label that fill an epoch's last micro-batches of all processes.
+    """Rows with one token and no label that complete the last micro-batches of an epoch.
 
-    Else accelerate would fill them with conversations of the epoch's start, which would
-    then count twice. `num_input_tokens_seen` has their one token.
+    Otherwise accelerate would repeat conversations from the start of the epoch, which would then
+    count twice. `num_input_tokens_seen` counts the token of each filler.
     """
     processes = job.scale.processes
-    at_once = job.batch_size // job.gradient_accumulation_steps * processes
-    missing = -len(examples.rows) % at_once if processes > 1 else 0
+    rows_at_a_time = job.batch_size // job.gradient_accumulation_steps * processes
+    missing = -len(examples.rows) % rows_at_a_time if processes > 1 else 0
     return [row_of([tokenizer.eos_token_id], [IGNORED])] * missing
 
 
 def _dataset(rows: list[Row]) -> Dataset:
-    """The rows as a table, made part by part: of all at once copies take six times the space."""
-    parts = range(0, len(rows), PART)
-    return concatenate_datasets([Dataset.from_list(rows[at : at + PART]) for at in parts])
+    """The rows as a table, made in parts, since a conversion at once takes six times the memory."""
+    starts = range(0, len(rows), PART)
+    return concatenate_datasets([Dataset.from_list(rows[at : at + PART]) for at in starts])
 
 
 def last_checkpoint(scratch: Path) -> str | None:
-    """The newest whole checkpoint; what a killed run left half-written is removed."""
+    """The newest complete checkpoint, or None. Removes a partial one of a killed run."""
     if not scratch.is_dir():
         return None
     shutil.rmtree(scratch / PARTIAL, ignore_errors=True)
-    found: str | None = get_last_checkpoint(str(scratch))
-    return found
+    newest: str | None = get_last_checkpoint(str(scratch))
+    return newest

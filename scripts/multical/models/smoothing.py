@@ -1,16 +1,16 @@
-"""The label-smoothed loss of paper 1, exact and nearly free on top of TRL's fused NLL.
+"""The label-smoothed loss of paper 1, exact and at little cost on top of TRL's fused NLL.
 
 With V the height of the output embedding, z the logits of a position and y its label,
 
     (1 - b) * NLL + b * (1/V) * sum_v(-log p_v)  =  NLL + b * (z_y - mean_v z_v)
 
-so that any NLL becomes a smoothed one by adding b times the *excess* of the label's
-logit over the mean logit. For a linear head the excess is h . (W_y - mean_v W_v), plus
-the same of the biases: one gather and one dot product for each token, and no logits.
-A soft cap (Gemma 2) stands between that product and z, so there the logits are
-needed: TRL's head tells their mean, and the gradient makes them again, a tile at a time.
+Adding b times the *excess* of the label's logit over the mean logit thus turns any NLL into the
+smoothed loss. For a linear head the excess is h . (W_y - mean_v W_v), plus the same difference of
+the biases. It takes one gather and one dot product per token, and no logits. With a soft cap
+(Gemma 2), z is a nonlinear function of that product, so that the logits are needed: TRL's head
+returns their mean, and the backward pass recomputes them in tiles.
 
-The left side is the loss of arXiv 2601.01362, the label itself included in the sum.
+The left side is the loss of arXiv 2601.01362, whose sum includes the label itself.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from trl.kernels import ChunkedLogProbFunction
 from multical.errors import InputError
 from multical.patches.trl import add_product, head_calls
 
-#: Entries of the vocabulary in one tile of logits on CPUs, where TRL's own 32768 take many
-#: times the memory and are no faster
+#: Vocabulary entries per tile of logits on CPUs, where TRL's 32768 take much more memory and are
+#: not faster
 ENTRIES = 8192
-#: Tokens in one tile of logits of a soft-capped head's gradient
+#: Tokens per tile of logits in the backward pass of a soft-capped head
 TOKENS = 1024
-#: Rows of the head that are added up at a time: few enough to stay in a cache
+#: Rows of the head that are summed at a time, few enough to stay in the CPU cache
 ROWS = 1024
-#: Keys of model configurations that multiply or divide the logits
+#: Keys of model configs that scale the logits
 SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 
 
 def check(smoothing: float, config: Any) -> None:
-    """Refuse a smoothing outside [0, 1), and a head whose logits are scaled."""
+    """Raise `InputError` for a smoothing outside [0, 1), and for a head that scales its logits."""
     if not 0 <= smoothing < 1:
         raise InputError(f"smoothing: {smoothing}, expected at least 0 and less than 1")
     text = config.get_text_config()
@@ -50,38 +50,38 @@ def check(smoothing: float, config: Any) -> None:
 
 
 def smoothed_head(smoothing: float) -> AbstractContextManager[None]:
-    """Have TRL's head, within, take `smoothing` times the excess off its log-probabilities."""
+    """In this context, TRL's head subtracts `smoothing` times the excess from log-probabilities."""
 
-    def smoothed(*given: Any) -> Any:
-        return SmoothedLogProb.apply(*given, smoothing)
+    def smoothed(*args: Any) -> Any:
+        return SmoothedLogProb.apply(*args, smoothing)
 
     return head_calls(smoothed) if smoothing else nullcontext()
 
 
 class SmoothedLogProb(ChunkedLogProbFunction):
-    """TRL's function of a head, whose log-probabilities are log p_y - b * excess.
+    """TRL's autograd function of a head, with log-probabilities log p_y - b * excess.
 
-    Its backward adds to the gradients that TRL's has just made, which nothing else holds
-    yet. Autograd would build a matrix of the weight's size, (V, width), for the gather, one
-    for the mean and one for each sum, which for large vocabularies costs more than the rest
-    of the loss. Where TRL has no gradient, as for a frozen head, none is made.
+    Its backward pass adds to the gradients of TRL's backward pass in place, since nothing else
+    refers to them yet. Autograd would build a matrix of the weight's size, (V, width), for the
+    gather, for the mean and for each sum. For large vocabularies that costs more than the rest of
+    the loss. If TRL computes no gradient, for example for a frozen head, neither does this.
 
     Args:
         hidden: last hidden states, (tokens, width), any floating type.
-        weight, bias: the output embedding, (V, width), and its (V,) or None.
+        weight, bias: the output embedding, (V, width), and its bias, (V,) or None.
         targets: token ids, (tokens,).
-        temperature, chunk_size: TRL's; the temperature is 1.
+        temperature, chunk_size: as in TRL; the temperature must be 1.
         softcap: the logits are softcap * tanh(logits / softcap), unless None.
-        logit_scale: TRL's, 1, see `check`.
-        outputs: names of what TRL computes besides log-probabilities.
+        logit_scale: as in TRL; it must be 1, see `check`.
+        outputs: names of the outputs of TRL besides log-probabilities.
         smoothing: b.
 
     Returns:
-        (tokens,) in nats, float32; then TRL's other outputs, not smoothed.
+        the smoothed log-probabilities, (tokens,), in nats, float32, then TRL's other outputs.
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]  # one more, the smoothing
+    def forward(  # type: ignore[override]  # the argument smoothing is ours
         ctx: Any,
         hidden: Tensor,
         weight: Tensor,
@@ -94,16 +94,15 @@ class SmoothedLogProb(ChunkedLogProbFunction):
         outputs: tuple[str, ...],
         smoothing: float,
     ) -> tuple[Any, ...]:
-        if (temperature, logit_scale) != (1, 1):  # `check` knows the models that have any
+        if (temperature, logit_scale) != (1, 1):  # `check` should have found it
             raise RuntimeError(f"smoothing: logits scaled by {logit_scale} / {temperature}")
         if hidden.device.type == "cpu":
             chunk_size = min(chunk_size, ENTRIES)
         if softcap is not None:
             outputs = (*outputs, "mean_logits")
-        trl = (temperature, chunk_size, softcap, logit_scale, outputs)
-        given = (hidden, weight, bias, targets, *trl)
+        settings = (temperature, chunk_size, softcap, logit_scale, outputs)
         rest: list[Any]
-        logp, *rest = ChunkedLogProbFunction.forward(ctx, *given)
+        logp, *rest = ChunkedLogProbFunction.forward(ctx, hidden, weight, bias, targets, *settings)
         ctx.smoothing, ctx.softcap = smoothing, softcap
         ctx.mean = _mean(weight) if softcap is None else None
         rows = weight[targets].float()
@@ -132,7 +131,7 @@ def _add_linear(
     grad_weight: Tensor | None,
     grad_bias: Tensor | None,
 ) -> None:
-    """Add slope times the gradients of h . (W_y - mean W), and of the biases."""
+    """Add slope times the gradients of the excess h . (W_y - mean W), biases included."""
     hidden, weight, _, targets, *_ = ctx.saved_tensors
     if grad_hidden is not None:
         grad_hidden += slope[:, None] * (weight[targets].float() - ctx.mean)
@@ -152,10 +151,10 @@ def _add_capped(
     grad_weight: Tensor | None,
     grad_bias: Tensor | None,
 ) -> None:
-    """The same through a soft cap, from tiles of logits.
+    """Add the same through a soft cap, from tiles of logits.
 
-    Products are of the NLL's type, sums in float32, rounded to the gradients' own type as
-    TRL's are: with half-precision weights the gradients have the precision of these.
+    Products have the type of the NLL. Sums are in float32, and rounded to the type of the
+    gradients as in TRL: for half-precision weights, gradients have half precision.
     """
     hidden, weight, bias, targets, *_ = ctx.saved_tensors
     dtype, softcap = ctx.compute_dtype, ctx.softcap
@@ -163,7 +162,9 @@ def _add_capped(
     label = (hidden.float() * rows).sum(-1)
     if bias is not None:
         label += bias[targets]
-    pulled = slope * (1 - torch.tanh(label / softcap) ** 2)  # softcap * tanh(z / softcap) in z
+    pulled = slope * (
+        1 - torch.tanh(label / softcap) ** 2
+    )  # derivative of softcap * tanh(z / softcap)
     into_hidden = pulled[:, None] * rows
     if grad_weight is not None:
         into_rows = pulled[:, None] * hidden.float()
@@ -171,28 +172,34 @@ def _add_capped(
     if grad_bias is not None:
         grad_bias.index_add_(0, targets, pulled.to(grad_bias.dtype))
     for entries in _tiles(weight, ctx.chunk_size):
-        part = weight[entries].to(dtype)
-        into = None if grad_weight is None else grad_weight[entries].float()  # itself, if float32
+        weight_tile = weight[entries].to(dtype)
+        grad_tile = (
+            None if grad_weight is None else grad_weight[entries].float()
+        )  # no copy if it is float32
         for tokens in _tiles(hidden, TOKENS):
-            some = hidden[tokens].to(dtype)
-            tile = torch.mm(some, part.t()).float()
+            hidden_tile = hidden[tokens].to(dtype)
+            tile = torch.mm(hidden_tile, weight_tile.t()).float()
             if bias is not None:
                 tile += bias[entries].float()
             tile.div_(softcap).tanh_().square_().sub_(1).mul_(slope[tokens, None] / len(weight))
             if grad_bias is not None:
                 grad_bias[entries] += tile.sum(0).to(grad_bias.dtype)
             tile = tile.to(dtype)
-            add_product(into_hidden[tokens], tile, part)
-            if into is not None:
-                add_product(into, tile.t(), some)
-        if grad_weight is not None and into is not None and into.dtype != grad_weight.dtype:
-            grad_weight[entries] = into.to(grad_weight.dtype)
+            add_product(into_hidden[tokens], tile, weight_tile)
+            if grad_tile is not None:
+                add_product(grad_tile, tile.t(), hidden_tile)
+        if (
+            grad_weight is not None
+            and grad_tile is not None
+            and grad_tile.dtype != grad_weight.dtype
+        ):
+            grad_weight[entries] = grad_tile.to(grad_weight.dtype)
     if grad_hidden is not None:
         grad_hidden += into_hidden
 
 
 def _mean(weight: Tensor) -> Tensor:
-    """mean_v W_v in float32, from sums that stay in a cache: on CPUs in half the time."""
+    """mean_v W_v in float32. Sums over a few rows at a time take half the time on CPUs."""
     sums = [part.sum(0, dtype=torch.float32) for part in weight.split(ROWS)]
     return torch.stack(sums).sum(0) / len(weight)
 

@@ -1,20 +1,21 @@
-"""Models behind OpenAI-compatible APIs: what they are asked, and what records hold of it.
+"""Models behind OpenAI-compatible APIs: requests, answers, and a cache of the answers.
 
-Such an API lists the likeliest tokens of the place where the answer starts (`top_logprobs` of
-them), each with its log-probability. Of a question's letters the records have
+Such an API lists the `top_logprobs` most likely first tokens of the answer, with their
+log-probabilities. From them, records have these columns:
 
-- `letter_logits`: the logsumexp of the listed tokens that, stripped of space and BPE marks, are
-  the letter: the definition of arXiv 2402.13213 (v4), though the authors' code for APIs
-  (openai_generate.py) counts the bare letter alone. It misses what tokens that are not listed
-  would add. These are logits after normalisation: `logsumexp` is 0, and there is no maximum logit.
-- `letter_bounds`: true for a letter that no listed token decodes to. All that is known of it is
-  that none of its tokens is likelier than the least likely listed one: `letter_logits` holds
-  that upper bound. (The authors' code takes the lower one, a probability of 0.) Where no letter is
-  listed all are equal, and the answer is the first option, as it is there.
-- `prompt_tokens`: as the API counts them, its chat template included.
+- `letter_logits`: for each letter, the logsumexp of the listed tokens whose text, without spaces
+  and BPE marks, is the letter. This is the definition of arXiv 2402.13213 (v4), although the
+  authors' code for APIs (openai_generate.py) only counts the bare letter. Tokens that are not
+  listed do not contribute. These logits are normalised, so that `logsumexp` is 0, and there is no
+  maximum logit.
+- `letter_bounds`: true if no listed token is the letter. None of the letter's tokens is then more
+  likely than the least likely listed token, and `letter_logits` holds this upper bound. (The
+  authors' code uses the lower bound, a probability of 0.) If no letter is listed, all are equal,
+  and the answer is the first option, as in the authors' code.
+- `prompt_tokens`: the API's count, which includes its chat template.
 
-APIs do not give log-likelihoods of the options' texts. That log-probabilities are those of the
-model itself, without temperature or penalties, is the server's word.
+APIs do not give log-likelihoods of the options' texts. We rely on the server that the
+log-probabilities are those of the model, without temperature or penalties.
 """
 
 from __future__ import annotations
@@ -41,43 +42,43 @@ from multical.params import canonical
 from multical.scoring.prices import Bill
 
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
-#: What is stripped off a token, as in prompts.letter_ids
+#: Characters that are stripped from a token, as in chat.letter_ids
 MARKS = "▁Ġ \t\n"
-#: To guess tokens by, as in costs
+#: For estimates of the number of tokens
 BYTES_PER_TOKEN = 4
 TEMPLATE_TOKENS = 20
-#: A log-probability may be above 0 by so much, for its rounding
+#: Largest log-probability, which rounding may bring above 0
 ROUNDING = 1e-3
 
 Body = dict[str, Any]
 
 
 def request(api: Endpoint, chat_format: str, messages: Sequence[Message]) -> Body:
-    """What is sent to have a conversation's next token listed."""
+    """The body of a request for the most likely first tokens of the answer."""
     if api.endpoint == "chat":
-        asked: Body = {"messages": messages, "logprobs": True, "top_logprobs": api.top_logprobs}
+        required: Body = {"messages": messages, "logprobs": True, "top_logprobs": api.top_logprobs}
     else:
         text = rendered(chat_format, messages, api.eos_token)
-        asked = {"prompt": text, "logprobs": api.top_logprobs}
-    whole = {"max_tokens": 1, "temperature": 0, **api.request, **asked, "model": api.model}
-    return {key: value for key, value in whole.items() if value is not None}
+        required = {"prompt": text, "logprobs": api.top_logprobs}
+    body = {"max_tokens": 1, "temperature": 0, **api.request, **required, "model": api.model}
+    return {key: value for key, value in body.items() if value is not None}
 
 
 def rendered(chat_format: str, messages: Sequence[Message], eos_token: str) -> str:
-    """A conversation up to its next answer in a chat format of our own, without a tokenizer."""
-    # as transformers has it
+    """A conversation up to its next answer in one of our chat formats, without a tokenizer."""
+    # the settings of transformers
     jinja = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     template = jinja.from_string(TEMPLATES[chat_format])
     return template.render(messages=messages, add_generation_prompt=True, eos_token=eos_token)
 
 
 def key(url: str, body: Body) -> str:
-    """What a request is known by: the SHA-256 of its canonical JSON."""
+    """The key of a request in the cache: the SHA-256 of its canonical JSON."""
     return hashlib.sha256(canonical([url, body]).encode()).hexdigest()
 
 
 def expected(body: Body) -> Bill:
-    """What a request costs, by our guess: bytes in UTF-8 for its tokens."""
+    """An estimate of the cost of a request, from the bytes of its text in UTF-8."""
     turns = body.get("messages", [{"content": body.get("prompt", "")}])
     size = sum(len(turn["content"].encode()) for turn in turns)
     return Bill(1, size / BYTES_PER_TOKEN + TEMPLATE_TOKENS * len(turns), 1)
@@ -85,9 +86,9 @@ def expected(body: Body) -> Bill:
 
 @dataclass(frozen=True)
 class Answer:
-    """An API's answer: the listed tokens with their log-probabilities, counts, and who it was.
+    """An API's answer: the listed tokens with their log-probabilities, counts, and the model.
 
-    `bill` is 0 for counts that the API did not give.
+    If the API does not count tokens, `prompt_tokens` is None and their number in `bill` is 0.
     """
 
     listed: list[tuple[str, float]]
@@ -96,14 +97,15 @@ class Answer:
     model: str
 
     def letters(self, count: int) -> tuple[list[float], list[bool]]:
-        """(count,) log-probability of each letter (nats), and whether it is but an upper bound."""
-        own: list[list[float]] = [[] for _ in range(count)]
+        """Per letter, (count,): its log-probability in nats, and whether that is an upper bound."""
+        by_letter: list[list[float]] = [[] for _ in range(count)]
         for token, value in self.listed:
             place = LETTERS.find(bare) if len(bare := token.strip(MARKS)) == 1 else -1
             if 0 <= place < count:
-                own[place].append(value)
+                by_letter[place].append(value)
         least = min((value for _, value in self.listed), default=0.0)
-        return [_logsumexp(found) if found else least for found in own], [not one for one in own]
+        logprobs = [_logsumexp(values) if values else least for values in by_letter]
+        return logprobs, [not values for values in by_letter]
 
 
 def _logsumexp(values: list[float]) -> float:
@@ -112,19 +114,19 @@ def _logsumexp(values: list[float]) -> float:
 
 
 def read(text: str, api: Endpoint) -> Answer:
-    """An answer from its JSON; raises `InputError` where it has no log-probabilities."""
+    """An answer from its JSON; raises `InputError` if it has no log-probabilities."""
     try:
-        found = json.loads(text)
-        logprobs = found["choices"][0]["logprobs"]
+        answer = json.loads(text)
+        logprobs = answer["choices"][0]["logprobs"]
         if api.endpoint == "chat":
-            # empty where the answer is empty
+            # empty if the answer is empty
             first = logprobs["content"][0]["top_logprobs"] if logprobs["content"] else []
-            listed = [(one["token"], one["logprob"]) for one in first]
+            listed = [(entry["token"], entry["logprob"]) for entry in first]
         else:
             listed = list(logprobs["top_logprobs"][0].items()) if logprobs["top_logprobs"] else []
-        # some servers list what cannot be
+        # some servers list impossible tokens
         listed = [(str(token), float(value)) for token, value in listed if value != -math.inf]
-        # a sampled token may come beside the likeliest
+        # servers may add the sampled token to the most likely ones
         listed = sorted(listed, key=lambda pair: -pair[1])[: api.top_logprobs]
         if not all(-math.inf < value <= ROUNDING for _, value in listed):
             raise ValueError("not log-probabilities")
@@ -133,35 +135,35 @@ def read(text: str, api: Endpoint) -> Answer:
             f"found no log-probabilities in {text[:200]!r} ({error!r}), expected "
             f"choices.0.logprobs: not every model and server gives them"
         ) from error
-    usage = found.get("usage")
-    sent, back = (_count(usage, key) for key in ("prompt_tokens", "completion_tokens"))
-    named = [found.get("model"), found.get("system_fingerprint")]
-    who = " ".join(str(name) for name in named if name)
-    return Answer(listed, sent, Bill(1, sent or 0, back or 0), who)
+    usage = answer.get("usage")
+    sent, received = (_count(usage, key) for key in ("prompt_tokens", "completion_tokens"))
+    names = [answer.get("model"), answer.get("system_fingerprint")]
+    model = " ".join(str(name) for name in names if name)
+    return Answer(listed, sent, Bill(1, sent or 0, received or 0), model)
 
 
 def _count(usage: Any, key: str) -> int | None:
-    """A number of tokens; None where the API gives none."""
+    """A number of tokens; None if the API gives none."""
     count = usage.get(key) if isinstance(usage, dict) else None
     return count if type(count) is int and count >= 0 else None
 
 
 class Cache:
-    """Answers by the keys of their requests, in an SQLite file, each kept as soon as it comes.
+    """Answers by the keys of their requests in an SQLite file, each stored as soon as it comes.
 
-    One job at a time has the file; others wait for it, so that they do not ask faster together
-    than each may.
+    Only one job at a time has the file open. Others wait, so that the jobs together do not exceed
+    the rate limits.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self._lock = path, Lock()
-        self._held = open(path.with_name(f"{path.name}.lock"), "w")  # noqa: SIM115
+        self._lock_file = open(path.with_name(f"{path.name}.lock"), "w")  # noqa: SIM115
         try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"{path}: another job asks this model; waiting for it", file=sys.stderr)
-            fcntl.flock(self._held, fcntl.LOCK_EX)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
         try:
             self._data = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         except sqlite3.Error as error:
@@ -176,15 +178,15 @@ class Cache:
 
     def __exit__(self, *_: object) -> None:
         self._data.close()
-        self._held.close()
+        self._lock_file.close()
 
     def get(self, request: str) -> str | None:
-        """The answer's JSON, if it was ever given."""
-        found = self._execute("SELECT answer FROM answers WHERE request = ?", request)
-        return str(found[0][0]) if found else None
+        """The JSON of the answer, or None if it is not stored."""
+        rows = self._execute("SELECT answer FROM answers WHERE request = ?", request)
+        return str(rows[0][0]) if rows else None
 
     def put(self, request: str, answer: str) -> None:
-        """Keep an answer for good."""
+        """Store an answer."""
         self._execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", request, answer)
 
     def _execute(self, query: str, *values: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Asks an OpenAI-compatible API: at its pace, again where that may help, several at a time."""
+"""A client of OpenAI-compatible APIs, with rate limits, retries and parallel requests."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from multical.errors import HIDDEN, InputError
 from multical.models.api_params import Access, Endpoint
 from multical.scoring.api import PATHS, Answer, Body, Cache, expected, read
 
-#: Statuses that may change later, beside those of 500 and above
+#: HTTP statuses of temporary errors, besides those of 500 and above
 RETRYABLE = (408, 409, 425, 429)
-#: Codes of a 429 that no waiting helps
+#: Error codes with the status 429 that are not temporary
 FINAL = ("insufficient_quota", "billing_hard_limit_reached")
-#: Seconds to wait at most: by our own choice, and where the server says how long
+#: Longest wait in seconds: if we choose it, and if the server does
 LONGEST_WAIT = 60.0
 PATIENCE = 3600.0
 
 
 class RetryableError(Exception):
-    """A request may yet be answered, after some seconds where the server says how many."""
+    """A temporary error; `seconds` is the wait that the server asks for, if any."""
 
     def __init__(self, reason: str, seconds: float | None = None) -> None:
         super().__init__(reason)
@@ -41,10 +41,10 @@ class RetryableError(Exception):
 
 
 class Pace:
-    """When the next request may start, so that no minute has more requests or tokens.
+    """Schedules requests within rate limits.
 
     Args:
-        requests, tokens: a minute; None for any number.
+        requests, tokens: largest numbers per minute; None for no limit.
     """
 
     def __init__(self, requests: float | None, tokens: float | None) -> None:
@@ -53,7 +53,7 @@ class Pace:
         self._next, self._lock = 0.0, Lock()
 
     def turn(self, tokens: float) -> float:
-        """Seconds until the turn of a request, which is then taken."""
+        """Reserve the next turn for a request; return the seconds until then."""
         with self._lock:
             now = time.monotonic()
             start = max(now, self._next)
@@ -61,12 +61,12 @@ class Pace:
             return start - now
 
     def hold(self, seconds: float) -> None:
-        """Give no turn for a while."""
+        """Give no turn within the next seconds."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
     def add(self, tokens: float) -> None:
-        """Count tokens that were more than the turn was taken for."""
+        """Count tokens in excess of those that the turn was reserved for."""
         with self._lock:
             self._next += max(0.0, tokens) * self._token
 
@@ -75,10 +75,9 @@ class Client:
     """An endpoint of an API.
 
     Args:
-        api: what is asked for.
-        access: how.
+        api, access: the sections of the config.
 
-    The key is read when the first request is made: none is needed where all is known.
+    The client reads the key at the first request, so that a fully cached job needs no key.
     """
 
     def __init__(self, api: Endpoint, access: Access) -> None:
@@ -86,19 +85,21 @@ class Client:
         self.url = self.base + PATHS[api.endpoint]
         self.api, self.access = api, access
         self._pace = Pace(access.requests_per_minute, access.tokens_per_minute)
-        self._own, self._stopped = local(), Event()
+        self._thread, self._stopped = local(), Event()
         self._failed: InputError | None = None
         self._key = ""
 
     def fill(self, todo: Mapping[str, Body], cache: Cache) -> Generator[Answer, None, None]:
-        """Ask requests by their keys, and keep the answers; they come in any order.
+        """Send the requests `todo`, by key, and store the answers. Yields them in any order.
 
-        Raises `InputError` for the first that fails for good: what is answered stays kept.
+        Raises `InputError` for the first permanent error. The answers so far stay stored.
         """
         if todo:
             self._read_key()
         with ThreadPoolExecutor(self.access.concurrency) as pool:
-            futures = [pool.submit(self._kept, key, body, cache) for key, body in todo.items()]
+            futures = [
+                pool.submit(self._ask_and_store, key, body, cache) for key, body in todo.items()
+            ]
             try:
                 for future in as_completed(futures):
                     yield future.result()
@@ -108,16 +109,16 @@ class Client:
                 raise
 
     def models(self) -> list[str]:
-        """The models that the API lists, none if it has no such list; asks no model anything.
+        """The models that the API lists, or none if it has no such list. This costs nothing.
 
-        Raises `InputError` where it does not answer, or does not take the key.
+        Raises `InputError` if the API does not answer or refuses the key.
         """
         self._read_key()
         try:
             response, text = self._send("GET", f"{self.base}/models", None)
             if response.status_code not in (200, 404, 405):
                 raise self._refusal(response, text)
-            return sorted(str(one["id"]) for one in json.loads(text)["data"])
+            return sorted(str(model["id"]) for model in json.loads(text)["data"])
         except RetryableError as error:
             raise InputError(f"{self.base}: {error}") from None
         except (ValueError, KeyError, TypeError):  # not a list of models
@@ -127,18 +128,18 @@ class Client:
         if self.access.key:
             self._key = secret(self.access.key)
 
-    def _kept(self, key: str, body: Body, cache: Cache) -> Answer:
+    def _ask_and_store(self, key: str, body: Body, cache: Cache) -> Answer:
         try:
             text, answer = self._ask(body)
             cache.put(key, text)
         except InputError as error:
             self._failed = self._failed or error
-            self._stopped.set()  # at once, before another request is paid for
+            self._stopped.set()  # at once, before we pay for another request
             raise
         return answer
 
     def _ask(self, body: Body) -> tuple[str, Answer]:
-        """The answer's JSON, and what it says, after as many tries as it takes."""
+        """The JSON of an answer, and the answer, after retries if necessary."""
         guess, retries = expected(body).input, self.access.retries
 
         def once() -> tuple[str, Answer]:
@@ -166,7 +167,7 @@ class Client:
         return text, answer
 
     def _hold(self, state: RetryCallState) -> None:
-        """Hold all requests for as long as the server wants one to wait."""
+        """Hold all requests for as long as the server asks one of them to wait."""
         if seconds := _seconds(state):
             self._pace.hold(seconds)
 
@@ -179,10 +180,10 @@ class Client:
         if response.status_code != 200:
             raise self._refusal(response, text)
         try:
-            found = json.loads(text)
+            content = json.loads(text)
         except ValueError:
             raise RetryableError(f"an answer that is not JSON, {text[:60]!r}") from None
-        if isinstance(found, dict) and found.get("error"):  # of a server behind a server
+        if isinstance(content, dict) and content.get("error"):  # from a server behind a proxy
             raise RetryableError(f"200 {_error(text)[1]}")
         try:
             return text, read(text, self.api)
@@ -197,7 +198,7 @@ class Client:
                 json=body,
                 auth=self._sign,
                 timeout=self.access.timeout,
-                allow_redirects=False,  # the key is for this server alone
+                allow_redirects=False,  # the key is only for this server
             )
         except (
             requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError
@@ -210,13 +211,13 @@ class Client:
     @property
     def _session(self) -> requests.Session:
         """The connections of this thread."""
-        if not hasattr(self._own, "session"):
-            self._own.session = requests.Session()
-        found: requests.Session = self._own.session
-        return found
+        if not hasattr(self._thread, "session"):
+            self._thread.session = requests.Session()
+        session: requests.Session = self._thread.session
+        return session
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # given to requests even where there is no key, or it would take one from ~/.netrc
+        # needed even without a key, or requests would take one from ~/.netrc
         if self._key:
             request.headers["Authorization"] = f"Bearer {self._key}"
         return request
@@ -225,16 +226,16 @@ class Client:
         return text.replace(self._key, HIDDEN) if self._key else text
 
     def _refusal(self, response: requests.Response, text: str) -> Exception:
-        """What an answer other than 200 is to a caller."""
+        """The error to raise for a status other than 200."""
         status, (code, message) = response.status_code, _error(text)
-        said = f"{status} {message or response.reason}".strip()
+        sentence = f"{status} {message or response.reason}".strip()
         name = self.access.key
-        if status == 401:  # its message may hold a part of the key
+        if status == 401:  # its message may contain a part of the key
             remedy = f"${name}: the key is refused" if name else "wants a key (access.key)"
             return InputError(f"{self.url}: 401, {remedy}")
         if (status in RETRYABLE or status >= 500) and code not in FINAL:
-            return RetryableError(said, retry_after(response.headers.get("Retry-After")))
-        return InputError(f"{self.url}: {said}")
+            return RetryableError(sentence, retry_after(response.headers.get("Retry-After")))
+        return InputError(f"{self.url}: {sentence}")
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -242,19 +243,19 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _seconds(state: RetryCallState) -> float | None:
-    """Seconds that the server wants a request to wait."""
+    """Seconds that the server asks to wait, or None."""
     error = state.outcome and state.outcome.exception()
     return error.seconds if isinstance(error, RetryableError) else None
 
 
 def _backoff(state: RetryCallState) -> float:
-    """Seconds until the next try, where the server does not say how many."""
-    most = wait_exponential(max=LONGEST_WAIT)(state)
-    return 0.0 if _seconds(state) else random.uniform(0.5, 1) * most
+    """Seconds until the next try; 0 if the server sets the wait, see `_hold`."""
+    longest = wait_exponential(max=LONGEST_WAIT)(state)
+    return 0.0 if _seconds(state) else random.uniform(0.5, 1) * longest
 
 
 def secret(name: str) -> str:
-    """The key in an environment variable; raises `InputError` without saying it."""
+    """The key in an environment variable; raises `InputError` without quoting the value."""
     value = os.environ.get(name, "")
     if not re.fullmatch(r"[!-~]{8,}", value):
         found = "something that is no key" if value else "nothing"
@@ -263,7 +264,7 @@ def secret(name: str) -> str:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds in the header Retry-After, a number or a date (RFC 9110); None for anything else."""
+    """Seconds of the header Retry-After, a number or a date (RFC 9110); None if it is neither."""
     try:
         seconds = float(value or "")
     except ValueError:
@@ -276,13 +277,14 @@ def retry_after(value: str | None) -> float | None:
 
 
 def _error(text: str) -> tuple[str, str]:
-    """Code and message of an error, as OpenAI and most others have it."""
+    """Code and message of an error in the format of OpenAI, which most servers use."""
     try:
-        found = json.loads(text)
-        told = found.get("error", found)
-        if isinstance(told, dict):
-            return str(told.get("code") or told.get("type")), _short(str(told.get("message") or ""))
-        return "", _short(str(told))
+        content = json.loads(text)
+        error = content.get("error", content)
+        if isinstance(error, dict):
+            code, message = error.get("code") or error.get("type"), error.get("message") or ""
+            return str(code), _short(str(message))
+        return "", _short(str(error))
     except (ValueError, AttributeError):
         return "", _short(text)
 

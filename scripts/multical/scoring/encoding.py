@@ -1,4 +1,4 @@
-"""Turns questions into the tokens that a model on this machine is shown."""
+"""Turns questions into the tokens that a local model gets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from multical.scoring.trie import TokenizedQuestion
 
 @dataclass(frozen=True)
 class Encoder:
-    """Turns questions into the tokens that a model is shown."""
+    """Turns questions into tokens in a chat format."""
 
     chat: Chat
 
     def encode(self, part: Part, row: Any) -> TokenizedQuestion:
-        """One question of a part, tokenised as the whole text that it makes."""
+        """Tokenise one question of a part, each time as one text with its prompt."""
         multiple_choice = None
         if part.multiple_choice:
             multiple_choice = self.chat.encode(self.text(part, row, "multiple_choice"))
@@ -28,5 +28,5 @@ class Encoder:
         return TokenizedQuestion(multiple_choice, self.chat.encode(cloze), options)
 
     def text(self, part: Part, row: Any, kind: Kind) -> str:
-        """The prompt, its examples before it."""
+        """The prompt of a question, preceded by its examples."""
         return self.chat.prompt(conversation(part, row, kind))

@@ -71,7 +71,7 @@ class _Texts(Strict):
 
 
 class Prompt(_Texts):
-    """A prompt."""
+    """A prompt. Each of its headings has a default text."""
 
     @field_validator("headings")
     @classmethod

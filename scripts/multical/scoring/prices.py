@@ -1,4 +1,4 @@
-"""What requests to an API cost: their number, their tokens, and money where prices are known."""
+"""The cost of requests to an API: their number, their tokens, and money if prices are known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from multical.models.api_params import Prices
 
 @dataclass(frozen=True)
 class Bill:
-    """Requests, the tokens that they send, and those that come back."""
+    """The number of requests, and of the tokens sent and received."""
 
     requests: int = 0
     input: float = 0
@@ -22,25 +22,25 @@ class Bill:
         )
 
     def cost(self, prices: Prices | None) -> float | None:
-        """Money, discounts left out; None without prices."""
+        """The price without discounts; None without prices."""
         if prices is None:
             return None
         return (self.input * prices.input + self.output * prices.output) / 1e6
 
     def describe(self, prices: Prices | None) -> str:
-        """In words: requests, tokens, and money if prices are known."""
+        """The bill in words: requests, tokens, and the cost if prices are known."""
         tokens = f"{self.input:,.0f} input and {self.output:,.0f} output tokens"
         cost = self.cost(prices)
         money = "" if prices is None else f", {cost:,.2f} {prices.currency}"
         return f"{self.requests:,} requests, {tokens}{money}"
 
     def document(self, prices: Prices | None) -> dict[str, Any]:
-        """The same as JSON."""
-        found = {
+        """The bill as JSON."""
+        counts = {
             "requests": self.requests,
             "input_tokens": round(self.input),
             "output_tokens": round(self.output),
         }
         if prices is None:
-            return found
-        return {**found, "cost": self.cost(prices), "currency": prices.currency}
+            return counts
+        return {**counts, "cost": self.cost(prices), "currency": prices.currency}

@@ -1,9 +1,10 @@
-"""Which questions are put to a model together, and how: prompts, headings, few-shot examples.
+"""From questions to parts that are scored together: prompts, headings, few-shot examples.
 
-Few-shot examples are earlier turns of the conversation, in the model's own chat format: our
-own design. They are of the question's language, and answered as it is to be: with a letter
-after the multiple-choice text, with the option's text after the cloze one. So the two texts of a
-question share little then, and are scored apart; questions with the same examples share those.
+Few-shot examples are earlier turns of the conversation in the model's chat format: our own design.
+They have the language of the question. Their answers have the form that the question asks for: a
+letter after the multiple-choice text, the text of an option after the cloze text. The two texts of
+a question therefore share few tokens, and are scored in different parts. Questions with the same
+examples are in one part, which runs the examples once.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ from multical.errors import InputError
 from multical.models.chat import LETTERS, fill
 from multical.scoring.params import JobPrompt, Questions
 
-#: Which text of a prompt
+#: The texts of a prompt
 Kind = Literal["multiple_choice", "cloze"]
-#: Columns of records that a scorer fills, each one those that it can
-FOUND = """letter_logits letter_bounds logsumexp prompt_tokens text_logliks text_tokens""".split()
-#: Questions of a part at most, since the tokens of all, examples included, are held at a time
-MOST = 1000
+#: Columns of records that scorers fill; no scorer fills all of them
+SCORE_COLUMNS = (
+    """letter_logits letter_bounds logsumexp prompt_tokens text_logliks text_tokens""".split()
+)
+#: Largest number of questions in a part, whose tokens, examples included, are all in memory
+LARGEST_PART = 1000
 
 
 def choose_questions(frame: pd.DataFrame, job: Questions, path: str | Path) -> pd.DataFrame:
-    """The questions of some languages, the same few ids in each where there is a limit."""
+    """The questions that a job asks. A limit chooses the same question ids in each language."""
     if job.languages is not None:
         if missing := sorted(set(job.languages) - set(frame["language"])):
             raise InputError(f"{path}: no questions in {missing}")
@@ -44,19 +47,19 @@ def choose_questions(frame: pd.DataFrame, job: Questions, path: str | Path) -> p
     return frame.reset_index(drop=True)
 
 
-#: What is found of each question, in their order, by the name of the prompt
+#: By the name of the prompt, the values of the score columns of each question
 Results = Mapping[str, list[dict[str, Any]]]
 
 
 def empty_results(job: Questions, chosen: pd.DataFrame) -> Results:
-    """Results of the chosen questions before a scorer fills them in."""
+    """Empty results of the chosen questions, for a scorer to fill in."""
     return {prompt.name: [{} for _ in range(len(chosen))] for prompt in job.prompts}
 
 
 def records_of(chosen: pd.DataFrame, results: Results, **shared: Any) -> pd.DataFrame:
-    """Records of questions: what is known of each, what was found of it, and what all share."""
+    """Records of the chosen questions and their results, with `shared` values in all records."""
     rows = pd.concat([chosen] * len(results), ignore_index=True)
-    every = [values for listed in results.values() for values in listed]
+    all_values = [values for of_prompt in results.values() for values in of_prompt]
     columns = {
         "prompt": np.repeat(list(results), len(chosen)),
         "language": rows["language"],
@@ -65,7 +68,7 @@ def records_of(chosen: pd.DataFrame, results: Results, **shared: Any) -> pd.Data
         "culture": rows["culture"],
         "n_options": rows["options"].map(len),
         "gold": rows["answer"],
-        **{name: [values.get(name) for values in every] for name in FOUND},
+        **{name: [values.get(name) for values in all_values] for name in SCORE_COLUMNS},
     }
     return pd.DataFrame({**shared, **columns}, index=rows.index)
 
@@ -75,11 +78,11 @@ class Part:
     """Questions of one language that are scored together.
 
     Attributes:
-        prompt: its texts.
+        prompt: the prompt of all questions.
         language: BCP 47 tag.
-        multiple_choice, cloze: which texts of the prompt they are shown.
-        rows: the questions, rows of `multical.data.questions`, their index that of the benchmark.
-        examples: answered questions that stand before each.
+        multiple_choice, cloze: whether to use these texts of the prompt.
+        rows: the questions, rows of `multical.data.questions` with the index of the benchmark.
+        examples: answered questions that come before each question.
     """
 
     prompt: JobPrompt
@@ -96,30 +99,30 @@ def parts(
     fewshot: FewShot | None,
     multiple_choice_languages: Collection[str] | None = None,
 ) -> Iterator[Part]:
-    """Cut questions into parts, in which languages never meet.
+    """Split questions into parts with one language and one prompt each.
 
-    So the scores of a language do not depend on the others of its job, nor those of a prompt.
-    The multiple-choice prompt is shown in some languages, or in all for None. Raises
-    `InputError` for a language that a prompt has no text for.
+    The scores of a language therefore do not depend on the other languages of its job, and the
+    scores of a prompt not on the other prompts. `multiple_choice_languages` are the languages in
+    which to use the multiple-choice text, or None for all. Raises `InputError` if a prompt has no
+    text for a language.
     """
-    listed = multiple_choice_languages
     by_language = chosen.groupby("language", sort=True)
     for prompt, (tag, of_language) in product(job.prompts, by_language):
         language, cloze = str(tag), prompt.cloze is not None
-        multiple_choice = listed is None or language in listed
+        multiple_choice = multiple_choice_languages is None or language in multiple_choice_languages
         if not (multiple_choice or cloze):
             raise InputError(
-                f"--params: multiple_choice_languages: found {listed}, expected {language} too, "
-                f"since the prompt {prompt.name} has no cloze text"
+                f"--params: multiple_choice_languages: found {multiple_choice_languages}, expected "
+                f"{language} too, since the prompt {prompt.name} has no cloze text"
             )
         groups = [([], of_language)] if fewshot is None else fewshot.of(language, of_language)
         for examples, of_group in groups:
-            starts = range(0, len(of_group), MOST)
-            pieces = [of_group.iloc[start : start + MOST] for start in starts]
+            starts = range(0, len(of_group), LARGEST_PART)
+            pieces = [of_group.iloc[start : start + LARGEST_PART] for start in starts]
             if fewshot is None:
                 yield from (Part(prompt, language, multiple_choice, cloze, rows) for rows in pieces)
                 continue
-            # one text after the other, so that the examples of each are run once
+            # one text after the other, so that the examples of each text run once
             for texts in [(False, cloze), (multiple_choice, False)]:
                 if any(texts):
                     yield from (Part(prompt, language, *texts, rows, examples) for rows in pieces)
@@ -129,32 +132,32 @@ class FewShot:
     """Few-shot examples.
 
     Args:
-        frame: examples, as `questions.read` gives them.
-        count: examples before each question.
-        path: of their file, for messages.
+        frame: the examples, from `questions.read`.
+        count: number of examples before each question.
+        path: path of their file, for error messages.
     """
 
     def __init__(self, frame: pd.DataFrame, count: int, path: str) -> None:
         self.frame, self.count, self.path = frame, count, path
 
     def of(self, language: str, rows: pd.DataFrame) -> Iterator[tuple[list[Any], pd.DataFrame]]:
-        """Questions of a language by their examples.
+        """Yield examples, and the questions of a language that they come before.
 
-        The first of their subject by question id, or, of a subject without any, the first of
-        the language by a hash of the id, so that subjects mix. Raises `InputError` where
-        there are too few, or where a question is among its own examples.
+        The examples are the first of the question's subject by question id. A subject without
+        examples gets the first of the language by a hash of the id, so that their subjects vary.
+        Raises `InputError` if there are too few examples, or if a question is also an example.
         """
-        known = self.frame[self.frame["language"] == language]
+        available = self.frame[self.frame["language"] == language]
         by_subject = {}
-        for subject in sorted(set(known["subject"].dropna()) & set(rows["subject"].dropna())):
-            of_subject = known[known["subject"] == subject].sort_values("question_id")
+        for subject in sorted(set(available["subject"].dropna()) & set(rows["subject"].dropna())):
+            of_subject = available[available["subject"] == subject].sort_values("question_id")
             by_subject[subject] = self._first(of_subject, f"{language}, subject {subject!r}")
-        found = rows["subject"].map(lambda subject: subject if subject in by_subject else None)
-        if found.isna().any():
-            mixed = self._first(known.loc[by_hash(known["question_id"])], language)
-            yield from self._apart(mixed, rows[found.isna()])
+        subjects = rows["subject"].map(lambda subject: subject if subject in by_subject else None)
+        if subjects.isna().any():
+            mixed = self._first(available.loc[by_hash(available["question_id"])], language)
+            yield self._checked(mixed, rows[subjects.isna()])
         for subject, examples in by_subject.items():
-            yield from self._apart(examples, rows[found == subject])
+            yield self._checked(examples, rows[subjects == subject])
 
     def _first(self, frame: pd.DataFrame, where: str) -> list[Any]:
         if len(frame) < self.count:
@@ -164,21 +167,19 @@ class FewShot:
             )
         return list(frame.head(self.count).itertuples())
 
-    def _apart(
-        self, examples: list[Any], rows: pd.DataFrame
-    ) -> Iterator[tuple[list[Any], pd.DataFrame]]:
-        shown = {_content(one): one.question_id for one in examples}
+    def _checked(self, examples: list[Any], rows: pd.DataFrame) -> tuple[list[Any], pd.DataFrame]:
+        example_ids = {_content(example): example.question_id for example in examples}
         for row in rows.itertuples():
-            if (example := shown.get(_content(row))) is not None:
+            if (example := example_ids.get(_content(row))) is not None:
                 raise InputError(
                     f"{self.path}: example {example!r} in {row.language} is also asked, as "
                     f"question {row.question_id!r}, expected others"
                 )
-        yield examples, rows
+        return examples, rows
 
 
 def read_fewshot(job: Questions, path: str | None) -> FewShot | None:
-    """The examples, if there are to be any."""
+    """The examples of a job, or None if it uses none."""
     if not job.num_fewshot:
         return None
     if path is None:
@@ -191,13 +192,13 @@ def _content(row: Any) -> tuple[str, frozenset[str]]:
 
 
 def by_hash(ids: pd.Series) -> pd.Index:
-    """The index of question ids in an order that has nothing to do with their own."""
+    """The index of question ids in the order of their hashes, unrelated to that of the ids."""
     digests = ids.map(lambda text: hashlib.sha256(text.encode()).hexdigest())
     return digests.sort_values(kind="stable").index
 
 
 def conversation(part: Part, row: Any, kind: Kind) -> list[Message]:
-    """A question as the turns before its answer, those of its examples first."""
+    """The turns before the answer to a question, which begin with its examples."""
     messages: list[Message] = []
     for example in part.examples:
         right = example.answer

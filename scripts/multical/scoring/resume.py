@@ -1,7 +1,7 @@
-"""What a scoring job saves of its work, so that one that was killed goes on from there.
+"""Scores that a scoring job saves, so that a killed job can resume.
 
-A folder of JSON files, each with the scores of some batches by name. They are whole or not
-there at all; scores come back from them to the bit.
+They are in a folder of JSON files, each with the scores of some batches by name. A file is complete
+or absent, and the scores read from it are bit-identical.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from multical.scoring.scorer import Scores
 
 
 class SavedScores:
-    """Scores of batches by name, saved in a folder until the job is done.
+    """The scores of batches by name, saved in a folder until the job ends.
 
     Args:
-        folder: of this job alone, with these settings, code, model and questions.
-        seconds: of work that may be lost; 0 keeps each batch at once.
+        folder: a folder for one job with fixed settings, code, model and questions.
+        seconds: seconds between saves; 0 saves each batch at once.
         started: `time.monotonic()` at the start of the job.
     """
 
@@ -44,7 +44,7 @@ class SavedScores:
             print(f"goes on after {len(self._earlier)} batches in {folder}", file=sys.stderr)
 
     def recall(self, name: str, run: Callable[[], list[Scores]]) -> list[Scores]:
-        """The scores of a batch: those saved by an earlier try, else what `run` gives."""
+        """The scores of a batch: the saved ones of a killed job, or the result of `run`."""
         if (rows := self._earlier.get(name)) is not None:
             return [Scores(*row) for row in rows]
         scores = run()
@@ -60,14 +60,14 @@ class SavedScores:
         self._new, self._saved, self._next = {}, time.monotonic(), self._next + 1
 
     def forget(self) -> None:
-        """Remove the folder: the job is done."""
+        """Remove the folder at the end of the job."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _read(file: Path) -> dict[str, list[Any]]:
-    """Batches in a file; none in one that a crash of the machine left empty or cut short."""
+    """The batches in a file; none if a crash of the machine left it empty or truncated."""
     try:
-        found: dict[str, list[Any]] = json.loads(file.read_text(encoding="utf-8"))
+        batches: dict[str, list[Any]] = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return {}
-    return found
+    return batches

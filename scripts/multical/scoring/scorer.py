@@ -1,9 +1,9 @@
 """Scoring: from a model and questions to letter logits and option log-likelihoods.
 
-What all questions of a group begin with (few-shot examples, say) is run once and its keys
-and values shared. A batch is what is left of some questions as tries (see `trie`), padded to
-one length and run once with a mask that shows each token its ancestors. Logits are built only
-for the positions that a score needs, in bounded chunks.
+The tokens that all questions of a group begin with, such as few-shot examples, run once, and the
+questions share their keys and values. The remaining tokens of each question are a trie (see
+`trie`). A batch of tries is padded to one length and runs once, with a mask that shows each token
+its ancestors. Logits are computed in chunks, only for the positions that a score needs.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from transformers import DynamicCache, PreTrainedModel
 from multical.errors import InputError
 from multical.scoring.trie import TokenizedQuestion, Trie, shared_prefix
 
-LOGITS_PER_CHUNK = 2**25  # 128 MiB of float32 logits at a time
+LOGITS_PER_CHUNK = 2**25  # 128 MiB in float32
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of one question: the columns of `records`, in nats.
+    """The scores of one question, as in the columns of `records`, in nats.
 
-    The first two are None for a question without the multiple-choice prompt, the last means nothing
-    for one without the cloze prompt.
+    The first two are None without the multiple-choice prompt. The last has no meaning without the
+    cloze prompt.
     """
 
     letter_logits: list[float] | None
@@ -40,43 +40,45 @@ class Scores:
 
 @dataclass(frozen=True)
 class Group:
-    """Questions that are scored together: the tokens that all begin with, and the rest.
+    """Questions that are scored together: their shared prefix, and the rest of each as a trie.
 
-    Scores depend on the other questions of a group, by rounding alone, and on nothing else.
+    The other questions of its group change the scores of a question only by rounding. Questions of
+    other groups do not change them at all.
     """
 
     prefix: list[int]
     tries: list[Trie]
 
     @classmethod
-    def of(cls, asked: Sequence[TokenizedQuestion]) -> Group:
-        """Group questions, at least one."""
-        prefix = shared_prefix(asked)
-        return cls(prefix, [Trie.of(one, len(prefix)) for one in asked])
+    def of(cls, questions: Sequence[TokenizedQuestion]) -> Group:
+        """Group one or more questions."""
+        prefix = shared_prefix(questions)
+        return cls(prefix, [Trie.of(question, len(prefix)) for question in questions])
 
     def batches(self, batch_tokens: int) -> list[list[int]]:
-        """The tries by number, longest first, in batches of at most `batch_tokens`, padded.
+        """Batches of indices of tries, longest first, with at most `batch_tokens` padded tokens.
 
-        The prefix counts in each row, since its keys and values are held for each.
+        The prefix counts for each trie, since each holds a copy of its keys and values.
         """
         order = sorted(range(len(self.tries)), key=lambda i: -len(self.tries[i]))
-        made = []
+        batches = []
         while order:
-            row = len(self.prefix) + len(self.tries[order[0]])
-            count = max(1, batch_tokens // row)
-            made.append(order[:count])
+            longest = len(self.prefix) + len(self.tries[order[0]])
+            count = max(1, batch_tokens // longest)
+            batches.append(order[:count])
             order = order[count:]
-        return made
+        return batches
 
 
-#: Gives the scores of a batch, by number: those kept of an earlier try, or the computed ones
+#: A function of the number of a batch and of a function that computes its scores. It returns the
+#: scores, either saved by a killed job or computed
 Recall = Callable[[int, Callable[[], list[Scores]]], list[Scores]]
 
 
 class Head:
-    """The model's own head, weight, bias and soft cap, into one reused float32 buffer.
+    """The output head of the model, with bias and soft cap, in float32.
 
-    Fresh memory for each chunk of logits costs more time than filling it.
+    It reuses one buffer, since new memory for each chunk of logits takes longer than filling it.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -123,18 +125,18 @@ class Scorer:
         self.head = Head(model)
         self.letters = [torch.tensor(ids, device=model.device) for ids in letters]
         self.batch_tokens = batch_tokens
-        self._checked = 0  # 1: that a prefix can be shared; 2: a trie's branches, too
+        self._checked = 0  # 1: the model can share a prefix; 2: and it can run tries with branches
         self._prefix: list[int] = []
         self._cache = DynamicCache()
 
     @property
     def positions(self) -> float:
-        """Tokens that the model takes at once."""
+        """Largest number of tokens that the model takes."""
         return getattr(self.config, "max_position_embeddings", None) or math.inf
 
-    def check_length(self, one: TokenizedQuestion, name: str) -> None:
-        """Raise `InputError` naming a question that is longer than the model's positions."""
-        if (length := one.length) > self.positions:
+    def check_length(self, question: TokenizedQuestion, name: str) -> None:
+        """Raise `InputError` if the question `name` has more tokens than the model takes."""
+        if (length := question.length) > self.positions:
             raise InputError(f"question {name}: {length} tokens, the model takes {self.positions}")
 
     def score(
@@ -143,10 +145,10 @@ class Scorer:
         recall: Recall = lambda _, run: run(),
         advance: Callable[[int], object] = lambda count: None,
     ) -> list[Scores]:
-        """Score a group, longest first; the result is in its order.
+        """Score a group, the longest questions first. The result has the order of the group.
 
-        `advance` is told how many questions were done. Raises `InputError` for a model that
-        gives a trie other scores than its paths one by one.
+        Calls `advance` with the number of questions in each finished batch. Raises `InputError` if
+        the model scores a trie differently from its separate paths.
         """
         branched = [trie for trie in group.tries if trie.targets[-1]]
         checked = 2 if branched else 1
@@ -186,7 +188,7 @@ class Scorer:
         return self._read(tries, outputs.last_hidden_state)
 
     def _prefix_cache(self, tokens: list[int], rows: int) -> DynamicCache | None:
-        """Keys and values of the shared prefix, computed when it changes, `rows` times."""
+        """Keys and values of the shared prefix, repeated for `rows`. Computed once per prefix."""
         if not tokens:
             return None
         if tokens != self._prefix:
@@ -202,15 +204,16 @@ class Scorer:
         return cache
 
     def _masks(self, seen: Tensor, depths: np.ndarray, shared: int) -> Any:
-        """Additive attention masks: one, or one per kind of layer for models that mix them."""
+        """Additive attention masks: one, or one per kind of layer if there are several kinds."""
         full = torch.zeros(seen.shape, dtype=self.model.dtype, device=seen.device)
         full = full.masked_fill(~seen, torch.finfo(full.dtype).min)
         window = getattr(self.config, "sliding_window", None)
         sliding = full
         if window:
-            own = torch.from_numpy(depths).to(seen.device)
-            keys = torch.cat([torch.arange(shared, device=own.device).expand(len(own), -1), own], 1)
-            near = own[:, :, None] - keys[:, None, :] < window
+            queries = torch.from_numpy(depths).to(seen.device)
+            prefix = torch.arange(shared, device=queries.device).expand(len(queries), -1)
+            keys = torch.cat([prefix, queries], 1)
+            near = queries[:, :, None] - keys[:, None, :] < window
             sliding = full.masked_fill(~near, torch.finfo(full.dtype).min)
         kinds = getattr(self.config, "layer_types", None)
         if not kinds:
@@ -222,7 +225,7 @@ class Scorer:
         return {kind: masks[kind] for kind in set(kinds)}
 
     def _read(self, tries: Sequence[Trie], hidden: Tensor) -> list[Scores]:
-        """Scores from hidden states (rows, width, model width): logits only where read."""
+        """Scores from hidden states (rows, width, model width)."""
         index: dict[tuple[int, int], int] = {}
         pairs = []
         for row, trie in enumerate(tries):
@@ -249,18 +252,18 @@ class Scorer:
             logits = self.head.logits(picked[start:stop])
             here = (places >= start) & (places < stop)
             chosen[here] = logits[places[here] - start, tokens[here]].cpu()
-            asked = (answers >= start) & (answers < stop)
+            in_chunk = (answers >= start) & (answers < stop)
             for k, ids in enumerate(self.letters):
-                values = logits[(answers[asked] - start)[:, None], ids]
-                letters[asked, k] = values.logsumexp(-1).cpu()
+                values = logits[(answers[in_chunk] - start)[:, None], ids]
+                letters[in_chunk, k] = values.logsumexp(-1).cpu()
             totals[start:stop] = logsumexp_(logits).cpu()
 
-        answered = zip(letters.tolist(), totals[answers].tolist(), strict=True)
-        said = dict(zip(multiple_choice, answered, strict=True))
+        letter_scores = zip(letters.tolist(), totals[answers].tolist(), strict=True)
+        by_row = dict(zip(multiple_choice, letter_scores, strict=True))
         logprobs = iter((chosen - totals[places]).double().tolist())
         scores = []
         for row, trie in enumerate(tries):
-            logits, total = said.get(row, (None, None))
+            logits, total = by_row.get(row, (None, None))
             scores.append(
                 Scores(
                     letter_logits=logits and logits[: len(trie.targets)],
@@ -272,31 +275,32 @@ class Scorer:
 
     @torch.inference_mode()
     def _check(self, trie: Trie, prefix: list[int]) -> None:
-        """Refuse a model that does not keep to attention masks (a recurrent one, say).
+        """Raise `InputError` for a model that ignores attention masks, such as a recurrent one.
 
-        By the log-likelihood of the last option's text, or, without texts, of all letters.
+        This compares the log-likelihood of the text of the last option or, without texts, that of
+        all letters.
         """
-        (said,) = self._run([trie], prefix)
-        read: Sequence[Any]  # of each log-probability, the tokens that share it
-        if targets := trie.targets[-1]:  # the last path to be added: all others stand before it
-            read, found = [[token] for _, token in targets], said.text_logliks[-1]
-            logprobs = self._plainly(trie, targets[-1][0], prefix, len(targets))
+        (scores,) = self._run([trie], prefix)
+        token_sets: Sequence[Any]  # for each log-probability, the tokens that it sums over
+        if targets := trie.targets[-1]:  # of the last path, which comes after all others
+            token_sets, found = [[token] for _, token in targets], scores.text_logliks[-1]
+            logprobs = self._logprobs(trie, targets[-1][0], prefix, len(targets))
         else:
-            logits, total = said.letter_logits or [], said.logsumexp or 0.0
-            read, found = self.letters[: len(logits)], sum(logits) - len(logits) * total
-            logprobs = self._plainly(trie, trie.answer, prefix, 1).expand(len(read), -1)
-        pairs = zip(logprobs, read, strict=True)
+            logits, total = scores.letter_logits or [], scores.logsumexp or 0.0
+            token_sets, found = self.letters[: len(logits)], sum(logits) - len(logits) * total
+            logprobs = self._logprobs(trie, trie.answer, prefix, 1).expand(len(token_sets), -1)
+        pairs = zip(logprobs, token_sets, strict=True)
         expected = sum(row[ids].logsumexp(0).item() for row, ids in pairs)
-        if abs(found - expected) > 0.02 * max(1.0, abs(expected)) + 0.1 * len(read):
+        if abs(found - expected) > 0.02 * max(1.0, abs(expected)) + 0.1 * len(token_sets):
             name = self.model.config.model_type
             raise InputError(
                 f"model type {name}: log-likelihood {found:.3f} under a tree mask, expected "
                 f"{expected:.3f}; it cannot share tokens among questions or their options"
             )
 
-    def _plainly(self, trie: Trie, node: Any, prefix: list[int], count: int) -> Tensor:
-        """Log-probabilities (count, vocabulary) at the end of the path to a node, by themselves."""
-        path = [*prefix, *(trie.tokens[one] for one in trie.path(node))]
+    def _logprobs(self, trie: Trie, node: Any, prefix: list[int], count: int) -> Tensor:
+        """Log-probabilities (count, vocabulary) at the end of a path that runs by itself."""
+        path = [*prefix, *(trie.tokens[ancestor] for ancestor in trie.path(node))]
         ids = torch.tensor([path], device=self.model.device)
         hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
         logits = self.model.get_output_embeddings()(hidden[-count:]).float()

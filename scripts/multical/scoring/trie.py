@@ -1,8 +1,8 @@
 """A question as a trie of tokens, so that no prefix is computed twice.
 
-The prompt with its lettered options, and the cloze prompt followed by each option's
-text, are paths in one trie. A causal model gives a token the same state in the trie
-as in its path alone if it attends to its ancestors only and is told its depth.
+The prompt with lettered options, and the cloze prompt followed by the text of each option, are
+paths in one trie. A causal model computes the same state for a token in the trie as in its path
+alone if the token attends only to its ancestors and has its depth as position.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class TokenizedQuestion(NamedTuple):
     """One question as token ids.
 
     Attributes:
-        multiple_choice: the prompt that lists the options, or None to leave it out.
-        cloze: the prompt that does not; empty to leave it out.
-        options: per option, the cloze prompt joined with the option's text; each empty
-            where that is left out.
+        multiple_choice: the prompt that lists the options, or None for no such prompt.
+        cloze: the prompt without options; empty for no such prompt.
+        options: per option, the cloze prompt joined with the option's text; each is empty
+            without a cloze prompt.
     """
 
     multiple_choice: Tokens | None
@@ -38,46 +38,46 @@ class TokenizedQuestion(NamedTuple):
     options: Sequence[Tokens]
 
     def start(self) -> int:
-        """The first place at which an option leaves the cloze prompt; from there on it is scored.
+        """The first position at which any option differs from the cloze prompt.
 
-        It is the same for all options, so that a prompt whose last token merges with what
-        follows is scored alike.
+        All options are scored from this position on. It is the same for all, since the last token
+        of the prompt may merge with some options and not with others.
         """
         return min(common_prefix([self.cloze, option]) for option in self.options)
 
     def sequences(self) -> list[Tokens]:
-        """All token sequences that a model is to see."""
+        """All token sequences for the model."""
         return [tokens for tokens in (self.multiple_choice, *self.options) if tokens]
 
     @property
     def length(self) -> int:
-        """Tokens of the longest of them."""
+        """Number of tokens of the longest sequence."""
         return max(map(len, self.sequences()))
 
 
-def shared_prefix(asked: Sequence[TokenizedQuestion]) -> list[int]:
-    """The tokens that all questions begin with, before any at which a score is read."""
-    length = common_prefix([tokens for one in asked for tokens in one.sequences()])
-    for one in asked:
-        if one.multiple_choice is not None:
-            length = min(length, len(one.multiple_choice) - 1)
-        if one.cloze:
-            length = min(length, one.start() - 1)
-    return list(asked[0].sequences()[0][: max(0, length)])
+def shared_prefix(questions: Sequence[TokenizedQuestion]) -> list[int]:
+    """The tokens that all questions begin with, without positions that a score needs."""
+    length = common_prefix([tokens for question in questions for tokens in question.sequences()])
+    for question in questions:
+        if question.multiple_choice is not None:
+            length = min(length, len(question.multiple_choice) - 1)
+        if question.cloze:
+            length = min(length, question.start() - 1)
+    return list(questions[0].sequences()[0][: max(0, length)])
 
 
 @dataclass
 class Trie:
-    """One question's tokens, each distinct prefix once.
+    """The tokens of one question, with each distinct prefix once.
 
     Attributes:
-        tokens: token id of each node, in an order where parents come first.
+        tokens: token id of each node; parents come before their children.
         parents: index of each node's parent, -1 at the start of a path.
-        answer: node of the multiple-choice prompt's last token; None without that prompt.
-        targets: per option, the (node, token id) pairs whose log-probabilities add up to
-            the log-likelihood of the option's text.
+        answer: node of the last token of the multiple-choice prompt; None without that prompt.
+        targets: per option, the (node, token id) pairs whose log-probabilities sum to the
+            log-likelihood of the option's text.
         prompt_tokens: number of tokens of the multiple-choice prompt, or None.
-        skipped: number of tokens that stand before the first node of each path.
+        skipped: number of tokens before the first node of each path.
     """
 
     answer: int | None = None
@@ -89,14 +89,14 @@ class Trie:
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, asked: TokenizedQuestion, skip: int = 0) -> Trie:
-        """A question's trie, without the first `skip` tokens, which all its paths share."""
+    def of(cls, question: TokenizedQuestion, skip: int = 0) -> Trie:
+        """The trie of a question, without the first `skip` tokens, which all paths share."""
         trie = cls(skipped=skip)
-        if asked.multiple_choice is not None:
-            trie.prompt_tokens = len(asked.multiple_choice)
-            trie.answer = trie._add(asked.multiple_choice[skip:])[-1]
-        start = max(0, asked.start() - skip)  # below 0 for a question without the cloze prompt
-        for tokens in asked.options:
+        if question.multiple_choice is not None:
+            trie.prompt_tokens = len(question.multiple_choice)
+            trie.answer = trie._add(question.multiple_choice[skip:])[-1]
+        start = max(0, question.start() - skip)  # would be below 0 without a cloze prompt
+        for tokens in question.options:
             option = tokens[skip:]
             path = trie._add(option[:-1])
             trie.targets.append([(path[i - 1], option[i]) for i in range(start, len(option))])
@@ -118,21 +118,21 @@ class Trie:
         return len(self.tokens)
 
     def path(self, node: int) -> list[int]:
-        """The nodes from the start to `node`."""
+        """The nodes from the start of the path to `node`."""
         path = [node]
         while self.parents[path[-1]] >= 0:
             path.append(self.parents[path[-1]])
         return path[::-1]
 
     def depths(self) -> np.ndarray:
-        """Position of each node in its path, skipped tokens counted, (nodes,)."""
+        """Position of each node in its path, including skipped tokens, (nodes,)."""
         depths = np.zeros(len(self), dtype=np.int64)
         for node, parent in enumerate(self.parents):
             depths[node] = self.skipped if parent < 0 else depths[parent] + 1
         return depths
 
     def ancestors(self) -> np.ndarray:
-        """Boolean (nodes, nodes): whether the column is the row or above it."""
+        """Boolean (nodes, nodes): whether the column's node is the row's node or its ancestor."""
         seen = np.eye(len(self), dtype=bool)
         for node, parent in enumerate(self.parents):
             if parent >= 0:

@@ -337,7 +337,7 @@ def test_examples_are_run_once_a_language_subject_and_prompt(
 
 def test_parts_with_the_same_examples_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that these are run once, however many parts their questions are cut into."""
-    monkeypatch.setattr(prompting, "MOST", 2)
+    monkeypatch.setattr(prompting, "LARGEST_PART", 2)
     cut = list(
         prompting.parts(
             quiz(),
@@ -356,7 +356,7 @@ def test_many_questions_are_scored_some_at_a_time(
     run: Run, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     whole = records.read(run("whole", **changes))
-    monkeypatch.setattr(prompting, "MOST", 2)
+    monkeypatch.setattr(prompting, "LARGEST_PART", 2)
     pieces = records.read(run("pieces", **changes))
     for name in ("letter_logits", "text_logliks"):
         for one, other in zip(whole[name], pieces[name], strict=True):

@@ -143,7 +143,7 @@ def test_two_prompts_are_those_of_a_job_each(score: Score) -> None:
         own = both[both["prompt"] == prompt["name"]].reset_index(drop=True)
         own["prompt"] = own["prompt"].cat.remove_unused_categories()
         pd.testing.assert_frame_equal(own, alone)
-        assert own[list(prompting.FOUND)].notna().all().sum() == columns
+        assert own[list(prompting.SCORE_COLUMNS)].notna().all().sum() == columns
 
 
 def test_the_same_bytes_twice(score: Score, place: Path) -> None:
