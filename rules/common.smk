@@ -286,7 +286,7 @@ def make_rule(name, inputs, outputs, settings, options=(CODE,), threads=1, root=
     Programs that use more than one core do so by processes of one thread each.
     """
     program = name.removesuffix(".{model}").removesuffix("_margin_entropy")
-    place = "{root}/{panel}" if "{panel}" in str(outputs) else "{root}/"
+    panel = "{panel}" if "{panel}" in str(outputs) else ""
 
     rule:
         name:
@@ -296,9 +296,9 @@ def make_rule(name, inputs, outputs, settings, options=(CODE,), threads=1, root=
         output:
             **outputs,
         log:
-            paths.log(f"{place}{name}"),
+            paths.log(f"{{root}}/{panel}{name}"),
         benchmark:
-            paths.timing(f"{place}{name}")
+            paths.timing(f"{{root}}/{panel}{name}")
         wildcard_constraints:
             root=root or one_of(CONFIG.studies),
         localrule: True

@@ -34,7 +34,7 @@ def main() -> None:
         raise InputError(f"--losses: found {len(args.losses)}, expected {len(args.manifests)}")
     trials = [*map(read_trial, args.manifests, args.losses)]
     if len({(trial["tokens"], trial["conversations"]) for trial in trials}) > 1:
-        raise InputError(f"--losses: {trials}, expected all to be of the same conversations")
+        raise InputError(f"--losses: {trials}, expected all on the same conversations")
     best = min(trials, key=lambda trial: (trial["loss"], trial["learning_rate"]))
     choice = {"run": best["run"], "learning_rate": best["learning_rate"]}
     write_json(args.output, {**choice, "trials": trials})

@@ -121,8 +121,8 @@ class ApiScorer:
         }
         bill = sum(bills.values(), Bill())
         cost = bill.describe(self.access.prices)
-        print(f"{self.title}: to ask, as far as known before: {cost}", file=sys.stderr)
-        self.within_budget(bill, "would cost some")
+        print(f"{self.title}: still to ask, by our estimate: {cost}", file=sys.stderr)
+        self.within_budget(bill, "would cost about")
 
     def within_budget(self, bill: Bill, verb: str) -> None:
         budget, prices = self.access.budget, self.access.prices
@@ -175,15 +175,15 @@ class ApiScorer:
         """Raise `InputError` if no answer lists a letter, so that all values are bounds."""
         if self.without == self.questions:
             raise InputError(
-                f"{self.title}: in none of {self.questions} questions is a letter among the listed "
-                "tokens, expected a prompt that is answered with one, or more top_logprobs"
+                f"{self.title}: found no letter among the listed tokens of {self.questions} "
+                "questions, expected a prompt that asks for a letter, or more top_logprobs"
             )
 
     def report(self) -> None:
         """Print the cost, and the number of letters that are not listed."""
         print(
             f"{self.title}: asked {self.paid.describe(self.access.prices)}; {self.bounds} letters "
-            f"were not listed; in {self.without} of {self.questions} questions none was",
+            f"are not listed; {self.without} of {self.questions} questions have no listed letter",
             file=sys.stderr,
         )
 

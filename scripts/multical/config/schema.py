@@ -136,12 +136,12 @@ class Config(Strict):
         if not study.training.tried:
             return
         if 0 not in study.smoothing:
-            raise ValueError(f"{key}: found a list, expected one, or 0 among the smoothings")
+            raise ValueError(f"{key}: found a list, expected a number, or 0 in smoothing")
         for name in study.sft_data:
             source = self.sft_data[name].source
             if not (isinstance(source, HubSft) and source.held_out):
                 raise ValueError(
-                    f"{key}: found a list, expected one, or conversations that are held out of "
+                    f"{key}: found a list, expected a number, or held-out conversations of "
                     f"{name} (sft_data.{name}.source.held_out of kind hub)"
                 )
 

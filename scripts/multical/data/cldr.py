@@ -72,7 +72,7 @@ def benchmark(
     are `same_as_english`; and questions whose stem `gives_away` the answer.
     """
     if questions_per_language < 1:
-        raise InputError(f"questions_per_language: found {questions_per_language}, expected 1 up")
+        raise InputError(f"questions_per_language: found {questions_per_language}, expected >= 1")
     chosen = choose(seed, kinds, held_out, questions_per_language)
     rows, report = [], []
     for language in languages:

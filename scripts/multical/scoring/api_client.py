@@ -160,7 +160,7 @@ class Client:
             tries = retrying.statistics["attempt_number"]
             why = f"in each of {tries} tries"
             if tries <= retries:
-                why = f"and to wait {error.seconds:.0f} s"
+                why = f"and asks to wait {error.seconds:.0f} s"
             kept = "the answers so far are kept, so run it again later"
             raise InputError(f"{self.url}: {error}, {why}; {kept}") from error
         self._pace.add(answer.bill.input - guess)

@@ -172,8 +172,8 @@ class FewShot:
         for row in rows.itertuples():
             if (example := example_ids.get(_content(row))) is not None:
                 raise InputError(
-                    f"{self.path}: example {example!r} in {row.language} is also asked, as "
-                    f"question {row.question_id!r}, expected others"
+                    f"{self.path}: example {example!r} in {row.language} equals question "
+                    f"{row.question_id!r}, expected other examples"
                 )
         return examples, rows
 
@@ -183,7 +183,7 @@ def read_fewshot(job: Questions, path: str | None) -> FewShot | None:
     if not job.num_fewshot:
         return None
     if path is None:
-        raise InputError(f"--fewshot: no file, expected {job.num_fewshot} examples a question")
+        raise InputError(f"--fewshot: no file, expected {job.num_fewshot} examples per question")
     return FewShot(questions.read(path), job.num_fewshot, path)
 
 

@@ -128,7 +128,7 @@ def test_what_cannot_be_compared_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = trial(tmp_path, 1e-3, 2.5), trial(tmp_path, 1e-4, 2.0, tokens=8)
-    with pytest.raises(InputError, match="expected all to be of the same conversations"):
+    with pytest.raises(InputError, match="expected all on the same conversations"):
         choose(monkeypatch, tmp_path, first, second)
     with pytest.raises(InputError, match=r"of 'm\.own\.lr0\.001', expected 'm\.own\.lr0\.0001'"):
         choose(monkeypatch, tmp_path, (second[0], first[1]))

@@ -176,7 +176,7 @@ def test_two_prompts_with_examples(score: Score, server: Api, tmp_path: Path) ->
     """All are in the announcement, the budget and the bill; what one asked is not asked again."""
     score(num_fewshot=2)
     other = {"name": "other", "multiple_choice": "{question}\n{options}\nSay:", "cloze": None}
-    with pytest.raises(InputError, match=r"would cost some 0\.01 USD, expected at most 0\.00"):
+    with pytest.raises(InputError, match=r"would cost about 0\.01 USD, expected at most 0\.00"):
         score(num_fewshot=2, prompts=[PROMPT, other], budget=1e-9)
     assert len(server.bodies) == 12
     found = score(num_fewshot=2, prompts=[PROMPT, other])
@@ -277,7 +277,7 @@ def test_faults_that_pass(score: Score, server: Api, fault: str | int, tmp_path:
         (404, {}, "404 a fault"),
         (403, {}, "403 a fault"),
         (301, {"Location": "http://127.0.0.1:9/"}, "301 a fault"),
-        (429, {"Retry_After": "86400"}, "and to wait 86400 s; the answers so far are kept"),
+        (429, {"Retry_After": "86400"}, "and asks to wait 86400 s; the answers so far are kept"),
         ("no logprobs", {}, "found no log-probabilities .*not every model and server gives them"),
         ("not numbers", {}, "found no log-probabilities"),
     ],
@@ -405,7 +405,7 @@ def test_cost_before_and_after(
 ) -> None:
     score()
     said = capsys.readouterr().err
-    assert "gpt on quiz: to ask, as far as known before: 12 requests, " in said
+    assert "gpt on quiz: still to ask, by our estimate: 12 requests, " in said
     sent = sum(len(json.dumps(body["messages"])) // 3 for body in server.bodies)
     cost = (sent * 2.5 + 12 * 10) / 1e6
     assert used(tmp_path)["asked"] == {
@@ -418,12 +418,12 @@ def test_cost_before_and_after(
 
 def test_no_more_than_the_budget(score: Score, server: Api) -> None:
     with pytest.raises(
-        InputError, match=r"would cost some 0.00 USD, expected at most 0.00 \(access.budget"
+        InputError, match=r"would cost about 0.00 USD, expected at most 0.00 \(access.budget"
     ):
         score(budget=1e-5)
     assert not server.bodies
     dear = {"input": 1000.0, "output": 1000.0, "currency": "EUR"}
-    with pytest.raises(InputError, match=r"would cost some .* EUR, expected at most 0.10"):
+    with pytest.raises(InputError, match=r"would cost about .* EUR, expected at most 0.10"):
         score(budget=0.1, prices=dear)
     assert not server.bodies
 
@@ -494,12 +494,16 @@ def test_what_no_letter_is_listed_of(
     score: Score, server: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(api_server, "TOKENS", ["The", "It", "1.", "a", "**"])
-    with pytest.raises(InputError, match=r"in none of 12 questions is a letter among the listed"):
+    with pytest.raises(
+        InputError, match=r"found no letter among the listed tokens of 12 questions"
+    ):
         score()
     assert not (tmp_path / "out.parquet").exists()
     monkeypatch.setattr(score_api, "ENOUGH", 3)
     (tmp_path / "cache/gpt.sqlite").unlink()
-    with pytest.raises(InputError, match=r"in none of 4 questions"):  # of the first language
+    with pytest.raises(
+        InputError, match=r"found no letter among the listed tokens of 4 questions"
+    ):  # of the first language
         score()
     assert len(server.bodies) == 12 + 4
 

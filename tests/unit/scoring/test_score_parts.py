@@ -392,7 +392,7 @@ def test_bad_settings(run: Run, place: Path, changes: dict[str, Any], sentence: 
 
 def test_an_example_that_is_asked_is_named(run: Run, place: Path) -> None:
     (place / "fewshot.parquet").write_bytes((place / "quiz.parquet").read_bytes())
-    with pytest.raises(InputError, match=r"example 'q\d' in en is also asked, as question 'q\d'"):
+    with pytest.raises(InputError, match=r"example 'q\d' in en equals question 'q\d'"):
         run("out", num_fewshot=SHOTS)
 
 
