@@ -116,7 +116,8 @@ def test_such_programs_would_be_found(source: str) -> None:
 @pytest.mark.workflow
 def test_rules_quote_all_that_they_hand_to_the_shell() -> None:
     listed = subprocess.run(
-        [sys.executable, "-c", COMMANDS], cwd=checkout.REPO, env=os.environ | {"PYTHONPATH": "scripts"},
+        [sys.executable, "-c", COMMANDS],
+        cwd=checkout.REPO, env=os.environ | {"PYTHONPATH": "scripts"},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     commands = json.loads(listed.stdout.splitlines()[-1])
