@@ -243,17 +243,16 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
     "an output that the rule did not have": (
         [edited("rules/train.smk", "        usage=paths.TRAINING_USAGE,",
                 '        more="{root}/runs/{run}/more",\n        usage=paths.TRAINING_USAGE,'),
-         edited("rules/metrics.smk", "            records=records,\n",
-                "            records=records,\n            "
-                f'more="{MORE}" if program == "compute_metrics" else [],\n')],
+         edited("rules/metrics.smk", "        all_records,\n",
+                f'        lambda w: [*all_records(w), "{MORE}"],\n')],
         {f"output missing: {MORE}, which train_sft did not make then": [
             "train_sft (little.own.ls0.s0)",
             "then score_run (little.own.ls0.s0), compute_metrics, verify_claims"],
          f"input appeared: {MORE}": ["compute_metrics", "then verify_claims"]},
     ),
     "settings that the plan gives, without an edit of the config": (
-        [edited("scripts/multical/workflow/job_params.py", '"seed": one.seed,',
-                '"seed": one.seed + 1,')],
+        [edited("scripts/multical/workflow/job_params.py", '"seed": sft_run.seed,',
+                '"seed": sft_run.seed + 1,')],
         {"settings changed: seed 0 -> 1": RETRAINED},
     ),
     "several at once": (
