@@ -55,7 +55,7 @@ class Step:
     code: str | None = None  # fingerprint
     python: str | None = None
     libraries: dict[str, str] = field(default_factory=dict)
-    pinned: bool = False  # whether `libraries` are from the lock of then, not from the program
+    pinned: bool = False  # whether `libraries` come from the lock at the time, not from the program
     machines: list[dict[str, Any]] = field(default_factory=list)
     seconds: float | None = None
     started: float | None = None  # seconds from 1970
