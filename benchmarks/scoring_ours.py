@@ -12,6 +12,7 @@ import json
 import statistics
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -68,7 +69,8 @@ def main() -> None:
             said = LETTERS[: len(one.options)] if part.multiple_choice else one.options
             found[one.Index] |= {"prompt": encoder.text(part, one, kind), "said": list(said)}
     groups = [Group.of([encoder.encode(part, r) for r in part.rows.itertuples()]) for part in cut]
-    result["longest"] = max(len(g.prefix) + len(trie) for g in groups for trie in g.tries)
+    asked_tokens = [encoder.encode(part, r) for part in cut for r in part.rows.itertuples()]
+    result["longest"] = max(question.length for question in asked_tokens)
     result["flop"] = sum(flop(group, model) for group in groups)
     result["rate"] = matrix_rate(model.dtype)
     args.output.write_text(json.dumps({**result, "scores": found}))
@@ -86,11 +88,12 @@ def flop(group: Group, model: Any) -> int:
     channels = config.num_hidden_layers * config.num_attention_heads * config.head_dim
     shared = len(group.prefix)
     tokens, keys, read = shared, shared * (shared + 1) // 2, 0
-    for trie in group.tries:
-        tokens += len(trie)
-        keys += int((trie.depths() + 1).sum())
-        nodes = {node for targets in trie.targets for node, _ in targets} | {trie.answer}
-        read += len(nodes - {None})
+    for row in group.rows:
+        tokens += len(row)
+        keys += sum(depth + 1 for depth in row.trie.depths)
+        for answer, targets in row.questions.values():
+            nodes = {node for node, _ in chain.from_iterable(targets)} | {answer}
+            read += len(nodes - {None})
     head = read * model.get_output_embeddings().weight.numel()
     return 2 * (tokens * weights + head) + 4 * keys * channels
 

@@ -149,21 +149,20 @@ def score(
     for row in part.rows.itertuples():
         tokenized.append(encoder.encode(part, row))
         scorer.check_length(tokenized[-1], f"{row.question_id} in {part.language}")
-    group = Group.of(tokenized)
     scores = scorer.score(
-        group,
+        Group.of(tokenized),
         lambda batch, run: saved.recall(f"{part.language}.{number}.{batch}", run),
         bar.update,
     )
-    for index, trie, scored in zip(part.rows.index, group.tries, scores, strict=True):
+    for index, question, scored in zip(part.rows.index, tokenized, scores, strict=True):
         values: dict[str, Any] = {}
         if part.multiple_choice:
             values["letter_logits"] = scored.letter_logits
             values["logsumexp"] = scored.logsumexp
-            values["prompt_tokens"] = trie.prompt_tokens
+            values["prompt_tokens"] = len(question.multiple_choice or [])
         if part.cloze:
             values["text_logliks"] = scored.text_logliks
-            values["text_tokens"] = [len(targets) for targets in trie.targets]
+            values["text_tokens"] = question.text_tokens()
         yield index, values
 
 

@@ -108,8 +108,8 @@ class LocalModel(Strict):
     batch_tokens: int = Field(
         default=2048,
         ge=1,
-        description="upper bound of padded tokens in a batch; few-shot examples count for each "
-        "question, since each holds a copy of their keys and values",
+        description="upper bound of padded tokens in a batch; few-shot examples count for each row "
+        "of questions, since each holds a copy of their keys and values",
     )
 
 

@@ -1,17 +1,19 @@
 """Scoring: from a model and questions to letter logits and option log-likelihoods.
 
 The tokens that all questions of a group begin with, such as few-shot examples, run once, and the
-questions share their keys and values. The remaining tokens of each question are a trie (see
-`trie`). A batch of tries is padded to one length and runs once, with a mask that shows each token
-its ancestors. Logits are computed in chunks, only for the positions that a score needs.
+questions share their keys and values. The remaining tokens of neighbouring questions are a trie
+(see `trie`). A batch of tries is padded to one length and runs once, with a mask that shows each
+token its ancestors. Logits are computed for the positions that a score needs, in tiles of the
+vocabulary.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,13 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from multical.errors import InputError
-from multical.scoring.trie import TokenizedQuestion, Trie, shared_prefix
+from multical.scoring.trie import Read, TokenizedQuestion, Trie, shared_prefix
 
-LOGITS_PER_CHUNK = 2**25  # 128 MiB in float32
+#: Tokens of a trie, unless its only question or the shared prefix is longer: enough for little
+#: padding, and so few that attention among questions, which the mask hides, costs little
+TRIE_TOKENS = 128
+#: Logits of a tile, in float32: on CPUs so few that they stay in the cache
+CPU_LOGITS, GPU_LOGITS = 2**21, 2**25
 
 
 @dataclass(frozen=True)
@@ -39,35 +45,55 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Row:
+    """A trie, and the questions in it by their index in the group."""
+
+    trie: Trie
+    questions: dict[int, Read]
+
+    def __len__(self) -> int:
+        return len(self.trie)
+
+
+@dataclass(frozen=True)
 class Group:
-    """Questions that are scored together: their shared prefix, and the rest of each as a trie.
+    """Questions that are scored together: their shared prefix, and the rest of them as tries.
 
     The other questions of its group change the scores of a question only by rounding. Questions of
     other groups do not change them at all.
     """
 
     prefix: list[int]
-    tries: list[Trie]
+    rows: list[Row]
 
     @classmethod
     def of(cls, questions: Sequence[TokenizedQuestion]) -> Group:
-        """Group one or more questions."""
+        """Group one or more questions. Questions that begin alike come into the same trie."""
         prefix = shared_prefix(questions)
-        return cls(prefix, [Trie.of(question, len(prefix)) for question in questions])
+        limit = max(TRIE_TOKENS, len(prefix))
+        rows: list[Row] = []
+        for i in sorted(range(len(questions)), key=lambda i: list(questions[i].sequences()[0])):
+            if rows:
+                length = len(rows[-1])
+                read = rows[-1].trie.add(questions[i])
+                if len(rows[-1]) <= limit:
+                    rows[-1].questions[i] = read
+                    continue
+                rows[-1].trie.cut(length)
+            trie = Trie(len(prefix))
+            rows.append(Row(trie, {i: trie.add(questions[i])}))
+        return cls(prefix, sorted(rows, key=len, reverse=True))
 
-    def batches(self, batch_tokens: int) -> list[list[int]]:
-        """Batches of indices of tries, longest first, with at most `batch_tokens` padded tokens.
+    def batches(self, batch_tokens: int) -> Iterator[list[Row]]:
+        """Batches of rows, longest first, with at most `batch_tokens` padded tokens.
 
-        The prefix counts for each trie, since each holds a copy of its keys and values.
+        The prefix counts for each row, since each holds a copy of its keys and values.
         """
-        order = sorted(range(len(self.tries)), key=lambda i: -len(self.tries[i]))
-        batches = []
-        while order:
-            longest = len(self.prefix) + len(self.tries[order[0]])
-            count = max(1, batch_tokens // longest)
-            batches.append(order[:count])
-            order = order[count:]
-        return batches
+        rest = self.rows
+        while rest:
+            count = max(1, batch_tokens // (len(self.prefix) + len(rest[0])))
+            yield rest[:count]
+            rest = rest[count:]
 
 
 #: A function of the number of a batch and of a function that computes its scores. It returns the
@@ -78,34 +104,67 @@ Recall = Callable[[int, Callable[[], list[Scores]]], list[Scores]]
 class Head:
     """The output head of the model, with bias and soft cap, in float32.
 
-    It reuses one buffer, since new memory for each chunk of logits takes longer than filling it.
+    Each tile of its weight is read once for all positions of a batch. Both buffers are reused,
+    since new memory for each tile of logits takes longer than filling it.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         head = model.get_output_embeddings()
-        self.weight = head.weight.float()
-        self.bias = None if head.bias is None else head.bias.float()
+        self.weight, self.bias = head.weight, head.bias
         self.cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-        self.rows = max(1, LOGITS_PER_CHUNK // len(self.weight))
-        self._buffer = self.weight.new_empty(self.rows, len(self.weight))
+        self.size = CPU_LOGITS if self.weight.device.type == "cpu" else GPU_LOGITS
+        self._buffers: dict[str, Tensor] = {}
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Logits (positions, vocabulary) of at most `rows` hidden states (positions, width).
+    def read(
+        self, hidden: Tensor, places: np.ndarray, tokens: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Logsumexp of all logits at each position, and the logits of some tokens.
 
-        The result is overwritten by the next call.
+        Args:
+            hidden: last hidden states, (positions, width).
+            places, tokens: the position and the id of each wanted token, (wanted,).
+
+        Returns:
+            arrays in float32, (positions,) and (wanted,).
         """
-        logits = torch.mm(hidden.float(), self.weight.T, out=self._buffer[: len(hidden)])
+        hidden = hidden.float()
+        height = max(1, min(self.size // len(hidden), len(self.weight)))
+        order = np.argsort(tokens, kind="stable")
+        starts = range(0, len(self.weight), height)
+        ends = np.searchsorted(tokens[order], [*starts[1:], len(self.weight)])
+        wanted = np.empty(len(tokens), dtype=np.float32)
+        top = hidden.new_full((len(hidden),), -math.inf)
+        total = hidden.new_zeros(len(hidden))
+        for start, first, end in zip(starts, [0, *ends], ends, strict=False):
+            logits = self._logits(hidden, slice(start, start + height))
+            chosen = order[first:end]
+            where = torch.from_numpy(np.stack([places[chosen], tokens[chosen] - start]))
+            wanted[chosen] = logits[tuple(where.to(logits.device))].cpu().numpy()
+            higher = torch.maximum(top, logits.amax(-1))
+            terms = logits.sub_(higher[:, None]).exp_().sum(-1)
+            total = total * (top - higher).exp() + terms
+            top = higher
+        return (total.log() + top).cpu().numpy(), wanted
+
+    def _logits(self, hidden: Tensor, tile: slice) -> Tensor:
+        """Logits (positions, tile). The next call overwrites them."""
+        part = self.weight[tile]
+        weight = self._buffer("weight", part.shape).copy_(part)
+        shape = (len(hidden), len(part))
+        logits = torch.mm(hidden, weight.T, out=self._buffer("logits", shape))
         if self.bias is not None:
-            logits += self.bias
+            logits += self.bias[tile].float()
         if self.cap is not None:
             logits.div_(self.cap).tanh_().mul_(self.cap)
         return logits
 
-
-def logsumexp_(logits: Tensor) -> Tensor:
-    """Logsumexp over the last dimension; overwrites `logits`."""
-    top = logits.amax(-1, keepdim=True)
-    return logits.sub_(top).exp_().sum(-1).log_() + top[:, 0]
+    def _buffer(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        size = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < size:
+            buffer = self.weight.new_empty(size, dtype=torch.float32)
+            self._buffers[name] = buffer
+        return buffer[:size].view(shape)
 
 
 class Scorer:
@@ -123,7 +182,7 @@ class Scorer:
         self.model = model
         self.config = model.config.get_text_config()
         self.head = Head(model)
-        self.letters = [torch.tensor(ids, device=model.device) for ids in letters]
+        self.letters = letters
         self.batch_tokens = batch_tokens
         self._checked = 0  # 1: the model can share a prefix; 2: and it can run tries with branches
         self._prefix: list[int] = []
@@ -150,42 +209,41 @@ class Scorer:
         Calls `advance` with the number of questions in each finished batch. Raises `InputError` if
         the model scores a trie differently from its separate paths.
         """
-        branched = [trie for trie in group.tries if trie.targets[-1]]
+        branched = any(read.targets[-1] for row in group.rows for read in row.questions.values())
         checked = 2 if branched else 1
         if checked > self._checked:
-            self._check(min(branched or group.tries, key=len), group.prefix)
+            self._check(group.rows[-1], group.prefix)
             self._checked = checked
-        scores: list[Scores | None] = [None] * len(group.tries)
-        for number, batch in enumerate(group.batches(self.batch_tokens)):
-            tries = [group.tries[i] for i in batch]
-            results = recall(number, partial(self._run, tries, group.prefix))
-            for i, result in zip(batch, results, strict=True):
-                scores[i] = result
-            advance(len(batch))
-        return [score for score in scores if score is not None]
+        scored: dict[int, Scores] = {}
+        for number, rows in enumerate(group.batches(self.batch_tokens)):
+            questions = [question for row in rows for question in row.questions]
+            scores = recall(number, partial(self._run, rows, group.prefix))
+            scored.update(zip(questions, scores, strict=True))
+            advance(len(questions))
+        return [scored[i] for i in range(len(scored))]
 
     @torch.inference_mode()
-    def _run(self, tries: Sequence[Trie], prefix: list[int]) -> list[Scores]:
-        shared, width = len(prefix), max(map(len, tries))
-        ids = np.zeros((len(tries), width), dtype=np.int64)
-        depths = np.zeros((len(tries), width), dtype=np.int64)
-        seen = np.zeros((len(tries), width, shared + width), dtype=bool)
+    def _run(self, rows: Sequence[Row], prefix: list[int]) -> list[Scores]:
+        shared, width = len(prefix), max(map(len, rows))
+        ids = np.zeros((len(rows), width), dtype=np.int64)
+        depths = np.zeros((len(rows), width), dtype=np.int64)
+        seen = np.zeros((len(rows), width, shared + width), dtype=bool)
         seen[:, :, :1] = True  # padding must attend to something
-        for row, trie in enumerate(tries):
-            count = len(trie)
-            ids[row, :count] = trie.tokens
-            depths[row, :count] = trie.depths()
-            seen[row, :count, :shared] = True
-            seen[row, :count, shared : shared + count] = trie.ancestors()
+        for index, row in enumerate(rows):
+            count = len(row)
+            ids[index, :count] = row.trie.tokens
+            depths[index, :count] = row.trie.depths
+            seen[index, :count, :shared] = True
+            seen[index, :count, shared : shared + count] = row.trie.ancestors()
         device = self.model.device
         outputs = self.model.base_model(
             input_ids=torch.from_numpy(ids).to(device),
             position_ids=torch.from_numpy(depths).to(device),
             attention_mask=self._masks(torch.from_numpy(seen).to(device), depths, shared),
-            past_key_values=self._prefix_cache(prefix, len(tries)),
+            past_key_values=self._prefix_cache(prefix, len(rows)),
             use_cache=shared > 0,
         )
-        return self._read(tries, outputs.last_hidden_state)
+        return self._read(rows, outputs.last_hidden_state)
 
     def _prefix_cache(self, tokens: list[int], rows: int) -> DynamicCache | None:
         """Keys and values of the shared prefix, repeated for `rows`. Computed once per prefix."""
@@ -224,78 +282,58 @@ class Scorer:
             raise InputError(f"model type {name}: layers {unknown}, expected {sorted(masks)}")
         return {kind: masks[kind] for kind in set(kinds)}
 
-    def _read(self, tries: Sequence[Trie], hidden: Tensor) -> list[Scores]:
-        """Scores from hidden states (rows, width, model width)."""
+    def _read(self, rows: Sequence[Row], hidden: Tensor) -> list[Scores]:
+        """Scores of the questions of `rows` from hidden states (rows, width, model width)."""
         index: dict[tuple[int, int], int] = {}
-        pairs = []
-        for row, trie in enumerate(tries):
-            if trie.answer is not None:
-                index.setdefault((row, trie.answer), len(index))
-            for targets in trie.targets:
-                for node, token in targets:
-                    place = index.setdefault((row, node), len(index))
-                    pairs.append((place, token))
-        rows, nodes = torch.tensor(list(index), device=hidden.device).T
-        multiple_choice = [row for row, trie in enumerate(tries) if trie.answer is not None]
-        answers = torch.tensor(
-            [place for (row, node), place in index.items() if node == tries[row].answer],
-            dtype=torch.long,
-        )
-        places, tokens = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
-        picked = hidden[rows, nodes]
-
-        totals = torch.empty(len(index))
-        chosen = torch.empty(len(pairs))
-        letters = torch.empty(len(multiple_choice), len(self.letters))
-        for start in range(0, len(index), self.head.rows):
-            stop = start + self.head.rows
-            logits = self.head.logits(picked[start:stop])
-            here = (places >= start) & (places < stop)
-            chosen[here] = logits[places[here] - start, tokens[here]].cpu()
-            in_chunk = (answers >= start) & (answers < stop)
-            for k, ids in enumerate(self.letters):
-                values = logits[(answers[in_chunk] - start)[:, None], ids]
-                letters[in_chunk, k] = values.logsumexp(-1).cpu()
-            totals[start:stop] = logsumexp_(logits).cpu()
-
-        letter_scores = zip(letters.tolist(), totals[answers].tolist(), strict=True)
-        by_row = dict(zip(multiple_choice, letter_scores, strict=True))
-        logprobs = iter((chosen - totals[places]).double().tolist())
+        wanted: list[tuple[int, int]] = []  # position, token
+        for number, row in enumerate(rows):
+            for answer, targets in row.questions.values():
+                if answer is not None:
+                    place = index.setdefault((number, answer), len(index))
+                    wanted += [(place, token) for ids in self.letters for token in ids]
+                for node, token in chain.from_iterable(targets):
+                    wanted.append((index.setdefault((number, node), len(index)), token))
+        at, nodes = torch.tensor(list(index), device=hidden.device).T
+        places, tokens = np.array(wanted, dtype=np.int64).T
+        totals, logits = self.head.read(hidden[at, nodes], places, tokens)
+        found = iter(zip(logits, logits.astype(float) - totals[places], strict=True))
         scores = []
-        for row, trie in enumerate(tries):
-            logits, total = by_row.get(row, (None, None))
-            scores.append(
-                Scores(
-                    letter_logits=logits and logits[: len(trie.targets)],
-                    logsumexp=total,
-                    text_logliks=[sum(next(logprobs) for _ in t) for t in trie.targets],
-                )
-            )
+        for number, row in enumerate(rows):
+            for answer, targets in row.questions.values():
+                letters, total = None, None
+                if answer is not None:
+                    total = float(totals[index[number, answer]])
+                    per_letter = [[z for z, _ in islice(found, len(ids))] for ids in self.letters]
+                    letters = [float(np.logaddexp.reduce(zs)) for zs in per_letter[: len(targets)]]
+                texts = [float(sum(p for _, p in islice(found, len(t)))) for t in targets]
+                scores.append(Scores(letters, total, texts))
         return scores
 
     @torch.inference_mode()
-    def _check(self, trie: Trie, prefix: list[int]) -> None:
+    def _check(self, row: Row, prefix: list[int]) -> None:
         """Raise `InputError` for a model that ignores attention masks, such as a recurrent one.
 
         This compares the log-likelihood of the text of the last option or, without texts, that of
         all letters.
         """
-        (scores,) = self._run([trie], prefix)
-        token_sets: Sequence[Any]  # for each log-probability, the tokens that it sums over
-        if targets := trie.targets[-1]:  # of the last path, which comes after all others
-            token_sets, found = [[token] for _, token in targets], scores.text_logliks[-1]
-            logprobs = self._logprobs(trie, targets[-1][0], prefix, len(targets))
+        answer, targets = list(row.questions.values())[-1]  # after the paths of all others
+        scores = self._run([row], prefix)[-1]
+        if pairs := targets[-1]:
+            logprobs = self._logprobs(row.trie, pairs[-1][0], prefix, len(pairs))
+            steps = zip(logprobs, pairs, strict=True)
+            expected = [sum(log[token].item() for log, (_, token) in steps)]
+            found = [scores.text_logliks[-1]]
         else:
+            (logprobs,) = self._logprobs(row.trie, answer, prefix, 1)
             logits, total = scores.letter_logits or [], scores.logsumexp or 0.0
-            token_sets, found = self.letters[: len(logits)], sum(logits) - len(logits) * total
-            logprobs = self._logprobs(trie, trie.answer, prefix, 1).expand(len(token_sets), -1)
-        pairs = zip(logprobs, token_sets, strict=True)
-        expected = sum(row[ids].logsumexp(0).item() for row, ids in pairs)
-        if abs(found - expected) > 0.02 * max(1.0, abs(expected)) + 0.1 * len(token_sets):
-            name = self.model.config.model_type
+            found = [logit - total for logit in logits]
+            of_letters = self.letters[: len(found)]
+            expected = [logprobs[list(ids)].logsumexp(0).item() for ids in of_letters]
+        off = sum(abs(ours - plain) for ours, plain in zip(found, expected, strict=True))
+        if off > 0.02 * max(1.0, abs(sum(expected))) + 0.1 * (len(pairs) or len(found)):
             raise InputError(
-                f"model type {name}: log-likelihood {found:.3f} under a tree mask, expected "
-                f"{expected:.3f}; it cannot share tokens among questions or their options"
+                f"model type {self.model.config.model_type}: log-likelihoods {found} under a tree "
+                f"mask, expected {expected}; it cannot share tokens among questions or options"
             )
 
     def _logprobs(self, trie: Trie, node: Any, prefix: list[int], count: int) -> Tensor:

@@ -1,8 +1,9 @@
-"""A question as a trie of tokens, so that no prefix is computed twice.
+"""Questions as tries of tokens, so that no prefix is computed twice.
 
 The prompt with lettered options, and the cloze prompt followed by the text of each option, are
-paths in one trie. A causal model computes the same state for a token in the trie as in its path
-alone if the token attends only to its ancestors and has its depth as position.
+paths in one trie, and further questions add paths to it. A causal model computes the same state
+for a token in the trie as in its path alone if the token attends only to its ancestors and has its
+depth as position.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ class TokenizedQuestion(NamedTuple):
         """
         return min(common_prefix([self.cloze, option]) for option in self.options)
 
+    def text_tokens(self) -> list[int]:
+        """Per option, the number of tokens whose log-probabilities add up to that of its text."""
+        start = self.start() if self.cloze else 0
+        return [len(option[start:]) for option in self.options]
+
     def sequences(self) -> list[Tokens]:
         """All token sequences for the model."""
         return [tokens for tokens in (self.multiple_choice, *self.options) if tokens]
@@ -66,53 +72,66 @@ def shared_prefix(questions: Sequence[TokenizedQuestion]) -> list[int]:
     return list(questions[0].sequences()[0][: max(0, length)])
 
 
-@dataclass
-class Trie:
-    """The tokens of one question, with each distinct prefix once.
+class Read(NamedTuple):
+    """Where the scores of a question are read in a trie.
 
     Attributes:
-        tokens: token id of each node; parents come before their children.
-        parents: index of each node's parent, -1 at the start of a path.
         answer: node of the last token of the multiple-choice prompt; None without that prompt.
         targets: per option, the (node, token id) pairs whose log-probabilities sum to the
             log-likelihood of the option's text.
-        prompt_tokens: number of tokens of the multiple-choice prompt, or None.
-        skipped: number of tokens before the first node of each path.
     """
 
-    answer: int | None = None
-    prompt_tokens: int | None = None
+    answer: int | None
+    targets: list[list[tuple[int, int]]]
+
+
+@dataclass
+class Trie:
+    """The tokens of some questions, with each distinct prefix once.
+
+    Attributes:
+        skipped: number of tokens before the first node of each path.
+        tokens: token id of each node; parents come before their children.
+        parents: index of each node's parent, -1 at the start of a path.
+        depths: position of each node in its path, including skipped tokens.
+    """
+
     skipped: int = 0
-    targets: list[list[tuple[int, int]]] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, question: TokenizedQuestion, skip: int = 0) -> Trie:
-        """The trie of a question, without the first `skip` tokens, which all paths share."""
-        trie = cls(skipped=skip)
+    def add(self, question: TokenizedQuestion) -> Read:
+        """Add the nodes of a question that the trie lacks, and return where to read its scores."""
+        answer = None
         if question.multiple_choice is not None:
-            trie.prompt_tokens = len(question.multiple_choice)
-            trie.answer = trie._add(question.multiple_choice[skip:])[-1]
-        start = max(0, question.start() - skip)  # would be below 0 without a cloze prompt
+            answer = self._add(question.multiple_choice[self.skipped :])[-1]
+        start = max(0, question.start() - self.skipped)  # below 0 without a cloze prompt
+        targets = []
         for tokens in question.options:
-            option = tokens[skip:]
-            path = trie._add(option[:-1])
-            trie.targets.append([(path[i - 1], option[i]) for i in range(start, len(option))])
-        return trie
+            option = tokens[self.skipped :]
+            path = self._add(option[:-1])
+            targets.append([(path[i - 1], option[i]) for i in range(start, len(option))])
+        return Read(answer, targets)
 
     def _add(self, tokens: Tokens) -> list[int]:
         node, path = -1, []
-        for token in tokens:
+        for depth, token in enumerate(tokens, self.skipped):
             key = (node, token)
             if key not in self._children:
                 self._children[key] = len(self.tokens)
                 self.tokens.append(token)
                 self.parents.append(node)
+                self.depths.append(depth)
             node = self._children[key]
             path.append(node)
         return path
+
+    def cut(self, length: int) -> None:
+        """Remove all but the first `length` nodes. Nothing can be added afterwards."""
+        del self.tokens[length:], self.parents[length:], self.depths[length:]
+        self._children.clear()
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -123,13 +142,6 @@ class Trie:
         while self.parents[path[-1]] >= 0:
             path.append(self.parents[path[-1]])
         return path[::-1]
-
-    def depths(self) -> np.ndarray:
-        """Position of each node in its path, including skipped tokens, (nodes,)."""
-        depths = np.zeros(len(self), dtype=np.int64)
-        for node, parent in enumerate(self.parents):
-            depths[node] = self.skipped if parent < 0 else depths[parent] + 1
-        return depths
 
     def ancestors(self) -> np.ndarray:
         """Boolean (nodes, nodes): whether the column's node is the row's node or its ancestor."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import (
@@ -148,9 +149,11 @@ def test_the_batch_changes_nothing(kind: str) -> None:
 def test_batches_keep_to_the_tokens_longest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the model is given: the prefix once, then rows whose prefix counts too."""
     model, asked, budget = build(CONFIGS["llama"]), questions(12), 150
+    monkeypatch.setattr(scoring, "TRIE_TOKENS", 40)
     group = Group.of(asked)
-    shared, longest = len(group.prefix), max(map(len, group.tries))
+    shared, longest = len(group.prefix), max(map(len, group.rows))
     assert shared >= 12
+    assert any(len(row.questions) > 1 for row in group.rows)
     assert shared + longest <= budget
     scorer, shapes = Scorer(model, LETTERS, budget), []
     monkeypatch.setattr(scorer, "_checked", 2)
@@ -162,12 +165,16 @@ def test_batches_keep_to_the_tokens_longest_first(monkeypatch: pytest.MonkeyPatc
     prefixes = [shape for shape in shapes if shape == (1, shared)]
     batches = [shape for shape in shapes if shape != (1, shared)]
     assert len(prefixes) == 1
-    assert sum(rows for rows, _ in batches) == len(asked)
+    assert sum(rows for rows, _ in batches) == len(group.rows)
     assert all(rows * (shared + width) <= budget for rows, width in batches)
     widths = [width for _, width in batches]
     assert widths == sorted(widths, reverse=True)
-    lengths = [len(group.tries[i]) for batch in group.batches(budget) for i in batch]
+    lengths = [len(row) for batch in group.batches(budget) for row in batch]
     assert lengths == sorted(lengths, reverse=True)
+    in_rows = [
+        question for batch in group.batches(budget) for row in batch for question in row.questions
+    ]
+    assert sorted(in_rows) == list(range(len(asked)))
 
 
 def test_a_large_vocabulary_is_added_up_exactly() -> None:
@@ -175,16 +182,26 @@ def test_a_large_vocabulary_is_added_up_exactly() -> None:
     torch.manual_seed(0)
     logits = torch.randn(4, 262_144)
     logits[:, 0] = 18
+    model = build(LlamaConfig(**{**SIZES, "hidden_size": 4, "vocab_size": 262_144}))
+    with torch.no_grad():
+        model.get_output_embeddings().weight.copy_(logits.T)
+    head, wanted = scoring.Head(model), np.array([5, 0, 262_143])
+    with torch.inference_mode():
+        totals, picked = head.read(torch.eye(4), np.array([2, 0, 3]), wanted)
+    assert totals.dtype == picked.dtype == np.float32
     expected = logits.double().logsumexp(-1)
-    found = scoring.logsumexp_(logits.clone())
-    assert found.dtype == torch.float32
-    assert found.double().tolist() == pytest.approx(expected.tolist(), abs=3e-6)
+    assert totals.astype(float).tolist() == pytest.approx(expected.tolist(), abs=3e-6)
+    assert picked.tolist() == pytest.approx(logits[[2, 0, 3], torch.from_numpy(wanted)].tolist())
 
 
-def test_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, asked = build(CONFIGS["gemma2"]), questions(4)
+@pytest.mark.parametrize("size", [1, 900])
+@pytest.mark.parametrize("kind", ["gemma2", "llama"])
+def test_tiles_of_logits_change_nothing(
+    kind: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, asked = build(CONFIGS[kind]), questions(4)
     whole = flat(score(model, asked))
-    monkeypatch.setattr(scoring, "LOGITS_PER_CHUNK", 8 * VOCABULARY)
+    monkeypatch.setattr(scoring, "CPU_LOGITS", size)
     assert flat(score(model, asked)) == pytest.approx(whole, abs=1e-5)
 
 
