@@ -1,8 +1,9 @@
 """How far a run of Snakemake has come, and how long the rest of it will take.
 
 The time left is the work of the jobs that have not ended, shared among the cores. Each job is
-expected to take what `multical.workflow.timings` says, else what `SECONDS` says. These times are
-then scaled by how long the jobs that have ended here took, compared with what was expected.
+expected to take what it took at its last run here. Otherwise, a job that runs a model takes what
+`multical.workflow.timings` estimates from its size, and any other job what `SECONDS` says. These
+times are then scaled by how long the jobs that have ended took, compared with what was expected.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ SECONDS = {
     "plot_msp_auroc": 6,
 }
 OTHER = 4
+#: FLOP/s of a job that runs a model, in training and scoring alike: `make bench`, with AMX
+FLOPS = 2e11
 #: For this long, what this run has measured says little
 SETTLED = 60  # seconds
 
@@ -48,8 +51,12 @@ class Expectations:
 
     def seconds(self, rule: str, wildcards: Mapping[str, str], record: str | None) -> float:
         """Seconds of a job; `record` is its benchmark file."""
-        known = self.clock.of(rule, wildcards, 0, record).seconds if self.clock else None
-        return SECONDS.get(rule, OTHER) if known is None else known
+        if self.clock is None:
+            return SECONDS.get(rule, OTHER)
+        known = self.clock.of(rule, wildcards, 0, record)
+        if known.source == "scaled":  # from jobs that may have spent all their time on their start
+            known = self.clock.estimated(rule, wildcards, 0)
+        return SECONDS.get(rule, OTHER) if known.seconds is None else known.seconds
 
     def mean(self, rule: str) -> float:
         """Mean seconds of the jobs of a rule."""
@@ -71,7 +78,8 @@ def expectations(command: Sequence[str]) -> Expectations:
         config = files.load(command)
     except InputError:
         return Expectations()
-    return Expectations(Timings(costs.Sizes(config), lambda output: None), made(config, command))
+    clock = Timings(costs.Sizes(config), lambda output: None, FLOPS)
+    return Expectations(clock, made(config, command))
 
 
 def made(config: Config, command: Sequence[str]) -> list[str]:

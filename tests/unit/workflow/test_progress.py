@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from multical import paths
 from multical.config import files
 from multical.workflow import progress
 from multical.workflow.progress import Expectations, Progress
+from multical.workflow.timings import START_SECONDS
 
 COUNTS = {"train_sft": 2, "score_run": 4}
 EXPECTED = {"train_sft": 100.0, "score_run": 50.0}
@@ -95,20 +97,41 @@ def test_nothing_to_do() -> None:
     assert Progress({}, cores=2, began=0).line(3) == "0 of 0 jobs in 3 s"
 
 
-def test_models_are_expected_to_take_as_long_as_their_tokens_say(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(Path(__file__).parents[3])
-    expected = progress.expectations(["--cores", "2", "results/smoke/headline.txt"])
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with multical's config, in which nothing has run."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("config.yaml", "config"):
+        Path(name).symlink_to(Path(__file__).parents[3] / name)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+def test_models_are_expected_to_take_as_long_as_their_tokens_say() -> None:
+    smoke = progress.expectations(["--cores", "2", "results/smoke/headline.txt"])
     demo = progress.expectations(["results/demo/headline.txt"])
-    assert (expected.roots, demo.roots) == (["results/smoke"], ["results/demo", "results/demo/msp"])
+    assert (smoke.roots, demo.roots) == (["results/smoke"], ["results/demo", "results/demo/msp"])
     for rule in ("train_sft", "score_run"):
-        assert 10 < expected.mean(rule) < demo.mean(rule) < 3600
-    assert expected.mean("plot_culture") == progress.OTHER
+        assert START_SECONDS < smoke.mean(rule) < demo.mean(rule) < 3600
+    assert smoke.mean("plot_culture") == progress.OTHER
 
 
-def test_the_paper_study_is_not_all_studies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(Path(__file__).parents[3])
+def test_a_job_is_expected_to_take_what_it_took_but_not_what_smaller_ones_took(
+    folder: Path,
+) -> None:
+    job = {"root": "results/smoke", "run": "gemma3-270m.facts.ls0.s0"}
+    other = job | {"root": "results/demo"}
+    before = progress.expectations([]).seconds("train_sft", other, None)
+    record = folder / paths.TRAINING_TIMING.format(**job)
+    record.parent.mkdir(parents=True)
+    record.write_text("s\n77.0\n", encoding="utf-8")
+    after = progress.expectations([])
+    assert after.seconds("train_sft", job, str(record)) == 77
+    assert after.seconds("train_sft", other, None) == before
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_paper_study_is_not_all_studies() -> None:
     assert progress.made(files.load(), ["results/headline.txt"]) == ["results"]
 
 
