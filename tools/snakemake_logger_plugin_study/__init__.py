@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -42,8 +43,17 @@ class LogHandler(LogHandlerBase):
         self.cores = 1
         self.progress: Progress | None = None
         self.is_terminal = sys.stderr.isatty()
+        self.interrupted = False
+        signal.signal(signal.SIGINT, self.interrupt)
         if self.is_terminal:
             threading.Thread(target=self.tick, daemon=True).start()
+
+    def interrupt(self, *signal_and_frame: Any) -> None:
+        """Note that Ctrl-C ends the run, so that jobs fail which are not to blame."""
+        self.interrupted = True
+        start = "\n" * self.is_terminal
+        print(f"{start}Interrupted: the same command goes on from here.", file=sys.stderr)
+        signal.default_int_handler(*signal_and_frame)
 
     def tick(self) -> None:
         """Draw the line each second, on a terminal."""
@@ -54,6 +64,8 @@ class LogHandler(LogHandlerBase):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Follow an event. Messages that are no events of jobs are shown if they are warnings."""
+        if self.interrupted:
+            return
         try:
             said = self.follow(record, getattr(record, "event", None))
         except Exception:
@@ -88,7 +100,7 @@ class LogHandler(LogHandlerBase):
 
     def draw(self, now: float) -> None:
         """Draw the line in place of the last one, on a terminal."""
-        if self.is_terminal and self.progress:
+        if self.is_terminal and self.progress and not self.interrupted:
             running = self.progress.now_running(now)
             line = self.progress.line(now) + (f": {running}" if running else "")
             width = shutil.get_terminal_size().columns - 1
@@ -96,7 +108,7 @@ class LogHandler(LogHandlerBase):
 
     def close(self) -> None:
         """End the line, when the run has ended."""
-        if self.is_terminal and self.progress:
+        if self.is_terminal and self.progress and not self.interrupted:
             print(file=sys.stderr)
         self.progress = None
         super().close()
