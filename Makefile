@@ -8,9 +8,11 @@ BIN    := .venv/bin
 PYTHON_CODE := scripts tools tests benchmarks
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
+# A line of progress for the whole run. What jobs print is in logs/, too.
+FOLLOWED := PYTHONPATH=tools $(SNAKEMAKE) --logger study
 # Errors are shown: `--quiet all` would swallow them.
 QUIET  := --quiet rules host progress reason
-REPORT = $(SNAKEMAKE) $(QUIET) --report-stylesheet report/style.css --report
+REPORT = $(FOLLOWED) --report-stylesheet report/style.css --report
 
 .PHONY: help env lock demo smoke msp_v2 verify plan explain provenance bundle unbundle doctor recover test test-slurm bench check schema format clean
 help:                ## print this list
@@ -32,17 +34,18 @@ lock:                ## resolve envs/requirements.in into the lock anew
 	$(PYTHON) envs/generate.py
 
 demo smoke: env      ## make a study of packaged models, with its report
-	$(SNAKEMAKE) results/$@/headline.txt results/$@/claims/verdicts.json
+	@$(FOLLOWED) -- results/$@/headline.txt results/$@/claims/verdicts.json >/dev/null
 	@$(MAKE) --no-print-directory --silent results/$@/report.html
-	@cat results/$@/headline.txt
+	@$(BIN)/python tools/show_finding.py --study results/$@
 
 # The report cannot be a rule: it reports on a workflow that has run.
 results/%/report.html: results/%/headline.txt results/%/claims/verdicts.json $(wildcard report/*)
 	$(REPORT) $@ -- $(filter results/%,$^)
 
 msp_v2: env          ## make paper 2 from its released outputs, with its report, and compare with the published
-	$(SNAKEMAKE) msp_v2 msp_v2_verify results/msp_v2/claims/verdicts.json
+	@$(FOLLOWED) -- msp_v2 msp_v2_verify results/msp_v2/claims/verdicts.json >/dev/null
 	@$(REPORT) results/msp_v2/report.html -- msp_v2 results/msp_v2/claims/verdicts.json
+	@$(BIN)/python tools/show_finding.py --study results/msp_v2
 
 # STUDY is the root of a study, without or with its results/.
 verify bundle: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))

@@ -314,7 +314,7 @@ EDITS = [
     Edit("a setting of figures", figures("reference_language: fr"),
          SHIFTS | RECALIBRATION | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])),
     Edit("plot style", code("multical/figures/style"), PLOTS | HEADLINE),
-    Edit("a library that only figures use", lock("seaborn"), PLOTS | HEADLINE),
+    Edit("a library that only figures use", lock("matplotlib"), PLOTS | HEADLINE),
     Edit("a library of that library", lock("pillow"), PLOTS | HEADLINE),
     Edit("a claim's threshold", CLAIM, VERDICTS),
     Edit("models in another order", OTHER_ORDER, SETTINGS),

@@ -20,7 +20,6 @@ matplotlib.use("Agg")
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
@@ -45,14 +44,20 @@ OPEN: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.8}
 LEVEL_STYLE = {"high": ("#009E73", "o"), "mid": ("#E69F00", "s"), "low": ("#332288", "^")}
 _SMOOTHING_COLOURS = {0.05: "#003A5D", 0.1: "#0072B2", 0.2: "#56B4E9", 0.4: "#B3DDF2"}
 
-sns.set_theme(
-    style="ticks",
-    font="DejaVu Sans",  # comes with matplotlib, so every machine draws the same bytes
-    rc={
+plt.rcParams.update(
+    {
+        "font.family": "DejaVu Sans",  # comes with matplotlib, so all machines draw the same bytes
+        **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor"], "0.15"),
+        **dict.fromkeys(["xtick.color", "ytick.color"], "0.15"),
+        "axes.axisbelow": True,
+        "lines.solid_capstyle": "round",
+        "patch.edgecolor": "white",
+        "patch.force_edgecolor": True,
         "font.size": 8,
         "axes.labelsize": 8,
         "axes.titlesize": 8,
         "axes.titleweight": "bold",
+        "axes.titley": 1.0,  # at the top, where matplotlib would find it to be after a search
         "axes.linewidth": 0.6,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -76,7 +81,7 @@ sns.set_theme(
         "savefig.dpi": 250,
         "pdf.fonttype": 42,  # embedded TrueType, which publishers ask for
         "svg.hashsalt": "multical",
-    },
+    }
 )
 
 

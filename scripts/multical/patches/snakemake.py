@@ -12,6 +12,8 @@ Snakemake compares the code, parameters and inputs of a job with its records of 
 - It compares no content of inputs over 1 MB, so that copies of large results are out of date. Here
   the limit is `LARGEST`.
 
+It also has Snakemake look once, and not for every job, at which parameters a function takes.
+
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
 """
 
@@ -22,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import snakemake.common
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
@@ -80,12 +83,18 @@ def _digest(path: Path, changed: int) -> str:
     return f"sha256:{sha256(path)}"
 
 
+#: The parameters of a function. Snakemake looks at each function of a rule again for each job.
+_parameters = cache(snakemake.common.get_function_params)
+
+
 def patch_snakemake(left: Iterable[str]) -> None:
     """Have this Snakemake compare as above, except for files `left` by a killed Snakemake."""
+    import snakemake.rules
     import snakemake.workflow  # here, since another module of Snakemake must be imported before it
 
     Records.left = frozenset(left)
     snakemake.workflow.FilePersistence = Records
+    snakemake.common.get_function_params = snakemake.rules.get_function_params = _parameters
 
 
 def workflow_of(api: Any) -> Any:

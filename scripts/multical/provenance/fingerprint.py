@@ -11,6 +11,7 @@ import ast
 import hashlib
 import re
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -18,13 +19,11 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from multical.errors import InputError
+from multical.provenance.libraries import DISTRIBUTIONS
 
 PACKAGE = "multical"
 SCRIPTS = Path(__file__).resolve().parents[2]
 LOCK = SCRIPTS.parent / "envs" / "requirements.lock"
-
-#: Libraries whose distribution has another name than the module that is imported.
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 #: Libraries on which the results of an imported library depend, and which count with it. Its other
 #: dependencies (web clients, helpers) change no result, and do not count.
@@ -92,22 +91,33 @@ def _parsed(path: Path) -> tuple[str, set[Path], set[str]]:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
     except OSError as error:
         raise InputError(f"{path.relative_to(SCRIPTS)}: no such script") from error
-    names = _imports(tree, path.name)
+    nodes = list(ast.walk(tree))  # once, since it takes a large part of the time
+    names = _imports(nodes, path.name)
     local = {file for name in names if name.split(".")[0] == PACKAGE for file in _files(name)}
     outer = {name.split(".")[0] for name in names} - {PACKAGE, *sys.stdlib_module_names}
-    digest = hashlib.sha256(ast.dump(without_docstrings(tree)).encode()).hexdigest()
+    _remove_docstrings(nodes)
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     return digest, local, outer
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
     """Remove docstrings and descriptions of pydantic fields from a tree, and return it."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Field", "pydantic.Field"):
-            node.keywords = [word for word in node.keywords if word.arg != "description"]
-        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
+    _remove_docstrings(ast.walk(tree))
     return tree
+
+
+def _remove_docstrings(nodes: Iterable[ast.AST]) -> None:
+    """Remove docstrings and descriptions of pydantic fields from the nodes of a tree."""
+    for node in nodes:
+        match node:
+            case ast.Call(
+                func=ast.Name(id="Field")
+                | ast.Attribute(value=ast.Name(id="pydantic"), attr="Field")
+            ):
+                node.keywords = [word for word in node.keywords if word.arg != "description"]
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                if ast.get_docstring(node, clean=False) is not None:
+                    node.body = node.body[1:]
 
 
 def _used(module: Path) -> set[str]:
@@ -116,10 +126,10 @@ def _used(module: Path) -> set[str]:
     return imported.union(*(COMPANIONS.get(library, []) for library in imported))
 
 
-def _imports(tree: ast.AST, name: str) -> set[str]:
+def _imports(nodes: Iterable[ast.AST], name: str) -> set[str]:
     """Dotted names that a file imports, at its top or in functions."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

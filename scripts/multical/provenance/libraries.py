@@ -11,6 +11,8 @@ from packaging.utils import canonicalize_name
 
 #: The list of direct libraries, with the reason for each.
 REQUIREMENTS = Path(__file__).parents[3] / "envs" / "requirements.in"
+#: Libraries whose distribution has another name than the module that is imported
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 
 def libraries() -> dict[str, str]:
@@ -19,8 +21,7 @@ def libraries() -> dict[str, str]:
     requirements = filter(None, (line.partition("#")[0].strip() for line in lines))
     direct = {canonicalize_name(Requirement(text).name) for text in requirements}
     imported = {module.partition(".")[0] for module in list(sys.modules)}
-    owners = metadata.packages_distributions()
-    used = {name for module in imported for name in owners.get(module, [])}
-    return {
-        name: metadata.version(name) for name in sorted(used) if canonicalize_name(name) in direct
-    }
+    used = {canonicalize_name(DISTRIBUTIONS.get(module, module)) for module in imported}
+    # as its metadata spell it, and not by `packages_distributions`, which reads all that is there
+    own = sorted(metadata.metadata(name)["Name"] for name in direct & used)
+    return {name: metadata.version(name) for name in own}

@@ -77,7 +77,7 @@ class Timings:
             return (
                 self._scaled(rule, wildcards, self._measured(rule, wildcards), own=True)
                 or self._scaled(rule, wildcards, self._siblings(rule, wildcards))
-                or self._estimated(rule, wildcards, gpus)
+                or self.estimated(rule, wildcards, gpus)
             )
         except InputError as error:
             return Duration(None, "not known", reason=str(error))
@@ -106,7 +106,8 @@ class Timings:
             return Duration(seconds, "recorded")
         return Duration(seconds, "scaled", factor, len(measured))
 
-    def _estimated(self, rule: str, wildcards: Wildcards, gpus: int) -> Duration:
+    def estimated(self, rule: str, wildcards: Wildcards, gpus: int) -> Duration:
+        """How long a job of a rule in `FLOP` will take, by its size alone."""
         flop = FLOP[rule] * self.sizes.parameters(self.model(wildcards))
         rate = self.flops or (GPU_FLOPS * gpus if gpus else CPU_FLOPS)
         return Duration(START_SECONDS + flop * self.tokens(rule, wildcards) / rate, "estimated")
