@@ -69,12 +69,23 @@ class SmoothedTrainer(Trainer):
                 output.last_hidden_state = output.last_hidden_state[trained][None]
                 return output
 
+            count = len(targets) if num_items_in_batch is None else num_items_in_batch
+            share = 1 / torch.as_tensor(count, device=targets.device).clamp(min=1)
+            tied = self.tied_weight()
             # a hook, since autocast would not apply to a backbone that is called from here
             hook = inner.base_model.register_forward_hook(keep_trained)
-            with hook, smoothing.smoothed_head(self.smoothing_factor):
+            with hook, smoothing.smoothed_head(self.smoothing_factor, share, tied):
                 return model(**rest, shift_labels=targets[None])
 
         return super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
+
+    def tied_weight(self) -> nn.Parameter | None:
+        """The head's weight if it is the input embedding, too, and no other process has a part."""
+        model: Any = self.model
+        weight: nn.Parameter = model.get_output_embeddings().weight
+        if self.args.world_size > 1 or weight is not model.get_input_embeddings().weight:
+            return None
+        return weight if weight.requires_grad else None
 
 
 class Saved(TrainerCallback):
