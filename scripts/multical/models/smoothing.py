@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ from multical.patches.trl import head_calls
 #: Logits that are held at a time: 512 MB in float32, all of a small batch
 HELD = 2**27
 #: Logits that are folded at a time: on CPUs they stay in the cache
-FOLDED = {"cpu": 2**19, "cuda": 2**24}
+FOLDED = {"cpu": 2**20, "cuda": 2**24}
 #: Rows of the head's gradient that are made at a time in half precision on CPUs
 ROWS = 8192
 #: Keys of model configs that scale the logits
@@ -233,7 +234,7 @@ def _folded(
     """Outputs of some rows of the logits at a time. With weights, these become their gradients."""
     size = max(1, FOLDED[logits.device.type] // len(head.weight))
     for rows in _tiles(len(logits), size):
-        at = slice(tile.start + rows.start, tile.start + rows.start + len(logits[rows]))
+        at = slice(tile.start + rows.start, tile.start + rows.stop)
         yield _fold(logits[rows], head, at, None if weights is None else weights[at])
 
 
@@ -300,5 +301,10 @@ def _add_product(into: Tensor, left: Tensor, right: Tensor, first: bool) -> None
 
 
 def _tiles(rows: int, size: int) -> list[slice]:
-    """Slices of at most `size` rows; an empty one if there are no rows."""
-    return [slice(at, at + size) for at in range(0, max(rows, 1), size)]
+    """Slices of at most `size` rows, of nearly equal length; an empty one if there are no rows.
+
+    Of a single row torch splits sums among threads, so that their number would change results.
+    """
+    count = max(1, -(-rows // size))
+    ends = [rows * part // count for part in range(count + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]
