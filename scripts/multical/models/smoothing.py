@@ -27,7 +27,7 @@ from multical.patches.trl import head_calls
 #: Logits that are held at a time: 512 MB in float32, all of a small batch
 HELD = 2**27
 #: Logits that are folded at a time: on CPUs they stay in the cache
-FOLDED = {"cpu": 2**20, "cuda": 2**24}
+FOLDED_ON_CPUS, FOLDED = 2**20, 2**24
 #: Rows of the head's gradient that are made at a time in half precision on CPUs
 ROWS = 8192
 #: Keys of model configs that scale the logits
@@ -232,7 +232,8 @@ def _folded(
     logits: Tensor, head: Head, tile: slice, weights: Tensor | None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Outputs of some rows of the logits at a time. With weights, these become their gradients."""
-    size = max(1, FOLDED[logits.device.type] // len(head.weight))
+    most = FOLDED_ON_CPUS if logits.device.type == "cpu" else FOLDED
+    size = max(1, most // len(head.weight))
     for rows in _tiles(len(logits), size):
         at = slice(tile.start + rows.start, tile.start + rows.stop)
         yield _fold(logits[rows], head, at, None if weights is None else weights[at])

@@ -89,7 +89,7 @@ SIZES = [(5, 3), (2, 7), (9, 1), (1, 4)]
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_loss_and_gradients(kind: str, b: float, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(smoothing, "HELD", 400 * 7)  # 7 of 15 tokens at a time
-    monkeypatch.setattr(smoothing, "FOLDED", {"cpu": 400 * 3})  # and 3 of these
+    monkeypatch.setattr(smoothing, "FOLDED_ON_CPUS", 400 * 3)  # and 3 of these
     made = trainer(kind, b, tmp_path)
     made.model.train()
     inputs = batch(SIZES)
