@@ -28,6 +28,7 @@ from multical.models.examples import Examples
 from multical.models.params import TrainingJob
 from multical.models.sft import train
 from multical.params import command_line, validated
+from multical.patches.malloc import keep_freed_memory
 from multical.provenance.usage import Clock
 
 
@@ -63,6 +64,7 @@ def main() -> None:
 def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) -> None:
     """Train in each process; only process 0 writes the results."""
     started = time.monotonic()
+    keep_freed_memory()
     with group.first():
         base = checkpoints.verified(args.model, contents=group.main)
     pairs = conversations.read(args.data)

@@ -18,7 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
 from multical.errors import InputError
-from multical.models import smoothing
+from multical.models import prefixes, smoothing
 from multical.models.chat import IGNORED
 from multical.models.distributed import Group
 from multical.models.examples import Examples, Row, row_of
@@ -44,6 +44,8 @@ class SmoothedTrainer(Trainer):
         smoothing.check(smoothing_factor, kwargs["model"].config)
         self.smoothing_factor = smoothing_factor
         super().__init__(group or Group(), fillers, **kwargs)
+        self.alone = self.args.world_size == 1
+        self.shares = self.alone and not self.aux_loss_enabled and prefixes.shareable(self.model)
 
     def compute_loss(
         self,
@@ -55,7 +57,8 @@ class SmoothedTrainer(Trainer):
         """TRL's loss, computed from smoothed log-probabilities.
 
         TRL's normalisation over tokens, micro-batches and processes thus applies to both terms of
-        the loss. TRL's head gets the trained positions only, since on CPUs it would score all.
+        the loss. TRL's head gets the trained positions only, since on CPUs it would score all. The
+        model gets common beginnings of conversations once.
         """
 
         inner: Any = self.model  # without the wrappers of accelerate
@@ -64,17 +67,38 @@ class SmoothedTrainer(Trainer):
             following = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
             trained = following != IGNORED
             targets = following[trained]
+            kept: Any = trained
+            if shared := self.tree(rest):
+                rest |= shared.inputs
+                kept = 0, shared.nodes[trained]
 
             def keep_trained(module: nn.Module, args: Any, output: Any) -> Any:
-                output.last_hidden_state = output.last_hidden_state[trained][None]
+                output.last_hidden_state = output.last_hidden_state[kept][None]
                 return output
 
+            count = len(targets) if num_items_in_batch is None else num_items_in_batch
+            share = 1 / torch.as_tensor(count, device=targets.device).clamp(min=1)
+            tied = self.tied_weight()
             # a hook, since autocast would not apply to a backbone that is called from here
             hook = inner.base_model.register_forward_hook(keep_trained)
-            with hook, smoothing.smoothed_head(self.smoothing_factor):
+            with hook, smoothing.smoothed_head(self.smoothing_factor, share, tied):
                 return model(**rest, shift_labels=targets[None])
 
         return super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
+
+    def tree(self, inputs: dict[str, Any]) -> prefixes.Tree | None:
+        """The tree of a padded batch, if it is worth it."""
+        if not self.shares or "attention_mask" not in inputs or "position_ids" in inputs:
+            return None
+        return prefixes.tree(self.model, inputs["input_ids"], inputs["attention_mask"])
+
+    def tied_weight(self) -> nn.Parameter | None:
+        """The head's weight if it is the input embedding, too, and no other process has a part."""
+        model: Any = self.model
+        weight: nn.Parameter = model.get_output_embeddings().weight
+        if not self.alone or weight is not model.get_input_embeddings().weight:
+            return None
+        return weight if weight.requires_grad else None
 
 
 class Saved(TrainerCallback):

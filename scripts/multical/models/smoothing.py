@@ -1,39 +1,39 @@
-"""The label-smoothed loss of paper 1, exact and at little cost on top of TRL's fused NLL.
+"""The label-smoothed loss of paper 1 and its gradients, exact, in one pass over the logits.
 
 With V the height of the output embedding, z the logits of a position and y its label,
 
     (1 - b) * NLL + b * (1/V) * sum_v(-log p_v)  =  NLL + b * (z_y - mean_v z_v)
 
-Adding b times the *excess* of the label's logit over the mean logit thus turns any NLL into the
-smoothed loss. For a linear head the excess is h . (W_y - mean_v W_v), plus the same difference of
-the biases. It takes one gather and one dot product per token, and no logits. With a soft cap
-(Gemma 2), z is a nonlinear function of that product, so that the logits are needed: TRL's head
-returns their mean, and the backward pass recomputes them in tiles.
-
-The left side is the loss of arXiv 2601.01362, whose sum includes the label itself.
+The left side is the loss of arXiv 2601.01362, whose sum includes the label itself. The gradient of
+each logit is p_v - b/V, less 1 - b for the label, times the weight of the token in the loss. In
+TRL's loss each token weighs the same, which is known before the backward pass. So the logits of
+some tokens at a time are made, folded into the loss, and turned into their own gradients in place.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
-from trl.kernels import ChunkedLogProbFunction
+from torch import Tensor, nn
 
 from multical.errors import InputError
-from multical.patches.trl import add_product, head_calls
+from multical.patches.replace import replaced
+from multical.patches.trl import head_calls
 
-#: Vocabulary entries per tile of logits on CPUs, where TRL's 32768 take much more memory and are
-#: not faster
-ENTRIES = 8192
-#: Tokens per tile of logits in the backward pass of a soft-capped head
-TOKENS = 1024
-#: Rows of the head that are summed at a time, few enough to stay in the CPU cache
-ROWS = 1024
+#: Logits that are held at a time: 512 MB in float32, all of a small batch
+HELD = 2**27
+#: Logits that are folded at a time: on CPUs they stay in the cache
+FOLDED_ON_CPUS, FOLDED = 2**20, 2**24
+#: Rows of the head's gradient that are made at a time in half precision on CPUs
+ROWS = 8192
 #: Keys of model configs that scale the logits
 SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
+
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 def check(smoothing: float, config: Any) -> None:
@@ -49,160 +49,263 @@ def check(smoothing: float, config: Any) -> None:
             )
 
 
-def smoothed_head(smoothing: float) -> AbstractContextManager[None]:
-    """In this context, TRL's head subtracts `smoothing` times the excess from log-probabilities."""
+@contextmanager
+def smoothed_head(
+    smoothing: float, share: Tensor | float, tied: nn.Parameter | None = None
+) -> Iterator[None]:
+    """In this context, TRL's head returns smoothed log-probabilities.
 
-    def smoothed(*args: Any) -> Any:
-        return SmoothedLogProb.apply(*args, smoothing)
+    Args:
+        smoothing: b.
+        share: the weight that each token is expected to have in the loss. With other weights the
+            gradients are the same, but cost more.
+        tied: the head's weight if it is the input embedding too. Its gradients of both uses are
+            then made in one matrix. Autograd would make one for each, and add them up.
+    """
+    uses = Uses(tied) if tied is not None else None
 
-    return head_calls(smoothed) if smoothing else nullcontext()
+    def smoothed(
+        hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, *rest: Any
+    ) -> tuple[Any, ...]:
+        temperature, _, softcap, scale, _ = rest
+        if (temperature, scale) != (1, 1):  # `check` should have found it
+            raise RuntimeError(f"smoothing: logits scaled by {scale} / {temperature}")
+        known = share if torch.is_grad_enabled() else None
+        given = (hidden, weight, bias, targets, softcap, smoothing, known, uses)
+        logp, entropy, is_top1 = SmoothedLogProb.apply(*given)
+        return logp, entropy, None, None, is_top1
+
+    embedding = replaced(nn.functional, "embedding", uses.embedding) if uses else nullcontext()
+    with head_calls(smoothed), embedding:
+        yield
 
 
-class SmoothedLogProb(ChunkedLogProbFunction):
-    """TRL's autograd function of a head, with log-probabilities log p_y - b * excess.
+class Head(NamedTuple):
+    """Arguments of the loss."""
 
-    Its backward pass adds to the gradients of TRL's backward pass in place, since nothing else
-    refers to them yet. Autograd would build a matrix of the weight's size, (V, width), for the
-    gather, for the mean and for each sum. For large vocabularies that costs more than the rest of
-    the loss. If TRL computes no gradient, for example for a frozen head, neither does this.
+    hidden: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    targets: Tensor
+    softcap: float | None
+    smoothing: float
+    dtype: torch.dtype  # of products
+
+
+class SmoothedLogProb(torch.autograd.Function):
+    """Log-probabilities of labels, less b times the excess of the label's logit over the mean.
 
     Args:
         hidden: last hidden states, (tokens, width), any floating type.
         weight, bias: the output embedding, (V, width), and its bias, (V,) or None.
         targets: token ids, (tokens,).
-        temperature, chunk_size: as in TRL; the temperature must be 1.
         softcap: the logits are softcap * tanh(logits / softcap), unless None.
-        logit_scale: as in TRL; it must be 1, see `check`.
-        outputs: names of the outputs of TRL besides log-probabilities.
         smoothing: b.
+        share: the expected weight of each token in the loss; None to make no gradients.
+        uses: takes the weight's gradient, if it is tied.
 
     Returns:
-        the smoothed log-probabilities, (tokens,), in nats, float32, then TRL's other outputs.
+        the smoothed log-probabilities in nats, the entropies, and whether the label is the most
+        likely token, each (tokens,). Only the first has gradients.
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]  # the argument smoothing is ours
+    def forward(
         ctx: Any,
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         targets: Tensor,
-        temperature: float,
-        chunk_size: int,
         softcap: float | None,
-        logit_scale: float,
-        outputs: tuple[str, ...],
         smoothing: float,
-    ) -> tuple[Any, ...]:
-        if (temperature, logit_scale) != (1, 1):  # `check` should have found it
-            raise RuntimeError(f"smoothing: logits scaled by {logit_scale} / {temperature}")
-        if hidden.device.type == "cpu":
-            chunk_size = min(chunk_size, ENTRIES)
-        if softcap is not None:
-            outputs = (*outputs, "mean_logits")
-        settings = (temperature, chunk_size, softcap, logit_scale, outputs)
-        rest: list[Any]
-        logp, *rest = ChunkedLogProbFunction.forward(ctx, hidden, weight, bias, targets, *settings)
-        ctx.smoothing, ctx.softcap = smoothing, softcap
-        ctx.mean = _mean(weight) if softcap is None else None
-        rows = weight[targets].float()
-        excess = (hidden.float() * (rows if ctx.mean is None else rows - ctx.mean)).sum(-1)
-        if bias is not None:
-            excess += bias[targets]
-        if softcap is not None:
-            excess = softcap * torch.tanh(excess / softcap) - rest[2]  # mean_logits
-        elif bias is not None:
-            excess -= bias.float().mean()
-        return logp - smoothing * excess, *rest
+        share: Tensor | float | None,
+        uses: Uses | None,
+    ) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        device = hidden.device.type
+        cast = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if cast else hidden.dtype
+        head = Head(hidden, weight, bias, targets, softcap, smoothing, dtype)
+        weights = None
+        if share is not None:
+            weights = torch.ones(len(hidden), device=hidden.device) * share
+        with torch.autocast(device, enabled=False):
+            outputs, ctx.gradients = _pass(head, weights, ctx.needs_input_grad[:3])
+        ctx.save_for_backward(*head[:4], weights)
+        ctx.settings, ctx.uses = head[4:], uses
+        ctx.mark_non_differentiable(*outputs[1:])
+        return outputs
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, *others: Any) -> tuple[Any, ...]:
-        grads = ChunkedLogProbFunction.backward(ctx, grad, *others)
-        if grad is not None:
-            add = _add_linear if ctx.softcap is None else _add_capped
-            add(ctx, -ctx.smoothing * grad.float(), *grads[:3])
-        return *grads, None
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Any, ...]:
+        if grad is None:
+            return (None,) * 8
+        *tensors, expected = ctx.saved_tensors
+        gradients, ctx.gradients = ctx.gradients, None
+        ratio = -grad.float() / expected
+        if gradients is None or (ratio != ratio[:1]).any():
+            head = Head(*tensors, *ctx.settings)
+            _, gradients = _pass(head, -grad.float(), ctx.needs_input_grad[:3])
+        elif len(ratio) and ratio[0] != 1:
+            for one in gradients:
+                if one is not None:
+                    one *= ratio[0]
+        made = [
+            None if one is None else one.to(of.dtype)
+            for one, of in zip(gradients, tensors, strict=False)
+        ]
+        if ctx.uses is not None:
+            ctx.uses.gradient, made[1] = made[1], None
+        return *made, *(None,) * 5
 
 
-def _add_linear(
-    ctx: Any,
-    slope: Tensor,
-    grad_hidden: Tensor | None,
-    grad_weight: Tensor | None,
-    grad_bias: Tensor | None,
-) -> None:
-    """Add slope times the gradients of the excess h . (W_y - mean W), biases included."""
-    hidden, weight, _, targets, *_ = ctx.saved_tensors
-    if grad_hidden is not None:
-        grad_hidden += slope[:, None] * (weight[targets].float() - ctx.mean)
-    if grad_weight is not None:
-        pulled = slope[:, None] * hidden.float()
-        grad_weight -= pulled.sum(0) / len(weight)
-        grad_weight.index_add_(0, targets, pulled.to(grad_weight.dtype))
-    if grad_bias is not None:
-        grad_bias -= slope.sum() / len(weight)
-        grad_bias.index_add_(0, targets, slope.to(grad_bias.dtype))
+class Uses:
+    """Adds the gradient of a weight as an input embedding to its gradient as the head."""
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        self.weight = weight
+        self.gradient: Tensor | None = None  # of the head, between its backward and this one's
+        self.lookup = nn.functional.embedding
+
+    def embedding(self, ids: Tensor, weight: Tensor, *rest: Any, **options: Any) -> Any:
+        """torch.nn.functional.embedding; of `weight` it has its own gradient."""
+        if weight is not self.weight:
+            return self.lookup(ids, weight, *rest, **options)
+        return Lookup.apply(ids, weight, rest[0] if rest else options.get("padding_idx"), self)
 
 
-def _add_capped(
-    ctx: Any,
-    slope: Tensor,
-    grad_hidden: Tensor | None,
-    grad_weight: Tensor | None,
-    grad_bias: Tensor | None,
-) -> None:
-    """Add the same through a soft cap, from tiles of logits.
+class Lookup(torch.autograd.Function):
+    """Rows of a weight. The gradient of the row at `padding` is 0, as in torch."""
 
-    Products have the type of the NLL. Sums are in float32, and rounded to the type of the
-    gradients as in TRL: for half-precision weights, gradients have half precision.
+    @staticmethod
+    def forward(ctx: Any, ids: Tensor, weight: Tensor, padding: int | None, uses: Uses) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.padding, ctx.uses = padding, uses
+        return weight[ids]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        (ids,), uses = ctx.saved_tensors, ctx.uses
+        total, uses.gradient = uses.gradient, None
+        if total is None:
+            total = torch.zeros_like(uses.weight)
+        if ctx.padding is not None:
+            grad = grad * (ids != ctx.padding)[..., None]
+        total.index_add_(0, ids.flatten(), grad.flatten(0, -2).to(total.dtype))
+        return None, total, None, None
+
+
+def _pass(
+    head: Head, weights: Tensor | None, wanted: tuple[bool, ...]
+) -> tuple[tuple[Tensor, ...], list[Tensor | None]]:
+    """Outputs of `SmoothedLogProb`, and gradients of the loss with these weights, in float32."""
+    tokens, vocabulary = len(head.hidden), len(head.weight)
+    device, matrix = head.hidden.device, head.weight.to(head.dtype)
+    gradients = [
+        torch.empty(of.shape, dtype=torch.float32, device=device)
+        if of is not None and want and weights is not None
+        else None
+        for of, want in zip(head[:3], wanted, strict=True)
+    ]
+    into_hidden, into_weight, into_bias = gradients
+    if into_bias is not None:
+        into_bias.zero_()
+    size = max(1, min(tokens, HELD // vocabulary))
+    held = torch.empty((size, vocabulary), dtype=head.dtype, device=device)
+    outputs: list[tuple[Tensor, ...]] = []
+    for tile in _tiles(tokens, size):
+        hidden = head.hidden[tile].to(head.dtype)
+        logits = torch.mm(hidden, matrix.t(), out=held[: len(hidden)])
+        if head.bias is not None:
+            logits += head.bias.to(head.dtype)
+        outputs += _folded(logits, head, tile, weights)
+        if into_hidden is not None:
+            _add_product(into_hidden[tile], logits, matrix, first=True)
+        if into_weight is not None:
+            _add_product(into_weight, logits.t(), hidden, first=tile.start == 0)
+        if into_bias is not None:
+            into_bias += logits.sum(0, dtype=torch.float32)
+    return tuple(map(torch.cat, zip(*outputs, strict=True))), gradients
+
+
+def _folded(
+    logits: Tensor, head: Head, tile: slice, weights: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Outputs of some rows of the logits at a time. With weights, these become their gradients."""
+    most = FOLDED_ON_CPUS if logits.device.type == "cpu" else FOLDED
+    size = max(1, most // len(head.weight))
+    for rows in _tiles(len(logits), size):
+        at = slice(tile.start + rows.start, tile.start + rows.stop)
+        yield _fold(logits[rows], head, at, None if weights is None else weights[at])
+
+
+def _fold(
+    logits: Tensor, head: Head, at: slice, weights: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    b, softcap, targets = head.smoothing, head.softcap, head.targets[at]
+    labels = torch.arange(len(targets), device=targets.device), targets
+    z = logits.float()  # the same tensor if it is float32
+    if softcap is not None:
+        z.div_(softcap).tanh_()
+        slope = 1 - z.square()
+        z.mul_(softcap)
+    mean = z.mean(-1) if b else None
+    label = z[labels]
+    z[labels] = -torch.inf
+    other = z.amax(-1)
+    z[labels] = label
+    is_top1 = label > other
+    for row in (label == other).nonzero()[:, 0]:  # of equal logits, the first one is the top
+        is_top1[row] = z[row].argmax() == targets[row]
+    top = torch.maximum(label, other)
+    p = z.sub_(top[:, None]).exp()
+    total = p.sum(-1)
+    entropy = total.log() - z.mul_(p).sum(-1) / total
+    logp = label - top - total.log()
+    if mean is not None:
+        logp -= b * (_label(head, at) - mean)
+    if weights is not None:
+        torch.mul(p, (weights / total)[:, None], out=z)
+        if b:
+            z -= (weights * (b / z.shape[1]))[:, None]
+        z[labels] -= weights * (1 - b)
+        if softcap is not None:
+            z *= slope
+        if z is not logits:
+            logits.copy_(z)
+    return logp, entropy, is_top1
+
+
+def _label(head: Head, at: slice) -> Tensor:
+    """The logits of the labels in float32: half precision would lose their excess."""
+    targets = head.targets[at]
+    label = (head.hidden[at].float() * head.weight[targets].float()).sum(-1)
+    if head.bias is not None:
+        label += head.bias[targets]
+    return label if head.softcap is None else head.softcap * torch.tanh(label / head.softcap)
+
+
+def _add_product(into: Tensor, left: Tensor, right: Tensor, first: bool) -> None:
+    """Add the product to a float32 matrix, or set it if `first`.
+
+    In half precision CPUs round the product to it, as they do in the other layers; GPUs do not.
     """
-    hidden, weight, bias, targets, *_ = ctx.saved_tensors
-    dtype, softcap = ctx.compute_dtype, ctx.softcap
-    rows = weight[targets].float()
-    label = (hidden.float() * rows).sum(-1)
-    if bias is not None:
-        label += bias[targets]
-    pulled = slope * (
-        1 - torch.tanh(label / softcap) ** 2
-    )  # derivative of softcap * tanh(z / softcap)
-    into_hidden = pulled[:, None] * rows
-    if grad_weight is not None:
-        into_rows = pulled[:, None] * hidden.float()
-        grad_weight.index_add_(0, targets, into_rows.to(grad_weight.dtype))
-    if grad_bias is not None:
-        grad_bias.index_add_(0, targets, pulled.to(grad_bias.dtype))
-    for entries in _tiles(weight, ctx.chunk_size):
-        weight_tile = weight[entries].to(dtype)
-        grad_tile = (
-            None if grad_weight is None else grad_weight[entries].float()
-        )  # no copy if it is float32
-        for tokens in _tiles(hidden, TOKENS):
-            hidden_tile = hidden[tokens].to(dtype)
-            tile = torch.mm(hidden_tile, weight_tile.t()).float()
-            if bias is not None:
-                tile += bias[entries].float()
-            tile.div_(softcap).tanh_().square_().sub_(1).mul_(slope[tokens, None] / len(weight))
-            if grad_bias is not None:
-                grad_bias[entries] += tile.sum(0).to(grad_bias.dtype)
-            tile = tile.to(dtype)
-            add_product(into_hidden[tokens], tile, weight_tile)
-            if grad_tile is not None:
-                add_product(grad_tile, tile.t(), hidden_tile)
-        if (
-            grad_weight is not None
-            and grad_tile is not None
-            and grad_tile.dtype != grad_weight.dtype
-        ):
-            grad_weight[entries] = grad_tile.to(grad_weight.dtype)
-    if grad_hidden is not None:
-        grad_hidden += into_hidden
+    beta = 0 if first else 1
+    if left.dtype == torch.float32:
+        torch.addmm(into, left, right, beta=beta, out=into)
+    elif into.is_cuda:
+        torch.addmm(into, left, right, beta=beta, out_dtype=torch.float32, out=into)
+    else:
+        for rows in _tiles(len(into), ROWS):
+            product = left[rows] @ right
+            into[rows] = product if first else into[rows] + product
 
 
-def _mean(weight: Tensor) -> Tensor:
-    """mean_v W_v in float32. Sums over a few rows at a time take half the time on CPUs."""
-    sums = [part.sum(0, dtype=torch.float32) for part in weight.split(ROWS)]
-    return torch.stack(sums).sum(0) / len(weight)
+def _tiles(rows: int, size: int) -> list[slice]:
+    """Slices of at most `size` rows, of nearly equal length; an empty one if there are no rows.
 
-
-def _tiles(rows: Tensor, size: int) -> list[slice]:
-    return [slice(at, at + size) for at in range(0, len(rows), size)]
+    Of a single row torch splits sums among threads, so that their number would change results.
+    """
+    count = max(1, -(-rows // size))
+    ends = [rows * part // count for part in range(count + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]

@@ -25,7 +25,6 @@ from torch import nn
 from torch.utils.data import Sampler
 from transformers import TrainerCallback
 from trl import SFTTrainer
-from trl.kernels.chunked_logprob import _addmm_fp32
 
 from multical.patches.replace import replaced
 
@@ -33,9 +32,6 @@ from multical.patches.replace import replaced
 HEAD = "_ChunkedLogProbFunction"
 #: The folder inside the output folder that a checkpoint is in until it is complete
 PARTIAL = "partial"
-
-#: Adds the product of two matrices to a float32 one, in place, as TRL's NLL does
-add_product = _addmm_fp32
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+import trl.trainer.utils
 from torch import Tensor
 from transformers.trainer_pt_utils import LabelSmoother
 from trl import SFTConfig
-from trl.kernels import ChunkedLogProbFunction
 
 from multical.errors import InputError
 from multical.models import sft, smoothing
@@ -88,8 +88,8 @@ SIZES = [(5, 3), (2, 7), (9, 1), (1, 4)]
 @pytest.mark.parametrize("b", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_loss_and_gradients(kind: str, b: float, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(smoothing, "TOKENS", 4)  # neither divides what it cuts
-    monkeypatch.setattr(smoothing, "ENTRIES", 96)
+    monkeypatch.setattr(smoothing, "HELD", 400 * 7)  # 7 of 15 tokens at a time
+    monkeypatch.setattr(smoothing, "FOLDED_ON_CPUS", 400 * 3)  # and 3 of these
     made = trainer(kind, b, tmp_path)
     made.model.train()
     inputs = batch(SIZES)
@@ -168,9 +168,9 @@ def test_half_precision_weights_lose_no_precision_in_the_mean() -> None:
 
 
 def log_probs(b: float, *given: Any) -> Tensor:
-    """Of hidden states, weight, bias, targets and soft cap, as TRL's head asks for them."""
-    rest = (1.0, 32768, given[-1], 1.0, ("entropy", "is_top1"))
-    found: Tensor = smoothing.SmoothedLogProb.apply(*given[:-1], *rest, b)[0]
+    """Of hidden states, weight, bias, targets and soft cap; their mean is the loss."""
+    share = 1 / len(given[3])
+    found: Tensor = smoothing.SmoothedLogProb.apply(*given, b, share, None)[0]
     return found
 
 
@@ -202,24 +202,103 @@ def test_large_vocabularies_against_float64(vocabulary: int, cap: float | None) 
     close(slopes(given), slopes(wide), 1e-4)
 
 
+def weighted(given: dict[str, Any], targets: Tensor, cap: float | None, weights: Tensor) -> Tensor:
+    """The loss from all logits, with a weight for each token."""
+    logits = given["hidden"] @ given["weight"].T + given["bias"]
+    logits = logits if cap is None else cap * torch.tanh(logits / cap)
+    options: Any = {"label_smoothing": 0.1, "reduction": "none"}
+    return (torch.nn.functional.cross_entropy(logits, targets, **options) * weights).sum()
+
+
 @pytest.mark.parametrize("cap", [None, 3.0])
-def test_no_second_matrix_of_gradients_of_the_head(cap: Any, monkeypatch: Any) -> None:
-    """The gradient of its weight is the matrix that TRL's head made, and no sum of two."""
-    made = []
-    backward = ChunkedLogProbFunction.backward
-
-    def seen(ctx: Any, *grads: Any) -> Any:
-        found = backward(ctx, *grads)
-        made.append(found[1].data_ptr())
-        return found
-
-    monkeypatch.setattr(ChunkedLogProbFunction, "backward", seen)
+@pytest.mark.parametrize("weights", [[0.2] * 5, [0.7] * 5, [0.2, 0.2, 0.2, 0.2, 0.3]])
+def test_weights_other_than_expected(weights: list[float], cap: Any, monkeypatch: Any) -> None:
+    """0.2 is expected; the loss of any other weights has its gradients too, each time anew."""
+    passes = spied(monkeypatch)
     draw = torch.Generator().manual_seed(3)
     hidden = torch.randn((5, 8), generator=draw).requires_grad_()
-    head = torch.nn.Linear(8, 300, bias=False)
-    smoothed_nll(hidden, head, torch.tensor([1, 2, 3, 299, 299]), cap).backward()
-    assert head.weight.grad is not None
-    assert [head.weight.grad.data_ptr()] == made
+    head, targets = torch.nn.Linear(8, 300), torch.tensor([1, 2, 3, 299, 299])
+    given: dict[str, Any] = {"hidden": hidden, "weight": head.weight, "bias": head.bias}
+    loss = -(log_probs(0.1, *given.values(), targets, cap) * torch.tensor(weights)).sum()
+    loss.backward(retain_graph=True)
+    assert len(passes) == (1 if len(set(weights)) == 1 else 2)
+    first = slopes(given)
+    loss.backward()
+    wide = {name: one.detach().double().requires_grad_() for name, one in given.items()}
+    weighted(wide, targets, cap, torch.tensor(weights).double()).backward()
+    close(first, slopes(wide), 1e-5)
+    close(slopes(given), {name: 2 * one for name, one in slopes(wide).items()}, 1e-5)
+
+
+def spied(monkeypatch: Any) -> list[list[int | None]]:
+    """Where the gradients of each pass are. To refer to them would have autograd copy them."""
+    found, real = [], smoothing._pass
+
+    def seen(*given: Any) -> Any:
+        outputs, made = real(*given)
+        found.append([None if one is None else one.data_ptr() for one in made])
+        return outputs, made
+
+    monkeypatch.setattr(smoothing, "_pass", seen)
+    return found
+
+
+def test_a_tied_weight_has_one_matrix_of_gradients(tmp_path: Path, monkeypatch: Any) -> None:
+    """It is the one that the head makes, and no sum of two."""
+    passes = spied(monkeypatch)
+    made = trainer("tied", 0.1, tmp_path)
+    made.compute_loss(made.model, batch(SIZES)).backward()
+    ((_, gradient, _),) = passes
+    assert made.model.lm_head.weight.grad.data_ptr() == gradient
+
+
+@pytest.mark.parametrize("padding", [None, 2])
+def test_gradient_of_a_lookup(padding: int | None) -> None:
+    """As torch's, with rows that are looked up twice, and with padding."""
+    weight = torch.nn.Parameter(torch.randn(9, 4, generator=torch.Generator().manual_seed(7)))
+    ids, slope = torch.tensor([[1, 2, 2], [8, 1, 1]]), torch.arange(24.0).view(2, 3, 4)
+    expected = torch.nn.functional.embedding(ids, weight, padding)
+    found = smoothing.Uses(weight).embedding(ids, weight, padding)
+    assert torch.equal(found, expected)
+    assert torch.equal(*(torch.autograd.grad(rows, weight, slope)[0] for rows in (found, expected)))
+
+
+def test_an_evaluation_makes_no_gradients(tmp_path: Path, monkeypatch: Any) -> None:
+    made = trainer("tied", 0.3, tmp_path)
+    passes = spied(monkeypatch)
+    with torch.no_grad():
+        loss = made.compute_loss(made.model, batch(SIZES))
+    assert loss.item() == pytest.approx(reference("tied", 0.3, batch(SIZES))[0].item(), rel=2e-6)
+    assert passes == [[None, None, None]]
+
+
+def test_nothing_to_train_has_gradients_of_zero(tmp_path: Path) -> None:
+    """As in a micro-batch of fillers."""
+    made = trainer("biased", 0.3, tmp_path)
+    inputs = batch(SIZES)
+    inputs["labels"][:] = IGNORED
+    loss = made.compute_loss(made.model, inputs, num_items_in_batch=torch.tensor(15))
+    loss.backward()
+    assert loss.item() == 0
+    assert not any(one.any() for one in gradients(made.model).values())
+
+
+def test_of_equal_logits_the_first_is_the_top() -> None:
+    hidden, weight = torch.ones(3, 2), torch.tensor([[0.0, 0], [2, 1], [1, 2], [0, 1]])
+    given = (hidden, weight, None, torch.tensor([1, 2, 3]), None, 0.1, None, None)
+    assert smoothing.SmoothedLogProb.apply(*given)[2].tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("kind", ["tied", "gemma2"])
+def test_autocast_against_float64(kind: str, tmp_path: Path) -> None:
+    made = trainer(kind, 0.1, tmp_path)
+    inputs = batch(SIZES)
+    expected, wanted = reference(kind, 0.1, inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = made.compute_loss(made.model, dict(inputs))
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-2)
+    close(gradients(made.model), wanted, 0.1)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -262,9 +341,12 @@ def test_a_head_that_escapes_smoothing_is_an_error(tmp_path: Path, monkeypatch: 
 def test_scaled_logits_are_an_error() -> None:
     hidden, weight, targets = torch.ones(2, 4), torch.ones(9, 4), torch.zeros(2, dtype=torch.long)
     for temperature, scale in ((2.0, 1.0), (1.0, 0.5)):
-        given = (hidden, weight, None, targets, temperature, 96, None, scale, (), 0.1)
-        with pytest.raises(RuntimeError, match=f"logits scaled by {scale} / {temperature}"):
-            smoothing.SmoothedLogProb.apply(*given)
+        given = (hidden, weight, None, targets, temperature, 96, None, scale, ())
+        with (
+            pytest.raises(RuntimeError, match=f"logits scaled by {scale} / {temperature}"),
+            smoothing.smoothed_head(0.1, 1.0),
+        ):
+            trl.trainer.utils._ChunkedLogProbFunction.apply(*given)
 
 
 @pytest.mark.parametrize("cap", [None, 3.0])

@@ -27,9 +27,6 @@ def test_trl_has_what_is_used_of_it() -> None:
         "final_logit_softcapping", "logit_scale", "outputs",
     ], used  # fmt: skip
     assert OPTIONAL_OUTPUTS == ("entropy", "log_sum_sq_probs", "mean_logits", "is_top1"), used
-    into = torch.ones(2, 2)
-    patches.add_product(into, torch.eye(2), torch.eye(2))
-    assert into.tolist() == [[2, 1], [1, 2]], used
 
 
 def test_the_head_has_its_own_function_back_after_an_error() -> None:
