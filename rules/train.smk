@@ -30,7 +30,8 @@ rule train_sft:
         paths.timing("{root}/train_sft/{run}")
     conda:
         "../envs/environment.yaml"
-    threads: 2
+    # two jobs with a thread each take less time than one after the other with two threads
+    threads: 1
     params:
         settings=lambda w: canonical(job_params.training(CONFIG, w.root, w.run)),
         code=code("train_sft"),

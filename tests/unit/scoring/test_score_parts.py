@@ -20,7 +20,7 @@ from multical import records
 from multical.data import questions
 from multical.errors import InputError
 from multical.params import canonical
-from multical.scoring import prompting
+from multical.scoring import prompting, scorer
 from multical.scoring.params import ScoringJob
 from multical.scoring.scorer import Scorer, Scores
 from support import tiny
@@ -73,6 +73,12 @@ def quiz(word: str = "") -> pd.DataFrame:
 def examples() -> pd.DataFrame:
     """More examples than are shown, of one of the subjects and of others."""
     return quiz("Say: ").assign(subject=lambda rows: rows["subject"].replace("even", "other"))
+
+
+@pytest.fixture(autouse=True)
+def one_question_per_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a job has many batches."""
+    monkeypatch.setattr(scorer, "TRIE_TOKENS", 1)
 
 
 @pytest.fixture
