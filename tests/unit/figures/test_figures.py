@@ -21,7 +21,7 @@ from multical.errors import InputError
 from multical.figures import style
 from multical.figures import tables as results
 from multical.params import option
-from support import figure_data
+from support import figure_data, forks
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 COMMON = ["benchmark", "readout", "sft", "seed"]
@@ -254,7 +254,7 @@ def test_bad_parameters_are_refused(
 def test_missing_file_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPTS / "plot_ece_by_lang.py")]
     command += arguments("plot_ece_by_lang", tmp_path / "gone.csv", tmp_path)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forks.run(command)
     assert done.returncode == 1
     assert "gone.csv" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from multical.stats import comparisons
 from multical.stats.comparisons import Run
 from multical.stats.effects import Effect, average, described, language_tests, question_test
 from multical.stats.params import MetricsJob
+from support import forks
 from support.synthetic import make_records, written
 
 SCRIPT = Path(__file__).parents[3] / "scripts/compute_effects.py"
@@ -384,7 +384,7 @@ def test_the_program(
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS), "--records", *order]
         files = [tmp_path / name for name in ("e.csv", "o.csv")]
         command += ["--effects", str(files[0]), "--over-languages", str(files[1])]
-        subprocess.run(command, check=True, capture_output=True)
+        forks.run(command, check=True)
         made.append([file.read_bytes() for file in files])
     assert made[0] == made[1]
     for file, table in zip(files, tables, strict=True):
@@ -398,7 +398,7 @@ def test_a_study_without_sft_is_refused(frame: pd.DataFrame, tmp_path: Path) -> 
     command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS)]
     command += ["--records", str(tmp_path / "base.parquet")]
     command += ["--effects", str(tmp_path / "e.csv"), "--over-languages", str(tmp_path / "o.csv")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forks.run(command)
     assert done.returncode == 1
     assert "no two runs to compare" in done.stderr
     assert not list(tmp_path.glob("*.csv"))
