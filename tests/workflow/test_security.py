@@ -184,6 +184,7 @@ def test_code_and_pickles_beside_a_model_are_never_run(
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with hub_server.serve() as hub:
         hub.point(monkeypatch, tmp_path / "cache")
+        monkeypatch.setattr("multical.data.hub.WAIT", 0.0)
         monkeypatch.chdir(tmp_path)
         yield hub
 
