@@ -41,7 +41,7 @@ def started(kind: str) -> Path:
         with open(folder / "owner") as owner, open(folder / f"{kind}.log", "a") as log:
             flock(owner, LOCK_EX)
             server = Path(__file__).with_name("fork_server.py")
-            command = [sys.executable, server, kind, place, f"/proc/{owner.read()}"]
+            command = [sys.executable, str(server), kind, str(place), f"/proc/{owner.read()}"]
             if not place.exists():
                 environ = os.environ | ENVIRONMENT
                 subprocess.Popen(command, stdout=log, stderr=log, env=environ, process_group=0)

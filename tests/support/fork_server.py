@@ -53,10 +53,12 @@ def attend(connection: socket.socket) -> None:
         said += connection.recv(1 << 20)
     if (job := os.fork()) == 0:
         connection.close()
-        become(*json.loads(said), files)
+        command, folder, environ = json.loads(said)
+        become(command, folder, environ, files)
     for file in files:
         os.close(file)
-    if select.select([os.pidfd_open(job), connection], [], [])[0] == [connection]:
+    ready, _, _ = select.select([os.pidfd_open(job), connection.fileno()], [], [])
+    if ready == [connection.fileno()]:
         os.killpg(job, signal.SIGTERM)
     status = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
     connection.send(b"%9d" % (status if status >= 0 else 128 - status))
@@ -86,7 +88,7 @@ def become(command: list[str], folder: str, environ: dict[str, str], files: list
             print(status, file=sys.stderr)
             status = 1
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         status = 1
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
