@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.stats.descriptivestats import sign_test
+from statsmodels.stats.multitest import multipletests
 
 import compute_effects
 import compute_metrics
@@ -250,6 +251,15 @@ def test_corrections_are_those_of_each_family() -> None:
         np.testing.assert_allclose(rows["p_holm"][:9], holm(own))
         np.testing.assert_allclose(rows["p_bh"][:9], stats.false_discovery_control(own))
         assert rows[["p_holm", "p_bh"]].iloc[9].isna().all()
+
+
+def test_corrections_are_those_of_statsmodels() -> None:
+    p = np.random.default_rng(1).random(40).round(1)  # with ties, zeros and ones
+    for method, theirs in (("holm", "holm"), ("bh", "fdr_bh")):
+        found = comparisons.adjusted([np.nan, *p], method)
+        assert np.isnan(found[0])
+        np.testing.assert_allclose(found[1:], multipletests(p, method=theirs)[1], rtol=1e-12)
+        assert np.isnan(comparisons.adjusted([np.nan], method)).all()
 
 
 def test_families_of_the_tables(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
