@@ -5,6 +5,7 @@ CORES  ?= 2
 ITEMS  ?= smoothed_sft scoring paper_statistics startup
 LOCK   := envs/requirements.lock
 BIN    := .venv/bin
+PYTEST := .venv/bin/python -m pytest
 PYTHON_CODE := scripts tools tests benchmarks
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
@@ -14,7 +15,7 @@ FOLLOWED := PYTHONPATH=tools $(SNAKEMAKE) --logger study
 QUIET  := --quiet rules host progress reason
 REPORT = $(FOLLOWED) --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke msp_v2 verify plan explain provenance bundle unbundle doctor recover test test-slurm bench check schema format clean
+.PHONY: help env lock demo smoke msp_v2 verify plan explain provenance bundle unbundle doctor recover test test-all test-smoke test-unit test-slow test-slurm bench check schema format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -76,12 +77,25 @@ doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings an
 recover: env         ## go on after a killed Snakemake; ARGS=--cancel cancels its jobs
 	@$(BIN)/python tools/recover.py $(ARGS)
 
-test: env tests/.venv/lock ## checks, then all tests but those of test-slurm; a smoke study among them
-	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+# Two at once: most leave a core idle some of the time.
+test: env tests/.venv/lock ## check, and all tests that are not slow; a smoke study, its report and bundle
+	$(MAKE) --no-print-directory --jobs=2 test-smoke check test-unit
 
-test-slurm: env      ## a smoke study and every fault on a real SLURM cluster on this machine (root)
-	$(BIN)/python -m pytest tests/slurm
+test-all: env tests/.venv/lock ## test, then papers' studies, reruns, the browser; and SLURM (root)
+	$(MAKE) --no-print-directory --jobs=2 test-slurm test-smoke check test-unit test-slow
+
+# CI makes the smoke study once, here; tests work on copies of it.
+test-smoke: smoke
+	$(PYTEST) -m smoke
+
+test-unit: env
+	$(PYTEST) --numprocesses=$(CORES) -m "not smoke and not slow"
+
+test-slow: smoke
+	$(PYTEST) --numprocesses=$(CORES) -m slow
+
+test-slurm: smoke    ## a smoke study and every fault on a real SLURM cluster on this machine (root)
+	$(PYTEST) tests/slurm
 
 # Of what wants other versions than multical: the peers, and the validator of RO-Crates.
 %/.venv/lock: %/requirements.txt | env

@@ -20,7 +20,7 @@ from support.api_server import Api
 from support.hub_server import Hub
 from support.paper_msp import BASE, CHAT, FIVE_SHOT, TARGETS
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 #: File by what of the paper it is, as docs/paper2.md has them
 GROUPS = re.findall(

@@ -19,7 +19,7 @@ from support import checkout, hub_models, hub_repos, hub_server, paper_study, re
 from support.hub_server import Hub
 from support.paper_study import ROOT, TARGET
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 LANGUAGES = {"global-mmlu": hub_repos.GLOBAL_MMLU, "mmlu-prox": hub_repos.MMLU_PROX}
 #: Questions a language: all that the hub has but the one that contradicts itself

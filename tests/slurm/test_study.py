@@ -34,17 +34,17 @@ def test_the_same_as_a_local_run(
     cluster: None, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     root = f"results/{request.config.getoption('--study')}"
-    checkout.make(f"{root}/headline.txt")
-    checkout.copy_made(tmp_path, "inputs")
+    here = checkout.made(request.config.getoption("--study"))
+    checkout.copy_made(here, tmp_path, "inputs")
     subprocess.run(
         [lab.SNAKEMAKE, "--profile", "slurm", f"{root}/figures/ece_by_lang.pdf"],
         cwd=tmp_path,
         env={**os.environ, "MULTICAL_PARTITIONS": "gpu"},
         check=True,
     )
-    local, made = digests(checkout.REPO, root), digests(tmp_path, root)
-    runs = len(list((checkout.REPO / root / "runs").glob("*/manifest.json")))
-    records = len(list((checkout.REPO / root / "records").glob("*/*.parquet")))
+    local, made = digests(here, root), digests(tmp_path, root)
+    runs = len(list((here / root / "runs").glob("*/manifest.json")))
+    records = len(list((here / root / "records").glob("*/*.parquet")))
     assert runs
     assert len(local) == 3 * runs + records + 3
     assert made == local

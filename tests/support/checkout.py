@@ -8,10 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
 from multical.config import files
+from support import forks
+from support.fork_client import SHARED
 
 REPO = Path(__file__).parents[2]
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--cores", "2"]
@@ -54,16 +57,24 @@ def write_config(folder: Path, whole: Mapping[str, Any]) -> None:
     (folder / "config.yaml").write_text(json.dumps(whole), encoding="utf-8")
 
 
-def make(target: str = TARGET) -> None:
-    """Make a target in the repository itself, or find it up to date."""
-    subprocess.run([*SNAKEMAKE, "--rerun-incomplete", "--keep-going", target], cwd=REPO, check=True)
+def made(study: str = "smoke") -> Path:
+    """A copy with a study: as it was made here, or made now; one copy for all workers."""
+    folder = Path(os.environ[SHARED], study)
+    with open(f"{folder}.lock", "w") as lock:
+        flock(lock, LOCK_EX)
+        if not folder.exists():
+            copy_made(REPO, folder, "inputs", study)
+        targets = [f"results/{study}/{name}" for name in ("headline.txt", "claims/verdicts.json")]
+        subprocess.run([*SNAKEMAKE, "--rerun-incomplete", "--", *targets], cwd=folder, check=True)
+    return folder
 
 
-def copy_made(folder: Path, *results: str) -> Path:
-    """`copy`, with these folders of `results` and their metadata."""
+def copy_made(source: Path, folder: Path, *results: str) -> Path:
+    """`copy`, with these folders of `results` in `source` and their metadata."""
     copy(folder)
     for name in [*(f"results/{one}" for one in results), ".snakemake"]:
-        copy_light(REPO / name, folder / name)
+        if (source / name).exists():
+            copy_light(source / name, folder / name)
     return folder
 
 
@@ -85,8 +96,6 @@ def copy_light(source: Path, target: Path, times: bool = True) -> None:
 
 def snakemake(folder: Path, *arguments: str) -> str:
     """Run Snakemake in a folder; its output, or a failed test that shows it."""
-    run = subprocess.run(
-        [*SNAKEMAKE, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+    run = forks.run([*SNAKEMAKE, *arguments], cwd=folder)
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout + run.stderr

@@ -1,16 +1,11 @@
-"""What Snakemake would run in a checkout with a finished smoke study, by names of jobs."""
+"""What Snakemake runs, or would run, in a checkout with a finished smoke study."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import re
-import sys
+import subprocess
 from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-
-from snakemake import cli as snakemake_cli
 
 from support import checkout
 from support.rerun_edits import SMOKE, Jobs
@@ -18,26 +13,19 @@ from support.rerun_edits import SMOKE, Jobs
 TARGETS = [checkout.TARGET, f"{SMOKE}/claims/verdicts.json", "results/logs/metrics.csv"]
 
 
+def git(folder: Path, *arguments: str) -> None:
+    own = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    subprocess.run(["git", *own, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def run(folder: Path, *arguments: str) -> Jobs:
+    """Run Snakemake for the targets; the jobs that it says it runs."""
+    return jobs_of(checkout.snakemake(folder, *arguments, "--", *TARGETS))
+
+
 def would_run(folder: Path, targets: Sequence[str] = TARGETS) -> Jobs:
-    """The jobs of a dry run: in a fork, since the start of Snakemake costs more than the run."""
-    said = folder / "dry_run.txt"
-    fork = multiprocessing.get_context("fork").Process(
-        target=_dry_run, args=(folder, said, targets)
-    )
-    fork.start()
-    fork.join()
-    told = said.read_text(encoding="utf-8")
-    said.unlink()
-    assert fork.exitcode == 0, told
-    return jobs_of(told)
-
-
-def _dry_run(folder: Path, said: Path, targets: Sequence[str]) -> None:
-    os.chdir(folder)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "multical"]:
-        del sys.modules[name]  # the folder has its own
-    with open(said, "w") as stream, redirect_stdout(stream), redirect_stderr(stream):
-        snakemake_cli.main([*checkout.SNAKEMAKE[1:], "--dry-run", "--", *targets])
+    """The jobs of a dry run."""
+    return jobs_of(checkout.snakemake(folder, "--dry-run", "--", *targets))
 
 
 def jobs_of(told: str) -> Jobs:

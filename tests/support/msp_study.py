@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from multical.metrics.params import Abstention, Split
+from support import forks
 from support import released_data as data
 
 ROOT = Path(__file__).parents[2]
@@ -143,8 +144,8 @@ class Study:
         command = [sys.executable, str(ROOT / "scripts/import_released.py"), "--code", "test"]
         command += ["--params", json.dumps(self.release())]
         command += ["--records", "r.parquet", "--summary", "r.json"]
-        return subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True, check=False,
+        return forks.run(
+            command, cwd=self.folder,
             env=os.environ | {"MSP_V2_ARCHIVE": self.source},
         )  # fmt: skip
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from support import checkout, hub_models, hub_repos
+from support import checkout, forks, hub_models, hub_repos
 from support.hub_server import GOOD_TOKEN, Hub
 
 ROOT = "results"
@@ -105,13 +104,10 @@ def changed(file: Path, text: str) -> Iterator[None]:
 def snakemake(folder: Path, hub: Hub, *arguments: str, **environment: str) -> str:
     """Run Snakemake in a copy; its output, or a failed test that shows it."""
     own = {"HF_TOKEN": GOOD_TOKEN, "PATH": os.environ["PATH"], **environment}
-    done = subprocess.run(
+    done = forks.run(
         [*checkout.SNAKEMAKE, *arguments],
         cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=hub.environment(folder / "cache") | own,
+        env=hub.environment(folder / "cache") | own | forks.environment(),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

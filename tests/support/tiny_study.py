@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
-from support import checkout, figure_data
+from support import checkout, figure_data, forks
 
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--quiet", "all", "--cores", "1"]
 LANGUAGES = ["en", "fr"]
@@ -120,7 +119,7 @@ def drawn_study(folder: Path) -> None:
 
 
 def snakemake(folder: Path, *arguments: str) -> None:
-    subprocess.run([*SNAKEMAKE, *arguments], cwd=folder, check=True, capture_output=True)
+    forks.run([*SNAKEMAKE, *arguments], cwd=folder, check=True)
 
 
 def edit(folder: Path, name: str, old: str, new: str) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support import checkout
+from support import checkout, forks
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = [file for room in ("scripts", "tools") for file in sorted((ROOT / room).rglob("*.py"))]
@@ -66,9 +65,7 @@ def test_rules_spell_no_path_of_an_output(file: Path) -> None:
 
 
 def test_rules_are_named_as_their_programs() -> None:
-    listed = subprocess.run(
-        [*checkout.SNAKEMAKE, "--list-rules"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    listed = forks.run([*checkout.SNAKEMAKE, "--list-rules"], cwd=ROOT, check=True)
     rules = {rule.removesuffix("_margin_entropy") for rule in listed.stdout.split()}
     assert rules - WITHOUT_PROGRAM == {file.stem for file in (ROOT / "scripts").glob("*.py")}
     for file in RULES:

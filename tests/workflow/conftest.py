@@ -5,12 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support import checkout
+from support.dry_runs import git, run
+from support.harness_study import RUN, study
+from support.rerun_edits import IMPORTED, LOG
 
 
 @pytest.fixture(scope="session")
 def smoke() -> Path:
-    """The repository with its smoke study made."""
-    checkout.make()
-    return checkout.REPO
+    """A copy of the repository with its smoke study made."""
+    return checkout.made()
+
+
+@pytest.fixture(scope="session")
+def finished(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with the smoke study made, and a study of logs of more than 1 MB."""
+    folder = checkout.copy_made(smoke, tmp_path_factory.mktemp("finished"), "inputs", "smoke")
+    (log,) = checkout.REPO.glob("tests/support/data/harness/samples_quiz_2*.jsonl")
+    (folder / LOG).parent.mkdir()
+    lines = log.read_text(encoding="utf-8").splitlines()
+    (folder / LOG).write_text("".join(f"{line}{' ' * 150_000}\n" for line in lines), "utf-8")
+    own = {"studies": {"results/logs": study(RUN | {"samples": {"en": LOG}})}}
+    with open(folder / "config.yaml", "a", encoding="utf-8") as stream:
+        stream.write(yaml.safe_dump(own))
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "finished")
+    assert run(folder) == IMPORTED
+    return folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from multical.models.api_params import Prices
 from multical.params import canonical
 from multical.workflow import job_params, scoring_params
 from multical.workflow.costs import Sizes
-from support import api_server, checkout
+from support import api_server, checkout, forks
 from support.api_server import KEY, Api
 from support.doctor_house import finding, healthy_clone
 
@@ -228,9 +227,7 @@ def snakemake(folder: Path, *targets: str, key: str | None = KEY) -> tuple[int, 
     kept = {name: value for name, value in os.environ.items() if name != "TEST_API_KEY"}
     told = kept if key is None else {**kept, "TEST_API_KEY": key}
     command = [str(Path(sys.executable).with_name("snakemake")), "--cores", "1", *targets]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, env=told
-    )
+    done = forks.run(command, cwd=folder, env=told)
     return done.returncode, done.stdout + done.stderr
 
 

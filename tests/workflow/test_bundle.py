@@ -21,7 +21,7 @@ import yaml
 
 from multical.bundle import archive
 from multical.bundle.anonymity import Search
-from support import checkout
+from support import checkout, forks
 from support.crates import VALIDATOR, validated
 from support.rerun_edits import code
 from support.tiny_study import drawn_study
@@ -75,10 +75,8 @@ def bundle(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(folder: Path, *command: str, **environ: str) -> Any:
-    done = subprocess.run(
-        command, cwd=folder, env=os.environ | environ, capture_output=True, text=True, check=False
-    )
+def run(folder: Path, *command: str) -> Any:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -89,17 +87,14 @@ def commit(folder: Path) -> None:
 
 
 def snakemake(folder: Path, *arguments: str) -> str:
-    done = run(folder, *checkout.SNAKEMAKE, "--", *arguments, HF_HUB_OFFLINE="1")
-    return str(done.stdout + done.stderr)
+    return checkout.snakemake(folder, "--", *arguments)
 
 
 def program(folder: Path, name: str, *arguments: str, **environ: str) -> Any:
     """A program in a folder whose user, home and host would tell who it is."""
     nobody = {"HOME": str(folder.parent), "LOGNAME": "nobodys", **environ}
     command = [sys.executable, f"tools/{name}.py", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=os.environ | nobody, capture_output=True, text=True, check=False
-    )
+    return forks.run(command, cwd=folder, env=os.environ | nobody)
 
 
 def bundled(folder: Path, path: Path, *arguments: str, **environ: str) -> Any:

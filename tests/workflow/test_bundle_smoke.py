@@ -13,19 +13,19 @@ import pytest
 
 from multical.bundle import archive
 from multical.bundle.anonymity import Search, names
-from support import checkout
-from support.checkout import TARGET, snakemake
+from support import checkout, forks
+from support.checkout import SNAKEMAKE, TARGET
 from support.dry_runs import would_run
 from support.rerun_edits import BY_NAME, NONE, SFT, SMOKE, Jobs, jobs, without
 
 VERDICTS = f"{SMOKE}/claims/verdicts.json"
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.smoke]
 
 
 def program(folder: Path, name: str, *arguments: str) -> str:
-    done = subprocess.run(
+    done = forks.run(
         [sys.executable, f"tools/{name}.py", *arguments],
-        cwd=folder, capture_output=True, text=True, check=False,
+        cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -34,7 +34,6 @@ def program(folder: Path, name: str, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def unpacked(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh clone with the bundle in it."""
-    checkout.make(VERDICTS)
     folder = tmp_path_factory.mktemp("bundle")
     path = folder / "smoke.zip"
     program(smoke, "make_bundle", "--study", "results/smoke", "--output", str(path))
@@ -59,7 +58,7 @@ def test_there_is_nothing_to_do_and_figures_are_drawn_byte_for_byte(copy: Path) 
     assert len(drawn) == 26
     shutil.rmtree(copy / "results/smoke/figures")
     figures = (copy / "results/smoke/bundle/figures.txt").read_text(encoding="utf-8").split()
-    snakemake(copy, "--", *figures)
+    subprocess.run([*SNAKEMAKE, "--", *figures], cwd=copy, check=True)
     assert {path: sha256(path.read_bytes()).hexdigest() for path in drawn} == drawn
     assert not list(copy.rglob("*.safetensors"))
 

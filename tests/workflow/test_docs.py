@@ -16,7 +16,7 @@ from snakemake.cli import parse_args
 
 from multical.claims import schema as claims_schema
 from multical.config import files
-from support import checkout
+from support import checkout, forks
 
 ROOT = checkout.REPO
 STUDIES = files.load().studies
@@ -328,9 +328,9 @@ def test_paths_exist_or_are_made(copy: Path) -> None:
     targets |= {x for how in COMMANDS.values() if isinstance(how, Dry) for x in how.targets.split()}
     assert "results/demo/tables/settings.csv" in targets
     quiet = ["--quiet", "rules", "host", "progress", "reason"]
-    done = subprocess.run(
+    done = forks.run(
         [*checkout.SNAKEMAKE, "--dry-run", *quiet, "--", *sorted(targets)],
-        cwd=copy, capture_output=True, text=True, check=False,
+        cwd=copy,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import yaml
 from multical.config import schema, studies
 from multical.errors import InputError
 from multical.workflow import job_params
-from support import checkout
+from support import checkout, forks
 from support.harness_study import BOTH, METRICS, RUN, SFT, TEXTS, TUNED, study
 
 RAW: dict[str, Any] = checkout.config()
@@ -35,7 +34,7 @@ def snakemake(clone: Path, told: dict[str, Any], *targets: str) -> tuple[int, st
     """Run Snakemake with a config; its exit code and all that it says."""
     (clone / "config.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
     command = [str(Path(sys.executable).with_name("snakemake")), "--cores", "1", *targets]
-    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+    done = forks.run(command, cwd=clone)
     return done.returncode, done.stdout + done.stderr
 
 

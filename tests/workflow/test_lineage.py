@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 
 from multical.dag.lineage import Lineage, Step, seeds
 from multical.provenance import hosts
-from support import checkout
+from support import checkout, forks
 from support.crates import VALIDATOR, validated
 from support.tiny_study import drawn_study, snakemake
 
@@ -41,12 +40,9 @@ def copy(made: Path, tmp_path: Path) -> Path:
 
 
 def provenance(folder: Path, *arguments: str) -> Any:
-    return subprocess.run(
+    return forks.run(
         [sys.executable, "tools/show_provenance.py", *arguments],
         cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 

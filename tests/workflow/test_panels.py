@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from multical.config import schema
 from multical.errors import InputError
 from multical.figures.params import Entropies, ModelByLanguage, ModelConditions, Panel
 from multical.workflow import job_params
-from support import checkout
+from support import checkout, forks
 
 ROOT = "results/two"
 RAW: dict[str, Any] = checkout.config()
@@ -132,7 +131,7 @@ def main():
 
 def snakemake(clone: Path, *arguments: str) -> str:
     command = [*checkout.SNAKEMAKE, *arguments]
-    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+    done = forks.run(command, cwd=clone)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -192,5 +191,5 @@ def test_figures_of_another_view(clone: Path, tmp_path: Path) -> None:
 def test_a_view_that_the_study_lacks(clone: Path) -> None:
     for name in ("quiz.own/ece_by_lang", "reliability_by_lang.large"):
         command = [*checkout.SNAKEMAKE, "--dry-run", f"{ROOT}/figures/{name}.pdf"]
-        done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+        done = forks.run(command, cwd=clone)
         assert done.returncode != 0

@@ -32,6 +32,7 @@ CHROMIUM = shutil.which("chromium")
 
 pytestmark = [
     pytest.mark.workflow,
+    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: chromium)"),
 ]
 
@@ -69,13 +70,11 @@ def blank(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def report() -> Path:
+def report(smoke: Path) -> Path:
     """The report as `make smoke` makes it."""
-    checkout.make()
-    checkout.make(VERDICTS)
     program = f"SNAKEMAKE={shlex.join(checkout.SNAKEMAKE)}"
-    subprocess.run(["make", "--always-make", program, REPORT], cwd=checkout.REPO, check=True)
-    return checkout.REPO / REPORT
+    subprocess.run(["make", "--always-make", program, REPORT], cwd=smoke, check=True)
+    return smoke / REPORT
 
 
 @pytest.fixture
@@ -89,6 +88,11 @@ def page(report: Path, blank: Page, tmp_path: Path) -> Iterator[Page]:
     own = ("data:", report.as_uri())
     assert log.asked
     assert [url[:200] for url in log.asked if not url.startswith(own)] == []
+
+
+def made_in(page: Page) -> Path:
+    """The folder that a report was made in."""
+    return Path(page.url.removeprefix("file://").removesuffix(REPORT))
 
 
 def settled(page: Page) -> None:
@@ -130,7 +134,7 @@ def seen(page: Page, picture: Path) -> tuple[Any, Any]:
     with Image.open(picture) as window:
         part = (x, y, min(x + width, window.width), min(y + height, window.height))
         screen = window.convert("L").crop(part)
-    with Image.open(checkout.REPO / page.evaluate("app.state.resultPath")) as file:
+    with Image.open(made_in(page) / page.evaluate("app.state.resultPath")) as file:
         wanted = file.convert("L").resize((width, height)).crop((0, 0, *screen.size))
     return np.asarray(screen, float), np.asarray(wanted, float)
 
@@ -170,7 +174,7 @@ def test_the_claims_page_is_readable(page: Page, tmp_path: Path) -> None:
         "[...document.querySelectorAll('.claims tr')].slice(1)"
         ".map(row => [...row.cells].map(cell => cell.innerText))"
     )
-    told = json.loads((checkout.REPO / VERDICTS).read_text("utf-8"))["claims"]
+    told = json.loads((made_in(page) / VERDICTS).read_text("utf-8"))["claims"]
     assert [(row[0], row[3]) for row in cells] == [(n, one["verdict"]) for n, one in told.items()]
     for row, claim in zip(cells, told.values(), strict=True):
         assert row[1].startswith(claim["says"])
@@ -194,7 +198,7 @@ def test_each_file_can_be_taken_out(page: Page, category: str) -> None:
     links = page.evaluate(f"{ROWS}.map(row => row.querySelector('a[download]').href)")
     files = page.evaluate(f"Object.values(categories[{category!r}]).flat()")
     taken = {base64.b64decode(link.split(",", 1)[1]) for link in links}
-    assert taken == {(checkout.REPO / file).read_bytes() for file in files}
+    assert taken == {(made_in(page) / file).read_bytes() for file in files}
 
 
 @pytest.mark.parametrize(("entry", "charts"), [("Workflow", 1), ("Statistics", 2)])

@@ -33,7 +33,7 @@ from multical.data import hub_datasets
 from multical.errors import InputError, redacted
 from multical.models import checkpoints
 from multical.models.fetch_params import PypiModel
-from support import checkout, hub_server, tiny
+from support import checkout, forks, hub_server, tiny
 from support.hub_server import Hub
 from support.tiny_study import tiny_study
 
@@ -184,6 +184,7 @@ def test_code_and_pickles_beside_a_model_are_never_run(
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with hub_server.serve() as hub:
         hub.point(monkeypatch, tmp_path / "cache")
+        monkeypatch.setattr("multical.data.hub.WAIT", 0.0)
         monkeypatch.chdir(tmp_path)
         yield hub
 
@@ -417,9 +418,7 @@ def test_hostile_paths_and_prompts_reach_programs_as_they_are(tmp_path: Path) ->
     folder = checkout.copy(tmp_path / "clone")
     hostile_study(folder, NAME)
     target = "results/tiny/records/little.own.ls0.1.s0/quiz.parquet"
-    done = subprocess.run(
-        [*checkout.SNAKEMAKE, target], cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = forks.run([*checkout.SNAKEMAKE, target], cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     given = json.loads((folder / f"{target}.params").read_text(encoding="utf-8"))
     assert (
@@ -436,9 +435,9 @@ def test_hostile_targets_are_no_files_of_a_study(tmp_path: Path) -> None:
     tiny_study(folder)
     targets = [f"results/tiny/runs/{name}/manifest.json" for name in HOSTILE if "\0" not in name]
     for target in targets[:3]:
-        done = subprocess.run(
+        done = forks.run(
             [sys.executable, "tools/show_provenance.py", "--", target],
-            cwd=folder, capture_output=True, text=True, check=False,
+            cwd=folder,
         )  # fmt: skip
         assert done.returncode == 1
         assert "no rule makes it" in done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import yaml
 from multical.config import schema
 from multical.params import canonical
 from multical.workflow import drivers, scoring_params
-from support import checkout
+from support import checkout, forks
 
 ROOT = "results/tiny"
 WHOLE = f"{ROOT}/records/small/quiz.parquet"
@@ -59,7 +58,7 @@ def configure(folder: Path, *languages: str, size: int | None, **scoring: Any) -
 def snakemake(folder: Path, *arguments: str) -> list[str]:
     """Run Snakemake; the shards and merges that it runs, in order of name."""
     command = [*checkout.SNAKEMAKE, *arguments, WHOLE]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = forks.run(command, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     outputs = re.findall(rf"output: {ROOT}/records/small/(\S+)\.parquet", done.stderr + done.stdout)
     return sorted(outputs)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from multical.workflow import timings
-from support import checkout
+from support import checkout, forks
 from support.tiny_study import edit, snakemake, tiny_study
 
 METRICS = "results/tiny/metrics.csv"
@@ -58,13 +58,10 @@ def plan(folder: Path, *arguments: str, **environ: str) -> str:
 
 
 def refused(folder: Path, *arguments: str, **environ: str) -> Any:
-    return subprocess.run(
+    return forks.run(
         [sys.executable, "tools/show_plan.py", *arguments],
         cwd=folder,
         env=os.environ | environ,
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 

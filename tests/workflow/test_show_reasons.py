@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 import yaml
 
 from multical.provenance.fingerprint import LOCK, read_lock
-from support import checkout
+from support import checkout, forks
 from support.tiny_study import STUB, edit, snakemake, tiny_study
 
 VERDICTS = "results/tiny/claims/verdicts.json"
@@ -57,9 +56,9 @@ def copy(made: Path, tmp_path: Path) -> Path:
 
 
 def explain(folder: Path, *arguments: str) -> Any:
-    return subprocess.run(
+    return forks.run(
         [sys.executable, "tools/show_reasons.py", *arguments],
-        cwd=folder, capture_output=True, text=True, check=False,
+        cwd=folder,
     )  # fmt: skip
 
 

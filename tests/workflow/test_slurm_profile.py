@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ import yte
 
 from multical.cluster import site
 from multical.errors import InputError
-from support import checkout
+from support import checkout, forks
 
 REPO = checkout.REPO
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake"))]
@@ -43,9 +42,7 @@ def rules() -> dict[str, str]:
 def test_every_cluster_rule_has_its_needs_and_no_other_name_is_in_the_profile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    listed = subprocess.run(
-        [*SNAKEMAKE, "--list-rules"], cwd=REPO, capture_output=True, text=True, check=True
-    )
+    listed = forks.run([*SNAKEMAKE, "--list-rules"], cwd=REPO, check=True)
     assert set(rules()) <= set(listed.stdout.split())
     cluster = {name for name, body in rules().items() if "    localrule: True\n" not in body}
     needs = profile(monkeypatch)["set-resources"]
@@ -203,13 +200,10 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
     """A dry run of the paper-scale study, from a fresh clone, and its seconds."""
     folder = checkout.copy(tmp_path_factory.mktemp("paper"))
     started = time.monotonic()
-    done = subprocess.run(
+    done = forks.run(
         [*SNAKEMAKE, "-n", "--profile", "slurm", "results/figures/ece_by_lang.pdf"],
         cwd=folder,
         env={key: value for key, value in os.environ.items() if "MULTICAL" not in key},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, time.monotonic() - started
@@ -252,13 +246,10 @@ def test_dry_run_without_slurm(tmp_path: Path) -> None:
     training = "studies:results/smoke:training"
     spread = {"gradient_accumulation_steps": 2, "scale": {"processes": 2}}
     checkout.edit_config(tmp_path, {f"{training}:{key}": one for key, one in spread.items()})
-    done = subprocess.run(
+    done = forks.run(
         [*SNAKEMAKE, "--profile", "slurm", "-n", "results/smoke/figures/ece_by_lang.pdf"],
         cwd=tmp_path,
         env={key: value for key, value in os.environ.items() if "MULTICAL" not in key},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     jobs = re.split(r"\n(?=\[)", done.stdout)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support import checkout
+from support import checkout, forks
 from support.checkout import SNAKEMAKE, TARGET, snakemake
 
 #: Names the parameters that Snakemake does not remember, or not as what they mean
@@ -30,7 +30,7 @@ with dryrun.opened(sys.argv[1:], None) as (workflow, _):
                 print(job.rule.name, name, "is", type(value))
 """
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.smoke]
 
 
 def test_metrics_cover_every_run_and_language(smoke: Path) -> None:
@@ -79,7 +79,5 @@ def test_an_archive_whose_files_nothing_lists_is_an_input(tmp_path: Path) -> Non
     checkout.edit_config(folder, {f"{source}:archive": "mine.tar.xz", f"{source}:manifest": None})
     command = [*SNAKEMAKE, "--dry-run", "results/msp_v2/records/released.parquet"]
     environment = {key: value for key, value in os.environ.items() if key != "MSP_V2_ARCHIVE"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    done = forks.run(command, cwd=folder, env=environment)
     assert re.search(r"MissingInputException(?s:.*)mine\.tar\.xz", done.stdout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import yaml
 
 from multical.config import schema
 from multical.workflow import job_params
-from support import checkout
+from support import checkout, forks
 
 ROOT = "results/tiny"
 RUNS = f"{ROOT}/runs"
@@ -73,7 +72,7 @@ def configure(folder: Path, found: dict[str, Any]) -> None:
 def snakemake(folder: Path, *arguments: str) -> set[str]:
     """Run Snakemake; the jobs of the study that it runs."""
     command = [*checkout.SNAKEMAKE, *arguments, "--", *TARGETS]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = forks.run(command, cwd=folder)
     told = done.stdout + done.stderr
     assert done.returncode == 0, told
     rules = re.findall(r"^(?:local)?rule (\w+):.*?wildcards: (.*?)\n", told, re.DOTALL | re.M)

@@ -8,12 +8,12 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
 
 from multical.claims.schema import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED, Claim, Part, dumped
 from multical.metrics import params
 from multical.metrics.bootstrap import Bootstrap, interval
 from multical.metrics.readouts import Floats
+from multical.stats import comparisons
 
 
 class NotTestableError(Exception):
@@ -92,7 +92,7 @@ def judged(claim: Claim, measurements: Sequence[Measurement]) -> dict[str, Any]:
         if part.direction != "absent"
     ]
     corrected = family and claim.correction == "holm"
-    adjusted = iter(multipletests(family, method="holm")[1].tolist() if corrected else family)
+    adjusted = iter(comparisons.adjusted(family, "holm").tolist() if corrected else family)
     parts = [
         _part(
             part, measurement, claim.alpha, [

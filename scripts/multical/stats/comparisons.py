@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from statsmodels.stats.multitest import multipletests
 
 from multical.errors import InputError
 from multical.labels import label
@@ -24,7 +23,7 @@ from multical.stats.blocks import Block
 COMPARISON = ["model", "sft", "benchmark", "before", "after", "seeds"]
 #: Corrections for the number of tests, by the suffix of their columns. Holm's (1979) controls the
 #: chance of any false finding in a family, Benjamini and Hochberg's (1995) the share of false ones
-CORRECTIONS = {"holm": "holm", "bh": "fdr_bh"}
+CORRECTIONS = ("holm", "bh")
 
 
 @dataclass(frozen=True)
@@ -121,15 +120,23 @@ def corrected(table: pd.DataFrame, family: list[str], columns: Sequence[str]) ->
     table = table.copy()
     for column in columns:
         place, groups = list(table).index(column), table.groupby(family, dropna=False)[column]
-        for offset, (suffix, method) in enumerate(CORRECTIONS.items(), start=1):
-            table.insert(place + offset, f"{column}_{suffix}", groups.transform(adjusted, method))
+        for offset, method in enumerate(CORRECTIONS, start=1):
+            table.insert(place + offset, f"{column}_{method}", groups.transform(adjusted, method))
     return table
 
 
 def adjusted(p: ArrayLike, method: str) -> NDArray[np.float64]:
-    """p-values adjusted by statsmodels' `method`. NaN stays NaN and does not count as a test."""
+    """p-values adjusted by a method of `CORRECTIONS`. NaN stays NaN and does not count as a test.
+
+    As statsmodels has them, which collects garbage at each call, for most of a job's time.
+    """
     values = np.array(p, float)
-    known = ~np.isnan(values)
-    if known.any():
-        values[known] = multipletests(values[known], method=method)[1]
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known])]
+    ranks = np.arange(1, len(order) + 1)
+    if method == "holm":
+        found = np.maximum.accumulate(values[order] * ranks[::-1])
+    else:
+        found = np.minimum.accumulate((values[order] / (ranks / len(order)))[::-1])[::-1]
+    values[order] = np.minimum(found, 1)
     return values

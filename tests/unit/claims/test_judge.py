@@ -21,7 +21,7 @@ from multical.claims.schema import NOT_REPRODUCED, REPRODUCED, Claim, Claims
 from multical.errors import InputError
 from multical.files import sha256
 from multical.params import validated
-from support import checkout
+from support import checkout, forks
 from support.claim_data import CLAIMS, ROOT
 
 RAW = yaml.safe_load((ROOT / "claims.yaml").read_text(encoding="utf-8"))
@@ -241,7 +241,7 @@ def test_the_expected_file_names_studies_of_the_config_and_all_claims() -> None:
 def test_the_rule_takes_the_evidence_of_the_study(root: str, evidence: str, tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("snakemake")), "-n", "-p", "--cores", "1"]
     command += ["--nolock", "--forcerun", "verify_claims", "--", f"{root}/claims/verdicts.json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = forks.run(command, cwd=ROOT, check=True)
     rule = done.stdout.partition("rule verify_claims:")[2]
     assert f"{root}/{evidence}" in rule
     assert f"--page {root}/claims/verdicts.html" in rule

@@ -20,7 +20,7 @@ from multical.config import schema
 from multical.errors import InputError
 from multical.workflow import drivers
 from multical.workflow.drivers import Driver
-from support import checkout
+from support import checkout, forks
 
 RAW = checkout.config()
 RECORD = "results/smoke/records/gemma3-270m.facts.ls0.1.s0/cldr-facts.parquet"
@@ -83,9 +83,7 @@ def test_a_record_that_is_not_one(dead: Driver) -> None:
 
 def test_outside_of_a_clone(tmp_path: Path) -> None:
     program = checkout.REPO / "tools/recover.py"
-    run = subprocess.run(
-        [sys.executable, program], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    run = forks.run([sys.executable, program], cwd=tmp_path)
     assert run.returncode == 1
     assert run.stderr == f"error: {tmp_path}: no Snakefile here, expected multical's own folder\n"
 

@@ -26,7 +26,7 @@ from multical.params import (
     Strict,
 )
 from multical.workflow import job_params, scoring_params
-from support import checkout
+from support import checkout, forks
 
 ROOT = Path(__file__).parents[3]
 RAW: dict[str, Any] = checkout.config()
@@ -447,7 +447,7 @@ def test_snakemake_says_it_and_starts_nothing(
     (clone / "config/demo.yaml").write_text(text.replace(old, new, 1), encoding="utf-8")
     command = [str(Path(sys.executable).parent / "snakemake"), "-n", "--cores", "1"]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, env=environment)
+    done = forks.run(command, cwd=clone, env=environment)
     assert done.returncode != 0
     said = done.stdout + done.stderr  # a dry run says everything on stdout
     assert len([line for line in said.splitlines() if sentence in line]) == 1, said

@@ -16,6 +16,7 @@ from babel.core import get_global
 
 from multical.data import cldr, cldr_facts, conversations, questions
 from multical.errors import InputError
+from support import forks
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 KINDS = list(cldr_facts.KINDS)
@@ -208,7 +209,7 @@ def test_a_bad_fraction_is_refused(held_out: float) -> None:
 
 def run(script: str, params: Any, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, SCRIPTS / script, "--params", json.dumps(params), *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+    return forks.run(command)
 
 
 def test_the_programs_are_deterministic(tmp_path: Path) -> None:

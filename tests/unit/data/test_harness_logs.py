@@ -16,6 +16,7 @@ from multical.data import harness_logs
 from multical.errors import InputError
 from multical.metrics import definitions
 from multical.metrics.readouts import READOUTS
+from support import forks
 from support.checkout import REPO
 
 LOGS = REPO / "tests/support/data/harness"
@@ -72,10 +73,9 @@ def test_perplexity_needs_tokens_that_logs_lack(tmp_path: Path) -> None:
 
 def call(tmp_path: Path, *samples: str, **changes: Any) -> subprocess.CompletedProcess[str]:
     params = RUN | {"id_field": None, "subject_field": None} | changes
-    return subprocess.run(
+    return forks.run(
         [sys.executable, str(SCRIPT), "--params", json.dumps(params),
          "--records", str(tmp_path / "out.parquet"), "--samples", *samples],
-        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from multical.errors import InputError
 from multical.figures import style
 from multical.figures import tables as results
 from multical.params import option
-from support import figure_data
+from support import figure_data, forks
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 COMMON = ["benchmark", "readout", "sft", "seed"]
@@ -100,20 +100,45 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return figure_data.write_tables(tmp_path_factory.mktemp("small"), levels)
 
 
+#: Run in a new process for each line, a program and its arguments as JSON, in a fork
+RUN_ALL = """
+import json, os, runpy, sys
+import matplotlib.pyplot, multical.figures.style, pandas, seaborn
+for line in sys.stdin:
+    if os.fork() == 0:
+        sys.argv = json.loads(line)
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        break
+    assert os.wait()[1] == 0, line
+"""
+
+
+@pytest.fixture(scope="session")
+def fresh(small: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what all programs make in another process.
+
+    It has another hash seed, time zone and working folder.
+    """
+    folder = tmp_path_factory.mktemp("fresh")
+    lines = [
+        json.dumps([str(SCRIPTS / f"{name}.py"), *arguments(name, small[table], folder)])
+        for name, (table, *_) in PROGRAMS.items()
+    ]
+    more = {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "PYTHONPATH": str(SCRIPTS)}
+    subprocess.run(
+        [sys.executable, "-c", RUN_ALL], input="\n".join(lines), text=True, check=True,
+        cwd=folder, env=os.environ | more,
+    )  # fmt: skip
+    return folder
+
+
 @EVERY
 def test_same_input_same_bytes(
-    name: str, make: Callable[..., Any], small: dict[str, Path], tmp_path: Path,
+    name: str, make: Callable[..., Any], small: dict[str, Path], fresh: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Here and in a fresh process with another hash seed, time zone and working folder."""
     monkeypatch.setitem(style.plt.rcParams, "savefig.dpi", 250)
     here = make(name, small, tmp_path)
-    fresh = tmp_path / "fresh"
-    fresh.mkdir()
-    command = [sys.executable, str(SCRIPTS / f"{name}.py")]
-    command += arguments(name, small[PROGRAMS[name][0]], fresh)
-    environment = os.environ | {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo"}
-    subprocess.run(command, check=True, cwd=fresh, env=environment)
     outputs = PROGRAMS[name][2]
     assert [(fresh / f"{name}.{end}").read_bytes() for end in outputs] == [here[e] for e in outputs]
     sidecar = json.loads(here["json"])
@@ -145,12 +170,22 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(scope="session")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]:
+    return {
+        case: figure_data.write_tables(tmp_path_factory.mktemp("size"), **given)
+        for case, given in CASES.items()
+    }
+
+
 @EVERY
 @pytest.mark.parametrize("case", CASES)
-def test_every_size(name: str, case: str, make: Callable[..., Any], tmp_path: Path) -> None:
+def test_every_size(
+    name: str, case: str, make: Callable[..., Any], sizes: dict[str, Any], tmp_path: Path
+) -> None:
     (model, *_) = CASES[case].get("models", figure_data.MODELS)
     own = {"model": model} if "model" in PROGRAMS[name][1] else {}
-    made = make(name, figure_data.write_tables(tmp_path, **CASES[case]), tmp_path, **own)
+    made = make(name, sizes[case], tmp_path, **own)
     assert all(len(content) > 500 for content in made.values())
 
 
@@ -254,7 +289,7 @@ def test_bad_parameters_are_refused(
 def test_missing_file_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPTS / "plot_ece_by_lang.py")]
     command += arguments("plot_ece_by_lang", tmp_path / "gone.csv", tmp_path)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forks.run(command)
     assert done.returncode == 1
     assert "gone.csv" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support import forks
 from support import released_data as data
 from support.msp_study import Study
 
@@ -121,10 +122,10 @@ def test_nothing_is_written_from_half_a_data_set(tmp_path: Path) -> None:
 
 
 def verify(study: Study, expected: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return forks.run(
         [sys.executable, str(ROOT / "scripts" / "verify_expected.py"), "--expected", str(expected),
          "--report", "report.csv", "--tables", *(f"{name}.csv" for name in VERIFIED)],
-        cwd=study.folder, capture_output=True, text=True, check=False,
+        cwd=study.folder,
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from multical.metrics.bootstrap import Bootstrap, interval, recentred
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import READOUTS
 from multical.stats.params import MetricsJob
+from support import forks
 from support.synthetic import make_records, written
 
 SCRIPT = Path(__file__).parents[3] / "scripts/compute_culture.py"
@@ -126,7 +126,7 @@ def test_the_program(frame: pd.DataFrame, table: pd.DataFrame, tmp_path: Path) -
             "--output",
             output,
         ]
-        subprocess.run([*command, "--records", *order], check=True, capture_output=True)
+        forks.run([*command, "--records", *order], check=True)
         made.append(output.read_bytes())
     assert made[0] == made[1]
     read = pd.read_csv(output)

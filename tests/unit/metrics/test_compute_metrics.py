@@ -16,6 +16,7 @@ from multical.metrics.bootstrap import Bootstrap, interval, narrowed, recentred
 from multical.metrics.definitions import METRICS, debiasing_noise
 from multical.metrics.readouts import READOUTS
 from multical.stats.params import MetricsJob
+from support import forks
 from support.synthetic import make_records, written
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -45,9 +46,7 @@ def run(
     )
     text = settings if isinstance(settings, str) else json.dumps(settings)
     command = [sys.executable, SCRIPTS / f"{script}.py", "--params", text, *outputs]
-    done = subprocess.run(
-        [str(part) for part in [*command, "--records", *paths]], capture_output=True, text=True
-    )
+    done = forks.run([str(part) for part in [*command, "--records", *paths]])
     assert (done.returncode == 0) == good, done.stderr
     return done
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from multical.errors import InputError
 from multical.metrics.definitions import METRICS
 from multical.metrics.params import Coverage
 from multical.params import parse
-from support import checkout
+from support import checkout, forks
 
 PARAMS: dict[str, Any] = {
     "simulations": 400,
@@ -95,7 +94,7 @@ def test_the_programs(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         command = [sys.executable, str(scripts / "simulate_coverage.py")]
         command += ["--params", json.dumps(few), "--output", str(tmp_path / name)]
-        subprocess.run(command, check=True, capture_output=True)
+        forks.run(command, check=True)
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]
     outputs = {end: tmp_path / f"c.{end}" for end in ("pdf", "png", "json")}
@@ -104,7 +103,7 @@ def test_the_programs(tmp_path: Path) -> None:
     command += [json.dumps({"study": "docs", "seed": 0})]
     for option, end in (("pdf", "pdf"), ("png", "png"), ("sidecar", "json")):
         command += [f"--{option}", str(outputs[end])]
-    subprocess.run(command, check=True, capture_output=True)
+    forks.run(command, check=True)
     assert all(path.stat().st_size > 500 for path in outputs.values())
 
 

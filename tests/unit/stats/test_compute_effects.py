@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.stats.descriptivestats import sign_test
+from statsmodels.stats.multitest import multipletests
 
 import compute_effects
 import compute_metrics
@@ -26,6 +26,7 @@ from multical.stats import comparisons
 from multical.stats.comparisons import Run
 from multical.stats.effects import Effect, average, described, language_tests, question_test
 from multical.stats.params import MetricsJob
+from support import forks
 from support.synthetic import make_records, written
 
 SCRIPT = Path(__file__).parents[3] / "scripts/compute_effects.py"
@@ -252,6 +253,15 @@ def test_corrections_are_those_of_each_family() -> None:
         assert rows[["p_holm", "p_bh"]].iloc[9].isna().all()
 
 
+def test_corrections_are_those_of_statsmodels() -> None:
+    p = np.random.default_rng(1).random(40).round(1)  # with ties, zeros and ones
+    for method, theirs in (("holm", "holm"), ("bh", "fdr_bh")):
+        found = comparisons.adjusted([np.nan, *p], method)
+        assert np.isnan(found[0])
+        np.testing.assert_allclose(found[1:], multipletests(p, method=theirs)[1], rtol=1e-12)
+        assert np.isnan(comparisons.adjusted([np.nan], method)).all()
+
+
 def test_families_of_the_tables(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     for table, family in zip(tables, (UNIT, ["group", "readout", "metric"]), strict=True):
         for _, rows in table.groupby(family):
@@ -384,7 +394,7 @@ def test_the_program(
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS), "--records", *order]
         files = [tmp_path / name for name in ("e.csv", "o.csv")]
         command += ["--effects", str(files[0]), "--over-languages", str(files[1])]
-        subprocess.run(command, check=True, capture_output=True)
+        forks.run(command, check=True)
         made.append([file.read_bytes() for file in files])
     assert made[0] == made[1]
     for file, table in zip(files, tables, strict=True):
@@ -398,7 +408,7 @@ def test_a_study_without_sft_is_refused(frame: pd.DataFrame, tmp_path: Path) -> 
     command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS)]
     command += ["--records", str(tmp_path / "base.parquet")]
     command += ["--effects", str(tmp_path / "e.csv"), "--over-languages", str(tmp_path / "o.csv")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forks.run(command)
     assert done.returncode == 1
     assert "no two runs to compare" in done.stderr
     assert not list(tmp_path.glob("*.csv"))

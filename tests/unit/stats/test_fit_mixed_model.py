@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -27,7 +26,7 @@ from multical.params import parse
 from multical.stats import mixed
 from multical.stats.mixed import Cell, NotFittedError
 from multical.stats.params import MetricsJob, MixedModels, Tested
-from support import figure_data
+from support import figure_data, forks
 from support.synthetic import make_records, written
 
 SCRIPT = Path(__file__).parents[3] / "scripts/fit_mixed_model.py"
@@ -328,7 +327,7 @@ def test_the_program(
     command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS)]
     files = [tmp_path / name for name in ("e.csv", "m.csv")]
     command += ["--effects", str(files[0]), "--models", str(files[1]), "--records", *paths[::-1]]
-    subprocess.run(command, check=True, capture_output=True)
+    forks.run(command, check=True)
     for file, table in zip(files, tables, strict=True):
         assert file.read_text() == table.to_csv(index=False)
 

@@ -1,0 +1,100 @@
+"""A process that forks for each who asks: python fork_server.py KIND SOCKET OWNER."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = {
+    "tables": "snakemake.cli snakemake.report.html_reporter pandas pyarrow.parquet numba seaborn "
+    "jinja2 matplotlib.pyplot matplotlib.backends.backend_pdf scipy.stats scipy.optimize "
+    "statsmodels.regression.mixed_linear_model statsmodels.stats.multitest sklearn.isotonic "
+    "pydantic tenacity",
+    "models": "pandas pyarrow.parquet pydantic torch transformers datasets trl",
+}
+
+
+def serve(kind: str, place: Path, owner: Path) -> None:
+    """Listen at `place` until the process `owner`, in /proc, is gone."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place.with_suffix(".new")))
+        listener.listen(100)
+        place.with_suffix(".new").rename(place)
+        for name in LIBRARIES[kind].split():
+            import_module(name)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        while owner.exists():
+            if select.select([listener], [], [], 5)[0]:
+                connection, _ = listener.accept()
+                if os.fork() == 0:
+                    listener.close()
+                    attend(connection)
+                    os._exit(0)
+                connection.close()
+
+
+def attend(connection: socket.socket) -> None:
+    """Run what is asked for in a fork; end it if who asked is gone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    length, files, *_ = socket.recv_fds(connection, 9, 3)
+    said = b""
+    while len(said) < int(length):
+        said += connection.recv(1 << 20)
+    if (job := os.fork()) == 0:
+        connection.close()
+        command, folder, environ = json.loads(said)
+        become(command, folder, environ, files)
+    for file in files:
+        os.close(file)
+    ready, _, _ = select.select([os.pidfd_open(job), connection.fileno()], [], [])
+    if ready == [connection.fileno()]:
+        os.killpg(job, signal.SIGTERM)
+    status = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
+    connection.send(b"%9d" % (status if status >= 0 else 128 - status))
+
+
+def become(command: list[str], folder: str, environ: dict[str, str], files: list[int]) -> None:
+    """Be a new process that runs a program, to its end."""
+    os.setsid()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+    os.closerange(3, 100)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environ)
+    time.tzset()
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(environ.get("OMP_NUM_THREADS", "1")))
+    script = Path(command[0]).absolute()
+    paths = environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.argv, sys.path[:1] = command, [str(script.resolve().parent), *filter(None, paths)]
+    status: Any = 0
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as end:
+        status = end.code or 0
+        if not isinstance(status, int):
+            print(status, file=sys.stderr)
+            status = 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,66 @@
+"""A program in a fork is as in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from support import fork_client, forks
+
+TELLS = """
+import os, sys
+from multical import own
+print(own.NAME, os.getcwd(), os.environ["MINE"], sys.argv[1:], "PATH" in os.environ)
+print("wrong", file=sys.stderr)
+"""
+
+
+def test_it_has_its_own_folder_environment_and_modules(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        package = tmp_path / name / "scripts/multical"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "own.py").write_text(f"NAME = {name!r}\n")
+        (package.parent / "tells.py").write_text(TELLS)
+        command = [sys.executable, "scripts/tells.py", "a b"]
+        done = forks.run(command, cwd=tmp_path / name, env={"MINE": "x"})
+        said = f"{name} {tmp_path / name} x ['a b'] False\n"
+        assert (done.returncode, done.stdout, done.stderr) == (0, said, "wrong\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "said"),
+    [
+        ("", 0, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit(3)", 3, ""),
+        ("sys.exit('error: no')", 1, "error: no\n"),
+        ("raise OSError('gone')", 1, "OSError: gone\n"),
+        ("os.kill(os.getpid(), 9)", 128 + 9, ""),
+    ],
+)
+def test_it_ends_with_the_same_status(tmp_path: Path, text: str, status: int, said: str) -> None:
+    (tmp_path / "x.py").write_text(f"import os, sys\n{text}\n")
+    done = forks.run([tmp_path / "x.py"])
+    assert done.returncode == status
+    assert done.stderr.endswith(said)
+    assert bool(done.stderr) == bool(said)
+
+
+def test_it_ends_with_who_asked(tmp_path: Path) -> None:
+    program, file = tmp_path / "x.py", tmp_path / "id"
+    program.write_text(
+        f"import os, time\nopen({str(file)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+    )
+    asking = subprocess.Popen([sys.executable, "-ISE", fork_client.__file__, program])
+    while not file.exists() or not file.read_text():
+        time.sleep(0.02)
+    asking.kill()
+    asking.wait()
+    _, alive = psutil.wait_procs([psutil.Process(int(file.read_text()))], timeout=60)
+    assert not alive
