@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = {
-    "tables": "snakemake.cli snakemake.report.html_reporter pandas pyarrow.parquet numba seaborn "
+    "tables": "snakemake.cli snakemake.report.html_reporter pandas pyarrow.parquet numba "
     "jinja2 matplotlib.pyplot matplotlib.backends.backend_pdf scipy.stats scipy.optimize "
     "statsmodels.regression.mixed_linear_model statsmodels.stats.multitest sklearn.isotonic "
     "pydantic tenacity",

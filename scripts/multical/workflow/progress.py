@@ -18,8 +18,8 @@ from multical.errors import InputError
 from multical.workflow import costs, job_params
 from multical.workflow.timings import FLOP, Timings
 
-#: Seconds of jobs whose time does not follow from their tokens, as measured in the demo and in
-#: msp_v2 on 2 cores; all others took about `OTHER` seconds
+#: Seconds of jobs whose time does not follow from their tokens, roughly as in the demo and in msp_v2
+#: on 2 cores; all others take about `OTHER` seconds. What a run measures corrects them
 SECONDS = {
     "fetch_model": 40,
     "compute_effects": 40,

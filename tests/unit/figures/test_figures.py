@@ -103,7 +103,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 #: Run in a new process for each line, a program and its arguments as JSON, in a fork
 RUN_ALL = """
 import json, os, runpy, sys
-import matplotlib.pyplot, multical.figures.style, pandas, seaborn
+import matplotlib.pyplot, multical.figures.style, pandas
 for line in sys.stdin:
     if os.fork() == 0:
         sys.argv = json.loads(line)
