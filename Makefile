@@ -1,6 +1,8 @@
 # The verbs of multical. `make` alone prints them. TARGET, STUDY and BUNDLE reach programs by the
 # environment, where make puts what it is given, since the shell would read them in a recipe.
 PYTHON ?= python3.11
+# found before .venv is on the path: its own Python has no pip to fill it anew
+override PYTHON := $(or $(shell command -v $(PYTHON)),$(PYTHON))
 CORES  ?= 2
 ITEMS  ?= smoothed_sft scoring paper_statistics startup
 LOCK   := envs/requirements.lock

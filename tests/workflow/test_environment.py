@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,21 @@ def test_lock_has_what_was_asked_for() -> None:
             found = [pin for pin in LOCK if pin.lower().split("==")[0] == asked.split("==")[0]]
             assert len(found) == 1, asked
             assert "==" not in asked or found[0].lower() == asked
+
+
+def test_an_environment_is_made_anew_by_a_python_outside_of_it(tmp_path: Path) -> None:
+    """The environment's own Python has no pip, and comes first on the path of recipes."""
+    shutil.copy(ENVS.parent / "Makefile", tmp_path)
+    for folder, line in (("outer", "outer"), (".venv/bin", "inner")):
+        python = tmp_path / folder / "python3.11"
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/sh\necho {line} $2\n")
+        python.chmod(0o755)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs/requirements.lock").write_text("a==2\n")
+    (tmp_path / ".venv/lock").write_text("a==1\n")
+    made = subprocess.run(
+        ["make", "--silent", "env"], cwd=tmp_path, check=True, capture_output=True, text=True,
+        env=os.environ | {"PATH": f"{tmp_path / 'outer'}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert made.stdout.splitlines() == ["outer venv", "outer pip"]

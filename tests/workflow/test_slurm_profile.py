@@ -49,6 +49,7 @@ def test_every_cluster_rule_has_its_needs_and_no_other_name_is_in_the_profile(
     assert set(needs) == cluster == {"train_sft", "evaluate_sft", "score_run"}
     threads = profile(monkeypatch)["set-threads"]
     assert set(threads) == cluster
+    assert threads.pop("train_sft") == 2  # one to feed the GPU
     for name, number in threads.items():
         assert f"    threads: {number}\n" in rules()[name]
     for name, resources in needs.items():
