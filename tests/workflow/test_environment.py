@@ -57,9 +57,10 @@ def test_an_environment_is_made_anew_by_a_python_outside_of_it(tmp_path: Path) -
         python.parent.mkdir(parents=True)
         python.write_text(f"#!/bin/sh\necho {line} $2\n")
         python.chmod(0o755)
+    (tmp_path / ".venv/lock").write_text("a==1\n")
+    os.utime(tmp_path / ".venv/lock", (1, 1))
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs/requirements.lock").write_text("a==2\n")
-    (tmp_path / ".venv/lock").write_text("a==1\n")
     made = subprocess.run(
         ["make", "--silent", "env"], cwd=tmp_path, check=True, capture_output=True, text=True,
         env=os.environ | {"PATH": f"{tmp_path / 'outer'}:{os.environ['PATH']}"},
