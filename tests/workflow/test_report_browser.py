@@ -92,7 +92,7 @@ def page(report: Path, blank: Page, tmp_path: Path) -> Iterator[Page]:
 
 def made_in(page: Page) -> Path:
     """The folder that a report was made in."""
-    return Path(page.url.removeprefix("file://").removesuffix(REPORT))
+    return Path(page.url.partition("#")[0].removeprefix("file://").removesuffix(REPORT))
 
 
 def settled(page: Page) -> None:
