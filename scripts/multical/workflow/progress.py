@@ -18,8 +18,8 @@ from multical.errors import InputError
 from multical.workflow import costs, job_params
 from multical.workflow.timings import FLOP, Timings
 
-#: Seconds of jobs whose time does not follow from their tokens, roughly as in the demo and in msp_v2
-#: on 2 cores. All others take about `OTHER` seconds.
+#: Seconds of jobs whose time does not follow from their tokens, roughly as in the demo and in
+#: msp_v2 on 2 cores. All others take about `OTHER` seconds.
 SECONDS = {
     "fetch_model": 40,
     "compute_effects": 40,
