@@ -194,6 +194,23 @@ def test_a_large_vocabulary_is_added_up_exactly() -> None:
     assert picked.tolist() == pytest.approx(logits[[2, 0, 3], torch.from_numpy(wanted)].tolist())
 
 
+@pytest.mark.parametrize("weight", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("states", [torch.float32, torch.bfloat16])
+def test_the_head_rounds_nothing(weight: torch.dtype, states: torch.dtype) -> None:
+    """Products of bfloat16 numbers may use AMX, others not: they would be off by 1e-2 there."""
+    torch.manual_seed(0)
+    model = build(LlamaConfig(**{**SIZES, "hidden_size": 512, "vocab_size": 1024}))
+    hidden, wanted = torch.randn(40, 512).to(states), np.arange(40)
+    with torch.inference_mode():
+        model.get_output_embeddings().weight.normal_(0, 0.1)
+        head = scoring.Head(model.to(weight))
+        totals, picked = head.read(hidden, wanted, wanted)
+        logits = hidden.double() @ head.weight.double().T
+    assert totals == pytest.approx(logits.logsumexp(-1).numpy(), abs=2e-5)
+    assert picked == pytest.approx(logits.diagonal().numpy(), abs=2e-5)
+    assert torch.backends.mkldnn.matmul.fp32_precision == "none"
+
+
 @pytest.mark.parametrize("size", [1, 900])
 @pytest.mark.parametrize("kind", ["gemma2", "llama"])
 def test_tiles_of_logits_change_nothing(
