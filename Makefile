@@ -105,7 +105,7 @@ test-slurm: smoke    ## a smoke study and every fault on a real SLURM cluster on
 	$(PYTHON) -m pip --python $*/.venv/bin/python install --progress-bar off --requirement $<
 	cp $< $@
 
-bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv: an hour; ITEMS=startup for one
+bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv: an hour; ITEMS=verbs times the demo and the tests
 	$(SNAKEMAKE) $(QUIET) -- results/inputs/models/gemma3-270m/manifest.json \
 	  results/inputs/benchmarks/cldr-facts.parquet
 	set -e; for item in $(ITEMS); do $(BIN)/python benchmarks/$$item.py $(ARGS); done

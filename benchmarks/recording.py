@@ -116,7 +116,7 @@ def _table(rows: Sequence[dict[str, str]]) -> Iterator[str]:
     for item, own in itertools.groupby(rows, key=lambda one: one["item"]):
         yield from ("", f"## {item}", "", "| " + " | ".join(columns) + " |")
         yield "|" + "---|" * len(columns)
-        yield from ("| " + " | ".join(one[name] for name in columns) + " |" for one in own)
+        yield from ("| " + " | ".join(one.get(name, "") for name in columns) + " |" for one in own)
 
 
 def machine() -> str:

@@ -246,9 +246,9 @@ LAYOUT = all_of(
     text("scripts/multical/models/smoothing.py", "\nimport", "\n\n# a comment\nimport"),
     text("scripts/multical/scoring/scorer.py", '"""Scoring', '"""How scoring works'),
     text(
-        "scripts/multical/scoring/trie.py",
-        "return path[::-1]",
-        "return (\n        path[::-1]\n    )",
+        "scripts/multical/scoring/tokenized.py",
+        "return max(map(len, self.sequences()))",
+        "return (\n            max(map(len, self.sequences()))\n        )",
     ),
 )
 SWAPPED = all_of(
@@ -263,7 +263,10 @@ FRENCH = all_of(
     config("es, fa, fr, hi, ", "es, fa, hi, "), config("mid: [af, bn,", "mid: [af, bn, fr,")
 )
 PROMPT = config('cloze: "{question}"', 'cloze: "{question} "')
-TRIE = text("scripts/multical/scoring/trie.py", "return path[::-1]", "return list(reversed(path))")
+TOKENIZED = text(
+    "scripts/multical/scoring/tokenized.py", "max(map(len, self.sequences()))",
+    "max(len(tokens) for tokens in self.sequences())"
+)  # fmt: skip
 GAINED = all_of(
     text("rules/metrics.smk", '"by_language": paths.RELIABILITY_BY_LANG}',
          '"by_language": paths.RELIABILITY_BY_LANG, "note": "{root}/bins.txt"}'),
@@ -337,10 +340,10 @@ EDITS = [
     Edit("lost metrics of another seed", all_of(LOST_METRICS, SEED), DRAWN),
     Edit("lost metrics of another program", all_of(LOST_METRICS, METRICS), ESTIMATES | LOGS),
     # scores
-    Edit("the scoring of options", TRIE, SCORES),
+    Edit("the scoring of options", TOKENIZED, SCORES),
     Edit("a prompt", PROMPT, SCORES),
     Edit("another language", config("[en, fr, bn, yo]", "[en, fr, bn, yo, am]"), SCORES),
-    Edit("lost records of another program", all_of(lost(RECORD), TRIE), SCORES),
+    Edit("lost records of another program", all_of(lost(RECORD), TOKENIZED), SCORES),
     Edit("lost records of another prompt", all_of(lost(RECORD), PROMPT), SCORES),
     Edit("the schema of records", code("multical/records"), SCORES | IMPORTED),
     # training

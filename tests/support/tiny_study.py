@@ -17,7 +17,7 @@ LANGUAGES = ["en", "fr"]
 STUBS = {
     "fetch_model": "models.checkpoints",
     "train_sft": "models.smoothing",
-    "score_run": "scoring.trie",
+    "score_run": "scoring.tokenized",
     "compute_metrics": "metrics.definitions",
 }
 STUB = """

@@ -99,11 +99,11 @@ def test_a_changed_setting_is_named_with_its_values(copy: Path) -> None:
 
 
 def test_changed_code_is_named_where_that_of_then_is_known(copy: Path) -> None:
-    for module in ("models/smoothing", "scoring/trie", "figures/style"):
+    for module in ("models/smoothing", "scoring/tokenized", "figures/style"):
         edit(copy, f"scripts/multical/{module}.py", '"""\n\nfrom', '"""\n\nADDED = 1\nfrom')
     said = why(plan(copy, METRICS))
     assert said[said.index(TRAINED) - 1] == "scripts/multical/models/smoothing.py: ADDED added"
-    assert "scripts/multical/scoring/trie.py: ADDED added" in said
+    assert "scripts/multical/scoring/tokenized.py: ADDED added" in said
     assert not any("style" in line for line in said)
 
     shutil.rmtree(copy / ".snakemake/snapshots")

@@ -106,7 +106,7 @@ def removed(name: str) -> Callable[[Path], None]:
 
 def renamed(folder: Path) -> None:
     """A function of a module, wherever that calls it."""
-    file = folder / TRIE
+    file = folder / TOKENIZED
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("common_prefix", "first_in_common"), encoding="utf-8")
 
@@ -131,7 +131,8 @@ def copy_conversations(folder: Path) -> None:
 STUDY = "config.yaml: studies.results/tiny"
 RATE = of_study("training", "learning_rate", to=1.0e-4)
 RATED = {f"{STUDY}.training.learning_rate 5e-05 -> 0.0001": RETRAINED}
-TRIE, SMOOTHING = "scripts/multical/scoring/trie.py", "scripts/multical/models/smoothing.py"
+TOKENIZED = "scripts/multical/scoring/tokenized.py"
+SMOOTHING = "scripts/multical/models/smoothing.py"
 #: Runs that are new
 NEW = RUNS.replace("s0,", "s1,").replace("ls0.s0", "ls0.s1")
 SEEDED = f"3 train_sft ({NEW}), 3 score_run ({NEW}), compute_metrics, verify_claims"
@@ -199,12 +200,12 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
     ),
     "a constant and a function": (
         [edited(SMOOTHING, '"""\n\nfrom', '"""\n\nADDED = 1\nfrom'),
-         edited(TRIE, "\n\n\ndef ", "\n\n\ndef more():\n    pass\n\n\ndef ")],
-        {f"{TRIE}: more added": RESCORED, f"{SMOOTHING}: ADDED added": RETRAINED},
+         edited(TOKENIZED, "\n\n\ndef ", "\n\n\ndef more():\n    pass\n\n\ndef ")],
+        {f"{TOKENIZED}: more added": RESCORED, f"{SMOOTHING}: ADDED added": RETRAINED},
     ),
     "a renamed function, and two that call it": (
         [renamed],
-        {f"{TRIE}: TokenizedQuestion.start, shared_prefix changed; first_in_common added; "
+        {f"{TOKENIZED}: TokenizedQuestion.start, shared_prefix changed; first_in_common added; "
          "common_prefix removed": RESCORED},
     ),
     "a new import": (
@@ -213,7 +214,7 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
          "scripts/train_sft.py: from multical import anew added": RETRAINED},
     ),
     "a comment, the config in another order": (
-        [edited(TRIE, '"""\n\nfrom', '"""\n\n# a comment\nfrom'), of_study("models", to=list)],
+        [edited(TOKENIZED, '"""\n\nfrom', '"""\n\n# a comment\nfrom'), of_study("models", to=list)],
         {},
     ),
     "an entry of the lock": (
@@ -257,11 +258,11 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
     "several at once": (
         [RATE, of_study("metrics", "bins", to=9),
          edited("quiz.jsonl", "What is 3", "How much is 3"),
-         edited(TRIE, '"""\n\nfrom', '"""\n\nADDED = 1\nfrom')],
+         edited(TOKENIZED, '"""\n\nfrom', '"""\n\nADDED = 1\nfrom')],
         {"input changed: quiz.jsonl": [
             "make_benchmark", f"then {SCORED}, compute_metrics, verify_claims"],
          **RATED,
-         f"{TRIE}: ADDED added": RESCORED,
+         f"{TOKENIZED}: ADDED added": RESCORED,
          f"{STUDY}.metrics.bins 15 -> 9": [MEASURED]},
     ),
 }  # fmt: skip
@@ -284,7 +285,7 @@ def test_a_job_that_never_ran(made: Path) -> None:
 def test_what_is_not_known_is_said_to_be(copy: Path) -> None:
     shutil.rmtree(copy / SNAPSHOTS)
     RATE(copy)
-    edit(copy, TRIE, '"""\n\nfrom', '"""\n\nADDED = 1\nfrom')
+    edit(copy, TOKENIZED, '"""\n\nfrom', '"""\n\nADDED = 1\nfrom')
     assert reasons(copy) == {
         "settings changed: learning_rate 5e-05 -> 0.0001": RETRAINED,
         "code of scripts/score_run.py changed; the old code is not known": RESCORED,

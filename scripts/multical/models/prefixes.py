@@ -1,9 +1,7 @@
-"""The conversations of a batch as a tree of tokens, so that no common beginning is computed twice.
+"""The conversations of a batch as a trie, so that no common beginning is computed twice.
 
-A causal model computes the same state for a token in the tree as in its conversation if the token
-attends only to its ancestors and has its depth as position. Gradients of shared tokens are then
-the sums over their conversations. Short conversations under one system prompt have a third of the
-tokens.
+Gradients of shared tokens are then the sums over their conversations. Short conversations under
+one system prompt have a third of the tokens.
 """
 
 from __future__ import annotations
@@ -12,6 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from multical.models.trie import Trie
 
 #: Tokens of the largest tree, since all of them attend to a mask of all
 LARGEST = 1024
@@ -37,25 +37,18 @@ def tree(model: Any, ids: Tensor, real: Tensor) -> Tree | None:
     windows = (getattr(config, key, None) for key in ("sliding_window", "attention_chunk_size"))
     if any(window and window < ids.shape[1] for window in windows):
         return None
-    known: dict[tuple[int, int], int] = {}  # the node of a token after a node
+    trie = Trie()
     nodes = torch.zeros(ids.shape, dtype=torch.long)
-    for row, (tokens, kept) in enumerate(zip(ids.tolist(), real.tolist(), strict=True)):
-        node = -1
-        for at, token in enumerate(tokens):
-            if kept[at]:
-                node = known.setdefault((node, token), len(known))
-                nodes[row, at] = node
-    if len(known) > min(LARGEST, WORTHWHILE * ids.numel()):
+    for row, kept in enumerate(real.bool()):
+        nodes[row, kept] = torch.tensor(trie.add(ids[row, kept].tolist()))
+    if len(trie) > min(LARGEST, WORTHWHILE * ids.numel()):
         return None
-    seen = torch.eye(len(known), dtype=torch.bool)
-    for (parent, _), node in known.items():  # parents come first
-        if parent >= 0:
-            seen[node] |= seen[parent]
+    seen = torch.from_numpy(trie.ancestors())
     mask = torch.zeros(seen.shape, dtype=model.dtype)
     mask.masked_fill_(~seen, torch.finfo(model.dtype).min)
     inputs = {
-        "input_ids": torch.tensor([[token for _, token in known]]),
-        "position_ids": seen.sum(-1)[None] - 1,
+        "input_ids": torch.tensor([trie.tokens]),
+        "position_ids": torch.tensor([trie.depths]),
         "attention_mask": mask[None, None],
     }
     return Tree({k: v.to(ids.device) for k, v in inputs.items()}, nodes.to(ids.device))

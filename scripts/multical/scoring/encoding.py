@@ -7,7 +7,7 @@ from typing import Any
 
 from multical.models.chat import Chat
 from multical.scoring.prompting import Kind, Part, conversation
-from multical.scoring.trie import TokenizedQuestion
+from multical.scoring.tokenized import TokenizedQuestion
 
 
 @dataclass(frozen=True)

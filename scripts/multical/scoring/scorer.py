@@ -2,8 +2,8 @@
 
 The tokens that all questions of a group begin with, such as few-shot examples, run once, and the
 questions share their keys and values. The remaining tokens of neighbouring questions are a trie
-(see `trie`). A batch of tries is padded to one length and runs once, with a mask that shows each
-token its ancestors. Logits are computed for the positions that a score needs, in tiles of the
+(see `tokenized`). A batch of tries is padded to one length and runs once, with a mask that shows
+each token its ancestors. Logits are computed for the positions that a score needs, in tiles of the
 vocabulary.
 """
 
@@ -23,7 +23,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from multical.errors import InputError
-from multical.scoring.trie import Read, TokenizedQuestion, Trie, shared_prefix
+from multical.models.trie import Trie
+from multical.scoring.tokenized import Read, TokenizedQuestion, shared_prefix
 
 #: Tokens of a trie, unless its only question or the shared prefix is longer: enough for little
 #: padding, and so few that attention among questions, which the mask hides, costs little
@@ -76,13 +77,13 @@ class Group:
         for i in sorted(range(len(questions)), key=lambda i: list(questions[i].sequences()[0])):
             if rows:
                 length = len(rows[-1])
-                read = rows[-1].trie.add(questions[i])
+                read = Read.of(questions[i], rows[-1].trie)
                 if len(rows[-1]) <= limit:
                     rows[-1].questions[i] = read
                     continue
                 rows[-1].trie.cut(length)
             trie = Trie(len(prefix))
-            rows.append(Row(trie, {i: trie.add(questions[i])}))
+            rows.append(Row(trie, {i: Read.of(questions[i], trie)}))
         return cls(prefix, sorted(rows, key=len, reverse=True))
 
     def batches(self, batch_tokens: int) -> Iterator[list[Row]]:
@@ -106,9 +107,9 @@ class Head:
     """The output head of the model, with bias and soft cap, in float32.
 
     Each tile of its weight is read once for all positions of a batch. Both buffers are reused,
-    since new memory for each tile of logits takes longer than filling it. Processors that multiply
-    bfloat16 faster do so here if weight and hidden states are bfloat16: rounding them to it changes
-    nothing, and sums stay in float32.
+    since new memory for each tile of logits takes longer than filling it. Where weight and hidden
+    states are bfloat16, AMX and tensor cores may multiply them: to round to bfloat16 or TF32 then
+    changes nothing, and sums stay in float32.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -131,7 +132,7 @@ class Head:
             arrays in float32, (positions,) and (wanted,).
         """
         exact = hidden.dtype == self.weight.dtype == torch.bfloat16
-        with _float32_products("bf16" if exact else "ieee"):
+        with _float32_products("medium" if exact else "highest"):
             return self._read(hidden.float(), places, tokens)
 
     def _read(
@@ -178,14 +179,13 @@ class Head:
 
 @contextmanager
 def _float32_products(precision: str) -> Iterator[None]:
-    """Set to what oneDNN may round the factors of float32 products on CPUs: "ieee" or "bf16"."""
-    matmul = torch.backends.mkldnn.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = precision
+    """Set how products of float32 factors may round these, as torch names it."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
     try:
         yield
     finally:
-        matmul.fp32_precision = before
+        torch.set_float32_matmul_precision(before)
 
 
 class Scorer:

@@ -24,7 +24,7 @@ from multical.errors import InputError
 from multical.models import checkpoints, quantized
 from multical.patches import transformers as patches
 from multical.scoring.scorer import Group, Scorer
-from multical.scoring.trie import TokenizedQuestion
+from multical.scoring.tokenized import TokenizedQuestion
 from support import tiny
 
 LETTERS = [[10 + i, 50 + i] for i in range(4)]

@@ -218,7 +218,8 @@ def test_real_fingerprints_differ() -> None:
         ("sft", {"train_sft"}),
         ("examples", {"train_sft", "evaluate_sft"}),
         ("scorer", {"score_run"}),
-        ("trie", {"score_run"}),
+        ("tokenized", {"score_run"}),
+        ("trie", {"train_sft", "score_run"}),
         ("cldr_facts", {"make_benchmark", "make_sft_data"}),
     ],
 )
@@ -244,7 +245,15 @@ def test_what_needs_a_model_does_not_rerun_for_metrics_or_figures(script: str) -
     ],
 )
 def test_what_computes_metrics_does_not_rerun_for_models_or_figures(script: str) -> None:
-    assert not closure(script) & {"style", "scorer", "trie", "checkpoints", "chat", "tables"}
+    assert not closure(script) & {
+        "style",
+        "scorer",
+        "trie",
+        "tokenized",
+        "checkpoints",
+        "chat",
+        "tables",
+    }
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -25,7 +25,7 @@ from transformers import (
 from multical.errors import InputError
 from multical.scoring import scorer as scoring
 from multical.scoring.scorer import Group, Scorer, Scores
-from multical.scoring.trie import TokenizedQuestion
+from multical.scoring.tokenized import TokenizedQuestion
 
 VOCABULARY, POSITIONS = 97, 128
 LETTERS = [[i, i + 20] for i in range(10)]
@@ -203,12 +203,13 @@ def test_the_head_rounds_nothing(weight: torch.dtype, states: torch.dtype) -> No
     hidden, wanted = torch.randn(40, 512).to(states), np.arange(40)
     with torch.inference_mode():
         model.get_output_embeddings().weight.normal_(0, 0.1)
-        head = scoring.Head(model.to(weight))
+        model.get_output_embeddings().to(weight)
+        head = scoring.Head(model)
         totals, picked = head.read(hidden, wanted, wanted)
         logits = hidden.double() @ head.weight.double().T
     assert totals == pytest.approx(logits.logsumexp(-1).numpy(), abs=2e-5)
     assert picked == pytest.approx(logits.diagonal().numpy(), abs=2e-5)
-    assert torch.backends.mkldnn.matmul.fp32_precision == "none"
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 @pytest.mark.parametrize("size", [1, 900])

@@ -1,18 +1,15 @@
-"""Questions as tries of tokens, so that no prefix is computed twice.
+"""Questions as token ids, and where their scores are read in a trie.
 
 The prompt with lettered options, and the cloze prompt followed by the text of each option, are
-paths in one trie, and further questions add paths to it. A causal model computes the same state
-for a token in the trie as in its path alone if the token attends only to its ancestors and has its
-depth as position.
+paths in one trie, and further questions add paths to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
+from multical.models.trie import Trie
 
 Tokens = Sequence[int]
 
@@ -84,69 +81,16 @@ class Read(NamedTuple):
     answer: int | None
     targets: list[list[tuple[int, int]]]
 
-
-@dataclass
-class Trie:
-    """The tokens of some questions, with each distinct prefix once.
-
-    Attributes:
-        skipped: number of tokens before the first node of each path.
-        tokens: token id of each node; parents come before their children.
-        parents: index of each node's parent, -1 at the start of a path.
-        depths: position of each node in its path, including skipped tokens.
-    """
-
-    skipped: int = 0
-    tokens: list[int] = field(default_factory=list)
-    parents: list[int] = field(default_factory=list)
-    depths: list[int] = field(default_factory=list)
-    _children: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def add(self, question: TokenizedQuestion) -> Read:
-        """Add the nodes of a question that the trie lacks, and return where to read its scores."""
+    @classmethod
+    def of(cls, question: TokenizedQuestion, trie: Trie) -> Read:
+        """Add the nodes of a question that `trie` lacks."""
         answer = None
         if question.multiple_choice is not None:
-            answer = self._add(question.multiple_choice[self.skipped :])[-1]
-        start = max(0, question.start() - self.skipped)  # below 0 without a cloze prompt
+            answer = trie.add(question.multiple_choice[trie.skipped :])[-1]
+        start = max(0, question.start() - trie.skipped)  # below 0 without a cloze prompt
         targets = []
         for tokens in question.options:
-            option = tokens[self.skipped :]
-            path = self._add(option[:-1])
+            option = tokens[trie.skipped :]
+            path = trie.add(option[:-1])
             targets.append([(path[i - 1], option[i]) for i in range(start, len(option))])
-        return Read(answer, targets)
-
-    def _add(self, tokens: Tokens) -> list[int]:
-        node, path = -1, []
-        for depth, token in enumerate(tokens, self.skipped):
-            key = (node, token)
-            if key not in self._children:
-                self._children[key] = len(self.tokens)
-                self.tokens.append(token)
-                self.parents.append(node)
-                self.depths.append(depth)
-            node = self._children[key]
-            path.append(node)
-        return path
-
-    def cut(self, length: int) -> None:
-        """Remove all but the first `length` nodes. Nothing can be added afterwards."""
-        del self.tokens[length:], self.parents[length:], self.depths[length:]
-        self._children.clear()
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def path(self, node: int) -> list[int]:
-        """The nodes from the start of the path to `node`."""
-        path = [node]
-        while self.parents[path[-1]] >= 0:
-            path.append(self.parents[path[-1]])
-        return path[::-1]
-
-    def ancestors(self) -> np.ndarray:
-        """Boolean (nodes, nodes): whether the column's node is the row's node or its ancestor."""
-        seen = np.eye(len(self), dtype=bool)
-        for node, parent in enumerate(self.parents):
-            if parent >= 0:
-                seen[node] |= seen[parent]
-        return seen
+        return cls(answer, targets)
