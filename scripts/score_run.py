@@ -114,7 +114,7 @@ def check_longest(uncut_parts: list[Part], encoder: Encoder, scorer: Scorer) -> 
     for part in (replace(part, examples=()) for part in uncut_parts):
         lengths = part.rows["question"].str.len() + part.rows["options"].map("".join).str.len()
         (row,) = part.rows.loc[[lengths.idxmax()]].itertuples()
-        scorer.check_length(encoder.encode(part, row), f"{row.question_id} in {part.language}")
+        scorer.check(encoder.encode(part, row), f"{row.question_id} in {part.language}")
 
 
 def fitting(part: Part, encoder: Encoder, scorer: Scorer) -> Iterator[Part]:
@@ -148,7 +148,7 @@ def score(
     tokenized = []
     for row in part.rows.itertuples():
         tokenized.append(encoder.encode(part, row))
-        scorer.check_length(tokenized[-1], f"{row.question_id} in {part.language}")
+        scorer.check(tokenized[-1], f"{row.question_id} in {part.language}")
     scores = scorer.score(
         Group.of(tokenized),
         lambda batch, run: saved.recall(f"{part.language}.{number}.{batch}", run),

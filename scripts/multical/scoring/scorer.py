@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -132,7 +132,7 @@ class Head:
             arrays in float32, (positions,) and (wanted,).
         """
         exact = hidden.dtype == self.weight.dtype == torch.bfloat16
-        with _float32_products("medium" if exact else "highest"):
+        with _rounding_factors() if exact else nullcontext():
             return self._read(hidden.float(), places, tokens)
 
     def _read(
@@ -178,10 +178,10 @@ class Head:
 
 
 @contextmanager
-def _float32_products(precision: str) -> Iterator[None]:
-    """Set how products of float32 factors may round these, as torch names it."""
+def _rounding_factors() -> Iterator[None]:
+    """Let torch round the factors of float32 products to bfloat16 or TF32."""
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
+    torch.set_float32_matmul_precision("medium")
     try:
         yield
     finally:
@@ -214,10 +214,15 @@ class Scorer:
         """Largest number of tokens that the model takes."""
         return getattr(self.config, "max_position_embeddings", None) or math.inf
 
-    def check_length(self, question: TokenizedQuestion, name: str) -> None:
-        """Raise `InputError` if the question `name` has more tokens than the model takes."""
+    def check(self, question: TokenizedQuestion, name: str) -> None:
+        """Raise `InputError` if the model cannot score the question `name`."""
         if (length := question.length) > self.positions:
             raise InputError(f"question {name}: {length} tokens, the model takes {self.positions}")
+        if question.cloze and not question.start():
+            raise InputError(
+                f"question {name}: an option changes the first token of the prompt "
+                f"({question.cloze[0]}), expected a token before it, to predict it from"
+            )
 
     def score(
         self,

@@ -120,7 +120,7 @@ def score(
 ) -> list[Scores]:
     scorer = Scorer(model, LETTERS, batch_tokens)
     for number, question in enumerate(asked):
-        scorer.check_length(question, f"q{number}")
+        scorer.check(question, f"q{number}")
     return scorer.score(Group.of(asked))
 
 
@@ -229,6 +229,16 @@ def test_a_question_too_long_is_named() -> None:
         score(build(CONFIGS["llama"]), [questions(0)[0], long])
     fits = long._replace(multiple_choice=[1] * POSITIONS)
     assert len(score(build(CONFIGS["llama"]), [fits])) == 1
+
+
+def test_an_option_that_changes_the_first_token_is_refused() -> None:
+    """Nothing comes before it: its log-probability would be read at another node."""
+    changed = TokenizedQuestion(None, [5, 6], [[7, 8], [9, 10]])
+    with pytest.raises(InputError, match=r"question q0: an option changes the first token .*5"):
+        score(build(CONFIGS["llama"]), [changed])
+    assert (
+        len(score(build(CONFIGS["llama"]), [TokenizedQuestion(None, [5], [[5, 8], [5, 9]])])) == 1
+    )
 
 
 def test_a_recurrent_model_is_refused() -> None:
