@@ -10,7 +10,7 @@ BIN    := .venv/bin
 PYTEST := .venv/bin/python -m pytest
 PYTHON_CODE := scripts tools tests benchmarks
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources trainings=1 --rerun-incomplete
 # A line of progress for the whole run. What jobs print is in logs/, too.
 FOLLOWED := PYTHONPATH=tools $(SNAKEMAKE) --logger study
 # Errors are shown: `--quiet all` would swallow them.

@@ -32,6 +32,9 @@ rule train_sft:
         "../envs/environment.yaml"
     # two jobs with a thread each take less time than one after the other with two threads
     threads: 1
+    # a laptop has the memory for one at a time; scorings, which need less, run beside it
+    resources:
+        trainings=1,
     params:
         settings=lambda w: canonical(job_params.training(CONFIG, w.root, w.run)),
         code=code("train_sft"),
