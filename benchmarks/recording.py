@@ -43,12 +43,15 @@ class Usage:
     gigabytes: float
 
 
-def measured(command: Sequence[str | Path]) -> Usage:
-    """Run a command to its end; the memory is proportional (PSS), looked at every 0.2 s."""
+def measured(command: Sequence[str | Path], every: float = 0.2) -> Usage:
+    """Run a command to its end; the memory is proportional (PSS), looked at `every` few seconds.
+
+    To look costs some milliseconds for each GB of each process.
+    """
     before, start = os.times(), time.perf_counter()
     child = subprocess.Popen([str(part) for part in command])
     most, done = [0], threading.Event()
-    watch = threading.Thread(target=_watch, args=(child.pid, most, done))
+    watch = threading.Thread(target=_watch, args=(child.pid, every, most, done))
     watch.start()
     status = child.wait()
     wall, after = time.perf_counter() - start, os.times()
@@ -61,8 +64,8 @@ def measured(command: Sequence[str | Path]) -> Usage:
     return Usage(wall, cpu, most[0] / 1e9)
 
 
-def _watch(pid: int, most: list[int], done: threading.Event) -> None:
-    while not done.wait(0.2):
+def _watch(pid: int, every: float, most: list[int], done: threading.Event) -> None:
+    while not done.wait(every):
         held = 0
         try:
             parent = psutil.Process(pid)

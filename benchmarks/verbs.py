@@ -66,7 +66,7 @@ def fetch(clone: Path, study: str) -> None:
 
 def timed(clone: Path, verb: str) -> list[dict[str, str]]:
     """What `make VERB` takes."""
-    usage = measured(["make", "--directory", clone, verb])
+    usage = measured(["make", "--directory", clone, verb], every=2)
     found = {"s": usage.wall, "CPU s": usage.cpu, "GB": usage.gigabytes}
     limits: dict[str, float] = {}
     if verb in SECONDS:

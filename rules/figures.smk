@@ -24,14 +24,14 @@ FIGURES = {
     "conditions_by_resource": (paths.SUMMARY, figure_params.Guess),
     "culture": (paths.CULTURE, figure_params.ConditionsAndGuess),
     "effects_by_lang.{model}": (paths.EFFECTS, figure_params.ModelByLanguage),
-    "effects_by_resource": (paths.MIXED_EFFECTS, figure_params.Conditions),
+    "effects_by_resource": (paths.EFFECTS_OVER_LANGUAGES, figure_params.Conditions),
     "recalibration_transfer": (paths.RECALIBRATION, figure_params.ByLanguage),
 }
 #: Each table: the tables that it is made from, and its parameters.
 TABLES = {
     "main": ([paths.SUMMARY], figure_params.Panel),
     "p_values": (
-        [paths.EFFECTS, paths.EFFECTS_OVER_LANGUAGES, paths.MIXED_EFFECTS],
+        [paths.EFFECTS, paths.EFFECTS_OVER_LANGUAGES],
         figure_params.Conditions,
     ),
     "recalibration": ([paths.RECALIBRATION], figure_params.Reference),

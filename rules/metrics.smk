@@ -12,9 +12,8 @@
 #        ROOT/recalibration_by_lang.csv  the same by language
 #        ROOT/stats/effects.csv                 changes by SFT and smoothing, by language, with
 #                                               intervals and tests
-#        ROOT/stats/effects_over_languages.csv  the same over groups of languages
-#        ROOT/stats/mixed_effects.csv           changes by resource level in mixed models
-#        ROOT/stats/mixed_models.csv            how each model was fitted, with diagnostics
+#        ROOT/stats/effects_over_languages.csv  the same over groups of languages, and differences
+#                                               between resource levels
 
 #: Each program: its records, its settings, and its tables by the option that names them.
 COMPUTED = {
@@ -42,11 +41,6 @@ COMPUTED = {
         all_records,
         job_params.effects,
         {"effects": paths.EFFECTS, "over_languages": paths.EFFECTS_OVER_LANGUAGES},
-    ),
-    "fit_mixed_model": (
-        all_records,
-        job_params.mixed_models,
-        {"effects": paths.MIXED_EFFECTS, "models": paths.MIXED_MODELS},
     ),
 }
 

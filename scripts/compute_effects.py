@@ -7,11 +7,12 @@ before and after and in all languages. Intervals are as in compute_metrics.py. T
 trained runs as fixed: seed_sd is the standard deviation between seeds.
 
 By language, p is that of a t-test over questions (`effects.question_test`), corrected for the
-languages of an effect. Over a group of languages there are three tests. p, for the mean effect,
-takes the questions as the sample. p_sign and p_wilcoxon take the languages as the sample, and the
-questions as fixed. They are corrected for the comparisons (models, SFT data sets, benchmarks,
-before and after) of a metric, readout and group. holm is Holm's correction, bh Benjamini and
-Hochberg's. The cell of a test that cannot be made is empty.
+languages of an effect. Over a group of languages there are two tests of the mean effect: p takes
+the questions as the sample, p_both the questions and the languages (`effects.crossed_test`). A
+group such as low-high is the difference between two resource levels. Both are corrected for the
+comparisons (models, SFT data sets, benchmarks, before and after) of a metric, readout and group.
+holm is Holm's correction, bh Benjamini and Hochberg's. The cell of a test that cannot be made is
+empty.
 """
 
 from __future__ import annotations
@@ -23,10 +24,18 @@ import numpy as np
 import pandas as pd
 
 from multical.errors import program
+from multical.labels import LEVELS
 from multical.stats import comparisons, record_files
 from multical.stats.blocks import Block, groups
 from multical.stats.comparisons import COMPARISON, Comparison, Run
-from multical.stats.effects import Effect, average, described, language_tests, question_test
+from multical.stats.effects import (
+    Contrast,
+    Effect,
+    crossed_test,
+    described,
+    directions,
+    question_test,
+)
 from multical.stats.estimates import bootstrap, estimate
 from multical.stats.params import MetricsJob
 
@@ -54,9 +63,7 @@ def compute(
     # A family is the languages of an effect by language, and all comparisons by group.
     return (
         comparisons.corrected(pd.DataFrame(by_language), [*COMPARISON, *READING], ["p"]),
-        comparisons.corrected(
-            pd.DataFrame(by_group), ["group", *READING], ["p", "p_sign", "p_wilcoxon"]
-        ),
+        comparisons.corrected(pd.DataFrame(by_group), ["group", *READING], ["p", "p_both"]),
     )
 
 
@@ -110,19 +117,27 @@ def language_rows(
 def group_rows(
     keys: dict[str, Any], effects: dict[str, Effect], params: MetricsJob
 ) -> list[dict[str, Any]]:
-    """Rows of one comparison, readout and metric, by group of languages."""
+    """Rows of one comparison, readout and metric, by group of languages, and by differences."""
+    members = {
+        group: [effects[language] for language in languages]
+        for group, languages in groups(effects, params.resource_levels).items()
+    }
+    contrasts = {group: Contrast([(1.0, own)]) for group, own in members.items()}
+    first, *others = [level for level in LEVELS if level in members] or [None]
+    for level in others:
+        contrasts[f"{level}-{first}"] = Contrast([(1.0, members[level]), (-1.0, members[first])])
     rows = []
-    for group, languages in groups(effects, params.resource_levels).items():
-        members = [effects[language] for language in languages]
-        values = np.array([effect.value for effect in members])
-        overall = average(members)
+    for group, contrast in contrasts.items():
+        values = np.array([effect.value for _, own in contrast.groups for effect in own])
+        overall = contrast.effect
         row = {
             **keys,
             "group": group,
             "languages": int((~np.isnan(values)).sum()),
             **described(overall, params.bootstrap.level),
             **question_test(overall),
-            **language_tests(values),
+            **directions(values),
+            **crossed_test(contrast, params.bootstrap.level),
         }
         rows.append(row)
     return rows

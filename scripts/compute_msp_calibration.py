@@ -3,9 +3,10 @@
 `calibration_error` is that of paper 2's v2: the unweighted mean of |accuracy - confidence| over
 10 equal-mass half-open bins of the pooled answers, without empty bins. A confidence of exactly 1
 falls in no half-open bin, and `unbinned` counts such answers. `calibration_error_cells` is that
-of v4, the mean over (data set, phrasing). Platt scaling is fitted for each model on the answers
-that train the abstention threshold, and evaluated on the others. Writes the tables calibration
-and platt, and the curves for the figures.
+of v4, the mean over (data set, phrasing). `calibration_error_width` is that of v2's figure against
+accuracy, the same mean with bins of equal width. Platt scaling is fitted for each model on the
+answers that train the abstention threshold, and evaluated on the others. Writes the tables
+calibration and platt, and the curves for the figures.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 #: Columns that have a Platt-scaled version.
-ERRORS = ("calibration_error", "calibration_error_cells")
+ERRORS = ("calibration_error", "calibration_error_cells", "calibration_error_width")
 
 
 class Part:
@@ -87,18 +88,22 @@ class Part:
 
 
 def summary(parts: list[Part], confidences: list[Floats], bins: int) -> dict[str, Any]:
-    """Pooled error and curve of `confidences`, and the mean of the cells' errors."""
+    """Pooled error and curve of `confidences`, and the means of the cells' errors."""
     options: dict[str, Any] = {"bins": bins, "scheme": "equal_mass", "closed": False}
     confidence = np.concatenate(confidences)
     correct = np.concatenate([part.correct for part in parts])
-    cells = [
-        definitions.calibration_error(
-            sure[part.prompt == prompt], part.correct[part.prompt == prompt],
-            weighting="uniform", **options,
-        )[0]
-        for part, sure in zip(parts, confidences, strict=True)
-        for prompt in np.unique(part.prompt)
-    ]  # fmt: skip
+
+    def of_cells(**options: Any) -> float:
+        errors = [
+            definitions.calibration_error(
+                sure[part.prompt == prompt], part.correct[part.prompt == prompt],
+                weighting="uniform", **options,
+            )[0]
+            for part, sure in zip(parts, confidences, strict=True)
+            for prompt in np.unique(part.prompt)
+        ]  # fmt: skip
+        return float(np.mean(errors))
+
     mass, sure, right = (sums[0] for sums in definitions.bin_sums(confidence, correct, **options))
     filled = mass > 0
     return {
@@ -108,7 +113,8 @@ def summary(parts: list[Part], confidences: list[Floats], bins: int) -> dict[str
         "calibration_error": float(
             definitions.calibration_error(confidence, correct, weighting="uniform", **options)[0]
         ),
-        "calibration_error_cells": float(np.mean(cells)),
+        "calibration_error_cells": of_cells(**options),
+        "calibration_error_width": of_cells(**options | {"scheme": "equal_width"}),
         "curve": {
             "bin": np.flatnonzero(filled),
             "n": mass[filled].astype(int),
@@ -125,8 +131,10 @@ def print_table(table: pd.DataFrame) -> pd.DataFrame:
         "model": ("LLM", None),
         "calibration_error": ("Calibration error", two),
         "calibration_error_cells": ("mean of cells", two),
+        "calibration_error_width": ("equal width", two),
         "calibration_error_platt": ("Platt-scaled", two),
         "calibration_error_cells_platt": ("mean of cells, Platt-scaled", two),
+        "calibration_error_width_platt": ("equal width, Platt-scaled", two),
     })  # fmt: skip
 
 

@@ -20,8 +20,10 @@ from multical.metrics import correctness
 ERRORS = (
     "calibration_error",
     "calibration_error_cells",
+    "calibration_error_width",
     "calibration_error_platt",
     "calibration_error_cells_platt",
+    "calibration_error_width_platt",
 )
 LABELS = {
     "accuracy": "Accuracy",
@@ -29,8 +31,10 @@ LABELS = {
     **{f"{name}_auroc": f"{msp_tables.METHOD_NAMES[name]} AUROC" for name in msp_tables.METHODS},
     "calibration_error": "Calibration error",
     "calibration_error_cells": "Calibration error, mean of cells",
+    "calibration_error_width": "Calibration error, equal width",
     "calibration_error_platt": "Calibration error, Platt-scaled",
     "calibration_error_cells_platt": "Calibration error, mean of cells, Platt-scaled",
+    "calibration_error_width_platt": "Calibration error, equal width, Platt-scaled",
 }
 
 

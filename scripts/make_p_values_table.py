@@ -1,11 +1,11 @@
 """Make the table of p-values: are the changes by SFT and smoothing more than chance?
 
 A row per model, comparison and metric. The change is the mean over the languages other than
-English. Its tests take questions as the sample (`p`), or languages (`sign`, `wilcoxon`). Further
-columns are the numbers of languages, English included, in which the metric rises or falls
-significantly, and the p-values of the mixed models by resource level. The CSV has both corrections
-for the number of tests, the LaTeX table (package booktabs) only Holm's. A test that could not be
-made has an empty cell in the CSV and a dash in LaTeX.
+English. Its tests take questions as the sample (`p`), or questions and languages (`p_both`).
+Further columns are the numbers of languages, English included, in which the metric rises or falls
+significantly, and `p_both` by resource level. The CSV has both corrections for the number of
+tests, the LaTeX table (package booktabs) only Holm's. A test that could not be made has an empty
+cell in the CSV and a dash in LaTeX.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from multical.errors import program
 from multical.figures import latex, outputs, tables
 from multical.figures.params import Conditions
 
-TABLES = ("effects", "effects_over_languages", "mixed_effects")
+TABLES = ("effects", "effects_over_languages")
 ROW = ["model", "condition", "metric"]
 GROUP = "non-english"
 CORRECTIONS = ("holm", "bh")
@@ -29,21 +29,19 @@ def main() -> None:
 
 
 def wide(paths: dict[str, str], params: Conditions) -> pd.DataFrame:
-    """A row per (model, condition, metric), from the three tables."""
-    languages, means, mixed = (
-        ordered(tables.compared(paths[kind], kind, params)) for kind in TABLES
-    )
-    means = means[means["group"] == GROUP].set_index(ROW)
+    """A row per (model, condition, metric), from the two tables."""
+    languages, over = (ordered(tables.compared(paths[kind], kind, params)) for kind in TABLES)
+    means = over[over["group"] == GROUP].set_index(ROW)
     columns = ["before", "after", "seeds", "languages", "value", "ci_low", "ci_high", "seed_sd"]
-    tests = [f"{test}_{end}" for test in ("p", "p_sign", "p_wilcoxon") for end in CORRECTIONS]
-    table = means[[*columns, "rises", "falls", "rank_biserial", *tests]]
+    tests = [f"{test}_{end}" for test in ("p", "p_both") for end in CORRECTIONS]
+    table = means[[*columns, "rises", "falls", *tests]]
     for end in CORRECTIONS:
         change = languages[languages[f"p_{end}"] < tables.ALPHA].set_index(ROW)["value"]
         for name, mask in (("rise", change > 0), ("fall", change < 0)):
             count = mask.groupby(level=ROW, observed=True).sum()
             table = table.assign(**{f"{name}_{end}": count.reindex(table.index, fill_value=0)})
     for end in CORRECTIONS:
-        p = mixed.pivot(index=ROW, columns="level", values=f"p_{end}").reindex(table.index)
+        p = over.pivot(index=ROW, columns="group", values=f"p_both_{end}").reindex(table.index)
         table = table.assign(**{f"{level}_{end}": p.get(level) for level in tables.LEVELS})
     counts = ["seeds", "languages", "rises", "falls"]
     return table.astype(dict.fromkeys(counts, int)).sort_index().droplevel("condition")
@@ -64,16 +62,16 @@ def tabular(table: pd.DataFrame) -> str:
         table.index.to_list(), table.to_dict(orient="records"), strict=True
     ):
         change = f"{row['value']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
-        p = [small(row[f"{test}_holm"]) for test in ("p", "p_sign", "p_wilcoxon")]
+        p = [small(row[f"{test}_holm"]) for test in ("p", "p_both")]
         counts = f"{row['rise_holm']} / {row['fall_holm']}"
         levels = [small(row[f"{level}_holm"]) for level in tables.LEVELS]
         compared = f"{row['before']} to {row['after']}"
         rows.append([model, compared, tables.CHANGED[metric], change, *p, counts, *levels])
-    names = ["model", "comparison", "metric", "change", "questions", "sign", "Wilcoxon"]
+    names = ["model", "comparison", "metric", "change", "questions", "and languages"]
     names += ["rise / fall", *tables.LEVELS]
     style = pd.DataFrame(rows, columns=names).style.hide(axis="index")
     style.format(escape="latex", subset=["model", "comparison"])
-    return style.to_latex(hrules=True, column_format="lllr" + "r" * 7)
+    return style.to_latex(hrules=True, column_format="lllr" + "r" * 6)
 
 
 def small(p: float) -> str:

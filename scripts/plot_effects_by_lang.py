@@ -33,6 +33,7 @@ def draw(rows: pd.DataFrame, params: ModelByLanguage) -> Figure:
             bars(ax, at, part, *style.condition_style(condition))
         ax.set(title=tables.CHANGED[metric], xlabel="change")
         ax.grid(axis="x")
+        ax.locator_params(axis="x", nbins=4)
         for first in languages.drop_duplicates("resource_level")["place"].iloc[1:]:
             ax.axhline(first - 1, color=style.GREY, linewidth=0.6)
     names(axes[0, 0], y, params.reference_language)

@@ -1,10 +1,10 @@
 """Compute the verdicts on claims from a study's own tables and records.
 
-A verdict is `reproduced`, `not reproduced`, or, with the reason, `not testable here`, if the study
-lacks what the claim needs. The same inputs give the same bytes, except for the seconds. For a claim
-about studies of another kind, the program takes the verdict of a study of that kind that is part
-of this one (--parts), if there is one. check_verdicts.py compares the verdicts with the expected
-ones.
+A verdict is `reproduced`, `contradicted`, `inconclusive`, where the data do not decide, or, with
+the reason, `not testable here`, if the study lacks what the claim needs. The same inputs give the
+same bytes, except for the seconds. For a claim about studies of another kind, the program takes the
+verdict of a study of that kind that is part of this one (--parts), if there is one.
+check_verdicts.py compares the verdicts with the expected ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from multical import files
 from multical.claims import changes, msp, report
-from multical.claims.judge import Measurement, NotTestableError, judged, not_testable
+from multical.claims.judge import POWER, Measurement, NotTestableError, judged, not_testable
 from multical.claims.params import AnswerClaims, AnyClaims, ClaimsJob, MeasuredClaims
 from multical.claims.schema import (
     AbstentionGain,
@@ -108,6 +108,7 @@ def verify(
         "kind": params.kind,
         "command": f"make verify STUDY={params.study.removeprefix('results/')}",
         "level": params.bootstrap.level,
+        "power": POWER,
         "claims": claims,
     }
 
@@ -124,7 +125,7 @@ def _verdict_of_part(
     return None
 
 
-Statistic = Callable[[Any], Measurement]
+Statistic = Callable[[Any, float], Measurement]
 
 
 def _outcome(claim: Claim, params: ClaimsJob, statistic: Statistic) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def _outcome(claim: Claim, params: ClaimsJob, statistic: Statistic) -> dict[str,
                 f"{params.study} is of kind {params.kind}; this needs "
                 f"{' or '.join(claim.tested_on)}"
             )
-        measurements = [statistic(part) for part in claim.parts]
+        measurements = [statistic(part, claim.alpha) for part in claim.parts]
         _check_power(claim, measurements)
     except NotTestableError as reason:
         return not_testable(str(reason))
@@ -155,7 +156,7 @@ def _check_power(claim: Claim, measurements: list[Measurement]) -> None:
 def _statistics(
     params: ClaimsJob, records: list[str], tables: dict[str, str], processes: int
 ) -> Statistic:
-    """A function that computes the statistic of a part of a claim.
+    """A function that computes the statistic of a part of a claim, tested at a level.
 
     It reads the records that changes are computed from only once.
     """
@@ -167,26 +168,27 @@ def _statistics(
             raise InputError(f"--tables: found {sorted(tables)}, expected {name} among them")
         return tables[name]
 
-    def change(part: Change) -> Measurement:
+    def change(part: Change, alpha: float) -> Measurement:
         assert isinstance(params, MeasuredClaims)
         if not cached:
             claims = params.claims.values()
             cached["scored"] = changes.read(records, claims, params, processes)
             cached["summary"] = results.read(path(part), "summary")
-        return changes.change(part, cached["scored"], cached["summary"], path(part), params)
+        scored, summary = cached["scored"], cached["summary"]
+        return changes.change(part, scored, summary, path(part), params, alpha)
 
-    def statistic(part: Part) -> Measurement:
+    def statistic(part: Part, alpha: float) -> Measurement:
         if isinstance(part, Change):
-            return change(part)
+            return change(part, alpha)
         assert isinstance(params, AnswerClaims)
         if isinstance(part, CalibrationError):
-            return msp.calibration_error(part, path(part), records, params)
+            return msp.calibration_error(part, path(part), records, params, alpha)
         if isinstance(part, Auroc):
-            return msp.auroc(part, path(part), params)
+            return msp.auroc(part, path(part), params, alpha)
         if isinstance(part, Correlation):
-            return msp.correlation(part, path(part), params)
+            return msp.correlation(part, path(part), params, alpha)
         assert isinstance(part, AbstentionGain)
-        return msp.abstention_gain(part, path(part), params)
+        return msp.abstention_gain(part, path(part), params, alpha)
 
     return statistic
 

@@ -1,7 +1,7 @@
 """Write a study's result in a few lines: which files were made, which to open first, the numbers.
 
 There are three lines per model: the base model, SFT, and SFT with smoothing. Each has means over
-the languages other than English, with bootstrap intervals.
+the languages other than English, with bootstrap intervals where they hold the truth: not for ECE.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from multical.errors import program
 from multical.figures import tables
 from multical.figures.params import Conditions
 from multical.files import atomic
+from multical.metrics.definitions import BIASED
 from multical.params import command_line
 
 METRICS = {"ece": "ECE", "confidence": "confidence", "accuracy": "accuracy"}
@@ -52,13 +53,14 @@ def headline(rows: pd.DataFrame, params: Conditions) -> str:
         of_model = rows[rows["model"] == model]
         for condition in of_model["condition"].cat.categories:
             cells = of_model[of_model["condition"] == condition].set_index("metric")
-            numbers = [f"{name} {_cell(cells.loc[metric])}" for metric, name in METRICS.items()]
+            numbers = [f"{name} {_cell(cells, metric)}" for metric, name in METRICS.items()]
             lines.append(f"  {condition:<20} " + "   ".join(numbers))
     return "\n".join(lines) + "\n"
 
 
-def _cell(row: pd.Series) -> str:
-    if pd.isna(row["ci_low"]):
+def _cell(cells: pd.DataFrame, metric: str) -> str:
+    row = cells.loc[metric]
+    if metric in BIASED or pd.isna(row["ci_low"]):
         return f"{row['value']:.3f}"
     return f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
 

@@ -56,8 +56,6 @@ RECALIBRATION = "{root}/recalibration.csv"
 RECALIBRATION_BY_LANG = "{root}/recalibration_by_lang.csv"
 EFFECTS = "{root}/stats/effects.csv"
 EFFECTS_OVER_LANGUAGES = "{root}/stats/effects_over_languages.csv"
-MIXED_EFFECTS = "{root}/stats/mixed_effects.csv"
-MIXED_MODELS = "{root}/stats/mixed_models.csv"
 
 # -- figures and tables; the wildcard `panel` is empty or a folder such as `global-mmlu.tulu3/`
 FIGURES = "{root}/figures"

@@ -32,7 +32,7 @@ def measured(**changes: Any) -> dict[str, Any]:
         "study": "results/made",
         "kind": "multilingual",
         "readouts": ["text_ppl", "text_sum"],
-        "metrics": ["accuracy", "confidence", "ece"],
+        "metrics": ["accuracy", "confidence", "debiased_ece2"],
         "bins": 10,
         "bootstrap": BOOTSTRAP,
         "resource_levels": LEVELS,
@@ -81,10 +81,8 @@ def _taught(logliks: list[Any], base: pd.DataFrame, share: float) -> list[Any]:
 
 MODELS: list[dict[str, Any]] = [
     {"file": f"m{place}", "name": f"Model {place}", "size": 7.0, "max_logit": place == 0}
-    for place in range(7)
+    for place in range(30)
 ]
-#: How sure they are of themselves, the less the more: errors without a trend
-SURE = [0.68, 0.45, 0.59, 0.43, 0.3, 0.39, 0.32]
 DATASETS = {"arc": 150, "quiz": 150}
 
 
@@ -92,9 +90,8 @@ def released_params(**changes: Any) -> dict[str, Any]:
     """Parameters of a study of paper 2."""
     settings = Study(Path(), "", MODELS, DATASETS).settings
     own = {key: settings[key] for key in ("models", "datasets", "bins")} | {"study": "results/made"}
-    return {
-        **own, "kind": "released", "bootstrap": BOOTSTRAP, **schema.dumped(CLAIMS), **changes
-    }  # fmt: skip
+    own |= {"kind": "released", "bootstrap": BOOTSTRAP | {"replicates": 1000}}
+    return own | schema.dumped(CLAIMS) | changes
 
 
 def study_2(
@@ -102,26 +99,28 @@ def study_2(
 ) -> tuple[list[str], dict[str, str]]:
     """Records and tables of made-up models, made by the study's own programs; their paths.
 
-    Better models tell right from wrong better. Confidence is the chance of being right to
-    the power `sure`, by default each model's own; for 1 it is calibrated. With `telling` 0 it
-    says nothing, and `steady` makes worse models tell better.
+    Better models tell right from wrong better. The confidence is halfway from the chance of being
+    right to 1, or to 0 for every other model: errors without a trend. With `sure` it is that chance
+    to that power; for 1 it is calibrated. With `telling` 0 it says nothing, and `steady` makes
+    worse models tell better.
     """
     source = folder / "release"
     source.mkdir(parents=True)
     generator = np.random.default_rng(0)
     for place, model in enumerate(MODELS):
-        rate = 0.4 + 0.07 * place
-        power = SURE[place] if sure is None else sure
-        spread = telling * (1.0 + (6 - place if steady else place) * 0.5)
+        share = place / (len(MODELS) - 1)
+        rate = 0.4 + 0.4 * share
+        spread = telling * (1.0 + 3 * (1 - share if steady else share))
         for dataset, count in DATASETS.items():
             for prompt in released.PROMPTS:
                 chance = expit(logit(rate) + spread * generator.standard_normal(count))
                 right = generator.random(count) < chance
                 shown = chance if telling else generator.random(count)
+                confidence = (shown + place % 2) / 2 if sure is None else shown**sure
                 grades = ["Correct" if one else "Wrong" for one in right]
                 for value in ("norm", "raw") if model["max_logit"] else ("norm",):
                     name = released.name(dataset, model["file"], 0, count, value, prompt)
-                    (source / name).write_text(released.content(grades, shown**power))
+                    (source / name).write_text(released.content(grades, confidence))
     study = Study(folder, source, MODELS, DATASETS, seed=0, seeds=5, ks=[20])
     study.importing()
     study.tables()

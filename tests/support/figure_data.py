@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise, product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
+
+from multical.stats.params import Tested
 
 LEVELS = {
     "high": "ar cs de en es fa fr hi it ja nl pl pt ro ru sr sv tr vi zh".split(),
@@ -128,7 +131,7 @@ def _summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _changes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Tables of what SFT and smoothing change, with intervals and p-values made up."""
-    frame = frame[frame["metric"].isin(["accuracy", "confidence", "ece", "entropy"])]
+    frame = frame[frame["metric"].isin(get_args(Tested))]
     place = ["model", "benchmark", "readout", "metric", "language", "resource_level"]
     base, plain = (
         frame[chosen].set_index([*place, *sft])["value"]
@@ -144,7 +147,7 @@ def _changes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     effects = pd.concat(parts)
     effects["seed_sd"] = 0.01
     effects = _with_p(effects, 0.03)
-    over, mixed = [], []
+    over = []
     keys = ["model", "sft", "benchmark", "before", "after", "seeds", "readout", "metric"]
     levels = effects["resource_level"].unique()
     groups = {level: effects["resource_level"] == level for level in levels}
@@ -152,15 +155,13 @@ def _changes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         grouped = effects[chosen].groupby(keys, sort=False)
         part = grouped[["value", "seed_sd"]].mean().assign(languages=grouped.size())
         part = _with_p(part.reset_index(), 0.02)
-        tests = {f"p_{x}_{end}": part["p"] for x in ("sign", "wilcoxon") for end in ("holm", "bh")}
-        signs = part.assign(rises=part["languages"], falls=0, rank_biserial=1.0, **tests)
+        both = {"low_both": part["ci_low"], "high_both": part["ci_high"]}
+        both |= {f"p_both{end}": part["p"] for end in ("", "_holm", "_bh")}
+        signs = part.assign(rises=part["languages"], falls=0, **both)
         over.append(signs.assign(group=group))
-        if group in levels:
-            mixed.append(part.assign(level=group))
     return {
         "effects": effects.drop(columns=["run", "smoothing", "seed"]),
         "effects_over_languages": pd.concat(over).sort_values([*keys, "group"]),
-        "mixed_effects": pd.concat(mixed).sort_values([*keys, "level"]),
     }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 LIBRARIES = {
     "tables": "snakemake.cli snakemake.report.html_reporter pandas pyarrow.parquet numba "
     "jinja2 matplotlib.pyplot matplotlib.backends.backend_pdf scipy.stats scipy.optimize "
-    "statsmodels.regression.mixed_linear_model statsmodels.stats.multitest sklearn.isotonic "
+    "statsmodels.stats.multitest sklearn.isotonic "
     "pydantic tenacity",
     "models": "pandas pyarrow.parquet pydantic torch transformers datasets trl",
 }

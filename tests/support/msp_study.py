@@ -74,7 +74,7 @@ class Study:
                 {"id": k, "name": k.upper(), "benchmark": k, "language": "en"} for k in counts
             ],
             "methods": ["msp", "maxlogit"],
-            "error": "calibration_error",
+            "error": "calibration_error_width",
             "dataset": "all",
             "significance": 1e-4, "bins": 10,
             "bootstrap": {"replicates": 20, "level": 0.95, "seed": 0},

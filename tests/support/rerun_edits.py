@@ -57,12 +57,10 @@ ESTIMATES = (
 )  # fmt: skip
 RECALIBRATION = rules("compute_recalibration", "make_recalibration_table") | TRANSFER | HEADLINE
 CHANGES = (
-    rules("compute_effects", "make_p_values_table") | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
-    | HEADLINE
+    rules("compute_effects", "make_p_values_table", "plot_effects_by_resource")
+    | jobs("plot_effects_by_lang", [GEMMA, SMOLLM]) | HEADLINE
 )  # fmt: skip
-MIXED = rules("fit_mixed_model", "make_p_values_table", "plot_effects_by_resource") | HEADLINE
-TESTED = CHANGES | MIXED
-DRAWN = ESTIMATES | RECALIBRATION | TESTED
+DRAWN = ESTIMATES | RECALIBRATION | CHANGES
 BINS = rules("bin_reliability") | RELIABILITY | HEADLINE
 RESULTS = DRAWN | BINS
 SCORES = jobs("score_run", [GEMMA, SMOLLM, *SFT]) | SETTINGS | RESULTS
@@ -330,7 +328,6 @@ EDITS = [
     Edit("the folds of recalibration", FOLDS, RECALIBRATION),
     Edit("a method of recalibration", code("multical/metrics/recalibration"), RECALIBRATION),
     Edit("tests of changes", code("multical/stats/effects"), CHANGES),
-    Edit("mixed models", code("multical/stats/mixed"), MIXED),
     Edit("a language's resource level", FRENCH, RESULTS | LOGS),
     Edit("one model less", config(MODELS, ONE_MODEL), without(RESULTS | SETTINGS, GEMMA)),
     Edit("other records", OTHER_RECORDS, RESULTS),

@@ -4,33 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import isfinite
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from multical.claims.schema import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED, Claim, Part, dumped
+from multical.claims.schema import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_TESTABLE,
+    REPRODUCED,
+    Claim,
+    Part,
+    dumped,
+)
 from multical.metrics import params
 from multical.metrics.bootstrap import Bootstrap, interval
 from multical.metrics.readouts import Floats
 from multical.stats import comparisons
+
+#: What the tests say of a part of a claim
+HOLDS, CONTRADICTION, UNDECIDED = "holds", "contradicted", "undecided"
 
 
 class NotTestableError(Exception):
     """A study lacks what a claim needs. The message is the reason, in one sentence."""
 
 
+#: Chance that a test finds an effect of the smallest size that a study is said to be able to show
+POWER = 0.8
+
+
 @dataclass(frozen=True)
 class Test:
-    """One test, such as that of a model: its name, the statistic with its interval, and p."""
+    """One test, such as that of a model: its name, the statistic with its interval, and p-values.
+
+    A small `p` speaks for the claim, a small `against` for the contrary: that the statistic lies
+    on the other side of the threshold. A test alone finds an effect of the size `detectable` with
+    the chance `POWER`.
+    """
 
     __test__ = False  # tells pytest that this is no test class
 
     name: str
     value: float
     p: float
+    against: float
     low: float | None = None
     high: float | None = None
+    detectable: float | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a part of a claim comes to by another choice, such as another number of bins."""
+
+    name: str
+    value: float
+    tests: list[Test]
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +78,7 @@ class Measurement:
     tests: list[Test]
     detail: str = ""
     least: float = 0.0  # the smallest p that one of the tests can have
+    variants: Sequence[Variant] = ()
 
 
 def need(present: Any, reason: str) -> None:
@@ -80,30 +115,41 @@ def tail(replicates: Floats, threshold: float, direction: str) -> float:
     return float((1 + (~beyond).sum()) / (1 + len(replicates)))
 
 
+def detectable(threshold: float, direction: str, se: float, alpha: float) -> float:
+    """The value that a one-sided test at `alpha` finds beyond the threshold with `POWER`."""
+    distance = (stats.norm.ppf(1 - alpha) + stats.norm.ppf(POWER)) * se
+    return float(threshold + distance if direction == "above" else threshold - distance)
+
+
 def judged(claim: Claim, measurements: Sequence[Measurement]) -> dict[str, Any]:
     """The verdict on a claim from the measurements of its parts, one for each.
 
-    The correction is for all tests of the claim, except those that should find no effect.
+    A claim is reproduced if all its parts hold, and contradicted if a part is. Otherwise the data
+    do not decide. For a claim to hold, p-values are corrected as the claim says. For it to be
+    contradicted one of its tests is enough, so those p-values always get Holm's correction for all
+    tests of the claim.
     """
-    family = [
-        test.p
-        for part, measurement in zip(claim.parts, measurements, strict=True)
-        for test in measurement.tests
-        if part.direction != "absent"
-    ]
-    corrected = family and claim.correction == "holm"
-    adjusted = iter(comparisons.adjusted(family, "holm").tolist() if corrected else family)
+    tests = [test for measurement in measurements for test in measurement.tests]
+    adjusted = iter(_adjusted(claim, tests))
     parts = [
-        _part(
-            part, measurement, claim.alpha, [
-                test.p if part.direction == "absent" else next(adjusted)
-                for test in measurement.tests
-            ],
-        )
+        _part(part, measurement, claim, list(islice(adjusted, len(measurement.tests))))
         for part, measurement in zip(claim.parts, measurements, strict=True)
-    ]  # fmt: skip
-    verdict = REPRODUCED if all(part["holds"] for part in parts) else NOT_REPRODUCED
+    ]
+    statuses = {part["status"] for part in parts}
+    verdict = (
+        REPRODUCED if statuses == {HOLDS}
+        else CONTRADICTED if CONTRADICTION in statuses
+        else INCONCLUSIVE
+    )  # fmt: skip
     return {"verdict": verdict, "reason": "", "parts": parts}
+
+
+def _adjusted(claim: Claim, tests: Sequence[Test]) -> list[tuple[float, float]]:
+    """The corrected p-values of tests, for and against."""
+    p, against = [test.p for test in tests], [test.against for test in tests]
+    if claim.correction == "holm":
+        p = comparisons.adjusted(p, "holm").tolist()
+    return list(zip(p, comparisons.adjusted(against, "holm").tolist(), strict=True))
 
 
 def not_testable(reason: str) -> dict[str, Any]:
@@ -112,8 +158,9 @@ def not_testable(reason: str) -> dict[str, Any]:
 
 
 def _part(
-    part: Part, measurement: Measurement, alpha: float, adjusted: list[float]
+    part: Part, measurement: Measurement, claim: Claim, adjusted: list[tuple[float, float]]
 ) -> dict[str, Any]:
+    alpha = claim.alpha
     tests = [
         {
             "of": test.name,
@@ -122,11 +169,12 @@ def _part(
             "high": _finite(test.high),
             "p": test.p,
             "p_adjusted": p,
-            "passes": _passes(part, test.value, p, alpha),
+            "p_against": test.against,
+            "p_against_adjusted": against,
+            "detectable": _finite(test.detectable),
         }
-        for test, p in zip(measurement.tests, adjusted, strict=True)
+        for test, (p, against) in zip(measurement.tests, adjusted, strict=True)
     ]
-    passed = sum(bool(test["passes"]) for test in tests)
     return {
         **dumped(part),
         "said": measurement.description,
@@ -135,17 +183,36 @@ def _part(
         "high": _finite(measurement.high),
         "detail": measurement.detail,
         "tests": tests,
-        "passed": passed,
-        # rounding of the product must not decide
-        "holds": passed >= part.share * len(tests) - 1e-9,
+        "passed": sum(p < alpha for p, _ in adjusted),
+        "detectable": _weakest(part.direction, measurement.tests),
+        "status": _status(adjusted, part.share, alpha),
+        "variants": [
+            {
+                "of": variant.name,
+                "value": variant.value,
+                "p": max(test.p for test in variant.tests),
+                "status": _status(_adjusted(claim, variant.tests), variant.share, alpha),
+            }
+            for variant in measurement.variants
+        ],
     }
 
 
-def _passes(part: Part, value: float, p: float, alpha: float) -> bool:
-    if part.direction == "absent":
-        return bool(abs(value) < part.threshold and p >= alpha)
-    beyond = value > part.threshold if part.direction == "above" else value < part.threshold
-    return bool(beyond and p < alpha)
+def _status(adjusted: Sequence[tuple[float, float]], share: float, alpha: float) -> str:
+    """What tests with the p-values (for, against) say of a part of which a share must pass."""
+    needed = share * len(adjusted) - 1e-9  # rounding of the product must not decide
+    if sum(p < alpha for p, _ in adjusted) >= needed:
+        return HOLDS
+    contrary = sum(against < alpha for _, against in adjusted)
+    return CONTRADICTION if len(adjusted) - contrary < needed else UNDECIDED
+
+
+def _weakest(direction: str, tests: Sequence[Test]) -> float | None:
+    """The size of effect that all tests would find."""
+    known = [test.detectable for test in tests if test.detectable is not None]
+    if len(known) < len(tests):
+        return None
+    return _finite(min(known) if direction == "below" else max(known))
 
 
 def _finite(value: float | None) -> float | None:

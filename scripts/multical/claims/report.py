@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from html import escape
 from pathlib import Path
@@ -12,8 +13,15 @@ from multical.claims.schema import VERDICTS
 from multical.errors import InputError
 from multical.provenance import sidecar
 
+TESTS = ["Of", "Value", "p", "p, adjusted", "p of the contrary", "adjusted", "Could have shown"]
+VARIANTS = ["By another choice", "Value", "Largest p", "It"]
+OTHERWISE = (
+    "The same data by other choices, each corrected by itself. The verdict does not rest on them."
+)
 COLUMNS = ["Claim", "The paper says", "We measure", "Verdict", "Evidence", "Command", "Time"]
-SIGNS = {"above": ">", "below": "<", "absent": "within"}
+LIMITS = {"above": "above {:g}", "below": "below {:g}", "absent": "within \u00b1{:g}"}
+#: Of a test with the power that `judge.POWER` says
+SHOWN = {"above": "{:.3f} or more", "below": "{:.3f} or less", "absent": "\u00b1{:.3f}"}
 #: Verdicts differ in words and marks, not only in colour. Blue and vermilion suit colour-blind
 #: readers.
 STYLE = """
@@ -30,10 +38,12 @@ h2 { font-size: 1.1em; margin: 2em 0 0 }
 .claims td:nth-child(4) { border-left: .4em solid }
 .claims td:nth-child(7) { white-space: nowrap }
 .reproduced { color: #0072b2 }
-.not-reproduced { color: #b34700 }
+.contradicted { color: #b34700 }
+.inconclusive { color: #6a3d9a }
 .not-testable-here { color: #555 }
 .reproduced div::before { content: "\\2713\\a0" }
-.not-reproduced div::before { content: "\\2717\\a0" }
+.contradicted div::before { content: "\\2717\\a0" }
+.inconclusive div::before { content: "?\\a0" }
 .not-testable-here div::before { content: "\\2013\\a0" }
 """
 
@@ -77,8 +87,11 @@ def page(document: dict[str, Any]) -> str:
         for part in claim["parts"]:
             lines.append(f"<h2>{escape(name)}: {escape(part['said'])}</h2>")
             lines.append(f"<p>{escape(_judgement(claim, part))}</p>")
-            titles = ["Of", "Value", "p", "p, adjusted", "Passes"]
-            lines.append(_table("tests", titles, [_test_row(test) for test in part["tests"]]))
+            lines.append(_table("tests", TESTS, [_test_row(part, test) for test in part["tests"]]))
+            if part["variants"]:
+                lines.append(f"<p>{escape(OTHERWISE)}</p>")
+                rows = [_variant_row(variant) for variant in part["variants"]]
+                lines.append(_table("variants", VARIANTS, rows))
     return "\n".join([*lines, "</body>", "</html>", ""])
 
 
@@ -89,11 +102,12 @@ def _counted(document: dict[str, Any]) -> str:
 
 def _note(document: dict[str, Any]) -> str:
     return (
-        "A claim is reproduced where all its parts hold. Claims are the papers'; thresholds, "
-        "corrections and shares are our own reading of their words (claims.yaml). Tests of "
-        "changes are against the threshold; others are against no effect, and the value alone is "
-        "compared with the threshold. Intervals "
-        f"are of level {document['level']:g}. Time is that of computing the verdict."
+        "A claim is reproduced where all its parts hold, contradicted where tests find the "
+        "contrary of a part, and otherwise inconclusive. Claims are the papers'; metrics, "
+        "thresholds, corrections and shares are our own reading of their words (claims.yaml). What "
+        "a test could have shown is the value that it finds, if it is the only one, with a chance "
+        f"of {document['power']:.0%}. Intervals are of level {document['level']:g}. Time is that "
+        "of computing the verdict."
     )
 
 
@@ -115,13 +129,18 @@ def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
 
 
 def _measured(part: dict[str, Any]) -> str:
-    limit = f"{SIGNS[part['direction']]} {part['threshold']:g}"
-    holds = "holds" if part["holds"] else "does not hold"
-    detail = f"; {part['detail']}" if part["detail"] else ""
-    return (
-        f"{part['said']}: {_value(part)}, claimed {limit}: {holds} "
-        f"({part['passed']} of {len(part['tests'])} tests pass{detail})"
-    )
+    told = [f"{part['passed']} of {len(part['tests'])} tests pass"]
+    if part["detectable"] is not None:
+        told.append(f"could have shown {SHOWN[part['direction']].format(part['detectable'])}")
+    if part["detail"]:
+        told.append(part["detail"])
+    if part["variants"]:
+        counts = Counter(variant["status"] for variant in part["variants"])
+        told.append(
+            "by other choices " + ", ".join(f"{n} {status}" for status, n in counts.items())
+        )
+    limit = LIMITS[part["direction"]].format(part["threshold"])
+    return f"{part['said']}: {_value(part)}, claimed {limit}: {part['status']} ({'; '.join(told)})"
 
 
 def _judgement(claim: dict[str, Any], part: dict[str, Any]) -> str:
@@ -132,10 +151,20 @@ def _judgement(claim: dict[str, Any], part: dict[str, Any]) -> str:
     )
 
 
-def _test_row(test: dict[str, Any]) -> list[list[str]]:
-    passes = "yes" if test["passes"] else "no"
+def _test_row(part: dict[str, Any], test: dict[str, Any]) -> list[list[str]]:
+    names = ("p", "p_adjusted", "p_against", "p_against_adjusted")
+    shown, least = SHOWN[part["direction"]], test["detectable"]
     return [
-        [test["of"]], [_value(test)], [f"{test['p']:.2g}"], [f"{test['p_adjusted']:.2g}"], [passes]
+        [test["of"]],
+        [_value(test)],
+        *([f"{test[name]:.2g}"] for name in names),
+        ["" if least is None else shown.format(least)],
+    ]
+
+
+def _variant_row(variant: dict[str, Any]) -> list[list[str]]:
+    return [
+        [variant["of"]], [f"{variant['value']:.3f}"], [f"{variant['p']:.2g}"], [variant["status"]]
     ]  # fmt: skip
 
 
@@ -160,4 +189,5 @@ def _cell(lines: list[str]) -> str:
 
 
 def _piped(text: str) -> str:
-    return text.replace("|", r"\|").replace("<", "&lt;")
+    """Text for a cell of Markdown, in which `<` before a name or a slash would begin a tag."""
+    return re.sub(r"\||<(?=[A-Za-z/!?])", r"\\\g<0>", text)

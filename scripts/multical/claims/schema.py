@@ -1,7 +1,8 @@
 """The typed schema of claims.yaml, and of the expected verdicts of each study.
 
-A claim is reproduced if all its parts hold. A part is a statistic with a direction, a threshold
-and tests, and a share of the tests must pass. Unknown keys are refused.
+A claim is reproduced if all its parts hold, and contradicted if a part is. A part is a statistic
+with a direction, a threshold and tests. It holds if a share of the tests pass. It is contradicted
+if so many tests find the contrary that the others do not make that share. Unknown keys are refused.
 `python -m multical.claims.schema` prints the JSON schema that editors read (claims.schema.json).
 A test fails if the two differ.
 """
@@ -20,16 +21,16 @@ from multical.metrics.params import Metric, Readout
 from multical.params import Name, Smoothing, Strict, validated
 
 Kind = Literal["multilingual", "harness", "released", "chat_confidence"]
-Verdict = Literal["reproduced", "not reproduced", "not testable here"]
+Verdict = Literal["reproduced", "contradicted", "inconclusive", "not testable here"]
 VERDICTS = get_args(Verdict)
-REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE = VERDICTS
+REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_TESTABLE = VERDICTS
 
 #: The condition of a run: the base model, or SFT with label smoothing, 0 for none
 Condition = Literal["base"] | Smoothing
 Method = Literal["msp", "maxlogit"]
 Point = Literal[
     "accuracy", "size", "msp_auroc", "maxlogit_auroc", "calibration_error",
-    "calibration_error_cells",
+    "calibration_error_cells", "calibration_error_width",
 ]  # fmt: skip
 
 
@@ -41,10 +42,7 @@ class Tested(Strict):
         description="file with the statistic, relative to the study's root",
     )
     direction: Literal["above", "below"]
-    threshold: float = Field(
-        description="the statistic must lie beyond it; the tests of `change` compare with it, "
-        "the other tests with no effect"
-    )
+    threshold: float = Field(description="what the tests compare the statistic with")
     share: float = Field(default=1.0, gt=0, le=1, description="share of the tests that must pass")
 
 
@@ -76,8 +74,8 @@ class CalibrationError(Tested):
 
     statistic: Literal["calibration_error"]
     direction: Literal["above"]
-    test: Literal["consistency_resampling"] = Field(
-        description="against simulated answers, each right with its confidence as probability"
+    test: Literal["wild_cluster_bootstrap"] = Field(
+        description="over questions, against a calibrated model and against the threshold"
     )
 
 
@@ -86,6 +84,7 @@ class Auroc(Tested):
 
     statistic: Literal["auroc"]
     direction: Literal["above"]
+    threshold: float = Field(ge=0.5, le=0.5, description="what the test compares with")
     test: Literal["mann_whitney"]
     method: Method
     min_accuracy: float = Field(ge=0, lt=1, description="mean accuracy of the models that count")
@@ -94,21 +93,20 @@ class Auroc(Tested):
 class Correlation(Tested):
     """Pearson's correlation over the models, on all data sets.
 
-    `absent` means that its absolute value lies below the threshold, and that the test finds no
-    correlation. The absence of a finding is weak evidence, so read the interval too.
+    `absent` means that its absolute value lies below the threshold, by two tests of equivalence.
     """
 
     statistic: Literal["correlation"]
     direction: Literal["above", "below", "absent"]  # type: ignore[assignment]
-    test: Literal["least_squares"] = Field(description="two-sided test of slope 0")
+    test: Literal["fisher_z"] = Field(description="of Fisher's transform of r")
     x: Point
     y: Point
 
 
 class AbstentionGain(Tested):
-    """Score with abstention minus score without, with one test over the models.
+    """Gain in score by abstaining with a threshold, with one test over the models.
 
-    Both scores are means over the splits.
+    It is over the better of never and always abstaining. Scores are means over the splits.
     """
 
     statistic: Literal["abstention_gain"]
@@ -142,8 +140,9 @@ class Claim(Strict):
     tested_on: list[Kind] = Field(min_length=1, description="kinds of studies that can test it")
     alpha: float = Field(gt=0, lt=1, description="level of the tests")
     correction: Literal["holm", "intersection_union", "none"] = Field(
-        description="correction for the number of tests in all parts of the claim; with "
-        "intersection_union all tests must pass, which keeps the level (Berger 1982)"
+        description="correction for the number of tests in all parts of the claim, where they "
+        "speak for it; with intersection_union all tests must pass, which keeps the level "
+        "(Berger 1982)"
     )
     parts: list[Part] = Field(min_length=1)
 

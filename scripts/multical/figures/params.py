@@ -195,8 +195,8 @@ class ComparedFigure(AnswerFigure, Compared):
 class CalibrationFigure(AnswerFigure):
     """A figure of one data set or of all, with the calibration error of one paper version."""
 
-    error: Literal["calibration_error", "calibration_error_cells"] = Field(
-        description="of pooled answers (v2), or the mean over data sets and phrasings (v4)"
+    error: Literal["calibration_error_width", "calibration_error_cells"] = Field(
+        description="mean over data sets and phrasings, in bins of equal width (v2) or mass (v4)"
     )
 
 

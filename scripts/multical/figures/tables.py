@@ -59,20 +59,22 @@ COLUMNS = {
     "effects_over_languages": COMPARED
     | GROUPED
     | INTERVAL
-    | {"seed_sd": "number", "rises": "number", "falls": "number", "rank_biserial": "number"}
+    | dict.fromkeys(("seed_sd", "rises", "falls", "low_both", "high_both"), "number")
     | CORRECTED
-    | {f"p_{test}_{end}": "number" for test in ("sign", "wilcoxon") for end in ("holm", "bh")},
-    "mixed_effects": COMPARED
-    | {"level": "text", "languages": "number", "metric": "text"}
-    | INTERVAL
-    | CORRECTED,
+    | dict.fromkeys(("p_both", "p_both_holm", "p_both_bh"), "number"),
     "reliability": RUN | READING | {"group": "text"} | BINS,
     "reliability_by_lang": RUN | READING | {"language": "text", "resource_level": "text"} | BINS,
 }
 #: Methods of recalibration in their order, with their names in figures and tables
 METHODS = {"none": "none", "temperature": "temperature", "platt": "Platt", "isotonic": "isotonic"}
 #: Metrics whose changes are tested, with their names in figures and tables
-CHANGED = {"accuracy": "accuracy", "confidence": "confidence", "ece": "ECE", "entropy": "entropy"}
+CHANGED = {
+    "accuracy": "accuracy",
+    "confidence": "confidence",
+    "debiased_ece2": "debiased ECE\u00b2",
+    "brier": "Brier score",
+    "entropy": "entropy",
+}
 #: Groups of languages in printed tables, with their names there
 GROUPS = {"non-english": "all but English", "high": "high", "mid": "mid", "low": "low"}
 #: Smaller p-values are called significant

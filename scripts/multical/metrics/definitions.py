@@ -341,6 +341,11 @@ METRICS: dict[str, Metric] = {
 }
 
 
+#: Metrics that sum absolute gaps of bins, so that noise makes them too large. With few questions
+#: their bootstrap intervals miss the value that infinitely many questions would give
+BIASED = frozenset({"ece", "ece_equal_mass", "rmsce", "mce", "ece_classwise", "ece_all"})
+
+
 def _quantile_bins(confidence: Floats, counts: Counts, bins: int) -> NDArray[np.int64]:
     """(B, n) bin of each row between its sample's quantiles, in exact integer arithmetic.
 

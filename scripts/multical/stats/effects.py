@@ -70,27 +70,68 @@ def question_test(effect: Effect) -> dict[str, float]:
     return {"se": se, "d_z": float(t) / np.sqrt(effect.n), "p": p}
 
 
-def language_tests(values: Floats) -> dict[str, float]:
-    """Sign test and signed-rank test of whether (L,) effects of languages lie on one side of zero.
+@dataclass(frozen=True)
+class Contrast:
+    """A mean effect over languages, or its difference between two groups of them.
 
-    Both are two-sided. The languages are the sample, the questions are taken as fixed. Languages
-    without a change count in neither test. `w` is the smaller sum of ranks of scipy's
-    `wilcoxon`. Its p is exact for up to 50 languages without ties or 13 with them, and else a
-    normal approximation. `rank_biserial` is Kerby's (2014): the rises' share of the ranks minus
-    the falls', from -1 to 1.
+    `groups` has the effects of each group, by language, and the weight of their mean: 1 or -1.
     """
-    values = values.round(12)  # rounding errors of differences would hide ties
-    moved = values[~np.isnan(values) & (values != 0)]
-    rises, falls = int((moved > 0).sum()), int((moved < 0).sum())
-    result = {"rises": rises, "falls": falls, "p_sign": np.nan}
-    result |= {"w": np.nan, "rank_biserial": np.nan, "p_wilcoxon": np.nan}
-    if not len(moved):
-        return result
-    ranks = stats.rankdata(np.abs(moved))
-    w, p = stats.wilcoxon(moved)
-    return result | {
-        "p_sign": float(stats.binomtest(rises, len(moved)).pvalue),
-        "w": float(w),
-        "rank_biserial": float((ranks * np.sign(moved)).sum() / ranks.sum()),
-        "p_wilcoxon": float(p),
+
+    groups: list[tuple[float, list[Effect]]]
+
+    @property
+    def effect(self) -> Effect:
+        """The effect, and its replicates, in which only the questions vary."""
+        means = [(weight, average(effects)) for weight, effects in self.groups]
+        bounds = [sorted(weight * end for end in mean.bounds) for weight, mean in means]
+        return Effect(
+            sum(weight * mean.value for weight, mean in means),
+            np.sum([weight * mean.replicates for weight, mean in means], axis=0),
+            max(mean.n for _, mean in means),
+            (sum(low for low, _ in bounds), sum(high for _, high in bounds)),
+            np.sum([weight * mean.by_seed for weight, mean in means], axis=0),
+        )
+
+
+def crossed_test(contrast: Contrast, level: float) -> dict[str, float]:
+    """Two-sided t-test of whether an effect holds for other questions *and* other languages.
+
+    Both are random and crossed: effect of language l on question q = mean + a_l + b_q + e_lq. The
+    variance of the mean has two parts. The bootstrap over questions gives that of b and e. That of
+    a, by moments, is the variance between languages less what e adds to it, which is the noise of
+    single languages less the noise that they share, b. Degrees of freedom are Satterthwaite's. The
+    ends are those of the interval of the same level. NaN with fewer than two languages in a group.
+    """
+    effect = contrast.effect
+    over_questions = question_test(effect)["se"] ** 2
+    variance, uncertainty = over_questions, over_questions**2 / max(effect.n - 1, 1)
+    for _, effects in contrast.groups:
+        defined = [one for one in effects if not np.isnan(one.value)]
+        if len(defined) < 2:
+            return dict.fromkeys(("se_both", "low_both", "high_both", "p_both"), np.nan)
+        languages = len(defined)
+        noise = float(np.mean([question_test(one)["se"] ** 2 for one in defined]))
+        of_mean = question_test(average(defined))["se"] ** 2
+        shared = np.clip((of_mean - noise / languages) / (1 - 1 / languages), 0, noise)
+        spread = float(np.var([one.value for one in defined], ddof=1))
+        variance += max(0.0, spread - (noise - shared)) / languages
+        uncertainty += (spread / languages) ** 2 / (languages - 1)
+    se = float(np.sqrt(variance))
+    if not se > 0:
+        return {"se_both": se, "low_both": effect.value, "high_both": effect.value} | {
+            "p_both": np.nan if np.isnan(se) else float(effect.value == 0)
+        }
+    df = variance**2 / uncertainty
+    half = float(stats.t.ppf((1 + level) / 2, df)) * se
+    return {
+        "se_both": se,
+        "low_both": effect.value - half,
+        "high_both": effect.value + half,
+        "p_both": 2 * float(stats.t.sf(abs(effect.value) / se, df)),
     }
+
+
+def directions(values: Floats) -> dict[str, int]:
+    """In how many of (L,) languages a metric rises and falls."""
+    moved = values.round(12)  # rounding errors of differences are no change
+    return {"rises": int((moved > 0).sum()), "falls": int((moved < 0).sum())}

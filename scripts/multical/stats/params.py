@@ -7,11 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from multical.labels import Level
-from multical.metrics.params import Binned, Distribution, Interval, Metrics, Recalibration
+from multical.metrics.params import Binned, Distribution, Metrics, Recalibration
 from multical.params import Distinct, Language, Strict
 
-#: Metrics whose changes can be tested, since they are means over questions
-Tested = Literal["accuracy", "confidence", "ece", "entropy"]
+#: Metrics whose changes can be tested. A binned ECE is biased, and the more so the less sharp the
+#: confidences are, so that a test of its change would find sharpness
+Tested = Literal["accuracy", "confidence", "debiased_ece2", "brier", "entropy"]
 
 
 class _ByLevel(Strict):
@@ -24,12 +25,6 @@ class Reliability(Binned, _ByLevel):
 
 class MetricsJob(Metrics, _ByLevel):
     """Metrics to compute from records, in languages of known resource levels."""
-
-
-class MixedModels(Binned, Interval, _ByLevel):
-    """Data that mixed models are fitted to. `seed` determines the blocks of questions."""
-
-    metrics: Distinct[Tested] = Field(min_length=1)
 
 
 class RecalibrationJob(MetricsJob):

@@ -38,7 +38,7 @@ from multical.models.evaluation_params import EvaluationJob
 from multical.models.fetch_params import FetchJob
 from multical.models.params import TrainingJob
 from multical.params import Strict, canonical, validated
-from multical.stats.params import MetricsJob, MixedModels, RecalibrationJob, Reliability, Tested
+from multical.stats.params import MetricsJob, RecalibrationJob, Reliability, Tested
 
 Settings = dict[str, Any]
 #: Metrics of recalibrated confidences. Those of ranking, as AUROC, would hardly change.
@@ -266,20 +266,6 @@ def effects(config: Config, root: str) -> MetricsJob:
 def tested(metrics: Metrics) -> list[Metric]:
     """The metrics of a study whose changes are tested."""
     return [name for name in metrics.metrics if name in get_args(Tested)]
-
-
-def mixed_models(config: Config, root: str) -> MixedModels:
-    """How mixed models of the changes by SFT and smoothing are fitted."""
-    section = config.measured(root).metrics
-    raw = {
-        "readouts": section.readouts,
-        "bins": section.bins,
-        "metrics": tested(section),
-        "resource_levels": resource_levels(config),
-        "seed": section.bootstrap.seed,
-        "level": section.bootstrap.level,
-    }
-    return validated(MixedModels, raw, f"config: studies.{root}")
 
 
 def claims(config: Config, root: str, claims: Claims) -> MeasuredClaims:

@@ -174,7 +174,7 @@ def calibration_figure(config: Config, root: str, panel: str) -> CalibrationFigu
     return CalibrationFigure(
         **dict(answers(config, root)),
         dataset=panels(config, root)[panel],
-        error="calibration_error" if released else "calibration_error_cells",
+        error="calibration_error_width" if released else "calibration_error_cells",
     )
 
 

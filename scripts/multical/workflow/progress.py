@@ -24,7 +24,6 @@ SECONDS = {
     "fetch_model": 40,
     "compute_effects": 40,
     "compute_recalibration": 20,
-    "fit_mixed_model": 20,
     "compute_metrics": 15,
     "compute_msp_abstention": 40,
     "compute_msp_intervals": 30,

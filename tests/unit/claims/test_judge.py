@@ -16,8 +16,8 @@ import yaml
 
 import check_verdicts
 from multical.claims import judge, report, schema
-from multical.claims.judge import Measurement, Test
-from multical.claims.schema import NOT_REPRODUCED, REPRODUCED, Claim, Claims
+from multical.claims.judge import Measurement, Test, Variant
+from multical.claims.schema import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Claim, Claims
 from multical.errors import InputError
 from multical.files import sha256
 from multical.params import validated
@@ -65,6 +65,7 @@ def test_all_claims_are_there_with_a_readout_each() -> None:
         (edited("M2", parts=[]), "claims.M2.parts: List should have at least 1 item"),
         (edited("M1", parts=part("M1", test="t")), "claims.M1.parts.0.test: found 't', expected"),
         (edited("M1", parts=part("M1", after="base")), "claims.M1.parts.0: found before and"),
+        (edited("P2", parts=part("P2", threshold=0.6)), "claims.P2.parts.0.threshold: found 0.6"),
         (
             edited("P4", parts=part("P4", evidence="../scores.csv")),
             "claims.P4.parts.0.evidence: found '../scores.csv'",
@@ -98,56 +99,93 @@ def claim(name: str, **changes: Any) -> Claim:
     return validated(Claims, edited(name, **changes), "claims").claims[name]
 
 
-def measurement(*tests: tuple[float, float]) -> Measurement:
-    values = [Test(f"test {place}", value, p) for place, (value, p) in enumerate(tests)]
-    return Measurement("said", 0.0, -1.0, float("nan"), values)
+def measurement(*tests: tuple[float, float], variants: Any = ()) -> Measurement:
+    """Tests by their p and that of the contrary."""
+    made = [Test(f"test {place}", 0.1, *both) for place, both in enumerate(tests)]
+    return Measurement("said", 0.0, -1.0, float("nan"), made, variants=variants)
+
+
+ALONE: dict[str, Any] = {"parts": part("M1")[:1]}
+HALF: dict[str, Any] = {"correction": "holm", "parts": part("M1", share=0.5)[:1]}
+FOR, OPEN, CONTRARY = (0.001, 0.999), (0.4, 0.6), (0.999, 0.001)
 
 
 @pytest.mark.parametrize(
     ("changes", "tests", "verdict"),
     [
-        ({}, [(0.1, 0.001)], REPRODUCED),
-        ({}, [(-0.1, 0.001)], NOT_REPRODUCED),  # significant, but the wrong way
-        ({}, [(0.1, 0.2)], NOT_REPRODUCED),
-        ({}, [(0.1, 0.03), (0.1, 0.03)], REPRODUCED),  # both pass
-        ({"correction": "holm"}, [(0.1, 0.03), (0.1, 0.03)], NOT_REPRODUCED),  # 0.06
-        ({"correction": "none"}, [(0.1, 0.03), (0.1, 0.03)], REPRODUCED),
-        ({"alpha": 0.1}, [(0.1, 0.03), (0.1, 0.03)], REPRODUCED),
-        (
-            {"correction": "holm", "parts": part("M1", share=0.5)},
-            [(0.1, 0.001), (0.1, 0.9)],
-            REPRODUCED,
-        ),
-        ({"parts": part("M1", threshold=0.2)}, [(0.1, 0.001)], NOT_REPRODUCED),
-        ({"parts": part("M1", direction="below")}, [(0.1, 0.001)], NOT_REPRODUCED),
+        ({}, [FOR], REPRODUCED),
+        ({}, [CONTRARY], CONTRADICTED),
+        ({}, [OPEN], INCONCLUSIVE),
+        ({}, [FOR, OPEN], INCONCLUSIVE),
+        ({}, [FOR, CONTRARY], CONTRADICTED),
+        ({}, [(0.03, 0.97), (0.03, 0.97)], REPRODUCED),  # both pass
+        ({"correction": "holm"}, [(0.03, 0.97), (0.03, 0.97)], INCONCLUSIVE),  # 0.06
+        ({"correction": "none"}, [(0.03, 0.97), (0.03, 0.97)], REPRODUCED),
+        ({"alpha": 0.1}, [(0.03, 0.97), (0.03, 0.97)], REPRODUCED),
+        # one of two that are contrary is enough, so they are corrected
+        ({}, [(0.97, 0.03), OPEN], INCONCLUSIVE),
+        ({}, [(0.98, 0.02), OPEN], CONTRADICTED),
+        (HALF, [FOR, OPEN], REPRODUCED),
+        (HALF, [FOR, CONTRARY], REPRODUCED),
+        (HALF, [OPEN, CONTRARY], INCONCLUSIVE),  # the first may be found by more data
+        (HALF, [CONTRARY, CONTRARY], CONTRADICTED),
     ],
 )
 def test_what_a_verdict_is_made_of(
     changes: dict[str, Any], tests: list[tuple[float, float]], verdict: str
 ) -> None:
-    outcome = judge.judged(claim("M1", **changes), [measurement(*tests)])
+    outcome = judge.judged(claim("M1", **ALONE | changes), [measurement(*tests)])
     assert outcome["verdict"] == verdict
     assert outcome["parts"][0]["high"] is None  # no NaN in JSON
 
 
 @pytest.mark.parametrize(
-    ("r", "p", "verdict"),
-    [(0.1, 0.8, REPRODUCED), (0.1, 0.01, NOT_REPRODUCED), (-0.6, 0.8, NOT_REPRODUCED)],
+    ("tests", "verdict"),
+    [
+        ([FOR, FOR, FOR], REPRODUCED),
+        ([FOR, OPEN, FOR], INCONCLUSIVE),
+        ([OPEN, CONTRARY, FOR], CONTRADICTED),
+    ],
 )
-def test_a_correlation_that_should_be_absent(r: float, p: float, verdict: str) -> None:
-    outcome = judge.judged(claim("P3"), [measurement((0.8, 0.04)), measurement((r, p))])
+def test_a_claim_needs_all_of_its_parts(tests: list[tuple[float, float]], verdict: str) -> None:
+    outcome = judge.judged(claim("M1"), [measurement(one) for one in tests])
     assert outcome["verdict"] == verdict
-    assert outcome["parts"][0]["tests"][0]["p_adjusted"] == 0.04  # a family of one
+
+
+def test_other_choices_are_shown_and_decide_nothing() -> None:
+    choices = [
+        Variant("10 bins", 0.2, [Test("a", 0.2, *CONTRARY), Test("b", 0.2, *FOR)]),
+        Variant("20 bins", 0.3, [Test("a", 0.3, *FOR)]),
+    ]
+    outcome = judge.judged(claim("M1", **ALONE), [measurement(OPEN, variants=choices)])
+    assert outcome["verdict"] == INCONCLUSIVE
+    shown = [(one["of"], one["p"], one["status"]) for one in outcome["parts"][0]["variants"]]
+    assert shown == [("10 bins", 0.999, "contradicted"), ("20 bins", 0.001, "holds")]
+
+
+def test_what_could_have_been_shown() -> None:
+    """A test of a normal estimate finds the effect with the power that is said."""
+    generator = np.random.default_rng(0)
+    for direction, side in (("above", 1), ("below", -1)):
+        value = judge.detectable(0.1, direction, se=0.2, alpha=0.05)
+        estimates = value + 0.2 * generator.standard_normal(20_000)
+        found = side * (estimates - 0.1) / 0.2 > 1.6449
+        assert found.mean() == pytest.approx(judge.POWER, abs=0.01)
+    tests = [Test("a", 0.0, *OPEN, detectable=0.2), Test("b", 0.0, *OPEN, detectable=0.4)]
+    outcome = judge.judged(claim("M1", **ALONE), [Measurement("said", 0.0, 0.0, 0.0, tests)])
+    assert outcome["parts"][0]["detectable"] == 0.4
 
 
 def document(verdict: str = REPRODUCED) -> dict[str, Any]:
-    outcome = judge.judged(claim("M1"), [measurement((0.1, 0.001 if verdict == REPRODUCED else 1))])
+    tests = measurement(FOR if verdict == REPRODUCED else CONTRARY)
+    outcome = judge.judged(claim("M1", **ALONE), [tests])
     told = {"says": "a <b> | c", "source": "x", "alpha": 0.05, "correction": "holm"}
     return {
         "study": "results/made",
         "kind": "multilingual",
         "command": "make verify STUDY=made",
         "level": 0.95,
+        "power": judge.POWER,
         "claims": {"M1": told | outcome | {"seconds": 1.0}},
     }
 
@@ -168,7 +206,8 @@ class Parsed(HTMLParser):
 def test_table_and_page_escape_what_they_show() -> None:
     rows = report.markdown(document()).splitlines()
     assert len(rows) == 3
-    assert r"a &lt;b> \| c (x)" in rows[2]
+    assert r"a \<b> \| c (x)" in rows[2]
+    assert "&" not in rows[2]
     assert "1 of 1 tests pass" in rows[2]
     page = Parsed()
     page.feed(report.page(document()))
@@ -201,7 +240,7 @@ def test_a_verdict_that_was_written_by_hand_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check(tmp_path, monkeypatch, {})
-    by_hand = json.dumps(document(verdict=NOT_REPRODUCED))
+    by_hand = json.dumps(document(verdict=CONTRADICTED))
     (tmp_path / "v.json").write_text(by_hand)
     with pytest.raises(InputError, match=r"v\.json: changed since it was made: "):
         check_verdicts.main()
@@ -213,9 +252,9 @@ def test_a_verdict_that_was_written_by_hand_is_refused(
 @pytest.mark.parametrize(
     ("expected", "sentence"),
     [
-        ({"M1": REPRODUCED}, "M1 is 'not reproduced', expected 'reproduced'"),
+        ({"M1": REPRODUCED}, "M1 is 'contradicted', expected 'reproduced'"),
         ({}, r"found verdicts on \[\], expected \['M1'\]"),
-        ({"M1": NOT_REPRODUCED, "P1": REPRODUCED}, r"found verdicts on \['M1', 'P1'\]"),
+        ({"M1": CONTRADICTED, "P1": REPRODUCED}, r"found verdicts on \['M1', 'P1'\]"),
         ({"M1": "true"}, "verdicts.results/made.M1: found 'true', expected"),
     ],
 )
@@ -223,7 +262,7 @@ def test_unexpected_verdicts_are_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: dict[str, str], sentence: str
 ) -> None:
     with pytest.raises(InputError, match=sentence):
-        check(tmp_path, monkeypatch, {"results/made": expected}, verdict=NOT_REPRODUCED)
+        check(tmp_path, monkeypatch, {"results/made": expected}, verdict=CONTRADICTED)
 
 
 def test_the_expected_file_names_studies_of_the_config_and_all_claims() -> None:

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 import verify_claims
+from multical.claims import changes
 from multical.claims import report as pages
 from multical.claims.params import AnyClaims, ClaimsJob
-from multical.claims.schema import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
+from multical.claims.schema import CONTRADICTED, INCONCLUSIVE, NOT_TESTABLE, REPRODUCED
 from multical.errors import InputError
 from multical.params import parse
 from support import claim_data
@@ -52,11 +53,11 @@ def test_study_1_as_it_claims(first: Made) -> None:
     summary = pd.read_csv(first[1]["summary.csv"])
     rows = summary[(summary["group"] == "low") & (summary["readout"] == "text_ppl")]
     shown = rows[rows["metric"] == "confidence"].set_index("run")["value"]
-    rise = found["M1"]["parts"][0]
+    rise = found["M1"]["parts"][2]
     change = shown["tiny.facts.ls0.s0"] - shown["tiny"]
     assert rise["value"] == pytest.approx(change, abs=1e-12)
     assert rise["low"] < rise["value"] < rise["high"]
-    assert rise["detail"] == "rises in 2 and falls in 0 of 2 languages"
+    assert rise["detail"] == "rises in 2 and falls in 0 of 2 languages, significantly in 2 and 0"
     assert [len(part["tests"]) for part in found["M3"]["parts"]] == [1, 1, 1, 1]
     assert found["M3"]["parts"][0]["tests"][0]["p_adjusted"] == pytest.approx(1 / 201)
 
@@ -85,22 +86,34 @@ def test_a_study_inside_of_another_shows_what_that_cannot(first: Made, second: M
 
 
 @pytest.mark.parametrize(
-    ("claim", "powers", "learnt"),
+    ("claim", "powers", "learnt", "verdict"),
     [
-        ("M1", {0.0: 0.5, 0.1: 0.5}, 0.0),  # less confident after SFT
-        ("M2", claim_data.POWERS, 0.6),  # accuracy gains that are large
-        ("M3", {0.0: 1.2, 0.1: 3.0}, 0.0),  # worse calibrated with smoothing
+        ("M1", {0.0: 0.5, 0.1: 0.5}, 0.0, CONTRADICTED),  # less confident after SFT
+        ("M1", {0.0: 1.0, 0.1: 1.0}, 0.0, INCONCLUSIVE),  # SFT changes nothing
+        ("M2", claim_data.POWERS, 0.6, CONTRADICTED),  # accuracy gains that are large
+        ("M3", {0.0: 1.2, 0.1: 3.0}, 0.0, CONTRADICTED),  # worse calibrated with smoothing
     ],
 )
 def test_flipped_data_flip_a_verdict_of_study_1(
-    tmp_path: Path, claim: str, powers: dict[float, float], learnt: float
+    tmp_path: Path, claim: str, powers: dict[float, float], learnt: float, verdict: str
 ) -> None:
     found = verify(claim_data.study_1(tmp_path, powers, learnt), claim_data.measured())
-    assert found[claim]["verdict"] == NOT_REPRODUCED
+    assert found[claim]["verdict"] == verdict
+
+
+def test_other_bins_and_metrics_are_shown_for_calibration_alone(first: Made) -> None:
+    found = verify(first, claim_data.measured())
+    accuracy, calibration = found["M2"]["parts"]
+    assert accuracy["variants"] == []
+    shown = {one["of"]: one for one in calibration["variants"]}
+    binned = [f"{name}, {bins} bins" for name in changes.BINNED for bins in (10, 15, 20, 30)]
+    assert sorted(shown) == sorted([*binned, "brier", "nll"])
+    assert shown["debiased_ece2, 10 bins"]["value"] == pytest.approx(calibration["value"])
+    assert {one["status"] for one in shown.values()} == {"holds"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "claims", "reason"),
+    ("lacking", "claims", "reason"),
     [
         ({"readouts": ["text_sum"]}, FIRST, "metrics.readouts of the study has no text_ppl"),
         ({"metrics": ["accuracy", "ece"]}, ["M1"], "metrics.metrics of the study has no confid"),
@@ -112,9 +125,9 @@ def test_flipped_data_flip_a_verdict_of_study_1(
     ],
 )
 def test_what_a_study_lacks_is_the_reason(
-    first: Made, changes: dict[str, Any], claims: list[str], reason: str
+    first: Made, lacking: dict[str, Any], claims: list[str], reason: str
 ) -> None:
-    found = verify(first, claim_data.measured(**changes))
+    found = verify(first, claim_data.measured(**lacking))
     for claim in claims:
         assert found[claim]["verdict"] == NOT_TESTABLE
         assert reason in found[claim]["reason"]
@@ -169,19 +182,18 @@ def test_study_2_as_it_claims(second: Made) -> None:
 
 
 @pytest.mark.parametrize(
-    ("claim", "changes"),
+    ("claims", "made"),
     [
-        ("P1", {"sure": 1.0}),  # calibrated
-        ("P2", {"telling": 0.0}),  # confidence says nothing
-        ("P3", {"steady": True}),  # worse models tell better
-        ("P4", {"telling": 0.0}),
+        ({"P1": INCONCLUSIVE}, {"sure": 1.0}),  # calibrated, but 600 answers do not show it
+        ({"P2": INCONCLUSIVE, "P4": CONTRADICTED}, {"telling": 0.0}),  # confidence says nothing
+        ({"P3": CONTRADICTED}, {"steady": True}),  # worse models tell better
     ],
 )
-def test_flipped_data_flip_a_verdict_of_study_2(
-    tmp_path: Path, claim: str, changes: dict[str, Any]
+def test_flipped_data_flip_verdicts_of_study_2(
+    tmp_path: Path, claims: dict[str, str], made: dict[str, Any]
 ) -> None:
-    found = verify(claim_data.study_2(tmp_path, **changes), claim_data.released_params())
-    assert found[claim]["verdict"] == NOT_REPRODUCED
+    found = verify(claim_data.study_2(tmp_path, **made), claim_data.released_params())
+    assert verdicts(found, list(claims)) == claims
 
 
 def test_tables_of_too_few_models(second: Made, tmp_path: Path) -> None:
@@ -231,7 +243,7 @@ def test_program_writes_the_same_but_for_seconds(
     assert "| not testable here | none | make verify STUDY=made |" in text
     page = (tmp_path / "one" / "v.html").read_text()
     assert "http" not in page
-    assert page.count("<h2>") == 1 + 2 + 4
+    assert page.count("<h2>") == 3 + 2 + 4
     sidecar = json.loads((tmp_path / "one" / "p.json").read_text())
     assert len(sidecar["inputs"]) == 4
 

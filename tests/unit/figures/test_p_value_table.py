@@ -1,4 +1,4 @@
-"""make_p_values_table.py: the p-values of three tables in one."""
+"""make_p_values_table.py: the p-values of two tables in one."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def make(tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_it_holds_the_tests_of_all_tables(make: Make, tables: dict[str, Path]) -> None:
     table, tex = make()
-    assert len(table) == 2 * 2 * 4
+    assert len(table) == 2 * 2 * 5
     assert not table.index.has_duplicates
-    key = ("gemma3-270m", "SFT", "ece")
-    unit = f"model == '{key[0]}' and after == 'SFT' and metric == 'ece'"
+    key = ("gemma3-270m", "SFT", "brier")
+    unit = f"model == '{key[0]}' and after == 'SFT' and metric == 'brier'"
     over = pd.read_csv(tables["effects_over_languages"])
     row = over.query(unit + " and group == 'non-english'").iloc[0]
     known = table.loc[[key]].iloc[0]
-    names = ["value", "ci_low", "ci_high", "p_holm", "p_sign_bh", "p_wilcoxon_holm", "languages"]
+    names = ["value", "ci_low", "ci_high", "p_holm", "p_both_bh", "p_both_holm", "languages"]
     assert known[names].tolist() == row[names].tolist()
     effects = pd.read_csv(tables["effects"]).query(unit)
     for end in ("holm", "bh"):
@@ -67,21 +67,22 @@ def test_it_holds_the_tests_of_all_tables(make: Make, tables: dict[str, Path]) -
         counts = [(sure > 0).sum(), (sure < 0).sum()]
         assert known[[f"rise_{end}", f"fall_{end}"]].tolist() == counts
     assert table[["rise_holm", "fall_holm"]].sum().gt(0).all()
-    mixed = pd.read_csv(tables["mixed_effects"]).query(unit).set_index("level")
+    by_group = over.query(unit).set_index("group")
     for level in ("high", "mid", "low"):
-        assert known[f"{level}_bh"] == mixed["p_bh"][level]
-    assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {10}
-    assert tex.count("base to SFT") == tex.count("SFT to SFT + smoothing 0.1") == 8
+        assert known[f"{level}_bh"] == by_group["p_both_bh"][level]
+    assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {9}
+    assert tex.count("base to SFT") == tex.count("SFT to SFT + smoothing 0.1") == 10
     assert "$<$.001" in tex
     assert f"{row['value']:+.3f} [" in tex
 
 
-def test_models_that_were_not_fitted_have_no_p(make: Make, tables: dict[str, Path]) -> None:
-    mixed = pd.read_csv(tables["mixed_effects"])
-    mixed = mixed[mixed["level"] != "mid"]
-    lost = (mixed["metric"] == "ece") & (mixed["model"] == "gemma3-270m")
-    mixed.loc[lost, ["value", "ci_low", "ci_high", "p", "p_holm", "p_bh"]] = np.nan
-    table, tex = make({"mixed_effects": mixed})
+def test_tests_that_could_not_be_made_have_no_p(make: Make, tables: dict[str, Path]) -> None:
+    over = pd.read_csv(tables["effects_over_languages"])
+    over = over[over["group"] != "mid"]
+    lost = (over["metric"] == "brier") & (over["model"] == "gemma3-270m")
+    lost &= over["group"].isin(["high", "low"])
+    over.loc[lost, ["p_both", "p_both_holm", "p_both_bh"]] = np.nan
+    table, tex = make({"effects_over_languages": over})
     assert table["mid_holm"].isna().all()
     assert table["low_holm"].isna().sum() == table["high_bh"].isna().sum() == 2
     assert tex.count("-- & -- & --") == 2

@@ -15,7 +15,7 @@ from multical.files import sha256
 from support import figure_data
 
 ROOT = Path(__file__).parents[3]
-VERDICTS = {"M1": "reproduced", "M2": "not reproduced", "P1": "reproduced"}
+VERDICTS = {"M1": "reproduced", "M2": "inconclusive", "P1": "reproduced"}
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_paper_1(
             )
             assert f"{name} {first:+.3f} and {second:+.3f}" in line
     assert "means over 40 languages other than English" in lines[2]
-    assert lines[4:] == ["Claims: M1, P1 reproduced; M2 not reproduced"]
+    assert lines[4:] == ["Claims: M1, P1 reproduced; M2 inconclusive"]
 
 
 def test_paper_2(
@@ -76,13 +76,13 @@ def test_paper_2(
     points = {
         "dataset": ["all", "all", "arc", "all"], "prompt": [None, None, None, "first_prompt"],
         "model": ["a", "b", "a", "a"], "msp_auroc": [0.5, 0.7, 0.1, 0.2],
-        "calibration_error": [0.1, 0.3, 0.9, 0.8],
+        "calibration_error_width": [0.1, 0.3, 0.9, 0.8],
     }  # fmt: skip
     pd.DataFrame(points).to_csv(tables / "points.csv", index=False)
     found = {
         "dataset": "all", "prompt": [None, None, "first_prompt", None],
         "x": ["accuracy", "accuracy", "accuracy", "size"],
-        "y": ["msp_auroc", "calibration_error", "msp_auroc", "msp_auroc"],
+        "y": ["msp_auroc", "calibration_error_width", "msp_auroc", "msp_auroc"],
         "r": [0.8, -0.1, 0.3, 0.4], "p": [0.001, 0.9, 0.5, 0.6],
     }  # fmt: skip
     pd.DataFrame(found).to_csv(tables / "correlations.csv", index=False)

@@ -1,0 +1,53 @@
+"""A change of sharpness alone is no change of calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from multical.claims import judge
+from multical.metrics.bootstrap import Bootstrap, recentred, resampled
+from multical.metrics.readouts import Floats, Readout
+
+QUESTIONS, LANGUAGES, SETS = 104, 8, 60
+NAMES = ["debiased_ece2", "ece", "rmsce"]
+
+
+def calibrated(generator: np.random.Generator, sharpness: float) -> list[Readout]:
+    """A calibrated run in all languages, its confidences drawn towards their mean."""
+    chance = 0.625 + sharpness * generator.uniform(-0.375, 0.375, (LANGUAGES, QUESTIONS))
+    right = generator.random(chance.shape) < chance
+    return [Readout(*one, None, None, True) for one in zip(chance, right, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def falls() -> dict[str, float]:
+    """How often the one-sided test of the claims says that a metric falls, at 5 %."""
+    questions = [f"q{number:03d}" for number in range(QUESTIONS)]
+    draws = Bootstrap(questions, 200, 0)
+    sample = draws.sample(pd.Series(questions))
+    generator = np.random.default_rng(0)
+    found = dict.fromkeys(NAMES, 0)
+    for _ in range(SETS):
+        before, after = (
+            [resampled(one, sample, NAMES, 15) for one in calibrated(generator, sharpness)]
+            for sharpness in (1.0, 0.2)
+        )
+        for name in NAMES:
+            old, new = (np.mean([one[name] for one in side], axis=0) for side in (before, after))
+            found[name] += fell(new - old)
+    return {name: count / SETS for name, count in found.items()}
+
+
+def fell(change: Floats) -> bool:
+    return judge.tail(recentred(change[:-1], float(change[-1])), 0.0, "below") < 0.05
+
+
+def test_the_debiased_error_keeps_its_level(falls: dict[str, float]) -> None:
+    assert falls["debiased_ece2"] <= 0.13  # 0.05 + 3 standard errors
+
+
+@pytest.mark.parametrize("metric", ["ece", "rmsce"])
+def test_binned_errors_do_not(falls: dict[str, float], metric: str) -> None:
+    assert falls[metric] > 0.9
