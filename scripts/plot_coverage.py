@@ -2,7 +2,8 @@
 
 A column of panels per number of questions. The upper rows show the share of 95 % intervals that
 held the truth (shaded: 90 to 98 %). The lower rows show the share of tests that rejected a true
-hypothesis (shaded: up to 7 %). Bars are 95 % Wilson intervals of the simulation.
+hypothesis (shaded: up to 7 %), the last one for two calibrated runs of different sharpness. Bars
+are 95 % Wilson intervals of the simulation.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ NAMES = {
 LIMITS = {
     "interval": (0.95, 0.90, 0.98, -0.02, 1.02, "intervals that held the truth", "interval of"),
     "test": (0.05, 0.0, 0.07, -0.002, 0.102, "tests that rejected the truth", "test whether"),
+    "sharpness": (0.05, 0.0, 0.07, -0.02, 1.02, "tests that rejected the truth", "less sharp:"),
 }
 #: Colour and marker of each power, in ascending order
 STYLES = [("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#4D4D4D", "D")]
@@ -37,7 +39,7 @@ STYLES = [("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#4D4D4D", "D")
 def draw(rows: pd.DataFrame) -> Figure:
     lines = rows[["kind", "of"]].drop_duplicates().to_numpy().tolist()
     sizes, powers = sorted(rows["questions"].unique()), sorted(rows["power"].unique())
-    figure, axes = plots.panels(len(lines), len(sizes), 1.0 + 1.25 * len(lines), sharey=True)
+    figure, axes = plots.panels(len(lines), len(sizes), 1.0 + 1.25 * len(lines), sharey="row")
     for line, (kind, of) in zip(axes, lines, strict=True):
         for ax, size in zip(line, sizes, strict=True):
             part = rows[(rows["kind"] == kind) & (rows["of"] == of) & (rows["questions"] == size)]
@@ -62,7 +64,10 @@ def panel(ax: Axes, rows: pd.DataFrame, powers: list[float], kind: str) -> None:
     ax.axvline(nominal, color=plots.GREY, linestyle=":")
     metrics = [name for name in NAMES if (rows["metric"] == name).any()]
     for place, (power, (colour, marker)) in enumerate(zip(powers, STYLES, strict=False)):
-        part = rows[rows["power"] == power].set_index("metric").loc[metrics]
+        part = rows[rows["power"] == power].set_index("metric")
+        if part.empty:
+            continue  # the sharpness of calibrated runs alone
+        part = part.loc[metrics]
         at = np.arange(len(metrics)) + 0.25 * (place - (len(powers) - 1) / 2)
         ax.hlines(at, part["low"], part["high"], color=colour, linewidth=1, alpha=0.7)
         ax.plot(part["share"], at, marker, color=colour, **plots.MARKER)

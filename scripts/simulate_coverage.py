@@ -4,12 +4,15 @@ The probability of a right answer is uniform between 0.25 and 1. The stated conf
 probability to the power 1 / s: calibrated for s = 1, overconfident for s > 1. For each question,
 the probabilities and answers of the languages and of two runs are correlated (Gaussian copulas).
 Every simulated benchmark goes through the study's own bootstrap and metrics. An interval should
-hold the metric of infinitely many questions, which is computed by numerical integration.
+hold the metric of infinitely many questions, which is computed by numerical integration. In one
+kind of benchmark both runs are calibrated, and the second is less sharp: its probabilities are
+drawn towards their mean.
 
 The intervals are for one language, for the mean over the languages, and for the change of that
 mean from the first run to the second, which is 0 in truth. The tests ask whether that mean rises,
 and whether it falls, by the one-sided bootstrap p of the claims, and whether the metric of any
-language rises, with Holm's correction. A row has the share of simulations in which an interval
+language rises, with Holm's correction. For runs of different sharpness they ask whether an error
+falls, which it does not in truth. A row has the share of simulations in which an interval
 held the truth, or a test rejected it at 1 - level, with the 95 % Wilson interval of that share.
 """
 
@@ -18,6 +21,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -29,16 +33,20 @@ from tqdm import tqdm
 from multical.claims.judge import tail
 from multical.errors import program
 from multical.files import atomic
-from multical.metrics.bootstrap import Bootstrap, interval, recentred, resampled
+from multical.metrics.bootstrap import Bootstrap, interval, recentred
 from multical.metrics.definitions import METRICS, edges
 from multical.metrics.params import Coverage
 from multical.metrics.readouts import Floats, Readout
+from multical.metrics.resampling import replicates
 from multical.params import command_line
 
 NAMES = ["accuracy", "confidence", "ece", "rmsce", "debiased_ece2", "auroc"]
 COLUMNS = ["kind", "of", "metric", "power", "questions", "truth", "share", "low", "high"]
 COLUMNS += ["simulations", "replicates"]
 LEAST = 0.25  # chance of four options
+MIDDLE = (1 + LEAST) / 2
+#: How sharp the second of two calibrated runs is, and the errors whose change is then tested
+SHARPNESS, ERRORS = 0.2, ("ece", "rmsce", "debiased_ece2")
 SHARED = 0.5  # correlation of the normal variables behind two languages, or runs
 GRID = 1_000_000  # points of the integration
 
@@ -54,16 +62,19 @@ def simulate(params: Coverage) -> pd.DataFrame:
     """A row for each kind, place, metric, power and number of questions."""
     gc.freeze()  # statsmodels runs the garbage collector at each correction
     rows, simulations = [], params.simulations
-    for questions in params.questions:
-        for power in params.powers:
-            truth = truths(power, params.bins)
-            counts = counted(questions, power, truth, params)
-            for (kind, of, metric), count in counts.items():
-                expected = 0.0 if kind == "test" or of.startswith("change") else truth[metric]
-                low, high = proportion_confint(count, simulations, method="wilson")
-                row = [kind, of, metric, power, questions, expected]
-                row += [count / simulations, low, high, simulations, params.replicates]
-                rows.append(row)
+    scenarios = [(power, 1.0) for power in params.powers] + [(1.0, SHARPNESS)]
+    for questions, (power, sharpness) in product(params.questions, scenarios):
+        truth = truths(power, params.bins)
+        counts = counted(questions, power, sharpness, truth, params)
+        if sharpness < 1:
+            tests = {metric: counts["test", "mean falls", metric] for metric in ERRORS}
+            counts = Counter({("sharpness", "mean falls", name): n for name, n in tests.items()})
+        for (kind, of, metric), count in counts.items():
+            level = kind == "interval" and not of.startswith("change")
+            low, high = proportion_confint(count, simulations, method="wilson")
+            row = [kind, of, metric, power, questions, truth[metric] if level else 0.0]
+            row += [count / simulations, low, high, simulations, params.replicates]
+            rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -88,17 +99,18 @@ def truths(power: float, bins: int) -> dict[str, float]:
 
 
 def counted(
-    questions: int, power: float, truth: dict[str, float], params: Coverage
+    questions: int, power: float, sharpness: float, truth: dict[str, float], params: Coverage
 ) -> Counter[tuple[str, str, str]]:
     """How many intervals held the truth, and how many tests rejected it, in all simulations."""
     counts: Counter[tuple[str, str, str]] = Counter()
     ids = pd.Series([f"q{number:05d}" for number in range(questions)])
-    generator = np.random.default_rng([params.seed, questions, int(1000 * power)])
+    seed = [params.seed, questions, int(1000 * power)]
+    generator = np.random.default_rng([*seed, 1] if sharpness < 1 else seed)
     for number in tqdm(range(params.simulations), desc=f"{questions} questions, power {power}"):
         sample = Bootstrap(ids.to_list(), params.replicates, number).sample(ids)
         runs = [
-            [resampled(readout, sample, NAMES, params.bins) for readout in run]
-            for run in readouts(generator, questions, power, params.languages)
+            [replicates(readout, sample, NAMES, params.bins) for readout in run]
+            for run in readouts(generator, questions, power, params.languages, sharpness)
         ]
         for metric in NAMES:
             before, after = (np.array([values[metric] for values in run]) for run in runs)
@@ -108,13 +120,15 @@ def counted(
 
 
 def readouts(
-    generator: np.random.Generator, questions: int, power: float, languages: int
-) -> Iterator[list[Readout]]:
-    """Two runs on the same questions, each in all languages."""
+    generator: np.random.Generator, questions: int, power: float, languages: int,
+    sharpness: float = 1.0,
+) -> Iterator[list[Readout]]:  # fmt: skip
+    """Two runs on the same questions, each in all languages, the second of less sharpness."""
     shape = (2, 2, languages, questions)  # of chances and of answers, by run
     single, shared = generator.normal(size=shape), generator.normal(size=(2, 1, 1, questions))
     uniform = special.ndtr(SHARED**0.5 * shared + (1 - SHARED) ** 0.5 * single)
     chance = LEAST + (1 - LEAST) * uniform[0]
+    chance[1] = MIDDLE + sharpness * (chance[1] - MIDDLE)
     for chances, draws in zip(chance, uniform[1], strict=True):
         yield [
             Readout(right ** (1 / power), draw < right, None, None, True)

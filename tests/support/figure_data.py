@@ -30,7 +30,7 @@ METRICS = [
     "mce",
     "debiased_ece2",
 ]
-METRICS += ["ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc"]
+METRICS += ["ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc", "augrc"]
 RELIABILITY = ["group", "readout", "bin", "low", "high", "n", "confidence", "accuracy"]
 RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
 MODELS = ("gemma3-270m", "smollm2-135m-instruct")

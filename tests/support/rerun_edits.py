@@ -327,7 +327,7 @@ EDITS = [
     Edit("the seed of intervals", SEED, DRAWN),
     Edit("the folds of recalibration", FOLDS, RECALIBRATION),
     Edit("a method of recalibration", code("multical/metrics/recalibration"), RECALIBRATION),
-    Edit("tests of changes", code("multical/stats/effects"), CHANGES),
+    Edit("tests of changes", code("multical/stats/effects"), CHANGES | VERDICTS),
     Edit("a language's resource level", FRENCH, RESULTS | LOGS),
     Edit("one model less", config(MODELS, ONE_MODEL), without(RESULTS | SETTINGS, GEMMA)),
     Edit("other records", OTHER_RECORDS, RESULTS),

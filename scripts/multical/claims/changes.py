@@ -134,6 +134,8 @@ def _variants(
         return
     choices = [(metric, bins) for metric in BINNED for bins in dict.fromkeys([params.bins, *BINS])]
     for metric, bins in [*choices, *((metric, params.bins) for metric in PROPER)]:
+        if (metric, bins) == (part.metric, params.bins):
+            continue
         other = part.model_copy(update={"metric": metric})
         try:
             pairs = [_Pair(other, *pair, params, bins) for pair in _pairs(part, scored)]

@@ -106,8 +106,9 @@ def _note(document: dict[str, Any]) -> str:
         "contrary of a part, and otherwise inconclusive. Claims are the papers'; metrics, "
         "thresholds, corrections and shares are our own reading of their words (claims.yaml). What "
         "a test could have shown is the value that it finds, if it is the only one, with a chance "
-        f"of {document['power']:.0%}. Intervals are of level {document['level']:g}. Time is that "
-        "of computing the verdict."
+        f"of {document['power']:.0%}. Trained runs are taken as they are: no test covers the "
+        f"spread between trainings. Intervals are of level {document['level']:g}. Time is that of "
+        "computing the verdict."
     )
 
 
@@ -136,9 +137,8 @@ def _measured(part: dict[str, Any]) -> str:
         told.append(part["detail"])
     if part["variants"]:
         counts = Counter(variant["status"] for variant in part["variants"])
-        told.append(
-            "by other choices " + ", ".join(f"{n} {status}" for status, n in counts.items())
-        )
+        statuses = ", ".join(f"{status} {n}" for status, n in counts.items())
+        told.append(f"other choices: {statuses}")
     limit = LIMITS[part["direction"]].format(part["threshold"])
     return f"{part['said']}: {_value(part)}, claimed {limit}: {part['status']} ({'; '.join(told)})"
 

@@ -8,7 +8,7 @@ means over languages and differences between runs stay paired. A replicate is a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multical.errors import InputError
-from multical.metrics.definitions import debiasing_noise
-from multical.metrics.readouts import Floats, Readout
-from multical.metrics.resampling import Sample, replicates, table
+from multical.metrics.readouts import Floats
+from multical.metrics.resampling import Sample, table
 
 
 class Bootstrap:
@@ -77,36 +76,6 @@ class Bootstrap:
             name = str(wanted[unknown][0])
             raise InputError(f"bootstrap: found question {name!r}, expected one of its own")
         return column
-
-
-def resampled(
-    readout: Readout, sample: Sample, names: Collection[str], bins: int
-) -> dict[str, Floats]:
-    """(B + 1,) values of each metric in a `Bootstrap.sample`, the last one of the rows themselves.
-
-    The replicates of `debiased_ece2` are `narrowed`.
-    """
-    metrics = replicates(readout, sample, names, bins)
-    if "debiased_ece2" in metrics:
-        values = metrics["debiased_ece2"]
-        values[:-1] = narrowed(values[:-1], float(values[-1]), debiasing_noise(readout, bins))
-    return metrics
-
-
-def narrowed(replicates: Floats, estimate: float, noise: float) -> Floats:
-    """(B,) replicates of `debiased_ece2`, moved towards their mean if the estimate is near 0.
-
-    For a calibrated model, `debiased_ece2` is a degenerate U-statistic, for which the bootstrap
-    is not consistent (Arcones and Gine 1992). Each replicate takes the noise of the rows for a
-    gap, so that the variance of the replicates is nearly three times the true one, `noise`. This
-    function subtracts 2 `noise` from their variance, and always leaves at least `noise`. An
-    estimate counts as near 0 up to two standard deviations of the noise.
-    """
-    variance = replicates.var() if len(replicates) else 0.0
-    if not (variance > noise and estimate <= 2 * noise**0.5):  # or one is NaN
-        return replicates
-    share = (max(variance - 2 * noise, noise) / variance) ** 0.5
-    return np.asarray(replicates.mean() + share * (replicates - replicates.mean()))
 
 
 def recentred(

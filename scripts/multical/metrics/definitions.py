@@ -192,20 +192,6 @@ def debiased_ece2(readout: Readout, counts: Counts | None = None, bins: int = 15
         return np.asarray(pairs.sum(axis=1) / mass.sum(axis=1))
 
 
-def debiasing_noise(readout: Readout, bins: int = 15) -> float:
-    """Variance that `debiased_ece2` would have on these rows if the model were calibrated.
-
-    In a bin of m rows, the products of the m (m - 1) pairs would have mean 0. Their sum, divided
-    by m - 1, has the variance 2 v^2 m / (m - 1), where v is the variance of confidence - correct.
-    """
-    wrong = readout.confidence - readout.correct
-    mass, sure, right = bin_sums(readout.confidence, readout.correct, None, bins=bins)
-    _, _, squares = bin_sums(readout.confidence, wrong**2, None, bins=bins)
-    df = np.maximum(mass - 1, 1)
-    variance = (squares - (sure - right) ** 2 / np.maximum(mass, 1)) / df
-    return float(np.where(mass > 1, 2 * variance**2 * mass / df, 0).sum() / mass.sum() ** 2)
-
-
 def ece_classwise(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
     """Mean over option positions of the ECE of "this option is right" (Kull et al. 2019).
 
@@ -298,6 +284,21 @@ def aurc(readout: Readout, counts: Counts | None = None) -> Floats:
         return np.asarray(area.sum(axis=1) / ends[:, -1])
 
 
+def augrc(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Area under the generalized risk-coverage curve (Traub et al. 2024): lower is better.
+
+    The mean over coverages of the share of questions that are answered, and wrongly. With accuracy
+    a it is (1 - AUROC) a (1 - a) + (1 - a)^2 / 2, so that a confidence that says nothing has
+    (1 - a) / 2. Unlike `aurc` it does not weigh the most confident wrong answers most.
+    """
+    right, wrong = _tie_groups(readout, counts)
+    above = wrong.sum(axis=1, keepdims=True) - np.cumsum(wrong, axis=1)
+    inverted = (right * (above + wrong / 2)).sum(axis=1)
+    total, errors = (right + wrong).sum(axis=1), wrong.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((inverted + errors**2 / 2) / total**2)
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric: what it needs from a readout, its range, and whether it takes `bins`."""
@@ -338,6 +339,7 @@ METRICS: dict[str, Metric] = {
     "entropy": Metric(entropy, "distribution", (0.0, np.inf)),
     "auroc": Metric(auroc, "score"),
     "aurc": Metric(aurc, "score"),
+    "augrc": Metric(augrc, "score"),
 }
 
 

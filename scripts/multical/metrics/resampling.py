@@ -23,7 +23,7 @@ Ints = NDArray[np.integer[Any]]
 
 DISTRIBUTION = {"brier", "nll", "entropy"}
 OPTIONS = {"ece_classwise", "ece_all"}
-RANKS = {"ece_equal_mass", "auroc", "aurc"}
+RANKS = {"ece_equal_mass", "auroc", "aurc", "augrc"}
 
 
 class Sample:
@@ -158,7 +158,12 @@ def _ranks(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
     pairs, area, wrong = kernels.rank(
         sample.table, places[::-1], _steps(confidence[::-1], right), right, harmonic
     )
-    return metrics | {"auroc": pairs / (wrong * (size - wrong)), "aurc": area / size}
+    possible = wrong * (size - wrong)
+    return metrics | {
+        "auroc": pairs / possible,
+        "aurc": area / size,
+        "augrc": (possible - pairs + wrong**2 / 2) / size**2,
+    }
 
 
 def _starts(cuts: NDArray[np.bool_]) -> NDArray[np.uint32]:

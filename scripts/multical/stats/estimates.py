@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from multical.metrics.bootstrap import Bootstrap, around, resampled
+from multical.metrics.bootstrap import Bootstrap, around
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import Floats, Readout
-from multical.metrics.resampling import Sample
+from multical.metrics.resampling import Sample, replicates
 from multical.stats.blocks import RUN, Block, groups, readings
 from multical.stats.params import MetricsJob
 
@@ -72,8 +72,8 @@ def measured(
     estimates: Estimates = {}
     for language, readout in readouts.items():
         metrics = [metric for metric in params.metrics if METRICS[metric].applies(readout)]
-        replicates = resampled(readout, samples[language], metrics, params.bins)
-        for metric, values in replicates.items():
+        drawn = replicates(readout, samples[language], metrics, params.bins)
+        for metric, values in drawn.items():
             n, bounds = len(readout.correct), METRICS[metric].bounds
             cell = Estimate(float(values[-1]), values[:-1], n, bounds)
             estimates.setdefault((name, metric), {})[language] = cell

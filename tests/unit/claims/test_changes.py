@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from multical.claims import judge
-from multical.metrics.bootstrap import Bootstrap, recentred, resampled
+from multical.metrics.bootstrap import Bootstrap, recentred
 from multical.metrics.readouts import Floats, Readout
+from multical.metrics.resampling import replicates
 
 QUESTIONS, LANGUAGES, SETS = 104, 8, 60
 NAMES = ["debiased_ece2", "ece", "rmsce"]
@@ -31,7 +32,7 @@ def falls() -> dict[str, float]:
     found = dict.fromkeys(NAMES, 0)
     for _ in range(SETS):
         before, after = (
-            [resampled(one, sample, NAMES, 15) for one in calibrated(generator, sharpness)]
+            [replicates(one, sample, NAMES, 15) for one in calibrated(generator, sharpness)]
             for sharpness in (1.0, 0.2)
         )
         for name in NAMES:

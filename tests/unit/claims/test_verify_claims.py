@@ -106,9 +106,8 @@ def test_other_bins_and_metrics_are_shown_for_calibration_alone(first: Made) -> 
     accuracy, calibration = found["M2"]["parts"]
     assert accuracy["variants"] == []
     shown = {one["of"]: one for one in calibration["variants"]}
-    binned = [f"{name}, {bins} bins" for name in changes.BINNED for bins in (10, 15, 20, 30)]
-    assert sorted(shown) == sorted([*binned, "brier", "nll"])
-    assert shown["debiased_ece2, 10 bins"]["value"] == pytest.approx(calibration["value"])
+    binned = {f"{name}, {bins} bins" for name in changes.BINNED for bins in (10, 15, 20, 30)}
+    assert set(shown) == binned - {"debiased_ece2, 10 bins"} | {"brier", "nll"}  # that is its own
     assert {one["status"] for one in shown.values()} == {"holds"}
 
 

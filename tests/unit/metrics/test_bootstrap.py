@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
 from multical.errors import InputError
-from multical.metrics.bootstrap import Bootstrap, around, interval, recentred, resampled
+from multical.metrics.bootstrap import Bootstrap, around, interval, recentred
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import Readout
-from multical.metrics.resampling import replicates
 
 QUESTIONS = [f"q{number}" for number in range(50)]
 
@@ -158,33 +156,3 @@ def test_bad_input_is_refused() -> None:
             Bootstrap(QUESTIONS, 2, 0).counts(["q1", name])
     with pytest.raises(InputError, match=r"level 1.5"):
         interval(np.zeros(3), 1.5)
-
-
-def test_debiased_errors_of_calibrated_models_have_their_own_spread() -> None:
-    """A plain bootstrap has nearly three times the variance of the estimates, whose mean is 0."""
-    generator = np.random.default_rng(0)
-    ids = pd.Series([f"q{number:03d}" for number in range(200)])
-    name, estimates, variances = "debiased_ece2", [], []
-    for seed in range(800):
-        chance = generator.uniform(0.25, 1, len(ids))
-        readout = Readout(chance, generator.random(len(ids)) < chance, None, None, True)
-        sample = Bootstrap(ids.to_list(), 30, seed).sample(ids)
-        plain = replicates(readout, sample, [name, "ece"], 10)
-        found = resampled(readout, sample, [name, "ece"], 10)
-        assert found[name][-1] == plain[name][-1]
-        np.testing.assert_array_equal(found["ece"], plain["ece"])
-        estimates.append(plain[name][-1])
-        variances.append((plain[name][:-1].var(), found[name][:-1].var()))
-    before, after = np.mean(variances, axis=0) / np.var(estimates)
-    assert before > 2.2
-    assert 0.9 < after < 1.6
-    assert abs(np.mean(estimates)) < 3 * (np.var(estimates) / len(estimates)) ** 0.5
-
-
-def test_debiased_errors_far_from_calibrated_keep_their_spread() -> None:
-    ids = pd.Series([f"q{number:03d}" for number in range(400)])
-    right = np.random.default_rng(0).random(len(ids)) < 0.3
-    readout = Readout(np.full(len(ids), 0.9), right, None, None, True)
-    sample = Bootstrap(ids.to_list(), 200, 0).sample(ids)
-    plain, found = (one(readout, sample, ["debiased_ece2"], 10) for one in (replicates, resampled))
-    np.testing.assert_array_equal(found["debiased_ece2"], plain["debiased_ece2"])

@@ -275,6 +275,20 @@ def test_aurc_averages_over_the_orders_of_equals() -> None:
     assert value("aurc", simple([0.5, 0.5], [1, 0])) == pytest.approx(exact)
 
 
+def test_augrc_is_the_area_under_its_curve() -> None:
+    """Wrong answers among all questions, as more of these are answered: trapezoids."""
+    readout = make(300)
+    order = np.argsort(-readout.confidence)
+    curve = np.append(0, np.cumsum(~readout.correct[order])) / 300
+    assert value("augrc", readout) == pytest.approx(np.trapezoid(curve, dx=1 / 300))
+    accuracy, auroc = value("accuracy", readout), value("auroc", readout)
+    closed = (1 - auroc) * accuracy * (1 - accuracy) + (1 - accuracy) ** 2 / 2
+    assert value("augrc", readout) == pytest.approx(closed)
+    assert value("augrc", simple([0.5, 0.5, 0.5, 0.5], [1, 1, 1, 0])) == pytest.approx(1 / 8)
+    assert value("augrc", simple([0.1, 0.5], [1, 1])) == 0
+    assert value("augrc", simple([0.1, 0.5], [0, 0])) == 0.5
+
+
 def test_aurc_of_all_right_and_all_wrong() -> None:
     assert value("aurc", simple([0.1, 0.5, 0.5], [1, 1, 1])) == 0
     assert value("aurc", simple([0.1, 0.5, 0.5], [0, 0, 0])) == pytest.approx(1)
@@ -361,7 +375,7 @@ def test_what_a_readout_lacks_does_not_apply() -> None:
     right = np.array([True, False])
     logit = Readout(np.array([9.0, 3.0]), right, None, None, False)
     names = [name for name, metric in METRICS.items() if metric.applies(logit)]
-    assert names == ["accuracy", "auroc", "aurc"]
+    assert names == ["accuracy", "auroc", "aurc", "augrc"]
     released = simple([0.2, 0.9], [0, 1])
     assert not METRICS["brier"].applies(released)
     assert METRICS["ece"].applies(released)
