@@ -10,6 +10,7 @@ import pytest
 
 import paper_statistics
 import recording
+import verbs
 from recording import record, row
 
 
@@ -36,6 +37,20 @@ def test_an_item_takes_the_place_of_its_earlier_rows(
     monkeypatch.setattr(recording, "machine", lambda: "another machine")
     record("c", [row("peer", "x", 1, 2, "s")])
     assert "a,peer" not in results.read_text()
+
+
+def test_jobs_of_a_study_are_added_up_by_stage(tmp_path: Path) -> None:
+    times = {"train_sft/a": (3, 2), "train_sft/b": (5, 4), "msp/score_run/c": (7, 6), "d": (1, 1)}
+    for name, (seconds, cpu) in times.items():
+        file = tmp_path / f"{name}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"s\tcpu_time\n{seconds}\t{cpu}\n")
+    rows = {(row["setting"], row["unit"]): row["ours"] for row in verbs.stages(tmp_path)}
+    assert rows == {
+        ("train_sft: 2", "s"): "8", ("train_sft: 2", "CPU s"): "6",
+        ("score_run: 1", "s"): "7", ("score_run: 1", "CPU s"): "6",
+        ("all other jobs: 1", "s"): "1", ("all other jobs: 1", "CPU s"): "1",
+    }  # fmt: skip
 
 
 def test_statistics_find_the_known_truth(tmp_path: Path) -> None:

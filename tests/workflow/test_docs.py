@@ -92,6 +92,7 @@ COMMANDS: dict[str, Run | Dry | By] = {
     ".venv/bin/snakemake -c2 -- $(cat results/smoke/bundle/figures.txt)": FIGURES,
     "make bench": BENCH,
     "make bench ITEMS=startup": BENCH,
+    "make bench ITEMS=verbs": BENCH,
     "git clone URL multical && cd multical && make env && source .venv/bin/activate": Run(""),
     "snakemake -c2 docs/coverage.pdf": Dry("docs/coverage.pdf"),
     f"snakemake -c1 {VERIFICATION}": Dry(VERIFICATION),
