@@ -9,7 +9,7 @@ from scipy import special, stats
 
 from multical.claims import judge, msp
 from multical.claims.params import AnswerClaims
-from multical.claims.schema import Correlation
+from multical.claims.schema import Auroc, Correlation
 from multical.metrics import definitions
 from multical.metrics.params import Bootstrap
 from multical.metrics.readouts import Floats
@@ -73,6 +73,24 @@ def test_certain_answers_are_in_no_bin() -> None:
     assert error == 0
     assert set(drawn) <= {0.0, 0.5}
     assert np.isnan(msp.errors(confidence[2:], right[2:], question[2:], 2, 5, generator)[0])
+
+
+def test_a_weak_model_that_is_always_wrong_does_not_count(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    table = pd.DataFrame({
+        "dataset": "quiz", "model": ["good", "weak"], "prompt": "first", "method": "msp", "n": 100,
+        "accuracy": [0.8, 0.0], "auroc": [0.9, np.nan], "p": [1e-6, np.nan],
+    })  # fmt: skip
+    path = tmp_path_factory.mktemp("cells") / "cells.csv"
+    table.to_csv(path, index=False)
+    part = CLAIMS.claims["P2"].parts[0]
+    assert isinstance(part, Auroc)
+    params = AnswerClaims.model_construct(bootstrap=Bootstrap())
+    found = msp.auroc(part, str(path), params, 0.05)
+    assert [test.name for test in found.tests] == ["good, quiz, first"]
+    assert [one.name for one in found.variants if one.name.startswith("accuracy of 0 or")] == []
+    assert len(found.variants) == 4 + 3 + 4
 
 
 def correlated(tmp_path: pytest.TempPathFactory, r: float, n: int, direction: str) -> judge.Test:
