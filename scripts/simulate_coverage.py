@@ -18,7 +18,6 @@ held the truth, or a test rejected it at 1 - level, with the 95 % Wilson interva
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
@@ -26,7 +25,6 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from scipy import special
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from tqdm import tqdm
 
@@ -39,6 +37,7 @@ from multical.metrics.params import Coverage
 from multical.metrics.readouts import Floats, Readout
 from multical.metrics.resampling import replicates
 from multical.params import command_line
+from multical.stats import comparisons
 
 NAMES = ["accuracy", "confidence", "ece", "rmsce", "debiased_ece2", "auroc"]
 COLUMNS = ["kind", "of", "metric", "power", "questions", "truth", "share", "low", "high"]
@@ -60,7 +59,6 @@ def main() -> None:
 
 def simulate(params: Coverage) -> pd.DataFrame:
     """A row for each kind, place, metric, power and number of questions."""
-    gc.freeze()  # statsmodels runs the garbage collector at each correction
     rows, simulations = [], params.simulations
     scenarios = [(power, 1.0) for power in params.powers] + [(1.0, SHARPNESS)]
     for questions, (power, sharpness) in product(params.questions, scenarios):
@@ -156,7 +154,7 @@ def outcomes(
     for direction, name in (("above", "rises"), ("below", "falls")):
         yield ("test", f"mean {name}"), tail(moved, 0.0, direction) <= 1 - level
     p = [tail(recentred(values[:-1], values[-1]), 0.0, "above") for values in after - before]
-    yield ("test", "any language rises"), bool(multipletests(p, 1 - level, "holm")[0].any())
+    yield ("test", "any language rises"), bool((comparisons.adjusted(p, "holm") <= 1 - level).any())
 
 
 if __name__ == "__main__":

@@ -93,6 +93,10 @@ class Contrast:
         )
 
 
+#: What `crossed_test` gives
+CROSSED = ("se_both", "low_both", "high_both", "p_both")
+
+
 def crossed_test(contrast: Contrast, level: float) -> dict[str, float]:
     """Two-sided t-test of whether an effect holds for other questions *and* other languages.
 
@@ -108,7 +112,7 @@ def crossed_test(contrast: Contrast, level: float) -> dict[str, float]:
     for _, effects in contrast.groups:
         defined = [one for one in effects if not np.isnan(one.value)]
         if len(defined) < 2:
-            return dict.fromkeys(("se_both", "low_both", "high_both", "p_both"), np.nan)
+            return dict.fromkeys(CROSSED, np.nan)
         languages = len(defined)
         noise = float(np.mean([question_test(one)["se"] ** 2 for one in defined]))
         of_mean = question_test(average(defined))["se"] ** 2
@@ -117,10 +121,11 @@ def crossed_test(contrast: Contrast, level: float) -> dict[str, float]:
         variance += max(0.0, spread - (noise - shared)) / languages
         uncertainty += (spread / languages) ** 2 / (languages - 1)
     se = float(np.sqrt(variance))
-    if not se > 0:
-        return {"se_both": se, "low_both": effect.value, "high_both": effect.value} | {
-            "p_both": np.nan if np.isnan(se) else float(effect.value == 0)
-        }
+    if np.isnan(se):
+        return dict.fromkeys(CROSSED, np.nan)
+    if se == 0:
+        value = effect.value
+        return dict(zip(CROSSED, (0.0, value, value, float(value == 0)), strict=True))
     df = variance**2 / uncertainty
     half = float(stats.t.ppf((1 + level) / 2, df)) * se
     return {

@@ -237,6 +237,8 @@ def test_a_difference_between_levels_is_that_of_their_means() -> None:
 def test_a_level_of_one_language_shows_nothing_of_others() -> None:
     one, two = effect([0.1, 0.2, 0.4]), effect([0.3, 0.2, 0.4])
     assert np.isnan([*crossed([one]).values(), *crossed([one, two], [one]).values()]).all()
+    undrawn = [effect([0.1, 0.2, 0.4], replicates=0)] * 2
+    assert np.isnan([*crossed(undrawn).values()]).all()  # no interval of width 0
 
 
 @pytest.mark.parametrize("languages", [3, 9, 40])
