@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from multical.errors import InputError, program
+from multical.metrics.definitions import BIASED
 from multical.stats import record_files
 from multical.stats.blocks import RUN, Block
 from multical.stats.estimates import (
@@ -82,7 +84,7 @@ def difference(first: Estimates, second: Estimates) -> Estimates:
     """The first minus the second, in the languages that have both."""
     return {
         key: {
-            language: minus(cell, second[key][language])
+            language: minus(cell, second[key][language], key[1] in BIASED)
             for language, cell in cells.items()
             if language in second[key]
         }
@@ -91,11 +93,12 @@ def difference(first: Estimates, second: Estimates) -> Estimates:
     }
 
 
-def minus(first: Estimate, second: Estimate) -> Estimate:
+def minus(first: Estimate, second: Estimate, biased: bool) -> Estimate:
+    """A biased metric has no interval: the bias depends on the number of questions."""
     low, high = first.bounds
     return Estimate(
         first.value - second.value,
-        first.replicates - second.replicates,
+        np.empty(0) if biased else first.replicates - second.replicates,
         first.n + second.n,
         (low - high, high - low),
     )

@@ -3,16 +3,17 @@
 The program compares the base model with SFT, and SFT with SFT with smoothing, for the same model,
 SFT data set, benchmark and seed, question by question. An effect is the mean over seeds of the
 metric after minus the metric before. Intervals and tests over questions use the same resamples
-before and after and in all languages. Intervals are as in compute_metrics.py. They take the
-trained runs as fixed: seed_sd is the standard deviation between seeds.
+before and after and in all languages. Intervals of one seed are as in compute_metrics.py, those
+of several are Student's.
 
-By language, p is that of a t-test over questions (`effects.question_test`), corrected for the
-languages of an effect. Over a group of languages there are two tests of the mean effect: p takes
-the questions as the sample, p_both the questions and the languages (`effects.crossed_test`). A
-group such as low-high is the difference between two resource levels. Both are corrected for the
-comparisons (models, SFT data sets, benchmarks, before and after) of a metric, readout and group.
-holm is Holm's correction, bh Benjamini and Hochberg's. The cell of a test that cannot be made is
-empty.
+By language, p is that of a t-test (`effects.effect_test`) over questions and, if there are several
+seeds, over trainings. It is corrected for all tests of a comparison: languages, readouts and
+metrics. Over a group of languages there are two tests of the mean effect: p is the same test, and
+p_all also takes the languages as a sample (`effects.crossed_test`). A group such as low-high is the
+difference between two resource levels. Both are corrected for all tests of the group: comparisons
+(models, SFT data sets, benchmarks, before and after), readouts and metrics. holm is Holm's
+correction, bh Benjamini and Hochberg's. The cell of a test that cannot be made is empty. A test of
+one seed says nothing about other trainings.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from multical.stats.effects import (
     crossed_test,
     described,
     directions,
-    question_test,
+    effect_test,
 )
 from multical.stats.estimates import bootstrap, estimate
 from multical.stats.params import MetricsJob
@@ -60,10 +61,10 @@ def compute(
             keys = comparison.keys | dict(zip(READING, reading, strict=True))
             by_language += language_rows(keys, effects, params)
             by_group += group_rows(keys, effects, params)
-    # A family is the languages of an effect by language, and all comparisons by group.
+    # A family is all tests of a comparison by language, and all tests of a group.
     return (
-        comparisons.corrected(pd.DataFrame(by_language), [*COMPARISON, *READING], ["p"]),
-        comparisons.corrected(pd.DataFrame(by_group), ["group", *READING], ["p", "p_both"]),
+        comparisons.corrected(pd.DataFrame(by_language), COMPARISON, ["p"]),
+        comparisons.corrected(pd.DataFrame(by_group), ["group"], ["p", "p_all"]),
     )
 
 
@@ -107,7 +108,7 @@ def language_rows(
             "language": language,
             "resource_level": params.resource_levels[language],
             **described(effect, params.bootstrap.level),
-            **question_test(effect),
+            **effect_test(effect),
             "n": effect.n,
         }
         for language, effect in effects.items()
@@ -135,7 +136,7 @@ def group_rows(
             "group": group,
             "languages": int((~np.isnan(values)).sum()),
             **described(overall, params.bootstrap.level),
-            **question_test(overall),
+            **effect_test(overall),
             **directions(values),
             **crossed_test(contrast, params.bootstrap.level),
         }

@@ -2,7 +2,7 @@
 
 The CSV has a row per model, condition and group of languages, with full precision and the ends of
 each bootstrap interval. The LaTeX table (package booktabs) has the same groups, and intervals only
-for the mean over the languages other than English, and only of metrics without bias.
+for the mean over the languages other than English.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import pandas as pd
 from multical.errors import program
 from multical.figures import latex, outputs, tables
 from multical.figures.params import Panel
-from multical.metrics.definitions import BIASED
 
 METRICS = {
     "accuracy": "accuracy",
@@ -45,9 +44,7 @@ def tabular(table: pd.DataFrame) -> str:
         key = (model, tables.GROUPS[group], condition)
         lines[(*key, "value")] = [number(row[metric]) for metric in METRICS]
         if group == WITH_INTERVALS:
-            lines[(*key, "interval")] = [
-                "" if metric in BIASED else interval(row, metric) for metric in METRICS
-            ]
+            lines[(*key, "interval")] = [interval(row, metric) for metric in METRICS]
     names = ["model", "languages", "condition", "line"]
     frame = pd.DataFrame.from_dict(lines, orient="index", columns=list(METRICS.values()))
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=names)

@@ -1,9 +1,9 @@
 """Make the table of p-values: are the changes by SFT and smoothing more than chance?
 
 A row per model, comparison and metric. The change is the mean over the languages other than
-English. Its tests take questions as the sample (`p`), or questions and languages (`p_both`).
+English. Its tests take questions as the sample (`p`), or questions and languages (`p_all`).
 Further columns are the numbers of languages, English included, in which the metric rises or falls
-significantly, and `p_both` by resource level. The CSV has both corrections for the number of
+significantly, and `p_all` by resource level. The CSV has both corrections for the number of
 tests, the LaTeX table (package booktabs) only Holm's. A test that could not be made has an empty
 cell in the CSV and a dash in LaTeX.
 """
@@ -33,7 +33,7 @@ def wide(paths: dict[str, str], params: Conditions) -> pd.DataFrame:
     languages, over = (ordered(tables.compared(paths[kind], kind, params)) for kind in TABLES)
     means = over[over["group"] == GROUP].set_index(ROW)
     columns = ["before", "after", "seeds", "languages", "value", "ci_low", "ci_high", "seed_sd"]
-    tests = [f"{test}_{end}" for test in ("p", "p_both") for end in CORRECTIONS]
+    tests = [f"{test}_{end}" for test in ("p", "p_all") for end in CORRECTIONS]
     table = means[[*columns, "rises", "falls", *tests]]
     for end in CORRECTIONS:
         change = languages[languages[f"p_{end}"] < tables.ALPHA].set_index(ROW)["value"]
@@ -41,7 +41,7 @@ def wide(paths: dict[str, str], params: Conditions) -> pd.DataFrame:
             count = mask.groupby(level=ROW, observed=True).sum()
             table = table.assign(**{f"{name}_{end}": count.reindex(table.index, fill_value=0)})
     for end in CORRECTIONS:
-        p = over.pivot(index=ROW, columns="group", values=f"p_both_{end}").reindex(table.index)
+        p = over.pivot(index=ROW, columns="group", values=f"p_all_{end}").reindex(table.index)
         table = table.assign(**{f"{level}_{end}": p.get(level) for level in tables.LEVELS})
     counts = ["seeds", "languages", "rises", "falls"]
     return table.astype(dict.fromkeys(counts, int)).sort_index().droplevel("condition")
@@ -62,7 +62,7 @@ def tabular(table: pd.DataFrame) -> str:
         table.index.to_list(), table.to_dict(orient="records"), strict=True
     ):
         change = f"{row['value']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
-        p = [small(row[f"{test}_holm"]) for test in ("p", "p_both")]
+        p = [small(row[f"{test}_holm"]) for test in ("p", "p_all")]
         counts = f"{row['rise_holm']} / {row['fall_holm']}"
         levels = [small(row[f"{level}_holm"]) for level in tables.LEVELS]
         compared = f"{row['before']} to {row['after']}"

@@ -29,7 +29,7 @@ def draw(rows: pd.DataFrame, params: Conditions) -> Figure:
                 part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
                 part = part[part["after"] == tables.label(condition)]
                 colour, marker = style.condition_style(condition)
-                significant = part["p_both_holm"] < tables.ALPHA
+                significant = part["p_all_holm"] < tables.ALPHA
                 for some, filled in ((part[significant], True), (part[~significant], False)):
                     at = some["group"].map(levels.index).to_numpy(float) + 0.24 * (place - 0.5)
                     style.with_intervals(ax, at, some, colour, marker, filled=filled)
@@ -47,7 +47,7 @@ def main() -> None:
     args = style.arguments(__doc__, Conditions, "effects_over_languages")
     rows = tables.compared(args.effects_over_languages, "effects_over_languages", args.params)
     rows = rows[rows["group"].isin(tables.LEVELS)].drop(columns=["ci_low", "ci_high"])
-    rows = rows.rename(columns={"low_both": "ci_low", "high_both": "ci_high"})
+    rows = rows.rename(columns={"low_all": "ci_low", "high_all": "ci_high"})
     style.finish(draw(rows, args.params), args)
 
 

@@ -14,7 +14,6 @@ from multical.errors import program
 from multical.figures import tables
 from multical.figures.params import Conditions
 from multical.files import atomic
-from multical.metrics.definitions import BIASED
 from multical.params import command_line
 
 METRICS = {"ece": "ECE", "confidence": "confidence", "accuracy": "accuracy"}
@@ -60,7 +59,7 @@ def headline(rows: pd.DataFrame, params: Conditions) -> str:
 
 def _cell(cells: pd.DataFrame, metric: str) -> str:
     row = cells.loc[metric]
-    if metric in BIASED or pd.isna(row["ci_low"]):
+    if pd.isna(row["ci_low"]):
         return f"{row['value']:.3f}"
     return f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
 

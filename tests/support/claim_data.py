@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +44,22 @@ def measured(**changes: Any) -> dict[str, Any]:
 
 def study_1(
     folder: Path, powers: dict[float, float] = POWERS, learnt: float = 0.0,
-    languages: tuple[str, ...] = tuple(LEVELS),
+    languages: tuple[str, ...] = tuple(LEVELS), seeds: tuple[float, ...] = (1.0,),
 ) -> tuple[list[str], dict[str, str]]:  # fmt: skip
     """Records of a base model and its SFT runs, with the summary; their paths.
 
     A run of each smoothing in `powers` takes the base model's distribution to that power;
-    SFT without smoothing puts the share `learnt` of the questions right.
+    SFT without smoothing puts the share `learnt` of the questions right. There is a run of each
+    seed, whose powers are multiplied by its entry in `seeds`.
     """
     base = make_records(["tiny"], languages, 240, 0)
     frames = {"tiny": base}
-    for smoothing, power in powers.items():
-        run = f"tiny.facts.ls{smoothing:g}.s0"
-        logliks = [np.float32(power) * row for row in base["text_logliks"]]
+    for (smoothing, power), (seed, factor) in product(powers.items(), enumerate(seeds)):
+        run = f"tiny.facts.ls{smoothing:g}.s{seed}"
+        logliks = [np.float32(power * factor) * row for row in base["text_logliks"]]
         if smoothing == 0:
             logliks = _taught(logliks, base, learnt)
-        keys: dict[str, Any] = {"run": run, "sft": "facts", "smoothing": smoothing, "seed": 0}
+        keys: dict[str, Any] = {"run": run, "sft": "facts", "smoothing": smoothing, "seed": seed}
         frames[run] = base.astype(object).assign(text_logliks=logliks, **keys)
     paths = []
     for run, frame in frames.items():

@@ -155,8 +155,8 @@ def _changes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         grouped = effects[chosen].groupby(keys, sort=False)
         part = grouped[["value", "seed_sd"]].mean().assign(languages=grouped.size())
         part = _with_p(part.reset_index(), 0.02)
-        both = {"low_both": part["ci_low"], "high_both": part["ci_high"]}
-        both |= {f"p_both{end}": part["p"] for end in ("", "_holm", "_bh")}
+        both = {"low_all": part["ci_low"], "high_all": part["ci_high"]}
+        both |= {f"p_all{end}": part["p"] for end in ("", "_holm", "_bh")}
         signs = part.assign(rises=part["languages"], falls=0, **both)
         over.append(signs.assign(group=group))
     return {

@@ -4,17 +4,19 @@ The values are those of the study's summary. The replicates of the tests draw th
 for both runs and all languages, like those of the study's intervals. A change of calibration is
 also measured by other metrics and in other numbers of bins, since a verdict should not depend on
 such a choice. A binned ECE is biased, and the more so the less sharp the confidences are, so that
-its change may be one of sharpness alone; `debiased_ece2` and the proper scores are not.
+its change may be one of sharpness alone; `debiased_ece2` and the proper scores are not. If a run
+has several seeds, its tests cover other trainings too (`stats.effects.spread`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from multical.claims.judge import (
     Measurement,
@@ -29,12 +31,12 @@ from multical.claims.judge import (
 from multical.claims.schema import Change, Claim
 from multical.errors import InputError
 from multical.figures import tables
-from multical.metrics.bootstrap import around, recentred
+from multical.metrics.bootstrap import recentred
 from multical.metrics.params import Metric
-from multical.metrics.readouts import Floats, NotRecordedError
+from multical.metrics.readouts import NotRecordedError
 from multical.stats import comparisons
 from multical.stats.blocks import Block, groups
-from multical.stats.effects import Effect, question_test
+from multical.stats.effects import Effect, average, described, effect_test, spread
 from multical.stats.estimates import Estimate, Estimates, bootstrap, estimate, mean
 from multical.stats.params import MetricsJob
 from multical.stats.record_files import each, survey
@@ -102,28 +104,33 @@ def change(
     params: MetricsJob,
     alpha: float,
 ) -> Measurement:
-    """The change of every model, SFT data set, seed and benchmark, and the mean of all.
+    """The change of every model, SFT data set and benchmark, and the mean of all.
 
     `path` is the file of the `summary`, for errors.
     """
     for key, name in (("readouts", part.readout), ("metrics", part.metric)):
         need(name in getattr(params, key), f"metrics.{key} of the study has no {name}")
     need(params.bootstrap.replicates, "metrics.bootstrap.replicates of the study is 0")
-    pairs = [_Pair(part, *pair, params) for pair in _pairs(part, scored)]
-    for pair in pairs:
-        pair.agrees(summary, path)
-    tests = [pair.test(alpha) for pair in pairs]
-    value = float(np.mean([pair.value for pair in pairs]))
-    drawn = np.mean([pair.replicates for pair in pairs], axis=0)
-    low, high = around(value, drawn, params.bootstrap.level)
+    made = [_Comparison(part, pairs, params) for pairs in _by_training(part, scored)]
+    for one in made:
+        one.agrees(summary, path)
+    seeds = min(len(one.effect.by_seed) for one in made)
+    overall = average([replace(one.effect, by_seed=one.effect.by_seed[:seeds]) for one in made])
+    interval = described(overall, params.bootstrap.level)
     description = (
         f"change of {part.metric} from {_named(part.before)} to {_named(part.after)}, "
         f"{part.readout}, {_GROUPS[part.group]}"
     )
-    least = least_tail(params.bootstrap.replicates)
-    variants = list(_variants(part, scored, params, alpha))
-    detail = _counted(pairs, alpha)
-    return Measurement(description, value, low, high, tests, detail, least, variants)
+    return Measurement(
+        description,
+        overall.value,
+        interval["ci_low"],
+        interval["ci_high"],
+        [one.test(alpha) for one in made],
+        _counted(made, alpha),
+        least_tail(params.bootstrap.replicates) if seeds == 1 else 0.0,
+        list(_variants(part, scored, params, alpha)),
+    )
 
 
 def _variants(
@@ -138,12 +145,12 @@ def _variants(
             continue
         other = part.model_copy(update={"metric": metric})
         try:
-            pairs = [_Pair(other, *pair, params, bins) for pair in _pairs(part, scored)]
+            made = [_Comparison(other, pairs, params, bins) for pairs in _by_training(part, scored)]
         except NotTestableError:
             continue  # the readout has no distribution over the options
         name = metric if metric in PROPER else f"{metric}, {bins} bins"
-        value = float(np.mean([pair.value for pair in pairs]))
-        yield Variant(name, value, [pair.test(alpha) for pair in pairs], part.share)
+        value = float(np.mean([one.effect.value for one in made]))
+        yield Variant(name, value, [one.test(alpha) for one in made], part.share)
 
 
 _GROUPS = {
@@ -153,15 +160,15 @@ _GROUPS = {
 }
 
 
-def _counted(pairs: Sequence[_Pair], alpha: float) -> str:
+def _counted(made: Sequence[_Comparison], alpha: float) -> str:
     """In how many languages the metric rises and falls, and in how many of them significantly."""
-    effects = [effect for pair in pairs for effect in pair.by_language]
+    effects = [effect for one in made for effect in one.by_language]
     significant = [
         effect.value
-        for pair in pairs
+        for one in made
         for effect, p in zip(
-            pair.by_language,
-            comparisons.adjusted([question_test(one)["p"] for one in pair.by_language], "holm"),
+            one.by_language,
+            comparisons.adjusted([effect_test(effect)["p"] for effect in one.by_language], "holm"),
             strict=True,
         )
         if p < alpha
@@ -173,14 +180,28 @@ def _counted(pairs: Sequence[_Pair], alpha: float) -> str:
     )
     counts = f"rises in {rises} and falls in {falls} of {len(values)} languages"
     counts += f", significantly in {rose} and {fell}"
-    return counts + (f", those of {len(pairs)} pairs of runs together" if len(pairs) > 1 else "")
+    return counts + (f", those of {len(made)} trainings together" if len(made) > 1 else "")
 
 
 def _named(condition: float | str) -> str:
     return "base" if condition == "base" else tables.label(float(condition))
 
 
-def _pairs(part: Change, scored: list[Scored]) -> list[tuple[Scored, Scored]]:
+Pairs = list[tuple[Scored, Scored]]
+
+
+def _by_training(part: Change, scored: list[Scored]) -> list[Pairs]:
+    """The pairs of runs to compare, before and after: a list for each training, by its seeds."""
+    by_training: dict[tuple[str, ...], Pairs] = {}
+    for before, after in _pairs(part, scored):
+        tuned = after if after.keys["sft"] is not None else before
+        by_training.setdefault(
+            tuple(tuned.keys[key] for key in ("model", "sft", "benchmark")), []
+        ).append((before, after))
+    return list(by_training.values())
+
+
+def _pairs(part: Change, scored: list[Scored]) -> Pairs:
     """The pairs of runs to compare, each before and after the change."""
     pairs = []
     for after in scored:
@@ -201,58 +222,74 @@ def _pairs(part: Change, scored: list[Scored]) -> list[tuple[Scored, Scored]]:
     return pairs
 
 
-class _Pair:
-    """Two runs on a benchmark: their means over a group of languages, and the replicates."""
+class _Comparison:
+    """Runs before and after on a benchmark, a pair for each seed: the change in some languages."""
 
     def __init__(
-        self,
-        part: Change,
-        before: Scored,
-        after: Scored,
-        params: MetricsJob,
-        bins: int | None = None,
+        self, part: Change, pairs: Pairs, params: MetricsJob, bins: int | None = None
     ) -> None:
-        self.part, self.sides, self.level = part, (before, after), params.bootstrap.level
-        self.keys = after.keys if after.keys["sft"] is not None else before.keys
-        cells = [_cells(part, run, params, bins or params.bins) for run in self.sides]
-        questions = [{language: cell.n for language, cell in side.items()} for side in cells]
-        if questions[0] != questions[1]:
-            raise NotTestableError(
-                f"{before.keys['run']} and {after.keys['run']} have different questions of "
-                f"{self.keys['benchmark']}"
-            )
-        self.means = [float(mean(np.array([x.value for x in side.values()]))) for side in cells]
-        old, new = (mean(np.array([cell.replicates for cell in side.values()])) for side in cells)
-        self.value = self.means[1] - self.means[0]
-        self.replicates: Floats = recentred(new - old, self.value)
-        self.by_language = [
-            _effect(cells[0][language], cells[1][language]) for language in cells[0]
+        self.part, self.pairs, self.level = part, pairs, params.bootstrap.level
+        self.cells = [
+            [_cells(part, run, params, bins or params.bins) for run in pair] for pair in pairs
         ]
+        questions = [
+            {language: cell.n for language, cell in side.items()}
+            for sides in self.cells
+            for side in sides
+        ]
+        if unequal := [place for place, each in enumerate(questions) if each != questions[0]]:
+            runs = [run.keys for pair in pairs for run in pair]
+            raise NotTestableError(
+                f"{runs[0]['run']} and {runs[unequal[0]]['run']} have different questions of "
+                f"{runs[0]['benchmark']}"
+            )
+        self.by_language = [
+            _effect([(before[language], after[language]) for before, after in self.cells])
+            for language in self.cells[0][0]
+        ]
+        self.effect = average(self.by_language)
 
     def test(self, alpha: float) -> Test:
-        name = "{model}, {sft}, {benchmark}, seed {seed}".format(**self.keys)
-        low, high = around(self.value, self.replicates, self.level)
-        threshold, direction = self.part.threshold, self.part.direction
+        """The one-sided test: the bootstrap's for one seed, Student's for several."""
+        effect, (threshold, direction) = self.effect, (self.part.threshold, self.part.direction)
         contrary = "below" if direction == "above" else "above"
-        p, against = (tail(self.replicates, threshold, side) for side in (direction, contrary))
-        known = self.replicates[np.isfinite(self.replicates)]
-        se = float(np.std(known, ddof=1)) if len(known) > 1 else np.nan
+        se, df = spread(effect)
+        if len(effect.by_seed) == 1:
+            drawn = recentred(effect.replicates, effect.value)
+            p, against = (tail(drawn, threshold, side) for side in (direction, contrary))
+        else:
+            beyond = (effect.value - threshold) * (1 if direction == "above" else -1)
+            t = beyond / se if se else np.copysign(np.inf, beyond) if beyond else 0.0
+            p, against = float(stats.t.sf(t, df)), float(stats.t.cdf(t, df))
+        interval = described(effect, self.level)
         least = detectable(threshold, direction, se, alpha)
-        return Test(name, self.value, p, against, low, high, least)
+        return Test(
+            self.name, effect.value, p, against, interval["ci_low"], interval["ci_high"], least
+        )
+
+    @property
+    def name(self) -> str:
+        before, after = self.pairs[0]
+        keys = after.keys if after.keys["sft"] is not None else before.keys
+        seeds = f"seed {keys['seed']}" if len(self.pairs) == 1 else f"{len(self.pairs)} seeds"
+        return f"{keys['model']}, {keys['sft']}, {keys['benchmark']}, {seeds}"
 
     def agrees(self, summary: pd.DataFrame, path: str) -> None:
-        for run, value in zip(self.sides, self.means, strict=True):
-            _agree(self.part, run, value, summary, path)
+        for pair, sides in zip(self.pairs, self.cells, strict=True):
+            for run, side in zip(pair, sides, strict=True):
+                value = float(mean(np.array([cell.value for cell in side.values()])))
+                _agree(self.part, run, value, summary, path)
 
 
-def _effect(before: Estimate, after: Estimate) -> Effect:
-    """The change in one language."""
-    value = after.value - before.value
-    low, high = before.bounds
+def _effect(sides: Sequence[tuple[Estimate, Estimate]]) -> Effect:
+    """The change in one language, from its estimates before and after, a pair for each seed."""
+    by_seed = np.array([after.value - before.value for before, after in sides])
+    drawn = np.array([after.replicates - before.replicates for before, after in sides])
+    first, _ = sides[0]
+    low, high = first.bounds
     return Effect(
-        value, after.replicates - before.replicates, before.n, (low - high, high - low),
-        np.array([value]),
-    )  # fmt: skip
+        float(by_seed.mean()), drawn.mean(axis=0), first.n, (low - high, high - low), by_seed
+    )
 
 
 def _cells(part: Change, run: Scored, params: MetricsJob, bins: int) -> dict[str, Estimate]:

@@ -106,9 +106,10 @@ def _note(document: dict[str, Any]) -> str:
         "contrary of a part, and otherwise inconclusive. Claims are the papers'; metrics, "
         "thresholds, corrections and shares are our own reading of their words (claims.yaml). What "
         "a test could have shown is the value that it finds, if it is the only one, with a chance "
-        f"of {document['power']:.0%}. Trained runs are taken as they are: no test covers the "
-        f"spread between trainings. Intervals are of level {document['level']:g}. Time is that of "
-        "computing the verdict."
+        f"of {document['power']:.0%}. A test of several seeds covers other trainings, a test "
+        "of one seed takes the training as it is. Languages with a significant change are counted "
+        "after Holm's correction for the languages of the test. Intervals are of level "
+        f"{document['level']:g}. Time is that of computing the verdict."
     )
 
 

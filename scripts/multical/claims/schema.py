@@ -49,12 +49,13 @@ class Tested(Strict):
 class Change(Tested):
     """The difference of a metric between two runs, as a mean over languages.
 
-    There is a test for each pair of runs: a model, SFT data set, seed and benchmark.
+    There is a test for each model, SFT data set and benchmark, over all its seeds.
     """
 
     statistic: Literal["change"]
     test: Literal["paired_bootstrap"] = Field(
-        description="over questions, the same ones in both runs and in all languages"
+        description="over questions, the same ones in both runs and in all languages; for "
+        "several seeds a t-test over questions and trainings"
     )
     metric: Metric
     readout: Readout

@@ -59,9 +59,9 @@ COLUMNS = {
     "effects_over_languages": COMPARED
     | GROUPED
     | INTERVAL
-    | dict.fromkeys(("seed_sd", "rises", "falls", "low_both", "high_both"), "number")
+    | dict.fromkeys(("seed_sd", "rises", "falls", "low_all", "high_all"), "number")
     | CORRECTED
-    | dict.fromkeys(("p_both", "p_both_holm", "p_both_bh"), "number"),
+    | dict.fromkeys(("p_all", "p_all_holm", "p_all_bh"), "number"),
     "reliability": RUN | READING | {"group": "text"} | BINS,
     "reliability_by_lang": RUN | READING | {"language": "text", "resource_level": "text"} | BINS,
 }

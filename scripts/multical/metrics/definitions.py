@@ -343,9 +343,11 @@ METRICS: dict[str, Metric] = {
 }
 
 
-#: Metrics that sum absolute gaps of bins, so that noise makes them too large. With few questions
-#: their bootstrap intervals miss the value that infinitely many questions would give
-BIASED = frozenset({"ece", "ece_equal_mass", "rmsce", "mce", "ece_classwise", "ece_all"})
+#: Metrics that sum absolute gaps, so that noise makes them too large, and that are 0 where
+#: `debiased_ece2` is. Their levels have intervals of their own (`bootstrap.around_biased`)
+BIASED = frozenset({"ece", "ece_equal_mass", "rmsce"})
+#: The same, but no interval of their levels covers: they have none
+WITHOUT_INTERVAL = frozenset({"mce", "ece_classwise", "ece_all"})
 
 
 def _quantile_bins(confidence: Floats, counts: Counts, bins: int) -> NDArray[np.int64]:

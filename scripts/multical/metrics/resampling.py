@@ -60,6 +60,11 @@ class Sample:
         ordered = np.array([column[order] for column in values])
         return kernels.weigh_groups(self.table, self.places[order], starts, ordered)
 
+    @property
+    def last(self) -> Sample:
+        """The last sample alone."""
+        return Sample(np.ascontiguousarray(self.table[:, -1:]), self.places)
+
     def of(self, rows: NDArray[Any]) -> Sample:
         """The same samples of the rows that an index or a mask selects."""
         return Sample(self.table, self.places[rows])

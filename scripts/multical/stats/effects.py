@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -42,31 +42,59 @@ def average(effects: list[Effect]) -> Effect:
 
 
 def described(effect: Effect, level: float) -> dict[str, float]:
-    """Value, interval, and standard deviation over seeds (NaN for one seed)."""
-    low, high = around(effect.value, effect.replicates, level, effect.bounds)
+    """Value, interval, and standard deviation over seeds (NaN for one seed).
+
+    The interval of one training is the bootstrap's. That of several is Student's, so that it also
+    covers other trainings (`spread`).
+    """
     seeds = effect.by_seed
-    spread = float(np.std(seeds, ddof=1)) if len(seeds) > 1 else np.nan
-    return {"value": effect.value, "ci_low": low, "ci_high": high, "seed_sd": spread}
+    if len(seeds) == 1:
+        low, high = around(effect.value, effect.replicates, level, effect.bounds)
+        return {"value": effect.value, "ci_low": low, "ci_high": high, "seed_sd": np.nan}
+    se, df = spread(effect)
+    half = float(stats.t.ppf((1 + level) / 2, df)) * se
+    low, high = np.clip([effect.value - half, effect.value + half], *effect.bounds).tolist()
+    sd = float(np.std(seeds, ddof=1))
+    return {"value": effect.value, "ci_low": low, "ci_high": high, "seed_sd": sd}
 
 
-def question_test(effect: Effect) -> dict[str, float]:
-    """Two-sided t-test of whether the effect exceeds what the choice of questions explains.
+def spread(effect: Effect) -> tuple[float, float]:
+    """Standard error of an effect, and its degrees of freedom.
 
-    The standard error is the standard deviation of the replicates times sqrt(n / (n - 1)). The
-    reference is Student's t with n - 1 degrees of freedom. For a mean over questions this is the
-    paired t-test, up to the noise of B draws. A p from the replicates alone cannot be below
-    1 / (B + 1), which is too coarse for a correction for forty languages. `d_z` is Cohen's d of
-    paired differences, effect / (se sqrt(n)).
+    For one training, the standard error is the standard deviation of the replicates times
+    sqrt(n / (n - 1)), with n - 1 degrees of freedom: it covers other questions. For S trainings,
+    the variance of their changes over S is added, with S - 1 degrees of freedom, so that it covers
+    other trainings too. The degrees of the sum are the harmonic mean of those of its parts,
+    weighted by variance, since Satterthwaite's are too many for 2 or 3 trainings. NaN if the effect
+    has fewer than two questions or replicates.
     """
     drawn = effect.replicates[~np.isnan(effect.replicates)]
     if effect.n < 2 or len(drawn) < 2:
+        return np.nan, np.nan
+    seeds, parts = len(effect.by_seed), [(np.var(drawn, ddof=1) / (1 - 1 / effect.n), effect.n - 1)]
+    if seeds > 1:
+        parts.append((np.var(effect.by_seed, ddof=1) / seeds, seeds - 1))
+    variance = float(sum(part for part, _ in parts))
+    inverse = float(sum(part / df for part, df in parts))
+    return variance**0.5, variance / inverse if inverse else float(effect.n - 1)
+
+
+def effect_test(effect: Effect) -> dict[str, float]:
+    """Two-sided t-test of whether an effect exceeds what the choice of questions explains.
+
+    With several seeds it also has to exceed what the choice of trainings explains (`spread`). For
+    a mean over questions and one training this is the paired t-test, up to the noise of B draws. A
+    p from the replicates alone cannot be below 1 / (B + 1), which is too coarse for a correction
+    for forty languages. `d_z` is Cohen's d of paired differences, effect / (se sqrt(n)).
+    """
+    se, df = spread(effect)
+    if np.isnan(se):
         return {"se": np.nan, "d_z": np.nan, "p": np.nan}
-    se = float(np.std(drawn, ddof=1)) * np.sqrt(effect.n / (effect.n - 1))
     if effect.value == 0:
         return {"se": se, "d_z": 0.0, "p": 1.0}
     with np.errstate(divide="ignore"):
         t = np.float64(effect.value) / se
-    p = 2 * float(stats.t.sf(abs(t), effect.n - 1))
+    p = 2 * float(stats.t.sf(abs(t), df))
     return {"se": se, "d_z": float(t) / np.sqrt(effect.n), "p": p}
 
 
@@ -94,32 +122,33 @@ class Contrast:
 
 
 #: What `crossed_test` gives
-CROSSED = ("se_both", "low_both", "high_both", "p_both")
+CROSSED = ("se_all", "low_all", "high_all", "p_all")
 
 
 def crossed_test(contrast: Contrast, level: float) -> dict[str, float]:
     """Two-sided t-test of whether an effect holds for other questions *and* other languages.
 
     Both are random and crossed: effect of language l on question q = mean + a_l + b_q + e_lq. The
-    variance of the mean has two parts. The bootstrap over questions gives that of b and e. That of
-    a, by moments, is the variance between languages less what e adds to it, which is the noise of
-    single languages less the noise that they share, b. Degrees of freedom are Satterthwaite's. The
-    ends are those of the interval of the same level. NaN with fewer than two languages in a group.
+    variance of the mean has two parts. `spread` gives that of b and e, and that of trainings if
+    there are several. That of a, by moments, is the variance between languages less what e adds to
+    it, which is the noise of single languages less the noise that they share, b. Degrees of freedom
+    are Satterthwaite's. The ends are those of the interval of the same level. NaN with fewer than
+    two languages in a group.
     """
     effect = contrast.effect
-    over_questions = question_test(effect)["se"] ** 2
-    variance, uncertainty = over_questions, over_questions**2 / max(effect.n - 1, 1)
+    se, df = spread(effect)
+    variance, uncertainty = se**2, se**4 / df
     for _, effects in contrast.groups:
         defined = [one for one in effects if not np.isnan(one.value)]
         if len(defined) < 2:
             return dict.fromkeys(CROSSED, np.nan)
         languages = len(defined)
-        noise = float(np.mean([question_test(one)["se"] ** 2 for one in defined]))
-        of_mean = question_test(average(defined))["se"] ** 2
+        noise = float(np.mean([_question_variance(one) for one in defined]))
+        of_mean = _question_variance(average(defined))
         shared = np.clip((of_mean - noise / languages) / (1 - 1 / languages), 0, noise)
-        spread = float(np.var([one.value for one in defined], ddof=1))
-        variance += max(0.0, spread - (noise - shared)) / languages
-        uncertainty += (spread / languages) ** 2 / (languages - 1)
+        between = float(np.var([one.value for one in defined], ddof=1))
+        variance += max(0.0, between - (noise - shared)) / languages
+        uncertainty += (between / languages) ** 2 / (languages - 1)
     se = float(np.sqrt(variance))
     if np.isnan(se):
         return dict.fromkeys(CROSSED, np.nan)
@@ -129,11 +158,16 @@ def crossed_test(contrast: Contrast, level: float) -> dict[str, float]:
     df = variance**2 / uncertainty
     half = float(stats.t.ppf((1 + level) / 2, df)) * se
     return {
-        "se_both": se,
-        "low_both": effect.value - half,
-        "high_both": effect.value + half,
-        "p_both": 2 * float(stats.t.sf(abs(effect.value) / se, df)),
+        "se_all": se,
+        "low_all": effect.value - half,
+        "high_all": effect.value + half,
+        "p_all": 2 * float(stats.t.sf(abs(effect.value) / se, df)),
     }
+
+
+def _question_variance(effect: Effect) -> float:
+    """The part of an effect's variance that is due to questions."""
+    return spread(replace(effect, by_seed=effect.by_seed[:1]))[0] ** 2
 
 
 def directions(values: Floats) -> dict[str, int]:

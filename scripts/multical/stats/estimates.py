@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from multical.metrics.bootstrap import Bootstrap, around
-from multical.metrics.definitions import METRICS
+from multical.metrics.bootstrap import Bootstrap, around, around_biased
+from multical.metrics.definitions import BIASED, METRICS, WITHOUT_INTERVAL
 from multical.metrics.readouts import Floats, Readout
 from multical.metrics.resampling import Sample, replicates
 from multical.stats.blocks import RUN, Block, groups, readings
@@ -22,12 +23,17 @@ SUMMARY = [*RUN, "group", "languages", "readout", "metric", *INTERVAL]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric of n rows: its value, its (B,) bootstrap replicates, and its range."""
+    """A metric of n rows: its value, its (B,) bootstrap replicates, and its range.
+
+    A metric without an interval has no replicates. One that is biased has the (B + 1,) replicates
+    of `debiased_ece2`, the last of them its value.
+    """
 
     value: float
     replicates: Floats
     n: int
     bounds: tuple[float, float]
+    debiased: Floats | None = None
 
 
 #: The estimates of a block by (readout, metric) and language.
@@ -72,10 +78,19 @@ def measured(
     estimates: Estimates = {}
     for language, readout in readouts.items():
         metrics = [metric for metric in params.metrics if METRICS[metric].applies(readout)]
-        drawn = replicates(readout, samples[language], metrics, params.bins)
-        for metric, values in drawn.items():
-            n, bounds = len(readout.correct), METRICS[metric].bounds
-            cell = Estimate(float(values[-1]), values[:-1], n, bounds)
+        once = [metric for metric in metrics if metric in WITHOUT_INTERVAL]
+        often = {*metrics} - {*once} | ({"debiased_ece2"} if BIASED & {*metrics} else set())
+        sample, bins = samples[language], params.bins
+        values = replicates(readout, sample, often, bins)
+        values |= replicates(readout, sample.last, once, bins)
+        for metric in metrics:
+            cell = Estimate(
+                float(values[metric][-1]),
+                values[metric][:-1],
+                len(readout.correct),
+                METRICS[metric].bounds,
+                values["debiased_ece2"] if metric in BIASED else None,
+            )
             estimates.setdefault((name, metric), {})[language] = cell
     return estimates
 
@@ -108,9 +123,6 @@ def summary_rows(block: Block, estimates: Estimates, params: MetricsJob) -> list
             if not chosen:
                 continue
             values = np.array([cell.value for cell in chosen])
-            replicates = mean(np.array([cell.replicates for cell in chosen]))
-            n = sum(cell.n for cell in chosen)
-            average = Estimate(float(mean(values)), replicates, n, chosen[0].bounds)
             row = {
                 **block.keys,
                 "group": group,
@@ -118,8 +130,20 @@ def summary_rows(block: Block, estimates: Estimates, params: MetricsJob) -> list
                 "readout": readout,
                 "metric": metric,
             }
-            rows.append(row | with_interval(average, params))
+            rows.append(row | with_interval(average(chosen), params))
     return rows
+
+
+def average(cells: Sequence[Estimate]) -> Estimate:
+    """The mean of a metric over languages. One in which it is not defined does not count."""
+    debiased = [cell.debiased for cell in cells if cell.debiased is not None]
+    return Estimate(
+        float(mean(np.array([cell.value for cell in cells]))),
+        mean(np.array([cell.replicates for cell in cells])),
+        sum(cell.n for cell in cells),
+        cells[0].bounds,
+        mean(np.array(debiased)) if debiased else None,
+    )
 
 
 def mean(values: Floats) -> Floats:
@@ -131,5 +155,9 @@ def mean(values: Floats) -> Floats:
 
 def with_interval(cell: Estimate, params: MetricsJob) -> dict[str, float]:
     """The columns of `INTERVAL`."""
-    low, high = around(cell.value, cell.replicates, params.bootstrap.level, cell.bounds)
+    level, bounds = params.bootstrap.level, cell.bounds
+    if cell.debiased is None:
+        low, high = around(cell.value, cell.replicates, level, bounds)
+    else:
+        low, high = around_biased(cell.value, cell.replicates, cell.debiased, level, bounds)
     return {"value": cell.value, "ci_low": low, "ci_high": high}

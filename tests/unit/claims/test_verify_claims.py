@@ -101,6 +101,24 @@ def test_flipped_data_flip_a_verdict_of_study_1(
     assert found[claim]["verdict"] == verdict
 
 
+@pytest.mark.parametrize(
+    ("seeds", "verdict"),
+    [((1.0, 1.05, 0.95), REPRODUCED), ((1.0, 0.1, 0.3), INCONCLUSIVE)],
+)
+def test_a_verdict_is_about_trainings_not_about_one(
+    tmp_path: Path, seeds: tuple[float, ...], verdict: str
+) -> None:
+    """Confidence rises with the first seed, and would with it alone be found to rise."""
+    found = verify(claim_data.study_1(tmp_path, seeds=seeds), claim_data.measured())
+    assert found["M1"]["verdict"] == verdict
+    for part in found["M1"]["parts"]:
+        (test,) = part["tests"]
+        assert test["of"].endswith("3 seeds")
+        assert test["low"] < test["value"] < test["high"]
+        assert (test["p"] < 0.025) == (test["low"] > 0)
+        assert test["p"] + test["p_against"] == pytest.approx(1)
+
+
 def test_other_bins_and_metrics_are_shown_for_calibration_alone(first: Made) -> None:
     found = verify(first, claim_data.measured())
     accuracy, calibration = found["M2"]["parts"]

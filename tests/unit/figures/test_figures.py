@@ -330,7 +330,7 @@ def test_main_table_holds_the_summary(
     ]
     tex = made["tex"].decode()
     body = tex[tex.index(r"\midrule") :]
-    assert tex.count(r"\tiny") == 2 * 4 * 6  # not for metrics with a bias
+    assert tex.count(r"\tiny") == 2 * 4 * 9
     assert tex.count(r"\midrule") == 2
     assert f"& {row.value:.3f} &" in body
     assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {11}

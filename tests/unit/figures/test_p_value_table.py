@@ -59,7 +59,7 @@ def test_it_holds_the_tests_of_all_tables(make: Make, tables: dict[str, Path]) -
     over = pd.read_csv(tables["effects_over_languages"])
     row = over.query(unit + " and group == 'non-english'").iloc[0]
     known = table.loc[[key]].iloc[0]
-    names = ["value", "ci_low", "ci_high", "p_holm", "p_both_bh", "p_both_holm", "languages"]
+    names = ["value", "ci_low", "ci_high", "p_holm", "p_all_bh", "p_all_holm", "languages"]
     assert known[names].tolist() == row[names].tolist()
     effects = pd.read_csv(tables["effects"]).query(unit)
     for end in ("holm", "bh"):
@@ -69,7 +69,7 @@ def test_it_holds_the_tests_of_all_tables(make: Make, tables: dict[str, Path]) -
     assert table[["rise_holm", "fall_holm"]].sum().gt(0).all()
     by_group = over.query(unit).set_index("group")
     for level in ("high", "mid", "low"):
-        assert known[f"{level}_bh"] == by_group["p_both_bh"][level]
+        assert known[f"{level}_bh"] == by_group["p_all_bh"][level]
     assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {9}
     assert tex.count("base to SFT") == tex.count("SFT to SFT + smoothing 0.1") == 10
     assert "$<$.001" in tex
@@ -81,7 +81,7 @@ def test_tests_that_could_not_be_made_have_no_p(make: Make, tables: dict[str, Pa
     over = over[over["group"] != "mid"]
     lost = (over["metric"] == "brier") & (over["model"] == "gemma3-270m")
     lost &= over["group"].isin(["high", "low"])
-    over.loc[lost, ["p_both", "p_both_holm", "p_both_bh"]] = np.nan
+    over.loc[lost, ["p_all", "p_all_holm", "p_all_bh"]] = np.nan
     table, tex = make({"effects_over_languages": over})
     assert table["mid_holm"].isna().all()
     assert table["low_holm"].isna().sum() == table["high_bh"].isna().sum() == 2

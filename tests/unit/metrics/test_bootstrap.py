@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from multical.errors import InputError
-from multical.metrics.bootstrap import Bootstrap, around, interval, recentred
+from multical.metrics.bootstrap import Bootstrap, around, around_biased, interval, recentred
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import Readout
+from multical.metrics.resampling import replicates
 
 QUESTIONS = [f"q{number}" for number in range(50)]
 
@@ -115,10 +117,9 @@ def test_intervals_hold_their_value_and_what_they_are_of(
         correct = generator.random(len(QUESTIONS)) < confidence
         readout = Readout(confidence, correct, None, None, True)
         value = float(metric(readout, None, 15)[0])
-        replicates = metric(readout, counts, 15)
+        drawn = metric(readout, counts, 15)
         values.append(value)
-        around = recentred(replicates, value, metric.bounds)
-        intervals.append([interval(replicates), interval(around)])
+        intervals.append([interval(drawn), interval(recentred(drawn, value, metric.bounds))])
 
     def held(targets: np.ndarray | float) -> np.ndarray:
         low, high = np.transpose(intervals, (2, 1, 0))  # each (plain or recentred, benchmarks)
@@ -140,6 +141,43 @@ def test_an_interval_holds_its_estimate_however_skewed_the_replicates() -> None:
     assert around(0.3, even, 0.9) == interval(recentred(even, 0.3), 0.9)
     assert np.isnan(around(0.3, np.empty(0), 0.95)).all()
     assert np.isnan(around(np.nan, np.full(3, np.nan), 0.95)).all()
+
+
+@pytest.mark.parametrize("languages", [1, 20])
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.5])
+def test_an_interval_of_a_biased_level_covers(languages: int, power: float) -> None:
+    """Of 100 questions in languages that share them (.06), of which each answers by chance.
+
+    The recentred interval covers in 0 to 94 %, that of the basic bootstrap in 0 to 95 %.
+    """
+    generator, n, names = np.random.default_rng(7), 100, ["ece", "debiased_ece2"]
+    questions = pd.Series([f"q{number:03d}" for number in range(n)])
+    sample = Bootstrap(questions.to_list(), 100, 0).sample(questions)
+    chance = 0.25 + 0.75 * (np.arange(1_000_000) + 0.5) / 1_000_000
+    bins = pd.Series(chance ** (1 / power) - chance).groupby(np.floor(15 * chance ** (1 / power)))
+    truth = bins.sum().abs().sum() / len(chance)
+    held = []
+    for _ in range(60):
+        own, shared = generator.normal(size=(2, languages, n)), generator.normal(size=(2, 1, n))
+        uniform = stats.norm.cdf(0.06**0.5 * shared + 0.94**0.5 * own)
+        right = 0.25 + 0.75 * uniform[0]
+        found = [
+            replicates(Readout(*one, None, None, True), sample, names, 15)
+            for one in zip(right ** (1 / power), uniform[1] < right, strict=True)
+        ]
+        ece, debiased = (np.mean([one[name] for one in found], axis=0) for name in names)
+        low, high = around_biased(float(ece[-1]), ece[:-1], debiased, 0.95)
+        held.append(low <= truth <= high)
+        assert low <= ece[-1] <= high
+    assert np.mean(held) >= 0.95 - 3 * (0.95 * 0.05 / 60) ** 0.5
+
+
+def test_a_biased_level_without_replicates_has_no_interval() -> None:
+    assert np.isnan(around_biased(0.3, np.empty(0), np.array([0.1]), 0.95)).all()
+    # replicates below the estimate do not move its lower end up
+    low, high = around_biased(0.3, np.full(9, 0.2), np.full(10, 0.09), 0.95)
+    assert low == 0.3
+    assert high == pytest.approx(0.4)
 
 
 def test_one_question() -> None:
