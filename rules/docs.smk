@@ -1,8 +1,9 @@
-# The figure in docs/ of a simulation, not of a study: `snakemake docs/coverage.pdf`. Its files are
+# The figure in docs/ of simulations, not of a study: `snakemake docs/coverage.pdf`. Its files are
 # committed.
 #
 # Makes  docs/coverage.csv                     how often intervals held the true value, and how
 #                                              often tests rejected it
+#        docs/procedures.csv                   the same of all other procedures
 #        docs/coverage.pdf, .png and .json     the figure, and where it came from
 
 
@@ -23,9 +24,27 @@ rule simulate_coverage:
         command("simulate_coverage", [], ["output"]) + " 2>&1 | tee {log:q}"
 
 
+rule simulate_tests:
+    output:
+        output="docs/procedures.csv",
+    log:
+        paths.log("docs/simulate_tests"),
+    benchmark:
+        paths.timing("docs/simulate_tests")
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=canonical({}),
+        code=code("simulate_tests"),
+    shell:
+        command("simulate_tests", [], ["output"]) + " 2>&1 | tee {log:q}"
+
+
 rule plot_coverage:
     input:
         coverage="docs/coverage.csv",
+        procedures="docs/procedures.csv",
     output:
         pdf="docs/coverage.pdf",
         png="docs/coverage.png",
@@ -41,5 +60,5 @@ rule plot_coverage:
         settings=canonical({"study": "docs", "seed": 0}),
         code=code("plot_coverage"),
     shell:
-        command("plot_coverage", ["coverage"], ["pdf", "png", "sidecar"], CODE)
+        command("plot_coverage", ["coverage", "procedures"], ["pdf", "png", "sidecar"], CODE)
         + " >{log:q} 2>&1"

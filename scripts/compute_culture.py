@@ -99,7 +99,7 @@ def minus(first: Estimate, second: Estimate, biased: bool) -> Estimate:
     return Estimate(
         first.value - second.value,
         np.empty(0) if biased else first.replicates - second.replicates,
-        first.n + second.n,
+        min(first.n, second.n),
         (low - high, high - low),
     )
 

@@ -1,26 +1,32 @@
 """Simulate benchmarks of known calibration: do intervals hold the truth, do tests keep their level?
 
 The probability of a right answer is uniform between 0.25 and 1. The stated confidence is that
-probability to the power 1 / s: calibrated for s = 1, overconfident for s > 1. For each question,
-the probabilities and answers of the languages and of two runs are correlated (Gaussian copulas).
-Every simulated benchmark goes through the study's own bootstrap and metrics. An interval should
-hold the metric of infinitely many questions, which is computed by numerical integration. In one
-kind of benchmark both runs are calibrated, and the second is less sharp: its probabilities are
-drawn towards their mean.
+probability to the power 1 / s: calibrated for s = 1, overconfident for s > 1; the other three
+options share the rest. For each question, the probabilities and answers of the languages and of two
+runs are correlated (Gaussian copulas). Every simulated benchmark goes through the study's own
+bootstrap, metrics, intervals and tests. An interval should hold the metric of infinitely many
+questions, which is computed by numerical integration.
 
-The intervals are for one language, for the mean over the languages, and for the change of that
-mean from the first run to the second, which is 0 in truth. The tests ask whether that mean rises,
-and whether it falls, by the one-sided bootstrap p of the claims, and whether the metric of any
-language rises, with Holm's correction. For runs of different sharpness they ask whether an error
-falls, which it does not in truth. A row has the share of simulations in which an interval
-held the truth, or a test rejected it at 1 - level, with the 95 % Wilson interval of that share.
+Scenarios vary the numbers of languages and questions and s, with a correlation as in the demo; the
+correlation; the sharpness of the second of two calibrated runs, whose probabilities are drawn
+towards their mean; and confidences that say nothing of the answer (noise).
+
+Intervals are of one language, of the mean over the languages, and of the change of that mean from
+the first run to the second, which is 0 in truth. The tests ask whether that mean changes (the
+t-test over questions, and that over questions and languages), whether it rises, and whether it
+falls (the one-sided bootstrap tests of the claims), and whether the metric changes in any language,
+with Holm's correction. A row has the share of simulations in which an interval held the truth, or
+a test rejected it at 1 - level, with the 95 % Wilson interval of that share.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from functools import cache
 from itertools import product
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -31,23 +37,47 @@ from tqdm import tqdm
 from multical.claims.judge import tail
 from multical.errors import program
 from multical.files import atomic
-from multical.metrics.bootstrap import Bootstrap, interval, recentred
-from multical.metrics.definitions import METRICS, edges
+from multical.metrics.bootstrap import Bootstrap, recentred
+from multical.metrics.definitions import BIASED, METRICS, edges
 from multical.metrics.params import Coverage
 from multical.metrics.readouts import Floats, Readout
 from multical.metrics.resampling import replicates
 from multical.params import command_line
 from multical.stats import comparisons
+from multical.stats.effects import Contrast, Effect, crossed_test, described, effect_test
+from multical.stats.estimates import Estimate, average, interval
+from multical.stats.params import Tested
 
-NAMES = ["accuracy", "confidence", "ece", "rmsce", "debiased_ece2", "auroc"]
-COLUMNS = ["kind", "of", "metric", "power", "questions", "truth", "share", "low", "high"]
-COLUMNS += ["simulations", "replicates"]
-LEAST = 0.25  # chance of four options
+#: Metrics that have intervals in tables and figures
+NAMES = ["accuracy", "confidence", "gap", "ece", "ece_equal_mass", "rmsce", "debiased_ece2",
+         "brier", "nll", "entropy", "auroc", "aurc", "augrc"]  # fmt: skip
+#: Metrics whose change is tested, and those whose change the verdicts show beside it
+CHANGED = [*get_args(Tested), "ece", "ece_equal_mass", "rmsce", "nll"]
+LEAST, OPTIONS = 0.25, 4
 MIDDLE = (1 + LEAST) / 2
-#: How sharp the second of two calibrated runs is, and the errors whose change is then tested
-SHARPNESS, ERRORS = 0.2, ("ece", "rmsce", "debiased_ece2")
-SHARED = 0.5  # correlation of the normal variables behind two languages, or runs
-GRID = 1_000_000  # points of the integration
+#: The correlation of the normal variables behind two languages that the demo's answers have
+AS_DEMO = 0.06
+#: How sharp the second of two calibrated runs is, where sharpness is at issue
+BLUNT = 0.2
+#: Correlation of the normal variables behind two runs
+RUNS = 0.5
+GRID = 1_200_000  # points of the integration
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How benchmarks are simulated: the columns of the table."""
+
+    languages: int
+    questions: int
+    shared: float = AS_DEMO
+    power: float = 1.0
+    sharpness: float = 1.0
+    noise: bool = False
+
+
+COLUMNS = ["kind", "of", "metric", *(field.name for field in fields(Scenario))]
+COLUMNS += ["truth", "share", "low", "high", "simulations", "replicates"]
 
 
 def main() -> None:
@@ -57,104 +87,169 @@ def main() -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
+def scenarios(params: Coverage) -> list[Scenario]:
+    sizes = [Scenario(*size) for size in product(params.languages, params.questions)]
+    middle = Scenario(params.languages[-1], params.questions[len(params.questions) // 2])
+    power = params.powers[len(params.powers) // 2]
+    return [
+        *(replace(size, power=power) for size, power in product(sizes, params.powers)),
+        *(replace(middle, power=power, shared=shared) for shared in params.shared),
+        *(replace(size, sharpness=BLUNT) for size in sizes),
+        replace(middle, noise=True),
+    ]
+
+
 def simulate(params: Coverage) -> pd.DataFrame:
-    """A row for each kind, place, metric, power and number of questions."""
-    rows, simulations = [], params.simulations
-    scenarios = [(power, 1.0) for power in params.powers] + [(1.0, SHARPNESS)]
-    for questions, (power, sharpness) in product(params.questions, scenarios):
-        truth = truths(power, params.bins)
-        counts = counted(questions, power, sharpness, truth, params)
-        if sharpness < 1:
-            tests = {metric: counts["test", "mean falls", metric] for metric in ERRORS}
-            counts = Counter({("sharpness", "mean falls", name): n for name, n in tests.items()})
-        for (kind, of, metric), count in counts.items():
-            level = kind == "interval" and not of.startswith("change")
-            low, high = proportion_confint(count, simulations, method="wilson")
-            row = [kind, of, metric, power, questions, truth[metric] if level else 0.0]
-            row += [count / simulations, low, high, simulations, params.replicates]
-            rows.append(row)
+    """A row for each kind, place, metric and scenario."""
+    rows = []
+    for scenario in tqdm(scenarios(params), unit="scenario"):
+        for (kind, of, metric, truth), count in counted(scenario, params).items():
+            low, high = proportion_confint(count, params.simulations, method="wilson")
+            row = [kind, of, metric, *astuple(scenario), truth, count / params.simulations]
+            rows.append([*row, low, high, params.simulations, params.replicates])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def truths(power: float, bins: int) -> dict[str, float]:
-    """The metrics of infinitely many questions."""
-    chance = LEAST + (1 - LEAST) * (np.arange(GRID) + 0.5) / GRID
-    stated = chance ** (1 / power)
+def counted(scenario: Scenario, params: Coverage) -> Counter[tuple[str, str, str, float]]:
+    """How many intervals held the truth, and how many tests rejected it, in all simulations."""
+    counts: Counter[tuple[str, str, str, float]] = Counter()
+    truth = truths(scenario.power, params.bins, scenario.noise)
+    ids = pd.Series([f"q{number:05d}" for number in range(scenario.questions)])
+    generator = np.random.default_rng([params.seed, *(int(1000 * x) for x in astuple(scenario))])
+    for number in range(params.simulations):
+        sample = Bootstrap(ids.to_list(), params.replicates, number).sample(ids)
+        runs = [
+            [replicates(readout, sample, NAMES, params.bins) for readout in run]
+            for run in readouts(generator, scenario)
+        ]
+        for metric in NAMES:
+            estimates = [[estimate(metric, values, scenario) for values in run] for run in runs]
+            if scenario.sharpness == 1:
+                for of, held in levels(estimates[0], truth[metric], params.level):
+                    counts["interval", of, metric, truth[metric]] += held
+            if metric in CHANGED and not moves(metric, scenario):
+                before, after = estimates
+                for kind, of, held in changes(before, after, params.level):
+                    counts[kind, of, metric, 0.0] += held
+    return counts
+
+
+def moves(metric: str, scenario: Scenario) -> bool:
+    """Whether the true metric is not the same in the two runs of a scenario."""
+    return scenario.sharpness < 1 and metric in ("brier", "nll", "entropy")
+
+
+def estimate(metric: str, values: dict[str, Floats], scenario: Scenario) -> Estimate:
+    debiased = values["debiased_ece2"] if metric in BIASED else None
+    drawn = values[metric]
+    return Estimate(
+        float(drawn[-1]), drawn[:-1], scenario.questions, METRICS[metric].bounds, debiased
+    )
+
+
+@cache
+def truths(power: float, bins: int, noise: bool = False) -> dict[str, float]:
+    """The metrics of infinitely many questions, with confidences that may be noise."""
+    stated = (LEAST + (1 - LEAST) * (np.arange(GRID) + 0.5) / GRID) ** (1 / power)
+    chance = np.full(GRID, MIDDLE) if noise else stated**power
+    rest = (1 - stated) / (OPTIONS - 1)
     index = np.minimum(np.searchsorted(edges(bins), stated, side="right") - 1, bins - 1)
     mass = np.bincount(index, minlength=bins) / GRID
     gap = np.bincount(index, stated - chance, bins) / GRID
     square = float((gap**2 / np.where(mass > 0, mass, 1)).sum())
-    # Confidence rises with the chance, so the less confident wrong answers come before.
-    below = np.cumsum(1 - chance) - (1 - chance) / 2
+    below = np.cumsum(1 - chance) - (1 - chance) / 2  # less confident wrong answers
+    auroc = float((chance * below).sum() / (chance.sum() * (1 - chance).sum()))
+    accuracy = float(chance.mean())
+    others = (OPTIONS - 1) * rest**2
+    spread = -stated * np.log(stated) - special.xlogy((OPTIONS - 1) * rest, rest)
+    wrong = (1 - chance)[::-1]
     return {
-        "accuracy": float(chance.mean()),
+        "accuracy": accuracy,
         "confidence": float(stated.mean()),
+        "gap": float((stated - chance).mean()),
         "ece": float(np.abs(gap).sum()),
+        "ece_equal_mass": float(np.abs((stated - chance).reshape(bins, -1).mean(axis=1)).mean()),
         "rmsce": square**0.5,
         "debiased_ece2": square,
-        "auroc": float((chance * below).sum() / (chance.sum() * (1 - chance).sum())),
+        "brier": float(
+            (chance * ((1 - stated) ** 2 + others)).mean()
+            + ((1 - chance) * (stated**2 + others + 1 - 2 * rest)).mean()
+        ),
+        "nll": float(-(chance * np.log(stated) + special.xlogy(1 - chance, rest)).mean()),
+        "entropy": float(spread.mean()),
+        "auroc": auroc,
+        "aurc": float((np.cumsum(wrong) / np.arange(1, GRID + 1)).mean()),
+        "augrc": (1 - auroc) * accuracy * (1 - accuracy) + (1 - accuracy) ** 2 / 2,
     }
 
 
-def counted(
-    questions: int, power: float, sharpness: float, truth: dict[str, float], params: Coverage
-) -> Counter[tuple[str, str, str]]:
-    """How many intervals held the truth, and how many tests rejected it, in all simulations."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    ids = pd.Series([f"q{number:05d}" for number in range(questions)])
-    seed = [params.seed, questions, int(1000 * power)]
-    generator = np.random.default_rng([*seed, 1] if sharpness < 1 else seed)
-    for number in tqdm(range(params.simulations), desc=f"{questions} questions, power {power}"):
-        sample = Bootstrap(ids.to_list(), params.replicates, number).sample(ids)
-        runs = [
-            [replicates(readout, sample, NAMES, params.bins) for readout in run]
-            for run in readouts(generator, questions, power, params.languages, sharpness)
-        ]
-        for metric in NAMES:
-            before, after = (np.array([values[metric] for values in run]) for run in runs)
-            for key, held in outcomes(metric, before, after, truth[metric], params.level):
-                counts[*key, metric] += held
-    return counts
-
-
-def readouts(
-    generator: np.random.Generator, questions: int, power: float, languages: int,
-    sharpness: float = 1.0,
-) -> Iterator[list[Readout]]:  # fmt: skip
-    """Two runs on the same questions, each in all languages, the second of less sharpness."""
-    shape = (2, 2, languages, questions)  # of chances and of answers, by run
-    single, shared = generator.normal(size=shape), generator.normal(size=(2, 1, 1, questions))
-    uniform = special.ndtr(SHARED**0.5 * shared + (1 - SHARED) ** 0.5 * single)
+def readouts(generator: np.random.Generator, scenario: Scenario) -> Iterator[list[Readout]]:
+    """Two runs on the same questions, each in all languages."""
+    languages, questions, shared = scenario.languages, scenario.questions, scenario.shared
+    between = max(RUNS, shared)  # all that two languages share, two runs do
+    of_question = generator.normal(size=(2, 1, 1, questions))
+    of_language = generator.normal(size=(2, 1, languages, questions))
+    of_run = generator.normal(size=(2, 2, languages, questions))
+    normal = shared**0.5 * of_question + (between - shared) ** 0.5 * of_language
+    uniform = special.ndtr(normal + (1 - between) ** 0.5 * of_run)
     chance = LEAST + (1 - LEAST) * uniform[0]
-    chance[1] = MIDDLE + sharpness * (chance[1] - MIDDLE)
-    for chances, draws in zip(chance, uniform[1], strict=True):
-        yield [
-            Readout(right ** (1 / power), draw < right, None, None, True)
-            for right, draw in zip(chances, draws, strict=True)
-        ]
+    chance[1] = MIDDLE + scenario.sharpness * (chance[1] - MIDDLE)
+    limit = np.full_like(chance, MIDDLE) if scenario.noise else chance
+    gold = generator.integers(1, OPTIONS, chance.shape)
+    for run in range(2):
+        stated, right = chance[run] ** (1 / scenario.power), uniform[1, run] < limit[run]
+        yield [readout(*rows) for rows in zip(stated, right, gold[run], strict=True)]
 
 
-def outcomes(
-    metric: str, before: Floats, after: Floats, truth: float, level: float
-) -> Iterator[tuple[tuple[str, str], bool]]:
-    """(kind, of), and whether the interval held the truth or the test rejected it.
+def readout(stated: Floats, right: Floats, gold: Floats) -> Readout:
+    """The answer is option 0. `gold` is the right option where that is wrong."""
+    rest = (1 - stated) / (OPTIONS - 1)
+    probabilities = np.column_stack([stated, *[rest] * (OPTIONS - 1)])
+    return Readout(stated, right.astype(bool), probabilities, np.where(right, 0, gold), True)
 
-    `before` and `after` are (languages, B + 1), with the estimate last.
-    """
-    change = (after - before).mean(axis=0)
-    bounds, any_change = METRICS[metric].bounds, (-np.inf, np.inf)
-    for of, values, target, ends in (
-        ("one language", before[0], truth, bounds),
-        ("mean over languages", before.mean(axis=0), truth, bounds),
-        ("change of the mean", change, 0.0, any_change),
-    ):
-        low, high = interval(recentred(values[:-1], values[-1], ends), level)
-        yield ("interval", of), bool(low <= target <= high)
-    moved = recentred(change[:-1], change[-1])
+
+def levels(estimates: Sequence[Estimate], truth: float, level: float) -> Iterator[tuple[str, bool]]:
+    """Of what an interval is, and whether it held the truth."""
+    places = {"one language": estimates[0]}
+    if len(estimates) > 1:
+        places["mean over languages"] = average(estimates)
+    for of, cell in places.items():
+        low, high = interval(cell, level)
+        yield of, low - 1e-12 <= truth <= high + 1e-12
+
+
+def changes(
+    before: Sequence[Estimate], after: Sequence[Estimate], level: float
+) -> Iterator[tuple[str, str, bool]]:
+    """(kind, of), and whether the interval held 0 or the test rejected it."""
+    contrast = Contrast([(1.0, [change(*pair) for pair in zip(before, after, strict=True)])])
+    effect, alpha = contrast.effect, 1 - level
+    found = described(effect, level)
+    yield "interval", "change of the mean", found["ci_low"] <= 0 <= found["ci_high"]
+    yield "test", "mean changes", effect_test(effect)["p"] < alpha
+    if len(before) > 1:
+        found = crossed_test(contrast, level)
+        yield (
+            "interval",
+            "change in other languages too",
+            found["low_all"] <= 0 <= found["high_all"],
+        )
+        yield "test", "mean changes in other languages too", found["p_all"] < alpha
+    moved = recentred(effect.replicates, effect.value, effect.n)
     for direction, name in (("above", "rises"), ("below", "falls")):
-        yield ("test", f"mean {name}"), tail(moved, 0.0, direction) <= 1 - level
-    p = [tail(recentred(values[:-1], values[-1]), 0.0, "above") for values in after - before]
-    yield ("test", "any language rises"), bool((comparisons.adjusted(p, "holm") <= 1 - level).any())
+        yield "test", f"mean {name}", tail(moved, 0.0, direction) < alpha
+    ((_, by_language),) = contrast.groups
+    p = comparisons.adjusted([effect_test(one)["p"] for one in by_language], "holm")
+    yield "test", "any language changes", bool((p < alpha).any())
+
+
+def change(before: Estimate, after: Estimate) -> Effect:
+    value = after.value - before.value
+    low, high = before.bounds
+    return Effect(
+        value, after.replicates - before.replicates, before.n, (low - high, high - low),
+        np.array([value]),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

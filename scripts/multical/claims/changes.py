@@ -255,7 +255,7 @@ class _Comparison:
         contrary = "below" if direction == "above" else "above"
         se, df = spread(effect)
         if len(effect.by_seed) == 1:
-            drawn = recentred(effect.replicates, effect.value)
+            drawn = recentred(effect.replicates, effect.value, effect.n)
             p, against = (tail(drawn, threshold, side) for side in (direction, contrary))
         else:
             beyond = (effect.value - threshold) * (1 if direction == "above" else -1)

@@ -1,7 +1,7 @@
 """Claims of paper 2, tested on its tables, and on its records if a test simulates answers.
 
-The intervals of means over models come from a bootstrap over models, since the claims are about
-models. The interval of a correlation is Fisher's.
+The intervals of means over models take the models as the sample, since the claims are about models.
+The interval of a correlation is Fisher's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from multical.claims.schema import AbstentionGain, Auroc, CalibrationError, Corr
 from multical.errors import InputError
 from multical.figures import msp_tables
 from multical.metrics import definitions
-from multical.metrics.params import Bootstrap
 from multical.metrics.readouts import Floats
 
 #: What a correlation may also be with
@@ -50,7 +49,7 @@ def calibration_error(
 
     The larger p of two tests counts. One asks whether a calibrated model would have as large an
     error by chance. The other asks whether the error, less its bias, lies beyond the threshold
-    (basic bootstrap interval). Both draw questions, each with all its answers (see `errors`).
+    (`error_test`). Both draw questions, each with all its answers (see `errors`).
     """
     bootstrap = params.bootstrap
     need(bootstrap.replicates, "bootstrap.replicates of the study is 0")
@@ -82,10 +81,10 @@ def calibration_error(
         found[model] = error, chance, drawn
 
     def tests(threshold: float) -> list[Test]:
-        return [_error_test(model, *one, threshold, alpha) for model, one in found.items()]
+        return [error_test(model, *one, threshold, alpha) for model, one in found.items()]
 
     description = "mean calibration error of the MSP over {} models"
-    measurement = _over_models(description, tests(part.threshold), list(found), bootstrap)
+    measurement = _over_models(description, tests(part.threshold), list(found), bootstrap.level)
     variants = [
         Variant(
             f"above {threshold:g} in {share:.0%} of models", measurement.value, tests(threshold),
@@ -98,10 +97,16 @@ def calibration_error(
     return replace(measurement, least=judge.least_tail(bootstrap.replicates), variants=variants)
 
 
-def _error_test(
+def error_test(
     model: str, error: float, chance: Floats, drawn: Floats, threshold: float, alpha: float
 ) -> Test:
-    unbiased = 2 * error - drawn
+    """The test of one model, from what `errors` returns.
+
+    Replicates exceed the error on average by about as much as it is too large, and by half of that
+    where gaps are small. The basic bootstrap takes that excess off once, here it goes off twice
+    (`bootstrap.around_biased` says why).
+    """
+    unbiased = 2 * error - drawn - max(0.0, float(drawn.mean()) - error)
     p = max(
         judge.tail(chance, error, "below"),
         judge.tail(unbiased, threshold, "above") if threshold > 0 else 0.0,
@@ -122,9 +127,10 @@ def errors(
     """The calibration error; (B,) errors that a calibrated model has by chance; (B,) replicates.
 
     A question's answers, such as those in several languages, are not independent. So a draw gives
-    all residuals of a question, less the mean of their bin, one random sign (wild cluster
-    bootstrap, Cameron, Gelbach and Miller 2008). Their means by bin are what chance adds to the
-    gaps of the bins: to 0 for a calibrated model, to the gaps found for a replicate. The bins
+    all residuals of a question one random sign (wild cluster bootstrap, Cameron, Gelbach and Miller
+    2008). Their means by bin are what chance adds to the gaps of the bins. For a calibrated model
+    they are the residuals from its confidences, and the gaps are 0. For a replicate they are those
+    from the mean of the bin, which for G questions are too small by (G - 1) / G. The bins
     themselves are fixed.
     """
     mass, sure, right = definitions.bin_sums(confidence, correct, bins=bins, **DEFINITION)
@@ -134,13 +140,20 @@ def errors(
     size, gap = mass[0][filled], (right - sure)[0][filled] / mass[0][filled]
     order = np.argsort(confidence, kind="stable")[: int(size.sum())]  # a bin's answers together
     place = np.repeat(np.arange(len(size)), size.astype(int))
-    residual = correct[order] - confidence[order] - gap[place]
+    wrong = correct[order] - confidence[order]
     names, cluster = np.unique(question[order], return_inverse=True)
-    sums = np.zeros((len(names), len(size)))
-    np.add.at(sums, (cluster, place), residual)
+    null, own, answers = np.zeros((3, len(names), len(size)))
+    for sums, values in ((null, wrong), (own, wrong - gap[place]), (answers, 1)):
+        np.add.at(sums, (cluster, place), values)
+    questions = (answers > 0).sum(axis=0)
+    own *= np.sqrt(questions / np.maximum(questions - 1, 1))
     signs = generator.integers(0, 2, (replicates, len(names)), dtype=np.int8) * 2.0 - 1
-    noise = signs @ sums / size
-    return float(np.abs(gap).mean()), np.abs(noise).mean(axis=1), np.abs(gap + noise).mean(axis=1)
+    by_chance, noise = signs @ null / size, signs @ own / size
+    return (
+        float(np.abs(gap).mean()),
+        np.abs(by_chance).mean(axis=1),
+        np.abs(gap + noise).mean(axis=1),
+    )
 
 
 def auroc(part: Auroc, path: str, params: AnswerClaims, alpha: float) -> Measurement:
@@ -171,7 +184,9 @@ def auroc(part: Auroc, path: str, params: AnswerClaims, alpha: float) -> Measure
                 name = f"accuracy of {least:g} or more, {share:.0%} of cells"
                 value = float(np.mean([test.value for test in others]))
                 variants.append(Variant(name, value, others, share))
-    measurement = _over_models(description, tests, chosen["model"].to_list(), params.bootstrap)
+    measurement = _over_models(
+        description, tests, chosen["model"].to_list(), params.bootstrap.level
+    )
     return replace(measurement, variants=variants)
 
 
@@ -215,6 +230,13 @@ def _correlation(part: Correlation, table: pd.DataFrame, level: float, alpha: fl
     table = _rows(table, y=part.y)
     need(len(table), f"no correlation of {part.x} and {part.y}")
     r, n = (float(table[name].iloc[0]) for name in ("r", "n"))
+    return correlation_test(part, r, n, level, alpha)
+
+
+def correlation_test(
+    part: Correlation, r: float, n: float, level: float, alpha: float
+) -> Measurement:
+    """Fisher's interval and test of a correlation over n models."""
     need(n > 3, f"{n:.0f} models, too few for a correlation with an interval")
     need(abs(r) < 1, f"the correlation of {part.x} and {part.y}, or its interval, is not defined")
     se = 1 / np.sqrt(n - 3)
@@ -254,14 +276,10 @@ def abstention_gain(
     scores = rows.pivot(index="model", columns="method", values="mean")
     setting = f"{part.scheme}, k = {part.k}"
     need({part.method, "none"} <= set(scores), f"no scores of {part.method} with {setting}")
-    gains = (scores[part.method] - scores["none"].clip(lower=0)).dropna() - part.threshold
+    gains = (scores[part.method] - scores["none"].clip(lower=0)).dropna()
     need(len(gains) > 1, f"{len(gains)} models with scores, too few for a test over models")
-    p, against = (
-        float(stats.wilcoxon(gains, alternative=side).pvalue) if gains.any() else 1.0
-        for side in ("greater", "less")
-    )
-    gains += part.threshold
-    value, low, high = judge.mean_over(list(gains.index), gains.to_list(), params.bootstrap)
+    p, against = gain_test(gains.to_numpy(), part.threshold)
+    value, low, high = judge.mean_over(list(gains.index), gains.to_list(), params.bootstrap.level)
     method = msp_tables.METHOD_NAMES[part.method]
     description = (
         f"mean gain in score by abstaining on {method}, over the better of never and always "
@@ -277,11 +295,22 @@ def abstention_gain(
     return Measurement(description, value, low, high, tests, detail, least)
 
 
+def gain_test(gains: Floats, threshold: float = 0.0) -> tuple[float, float]:
+    """Wilcoxon's signed-rank test over models: p that they lie above a threshold, and below."""
+    beyond = gains - threshold
+    if not beyond.any():
+        return 1.0, 1.0
+    above, below = (
+        float(stats.wilcoxon(beyond, alternative=side).pvalue) for side in ("greater", "less")
+    )
+    return above, below
+
+
 def _over_models(
-    description: str, tests: list[Test], models: list[str], bootstrap: Bootstrap
+    description: str, tests: list[Test], models: list[str], level: float
 ) -> Measurement:
     """The mean of the tests' values. `models` names the model of each test."""
-    mean = judge.mean_over(models, [test.value for test in tests], bootstrap)
+    mean = judge.mean_over(models, [test.value for test in tests], level)
     return Measurement(description.format(len(set(models))), *mean, tests)
 
 

@@ -39,8 +39,8 @@ COMPARED = {
 }
 CORRECTED = {"p": "number", "p_holm": "number", "p_bh": "number"}
 GROUPED = {"group": "text", "languages": "number", "metric": "text"}
-COVERAGE = {"kind": "text", "of": "text", "metric": "text", "power": "number"}
-COVERAGE |= dict.fromkeys(("questions", "truth", "share", "low", "high", "simulations"), "number")
+SHARE = dict.fromkeys(("share", "low", "high", "simulations"), "number")
+SIMULATED = dict.fromkeys(("languages", "questions", "shared", "power", "sharpness"), "number")
 #: The columns of each table, all required, and whether they hold text or numbers
 COLUMNS = {
     "metrics": RUN
@@ -50,7 +50,8 @@ COLUMNS = {
     "summary": RUN | READING | GROUPED | INTERVAL,
     "recalibration": RUN | {"method": "text", "fit": "text"} | READING | GROUPED | INTERVAL,
     "culture": RUN | READING | {"culture": "text"} | GROUPED | INTERVAL,
-    "coverage": COVERAGE,
+    "coverage": {"kind": "text", "of": "text", "metric": "text"} | SIMULATED | SHARE,
+    "procedures": {"kind": "text", "procedure": "text", "scenario": "text"} | SHARE,
     "effects": COMPARED
     | {"language": "text", "resource_level": "text", "metric": "text", "n": "number"}
     | INTERVAL

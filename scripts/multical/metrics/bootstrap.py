@@ -79,9 +79,15 @@ class Bootstrap:
 
 
 def recentred(
-    replicates: Floats, estimate: float, bounds: tuple[float, float] = (-np.inf, np.inf)
+    replicates: Floats,
+    estimate: float,
+    questions: int,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> Floats:
     """(B,) replicates, shifted so that their mean is the `estimate`, and clipped to `bounds`.
+
+    They are spread by sqrt(n / (n - 3)) for n questions. The variance of a bootstrap is too small
+    by (n - 1) / n, and Student's t with n - 1 degrees of freedom has one of (n - 1) / (n - 3).
 
     A calibration error sums absolute gaps, to which the noise of resampling adds. Its replicates
     lie above the estimate, sometimes all of them. Shifted, they are those of a change of the error:
@@ -95,13 +101,15 @@ def recentred(
         return replicates
     mean = replicates[defined].mean()
     if np.isfinite(mean) and np.isfinite(estimate):
-        replicates = replicates + (estimate - mean)
+        spread = (questions / max(questions - 3, 1)) ** 0.5
+        replicates = estimate + spread * (replicates - mean)
     return np.clip(replicates, *bounds)
 
 
 def around(
     estimate: float,
     replicates: Floats,
+    questions: int,
     level: float,
     bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> tuple[float, float]:
@@ -114,7 +122,7 @@ def around(
     intervals held the mean estimate no more often (MCE of 12 questions: 0.75 to 0.79 either
     way; ECE of 160 questions: 0.92 to 0.98 either way).
     """
-    low, high = interval(recentred(replicates, estimate, bounds), level)
+    low, high = interval(recentred(replicates, estimate, questions, bounds), level)
     return (
         estimate if estimate < low else float(low),  # false for NaN
         estimate if estimate > high else float(high),
@@ -125,6 +133,7 @@ def around_biased(
     estimate: float,
     replicates: Floats,
     debiased: Floats,
+    questions: int,
     level: float,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[float, float]:
@@ -137,10 +146,10 @@ def around_biased(
     interval begins at 0. It ends at the higher end of the basic and the recentred one. This is our
     own, chosen by simulation (docs/statistics.md says where it covers).
     """
-    low, high = around(estimate, replicates, level, bounds)
+    low, high = around(estimate, replicates, questions, level, bounds)
     if np.isnan(low):
         return low, high
-    shown, _ = around(float(debiased[-1]), debiased[:-1], level)
+    shown, _ = around(float(debiased[-1]), debiased[:-1], questions, level)
     excess = max(0.0, float(np.nanmean(replicates)) - estimate)
     basic = 2 * estimate - float(interval(replicates, level)[0])
     return (

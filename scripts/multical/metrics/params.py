@@ -118,12 +118,21 @@ class AnswerStatistics(Strict):
     abstention: Abstention = Abstention()
 
 
-class Coverage(Bootstrap):
-    """Parameters of simulated benchmarks, and of the metrics computed from each."""
+class Procedures(Bootstrap):
+    """Parameters of simulated tests."""
 
     simulations: int = Field(default=1000, ge=1)
     replicates: int = Field(default=200, ge=1)
+    bins: int = Field(default=10, ge=1)
+
+
+class Coverage(Bootstrap):
+    """Parameters of simulated benchmarks, and of the metrics computed from each."""
+
+    simulations: int = Field(default=500, ge=1)
+    replicates: int = Field(default=200, ge=1)
     bins: int = Field(default=15, ge=1)
-    languages: int = Field(default=4, ge=1)
-    questions: list[Annotated[int, Field(ge=1)]] = Field(default=[100, 1000], min_length=1)
+    languages: list[Annotated[int, Field(ge=1)]] = Field(default=[1, 4, 40], min_length=1)
+    questions: list[Annotated[int, Field(ge=2)]] = Field(default=[20, 100, 1000], min_length=1)
     powers: list[Annotated[float, Field(ge=1)]] = Field(default=[1.0, 1.5, 2.5], min_length=1)
+    shared: list[Annotated[float, Field(ge=0, le=1)]] = Field(default=[0.3, 0.5], min_length=1)

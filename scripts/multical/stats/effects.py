@@ -49,7 +49,7 @@ def described(effect: Effect, level: float) -> dict[str, float]:
     """
     seeds = effect.by_seed
     if len(seeds) == 1:
-        low, high = around(effect.value, effect.replicates, level, effect.bounds)
+        low, high = around(effect.value, effect.replicates, effect.n, level, effect.bounds)
         return {"value": effect.value, "ci_low": low, "ci_high": high, "seed_sd": np.nan}
     se, df = spread(effect)
     half = float(stats.t.ppf((1 + level) / 2, df)) * se

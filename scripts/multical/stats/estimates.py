@@ -23,7 +23,7 @@ SUMMARY = [*RUN, "group", "languages", "readout", "metric", *INTERVAL]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric of n rows: its value, its (B,) bootstrap replicates, and its range.
+    """A metric of n questions: its value, its (B,) bootstrap replicates, and its range.
 
     A metric without an interval has no replicates. One that is biased has the (B + 1,) replicates
     of `debiased_ece2`, the last of them its value.
@@ -140,7 +140,7 @@ def average(cells: Sequence[Estimate]) -> Estimate:
     return Estimate(
         float(mean(np.array([cell.value for cell in cells]))),
         mean(np.array([cell.replicates for cell in cells])),
-        sum(cell.n for cell in cells),
+        max(cell.n for cell in cells),
         cells[0].bounds,
         mean(np.array(debiased)) if debiased else None,
     )
@@ -155,9 +155,12 @@ def mean(values: Floats) -> Floats:
 
 def with_interval(cell: Estimate, params: MetricsJob) -> dict[str, float]:
     """The columns of `INTERVAL`."""
-    level, bounds = params.bootstrap.level, cell.bounds
-    if cell.debiased is None:
-        low, high = around(cell.value, cell.replicates, level, bounds)
-    else:
-        low, high = around_biased(cell.value, cell.replicates, cell.debiased, level, bounds)
+    low, high = interval(cell, params.bootstrap.level)
     return {"value": cell.value, "ci_low": low, "ci_high": high}
+
+
+def interval(cell: Estimate, level: float) -> tuple[float, float]:
+    """The interval of a metric, NaN if it has none."""
+    if cell.debiased is None:
+        return around(cell.value, cell.replicates, cell.n, level, cell.bounds)
+    return around_biased(cell.value, cell.replicates, cell.debiased, cell.n, level, cell.bounds)

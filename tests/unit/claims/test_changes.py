@@ -42,7 +42,7 @@ def falls() -> dict[str, float]:
 
 
 def fell(change: Floats) -> bool:
-    return judge.tail(recentred(change[:-1], float(change[-1])), 0.0, "below") < 0.05
+    return judge.tail(recentred(change[:-1], float(change[-1]), QUESTIONS), 0.0, "below") < 0.05
 
 
 def test_the_debiased_error_keeps_its_level(falls: dict[str, float]) -> None:

@@ -42,7 +42,7 @@ def test_repeats_of_a_question_do_not_raise_the_level(correlation: float) -> Non
         error, by_chance, _ = msp.errors(*answers, 10, 200, generator)
         chance[place] = judge.tail(by_chance, error, "below") < 0.05
         found = msp.errors(*answered(generator, correlation, 0.05), 10, 200, generator)
-        test = msp._error_test("a", *found, 0.05, 0.05)  # the truth is at the threshold
+        test = msp.error_test("a", *found, 0.05, 0.05)  # the truth is at the threshold
         beyond[place], below[place] = test.p < 0.05, test.against < 0.05
     for rejected in (chance, beyond, below):
         assert rejected.mean() <= 0.10  # 0.05 + 3 standard errors of 200 sets
@@ -59,7 +59,7 @@ def test_a_large_error_is_found_and_a_small_one_is_contrary() -> None:
             confidence, right, bins=10, weighting="uniform", **msp.DEFINITION
         )
         assert error == pytest.approx(plain[0], abs=1e-12)
-        test = msp._error_test("a", error, by_chance, drawn, 0.05, 0.05)
+        test = msp.error_test("a", error, by_chance, drawn, 0.05, 0.05)
         assert (test.p < 0.05, test.against < 0.05) == (found, not found)
         assert test.detectable is not None
         assert 0.05 < test.detectable < 0.07

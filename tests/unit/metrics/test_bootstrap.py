@@ -86,20 +86,29 @@ def test_undefined_replicates_do_not_count_and_infinite_ones_do() -> None:
     assert np.isnan(interval(np.empty(0))).all()
 
 
+MANY = 10**9  # questions, so that replicates are not spread
+
+
 def test_recentred_replicates_have_the_estimate_as_mean() -> None:
     replicates = np.array([0.2, np.nan, 0.4, 0.6])
-    np.testing.assert_allclose(recentred(replicates, 0.3), [0.1, np.nan, 0.3, 0.5])
-    np.testing.assert_allclose(recentred(replicates, 0.1, (0, 1)), [0, np.nan, 0.1, 0.3])
-    np.testing.assert_allclose(recentred(replicates, 0.9, (0, 1)), [0.7, np.nan, 0.9, 1])
+    np.testing.assert_allclose(recentred(replicates, 0.3, MANY), [0.1, np.nan, 0.3, 0.5])
+    np.testing.assert_allclose(recentred(replicates, 0.1, MANY, (0, 1)), [0, np.nan, 0.1, 0.3])
+    np.testing.assert_allclose(recentred(replicates, 0.9, MANY, (0, 1)), [0.7, np.nan, 0.9, 1])
+    # of few questions, they spread as Student's t
+    np.testing.assert_allclose(recentred(replicates, 0.3, 4), [-0.1, np.nan, 0.3, 0.7])
+    np.testing.assert_allclose(recentred(replicates, 0.3, 1), [0.1, np.nan, 0.3, 0.5])
+    drawn = np.random.default_rng(0).normal(0, np.sqrt(19 / 20), 100_000)
+    spread = stats.t(19).std()
+    assert recentred(drawn, 0.0, 20).std() == pytest.approx(spread, rel=0.01)
 
 
 def test_what_is_not_finite_is_not_moved() -> None:
     infinite = np.array([1.0, 2.0, np.inf])
-    np.testing.assert_array_equal(recentred(infinite, np.inf), infinite)
-    np.testing.assert_array_equal(recentred(infinite, 1.5), infinite)
-    np.testing.assert_array_equal(recentred(infinite[:2], np.nan), infinite[:2])
-    assert np.isnan(recentred(np.full(3, np.nan), 0.5, (0, 1))).all()
-    assert recentred(np.empty(0), 0.5, (0, 1)).shape == (0,)
+    np.testing.assert_array_equal(recentred(infinite, np.inf, 9), infinite)
+    np.testing.assert_array_equal(recentred(infinite, 1.5, 9), infinite)
+    np.testing.assert_array_equal(recentred(infinite[:2], np.nan, 9), infinite[:2])
+    assert np.isnan(recentred(np.full(3, np.nan), 0.5, 9, (0, 1))).all()
+    assert recentred(np.empty(0), 0.5, 9, (0, 1)).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +128,9 @@ def test_intervals_hold_their_value_and_what_they_are_of(
         value = float(metric(readout, None, 15)[0])
         drawn = metric(readout, counts, 15)
         values.append(value)
-        intervals.append([interval(drawn), interval(recentred(drawn, value, metric.bounds))])
+        intervals.append(
+            [interval(drawn), interval(recentred(drawn, value, len(QUESTIONS), metric.bounds))]
+        )
 
     def held(targets: np.ndarray | float) -> np.ndarray:
         low, high = np.transpose(intervals, (2, 1, 0))  # each (plain or recentred, benchmarks)
@@ -133,14 +144,14 @@ def test_intervals_hold_their_value_and_what_they_are_of(
 
 def test_an_interval_holds_its_estimate_however_skewed_the_replicates() -> None:
     piled = np.array([0.9] * 99 + [0.1])
-    low, high = interval(recentred(piled, 0.8, (0, 1)))
+    low, high = interval(recentred(piled, 0.8, 100, (0, 1)))
     assert 0.8 < low == high
-    assert around(0.8, piled, 0.95, (0, 1)) == (0.8, high)
-    assert around(0.2, 1 - piled, 0.95, (0, 1)) == (pytest.approx(1 - high), 0.2)
+    assert around(0.8, piled, 100, 0.95, (0, 1)) == (0.8, high)
+    assert around(0.2, 1 - piled, 100, 0.95, (0, 1)) == (pytest.approx(1 - high), 0.2)
     even = np.random.default_rng(0).normal(size=200)
-    assert around(0.3, even, 0.9) == interval(recentred(even, 0.3), 0.9)
-    assert np.isnan(around(0.3, np.empty(0), 0.95)).all()
-    assert np.isnan(around(np.nan, np.full(3, np.nan), 0.95)).all()
+    assert around(0.3, even, 50, 0.9) == interval(recentred(even, 0.3, 50), 0.9)
+    assert np.isnan(around(0.3, np.empty(0), 10, 0.95)).all()
+    assert np.isnan(around(np.nan, np.full(3, np.nan), 10, 0.95)).all()
 
 
 @pytest.mark.parametrize("languages", [1, 20])
@@ -166,16 +177,16 @@ def test_an_interval_of_a_biased_level_covers(languages: int, power: float) -> N
             for one in zip(right ** (1 / power), uniform[1] < right, strict=True)
         ]
         ece, debiased = (np.mean([one[name] for one in found], axis=0) for name in names)
-        low, high = around_biased(float(ece[-1]), ece[:-1], debiased, 0.95)
+        low, high = around_biased(float(ece[-1]), ece[:-1], debiased, n, 0.95)
         held.append(low <= truth <= high)
         assert low <= ece[-1] <= high
     assert np.mean(held) >= 0.95 - 3 * (0.95 * 0.05 / 60) ** 0.5
 
 
 def test_a_biased_level_without_replicates_has_no_interval() -> None:
-    assert np.isnan(around_biased(0.3, np.empty(0), np.array([0.1]), 0.95)).all()
+    assert np.isnan(around_biased(0.3, np.empty(0), np.array([0.1]), 10, 0.95)).all()
     # replicates below the estimate do not move its lower end up
-    low, high = around_biased(0.3, np.full(9, 0.2), np.full(10, 0.09), 0.95)
+    low, high = around_biased(0.3, np.full(9, 0.2), np.full(10, 0.09), 10, 0.95)
     assert low == 0.3
     assert high == pytest.approx(0.4)
 

@@ -96,7 +96,7 @@ def test_a_difference_and_its_interval(frame: pd.DataFrame, table: pd.DataFrame)
         values.append(pair[0][0] - pair[1][0])
         replicates.append(pair[0][1] - pair[1][1])
     value = np.mean(values)
-    around = recentred(np.mean(replicates, axis=0), float(value), (-1.0, 1.0))
+    around = recentred(np.mean(replicates, axis=0), float(value), 20, (-1.0, 1.0))
     found = table.query(
         "run == 'base' and culture == 'CS-CA' and group == 'all' and readout == 'letter' "
         "and metric == 'accuracy'"

@@ -100,12 +100,12 @@ def test_a_cell_and_its_interval(frame: pd.DataFrame, made: Path) -> None:
         value = float(found["value"][name])
         assert value == pytest.approx(metric(readout, None, 15)[0], rel=1e-12), name
         replicates = metric(readout, counts, 15)
-        expected: Any = interval(recentred(replicates, value, metric.bounds), 0.9)
+        expected: Any = interval(recentred(replicates, value, len(rows), metric.bounds), 0.9)
         if name in WITHOUT_INTERVAL:
             expected = (np.nan, np.nan)
         if name in BIASED:
             debiased = [METRICS["debiased_ece2"](readout, count, 15) for count in (counts, None)]
-            expected = around_biased(value, replicates, np.concatenate(debiased), 0.9)
+            expected = around_biased(value, replicates, np.concatenate(debiased), len(rows), 0.9)
         interval_found = found.loc[name, ["ci_low", "ci_high"]].astype(float)
         np.testing.assert_allclose(interval_found, expected, rtol=1e-12, atol=1e-14)
 
@@ -143,7 +143,7 @@ def test_intervals_of_a_group_pair_the_languages_by_question(
     found = pd.read_csv(made / "s.csv").query(
         "run == 'base' and group == 'low' and readout == 'letter' and metric == 'accuracy'"
     )
-    around = recentred(np.nanmean(replicates, axis=0), found["value"].item())
+    around = recentred(np.nanmean(replicates, axis=0), found["value"].item(), len(rows))
     expected = interval(around, 0.9)
     np.testing.assert_allclose(found[["ci_low", "ci_high"]].iloc[0], expected, rtol=1e-12)
 

@@ -1,0 +1,212 @@
+"""Simulate what verdicts and tables rest on besides the intervals of simulate_coverage.py.
+
+Each procedure is simulated in the situation in which it is used, and with a true hypothesis: runs
+of several seeds that share languages and questions, answers that repeat a question, confidences
+that say nothing of the answer, few models. A row has the share of simulations in which an interval
+held the truth, or a test rejected a true hypothesis, at the same level for all, with the 95 %
+Wilson interval of that share. The programs that use the procedures import them from the same
+modules as this one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+from statsmodels.stats.proportion import proportion_confint
+from tqdm import tqdm
+
+from multical.claims import judge, msp
+from multical.claims.schema import Correlation
+from multical.errors import program
+from multical.files import atomic
+from multical.metrics import abstention, correctness
+from multical.metrics.bootstrap import Bootstrap, interval
+from multical.metrics.definitions import METRICS
+from multical.metrics.params import Procedures
+from multical.metrics.readouts import Floats, Readout
+from multical.params import command_line
+from multical.stats.effects import Contrast, Effect, crossed_test, described, effect_test
+
+COLUMNS = ["kind", "procedure", "scenario", "share", "low", "high", "simulations"]
+#: Whether an interval ("interval") held the truth or a test ("test") rejected it: kind, procedure
+Outcomes = Iterator[tuple[str, str, bool]]
+#: A procedure in a scenario: from a generator, the parameters and the scenario's own settings
+Simulation = Callable[..., Outcomes]
+LEAST = 0.25  # chance of four options
+LANGUAGES, QUESTIONS = 9, 104
+MODELS = 14
+
+
+def main() -> None:
+    arguments = command_line(__doc__, Procedures, output="the table, .csv").parse_args()
+    table = simulate(arguments.params)
+    with atomic(arguments.output) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def simulate(params: Procedures) -> pd.DataFrame:
+    """A row for each kind, procedure and scenario."""
+    rows = []
+    for place, (scenario, run, settings) in enumerate(tqdm(SCENARIOS, unit="scenario")):
+        generator = np.random.default_rng([params.seed, place])
+        counts: Counter[tuple[str, str]] = Counter()
+        for _ in range(params.simulations):
+            for kind, procedure, outcome in run(generator, params, **settings):
+                counts[kind, procedure] += bool(outcome)
+        for (kind, procedure), count in counts.items():
+            low, high = proportion_confint(count, params.simulations, method="wilson")
+            share = count / params.simulations
+            rows.append([kind, procedure, scenario, share, low, high, params.simulations])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def trainings(
+    generator: np.random.Generator, params: Procedures, seeds: int, between: float
+) -> Outcomes:
+    """A change that differs between trainings by chance, alike in all languages, and is 0 in truth.
+
+    Its standard error over questions alone is some .01.
+    """
+    counts = generator.multinomial(QUESTIONS, np.full(QUESTIONS, 1 / QUESTIONS), params.replicates)
+    table = generator.normal(0, 0.3, (seeds, LANGUAGES, QUESTIONS))
+    table += generator.normal(0, 0.1, QUESTIONS) + generator.normal(0, between, (seeds, 1, 1))
+    effects = [
+        Effect(
+            float(changes.mean()),
+            counts @ changes.mean(axis=0) / QUESTIONS,
+            QUESTIONS,
+            (-np.inf, np.inf),
+            changes.mean(axis=1),
+        )
+        for changes in table.transpose(1, 0, 2)
+    ]
+    contrast = Contrast([(1.0, effects)])
+    found = described(contrast.effect, params.level)
+    yield "interval", "change, mean of languages", found["ci_low"] <= 0 <= found["ci_high"]
+    yield "test", "change, p", effect_test(contrast.effect)["p"] < 1 - params.level
+    yield "test", "change, p_all", crossed_test(contrast, params.level)["p_all"] < 1 - params.level
+
+
+def calibration_error(
+    generator: np.random.Generator, params: Procedures, repeats: int, alike: float, error: float
+) -> Outcomes:
+    """P1: a model that is overconfident by `error`, with repeated answers that are correlated."""
+    shape = (QUESTIONS, repeats)
+    shared, own = generator.normal(size=(2, QUESTIONS, 1)), generator.normal(size=(2, *shape))
+    uniform = special.ndtr(alike**0.5 * shared + (1 - alike) ** 0.5 * own)
+    chance = LEAST + (0.9 - LEAST) * uniform[0]
+    correct = (uniform[1] < chance).ravel()
+    question = np.repeat(np.arange(QUESTIONS).astype(str), repeats)
+    found, by_chance, drawn = msp.errors(
+        (chance + error).ravel(), correct, question, params.bins, params.replicates, generator
+    )
+    test = msp.error_test("", found, by_chance, drawn, error, 1 - params.level)
+    yield "test", "P1, error above the threshold", test.p < 1 - params.level
+
+
+def mann_whitney(generator: np.random.Generator, params: Procedures, questions: int) -> Outcomes:
+    """P2: confidences that say nothing of the answer, many of them equal."""
+    confidence = generator.uniform(LEAST, 1, questions).round(2)
+    readout = Readout(confidence, generator.random(questions) < 0.4, None, None, True)
+    _, p = correctness.mann_whitney(readout)
+    above = METRICS["auroc"](readout, None, 1)[0] > 0.5
+    yield "test", "P2, AUROC above .5", above and p / 2 < 1 - params.level
+
+
+def correlation(
+    generator: np.random.Generator, params: Procedures, truth: float, direction: str
+) -> Outcomes:
+    """P3: a true correlation over the models that equals the threshold."""
+    x, noise = generator.normal(size=(2, MODELS))
+    line = correctness.least_squares(x, truth * x + (1 - truth**2) ** 0.5 * noise)
+    part = PART.model_copy(update={"direction": direction, "threshold": truth})
+    found = msp.correlation_test(part, line.r, line.n, params.level, 1 - params.level)
+    (test,) = found.tests
+    yield "test", f"P3, r {direction} {truth:g}", test.p < 1 - params.level
+    yield "interval", f"P3, r of {truth:g}", found.low <= truth <= found.high
+
+
+def no_correlation(generator: np.random.Generator, params: Procedures) -> Outcomes:
+    line = correctness.least_squares(*generator.normal(size=(2, MODELS)))
+    yield "test", "correlations, p", line.p < 1 - params.level
+
+
+def gain(
+    generator: np.random.Generator, params: Procedures, accuracy: float, noise: bool = True
+) -> Outcomes:
+    """P4: 14 models on 500 shared questions, a threshold chosen on 20 others.
+
+    Confidences are noise, so that no threshold gains in truth.
+    """
+    gains = []
+    easy = generator.normal(size=520)
+    for _ in range(MODELS):
+        ability = 0.5**0.5 * (easy + generator.normal(size=520))
+        correct = ability < stats.norm.ppf(accuracy)
+        confidence = generator.uniform(LEAST, 1, 520)
+        train, test = (
+            abstention.Ranked(confidence[rows], correct[rows])
+            for rows in (slice(20), slice(20, None))
+        )
+        points = abstention.grid([train], "min")
+        threshold = abstention.choose([train.counts(points)], points, 1.0)
+        none, some = abstention.scores(test.counts(np.array([-np.inf, threshold])), 1.0)
+        gains.append(some - max(none, 0.0))
+    p, _ = msp.gain_test(np.array(gains))
+    yield "test", "P4, gain above 0", p < 1 - params.level
+
+
+def mean_over_models(generator: np.random.Generator, params: Procedures, models: int) -> Outcomes:
+    """The interval of a verdict's mean over models."""
+    values = generator.normal(size=(models, 1)) + generator.normal(size=(models, 3))
+    names = np.repeat([f"m{number}" for number in range(models)], 3)
+    _, low, high = judge.mean_over(names.tolist(), values.ravel().tolist(), params.level)
+    yield "interval", "mean over models", low <= 0 <= high
+
+
+def answers(generator: np.random.Generator, params: Procedures, questions: int) -> Outcomes:
+    """Paper 2's intervals: the mean of two phrasings, whose answers are correlated."""
+    ids = [f"q{number:05d}" for number in range(questions)]
+    counts = Bootstrap(ids, params.replicates, int(generator.integers(2**32))).counts(ids)
+    shared, own = generator.normal(size=(2, 1, questions)), generator.normal(size=(2, 2, questions))
+    uniform = special.ndtr(0.9**0.5 * shared + 0.1**0.5 * own)
+    chance = LEAST + (1 - LEAST) * uniform[0]
+    correct = uniform[1] < chance
+    for name, truth in (("accuracy", 0.625), ("auroc", 0.7666667)):
+        drawn: Floats = np.mean(
+            [METRICS[name](Readout(*rows, None, None, True), counts, 1)
+             for rows in zip(chance, correct, strict=True)], axis=0,
+        )  # fmt: skip
+        low, high = interval(drawn, params.level)
+        yield "interval", f"paper 2, {name}", bool(low <= truth <= high)
+
+
+PART = Correlation(
+    statistic="correlation", x="accuracy", y="msp_auroc", direction="above", threshold=0.7,
+    test="fisher_z", evidence="tables/correlations.csv",
+)  # fmt: skip
+#: Each scenario: its name in the table, the simulation and its settings
+SCENARIOS: list[tuple[str, Simulation, dict[str, Any]]] = [
+    *((f"{seeds} seeds, spread {between:g}", trainings, {"seeds": seeds, "between": between})
+      for seeds in (1, 2, 3, 5) for between in ((0.0,) if seeds == 1 else (0.0, 0.01, 0.05))),
+    *((f"{repeats} answers a question, alike {alike:g}, threshold {error:g}", calibration_error,
+       {"repeats": repeats, "alike": alike, "error": error})
+      for repeats, alike in ((1, 0.0), (2, 0.5), (12, 0.5), (12, 0.9)) for error in (0.0, 0.05)),
+    *((f"noise, {n} questions", mann_whitney, {"questions": n}) for n in (20, 100, 1000)),
+    ("14 models", correlation, {"truth": 0.7, "direction": "above"}),
+    ("14 models", correlation, {"truth": 0.5, "direction": "absent"}),
+    ("14 models, none", no_correlation, {}),
+    *((f"noise, accuracy {accuracy:g}", gain, {"accuracy": accuracy})
+      for accuracy in (0.25, 0.45, 0.7)),
+    *((f"{models} models", mean_over_models, {"models": models}) for models in (7, 14)),
+    *((f"2 phrasings, {n} questions", answers, {"questions": n}) for n in (20, 100, 1000)),
+]  # fmt: skip
+
+
+if __name__ == "__main__":
+    program(main)
