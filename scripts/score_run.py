@@ -163,7 +163,13 @@ def score(
         if part.cloze:
             values["text_logliks"] = scored.text_logliks
             values["text_tokens"] = question.text_tokens()
+            values["text_bytes"] = utf8_bytes(part.rows.loc[index, "options"])
         yield index, values
+
+
+def utf8_bytes(options: list[str]) -> list[int]:
+    """Per option, the bytes of its text in UTF-8."""
+    return [len(text.encode()) for text in options]
 
 
 if __name__ == "__main__":

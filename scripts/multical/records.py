@@ -71,15 +71,29 @@ SCHEMA = pa.schema(
             "per option: summed log-likelihood (nats) of the option's text after the cloze prompt",
         ),
         _column("text_tokens", pa.list_(pa.int32()), "per option: number of tokens of its text"),
+        _column("text_bytes", pa.list_(pa.int32()), "per option: bytes of its text in UTF-8"),
+        _column(
+            "text_logliks_alone",
+            LOGITS,
+            "per option: summed log-likelihood (nats) of its text after the prompt's "
+            "`unconditional` text, without question and examples; null without that text",
+        ),
         _column("correct", pa.bool_(), "released outputs only: was the answer right"),
         _column("msp", pa.float64(), "released outputs only: maximum softmax probability"),
         _column("max_logit", pa.float64(), "released outputs only: maximum logit"),
     ],
-    metadata={"multical": "records 2"},
+    metadata={"multical": "records 3"},
 )
 
 #: Per-option columns: their lists are as long as `n_options`.
-PER_OPTION = ("letter_logits", "letter_bounds", "text_logliks", "text_tokens")
+PER_OPTION = (
+    "letter_logits",
+    "letter_bounds",
+    "text_logliks",
+    "text_tokens",
+    "text_bytes",
+    "text_logliks_alone",
+)
 KEY = ["run", "benchmark", "prompt", "language", "question_id"]
 
 
@@ -248,9 +262,9 @@ def _check_options(frame: pd.DataFrame, path: str | Path) -> None:
         _first(wrong, path, name, "one value per option")
         values = values.astype(float)
         bad = ~np.isfinite(values)
-        if name == "text_logliks":
+        if name in ("text_logliks", "text_logliks_alone"):
             bad |= values > 0
-        if name == "text_tokens":
+        if name in ("text_tokens", "text_bytes"):
             bad |= values < 1
         rows = np.repeat(filled, lengths)
         _first(np.isin(np.arange(len(frame)), rows[bad]), path, name, "finite values in range")

@@ -28,9 +28,10 @@ from multical.scoring.params import JobPrompt, Questions
 #: The texts of a prompt
 Kind = Literal["multiple_choice", "cloze"]
 #: Columns of records that scorers fill; no scorer fills all of them
-SCORE_COLUMNS = (
-    """letter_logits letter_bounds logsumexp prompt_tokens text_logliks text_tokens""".split()
-)
+SCORE_COLUMNS = """
+    letter_logits letter_bounds logsumexp prompt_tokens
+    text_logliks text_tokens text_bytes text_logliks_alone
+""".split()
 #: Largest number of questions in a part, whose tokens, examples included, are all in memory
 LARGEST_PART = 1000
 

@@ -99,7 +99,10 @@ def plainly(question: Any, multiple_choice: bool) -> dict[str, Any]:
         logprobs = logits(text).log_softmax(-1)
         logliks.append(sum(logprobs[i - 1, ids[i]].item() for i in range(start, len(ids))))
         counts.append(len(ids) - start)
-    expected: dict[str, Any] = {"text_logliks": logliks, "text_tokens": counts}
+    sizes = [len(option.encode()) for option in question.options]
+    expected: dict[str, Any] = {
+        "text_logliks": logliks, "text_tokens": counts, "text_bytes": sizes
+    }  # fmt: skip
     if not multiple_choice:
         return expected | {"letter_logits": None, "logsumexp": None, "prompt_tokens": None}
     lines = "".join(f"\n{a}. {b}" for a, b in zip(letters, question.options, strict=True))
@@ -137,7 +140,7 @@ def test_records_are_those_of_plain_forwards(score: Score) -> None:
 def test_two_prompts_are_those_of_a_job_each(score: Score) -> None:
     """One of them without texts of options, of which nothing is computed then."""
     both = score(prompts=[PROMPT, LETTERED], multiple_choice_languages=None)
-    for prompt, columns in ((PROMPT, 5), (LETTERED, 3)):
+    for prompt, columns in ((PROMPT, 6), (LETTERED, 3)):
         alone = score(prompts=[prompt], multiple_choice_languages=None)
         own = both[both["prompt"] == prompt["name"]].reset_index(drop=True)
         own["prompt"] = own["prompt"].cat.remove_unused_categories()
