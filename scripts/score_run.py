@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -38,7 +39,8 @@ from multical.scoring.prompting import (
     records_of,
 )
 from multical.scoring.resume import SavedScores
-from multical.scoring.scorer import Group, Scorer
+from multical.scoring.scorer import Group, Scorer, Scores
+from multical.scoring.tokenized import TokenizedQuestion
 
 #: Columns with the same value in all records of a job
 SHARED = ("run", "model", "sft", "smoothing", "seed", "benchmark")
@@ -64,7 +66,8 @@ def main() -> None:
     print(f"{title}: {len(chosen)} questions, {model.dtype}", file=sys.stderr)
     all_parts = [piece for part in uncut_parts for piece in fitting(part, encoder, scorer)]
     count = job.num_fewshot
-    if short := sum(len(part.rows) for part in all_parts if len(part.examples) < count):
+    asked = [part for part in all_parts if part.multiple_choice or part.cloze]
+    if short := sum(len(part.rows) for part in asked if len(part.examples) < count):
         print(f"{title}: fewer than {count} examples fit before {short} prompts", file=sys.stderr)
     # so that a job with other weights, questions or hardware does not resume from these scores
     ingredients = [*map(sha256, filter(None, [args.model, args.questions, args.fewshot]))]
@@ -114,7 +117,8 @@ def check_longest(uncut_parts: list[Part], encoder: Encoder, scorer: Scorer) -> 
     for part in (replace(part, examples=()) for part in uncut_parts):
         lengths = part.rows["question"].str.len() + part.rows["options"].map("".join).str.len()
         (row,) = part.rows.loc[[lengths.idxmax()]].itertuples()
-        scorer.check(encoder.encode(part, row), f"{row.question_id} in {part.language}")
+        for form in encoder.forms(part, row):
+            scorer.check(form, f"{row.question_id} in {part.language}")
 
 
 def fitting(part: Part, encoder: Encoder, scorer: Scorer) -> Iterator[Part]:
@@ -129,11 +133,15 @@ def fitting(part: Part, encoder: Encoder, scorer: Scorer) -> Iterator[Part]:
     by_count = defaultdict(list)
     for row in part.rows.itertuples():
         count = len(part.examples)
-        while count and encoder.encode(first(part, count), row).length > scorer.positions:
+        while count and longest(encoder.forms(first(part, count), row)) > scorer.positions:
             count -= 1
         by_count[count].append(row.Index)
     for count, indices in sorted(by_count.items(), reverse=True):
         yield replace(first(part, count), rows=part.rows.loc[indices])
+
+
+def longest(forms: list[TokenizedQuestion]) -> int:
+    return max(form.length for form in forms)
 
 
 def first(part: Part, count: int) -> Part:
@@ -145,31 +153,40 @@ def score(
     part: Part, number: int, encoder: Encoder, scorer: Scorer, saved: SavedScores, bar: Any
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the index of each question of a part, and its values for the records."""
-    tokenized = []
-    for row in part.rows.itertuples():
-        tokenized.append(encoder.encode(part, row))
-        scorer.check(tokenized[-1], f"{row.question_id} in {part.language}")
-    scores = scorer.score(
-        Group.of(tokenized),
-        lambda batch, run: saved.recall(f"{part.language}.{number}.{batch}", run),
-        bar.update,
+    tokenized, rows = [], list[Any](part.rows.itertuples())
+    for row in rows:
+        tokenized.append(encoder.forms(part, row))
+        for form in tokenized[-1]:
+            scorer.check(form, f"{row.question_id} in {part.language}")
+    forms = [*chain.from_iterable(tokenized)]
+    bar.total += len(forms) - len(tokenized)
+    scores = iter(
+        scorer.score(
+            Group.of(forms),
+            lambda batch, run: saved.recall(f"{part.language}.{number}.{batch}", run),
+            bar.update,
+        )
     )
-    for index, question, scored in zip(part.rows.index, tokenized, scores, strict=True):
-        values: dict[str, Any] = {}
-        if part.multiple_choice:
-            values["letter_logits"] = scored.letter_logits
-            values["logsumexp"] = scored.logsumexp
-            values["prompt_tokens"] = len(question.multiple_choice or [])
-        if part.cloze:
-            values["text_logliks"] = scored.text_logliks
-            values["text_tokens"] = question.text_tokens()
-            values["text_bytes"] = utf8_bytes(part.rows.loc[index, "options"])
-        yield index, values
+    for row, asked in zip(rows, tokenized, strict=True):
+        yield row.Index, recorded(part, row, asked, [*islice(scores, len(asked))])
 
 
-def utf8_bytes(options: list[str]) -> list[int]:
-    """Per option, the bytes of its text in UTF-8."""
-    return [len(text.encode()) for text in options]
+def recorded(
+    part: Part, row: Any, asked: list[TokenizedQuestion], scores: list[Scores]
+) -> dict[str, Any]:
+    """The values for the records of a question, from its forms and their scores."""
+    values: dict[str, Any] = {}
+    if part.multiple_choice:
+        values["letter_logits"] = scores[0].letter_logits
+        values["logsumexp"] = scores[0].logsumexp
+        values["prompt_tokens"] = len(asked[0].multiple_choice or [])
+    if part.cloze:
+        values["text_logliks"] = scores[0].text_logliks
+        values["text_tokens"] = asked[0].text_tokens()
+        values["text_bytes"] = [len(text.encode()) for text in row.options]
+    if part.unconditional:
+        values["text_logliks_alone"] = scores[-1].text_logliks
+    return values
 
 
 if __name__ == "__main__":

@@ -217,6 +217,10 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
         ]
         if trains:
             cloze = {name for name, prompt in config.prompts.items() if prompt.cloze is not None}
+            alone = [name for name in cloze if config.prompts[name].unconditional is not None]
+            if "text_pmi" in study.metrics.readouts:
+                key = "scoring.prompt, which needs unconditional for the readout text_pmi"
+                references.append((key, [study.scoring.prompt], alone))
             trainable = {
                 name for name, model in config.models.items() if model.chat_format != "none"
             }

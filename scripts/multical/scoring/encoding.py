@@ -7,7 +7,7 @@ from typing import Any
 
 from multical.models.chat import Chat
 from multical.scoring.prompting import Kind, Part, conversation
-from multical.scoring.tokenized import TokenizedQuestion
+from multical.scoring.tokenized import TokenizedQuestion, Tokens
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,26 @@ class Encoder:
             multiple_choice = self.chat.encode(self.text(part, row, "multiple_choice"))
         if not part.cloze:
             return TokenizedQuestion(multiple_choice, [], [[]] * len(row.options))
-        cloze = self.text(part, row, "cloze")
-        options = [self.chat.encode(f"{cloze}{self.chat.joint}{text}") for text in row.options]
-        return TokenizedQuestion(multiple_choice, self.chat.encode(cloze), options)
+        return self._continued(self.text(part, row, "cloze"), row, multiple_choice)
+
+    def forms(self, part: Part, row: Any) -> list[TokenizedQuestion]:
+        """All that the model reads of a question: itself, then the rest as questions of their own.
+
+        The last of them is the unconditional text with the options, if the part uses it.
+        """
+        found = []
+        if part.multiple_choice or part.cloze:
+            found.append(self.encode(part, row))
+        if part.unconditional:
+            found.append(self._continued(self.text(part, row, "unconditional"), row, None))
+        return found
+
+    def _continued(
+        self, prompt: str, row: Any, multiple_choice: Tokens | None
+    ) -> TokenizedQuestion:
+        """A prompt without options, and the texts of the options after it."""
+        options = [self.chat.encode(f"{prompt}{self.chat.joint}{text}") for text in row.options]
+        return TokenizedQuestion(multiple_choice, self.chat.encode(prompt), options)
 
     def text(self, part: Part, row: Any, kind: Kind) -> str:
         """The prompt of a question, preceded by its examples."""

@@ -194,7 +194,10 @@ class Sizes:
         total = 0.0
         for language, texts in self.questions(job).items():
             multiple_choice = listed is None or language in listed
-            readings = sum(multiple_choice + (prompt.cloze is not None) for prompt in job.prompts)
+            readings = sum(
+                multiple_choice + (prompt.cloze is not None) + (prompt.unconditional is not None)
+                for prompt in job.prompts
+            )
             total += readings * texts.count * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
         return total
 

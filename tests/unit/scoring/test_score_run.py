@@ -63,6 +63,8 @@ def arguments(place: Path, params: Any, output: str = "out.parquet") -> list[str
     scratch = place / "scratch" / output
     named += ["--output", place / output, "--usage", place / f"{output}.usage.json"]
     named += ["--scratch", scratch, "--save-every", "0"]
+    if (place / "fewshot.parquet").exists():
+        named += ["--fewshot", place / "fewshot.parquet"]
     return [*map(str, named), "--params", text]
 
 
@@ -135,6 +137,35 @@ def test_records_are_those_of_plain_forwards(score: Score) -> None:
     same = {"run": "tiny.facts.ls0.1.s0", "sft": "facts", "smoothing": 0.1, "prompt": "default"}
     for name, value in same.items():
         assert set(found[name]) == {value}
+
+
+@pytest.mark.parametrize("chat", ["plain", "none"])
+@pytest.mark.parametrize("fewshot", [0, 2])
+def test_texts_without_the_question(score: Score, place: Path, chat: str, fewshot: int) -> None:
+    """After a language's own unconditional text, no examples before it; the rest as without it."""
+    examples = quiz().assign(question=lambda rows: "Say: " + rows["question"])
+    questions.write(place / "fewshot.parquet", examples)
+    texts = {"default": "Answer so", "ko": "답"}
+    prompt = {**PROMPT, "unconditional": "{A}:", "headings": {"A": texts}}
+    asked = {"chat_format": chat, "num_fewshot": fewshot}
+    found = score(prompts=[prompt], **asked)
+    pd.testing.assert_frame_equal(
+        found.drop(columns="text_logliks_alone"),
+        score(**asked).drop(columns="text_logliks_alone"),
+        atol=1e-4,
+    )
+    model, tokenizer = tiny.model("llama"), tiny.tokenizer()
+    row: Any
+    for row in found.merge(quiz(), on=["language", "question_id"]).itertuples():
+        text = f"{texts.get(row.language, texts['default'])}:"
+        text = f"Question: {text}\nAnswer:" if chat == "plain" else text
+        start, wanted = len(tokenizer(text)["input_ids"]), []
+        for option in row.options:
+            ids = tokenizer(f"{text} {option}")["input_ids"]
+            with torch.no_grad():
+                logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+            wanted.append(sum(logprobs[i - 1, ids[i]].item() for i in range(start, len(ids))))
+        assert row.text_logliks_alone == pytest.approx(wanted, abs=1e-4)
 
 
 def test_two_prompts_are_those_of_a_job_each(score: Score) -> None:
@@ -236,6 +267,16 @@ def nothing(place: Path) -> None:
             nothing,
             {"prompts": [LETTERED]},
             "['en', 'ko'], expected ar too, since the prompt second",
+        ),
+        (
+            nothing,
+            {"prompts": [{**PROMPT, "unconditional": "{question}"}]},
+            "found '{question}', expected no {question} in it",
+        ),
+        (
+            nothing,
+            {"prompts": [{**LETTERED, "unconditional": "So:"}]},
+            "unconditional: found 'So:', expected null, or cloze beside it",
         ),
         (nothing, {"dtype": "int8"}, "dtype: found 'int8', expected: Input should be 'auto', "),
         (
