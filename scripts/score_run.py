@@ -18,6 +18,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -57,7 +58,7 @@ def main() -> None:
     torch.set_float32_matmul_precision(job.matmul_precision)
     load = quantized.load if job.quantization == "nf4" else checkpoints.load
     model, tokenizer = load(checkpoints.verified(args.model), job.dtype)
-    encoder = Encoder(Chat(tokenizer, job.chat_format))
+    encoder = Encoder(Chat(tokenizer, job.chat_format), job.option_order == "cyclic")
     n_letters = max(map(len, chosen["options"]))
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:n_letters]]
     scorer = Scorer(model, letters, job.batch_tokens)
@@ -177,8 +178,8 @@ def recorded(
     """The values for the records of a question, from its forms and their scores."""
     values: dict[str, Any] = {}
     if part.multiple_choice:
-        values["letter_logits"] = scores[0].letter_logits
-        values["logsumexp"] = scores[0].logsumexp
+        asked_letters = [one for one in scores if one.letter_logits is not None]
+        values["letter_logits"], values["logsumexp"] = letters(asked_letters)
         values["prompt_tokens"] = len(asked[0].multiple_choice or [])
     if part.cloze:
         values["text_logliks"] = scores[0].text_logliks
@@ -187,6 +188,21 @@ def recorded(
     if part.unconditional:
         values["text_logliks_alone"] = scores[-1].text_logliks
     return values
+
+
+def letters(rotations: list[Scores]) -> tuple[list[float], float]:
+    """Letter logits and logsumexp of a question from those of each rotation of its options.
+
+    In the rotation by s places, option i stands at the place i - s. The result of several
+    rotations is the log of the mean probability, with a logsumexp of 0.
+    """
+    logits = np.array([one.letter_logits for one in rotations])
+    totals = np.array([one.logsumexp for one in rotations])
+    if len(rotations) == 1:
+        return logits[0].tolist(), float(totals[0])
+    own = [np.roll(row, shift) for shift, row in enumerate(logits - totals[:, None])]
+    means = np.logaddexp.reduce(own) - np.log(len(own))
+    return means.tolist(), 0.0
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ SCHEMA = pa.schema(
             "letter_logits",
             LOGITS,
             "per option: logsumexp (nats) of the logits of all token ids that decode to its "
-            "letter, at the answer position of the multiple-choice prompt",
+            "letter, at the answer position of the multiple-choice prompt; with the option_order "
+            "cyclic, log of the mean over rotations of its letter's probability",
         ),
         _column(
             "letter_bounds",
@@ -62,9 +63,12 @@ SCHEMA = pa.schema(
         _column(
             "logsumexp",
             pa.float32(),
-            "logsumexp (nats) over the full vocabulary at that same position",
+            "logsumexp (nats) over the full vocabulary at that same position; 0 where "
+            "`letter_logits` are log-probabilities",
         ),
-        _column("prompt_tokens", pa.int32(), "tokens of the multiple-choice prompt"),
+        _column(
+            "prompt_tokens", pa.int32(), "tokens of the multiple-choice prompt, options as given"
+        ),
         _column(
             "text_logliks",
             LOGITS,

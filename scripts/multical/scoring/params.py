@@ -148,6 +148,17 @@ class MultipleChoice(Strict):
     )
 
 
+class OptionOrder(Strict):
+    """The order of the options in the multiple-choice prompt."""
+
+    option_order: Literal["given", "cyclic"] = Field(
+        default="given",
+        description="cyclic: ask once for each rotation of the options, and average the "
+        "probabilities of each option's letters, so that no letter is favoured; takes as many "
+        "prompts as there are options; only for local models",
+    )
+
+
 class Quantized(Strict):
     """How to store weights in memory."""
 
@@ -156,7 +167,7 @@ class Quantized(Strict):
     )
 
 
-class Scoring(Fewshot, LocalModel, MultipleChoice):
+class Scoring(Fewshot, LocalModel, MultipleChoice, OptionOrder):
     """How to score runs."""
 
     prompt: Name = Field(default="default", description="name of a prompt")
@@ -169,7 +180,7 @@ class Scoring(Fewshot, LocalModel, MultipleChoice):
     )
 
 
-class ChatConfidenceScoring(Fewshot, LocalModel, Quantized):
+class ChatConfidenceScoring(Fewshot, LocalModel, Quantized, OptionOrder):
     """How to score answers: by letters only, with each prompt."""
 
     prompts: Distinct[Name] = Field(
@@ -200,7 +211,7 @@ class Questions(Fewshot):
         return prompts
 
 
-class ScoringJob(Questions, LocalModel, MultipleChoice, Quantized, BaseOrTuned):
+class ScoringJob(Questions, LocalModel, MultipleChoice, OptionOrder, Quantized, BaseOrTuned):
     """A run to score on a benchmark: a base model, or an SFT run."""
 
     model: Name

@@ -167,6 +167,7 @@ LETTERS = [{**PROMPT, "name": name[:-1], "cloze": None,
         {"num_fewshot": SHOTS},
         {"prompts": ALONE},
         {"num_fewshot": SHOTS, "prompts": ALONE},
+        {"num_fewshot": SHOTS, "prompts": ALONE, "option_order": "cyclic"},
         {"num_fewshot": SHOTS, "prompts": LETTERS, "multiple_choice_languages": None},
     ],
 )
@@ -363,7 +364,13 @@ def test_parts_with_the_same_examples_follow_each_other(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"num_fewshot": SHOTS}, {"prompts": ALONE}, {"num_fewshot": SHOTS, "prompts": ALONE}],
+    [
+        {},
+        {"num_fewshot": SHOTS},
+        {"prompts": ALONE},
+        {"num_fewshot": SHOTS, "prompts": ALONE},
+        {"option_order": "cyclic"},
+    ],
 )
 def test_many_questions_are_scored_some_at_a_time(
     run: Run, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]

@@ -6,9 +6,11 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -168,6 +170,52 @@ def test_texts_without_the_question(score: Score, place: Path, chat: str, fewsho
         assert row.text_logliks_alone == pytest.approx(wanted, abs=1e-4)
 
 
+@pytest.mark.parametrize("fewshot", [0, 2])
+@pytest.mark.parametrize("prompt", [PROMPT, LETTERED, {**PROMPT, "unconditional": "So"}])
+def test_letters_are_means_over_rotations(
+    score: Score, place: Path, prompt: dict[str, Any], fewshot: int
+) -> None:
+    """Of 2 to 10 options, by a full forward for each rotation; all else as in the given order."""
+    examples = quiz().assign(question=lambda rows: "Say: " + rows["question"])
+    questions.write(place / "fewshot.parquet", examples)
+    asked = {"prompts": [prompt], "num_fewshot": fewshot, "multiple_choice_languages": None}
+    found = score(**asked, option_order="cyclic")
+    given, letters = score(**asked), ["letter_logits", "logsumexp"]
+    pd.testing.assert_frame_equal(
+        found.drop(columns=letters), given.drop(columns=letters), atol=1e-4
+    )
+    assert set(found["logsumexp"]) == {0.0}
+    model, tokenizer = tiny.model("llama"), tiny.tokenizer()
+    vocabulary = {i: str(tokenizer.decode([i])).strip() for i in range(len(tokenizer))}
+
+    def turn(question: str, options: list[str]) -> str:
+        lines = "\n".join(f"{a}. {b}" for a, b in zip("ABCDEFGHIJ", options, strict=False))
+        texts = {"question": question, "options": lines}
+        return f"Question: {prompt['multiple_choice'].format(**texts)}\nAnswer:"
+
+    row: Any
+    for row in found.merge(quiz(), on=["language", "question_id"]).iloc[::3].itertuples():
+        known: list[Any] = sorted(
+            examples[examples["language"] == row.language].itertuples(),
+            key=lambda one: sha256(one.question_id.encode()).hexdigest(),
+        )
+        if pd.notna(row.subject_x):
+            known = sorted((x for x in known if x.subject), key=lambda one: str(one.question_id))
+        shown = "".join(
+            f"{turn(one.question, one.options)} {'AB'[one.answer]}</s>\n" for one in known[:fewshot]
+        )
+        mass = dict.fromkeys(row.options, 0.0)
+        for shift in range(len(row.options)):
+            turned = row.options[shift:] + row.options[:shift]
+            text = shown + turn(row.question, turned)
+            with torch.no_grad():
+                last = model(torch.tensor([tokenizer(text)["input_ids"]])).logits[0, -1]
+            for letter, option in zip("ABCDEFGHIJ", turned, strict=False):
+                forms = [i for i, token in vocabulary.items() if token == letter]
+                mass[option] += last.softmax(0)[forms].sum().item() / len(turned)
+        assert np.exp(row.letter_logits) == pytest.approx([*mass.values()], rel=1e-3)
+
+
 def test_two_prompts_are_those_of_a_job_each(score: Score) -> None:
     """One of them without texts of options, of which nothing is computed then."""
     both = score(prompts=[PROMPT, LETTERED], multiple_choice_languages=None)
@@ -279,6 +327,11 @@ def nothing(place: Path) -> None:
             "unconditional: found 'So:', expected null, or cloze beside it",
         ),
         (nothing, {"dtype": "int8"}, "dtype: found 'int8', expected: Input should be 'auto', "),
+        (
+            nothing,
+            {"option_order": "random"},
+            "option_order: found 'random', expected: Input should be 'given' or",
+        ),
         (
             nothing,
             {"quantization": "int8"},
