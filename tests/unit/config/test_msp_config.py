@@ -155,7 +155,10 @@ def test_an_api_is_not_asked_in_other_orders() -> None:
     sentence = "scoring.option_order: found cyclic, expected given, since gpt is behind an API"
     with pytest.raises(InputError, match=sentence):
         loaded(cyclic)
-    found = loaded(lambda whole, study: [study["models"].pop(), cyclic(whole, study)])
+    whole = raw()
+    whole["studies"][ROOT]["models"].pop()
+    cyclic(whole, whole["studies"][ROOT])
+    found = schema.load(whole)
     job = scoring_params.scoring(found, ROOT, TUNED, "cldr-facts")
     assert job.option_order == json.loads(canonical(job))["option_order"] == "cyclic"
 
