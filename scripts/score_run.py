@@ -15,8 +15,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -38,7 +40,8 @@ from multical.scoring.prompting import (
     records_of,
 )
 from multical.scoring.resume import SavedScores
-from multical.scoring.scorer import Group, Scorer
+from multical.scoring.scorer import Group, Scorer, Scores
+from multical.scoring.tokenized import TokenizedQuestion
 
 #: Columns with the same value in all records of a job
 SHARED = ("run", "model", "sft", "smoothing", "seed", "benchmark")
@@ -55,7 +58,7 @@ def main() -> None:
     torch.set_float32_matmul_precision(job.matmul_precision)
     load = quantized.load if job.quantization == "nf4" else checkpoints.load
     model, tokenizer = load(checkpoints.verified(args.model), job.dtype)
-    encoder = Encoder(Chat(tokenizer, job.chat_format))
+    encoder = Encoder(Chat(tokenizer, job.chat_format), job.option_order == "cyclic")
     n_letters = max(map(len, chosen["options"]))
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:n_letters]]
     scorer = Scorer(model, letters, job.batch_tokens)
@@ -64,7 +67,8 @@ def main() -> None:
     print(f"{title}: {len(chosen)} questions, {model.dtype}", file=sys.stderr)
     all_parts = [piece for part in uncut_parts for piece in fitting(part, encoder, scorer)]
     count = job.num_fewshot
-    if short := sum(len(part.rows) for part in all_parts if len(part.examples) < count):
+    asked = [part for part in all_parts if part.multiple_choice or part.cloze]
+    if short := sum(len(part.rows) for part in asked if len(part.examples) < count):
         print(f"{title}: fewer than {count} examples fit before {short} prompts", file=sys.stderr)
     # so that a job with other weights, questions or hardware does not resume from these scores
     ingredients = [*map(sha256, filter(None, [args.model, args.questions, args.fewshot]))]
@@ -114,7 +118,8 @@ def check_longest(uncut_parts: list[Part], encoder: Encoder, scorer: Scorer) -> 
     for part in (replace(part, examples=()) for part in uncut_parts):
         lengths = part.rows["question"].str.len() + part.rows["options"].map("".join).str.len()
         (row,) = part.rows.loc[[lengths.idxmax()]].itertuples()
-        scorer.check(encoder.encode(part, row), f"{row.question_id} in {part.language}")
+        for form in encoder.forms(part, row):
+            scorer.check(form, f"{row.question_id} in {part.language}")
 
 
 def fitting(part: Part, encoder: Encoder, scorer: Scorer) -> Iterator[Part]:
@@ -129,11 +134,15 @@ def fitting(part: Part, encoder: Encoder, scorer: Scorer) -> Iterator[Part]:
     by_count = defaultdict(list)
     for row in part.rows.itertuples():
         count = len(part.examples)
-        while count and encoder.encode(first(part, count), row).length > scorer.positions:
+        while count and longest(encoder.forms(first(part, count), row)) > scorer.positions:
             count -= 1
         by_count[count].append(row.Index)
     for count, indices in sorted(by_count.items(), reverse=True):
         yield replace(first(part, count), rows=part.rows.loc[indices])
+
+
+def longest(forms: list[TokenizedQuestion]) -> int:
+    return max(form.length for form in forms)
 
 
 def first(part: Part, count: int) -> Part:
@@ -145,25 +154,55 @@ def score(
     part: Part, number: int, encoder: Encoder, scorer: Scorer, saved: SavedScores, bar: Any
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the index of each question of a part, and its values for the records."""
-    tokenized = []
-    for row in part.rows.itertuples():
-        tokenized.append(encoder.encode(part, row))
-        scorer.check(tokenized[-1], f"{row.question_id} in {part.language}")
-    scores = scorer.score(
-        Group.of(tokenized),
-        lambda batch, run: saved.recall(f"{part.language}.{number}.{batch}", run),
-        bar.update,
+    tokenized, rows = [], list[Any](part.rows.itertuples())
+    for row in rows:
+        tokenized.append(encoder.forms(part, row))
+        for form in tokenized[-1]:
+            scorer.check(form, f"{row.question_id} in {part.language}")
+    forms = [*chain.from_iterable(tokenized)]
+    bar.total += len(forms) - len(tokenized)
+    scores = iter(
+        scorer.score(
+            Group.of(forms),
+            lambda batch, run: saved.recall(f"{part.language}.{number}.{batch}", run),
+            bar.update,
+        )
     )
-    for index, question, scored in zip(part.rows.index, tokenized, scores, strict=True):
-        values: dict[str, Any] = {}
-        if part.multiple_choice:
-            values["letter_logits"] = scored.letter_logits
-            values["logsumexp"] = scored.logsumexp
-            values["prompt_tokens"] = len(question.multiple_choice or [])
-        if part.cloze:
-            values["text_logliks"] = scored.text_logliks
-            values["text_tokens"] = question.text_tokens()
-        yield index, values
+    for row, asked in zip(rows, tokenized, strict=True):
+        yield row.Index, recorded(part, row, asked, [*islice(scores, len(asked))])
+
+
+def recorded(
+    part: Part, row: Any, asked: list[TokenizedQuestion], scores: list[Scores]
+) -> dict[str, Any]:
+    """The values for the records of a question, from its forms and their scores."""
+    values: dict[str, Any] = {}
+    if part.multiple_choice:
+        asked_letters = [one for one in scores if one.letter_logits is not None]
+        values["letter_logits"], values["logsumexp"] = letters(asked_letters)
+        values["prompt_tokens"] = len(asked[0].multiple_choice or [])
+    if part.cloze:
+        values["text_logliks"] = scores[0].text_logliks
+        values["text_tokens"] = asked[0].text_tokens()
+        values["text_bytes"] = [len(text.encode()) for text in row.options]
+    if part.unconditional:
+        values["text_logliks_alone"] = scores[-1].text_logliks
+    return values
+
+
+def letters(rotations: list[Scores]) -> tuple[list[float], float]:
+    """Letter logits and logsumexp of a question from those of each rotation of its options.
+
+    In the rotation by s places, option i stands at the place i - s. The result of several
+    rotations is the log of the mean probability, with a logsumexp of 0.
+    """
+    logits = np.array([one.letter_logits for one in rotations])
+    totals = np.array([one.logsumexp for one in rotations])
+    if len(rotations) == 1:
+        return logits[0].tolist(), float(totals[0])
+    own = [np.roll(row, shift) for shift, row in enumerate(logits - totals[:, None])]
+    means = np.logaddexp.reduce(own) - np.log(len(own))
+    return means.tolist(), 0.0
 
 
 if __name__ == "__main__":

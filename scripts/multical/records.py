@@ -51,7 +51,8 @@ SCHEMA = pa.schema(
             "letter_logits",
             LOGITS,
             "per option: logsumexp (nats) of the logits of all token ids that decode to its "
-            "letter, at the answer position of the multiple-choice prompt",
+            "letter, at the answer position of the multiple-choice prompt; with the option_order "
+            "cyclic, log of the mean over rotations of its letter's probability",
         ),
         _column(
             "letter_bounds",
@@ -62,24 +63,41 @@ SCHEMA = pa.schema(
         _column(
             "logsumexp",
             pa.float32(),
-            "logsumexp (nats) over the full vocabulary at that same position",
+            "logsumexp (nats) over the full vocabulary at that same position; 0 where "
+            "`letter_logits` are log-probabilities",
         ),
-        _column("prompt_tokens", pa.int32(), "tokens of the multiple-choice prompt"),
+        _column(
+            "prompt_tokens", pa.int32(), "tokens of the multiple-choice prompt, options as given"
+        ),
         _column(
             "text_logliks",
             LOGITS,
             "per option: summed log-likelihood (nats) of the option's text after the cloze prompt",
         ),
         _column("text_tokens", pa.list_(pa.int32()), "per option: number of tokens of its text"),
+        _column("text_bytes", pa.list_(pa.int32()), "per option: bytes of its text in UTF-8"),
+        _column(
+            "text_logliks_alone",
+            LOGITS,
+            "per option: summed log-likelihood (nats) of its text after the prompt's "
+            "`unconditional` text, without question and examples; null without that text",
+        ),
         _column("correct", pa.bool_(), "released outputs only: was the answer right"),
         _column("msp", pa.float64(), "released outputs only: maximum softmax probability"),
         _column("max_logit", pa.float64(), "released outputs only: maximum logit"),
     ],
-    metadata={"multical": "records 2"},
+    metadata={"multical": "records 3"},
 )
 
 #: Per-option columns: their lists are as long as `n_options`.
-PER_OPTION = ("letter_logits", "letter_bounds", "text_logliks", "text_tokens")
+PER_OPTION = (
+    "letter_logits",
+    "letter_bounds",
+    "text_logliks",
+    "text_tokens",
+    "text_bytes",
+    "text_logliks_alone",
+)
 KEY = ["run", "benchmark", "prompt", "language", "question_id"]
 
 
@@ -248,9 +266,9 @@ def _check_options(frame: pd.DataFrame, path: str | Path) -> None:
         _first(wrong, path, name, "one value per option")
         values = values.astype(float)
         bad = ~np.isfinite(values)
-        if name == "text_logliks":
+        if name in ("text_logliks", "text_logliks_alone"):
             bad |= values > 0
-        if name == "text_tokens":
+        if name in ("text_tokens", "text_bytes"):
             bad |= values < 1
         rows = np.repeat(filled, lengths)
         _first(np.isin(np.arange(len(frame)), rows[bad]), path, name, "finite values in range")

@@ -64,6 +64,7 @@ def make_records(
                 prompt_tokens=50,
                 text_logliks=list((tokens * scores).astype(np.float32)),
                 text_tokens=list(tokens),
+                text_bytes=list(4 * tokens),
             )
             parts.append(part)
     # Through a file, so that the types are those of `records.read`.

@@ -33,6 +33,8 @@ def row(**changes: Any) -> dict[str, Any]:
         "prompt_tokens": 9,
         "text_logliks": [-1.0, 0.0],
         "text_tokens": [1, 3],
+        "text_bytes": [4, 12],
+        "text_logliks_alone": [-2.0, -0.5],
     }
     return KEYS | filled | changes
 
@@ -57,7 +59,8 @@ def test_round_trip_keeps_values_and_types(tmp_path: Path) -> None:
 
 def test_bounds_of_letters_where_an_api_was_asked(tmp_path: Path) -> None:
     asked = row(question_id="q2", letter_bounds=[False, True])
-    del asked["text_logliks"], asked["text_tokens"]
+    for name in ("text_logliks", "text_tokens", "text_bytes", "text_logliks_alone"):
+        del asked[name]
     made = round_trip(tmp_path / "r.parquet", [asked, row()])
     assert made["letter_bounds"][0] is None
     assert made["letter_bounds"][1].tolist() == [False, True]
@@ -114,8 +117,9 @@ def test_no_rows(tmp_path: Path) -> None:
 
 
 def test_ten_options_and_odd_texts(tmp_path: Path) -> None:
-    wide = {name: [*range(1, 11)] for name in ("letter_logits", "text_tokens")}
-    ten = row(n_options=10, gold=9, **wide, text_logliks=[-0.5] * 10, subject="ሕግ, \n'law'")
+    wide = {name: [*range(1, 11)] for name in ("letter_logits", "text_tokens", "text_bytes")}
+    wide |= dict.fromkeys(("text_logliks", "text_logliks_alone"), [-0.5] * 10)
+    ten = row(n_options=10, gold=9, **wide, subject="ሕግ, \n'law'")
     made = round_trip(tmp_path / "r.parquet", [ten, row(question_id="q0")])
     assert len(made["letter_logits"][1]) == 10
     assert made["subject"][1] == "ሕግ, \n'law'"
@@ -142,6 +146,10 @@ def test_ten_options_and_odd_texts(tmp_path: Path) -> None:
         ({"text_logliks": [-1.0, -np.inf]}, "row 1: text_logliks: expected finite values"),
         ({"text_logliks": [-1.0, 0.1]}, "row 1: text_logliks: expected finite values in range"),
         ({"text_tokens": [0, 1]}, "row 1: text_tokens: expected finite values in range"),
+        ({"text_bytes": [1, 0]}, "row 1: text_bytes: expected finite values in range"),
+        ({"text_bytes": [1]}, "row 1: text_bytes: expected one value per option"),
+        ({"text_logliks_alone": [-1.0]}, "row 1: text_logliks_alone: expected one value per"),
+        ({"text_logliks_alone": [0.1, -1.0]}, "row 1: text_logliks_alone: expected finite values"),
         ({"logsumexp": np.inf}, "row 1: logsumexp: expected a finite number"),
         ({"max_logit": -np.inf}, "row 1: max_logit: expected a finite number"),
         ({"msp": 1.01}, r"row 1: msp: expected a probability in \[0, 1\]"),

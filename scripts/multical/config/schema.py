@@ -119,6 +119,9 @@ class Config(Strict):
         for root, study in _of_kind(self, Scored):
             for name in study.benchmarks:
                 self._check_languages_per_job(name, f"studies.{root}", study)
+        for root, study in _of_kind(self, ChatConfidenceStudy):
+            if study.scoring.option_order != "given":
+                self._check_local(f"studies.{root}", study)
         for root, study in _of_kind(self, ModelStudy):
             for name in study.benchmarks:
                 self._check_fewshot(name, f"studies.{root}", study.scoring.num_fewshot)
@@ -155,6 +158,14 @@ class Config(Strict):
                 f"{place}.scoring.num_fewshot: found {fewshot}, expected 0, since "
                 f"{benchmark} has no examples{remedy}"
             )
+
+    def _check_local(self, place: str, study: ChatConfidenceStudy) -> None:
+        for model in study.models:
+            if model.of is None and isinstance(self.models[model.run].source, ApiModel):
+                raise ValueError(
+                    f"{place}.scoring.option_order: found {study.scoring.option_order}, expected "
+                    f"given, since {model.run} is behind an API"
+                )
 
     def _check_languages_per_job(self, benchmark: str, place: str, study: Scored) -> None:
         size = getattr(study.scoring, "languages_per_job", None)
@@ -217,6 +228,10 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
         ]
         if trains:
             cloze = {name for name, prompt in config.prompts.items() if prompt.cloze is not None}
+            alone = [name for name in cloze if config.prompts[name].unconditional is not None]
+            if "text_pmi" in study.metrics.readouts:
+                key = "scoring.prompt, which needs unconditional for the readout text_pmi"
+                references.append((key, [study.scoring.prompt], alone))
             trainable = {
                 name for name, model in config.models.items() if model.chat_format != "none"
             }

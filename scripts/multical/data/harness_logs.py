@@ -8,7 +8,8 @@ booleans are texts.
 
 If the continuations are the letters of the options, their log-likelihoods are normalised letter
 logits, and become `letter_logits` with a `logsumexp` of 0. Otherwise they become `text_logliks`.
-The logs do not have the numbers of tokens, so that the readout `text_ppl` is not available.
+The logs do not have the numbers of tokens, so that the readout `text_ppl` is not available;
+`text_byte` is, since they have the texts.
 """
 
 from __future__ import annotations
@@ -49,12 +50,13 @@ def read(
     if not rows:
         raise InputError(f"{paths[0]}: no lines, expected one per question")
     frame = pd.DataFrame(rows)
-    letters = frame.pop("continuations").map(_are_letters)
+    continuations = frame.pop("continuations")
+    letters = continuations.map(_are_letters)
     logliks = frame.pop("logliks")
     if letters.all():
         frame = frame.assign(letter_logits=logliks, logsumexp=0.0)
     elif not letters.any():
-        frame = frame.assign(text_logliks=logliks)
+        frame = frame.assign(text_logliks=logliks, text_bytes=continuations.map(_utf8_bytes))
     else:
         odd = frame.loc[~letters, "question_id"].iloc[0]
         raise InputError(
@@ -138,6 +140,11 @@ def _field(doc: Mapping[str, Any], name: str, where: str) -> str:
     if name not in doc or doc[name] is None:
         raise InputError(f"{where}: the question has no field {name!r}, found {sorted(doc)}")
     return str(doc[name])
+
+
+def _utf8_bytes(continuations: list[str]) -> list[int]:
+    """Per option, the bytes of its text in UTF-8, without the delimiter before it."""
+    return [len((text.strip() or text).encode()) for text in continuations]
 
 
 def _are_letters(continuations: list[str]) -> bool:

@@ -11,15 +11,16 @@ from multical.params import Distinct, Name, Number, Seed, Strict
 # The keys of metrics.readouts.READOUTS and metrics.definitions.METRICS, written out because to
 # import those modules would load numpy and pandas at each start of Snakemake. A test compares.
 Readout = Literal[
-    "letter", "letter_full", "text_ppl", "text_sum", "msp", "max_logit", "margin", "entropy"
-]
+    "letter", "letter_full", "text_ppl", "text_sum", "text_byte", "text_pmi",
+    "msp", "max_logit", "margin", "entropy",
+]  # fmt: skip
 Metric = Literal[
     "accuracy", "confidence", "gap", "ece", "ece_equal_mass", "rmsce", "mce", "debiased_ece2",
     "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
     "augrc",
 ]  # fmt: skip
 #: Readouts that are a softmax of option scores: the keys of metrics.readouts.SCORES
-Distribution = Literal["letter", "text_ppl", "text_sum"]
+Distribution = Literal["letter", "text_ppl", "text_sum", "text_byte", "text_pmi"]
 #: Readouts that paper 2 compares
 Confidence = Literal["msp", "max_logit", "margin", "entropy"]
 

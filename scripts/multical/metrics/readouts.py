@@ -122,6 +122,24 @@ def text_sum(frame: pd.DataFrame) -> Readout:
     return from_scores(*option_scores(frame, "text_sum"))
 
 
+def text_byte(frame: pd.DataFrame) -> Readout:
+    """Softmax of the option texts' log-likelihoods per byte of UTF-8.
+
+    Other than with `text_ppl`, the tokenizer's fertility in a language does not matter. `acc_norm`
+    of lm-evaluation-harness normalises likewise, by the number of characters.
+    """
+    return from_scores(*option_scores(frame, "text_byte"))
+
+
+def text_pmi(frame: pd.DataFrame) -> Readout:
+    """Softmax of the pointwise mutual information of question and option text.
+
+    This is the text's log-likelihood less its log-likelihood without the question:
+    domain-conditional PMI (Holtzman et al. 2021; after Brown et al. 2020, section 2.4).
+    """
+    return from_scores(*option_scores(frame, "text_pmi"))
+
+
 def msp(frame: pd.DataFrame) -> Readout:
     """Maximum softmax probability: the released value if there is one, else that of `letter`."""
     return _released(frame, "msp", is_probability=True) or letter(frame)
@@ -161,6 +179,8 @@ READOUTS: dict[str, Callable[[pd.DataFrame], Readout]] = {
     "letter_full": letter_full,
     "text_ppl": text_ppl,
     "text_sum": text_sum,
+    "text_byte": text_byte,
+    "text_pmi": text_pmi,
     "msp": msp,
     "max_logit": max_logit,
     "margin": margin,
@@ -175,6 +195,12 @@ SCORES: dict[str, Callable[[pd.DataFrame], Floats]] = {
         _texts(frame, "text_ppl") / padded(_column(frame, "text_tokens", "text_ppl"))
     ),
     "text_sum": lambda frame: _texts(frame, "text_sum"),
+    "text_byte": lambda frame: (
+        _texts(frame, "text_byte") / padded(_column(frame, "text_bytes", "text_byte"))
+    ),
+    "text_pmi": lambda frame: (
+        _texts(frame, "text_pmi") - padded(_column(frame, "text_logliks_alone", "text_pmi"))
+    ),
 }
 
 

@@ -36,6 +36,13 @@ class _Texts(Strict):
     cloze: str | None = Field(
         description="the text without options, for scores of their texts; null: score letters only"
     )
+    unconditional: str | None = Field(
+        default=None,
+        min_length=1,
+        description="a text such as 'Answer:' in place of the cloze text, without {question}, for "
+        "the readout text_pmi: the texts of options are scored after it too, without few-shot "
+        "examples; null: they are not",
+    )
     headings: dict[Heading, dict[Language, str]] = Field(
         default={},
         description="by NAME and language, the text for which {NAME} stands; `default` is for all "
@@ -52,6 +59,14 @@ class _Texts(Strict):
                 raise ValueError(f"found {text!r}, expected {part} in it")
         return text
 
+    @field_validator("unconditional")
+    @classmethod
+    def _asks_nothing(cls, text: str | None) -> str | None:
+        for part in ("{question}", "{options}", "{letters}"):
+            if text is not None and part in text:
+                raise ValueError(f"found {text!r}, expected no {part} in it")
+        return text
+
     @field_validator("headings")
     @classmethod
     def _are_headings(cls, headings: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
@@ -62,11 +77,21 @@ class _Texts(Strict):
 
     @model_validator(mode="after")
     def _shows_its_headings(self) -> Self:
+        texts = (self.multiple_choice, self.cloze or "", self.unconditional or "")
         for name in self.headings:
-            if not any(f"{{{name}}}" in text for text in (self.multiple_choice, self.cloze or "")):
+            if not any(f"{{{name}}}" in text for text in texts):
                 raise ValueError(
-                    f"headings.{name}: expected {{{name}}} in multiple_choice or cloze"
+                    f"headings.{name}: expected {{{name}}} in multiple_choice, cloze or "
+                    "unconditional"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _compares_with_cloze(self) -> Self:
+        if self.unconditional is not None and self.cloze is None:
+            raise ValueError(
+                f"unconditional: found {self.unconditional!r}, expected null, or cloze beside it"
+            )
         return self
 
 
@@ -123,6 +148,17 @@ class MultipleChoice(Strict):
     )
 
 
+class OptionOrder(Strict):
+    """The order of the options in the multiple-choice prompt."""
+
+    option_order: Literal["given", "cyclic"] = Field(
+        default="given",
+        description="cyclic: ask once for each rotation of the options, and average the "
+        "probabilities of each option's letters, so that no letter is favoured; takes as many "
+        "prompts as there are options; only for local models",
+    )
+
+
 class Quantized(Strict):
     """How to store weights in memory."""
 
@@ -131,7 +167,7 @@ class Quantized(Strict):
     )
 
 
-class Scoring(Fewshot, LocalModel, MultipleChoice):
+class Scoring(Fewshot, LocalModel, MultipleChoice, OptionOrder):
     """How to score runs."""
 
     prompt: Name = Field(default="default", description="name of a prompt")
@@ -144,7 +180,7 @@ class Scoring(Fewshot, LocalModel, MultipleChoice):
     )
 
 
-class ChatConfidenceScoring(Fewshot, LocalModel, Quantized):
+class ChatConfidenceScoring(Fewshot, LocalModel, Quantized, OptionOrder):
     """How to score answers: by letters only, with each prompt."""
 
     prompts: Distinct[Name] = Field(
@@ -175,7 +211,7 @@ class Questions(Fewshot):
         return prompts
 
 
-class ScoringJob(Questions, LocalModel, MultipleChoice, Quantized, BaseOrTuned):
+class ScoringJob(Questions, LocalModel, MultipleChoice, OptionOrder, Quantized, BaseOrTuned):
     """A run to score on a benchmark: a base model, or an SFT run."""
 
     model: Name

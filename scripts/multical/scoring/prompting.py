@@ -4,7 +4,8 @@ Few-shot examples are earlier turns of the conversation in the model's chat form
 They have the language of the question. Their answers have the form that the question asks for: a
 letter after the multiple-choice text, the text of an option after the cloze text. The two texts of
 a question therefore share few tokens, and are scored in different parts. Questions with the same
-examples are in one part, which runs the examples once.
+examples are in one part, which runs the examples once. No examples come before the unconditional
+text, which stands for no question.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from multical.models.chat import LETTERS, fill
 from multical.scoring.params import JobPrompt, Questions
 
 #: The texts of a prompt
-Kind = Literal["multiple_choice", "cloze"]
+Kind = Literal["multiple_choice", "cloze", "unconditional"]
 #: Columns of records that scorers fill; no scorer fills all of them
-SCORE_COLUMNS = (
-    """letter_logits letter_bounds logsumexp prompt_tokens text_logliks text_tokens""".split()
-)
+SCORE_COLUMNS = """
+    letter_logits letter_bounds logsumexp prompt_tokens
+    text_logliks text_tokens text_bytes text_logliks_alone
+""".split()
 #: Largest number of questions in a part, whose tokens, examples included, are all in memory
 LARGEST_PART = 1000
 
@@ -80,7 +82,7 @@ class Part:
     Attributes:
         prompt: the prompt of all questions.
         language: BCP 47 tag.
-        multiple_choice, cloze: whether to use these texts of the prompt.
+        multiple_choice, cloze, unconditional: whether to use these texts of the prompt.
         rows: the questions, rows of `multical.data.questions` with the index of the benchmark.
         examples: answered questions that come before each question.
     """
@@ -91,6 +93,7 @@ class Part:
     cloze: bool
     rows: pd.DataFrame
     examples: Sequence[Any] = ()
+    unconditional: bool = False
 
 
 def parts(
@@ -109,6 +112,7 @@ def parts(
     by_language = chosen.groupby("language", sort=True)
     for prompt, (tag, of_language) in product(job.prompts, by_language):
         language, cloze = str(tag), prompt.cloze is not None
+        unconditional = prompt.unconditional is not None
         multiple_choice = multiple_choice_languages is None or language in multiple_choice_languages
         if not (multiple_choice or cloze):
             raise InputError(
@@ -120,12 +124,15 @@ def parts(
             starts = range(0, len(of_group), LARGEST_PART)
             pieces = [of_group.iloc[start : start + LARGEST_PART] for start in starts]
             if fewshot is None:
-                yield from (Part(prompt, language, multiple_choice, cloze, rows) for rows in pieces)
+                texts = (multiple_choice, cloze)
+                yield from (Part(prompt, language, *texts, r, (), unconditional) for r in pieces)
                 continue
             # one text after the other, so that the examples of each text run once
             for texts in [(False, cloze), (multiple_choice, False)]:
                 if any(texts):
                     yield from (Part(prompt, language, *texts, rows, examples) for rows in pieces)
+            if unconditional:
+                yield from (Part(prompt, language, False, False, r, (), True) for r in pieces)
 
 
 class FewShot:
@@ -200,7 +207,7 @@ def by_hash(ids: pd.Series) -> pd.Index:
 def conversation(part: Part, row: Any, kind: Kind) -> list[Message]:
     """The turns before the answer to a question, which begin with its examples."""
     messages: list[Message] = []
-    for example in part.examples:
+    for example in part.examples if kind != "unconditional" else ():
         right = example.answer
         answer = LETTERS[right] if kind == "multiple_choice" else example.options[right]
         messages.append({"role": "user", "content": _ask(part.prompt, example, kind)})

@@ -62,6 +62,8 @@ HUB_QUESTIONS = {
 #: Bytes of a question with its options, and of a conversation, from the hub; our own guesses
 HUB_QUESTION_BYTES = 1000
 HUB_CONVERSATION_BYTES = 3000
+#: Options of a question of a benchmark in which their number varies; our own guess
+OPTIONS = 4
 #: How many conversations of a large file are read; their mean stands for all
 SAMPLE = 2000
 
@@ -194,9 +196,18 @@ class Sizes:
         total = 0.0
         for language, texts in self.questions(job).items():
             multiple_choice = listed is None or language in listed
-            readings = sum(multiple_choice + (prompt.cloze is not None) for prompt in job.prompts)
+            orders = self._options(job.benchmark) if job.option_order == "cyclic" else 1
+            readings = sum(
+                orders * multiple_choice
+                + (prompt.cloze is not None)
+                + (prompt.unconditional is not None)
+                for prompt in job.prompts
+            )
             total += readings * texts.count * (texts.size / BYTES_PER_TOKEN + TEMPLATE_TOKENS)
         return total
+
+    def _options(self, benchmark: str) -> int:
+        return self.config.benchmarks[benchmark].options or OPTIONS
 
     def _languages(self, benchmark: str) -> dict[str, Texts]:
         """A benchmark's questions by language; upper bounds while the benchmark is not made."""

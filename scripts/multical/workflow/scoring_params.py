@@ -142,6 +142,7 @@ def prompt(config: Config, name: str, languages: list[str] | None, cloze: bool =
         name=name,
         multiple_choice=texts.multiple_choice,
         cloze=texts.cloze if cloze else None,
+        unconditional=texts.unconditional if cloze else None,
         headings=headings,
     )
 

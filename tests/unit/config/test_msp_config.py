@@ -139,7 +139,28 @@ def test_a_scoring_job_depends_on_its_own_settings() -> None:
     assert [prompt["cloze"] for prompt in settings["prompts"]] == [None, None]
     assert settings["chat_format"] == "plain"
     # what has its default stands nowhere
-    assert json.loads(canonical(job)).keys().isdisjoint({"num_fewshot", "quantization"})
+    assert (
+        json.loads(canonical(job))
+        .keys()
+        .isdisjoint({"num_fewshot", "quantization", "option_order"})
+    )
+
+
+def test_an_api_is_not_asked_in_other_orders() -> None:
+    """A local model is; what it is asked then is another job."""
+
+    def cyclic(_: Any, study: dict[str, Any]) -> None:
+        study["scoring"]["option_order"] = "cyclic"
+
+    sentence = "scoring.option_order: found cyclic, expected given, since gpt is behind an API"
+    with pytest.raises(InputError, match=sentence):
+        loaded(cyclic)
+    whole = raw()
+    whole["studies"][ROOT]["models"].pop()
+    cyclic(whole, whole["studies"][ROOT])
+    found = schema.load(whole)
+    job = scoring_params.scoring(found, ROOT, TUNED, "cldr-facts")
+    assert job.option_order == json.loads(canonical(job))["option_order"] == "cyclic"
 
 
 SETTINGS: list[tuple[Edit, bool]] = [

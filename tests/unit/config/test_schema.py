@@ -203,6 +203,11 @@ VALUES = [
     ("benchmarks", ["quiz"], "found 'quiz', expected one of .*cldr-facts"),
     ("scoring.prompt", "terse", "found 'terse', expected one of .*default"),
     ("metrics.readouts", ["text_ppl", "vibes"], "found 'vibes', .*'letter'"),
+    (
+        "metrics.readouts",
+        ["text_ppl", "text_pmi"],
+        "needs unconditional for the readout text_pmi: found 'default'",
+    ),
     ("metrics.metrics", ["ECE"], "found 'ECE', .*'ece'"),
     ("languages", ["en", "tlh"], "found 'tlh', expected one of"),
     ("languages", ["en", "ny"], "found 'ny', expected one of"),  # not a language of cldr-facts

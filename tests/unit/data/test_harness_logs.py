@@ -71,6 +71,15 @@ def test_perplexity_needs_tokens_that_logs_lack(tmp_path: Path) -> None:
         READOUTS["text_ppl"](imported(TEXTS, tmp_path / "r.parquet"))
 
 
+def test_bytes_of_texts_are_those_of_the_options(tmp_path: Path) -> None:
+    frame = imported(TEXTS, tmp_path / "r.parquet")
+    for row, sample in zip(frame.to_dict("records"), lines(TEXTS), strict=True):
+        wanted = [len(option.encode()) for option in sample["doc"]["options"]]
+        assert row["text_bytes"].tolist() == wanted
+    READOUTS["text_byte"](frame)
+    assert imported(LETTERS, tmp_path / "l.parquet")["text_bytes"].isna().all()
+
+
 def call(tmp_path: Path, *samples: str, **changes: Any) -> subprocess.CompletedProcess[str]:
     params = RUN | {"id_field": None, "subject_field": None} | changes
     return forks.run(

@@ -13,6 +13,8 @@ from multical.metrics.readouts import READOUTS, Readout, padded, softmax
 LOGITS = [[1.0, 3.0, 2.0], [0.5, 0.25]]
 LOGLIKS = [[-2.0, -9.0, -4.0], [-3.0, -6.0]]
 TOKENS = [[1, 3, 4], [1, 3]]
+BYTES = [[1, 30, 8], [2, 12]]
+ALONE = [[-3.0, -1.0, -8.0], [-1.0, -5.0]]
 
 
 def frame(**columns: object) -> pd.DataFrame:
@@ -28,6 +30,8 @@ def frame(**columns: object) -> pd.DataFrame:
         "logsumexp": [4.0, 2.0],
         "text_logliks": LOGLIKS,
         "text_tokens": TOKENS,
+        "text_bytes": BYTES,
+        "text_logliks_alone": ALONE,
     }
     table = pd.DataFrame({**rows, **columns}, index=[7, 3])  # an odd index must not matter
     return table.reindex(columns=records.SCHEMA.names)
@@ -69,6 +73,22 @@ def test_text_readouts_differ_by_the_length() -> None:
     assert total.correct.tolist() == [False, False]  # options 0 and 0
 
 
+def test_bytes_and_pmi_choose_other_options() -> None:
+    """Of scores worked out by hand."""
+    expected = {
+        "text_byte": ([[-2.0, -0.3, -0.5], [-1.5, -0.5]], [True, True]),
+        "text_pmi": ([[1.0, -8.0, 4.0], [-2.0, -1.0]], [False, True]),
+    }
+    for name, (scores, correct) in expected.items():
+        readout = READOUTS[name](frame())
+        assert readout.probabilities is not None
+        for row, own in enumerate(scores):
+            found = readout.probabilities[row, : len(own)]
+            np.testing.assert_allclose(found, special.softmax(own), rtol=1e-15)
+            assert np.isnan(readout.probabilities[row, len(own) :]).all()
+        assert readout.correct.tolist() == correct
+
+
 def test_scores_are_no_probabilities() -> None:
     probabilities = [special.softmax(logits) for logits in LOGITS]
     expected = {
@@ -107,6 +127,8 @@ def test_ties_go_to_the_first_option(name: str) -> None:
         letter_logits=[[2.0] * 3, [1.0] * 2],
         text_logliks=[[-2.0] * 3, [-1.0] * 2],
         text_tokens=[[2] * 3, [1] * 2],
+        text_bytes=[[2] * 3, [1] * 2],
+        text_logliks_alone=[[-4.0] * 3, [-0.5] * 2],
         gold=[0, 1],
     )
     assert READOUTS[name](even).correct.tolist() == [True, False]
@@ -134,6 +156,9 @@ def test_padded_keeps_ten_options_and_fewer() -> None:
         ("letter_full", "logsumexp"),
         ("text_ppl", "text_tokens"),
         ("text_sum", "text_logliks"),
+        ("text_byte", "text_bytes"),
+        ("text_byte", "text_logliks"),
+        ("text_pmi", "text_logliks_alone"),
         ("msp", "letter_logits"),
         ("max_logit", "letter_logits"),
         ("margin", "letter_logits"),

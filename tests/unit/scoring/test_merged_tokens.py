@@ -23,7 +23,12 @@ ANSWERS = {
     "ja": ("答えは", ["円です", "はい", "元"], "えははい"),
     "th": ("คำตอบคือ", ["บาท", "อเมริกา", "เยน"], "คืออเม"),
 }
-PROMPT = JobPrompt(name="default", multiple_choice="{question}\n{options}", cloze="{question}")
+PROMPT = JobPrompt(
+    name="default",
+    multiple_choice="{question}\n{options}",
+    cloze="{question}",
+    unconditional="So",
+)
 
 
 def tokenizer(end: str, merged: str) -> PreTrainedTokenizerFast:
@@ -49,7 +54,10 @@ def tokenizer(end: str, merged: str) -> PreTrainedTokenizerFast:
 @pytest.mark.parametrize("fewshot", [0, 2])
 @pytest.mark.parametrize("language", ANSWERS)
 def test_scores_are_those_of_the_joined_text(language: str, fewshot: int) -> None:
-    """All options from where the first leaves the prompt's tokens, by full forwards."""
+    """All options from where the first leaves the prompt's tokens, by full forwards.
+
+    So are those without the question, before which no examples come.
+    """
     end, options, merged = ANSWERS[language]
     words = tokenizer(end, merged)
     asker = Encoder(Chat(words, "template"))
@@ -65,15 +73,17 @@ def test_scores_are_those_of_the_joined_text(language: str, fewshot: int) -> Non
         True,
         frame.iloc[fewshot:],
         rows[:fewshot],
+        unconditional=True,
     )
     sizes = {**tiny.SIZES, "vocab_size": len(words)}
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(LlamaConfig(**sizes)).eval()
-    asked = [asker.encode(part, row) for row in rows[fewshot:]]
+    asked = [form for row in rows[fewshot:] for form in asker.forms(part, row)]
     found = Scorer(model, [[5]] * 3, 200).score(Group.of(asked))
     examples = "".join(f"{one.question}|{end}{options[one.answer]}</s>" for one in rows[:fewshot])
-    for row, one, scores in zip(rows[fewshot:], asked, found, strict=True):
-        prompt = f"<s>{examples}{row.question}|{end}"
+    prompts = [(f"<s>{examples}{row.question}", "<s>So") for row in rows[fewshot:]]
+    texts = [f"{text}|{end}" for pair in prompts for text in pair]
+    for prompt, one, scores in zip(texts, asked, found, strict=True):
         plain, *joined = (encode(words, prompt + text) for text in ["", *options])
         assert (one.multiple_choice, one.cloze, one.options) == (None, plain, joined)
         assert joined[1][: len(plain)] != plain  # merged, and

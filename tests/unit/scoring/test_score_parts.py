@@ -152,6 +152,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int | None) -> list[int]:
     return calls
 
 
+#: A prompt whose options are scored without the question too
+ALONE = [{**PROMPT, "unconditional": "So"}]
 #: Two prompts of paper 2, of letters alone
 LETTERS = [{**PROMPT, "name": name[:-1], "cloze": None,
             "multiple_choice": f"{{question}}\n{{options}}\n{name}"}
@@ -163,6 +165,9 @@ LETTERS = [{**PROMPT, "name": name[:-1], "cloze": None,
     [
         {},
         {"num_fewshot": SHOTS},
+        {"prompts": ALONE},
+        {"num_fewshot": SHOTS, "prompts": ALONE},
+        {"num_fewshot": SHOTS, "prompts": ALONE, "option_order": "cyclic"},
         {"num_fewshot": SHOTS, "prompts": LETTERS, "multiple_choice_languages": None},
     ],
 )
@@ -357,14 +362,23 @@ def test_parts_with_the_same_examples_follow_each_other(monkeypatch: pytest.Monk
     assert len([*itertools.groupby(shown)]) == len(set(shown))
 
 
-@pytest.mark.parametrize("changes", [{}, {"num_fewshot": SHOTS}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_fewshot": SHOTS},
+        {"prompts": ALONE},
+        {"num_fewshot": SHOTS, "prompts": ALONE},
+        {"option_order": "cyclic"},
+    ],
+)
 def test_many_questions_are_scored_some_at_a_time(
     run: Run, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     whole = records.read(run("whole", **changes))
     monkeypatch.setattr(prompting, "LARGEST_PART", 2)
     pieces = records.read(run("pieces", **changes))
-    for name in ("letter_logits", "text_logliks"):
+    for name in ("letter_logits", "text_logliks", "text_logliks_alone"):
         for one, other in zip(whole[name], pieces[name], strict=True):
             assert (one is None) == (other is None)
             assert one is None or list(one) == pytest.approx(list(other), abs=1e-5)

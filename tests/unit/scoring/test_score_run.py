@@ -6,9 +6,11 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -63,6 +65,8 @@ def arguments(place: Path, params: Any, output: str = "out.parquet") -> list[str
     scratch = place / "scratch" / output
     named += ["--output", place / output, "--usage", place / f"{output}.usage.json"]
     named += ["--scratch", scratch, "--save-every", "0"]
+    if (place / "fewshot.parquet").exists():
+        named += ["--fewshot", place / "fewshot.parquet"]
     return [*map(str, named), "--params", text]
 
 
@@ -99,7 +103,10 @@ def plainly(question: Any, multiple_choice: bool) -> dict[str, Any]:
         logprobs = logits(text).log_softmax(-1)
         logliks.append(sum(logprobs[i - 1, ids[i]].item() for i in range(start, len(ids))))
         counts.append(len(ids) - start)
-    expected: dict[str, Any] = {"text_logliks": logliks, "text_tokens": counts}
+    sizes = [len(option.encode()) for option in question.options]
+    expected: dict[str, Any] = {
+        "text_logliks": logliks, "text_tokens": counts, "text_bytes": sizes
+    }  # fmt: skip
     if not multiple_choice:
         return expected | {"letter_logits": None, "logsumexp": None, "prompt_tokens": None}
     lines = "".join(f"\n{a}. {b}" for a, b in zip(letters, question.options, strict=True))
@@ -134,10 +141,85 @@ def test_records_are_those_of_plain_forwards(score: Score) -> None:
         assert set(found[name]) == {value}
 
 
+@pytest.mark.parametrize("chat", ["plain", "none"])
+@pytest.mark.parametrize("fewshot", [0, 2])
+def test_texts_without_the_question(score: Score, place: Path, chat: str, fewshot: int) -> None:
+    """After a language's own unconditional text, no examples before it; the rest as without it."""
+    examples = quiz().assign(question=lambda rows: "Say: " + rows["question"])
+    questions.write(place / "fewshot.parquet", examples)
+    texts = {"default": "Answer so", "ko": "답"}
+    prompt = {**PROMPT, "unconditional": "{A}:", "headings": {"A": texts}}
+    asked = {"chat_format": chat, "num_fewshot": fewshot}
+    found = score(prompts=[prompt], **asked)
+    pd.testing.assert_frame_equal(
+        found.drop(columns="text_logliks_alone"),
+        score(**asked).drop(columns="text_logliks_alone"),
+        atol=1e-4,
+    )
+    model, tokenizer = tiny.model("llama"), tiny.tokenizer()
+    row: Any
+    for row in found.merge(quiz(), on=["language", "question_id"]).itertuples():
+        text = f"{texts.get(row.language, texts['default'])}:"
+        text = f"Question: {text}\nAnswer:" if chat == "plain" else text
+        start, wanted = len(tokenizer(text)["input_ids"]), []
+        for option in row.options:
+            ids = tokenizer(f"{text} {option}")["input_ids"]
+            with torch.no_grad():
+                logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+            wanted.append(sum(logprobs[i - 1, ids[i]].item() for i in range(start, len(ids))))
+        assert row.text_logliks_alone == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize("fewshot", [0, 2])
+@pytest.mark.parametrize("prompt", [PROMPT, LETTERED, {**PROMPT, "unconditional": "So"}])
+def test_letters_are_means_over_rotations(
+    score: Score, place: Path, prompt: dict[str, Any], fewshot: int
+) -> None:
+    """Of 2 to 10 options, by a full forward for each rotation; all else as in the given order."""
+    examples = quiz().assign(question=lambda rows: "Say: " + rows["question"])
+    questions.write(place / "fewshot.parquet", examples)
+    asked = {"prompts": [prompt], "num_fewshot": fewshot, "multiple_choice_languages": None}
+    found = score(**asked, option_order="cyclic")
+    given, letters = score(**asked), ["letter_logits", "logsumexp"]
+    pd.testing.assert_frame_equal(
+        found.drop(columns=letters), given.drop(columns=letters), atol=1e-4
+    )
+    assert set(found["logsumexp"]) == {0.0}
+    model, tokenizer = tiny.model("llama"), tiny.tokenizer()
+    vocabulary = {i: str(tokenizer.decode([i])).strip() for i in range(len(tokenizer))}
+
+    def turn(question: str, options: list[str]) -> str:
+        lines = "\n".join(f"{a}. {b}" for a, b in zip("ABCDEFGHIJ", options, strict=False))
+        texts = {"question": question, "options": lines}
+        return f"Question: {prompt['multiple_choice'].format(**texts)}\nAnswer:"
+
+    row: Any
+    for row in found.merge(quiz(), on=["language", "question_id"]).iloc[::3].itertuples():
+        known: list[Any] = sorted(
+            examples[examples["language"] == row.language].itertuples(),
+            key=lambda one: sha256(one.question_id.encode()).hexdigest(),
+        )
+        if pd.notna(row.subject_x):
+            known = sorted((x for x in known if x.subject), key=lambda one: str(one.question_id))
+        shown = "".join(
+            f"{turn(one.question, one.options)} {'AB'[one.answer]}</s>\n" for one in known[:fewshot]
+        )
+        mass = dict.fromkeys(row.options, 0.0)
+        for shift in range(len(row.options)):
+            turned = row.options[shift:] + row.options[:shift]
+            text = shown + turn(row.question, turned)
+            with torch.no_grad():
+                last = model(torch.tensor([tokenizer(text)["input_ids"]])).logits[0, -1]
+            for letter, option in zip("ABCDEFGHIJ", turned, strict=False):
+                forms = [i for i, token in vocabulary.items() if token == letter]
+                mass[option] += last.softmax(0)[forms].sum().item() / len(turned)
+        assert np.exp(row.letter_logits) == pytest.approx([*mass.values()], rel=1e-3)
+
+
 def test_two_prompts_are_those_of_a_job_each(score: Score) -> None:
     """One of them without texts of options, of which nothing is computed then."""
     both = score(prompts=[PROMPT, LETTERED], multiple_choice_languages=None)
-    for prompt, columns in ((PROMPT, 5), (LETTERED, 3)):
+    for prompt, columns in ((PROMPT, 6), (LETTERED, 3)):
         alone = score(prompts=[prompt], multiple_choice_languages=None)
         own = both[both["prompt"] == prompt["name"]].reset_index(drop=True)
         own["prompt"] = own["prompt"].cat.remove_unused_categories()
@@ -234,7 +316,22 @@ def nothing(place: Path) -> None:
             {"prompts": [LETTERED]},
             "['en', 'ko'], expected ar too, since the prompt second",
         ),
+        (
+            nothing,
+            {"prompts": [{**PROMPT, "unconditional": "{question}"}]},
+            "found '{question}', expected no {question} in it",
+        ),
+        (
+            nothing,
+            {"prompts": [{**LETTERED, "unconditional": "So:"}]},
+            "unconditional: found 'So:', expected null, or cloze beside it",
+        ),
         (nothing, {"dtype": "int8"}, "dtype: found 'int8', expected: Input should be 'auto', "),
+        (
+            nothing,
+            {"option_order": "random"},
+            "option_order: found 'random', expected: Input should be 'given' or",
+        ),
         (
             nothing,
             {"quantization": "int8"},

@@ -232,6 +232,11 @@ def test_tokens_of_questions(tmp_path: Path) -> None:
     letters = tokens(languages=["fr"], multiple_choice_languages=None, prompts=letters_only)
     assert letters == 2 * tokens(languages=["fr"])
     assert tokens(multiple_choice_languages=None) == 2 * tokens(multiple_choice_languages=[])
+    in_turn = tokens(languages=["en"], option_order="cyclic")
+    assert demo().benchmarks["cldr-facts"].options == 4
+    assert in_turn == (1 + 4) * tokens(languages=["fr"])
+    alone = [job.prompts[0].model_copy(update={"unconditional": "Answer:"})]
+    assert tokens(languages=["fr"], prompts=alone) == 2 * tokens(languages=["fr"])
     assert tokens(questions_per_language=1) == tokens() / 4
     assert tokens(questions_per_language=9) == tokens()
     assert sizes.job_bytes("score_run", SCORING) == {"records": 12 * 400}
