@@ -183,7 +183,9 @@ def prompts_figure(config: Config, root: str) -> PromptsFigure:
     study = config.chat_confidence(root)
     language = study.datasets[0].language
     prompts = [scoring_params.prompt(config, name, [language]) for name in study.scoring.prompts]
-    texts = [PromptText(**prompt.model_dump(exclude={"cloze", "unconditional"})) for prompt in prompts]
+    texts = [
+        PromptText(**prompt.model_dump(exclude={"cloze", "unconditional"})) for prompt in prompts
+    ]
     return PromptsFigure(study=root, prompts=texts, language=language)
 
 
