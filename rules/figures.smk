@@ -26,6 +26,7 @@ FIGURES = {
     "effects_by_lang.{model}": (paths.EFFECTS, figure_params.ModelByLanguage),
     "effects_by_resource": (paths.EFFECTS_OVER_LANGUAGES, figure_params.Conditions),
     "recalibration_transfer": (paths.RECALIBRATION, figure_params.ByLanguage),
+    "temperatures_by_lang": (paths.TEMPERATURES, figure_params.ByLanguage),
 }
 #: Each table: the tables that it is made from, and its parameters.
 TABLES = {

@@ -18,7 +18,7 @@ def main() -> None:
     conditions = tables.conditions(args.params)
     rows = tables.chosen(args.metrics, "metrics", args.params, conditions, metric="entropy")
     options = args.params.options
-    guess = math.log(options) if options else None
+    guess = (math.log(options), "uniform guess") if options else None
     figure = style.by_language(rows, args.params, "entropy (nats)", guess)
     style.finish(figure, args)
 

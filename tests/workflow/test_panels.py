@@ -169,6 +169,7 @@ def test_figures_of_another_view(clone: Path, tmp_path: Path) -> None:
     panel = f"{ROOT}/figures/mmlu.lite.other-2.5"
     names = ["culture", "conditions_by_resource", "reliability_by_lang.little", "ece_by_lang"]
     names += ["effects_by_lang.little", "effects_by_resource", "recalibration_transfer"]
+    names += ["temperatures_by_lang"]
     targets = [f"{panel}/{name}.pdf" for name in names]
     targets += [f"{ROOT}/tables/mmlu.lite.other-2.5/p_values.csv"]
     targets += [f"{ROOT}/tables/quiz.other-2.5/{name}.csv" for name in ("recalibration", "main")]

@@ -49,6 +49,10 @@ COLUMNS = {
     | INTERVAL,
     "summary": RUN | READING | GROUPED | INTERVAL,
     "recalibration": RUN | {"method": "text", "fit": "text"} | READING | GROUPED | INTERVAL,
+    "temperatures": RUN
+    | {"fit": "text", "language": "text", "resource_level": "text"}
+    | READING
+    | INTERVAL,
     "culture": RUN | READING | {"culture": "text"} | GROUPED | INTERVAL,
     "coverage": COVERAGE,
     "effects": COMPARED

@@ -56,6 +56,11 @@ PROGRAMS = {
         ["smoothing", "reference_language"],
         ("pdf", "png"),
     ),
+    "plot_temperatures_by_lang": (
+        "temperatures",
+        ["smoothing", "reference_language"],
+        ("pdf", "png"),
+    ),
     "make_recalibration_table": ("recalibration", ["reference_language"], ("csv", "tex")),
 }
 EVERY = pytest.mark.parametrize("name", PROGRAMS)
