@@ -36,6 +36,7 @@ TABLES = {
         figure_params.Conditions,
     ),
     "recalibration": ([paths.RECALIBRATION], figure_params.Reference),
+    "selective": ([paths.SUMMARY, paths.METRICS], figure_params.ByLanguage),
 }
 
 

@@ -172,7 +172,10 @@ def test_figures_of_another_view(clone: Path, tmp_path: Path) -> None:
     names += ["temperatures_by_lang"]
     targets = [f"{panel}/{name}.pdf" for name in names]
     targets += [f"{ROOT}/tables/mmlu.lite.other-2.5/p_values.csv"]
-    targets += [f"{ROOT}/tables/quiz.other-2.5/{name}.csv" for name in ("recalibration", "main")]
+    targets += [
+        f"{ROOT}/tables/quiz.other-2.5/{name}.csv"
+        for name in ("recalibration", "selective", "main")
+    ]
     targets += [f"{ROOT}/figures/ece_by_lang.pdf"]
     snakemake(clone, *targets)
     for target in targets:
