@@ -13,7 +13,8 @@
 FIGURES = {
     "ece_by_lang": (paths.METRICS, figure_params.ByLanguage),
     "confidence_vs_accuracy_shift": (paths.METRICS, figure_params.ByLanguage),
-    "entropy_by_lang": (paths.METRICS, figure_params.Entropies),
+    "gap_vs_accuracy": (paths.METRICS, figure_params.ByLanguageAndGuess),
+    "entropy_by_lang": (paths.METRICS, figure_params.ByLanguageAndGuess),
     "reliability": (paths.RELIABILITY, figure_params.ConditionsAndGuess),
     "reliability_by_lang.{model}": (
         paths.RELIABILITY_BY_LANG,

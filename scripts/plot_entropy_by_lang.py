@@ -10,11 +10,11 @@ import math
 
 from multical.errors import program
 from multical.figures import style, tables
-from multical.figures.params import Entropies
+from multical.figures.params import ByLanguageAndGuess
 
 
 def main() -> None:
-    args = style.arguments(__doc__, Entropies, "metrics")
+    args = style.arguments(__doc__, ByLanguageAndGuess, "metrics")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(args.metrics, "metrics", args.params, conditions, metric="entropy")
     options = args.params.options

@@ -15,13 +15,17 @@ from multical.errors import program
 from multical.figures import style, tables
 from multical.figures.params import ByLanguage
 
+#: Ticks of an axis, times the powers of 10
+TICKS, CLOSE_TICKS = (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+
 
 def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
     own, high = (rows[rows["fit"] == fit] for fit in ("own", "high"))
     figure = style.by_language(own, params, "temperature T", (1, "T = 1"))
     for ax, model in zip(figure.axes, tables.models(rows), strict=True):
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        bottom, top = ax.get_ylim()
+        ax.yaxis.set_major_locator(LogLocator(subs=TICKS if top / bottom > 5 else CLOSE_TICKS))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         for condition in tables.conditions(params):

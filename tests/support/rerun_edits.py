@@ -39,7 +39,10 @@ def rules(*names: str) -> Jobs:
 
 
 NONE = rules()
-SHIFTS = rules("plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift")
+SHIFTS = rules(
+    "plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift",
+    "plot_gap_vs_accuracy",
+)  # fmt: skip
 RELIABILITY = rules("plot_reliability") | jobs("plot_reliability_by_lang", [GEMMA, SMOLLM])
 BY_RESOURCE = rules("plot_ece_by_resource", "plot_conditions_by_resource")
 TRANSFER = rules("plot_recalibration_transfer", "plot_temperatures_by_lang")

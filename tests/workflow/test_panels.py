@@ -12,7 +12,7 @@ import yaml
 
 from multical.config import schema
 from multical.errors import InputError
-from multical.figures.params import Entropies, ModelByLanguage, ModelConditions, Panel
+from multical.figures.params import ByLanguageAndGuess, ModelByLanguage, ModelConditions, Panel
 from multical.workflow import job_params
 from support import checkout, forks
 
@@ -59,8 +59,8 @@ def test_the_views_of_a_study() -> None:
 
 def test_a_view_changes_what_is_shown_and_nothing_else() -> None:
     loaded = schema.load(raw())
-    first = job_params.figure(loaded, ROOT, Entropies)
-    other = job_params.figure(loaded, ROOT, Entropies, "mmlu.lite.other-2.5/")
+    first = job_params.figure(loaded, ROOT, ByLanguageAndGuess)
+    other = job_params.figure(loaded, ROOT, ByLanguageAndGuess, "mmlu.lite.other-2.5/")
     assert (first.benchmark, first.sft, first.options) == ("quiz", "own", 4)
     changed = {"benchmark": "mmlu.lite", "sft": "other-2.5", "options": None}
     assert other == first.model_copy(update=changed)

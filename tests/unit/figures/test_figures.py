@@ -38,6 +38,11 @@ PROGRAMS = {
         ["smoothing", "reference_language"],
         ("pdf", "png"),
     ),
+    "plot_gap_vs_accuracy": (
+        "metrics",
+        ["smoothing", "reference_language", "options"],
+        ("pdf", "png"),
+    ),
     "plot_reliability": ("reliability", ["smoothing", "options"], ("pdf", "png")),
     "plot_smoothing_sweep": ("summary", ["options"], ("pdf", "png")),
     "plot_ece_by_resource": ("summary", [], ("pdf", "png")),

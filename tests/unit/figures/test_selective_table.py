@@ -61,7 +61,7 @@ def test_it_holds_both_tables(make: Make, tables: dict[str, Path]) -> None:
     ends = ["value", "ci_low", "ci_high"]
     for kind, group, place in (("summary", "non-english", "group"), ("metrics", "en", "language")):
         row = pd.read_csv(tables[kind]).query(run + f"{place} == '{group}'").iloc[0]
-        found = table.xs(("gemma3-270m", group, "SFT + smoothing 0.1"))
+        found: Any = table.xs(("gemma3-270m", group, "SFT + smoothing 0.1"))
         assert found[["augrc", "augrc_low", "augrc_high"]].tolist() == row[ends].tolist()
         assert f"& {row['value']:.3f} &" in tex
         assert found["languages"] == (1 if group == "en" else 3)
@@ -75,13 +75,13 @@ def test_baselines_are_means_over_languages_of_trivial_confidences(
 ) -> None:
     table, _ = make()
     frame = pd.read_csv(tables["metrics"]).query("metric == 'accuracy' and smoothing == 0")
-    frame = frame[frame["model"] == "gemma3-270m"].set_index("language")
+    accuracies = frame[frame["model"] == "gemma3-270m"].set_index("language")["value"]
     for group, languages in (("non-english", ["de", "el", "yo"]), ("en", ["en"])):
-        found = table.xs(("gemma3-270m", group, "SFT"))
+        found: Any = table.xs(("gemma3-270m", group, "SFT"))
         for metric in ("aurc", "augrc"):
             for name in ("random", "oracle"):
                 areas = []
-                for accuracy in frame.loc[languages, "value"]:
+                for accuracy in accuracies[languages]:
                     correct = np.arange(160) < round(accuracy * 160)
                     sure = correct * 1.0 if name == "oracle" else np.full(160, 0.5)
                     readout = Readout(sure, correct, None, None, True)
