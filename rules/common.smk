@@ -346,7 +346,7 @@ def figures_and_tables(w):
         if not job_params.labelled(CONFIG, w.root, benchmark):
             figures.remove("culture")
         if not job_params.recalibrated(CONFIG, w.root):
-            figures.remove("recalibration_transfer")
+            figures -= {"recalibration_transfer", "temperatures_by_lang"}
             tables.remove("recalibration")
         drawn = {name.format(model=model) for name in figures for model in models}
         made += figure_files(w.root, panel, sorted(drawn))

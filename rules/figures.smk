@@ -13,7 +13,8 @@
 FIGURES = {
     "ece_by_lang": (paths.METRICS, figure_params.ByLanguage),
     "confidence_vs_accuracy_shift": (paths.METRICS, figure_params.ByLanguage),
-    "entropy_by_lang": (paths.METRICS, figure_params.Entropies),
+    "gap_vs_accuracy": (paths.METRICS, figure_params.ByLanguageAndGuess),
+    "entropy_by_lang": (paths.METRICS, figure_params.ByLanguageAndGuess),
     "reliability": (paths.RELIABILITY, figure_params.ConditionsAndGuess),
     "reliability_by_lang.{model}": (
         paths.RELIABILITY_BY_LANG,
@@ -26,6 +27,7 @@ FIGURES = {
     "effects_by_lang.{model}": (paths.EFFECTS, figure_params.ModelByLanguage),
     "effects_by_resource": (paths.EFFECTS_OVER_LANGUAGES, figure_params.Conditions),
     "recalibration_transfer": (paths.RECALIBRATION, figure_params.ByLanguage),
+    "temperatures_by_lang": (paths.TEMPERATURES, figure_params.ByLanguage),
 }
 #: Each table: the tables that it is made from, and its parameters.
 TABLES = {
@@ -35,6 +37,7 @@ TABLES = {
         figure_params.Conditions,
     ),
     "recalibration": ([paths.RECALIBRATION], figure_params.Reference),
+    "selective": ([paths.SUMMARY, paths.METRICS], figure_params.ByLanguage),
 }
 
 

@@ -10,6 +10,7 @@
 #        ROOT/recalibration.csv          metrics after temperature scaling, Platt scaling and
 #                                        isotonic regression, for the readout of the figures
 #        ROOT/recalibration_by_lang.csv  the same by language
+#        ROOT/temperatures.csv           temperatures by language, and of the fits that serve others
 #        ROOT/stats/effects.csv                 changes by SFT and smoothing, by language, with
 #                                               intervals and tests
 #        ROOT/stats/effects_over_languages.csv  the same over groups of languages, and differences
@@ -35,7 +36,11 @@ COMPUTED = {
     "compute_recalibration": (
         all_records,
         job_params.recalibration,
-        {"output": paths.RECALIBRATION, "by_language": paths.RECALIBRATION_BY_LANG},
+        {
+            "output": paths.RECALIBRATION,
+            "by_language": paths.RECALIBRATION_BY_LANG,
+            "temperatures": paths.TEMPERATURES,
+        },
     ),
     "compute_effects": (
         all_records,

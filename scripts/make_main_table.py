@@ -37,26 +37,18 @@ def main() -> None:
 
 def tabular(table: pd.DataFrame) -> str:
     """The LaTeX table with three digits, and intervals in small type below their values."""
-    lines = {}
+    lines, number = {}, latex.rounded(3)
     for (model, group, condition), (_, row) in zip(
         table.index.to_list(), table.iterrows(), strict=True
     ):
         key = (model, tables.GROUPS[group], condition)
         lines[(*key, "value")] = [number(row[metric]) for metric in METRICS]
         if group == WITH_INTERVALS:
-            lines[(*key, "interval")] = [interval(row, metric) for metric in METRICS]
+            lines[(*key, "interval")] = [latex.interval(row, metric) for metric in METRICS]
     names = ["model", "languages", "condition", "line"]
     frame = pd.DataFrame.from_dict(lines, orient="index", columns=list(METRICS.values()))
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=names)
     return latex.by_model_and_group(frame.style.hide(axis="index", level="line"), len(METRICS))
-
-
-def interval(row: pd.Series, metric: str) -> str:
-    return rf"{{\tiny [{number(row[f'{metric}_low'])}, {number(row[f'{metric}_high'])}]}}"
-
-
-def number(value: float) -> str:
-    return "--" if pd.isna(value) else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -10,15 +10,15 @@ import math
 
 from multical.errors import program
 from multical.figures import style, tables
-from multical.figures.params import Entropies
+from multical.figures.params import ByLanguageAndGuess
 
 
 def main() -> None:
-    args = style.arguments(__doc__, Entropies, "metrics")
+    args = style.arguments(__doc__, ByLanguageAndGuess, "metrics")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(args.metrics, "metrics", args.params, conditions, metric="entropy")
     options = args.params.options
-    guess = math.log(options) if options else None
+    guess = (math.log(options), "uniform guess") if options else None
     figure = style.by_language(rows, args.params, "entropy (nats)", guess)
     style.finish(figure, args)
 

@@ -85,6 +85,7 @@ def write_tables(
         "reliability_by_lang": pd.DataFrame(by_lang, columns=places),
         "culture": _culture(_summary(frame)),
         "recalibration": _recalibration(_summary(frame)),
+        "temperatures": _temperatures(frame),
     } | _changes(frame)
     for kind, table in tables.items():
         table.to_csv(folder / f"{kind}.csv", index=False)
@@ -192,3 +193,9 @@ def _recalibration(summary: pd.DataFrame) -> pd.DataFrame:
         part[columns] -= 0.1 - 0.01 * place if place else 0
         parts.append(part)
     return pd.concat(parts)
+
+
+def _temperatures(frame: pd.DataFrame) -> pd.DataFrame:
+    own = frame[frame["metric"] == "nll"].drop(columns="metric").assign(fit="own")
+    high = own[own["language"] == own["language"].iloc[0]].assign(fit="high", language="high")
+    return pd.concat([high, own]).sort_values(["run", "fit"], kind="stable")

@@ -39,10 +39,13 @@ def rules(*names: str) -> Jobs:
 
 
 NONE = rules()
-SHIFTS = rules("plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift")
+SHIFTS = rules(
+    "plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift",
+    "plot_gap_vs_accuracy",
+)  # fmt: skip
 RELIABILITY = rules("plot_reliability") | jobs("plot_reliability_by_lang", [GEMMA, SMOLLM])
 BY_RESOURCE = rules("plot_ece_by_resource", "plot_conditions_by_resource")
-TRANSFER = rules("plot_recalibration_transfer")
+TRANSFER = rules("plot_recalibration_transfer", "plot_temperatures_by_lang")
 EFFECTS = rules("plot_effects_by_resource") | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
 PLOTS = SHIFTS | RELIABILITY | BY_RESOURCE | TRANSFER | EFFECTS | rules("plot_smoothing_sweep")
 HEADLINE, VERDICTS = rules("write_headline"), rules("verify_claims")
@@ -52,7 +55,7 @@ IMPORTED = rules("import_harness of logs") | LOGS
 #: What is made of the metrics, of recalibration, of tests of changes, of bootstraps, of the bins
 #: of reliability diagrams, and of records
 ESTIMATES = (
-    rules("compute_metrics", "plot_smoothing_sweep", "make_main_table")
+    rules("compute_metrics", "plot_smoothing_sweep", "make_main_table", "make_selective_table")
     | SHIFTS | BY_RESOURCE | HEADLINE | VERDICTS
 )  # fmt: skip
 RECALIBRATION = rules("compute_recalibration", "make_recalibration_table") | TRANSFER | HEADLINE

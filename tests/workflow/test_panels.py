@@ -12,7 +12,7 @@ import yaml
 
 from multical.config import schema
 from multical.errors import InputError
-from multical.figures.params import Entropies, ModelByLanguage, ModelConditions, Panel
+from multical.figures.params import ByLanguageAndGuess, ModelByLanguage, ModelConditions, Panel
 from multical.workflow import job_params
 from support import checkout, forks
 
@@ -59,8 +59,8 @@ def test_the_views_of_a_study() -> None:
 
 def test_a_view_changes_what_is_shown_and_nothing_else() -> None:
     loaded = schema.load(raw())
-    first = job_params.figure(loaded, ROOT, Entropies)
-    other = job_params.figure(loaded, ROOT, Entropies, "mmlu.lite.other-2.5/")
+    first = job_params.figure(loaded, ROOT, ByLanguageAndGuess)
+    other = job_params.figure(loaded, ROOT, ByLanguageAndGuess, "mmlu.lite.other-2.5/")
     assert (first.benchmark, first.sft, first.options) == ("quiz", "own", 4)
     changed = {"benchmark": "mmlu.lite", "sft": "other-2.5", "options": None}
     assert other == first.model_copy(update=changed)
@@ -169,9 +169,13 @@ def test_figures_of_another_view(clone: Path, tmp_path: Path) -> None:
     panel = f"{ROOT}/figures/mmlu.lite.other-2.5"
     names = ["culture", "conditions_by_resource", "reliability_by_lang.little", "ece_by_lang"]
     names += ["effects_by_lang.little", "effects_by_resource", "recalibration_transfer"]
+    names += ["temperatures_by_lang"]
     targets = [f"{panel}/{name}.pdf" for name in names]
     targets += [f"{ROOT}/tables/mmlu.lite.other-2.5/p_values.csv"]
-    targets += [f"{ROOT}/tables/quiz.other-2.5/{name}.csv" for name in ("recalibration", "main")]
+    targets += [
+        f"{ROOT}/tables/quiz.other-2.5/{name}.csv"
+        for name in ("recalibration", "selective", "main")
+    ]
     targets += [f"{ROOT}/figures/ece_by_lang.pdf"]
     snakemake(clone, *targets)
     for target in targets:

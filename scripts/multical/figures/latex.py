@@ -89,6 +89,17 @@ def rounded(digits: int, factor: float = 1.0) -> Callable[[Any], str]:
     return text
 
 
+def interval(row: pd.Series, metric: str) -> str:
+    """The interval of a metric in a row of `tables.by_metric`: three digits, in small type.
+
+    Nothing if there is no interval.
+    """
+    if pd.isna(row[f"{metric}_low"]):
+        return ""
+    low, high = (rounded(3)(row[f"{metric}_{end}"]) for end in ("low", "high"))
+    return rf"{{\tiny [{low}, {high}]}}"
+
+
 def printed(table: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[[Any], str] | None]]
             ) -> pd.DataFrame:  # fmt: skip
     """Choose columns of a table for print. `columns` gives the title and format of each."""

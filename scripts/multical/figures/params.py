@@ -59,8 +59,8 @@ class ByLanguage(Conditions, Reference):
     """Conditions by language."""
 
 
-class Entropies(ByLanguage, Guess):
-    """Entropies by language, and that of a uniform guess."""
+class ByLanguageAndGuess(ByLanguage, Guess):
+    """Conditions by language, and what a guess would have."""
 
 
 class ConditionsAndGuess(Conditions, Guess):

@@ -226,12 +226,12 @@ def with_intervals(
 
 
 def by_language(
-    rows: pd.DataFrame, params: ByLanguage, ylabel: str, guess: float | None = None
+    rows: pd.DataFrame, params: ByLanguage, ylabel: str, line: tuple[float, str] | None = None
 ) -> Figure:
     """A row of panels per model: `value` of each language, grouped by resource level.
 
     `rows` has one metric, and a column `condition` as `tables.runs` adds it. The reference language
-    of `params` is in bold. `guess` is the value of a uniform guess, drawn as a dotted line.
+    of `params` is in bold. `line` is a value to draw as a dotted line, and its name.
     """
     languages = tables.languages(rows)
     x = dict(zip(languages["language"], languages["place"], strict=True))
@@ -249,8 +249,8 @@ def by_language(
             with_intervals(ax, at, part, *condition_style(condition), size=min(4, 0.1 * width + 2))
         ax.set(title=model, ylabel=ylabel)
         ax.margins(y=0.14)  # room for the names of the levels
-        if guess is not None:
-            ax.axhline(guess, color=GREY, linestyle=":")
+        if line is not None:
+            ax.axhline(line[0], color=GREY, linestyle=":")
         for first in languages.drop_duplicates("resource_level")["place"].iloc[1:]:
             ax.axvline(first - 1, color=GREY, linewidth=0.6)
     for level, part in languages.groupby("resource_level", sort=False):
@@ -261,8 +261,8 @@ def by_language(
         )  # fmt: skip
     _language_names(axes[-1, 0], x, params.reference_language, crowded=width < 14)
     axes[-1, 0].set(xlim=(-0.8, max(x.values()) + 0.8), xlabel="language, by resource level")
-    uniform = [handle("uniform guess", GREY, line=":")] * (guess is not None)
-    legend(fig, condition_handles(conditions) + uniform)
+    dotted = [handle(line[1], GREY, line=":")] if line is not None else []
+    legend(fig, condition_handles(conditions) + dotted)
     return fig
 
 

@@ -49,6 +49,10 @@ COLUMNS = {
     | INTERVAL,
     "summary": RUN | READING | GROUPED | INTERVAL,
     "recalibration": RUN | {"method": "text", "fit": "text"} | READING | GROUPED | INTERVAL,
+    "temperatures": RUN
+    | {"fit": "text", "language": "text", "resource_level": "text"}
+    | READING
+    | INTERVAL,
     "culture": RUN | READING | {"culture": "text"} | GROUPED | INTERVAL,
     "coverage": {"kind": "text", "of": "text", "metric": "text"} | SIMULATED | SHARE,
     "procedures": {"kind": "text", "procedure": "text", "scenario": "text"} | SHARE,
@@ -232,10 +236,10 @@ def by_metric(
     """A row per model, group, condition and further key, with three columns per metric.
 
     The three columns are its value and the ends of its interval. `orders` are the further keys,
-    each with its values in their order.
+    each with its values in their order. It may have other groups than `GROUPS`.
     """
     ends = {"value": "", "ci_low": "_low", "ci_high": "_high"}
-    keys = ["model", "group", "condition", *orders]
+    keys = list(dict.fromkeys(["model", "group", "condition", *orders]))
     orders = {"model": models(rows), "group": list(GROUPS), **orders}
     rows = rows.assign(**{key: pd.Categorical(rows[key], order) for key, order in orders.items()})
     extra = rows.groupby(keys, observed=True)[["smoothing", "languages"]].first()

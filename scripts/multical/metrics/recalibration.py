@@ -80,25 +80,37 @@ def fit_temperature(answers: Answers) -> float:
     right option, and never decreases. If its sign is the same at both ends of the range, T is
     `COLDEST` or `HOTTEST`. If the scores of no question differ, T is 1.
     """
-    present = ~np.isnan(answers.scores)
-    below = np.where(
-        present, answers.scores - np.nanmax(answers.scores, axis=1, keepdims=True), 0.0
-    )
-    right = below[np.arange(len(below)), answers.gold].mean()
+    slopes = nll_slopes(answers)
 
     def slope(log_temperature: float) -> float:
-        weights = np.exp(below * np.exp(-log_temperature)) * present
-        expected = (weights * below).sum(axis=1) / weights.sum(axis=1)
-        return float(expected.mean() - right)
+        return float(slopes(np.exp(log_temperature)).mean())
 
     coldest, hottest = np.log([COLDEST, HOTTEST])
-    if not below.any():
+    if (np.nanmin(answers.scores, axis=1) == np.nanmax(answers.scores, axis=1)).all():
         return 1.0
     if slope(coldest) <= 0:
         return COLDEST
     if slope(hottest) >= 0:
         return HOTTEST
     return float(np.exp(optimize.brentq(slope, coldest, hottest, xtol=1e-10)))
+
+
+def nll_slopes(answers: Answers) -> Callable[[float], Floats]:
+    """The (n,) derivatives by 1 / T of each answer's loss, as a function of T.
+
+    A derivative is the expected score minus the score of the right option.
+    """
+    present = ~np.isnan(answers.scores)
+    below = np.where(
+        present, answers.scores - np.nanmax(answers.scores, axis=1, keepdims=True), 0.0
+    )
+    right = below[np.arange(len(below)), answers.gold]
+
+    def slopes(divisor: float) -> Floats:
+        weights = np.exp(below / divisor) * present
+        return np.asarray((weights * below).sum(axis=1) / weights.sum(axis=1) - right)
+
+    return slopes
 
 
 def platt(answers: Answers) -> Map:

@@ -38,6 +38,11 @@ PROGRAMS = {
         ["smoothing", "reference_language"],
         ("pdf", "png"),
     ),
+    "plot_gap_vs_accuracy": (
+        "metrics",
+        ["smoothing", "reference_language", "options"],
+        ("pdf", "png"),
+    ),
     "plot_reliability": ("reliability", ["smoothing", "options"], ("pdf", "png")),
     "plot_smoothing_sweep": ("summary", ["options"], ("pdf", "png")),
     "plot_ece_by_resource": ("summary", [], ("pdf", "png")),
@@ -53,6 +58,11 @@ PROGRAMS = {
     "make_main_table": ("summary", [], ("csv", "tex")),
     "plot_recalibration_transfer": (
         "recalibration",
+        ["smoothing", "reference_language"],
+        ("pdf", "png"),
+    ),
+    "plot_temperatures_by_lang": (
+        "temperatures",
         ["smoothing", "reference_language"],
         ("pdf", "png"),
     ),

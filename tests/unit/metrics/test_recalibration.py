@@ -19,6 +19,7 @@ import compute_metrics
 import compute_recalibration
 from multical.errors import InputError
 from multical.metrics import recalibration
+from multical.metrics.bootstrap import Bootstrap
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import READOUTS, SCORES, option_scores
 from multical.metrics.recalibration import METHODS, Answers, folds
@@ -251,7 +252,7 @@ def test_scores_are_those_of_the_readouts(frame: pd.DataFrame) -> None:
 
 
 def test_rows_of_the_tables(tables: list[pd.DataFrame]) -> None:
-    by_language, by_group = tables
+    by_language, by_group, _ = tables
     for table, place in ((by_language, "language"), (by_group, "group")):
         key = ["run", "benchmark", "readout", "method", "fit", place, "metric"]
         assert not table.duplicated(key).any()
@@ -270,7 +271,7 @@ def test_without_a_method_the_rows_are_those_of_the_metrics(
 ) -> None:
     job = MetricsJob.model_validate({key: PARAMS[key] for key in MetricsJob.model_fields})
     expected = compute_metrics.compute(written(tmp_path, frame), job)
-    for table, own in zip(tables, expected, strict=True):
+    for table, own in zip(tables[:2], expected, strict=True):
         plain = table[table["method"] == "none"].drop(columns=["method", "fit"])
         pd.testing.assert_frame_equal(plain.reset_index(drop=True), own)
 
@@ -278,7 +279,7 @@ def test_without_a_method_the_rows_are_those_of_the_metrics(
 def test_a_fit_in_one_language_serves_the_others_where_truth_is_shared(
     tables: list[pd.DataFrame],
 ) -> None:
-    _, table = tables
+    _, table, _ = tables
     rows = table[(table["group"] == "non-english")].set_index(["run", "metric", "method", "fit"])
     value = rows["value"].sort_index()
     tuned = "base.facts.ls0.s0"
@@ -316,6 +317,39 @@ def test_a_cell_by_hand(frame: pd.DataFrame, tables: list[pd.DataFrame]) -> None
     assert found_rows["ece"] == pytest.approx(np.abs(gaps).sum() / len(right))
 
 
+def test_the_table_of_temperatures(frame: pd.DataFrame, tables: list[pd.DataFrame]) -> None:
+    table = tables[2]
+    keys = table[["run", "fit", "language", "resource_level"]]
+    own = [("own", language, level) for language, level in LEVELS.items()]
+    places = [("reference", "en", "high"), ("high", "high", "high"), *own]
+    assert list(map(tuple, keys.to_numpy())) == [(run, *key) for run in RUNS for key in places]
+    for row in table.to_dict(orient="records"):
+        languages = ["en", "fr"] if row["language"] == "high" else [row["language"]]
+        seen = frame[(frame["run"] == row["run"]) & frame["language"].isin(languages)]
+        expected = recalibration.fit_temperature(Answers(*option_scores(seen, "text_ppl")))
+        assert row["value"] == pytest.approx(expected, rel=1e-4)
+        assert row["n"] == 400 * len(languages)
+        assert row["ci_low"] < row["value"] < row["ci_high"]
+        assert row["value"] == pytest.approx(2 if row["run"] == RUNS[1] else 1, rel=0.2)
+    english = table[table["language"] == "en"].drop(columns="fit").set_index("run")
+    assert (english.groupby("run").nunique() <= 1).all(axis=None)  # reference and own
+
+
+def test_the_interval_of_a_temperature_refits_in_each_replicate(
+    frame: pd.DataFrame, tables: list[pd.DataFrame]
+) -> None:
+    """Both high-resource languages with the same resampled questions, fitted one by one."""
+    seen = frame[(frame["run"] == RUNS[1]) & frame["language"].isin(["en", "fr"])]
+    questions = seen["question_id"].tolist()
+    counts = Bootstrap(questions, 20, 1).counts(questions)
+    answers = Answers(*option_scores(seen, "text_ppl"))
+    fits = [recalibration.fit_temperature(answers.of(np.repeat(np.arange(800), x))) for x in counts]
+    row = tables[2].query(f"run == '{RUNS[1]}' and fit == 'high'").iloc[0]
+    np.testing.assert_allclose(
+        np.quantile(fits, [0.05, 0.95]), row[["ci_low", "ci_high"]].astype(float), rtol=1e-4
+    )
+
+
 def pairs(table: pd.DataFrame) -> set[str]:
     return set(table["fit"]) - {"none"}
 
@@ -330,7 +364,7 @@ def test_without_the_reference_language_or_a_high_one(frame: pd.DataFrame, tmp_p
 def test_few_rows_in_a_language(frame: pd.DataFrame, tmp_path: Path) -> None:
     """Yoruba has one question, which nothing can be learnt for from Yoruba."""
     rows = (frame["language"] != "yo") | (frame["question_id"] == "q00003")
-    table, _ = compute_recalibration.compute(written(tmp_path, frame[rows]), JOB)
+    table, *_ = compute_recalibration.compute(written(tmp_path, frame[rows]), JOB)
     own = table[table["language"] == "yo"]
     assert pairs(own) == {"reference", "high"}
     assert set(own["n"]) == {1}
@@ -341,9 +375,10 @@ def test_the_program_gives_the_same_bytes(frame: pd.DataFrame, tmp_path: Path) -
     paths = written(tmp_path, frame[frame["question_id"] < "q00040"])
     made = []
     for order in (paths, paths[::-1]):
-        outputs = [tmp_path / "r.csv", tmp_path / "l.csv"]
+        outputs = [tmp_path / f"{name}.csv" for name in "rlt"]
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS), "--records", *order]
         command += ["--output", str(outputs[0]), "--by-language", str(outputs[1])]
+        command += ["--temperatures", str(outputs[2])]
         forks.run(command, check=True)
         made.append([path.read_bytes() for path in outputs])
     assert made[0] == made[1]
@@ -357,8 +392,9 @@ def test_a_readout_without_option_scores_is_refused(tmp_path: Path) -> None:
     ):
         records = written(tmp_path, make_records(["base"], ["en"], 5, 0))
         command = [sys.executable, str(SCRIPT), "--params", json.dumps(PARAMS | changes)]
-        command += ["--output", str(tmp_path / "r"), "--by-language", str(tmp_path / "l")]
+        for option in ("output", "by-language", "temperatures"):
+            command += [f"--{option}", str(tmp_path / option[0])]
         done = forks.run([*command, "--records", *records])
         assert done.returncode == 1
         assert message in done.stderr
-        assert not (tmp_path / "r").exists()
+        assert not (tmp_path / "o").exists()
