@@ -316,7 +316,8 @@ EDITS = [
     Edit("one figure's program", code("plot_ece_by_resource"), figure("plot_ece_by_resource")),
     Edit("a rule's shell command", SHELL, HEADLINE),
     Edit("a setting of figures", figures("reference_language: fr"),
-         SHIFTS | RECALIBRATION | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])),
+         SHIFTS | RECALIBRATION | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
+         | rules("make_selective_table")),
     Edit("plot style", code("multical/figures/style"), PLOTS | HEADLINE),
     Edit("a library that only figures use", lock("matplotlib"), PLOTS | HEADLINE),
     Edit("a library of that library", lock("pillow"), PLOTS | HEADLINE),

@@ -147,8 +147,8 @@ def test_a_job_that_was_cut_off_is_told(copy: Path) -> None:
 def test_equal_reasons_are_one_line(copy: Path) -> None:
     said = why(plan(copy, "results/tiny/headline.txt"))
     assert said[0] == "output missing: never made"
-    assert len(" ".join(said[1:]).split(", ")) == 19
-    assert "plot_reliability_by_lang, write_headline" in " ".join(said)
+    assert len(" ".join(said[1:]).split(", ")) == 22
+    assert "plot_temperatures_by_lang, write_headline" in " ".join(said)
 
 
 def test_timings_are_looked_for_where_snakemake_puts_them(made: Path) -> None:
