@@ -10,6 +10,7 @@
 #        ROOT/recalibration.csv          metrics after temperature scaling, Platt scaling and
 #                                        isotonic regression, for the readout of the figures
 #        ROOT/recalibration_by_lang.csv  the same by language
+#        ROOT/stats/fertility.csv  tokens a byte of the options' texts, by language
 #        ROOT/stats/effects.csv                 changes by SFT and smoothing, by language, with
 #                                               intervals and tests
 #        ROOT/stats/effects_over_languages.csv  the same over groups of languages, and differences
@@ -36,6 +37,11 @@ COMPUTED = {
         all_records,
         job_params.recalibration,
         {"output": paths.RECALIBRATION, "by_language": paths.RECALIBRATION_BY_LANG},
+    ),
+    "compute_fertility": (
+        all_records,
+        job_params.fertility,
+        {"output": paths.FERTILITY},
     ),
     "compute_effects": (
         all_records,

@@ -54,6 +54,7 @@ RELIABILITY_BY_LANG = "{root}/reliability_by_lang.csv"
 CULTURE = "{root}/culture.csv"
 RECALIBRATION = "{root}/recalibration.csv"
 RECALIBRATION_BY_LANG = "{root}/recalibration_by_lang.csv"
+FERTILITY = "{root}/stats/fertility.csv"
 EFFECTS = "{root}/stats/effects.csv"
 EFFECTS_OVER_LANGUAGES = "{root}/stats/effects_over_languages.csv"
 

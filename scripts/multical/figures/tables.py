@@ -51,6 +51,9 @@ COLUMNS = {
     "recalibration": RUN | {"method": "text", "fit": "text"} | READING | GROUPED | INTERVAL,
     "culture": RUN | READING | {"culture": "text"} | GROUPED | INTERVAL,
     "coverage": COVERAGE,
+    "fertility": RUN
+    | {"benchmark": "text", "language": "text", "resource_level": "text"}
+    | dict.fromkeys(("fertility", "tokens", "bytes", "n"), "number"),
     "effects": COMPARED
     | {"language": "text", "resource_level": "text", "metric": "text", "n": "number"}
     | INTERVAL
