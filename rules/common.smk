@@ -345,6 +345,8 @@ def figures_and_tables(w):
         figures, tables = set(FIGURES), list(TABLES)
         if not job_params.labelled(CONFIG, w.root, benchmark):
             figures.remove("culture")
+        if study(w.root).kind != "multilingual":  # the others have no tokens of texts
+            figures.remove("ece_vs_fertility")
         if not job_params.recalibrated(CONFIG, w.root):
             figures -= {"recalibration_transfer", "temperatures_by_lang"}
             tables.remove("recalibration")

@@ -8,7 +8,7 @@
 #        ROOT/tables/settings.csv, .tex and .json
 #        ROOT/headline.txt, the study's result in a few lines
 
-#: Each figure: the table that it is drawn from, and its parameters. `.{model}` ends the names of
+#: Each figure: the tables that it is drawn from, and its parameters. `.{model}` ends the names of
 #: figures that each model has.
 FIGURES = {
     "ece_by_lang": (paths.METRICS, figure_params.ByLanguage),
@@ -26,6 +26,7 @@ FIGURES = {
     "culture": (paths.CULTURE, figure_params.ConditionsAndGuess),
     "effects_by_lang.{model}": (paths.EFFECTS, figure_params.ModelByLanguage),
     "effects_by_resource": (paths.EFFECTS_OVER_LANGUAGES, figure_params.Conditions),
+    "ece_vs_fertility": ([paths.METRICS, paths.FERTILITY], figure_params.ByLanguage),
     "recalibration_transfer": (paths.RECALIBRATION, figure_params.ByLanguage),
     "temperatures_by_lang": (paths.TEMPERATURES, figure_params.ByLanguage),
 }
@@ -47,8 +48,9 @@ wildcard_constraints:
 
 # The rule plot_ece_by_lang runs scripts/plot_ece_by_lang.py, and so on. The program's options have
 # the names of the tables' files.
-for name, (source, schema) in FIGURES.items():
-    inputs = {Path(source).stem: source}
+for name, (sources, schema) in FIGURES.items():
+    sources = [sources] if isinstance(sources, str) else sources
+    inputs = {Path(source).stem: source for source in sources}
     make_rule(f"plot_{name}", inputs, figure(name), figure_settings(schema))
 for name, (sources, schema) in TABLES.items():
     inputs = {Path(source).stem: source for source in sources}

@@ -11,6 +11,7 @@
 #                                        isotonic regression, for the readout of the figures
 #        ROOT/recalibration_by_lang.csv  the same by language
 #        ROOT/temperatures.csv           temperatures by language, and of the fits that serve others
+#        ROOT/stats/fertility.csv  tokens a byte of the options' texts, by language
 #        ROOT/stats/effects.csv                 changes by SFT and smoothing, by language, with
 #                                               intervals and tests
 #        ROOT/stats/effects_over_languages.csv  the same over groups of languages, and differences
@@ -41,6 +42,11 @@ COMPUTED = {
             "by_language": paths.RECALIBRATION_BY_LANG,
             "temperatures": paths.TEMPERATURES,
         },
+    ),
+    "compute_fertility": (
+        all_records,
+        job_params.fertility,
+        {"output": paths.FERTILITY},
     ),
     "compute_effects": (
         all_records,

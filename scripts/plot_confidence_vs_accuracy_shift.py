@@ -7,9 +7,7 @@ accuracy. The languages furthest from the median and the language of the SFT dat
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from multical.errors import program
@@ -56,17 +54,9 @@ def draw(change: pd.DataFrame, params: ByLanguage, models: list[str]) -> Figure:
     figure.draw_without_rendering()  # computes the layout, which must be final for the names
     figure.set_layout_engine("none")
     for ax, part in panels:
-        name_outliers(ax, part, params.reference_language)
+        x, y = part["accuracy"].to_numpy(), part["confidence"].to_numpy()
+        style.name_outliers(ax, x, y, part["language"].tolist(), params.reference_language, NAMED)
     return figure
-
-
-def name_outliers(ax: Axes, part: pd.DataFrame, reference: str) -> None:
-    x, y = part["accuracy"].to_numpy(), part["confidence"].to_numpy()
-    distance = np.hypot(x - np.median(x), y - np.median(y))
-    languages = part["language"].tolist()
-    far = [int(i) for i in np.argsort(-distance, kind="stable")[:NAMED]]
-    far += [i for i, name in enumerate(languages) if name == reference and i not in far]
-    style.label_points(ax, x, y, {i: languages[i] for i in far})
 
 
 def main() -> None:

@@ -55,6 +55,7 @@ CULTURE = "{root}/culture.csv"
 RECALIBRATION = "{root}/recalibration.csv"
 RECALIBRATION_BY_LANG = "{root}/recalibration_by_lang.csv"
 TEMPERATURES = "{root}/temperatures.csv"
+FERTILITY = "{root}/stats/fertility.csv"
 EFFECTS = "{root}/stats/effects.csv"
 EFFECTS_OVER_LANGUAGES = "{root}/stats/effects_over_languages.csv"
 

@@ -184,7 +184,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], None], set[str], dict[str, i
     "a setting of the figures": (
         reference,
         {"plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift"}
-        | {"plot_effects_by_lang"}
+        | {"plot_effects_by_lang", "plot_ece_vs_fertility"}
         | rerun_edits.RECALIBRATION,
         {},
     ),

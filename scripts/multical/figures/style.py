@@ -318,6 +318,16 @@ def label_points(ax: Axes, x: np.ndarray, y: np.ndarray, names: dict[int, str]) 
         )  # fmt: skip
 
 
+def name_outliers(
+    ax: Axes, x: np.ndarray, y: np.ndarray, languages: Sequence[str], reference: str, count: int
+) -> None:
+    """Name the `count` languages furthest from the median, and the reference language."""
+    distance = np.hypot(x - np.median(x), y - np.median(y))
+    far = [int(i) for i in np.argsort(-distance, kind="stable")[:count]]
+    far += [i for i, name in enumerate(languages) if name == reference and i not in far]
+    label_points(ax, x, y, {i: languages[i] for i in far})
+
+
 def scatter(ax: Axes, x: Any, y: Any, colour: str, marker: str, size: Any = 14) -> PathCollection:
     """Points with a thin white edge."""
     return ax.scatter(x, y, s=size, color=colour, marker=marker, edgecolor="white", linewidth=0.3)

@@ -56,6 +56,9 @@ COLUMNS = {
     "culture": RUN | READING | {"culture": "text"} | GROUPED | INTERVAL,
     "coverage": {"kind": "text", "of": "text", "metric": "text"} | SIMULATED | SHARE,
     "procedures": {"kind": "text", "procedure": "text", "scenario": "text"} | SHARE,
+    "fertility": RUN
+    | {"benchmark": "text", "language": "text", "resource_level": "text"}
+    | dict.fromkeys(("fertility", "tokens", "bytes", "n"), "number"),
     "effects": COMPARED
     | {"language": "text", "resource_level": "text", "metric": "text", "n": "number"}
     | INTERVAL

@@ -27,6 +27,10 @@ class MetricsJob(Metrics, _ByLevel):
     """Metrics to compute from records, in languages of known resource levels."""
 
 
+class FertilityJob(_ByLevel):
+    """Languages of known resource levels whose fertility to compute."""
+
+
 class RecalibrationJob(MetricsJob):
     """Readouts to recalibrate, how to do so, and the metrics to compute from them."""
 

@@ -38,7 +38,13 @@ from multical.models.evaluation_params import EvaluationJob
 from multical.models.fetch_params import FetchJob
 from multical.models.params import TrainingJob
 from multical.params import Strict, canonical, validated
-from multical.stats.params import MetricsJob, RecalibrationJob, Reliability, Tested
+from multical.stats.params import (
+    FertilityJob,
+    MetricsJob,
+    RecalibrationJob,
+    Reliability,
+    Tested,
+)
 
 Settings = dict[str, Any]
 #: Metrics of recalibrated confidences. Those of ranking, as AUROC, would hardly change.
@@ -228,6 +234,11 @@ def metrics(config: Config, root: str) -> MetricsJob:
     """The metrics that are computed from records."""
     section = config.measured(root).metrics
     return MetricsJob(**dict(section), resource_levels=resource_levels(config))
+
+
+def fertility(config: Config, root: str) -> FertilityJob:
+    """The languages whose fertility is computed."""
+    return FertilityJob(resource_levels=resource_levels(config))
 
 
 def reliability(config: Config, root: str) -> Reliability:

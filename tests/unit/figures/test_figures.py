@@ -43,6 +43,7 @@ PROGRAMS = {
         ["smoothing", "reference_language", "options"],
         ("pdf", "png"),
     ),
+    "plot_ece_vs_fertility": ("metrics", ["smoothing", "reference_language"], ("pdf", "png")),
     "plot_reliability": ("reliability", ["smoothing", "options"], ("pdf", "png")),
     "plot_smoothing_sweep": ("summary", ["options"], ("pdf", "png")),
     "plot_ece_by_resource": ("summary", [], ("pdf", "png")),
@@ -68,20 +69,25 @@ PROGRAMS = {
     ),
     "make_recalibration_table": ("recalibration", ["reference_language"], ("csv", "tex")),
 }
+#: What a script reads beside its table
+BESIDE = {"plot_ece_vs_fertility": ["fertility"]}
 EVERY = pytest.mark.parametrize("name", PROGRAMS)
 
 
-def arguments(name: str, table: Path, out: Path, **changes: Any) -> list[str]:
+def arguments(name: str, table: Path, out: Path, *beside: Path, **changes: Any) -> list[str]:
     kind, keys, outputs = PROGRAMS[name]
     params = {key: figure_data.PARAMS[key] for key in ["study", *COMMON, *keys]}
     params |= changes
     files = [text for end in outputs for text in (f"--{end}", str(out / f"{name}.{end}"))]
     files += ["--sidecar", str(out / f"{name}.json")]
+    files += [text for path in beside for text in (option(path.stem), str(path))]
     return [option(kind), str(table), "--params", json.dumps(params), "--code", "abc", *files]
 
 
 @pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, bytes]]:
+def make(
+    monkeypatch: pytest.MonkeyPatch, small: dict[str, Path]
+) -> Callable[..., dict[str, bytes]]:
     """Run a script's main in this process; its outputs by suffix. Warnings are errors."""
 
     monkeypatch.setitem(style.plt.rcParams, "savefig.dpi", 40)  # fast
@@ -89,7 +95,8 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, bytes]]:
     def run(name: str, tables: dict[str, Path], out: Path, **changes: Any) -> dict[str, bytes]:
         table = tables[PROGRAMS[name][0]]
         monkeypatch.syspath_prepend(str(SCRIPTS))
-        monkeypatch.setattr(sys, "argv", [name, *arguments(name, table, out, **changes)])
+        beside = [tables.get(kind, small[kind]) for kind in BESIDE.get(name, [])]
+        monkeypatch.setattr(sys, "argv", [name, *arguments(name, table, out, *beside, **changes)])
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             __import__(name)
@@ -130,9 +137,10 @@ def fresh(small: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> P
     It has another hash seed, time zone and working folder.
     """
     folder = tmp_path_factory.mktemp("fresh")
+    beside = {name: [small[kind] for kind in BESIDE.get(name, [])] for name in PROGRAMS}
     lines = [
-        json.dumps([str(SCRIPTS / f"{name}.py"), *arguments(name, small[table], folder)])
-        for name, (table, *_) in PROGRAMS.items()
+        json.dumps([str(SCRIPTS / f"{x}.py"), *arguments(x, small[table], folder, *beside[x])])
+        for x, (table, *_) in PROGRAMS.items()
     ]
     more = {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "PYTHONPATH": str(SCRIPTS)}
     subprocess.run(

@@ -241,6 +241,7 @@ def test_what_needs_a_model_does_not_rerun_for_metrics_or_figures(script: str) -
         "compute_culture",
         "compute_recalibration",
         "compute_effects",
+        "compute_fertility",
     ],
 )
 def test_what_computes_metrics_does_not_rerun_for_models_or_figures(script: str) -> None:
