@@ -29,6 +29,7 @@ METRICS = [
     "rmsce",
     "mce",
     "debiased_ece2",
+    "smece",
 ]
 METRICS += ["ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc", "augrc"]
 RELIABILITY = ["group", "readout", "bin", "low", "high", "n", "confidence", "accuracy"]

@@ -29,6 +29,8 @@ Weighting = Literal["mass", "uniform"]
 
 #: Elements of one chunk of counts. Bounds the memory of a metric, and fits in a cache.
 CHUNK = 1 << 20
+#: Cells of [0, 1] in which `smece` sums residuals, and at whose middles it integrates.
+CELLS = 128
 
 
 def calibration_error(
@@ -192,6 +194,37 @@ def debiased_ece2(readout: Readout, counts: Counts | None = None, bins: int = 15
         return np.asarray(pairs.sum(axis=1) / mass.sum(axis=1))
 
 
+def smece(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Smooth ECE (Blasiok and Nakkiran 2023), which needs no bins.
+
+    The residuals confidence - correct are smoothed over the confidences by a Gaussian kernel of
+    width sigma, reflected at 0 and 1. smECE_sigma is the integral over [0, 1] of the absolute
+    value of their smoothed sum, divided by the number of rows. It falls as sigma rises, so one
+    sigma equals its own smECE_sigma, and this is the metric. Here a residual lies at the middle of
+    one of `CELLS` cells of [0, 1], and the kernel is no narrower than a cell. Smoothing multiplies
+    the cosine of k half-waves by exp(-(pi k sigma)^2 / 2).
+    """
+    _, sure, right = bin_sums(readout.confidence, readout.correct, counts, bins=CELLS)
+    size = checked_counts(counts, len(readout.correct)).sum(axis=1)
+    waves = cosines()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        strength = (sure - right) @ waves.T / size[:, None]
+    strength[:, 1:] *= 2
+    low, high = np.zeros(len(size)), np.ones(len(size))
+    for _ in range(48):
+        sigma = (low + high) / 2
+        width = np.maximum(sigma, 1 / CELLS)[:, None]
+        damped = strength * np.exp(-((np.pi * np.arange(CELLS) * width) ** 2) / 2)
+        above = np.abs(damped @ waves).mean(axis=1) > sigma
+        low, high = np.where(above, sigma, low), np.where(above, high, sigma)
+    return np.where(size > 0, (low + high) / 2, np.nan)
+
+
+def cosines() -> Floats:
+    """(CELLS, CELLS) values of the cosine of 0, 1, ... half-waves (rows) at middles of cells."""
+    return np.cos(np.pi * np.outer(np.arange(CELLS), (np.arange(CELLS) + 0.5) / CELLS))
+
+
 def ece_classwise(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
     """Mean over option positions of the ECE of "this option is right" (Kull et al. 2019).
 
@@ -332,6 +365,7 @@ METRICS: dict[str, Metric] = {
     "rmsce": Metric(rmsce, "probability", binned=True),
     "mce": Metric(mce, "probability", binned=True),
     "debiased_ece2": Metric(debiased_ece2, "probability", (-1.0, 1.0), binned=True),
+    "smece": Metric(smece, "probability"),
     "ece_classwise": Metric(ece_classwise, "distribution", binned=True),
     "ece_all": Metric(ece_all, "distribution", binned=True),
     "brier": Metric(brier, "distribution", (0.0, 2.0)),
@@ -343,9 +377,9 @@ METRICS: dict[str, Metric] = {
 }
 
 
-#: Metrics that sum absolute gaps of bins, so that noise makes them too large. With few questions
+#: Metrics that sum absolute gaps, so that noise makes them too large. With few questions
 #: their bootstrap intervals miss the value that infinitely many questions would give
-BIASED = frozenset({"ece", "ece_equal_mass", "rmsce", "mce", "ece_classwise", "ece_all"})
+BIASED = frozenset({"ece", "ece_equal_mass", "rmsce", "mce", "smece", "ece_classwise", "ece_all"})
 
 
 def _quantile_bins(confidence: Floats, counts: Counts, bins: int) -> NDArray[np.int64]:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import dct
 
 from multical.metrics import kernels
-from multical.metrics.definitions import Counts, distribution, edges
+from multical.metrics.definitions import CELLS, Counts, cosines, distribution, edges
 from multical.metrics.readouts import Floats, Readout, entropies
 
 Ints = NDArray[np.integer[Any]]
@@ -79,6 +80,8 @@ def replicates(
     wanted = set(names)
     with np.errstate(invalid="ignore", divide="ignore"):
         metrics = _answers(readout, sample, bins)
+        if "smece" in wanted:
+            metrics["smece"] = _smooth(readout, sample)
         if wanted & DISTRIBUTION:
             metrics |= _distribution(readout, sample)
         if wanted & OPTIONS:
@@ -108,6 +111,16 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
         "debiased_ece2": pairs.sum(axis=0) / size,
         "mce": np.where(size > 0, (distance / filled).max(axis=0), np.nan),
     }
+
+
+def _smooth(readout: Readout, sample: Sample) -> Floats:
+    """The smooth calibration error."""
+    wrong = readout.confidence - readout.correct
+    (surplus,), _ = sample.bin_sums(readout.confidence, CELLS, wrong)
+    waves = dct(surplus, type=2, axis=0).T / np.maximum(sample.size, 1)[:, None]
+    waves[:, 0] /= 2
+    errors = kernels.fixed_points(np.ascontiguousarray(waves), cosines())
+    return np.where(sample.size > 0, errors, np.nan)
 
 
 def _distribution(readout: Readout, sample: Sample) -> dict[str, Floats]:

@@ -102,7 +102,7 @@ def test_a_cell_and_its_interval(frame: pd.DataFrame, made: Path) -> None:
         replicates = metric(readout, counts, 15)
         expected = interval(recentred(replicates, value, metric.bounds), 0.9)
         interval_found = found.loc[name, ["ci_low", "ci_high"]].astype(float)
-        np.testing.assert_allclose(interval_found, expected, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(interval_found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_summary_is_the_mean_over_languages(frame: pd.DataFrame, made: Path) -> None:

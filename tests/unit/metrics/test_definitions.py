@@ -169,6 +169,50 @@ def test_single_rows_have_no_pairs() -> None:
     assert value("debiased_ece2", simple([0.9, 0.9], [1, 0])) == pytest.approx(-0.09)
 
 
+# The smooth error
+
+
+def smoothed(readout: Readout, sigma: float) -> float:
+    """smECE_sigma by direct quadrature: a Gaussian at each row and at its mirror images."""
+    places = (np.arange(4000) + 0.5) / 4000
+    total = np.zeros(4000)
+    rows = zip(readout.confidence, readout.confidence - readout.correct, strict=True)
+    for confidence, residual in rows:
+        images = [2 * turn + sign * confidence for turn in range(-3, 4) for sign in (1, -1)]
+        distance = (places[:, None] - images) / sigma
+        total += residual * np.exp(-(distance**2) / 2).sum(axis=1)
+    density = total / (len(readout.correct) * sigma * np.sqrt(2 * np.pi))
+    return float(np.abs(density).mean())
+
+
+@pytest.mark.parametrize(
+    "readout",
+    [make(30), make(150), tied(80), simple([0.3], [1]), simple([0.01, 0.99, 0.5], [1, 0, 1]),
+     simple(np.linspace(0.3, 1, 200), RNG(8).random(200) < np.linspace(0.3, 1, 200))],
+)  # fmt: skip
+def test_the_smooth_error_is_the_width_that_equals_its_error(readout: Readout) -> None:
+    found = value("smece", readout)
+    # The error falls as the width rises, so the fixed point lies between these two.
+    assert smoothed(readout, found - 1e-3) > found - 1e-3
+    assert smoothed(readout, found + 1e-3) < found + 1e-3
+
+
+def test_the_smooth_error_of_one_confidence_is_its_gap() -> None:
+    """All residuals lie in one place, and a kernel does not change their sum."""
+    for sure, right in ((0.5, 9), (0.9, 3), (1.0, 0), (0.0, 10)):
+        readout = simple(np.full(10, sure), np.arange(10) < right)
+        assert value("smece", readout) == pytest.approx(abs(sure - right / 10), abs=1e-12)
+
+
+def test_the_smooth_error_of_calibrated_answers_goes_to_zero() -> None:
+    errors = []
+    for rows in (100, 10_000, 1_000_000):
+        chance = RNG(rows).uniform(0.25, 1, rows)
+        errors.append(value("smece", simple(chance, RNG(9).random(rows) < chance)))
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+    assert errors[2] < 0.005
+
+
 # Scores of distributions
 
 
