@@ -29,6 +29,7 @@ METRICS = [
     "rmsce",
     "mce",
     "debiased_ece2",
+    "resolution",
     "smece",
 ]
 METRICS += ["ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc", "augrc"]

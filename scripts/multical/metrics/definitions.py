@@ -194,6 +194,24 @@ def debiased_ece2(readout: Readout, counts: Counts | None = None, bins: int = 15
         return np.asarray(pairs.sum(axis=1) / mass.sum(axis=1))
 
 
+def resolution(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+    """Variance of accuracy between the bins, without the bias that noise adds: higher is better.
+
+    Murphy (1973) decomposes the Brier score of the chosen answer, the mean of
+    (confidence - correct)^2, into reliability - resolution + a (1 - a) with the accuracy a, if all
+    confidences of a bin are equal. Products of pairs of rows estimate squared accuracies without
+    bias, in each bin and over all bins. The metric is therefore around 0 for confidences that say
+    nothing about the answers, and may be negative. It is the bias-corrected resolution of Ferro and
+    Fricker (2012), as `debiased_ece2` is their reliability. A bin of one row counts as 0.
+    """
+    mass, _, right = bin_sums(readout.confidence, readout.correct, counts, bins=bins)
+    size, hits = mass.sum(axis=1), right.sum(axis=1)
+    whole = hits * (hits - 1) / np.maximum(size * (size - 1), 1)
+    inside = mass * (right * (right - 1) / np.maximum(mass * (mass - 1), 1) - whole[:, None])
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(mass > 1, inside, 0).sum(axis=1) / size)
+
+
 def smece(readout: Readout, counts: Counts | None = None) -> Floats:
     """Smooth ECE (Blasiok and Nakkiran 2023), which needs no bins.
 
@@ -365,6 +383,7 @@ METRICS: dict[str, Metric] = {
     "rmsce": Metric(rmsce, "probability", binned=True),
     "mce": Metric(mce, "probability", binned=True),
     "debiased_ece2": Metric(debiased_ece2, "probability", (-1.0, 1.0), binned=True),
+    "resolution": Metric(resolution, "probability", (-1.0, 1.0), binned=True),
     "smece": Metric(smece, "probability"),
     "ece_classwise": Metric(ece_classwise, "distribution", binned=True),
     "ece_all": Metric(ece_all, "distribution", binned=True),

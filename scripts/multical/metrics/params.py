@@ -15,7 +15,7 @@ Readout = Literal[
 ]
 Metric = Literal[
     "accuracy", "confidence", "gap", "ece", "ece_equal_mass", "rmsce", "mce", "debiased_ece2",
-    "smece", "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
+    "resolution", "smece", "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
     "augrc",
 ]  # fmt: skip
 #: Readouts that are a softmax of option scores: the keys of metrics.readouts.SCORES

@@ -169,6 +169,72 @@ def test_single_rows_have_no_pairs() -> None:
     assert value("debiased_ece2", simple([0.9, 0.9], [1, 0])) == pytest.approx(-0.09)
 
 
+# The resolution
+
+
+def test_the_brier_score_of_the_answer_decomposes_where_bins_have_one_confidence() -> None:
+    """Murphy's parts, and the debiased ones: both add up to the same score."""
+    rng = RNG(2)
+    confidence = rng.choice([0.25, 0.55, 0.65, 0.95], 80)
+    readout = simple(confidence, rng.random(80) < confidence**2)
+    score = np.mean((readout.confidence - readout.correct) ** 2)
+    accuracy = readout.correct.mean()
+    mass, sure, right = (sums[0] for sums in bin_sums(confidence, readout.correct, bins=10))
+    filled = mass > 0
+    mass, sure, right = mass[filled], sure[filled] / mass[filled], right[filled] / mass[filled]
+    reliability = (mass * (sure - right) ** 2).sum() / 80
+    between = (mass * (right - accuracy) ** 2).sum() / 80
+    assert score == pytest.approx(reliability - between + accuracy * (1 - accuracy))
+    debiased = value("debiased_ece2", readout, 10), value("resolution", readout, 10)
+    assert score == pytest.approx(debiased[0] - debiased[1] + accuracy * (1 - accuracy) * 80 / 79)
+    # Ferro and Fricker (2012), equation for RES'
+    noise = (mass * right * (1 - right) / (mass - 1)).sum() / 80
+    assert debiased[1] == pytest.approx(between - noise + accuracy * (1 - accuracy) / 79)
+    assert debiased[1] < between
+
+
+def test_the_resolution_has_no_bias() -> None:
+    """All answers of 9 questions in 3 bins, each weighed by its probability."""
+    confidence = np.array([0.2] * 2 + [0.5] * 3 + [0.9] * 4)
+
+    def expected(chance: np.ndarray) -> tuple[float, float]:
+        total = plain = 0.0
+        for answers in itertools.product([0, 1], repeat=9):
+            right = np.array(answers)
+            weight = np.where(right == 1, chance, 1 - chance).prod()
+            total += weight * value("resolution", simple(confidence, right), 10)
+            share = np.repeat([right[:2].mean(), right[2:5].mean(), right[5:].mean()], [2, 3, 4])
+            plain += weight * share.var()
+        return total, plain
+
+    for chances in ([0.4, 0.4, 0.4], [0.1, 0.6, 0.8]):
+        chance = np.repeat(chances, [2, 3, 4])
+        # Pairs of questions of the whole: given the bins, they are not independent of them.
+        pairs = (chance.sum() ** 2 - (chance**2).sum()) / 72
+        debiased, plain = expected(chance)
+        assert debiased == pytest.approx((chance**2).mean() - pairs)
+        assert plain > chance.var() + 0.03
+    assert expected(np.full(9, 0.4))[0] == pytest.approx(0)
+
+
+def test_the_resolution_of_drawn_questions_has_no_bias() -> None:
+    rng, found = RNG(3), []
+    levels, chances = np.array([0.2, 0.5, 0.9]), np.array([0.3, 0.4, 0.8])
+    for _ in range(3000):
+        kind = rng.integers(0, 3, 30)
+        readout = simple(levels[kind], rng.random(30) < chances[kind])
+        found.append(value("resolution", readout, 10))
+    error = np.std(found) / np.sqrt(3000)
+    assert np.mean(found) == pytest.approx(chances.var(), abs=3 * error)
+    assert error < chances.var() / 20
+
+
+def test_the_resolution_of_single_rows_and_of_one_bin_is_zero() -> None:
+    assert value("resolution", simple([0.9], [1])) == 0
+    assert value("resolution", simple([0.2, 0.9], [0, 1])) == 0
+    assert value("resolution", make(), 1) == pytest.approx(0, abs=1e-15)
+
+
 # The smooth error
 
 
