@@ -96,8 +96,7 @@ def bin_sums(
     if bins < 1:
         raise InputError(f"bins: {bins}, expected at least 1")
     if scheme == "equal_width":
-        above = np.searchsorted(edges(bins), confidence, side="right")
-        index = np.minimum(above - 1, bins - 1)
+        index = equal_width(confidence, bins)
     else:
         index = _quantile_bins(confidence, counts, bins)
     # A row that falls in no bin still counts for the quantiles. It is left out only now.
@@ -120,6 +119,11 @@ def bin_sums(
 def edges(bins: int) -> Floats:
     """(bins + 1,) edges of bins of equal width, each the float nearest to i / bins."""
     return np.arange(bins + 1) / bins
+
+
+def equal_width(confidence: Floats, bins: int) -> NDArray[np.int64]:
+    """(n,) index of the bin of equal width of each confidence (n,): half-open, the last closed."""
+    return np.minimum(np.searchsorted(edges(bins), confidence, side="right") - 1, bins - 1)
 
 
 def checked_counts(counts: Counts | None, rows: int) -> Counts:

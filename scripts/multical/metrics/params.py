@@ -46,6 +46,12 @@ class Binned(Strict):
         description="how to read answers and confidences off the scores",
     )
     bins: int = Field(default=15, ge=1, description="number of bins of calibration errors")
+    least: int = Field(
+        default=10,
+        ge=1,
+        description="least number of questions in a point of a reliability diagram; neighbouring "
+        "bins with fewer are joined",
+    )
 
 
 class Metrics(Binned):

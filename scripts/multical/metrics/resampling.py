@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 
 from multical.metrics import kernels
-from multical.metrics.definitions import CELLS, Counts, cosines, distribution, edges
+from multical.metrics.definitions import CELLS, Counts, cosines, distribution, equal_width
 from multical.metrics.readouts import Floats, Readout, entropies
 
 Ints = NDArray[np.integer[Any]]
@@ -54,8 +54,7 @@ class Sample:
 
         The bins have equal width.
         """
-        above = np.searchsorted(edges(bins), confidence, side="right")
-        index = np.minimum(above - 1, bins - 1)
+        index = equal_width(confidence, bins)
         order = np.argsort(index.astype(np.min_scalar_type(bins)), kind="stable")
         starts = np.searchsorted(index[order], np.arange(bins + 1)).astype(np.uint32)
         ordered = np.array([column[order] for column in values])

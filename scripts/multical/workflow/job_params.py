@@ -234,7 +234,9 @@ def reliability(config: Config, root: str) -> Reliability:
     """How reliability diagrams are binned."""
     section = config.measured(root).metrics
     levels = resource_levels(config)
-    return Reliability(readouts=section.readouts, bins=section.bins, resource_levels=levels)
+    return Reliability(
+        readouts=section.readouts, bins=section.bins, least=section.least, resource_levels=levels
+    )
 
 
 def recalibrated(config: Config, root: str) -> bool:
