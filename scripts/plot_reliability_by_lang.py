@@ -74,9 +74,10 @@ def diagram(ax: Axes, bins: pd.DataFrame, condition: float | None, place: int) -
     ax.vlines(sure, points["low"], points["high"], color=colour, linewidth=0.6, alpha=0.35)
     ax.plot(sure, right, color=colour, linewidth=0.7, alpha=0.6)
     plots.scatter(ax, sure, right, colour, marker, 2 + 40 * points["n"] / points["n"].sum())
-    full = bins[bins["n"] > 0]
+    full = bins.loc[bins["n"] > 0, ["n", "confidence", "accuracy"]]
     if len(full):
-        ece = full["n"] @ (full["confidence"] - full["accuracy"]).abs() / full["n"].sum()
+        n, stated, found = full.to_numpy(float).T
+        ece = n @ abs(stated - found) / n.sum()
         ax.annotate(f"{ece:.3f}".lstrip("0"), (0, 1), xycoords="axes fraction",
                     xytext=(4, -4 - 7 * place), textcoords="offset points", va="top",
                     fontsize=5.5, color=colour, path_effects=plots.HALO)  # fmt: skip

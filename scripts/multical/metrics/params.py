@@ -46,6 +46,11 @@ class Binned(Strict):
         description="how to read answers and confidences off the scores",
     )
     bins: int = Field(default=15, ge=1, description="number of bins of calibration errors")
+
+
+class Diagrams(Binned):
+    """How answers are binned for reliability diagrams."""
+
     least: int = Field(
         default=10,
         ge=1,
@@ -61,6 +66,10 @@ class Metrics(Binned):
         default=list(get_args(Metric)), min_length=1, description="the metrics to compute"
     )
     bootstrap: Bootstrap = Bootstrap()
+
+
+class MetricsSection(Metrics, Diagrams):
+    """The metrics and reliability diagrams of a study."""
 
 
 class Recalibration(Strict):
