@@ -272,11 +272,11 @@ def test_the_smooth_error_of_one_confidence_is_its_gap() -> None:
 
 def test_the_smooth_error_of_calibrated_answers_goes_to_zero() -> None:
     errors = []
-    for rows in (100, 10_000, 1_000_000):
+    for rows in (100, 3000, 100_000):
         chance = RNG(rows).uniform(0.25, 1, rows)
         errors.append(value("smece", simple(chance, RNG(9).random(rows) < chance)))
     assert errors[0] > 2 * errors[1] > 4 * errors[2]
-    assert errors[2] < 0.005
+    assert errors[2] < 0.01
 
 
 # Scores of distributions
