@@ -3,6 +3,10 @@
 The bins have equal width and are half-open, except for the last one, which is closed, as for ECE.
 The questions of a group's languages are pooled. Readouts that are not probabilities have no such
 diagram and are left out. Empty bins have n = 0 and no confidence or accuracy.
+
+Neighbouring bins are joined, from the lowest on, into points of at least `least` different
+questions. The rest above the last full point joins it. All bins of a point have its mean
+confidence, its accuracy, and the ends of the accuracy's 95 % interval (`band`).
 """
 
 from __future__ import annotations
@@ -12,9 +16,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from multical.errors import program
-from multical.metrics.definitions import bin_sums, edges
+from multical.metrics.definitions import edges, equal_width
 from multical.metrics.readouts import Floats
 from multical.stats import record_files
 from multical.stats.blocks import RUN, Block, groups, readings
@@ -36,6 +43,7 @@ def compute(paths: Iterable[str], params: Reliability, processes: int = 1) -> li
     """
     parts, _ = record_files.survey(paths, params.resource_levels)
     columns = ["readout", "bin", "low", "high", "n", "confidence", "accuracy"]
+    columns += ["point", "point_confidence", "point_accuracy", "point_low", "point_high"]
     places = (["group"], ["language", "resource_level"])
     return record_files.tables(
         parts, block_rows, params,
@@ -48,22 +56,22 @@ def block_rows(block: Block, params: Reliability) -> tuple[Rows, Rows]:
     levels = params.resource_levels
     by_group, by_language = [], []
     for name in params.readouts:
-        sums = binned(block, name, params.bins)
+        own = answers(block, name)
         by_group += [
             {"group": group, **row}
-            for group, languages in groups(sums, levels).items()
-            for row in rows(np.sum([sums[x] for x in languages], axis=0), block, name)
+            for group, languages in groups(own, levels).items()
+            for row in rows(pd.concat([own[x] for x in languages]), block, name, params)
         ]
         by_language += [
             {"language": language, "resource_level": levels[language], **row}
-            for language, language_sums in sums.items()
-            for row in rows(language_sums, block, name)
+            for language, answered in own.items()
+            for row in rows(answered, block, name, params)
         ]
     return by_group, by_language
 
 
-def binned(block: Block, name: str, bins: int) -> dict[str, Floats]:
-    """(3, bins) per language: number of answers, sum of confidences, number of right answers.
+def answers(block: Block, name: str) -> dict[str, pd.DataFrame]:
+    """Each language's questions, with the confidence in the answer and whether it is right.
 
     Empty if the readout is not a probability.
     """
@@ -71,20 +79,74 @@ def binned(block: Block, name: str, bins: int) -> dict[str, Floats]:
     if not all(readout.is_probability for readout in readouts.values()):
         return {}
     return {
-        language: np.concatenate(bin_sums(readout.confidence, readout.correct, bins=bins))
+        language: pd.DataFrame(
+            {
+                "question": block.languages[language]["question_id"].array,
+                "confidence": readout.confidence,
+                "right": readout.correct.astype(float),
+            }
+        )
         for language, readout in readouts.items()
     }
 
 
-def rows(sums: Floats, block: Block, name: str) -> Iterator[dict[str, Any]]:
-    """A row per bin, from the (3, bins) sums of a language or group as `binned` returns them."""
-    limits = edges(sums.shape[1])
-    for index, (n, confidence, right) in enumerate(sums.T):
-        row = block.keys | {"readout": name, "bin": index, "n": int(n)}
-        row |= {"low": limits[index], "high": limits[index + 1]}
-        if n:
-            row |= {"confidence": confidence / n, "accuracy": right / n}
-        yield row
+def rows(
+    answered: pd.DataFrame, block: Block, name: str, params: Reliability
+) -> Iterator[dict[str, Any]]:
+    """A row per bin, from the answers of a language or group as `answers` returns them."""
+    question, _ = pd.factorize(answered["question"])
+    confidence, right = answered["confidence"].to_numpy(), answered["right"].to_numpy()
+    index = equal_width(confidence, params.bins)
+    joined = points(index, question, params.bins, params.least)
+    n = np.bincount(index, minlength=params.bins)
+    sums = np.array([np.bincount(index, x, params.bins) for x in (confidence, right)])
+    described = {}
+    for point in range(joined[-1] + 1):
+        own, inside = joined == point, joined[index] == point
+        sure, share = sums[:, own].sum(axis=1) / n[own].sum()
+        low, high = band(right[inside], question[inside])
+        values = {"confidence": sure, "accuracy": share, "low": low, "high": high}
+        described[point] = {f"point_{key}": value for key, value in values.items()}
+    limits = edges(params.bins)
+    for place, (sure, hits) in enumerate(sums.T):
+        row = block.keys | {"readout": name, "bin": place, "n": int(n[place])}
+        row |= {"low": limits[place], "high": limits[place + 1]}
+        if n[place]:
+            row |= {"confidence": sure / n[place], "accuracy": hits / n[place]}
+        yield row | {"point": joined[place]} | described[joined[place]]
+
+
+def points(
+    index: NDArray[np.int64], question: NDArray[np.int64], bins: int, least: int
+) -> NDArray[np.int64]:
+    """(bins,) point of each bin, from the (n,) bins and questions of answers."""
+    joined, point, inside = np.zeros(bins, np.int64), 0, set[int]()
+    for place in range(bins):
+        joined[place] = point
+        inside |= set(question[index == place])
+        if len(inside) >= least:
+            point, inside = point + 1, set()
+    return np.minimum(joined, max(point - 1, 0))
+
+
+def band(right: Floats, question: NDArray[np.int64]) -> tuple[float, float]:
+    """95 % Wilson interval of the share of right answers (n,) to some questions (n,).
+
+    Answers to a question in several languages are alike. They count as n / d answers, where the
+    design effect d, at least 1, is the variance of the share, with questions as clusters
+    (linearised), divided by that of n independent answers (Kish 1965). This number is lowered by
+    (z / t)^2, since the variance is estimated from few questions (Korn and Graubard 1998). If all
+    answers are right or all wrong, they count as many as there are different questions.
+    """
+    n, share, different = len(right), right.mean(), len(np.unique(question))
+    effective = float(different)
+    if 0 < share < 1 and 1 < different < n:
+        residuals = np.bincount(question, right - share)
+        variance = (residuals**2).sum() / n**2 * different / (different - 1)
+        effective = n / max(1.0, variance / (share * (1 - share) / n))
+        effective *= (stats.norm.ppf(0.975) / stats.t.ppf(0.975, different - 1)) ** 2
+    low, high = proportion_confint(share * effective, effective, method="wilson")
+    return float(low), float(high)
 
 
 if __name__ == "__main__":

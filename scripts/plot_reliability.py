@@ -1,8 +1,9 @@
 """Draw reliability diagrams by condition and resource level, with the bin counts.
 
 A row of panels per model, a column per condition (base, SFT, SFT with smoothing), a line per
-resource level. The upper panel shows accuracy against mean confidence of equal-width bins, and the
-lower one the number of questions in each bin. The area of a marker grows with the number of its
+resource level. The upper panel shows accuracy against mean confidence of points, with a band of
+their 95 % intervals. A point joins neighbouring equal-width bins that have few questions. The lower
+panel shows the number of questions in each bin. The area of a marker grows with the number of its
 questions. The dotted line is a random guess.
 """
 
@@ -48,15 +49,19 @@ def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
 
 
 def diagram(upper: Axes, lower: Axes, bins: pd.DataFrame, level: str) -> None:
-    """Draw one resource level: accuracy of its bins above, number of questions below."""
+    """Draw one resource level: its points and their band above, number of questions below."""
     bins = bins.sort_values("bin")
     colour, marker = style.LEVEL_STYLE[level]
     edges = np.append(bins["low"], bins["high"].iloc[-1])
     lower.stairs(bins["n"], edges, color=colour, linewidth=1.0)
-    full = bins[bins["n"] > 0]
-    upper.plot(full["confidence"], full["accuracy"], color=colour, linewidth=0.8, alpha=0.7)
-    size = 4 + 60 * full["n"] / bins["n"].sum()
-    style.scatter(upper, full["confidence"], full["accuracy"], colour, marker, size).set_zorder(3)
+    points = tables.points(bins)
+    sure, right = points["confidence"], points["accuracy"]
+    upper.fill_between(sure, points["low"], points["high"], color=colour, alpha=0.17, linewidth=0)
+    if len(points) == 1:  # a band without width
+        upper.vlines(sure, points["low"], points["high"], color=colour, linewidth=0.8, alpha=0.5)
+    upper.plot(sure, right, color=colour, linewidth=0.8, alpha=0.7)
+    size = 4 + 60 * points["n"] / points["n"].sum()
+    style.scatter(upper, sure, right, colour, marker, size).set_zorder(3)
 
 
 def main() -> None:

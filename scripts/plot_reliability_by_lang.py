@@ -1,7 +1,8 @@
 """Draw reliability diagrams of one model, a panel per language, a line per condition.
 
-Languages are sorted by resource level, then by name. A line joins the equal-width bins that are not
-empty: accuracy against mean confidence. The area of a marker grows with the number of its
+Languages are sorted by resource level, then by name. A line joins points, accuracy against mean
+confidence, and a bar is the 95 % interval of a point's accuracy. A point joins neighbouring
+equal-width bins that have few questions. The area of a marker grows with the number of its
 questions. The numbers are the ECE of the conditions, in the order and colours of the legend.
 """
 
@@ -51,7 +52,7 @@ def panels(count: int) -> tuple[Figure, list[Axes]]:
     lines = math.ceil(count / columns)
     side = plots.WIDTH / columns
     figure, axes = plots.panels(lines, columns, 0.8 + 1.05 * side * lines, sharex=True, sharey=True)
-    axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))  # bins of one question lie at 0 or 1
+    axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))  # for markers at 0 and 1
     axes[0, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes[0, 0].set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     used, spare = list(axes.flat[:count]), axes.flat[count:]
@@ -68,12 +69,15 @@ def panels(count: int) -> tuple[Figure, list[Axes]]:
 def diagram(ax: Axes, bins: pd.DataFrame, condition: float | None, place: int) -> None:
     """Draw the line of the `place`th condition, and write its ECE."""
     colour, marker = plots.condition_style(condition)
-    full = bins[bins["n"] > 0].sort_values("bin")
-    ax.plot(full["confidence"], full["accuracy"], color=colour, linewidth=0.7, alpha=0.6)
-    share = full["n"] / full["n"].sum()
-    plots.scatter(ax, full["confidence"], full["accuracy"], colour, marker, 2 + 40 * share)
+    points = tables.points(bins)
+    sure, right = points["confidence"], points["accuracy"]
+    ax.vlines(sure, points["low"], points["high"], color=colour, linewidth=0.6, alpha=0.35)
+    ax.plot(sure, right, color=colour, linewidth=0.7, alpha=0.6)
+    plots.scatter(ax, sure, right, colour, marker, 2 + 40 * points["n"] / points["n"].sum())
+    full = bins.loc[bins["n"] > 0, ["n", "confidence", "accuracy"]]
     if len(full):
-        ece = (share * (full["confidence"] - full["accuracy"]).abs()).sum()
+        n, stated, found = full.to_numpy(float).T
+        ece = n @ abs(stated - found) / n.sum()
         ax.annotate(f"{ece:.3f}".lstrip("0"), (0, 1), xycoords="axes fraction",
                     xytext=(4, -4 - 7 * place), textcoords="offset points", va="top",
                     fontsize=5.5, color=colour, path_effects=plots.HALO)  # fmt: skip

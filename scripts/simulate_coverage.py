@@ -38,7 +38,7 @@ from multical.claims.judge import tail
 from multical.errors import program
 from multical.files import atomic
 from multical.metrics.bootstrap import Bootstrap, recentred
-from multical.metrics.definitions import BIASED, METRICS, edges
+from multical.metrics.definitions import BIASED, CELLS, METRICS, equal_width, smoothed
 from multical.metrics.params import Coverage
 from multical.metrics.readouts import Floats, Readout
 from multical.metrics.resampling import replicates
@@ -50,7 +50,7 @@ from multical.stats.params import Tested
 
 #: Metrics that have intervals in tables and figures
 NAMES = ["accuracy", "confidence", "gap", "ece", "ece_equal_mass", "rmsce", "debiased_ece2",
-         "brier", "nll", "entropy", "auroc", "aurc", "augrc"]  # fmt: skip
+         "resolution", "smece", "brier", "nll", "entropy", "auroc", "aurc", "augrc"]  # fmt: skip
 #: Metrics whose change is tested, and those whose change the verdicts show beside it
 CHANGED = [*get_args(Tested), "ece", "ece_equal_mass", "rmsce", "nll"]
 LEAST, OPTIONS = 0.25, 4
@@ -153,10 +153,13 @@ def truths(power: float, bins: int, noise: bool = False) -> dict[str, float]:
     stated = (LEAST + (1 - LEAST) * (np.arange(GRID) + 0.5) / GRID) ** (1 / power)
     chance = np.full(GRID, MIDDLE) if noise else stated**power
     rest = (1 - stated) / (OPTIONS - 1)
-    index = np.minimum(np.searchsorted(edges(bins), stated, side="right") - 1, bins - 1)
+    index = equal_width(stated, bins)
     mass = np.bincount(index, minlength=bins) / GRID
     gap = np.bincount(index, stated - chance, bins) / GRID
-    square = float((gap**2 / np.where(mass > 0, mass, 1)).sum())
+    filled = np.where(mass > 0, mass, 1)
+    square = float((gap**2 / filled).sum())
+    right = np.bincount(index, chance, bins) / GRID
+    cells = np.bincount(equal_width(stated, CELLS), stated - chance, CELLS) / GRID
     below = np.cumsum(1 - chance) - (1 - chance) / 2  # less confident wrong answers
     auroc = float((chance * below).sum() / (chance.sum() * (1 - chance).sum()))
     accuracy = float(chance.mean())
@@ -171,6 +174,8 @@ def truths(power: float, bins: int, noise: bool = False) -> dict[str, float]:
         "ece_equal_mass": float(np.abs((stated - chance).reshape(bins, -1).mean(axis=1)).mean()),
         "rmsce": square**0.5,
         "debiased_ece2": square,
+        "resolution": float((mass * (right / filled - chance.mean()) ** 2).sum()),
+        "smece": float(smoothed(cells[None])[0]),
         "brier": float(
             (chance * ((1 - stated) ** 2 + others)).mean()
             + ((1 - chance) * (stated**2 + others + 1 - 2 * rest)).mean()

@@ -29,9 +29,12 @@ METRICS = [
     "rmsce",
     "mce",
     "debiased_ece2",
+    "resolution",
+    "smece",
 ]
 METRICS += ["ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc", "augrc"]
 RELIABILITY = ["group", "readout", "bin", "low", "high", "n", "confidence", "accuracy"]
+RELIABILITY += ["point", "point_confidence", "point_accuracy", "point_low", "point_high"]
 RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
 MODELS = ("gemma3-270m", "smollm2-135m-instruct")
 PARAMS = {
@@ -114,7 +117,9 @@ def _bins(
         n = 0 if high < 0.25 else int(rng.integers(20, 400))
         middle = (low + high) / 2
         right = min(1.0, max(0.0, 0.2 + 0.6 * middle + rng.normal(0, noise)))
-        rows.append(["text_ppl", i, low, high, n, *((middle, right) if n else (None, None))])
+        point = [max(i - 3, 0), middle, right, max(right - 0.1, 0), min(right + 0.1, 1)]
+        own = (middle, right) if n else (None, None)
+        rows.append(["text_ppl", i, low, high, n, *own, *point])
     return rows
 
 

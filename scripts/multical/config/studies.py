@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from multical.config.chat_confidence import ChatConfidenceStudy, ReleasedStudy
 from multical.data.harness_params import HarnessLogs
-from multical.metrics.params import Metrics, Readout, Recalibration
+from multical.metrics.params import MetricsSection, Readout, Recalibration
 from multical.models.params import Training
 from multical.params import (
     BaseOrTuned,
@@ -74,7 +74,7 @@ class MultilingualStudy(Strict):
     questions_per_language: QuestionLimit = None
     training: Training
     scoring: Scoring
-    metrics: Metrics = Metrics()
+    metrics: MetricsSection = MetricsSection()
     recalibration: Recalibration = Recalibration()
     figures: Figures
 
@@ -112,7 +112,7 @@ class HarnessStudy(Strict):
 
     kind: Literal["harness"]
     runs: list[HarnessRun] = Field(min_length=1)
-    metrics: Metrics = Metrics()
+    metrics: MetricsSection = MetricsSection()
     recalibration: Recalibration = Recalibration()
     figures: HarnessFigures
 
@@ -166,7 +166,7 @@ class ApiStudy(Strict):
     languages: Languages = None
     questions_per_language: QuestionLimit = None
     scoring: ApiScoring
-    metrics: Metrics = Metrics()
+    metrics: MetricsSection = MetricsSection()
     recalibration: Recalibration = Recalibration()
     figures: ApiFigures
 

@@ -26,6 +26,11 @@ BINS = {
     "n": "number",
     "confidence": "number",
     "accuracy": "number",
+    "point": "number",
+    "point_confidence": "number",
+    "point_accuracy": "number",
+    "point_low": "number",
+    "point_high": "number",
 }
 #: A comparison of two runs, or of their means over several seeds
 COMPARED = {
@@ -255,6 +260,17 @@ def by_metric(
 def models(frame: pd.DataFrame) -> list[str]:
     """The models, in the order of the table."""
     return list(frame["model"].unique())
+
+
+def points(bins: pd.DataFrame) -> pd.DataFrame:
+    """The points of one reliability diagram from its bins, by confidence.
+
+    Columns n, confidence, accuracy, and low and high, the ends of its interval.
+    """
+    names = ["confidence", "accuracy", "low", "high"]
+    joined = bins.groupby("point")[["n", *(f"point_{name}" for name in names)]]
+    table = joined.agg({"n": "sum"} | {f"point_{name}": "first" for name in names})
+    return table[table["n"] > 0].set_axis(["n", *names], axis=1)
 
 
 def languages(rows: pd.DataFrame) -> pd.DataFrame:

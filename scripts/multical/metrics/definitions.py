@@ -29,6 +29,8 @@ Weighting = Literal["mass", "uniform"]
 
 #: Elements of one chunk of counts. Bounds the memory of a metric, and fits in a cache.
 CHUNK = 1 << 20
+#: Cells of [0, 1] in which `smece` sums residuals, and at whose middles it integrates.
+CELLS = 128
 
 
 def calibration_error(
@@ -94,8 +96,7 @@ def bin_sums(
     if bins < 1:
         raise InputError(f"bins: {bins}, expected at least 1")
     if scheme == "equal_width":
-        above = np.searchsorted(edges(bins), confidence, side="right")
-        index = np.minimum(above - 1, bins - 1)
+        index = equal_width(confidence, bins)
     else:
         index = _quantile_bins(confidence, counts, bins)
     # A row that falls in no bin still counts for the quantiles. It is left out only now.
@@ -118,6 +119,11 @@ def bin_sums(
 def edges(bins: int) -> Floats:
     """(bins + 1,) edges of bins of equal width, each the float nearest to i / bins."""
     return np.arange(bins + 1) / bins
+
+
+def equal_width(confidence: Floats, bins: int) -> NDArray[np.int64]:
+    """(n,) index of the bin of equal width of each confidence (n,): half-open, the last closed."""
+    return np.minimum(np.searchsorted(edges(bins), confidence, side="right") - 1, bins - 1)
 
 
 def checked_counts(counts: Counts | None, rows: int) -> Counts:
@@ -190,6 +196,60 @@ def debiased_ece2(readout: Readout, counts: Counts | None = None, bins: int = 15
     pairs = np.where(mass > 1, (sure - right) ** 2 - squares, 0) / np.maximum(mass - 1, 1)
     with np.errstate(invalid="ignore"):
         return np.asarray(pairs.sum(axis=1) / mass.sum(axis=1))
+
+
+def resolution(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
+    """Variance of accuracy between the bins, without the bias that noise adds: higher is better.
+
+    Murphy (1973) decomposes the Brier score of the chosen answer, the mean of
+    (confidence - correct)^2, into reliability - resolution + a (1 - a) with the accuracy a, if all
+    confidences of a bin are equal. Products of pairs of rows estimate squared accuracies without
+    bias, in each bin and over all bins. The metric is therefore around 0 for confidences that say
+    nothing about the answers, and may be negative. It is the bias-corrected resolution of Ferro and
+    Fricker (2012), as `debiased_ece2` is their reliability. A bin of one row counts as 0.
+    """
+    mass, _, right = bin_sums(readout.confidence, readout.correct, counts, bins=bins)
+    size, hits = mass.sum(axis=1), right.sum(axis=1)
+    whole = hits * (hits - 1) / np.maximum(size * (size - 1), 1)
+    inside = mass * (right * (right - 1) / np.maximum(mass * (mass - 1), 1) - whole[:, None])
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(mass > 1, inside, 0).sum(axis=1) / size)
+
+
+def smece(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Smooth ECE (Blasiok and Nakkiran 2023), which needs no bins.
+
+    The residuals confidence - correct are smoothed over the confidences by a Gaussian kernel of
+    width sigma, reflected at 0 and 1. smECE_sigma is the integral over [0, 1] of the absolute
+    value of their smoothed sum, divided by the number of rows. It falls as sigma rises, so one
+    sigma equals its own smECE_sigma, and this is the metric. Here a residual lies at the middle of
+    one of `CELLS` cells of [0, 1], and the kernel is no narrower than a cell. Smoothing multiplies
+    the cosine of k half-waves by exp(-(pi k sigma)^2 / 2).
+    """
+    _, sure, right = bin_sums(readout.confidence, readout.correct, counts, bins=CELLS)
+    size = checked_counts(counts, len(readout.correct)).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(size > 0, smoothed((sure - right) / size[:, None]), np.nan)
+
+
+def smoothed(residuals: Floats) -> Floats:
+    """(B,) smooth errors of residuals (B, CELLS), summed in each cell and divided by all rows."""
+    waves = cosines()
+    strength = residuals @ waves.T
+    strength[:, 1:] *= 2
+    low, high = np.zeros(len(residuals)), np.ones(len(residuals))
+    for _ in range(48):
+        sigma = (low + high) / 2
+        width = np.maximum(sigma, 1 / CELLS)[:, None]
+        damped = strength * np.exp(-((np.pi * np.arange(CELLS) * width) ** 2) / 2)
+        above = np.abs(damped @ waves).mean(axis=1) > sigma
+        low, high = np.where(above, sigma, low), np.where(above, high, sigma)
+    return np.asarray((low + high) / 2)
+
+
+def cosines() -> Floats:
+    """(CELLS, CELLS) values of the cosine of 0, 1, ... half-waves (rows) at middles of cells."""
+    return np.cos(np.pi * np.outer(np.arange(CELLS), (np.arange(CELLS) + 0.5) / CELLS))
 
 
 def ece_classwise(readout: Readout, counts: Counts | None = None, bins: int = 15) -> Floats:
@@ -332,6 +392,8 @@ METRICS: dict[str, Metric] = {
     "rmsce": Metric(rmsce, "probability", binned=True),
     "mce": Metric(mce, "probability", binned=True),
     "debiased_ece2": Metric(debiased_ece2, "probability", (-1.0, 1.0), binned=True),
+    "resolution": Metric(resolution, "probability", (-1.0, 1.0), binned=True),
+    "smece": Metric(smece, "probability"),
     "ece_classwise": Metric(ece_classwise, "distribution", binned=True),
     "ece_all": Metric(ece_all, "distribution", binned=True),
     "brier": Metric(brier, "distribution", (0.0, 2.0)),
@@ -345,7 +407,7 @@ METRICS: dict[str, Metric] = {
 
 #: Metrics that sum absolute gaps, so that noise makes them too large, and that are 0 where
 #: `debiased_ece2` is. Their levels have intervals of their own (`bootstrap.around_biased`)
-BIASED = frozenset({"ece", "ece_equal_mass", "rmsce"})
+BIASED = frozenset({"ece", "ece_equal_mass", "rmsce", "smece"})
 #: The same, but no interval of their levels covers: they have none
 WITHOUT_INTERVAL = frozenset({"mce", "ece_classwise", "ece_all"})
 

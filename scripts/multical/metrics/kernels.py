@@ -21,6 +21,9 @@ from numba import njit
 NEVER = np.iinfo(np.int32).max
 #: Rows that are added to several sums at a time, so few that they stay in a cache.
 ROWS = 64
+#: The secant method: its most steps, and the distance at which it ends. Cosines are left out where
+#: they are damped by exp(-NOTHING).
+STEPS, NEAR, NOTHING = 60, 1e-13, 32.0
 
 
 @njit(cache=True)
@@ -145,6 +148,60 @@ def rank(table: Any, places: Any, starts: Any, right: Any, harmonic: Any) -> Any
                 wrong[b] += w[b]
                 reached[b] = after
     return pairs, area, wrong
+
+
+@njit(cache=True)
+def fixed_points(strength: Any, cosines: Any) -> Any:
+    """(B,) numbers sigma that equal the mean of absolute values smoothed by sigma.
+
+    `strength` (B, k) holds what each of the k `cosines` (k, t), k and t even, contributes to
+    values at t places. Smoothing multiplies it by exp(-(pi k sigma)^2 / 2), or as sigma = 1 / t if
+    sigma is less (`definitions.smece`).
+    The mean falls as sigma rises, so the fixed point always lies between a sigma and its mean.
+    Each step of the secant method stays between the two. Neighbours are alike, so that the sigma
+    of one sample is the first try for the next.
+    """
+    found, sigma = np.zeros(len(strength)), 0.1
+    half = np.ascontiguousarray(cosines[:, : cosines.shape[1] // 2])
+    even, odd = np.zeros(half.shape[1]), np.zeros(half.shape[1])
+    for b in range(len(strength)):
+        low, high, last, mean_last = 0.0, 1.0, 0.0, 0.0
+        for step in range(STEPS):
+            mean = _smoothed(even, odd, strength[b], half, max(sigma, 1 / cosines.shape[1]))
+            low, high = max(low, min(sigma, mean)), min(high, max(sigma, mean))
+            if high - low < NEAR:
+                break
+            slope = 1.0
+            if step > 0 and sigma != last:
+                slope = max(0.0, (mean_last - mean) / (sigma - last))
+            last, mean_last = sigma, mean
+            sigma = min(max(sigma - (sigma - mean) / (1.0 + slope), low), high)
+        found[b] = sigma = (low + high) / 2
+    return found
+
+
+@njit(cache=True)
+def _smoothed(even: Any, odd: Any, strength: Any, half: Any, sigma: float) -> float:
+    """The mean that `fixed_points` describes, from the first half of places.
+
+    Even cosines have the same value at a place and at its mirror image, odd ones the opposite.
+    The two absolute values add up to twice the larger of |even| and |odd|. Overwrites both.
+    """
+    even[:] = 0.0
+    odd[:] = 0.0
+    for k in range(0, len(strength), 2):
+        exponent = (np.pi * k * sigma) ** 2 / 2
+        if exponent > NOTHING:
+            break
+        one = strength[k] * np.exp(-exponent)
+        other = strength[k + 1] * np.exp(-((np.pi * (k + 1) * sigma) ** 2) / 2)
+        for t in range(len(even)):
+            even[t] += one * half[k, t]
+            odd[t] += other * half[k + 1, t]
+    total = 0.0
+    for t in range(len(even)):
+        total += max(abs(even[t]), abs(odd[t]))
+    return total / len(even)
 
 
 @njit(cache=True)

@@ -16,7 +16,7 @@ Readout = Literal[
 ]  # fmt: skip
 Metric = Literal[
     "accuracy", "confidence", "gap", "ece", "ece_equal_mass", "rmsce", "mce", "debiased_ece2",
-    "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
+    "resolution", "smece", "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
     "augrc",
 ]  # fmt: skip
 #: Readouts that are a softmax of option scores: the keys of metrics.readouts.SCORES
@@ -49,6 +49,17 @@ class Binned(Strict):
     bins: int = Field(default=15, ge=1, description="number of bins of calibration errors")
 
 
+class Diagrams(Binned):
+    """How answers are binned for reliability diagrams."""
+
+    least: int = Field(
+        default=10,
+        ge=1,
+        description="least number of questions in a point of a reliability diagram; neighbouring "
+        "bins with fewer are joined",
+    )
+
+
 class Metrics(Binned):
     """Metrics and intervals to compute from records."""
 
@@ -56,6 +67,10 @@ class Metrics(Binned):
         default=list(get_args(Metric)), min_length=1, description="the metrics to compute"
     )
     bootstrap: Bootstrap = Bootstrap()
+
+
+class MetricsSection(Metrics, Diagrams):
+    """The metrics and reliability diagrams of a study."""
 
 
 class Recalibration(Strict):

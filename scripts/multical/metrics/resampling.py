@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import dct
 
 from multical.metrics import kernels
-from multical.metrics.definitions import Counts, distribution, edges
+from multical.metrics.definitions import CELLS, Counts, cosines, distribution, equal_width
 from multical.metrics.readouts import Floats, Readout, entropies
 
 Ints = NDArray[np.integer[Any]]
@@ -53,8 +54,7 @@ class Sample:
 
         The bins have equal width.
         """
-        above = np.searchsorted(edges(bins), confidence, side="right")
-        index = np.minimum(above - 1, bins - 1)
+        index = equal_width(confidence, bins)
         order = np.argsort(index.astype(np.min_scalar_type(bins)), kind="stable")
         starts = np.searchsorted(index[order], np.arange(bins + 1)).astype(np.uint32)
         ordered = np.array([column[order] for column in values])
@@ -84,6 +84,8 @@ def replicates(
     wanted = set(names)
     with np.errstate(invalid="ignore", divide="ignore"):
         metrics = _answers(readout, sample, bins)
+        if "smece" in wanted:
+            metrics["smece"] = _smooth(readout, sample)
         if wanted & DISTRIBUTION:
             metrics |= _distribution(readout, sample)
         if wanted & OPTIONS:
@@ -96,23 +98,38 @@ def replicates(
 def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
     """Metrics of answers and confidences, without bins or in bins of equal width."""
     size = sample.size
-    accuracy = sample.of(np.flatnonzero(readout.correct)).size / size
     if not readout.is_probability:
-        return {"accuracy": accuracy}
+        return {"accuracy": sample.of(np.flatnonzero(readout.correct)).size / size}
     wrong = readout.confidence - readout.correct
-    (surplus, squares), mass = sample.bin_sums(readout.confidence, bins, wrong, wrong**2)
+    (surplus, squares, right), mass = sample.bin_sums(
+        readout.confidence, bins, wrong, wrong**2, readout.correct.astype(float)
+    )
+    hits = right.sum(axis=0)
+    alike = hits * (hits - 1) / np.maximum(size * (size - 1.0), 1)
+    between = mass * (right * (right - 1) / np.maximum(mass * (mass - 1.0), 1) - alike)
     gap = surplus.sum(axis=0) / size
     distance, filled = np.abs(surplus), np.maximum(mass, 1)
     pairs = np.where(mass > 1, surplus**2 - squares, 0) / np.maximum(mass - 1, 1)
     return {
-        "accuracy": accuracy,
+        "accuracy": hits / size,
         "confidence": sample.sums(readout.confidence)[0] / size,
         "gap": gap,
         "ece": distance.sum(axis=0) / size,
         "rmsce": np.sqrt((distance**2 / filled).sum(axis=0) / size),
         "debiased_ece2": pairs.sum(axis=0) / size,
+        "resolution": np.where(mass > 1, between, 0).sum(axis=0) / size,
         "mce": np.where(size > 0, (distance / filled).max(axis=0), np.nan),
     }
+
+
+def _smooth(readout: Readout, sample: Sample) -> Floats:
+    """The smooth calibration error."""
+    wrong = readout.confidence - readout.correct
+    (surplus,), _ = sample.bin_sums(readout.confidence, CELLS, wrong)
+    waves = dct(surplus, type=2, axis=0).T / np.maximum(sample.size, 1)[:, None]
+    waves[:, 0] /= 2
+    errors = kernels.fixed_points(np.ascontiguousarray(waves), cosines())
+    return np.where(sample.size > 0, errors, np.nan)
 
 
 def _distribution(readout: Readout, sample: Sample) -> dict[str, Floats]:

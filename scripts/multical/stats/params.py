@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from multical.labels import Level
-from multical.metrics.params import Binned, Distribution, Metrics, Recalibration
+from multical.metrics.params import Diagrams, Distribution, Metrics, Recalibration
 from multical.params import Distinct, Language, Strict
 
 #: Metrics whose changes can be tested. A binned ECE is biased, and the more so the less sharp the
@@ -19,7 +19,7 @@ class _ByLevel(Strict):
     resource_levels: dict[Language, Level]
 
 
-class Reliability(Binned, _ByLevel):
+class Reliability(Diagrams, _ByLevel):
     """Parameters of reliability diagrams."""
 
 

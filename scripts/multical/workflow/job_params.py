@@ -32,7 +32,7 @@ from multical.errors import InputError
 from multical.figures import settings_table as settings
 from multical.figures.params import Panel, SettingsRun, SettingsTable
 from multical.labels import Level
-from multical.metrics.params import Distribution, Metric, Metrics
+from multical.metrics.params import Distribution, Metric, Metrics, MetricsSection
 from multical.models.api_params import ApiModel
 from multical.models.evaluation_params import EvaluationJob
 from multical.models.fetch_params import FetchJob
@@ -232,8 +232,13 @@ def resource_levels(config: Config) -> dict[str, Level]:
 
 def metrics(config: Config, root: str) -> MetricsJob:
     """The metrics that are computed from records."""
-    section = config.measured(root).metrics
-    return MetricsJob(**dict(section), resource_levels=resource_levels(config))
+    section = computed(config.measured(root).metrics)
+    return MetricsJob(**section, resource_levels=resource_levels(config))
+
+
+def computed(section: MetricsSection) -> dict[str, Any]:
+    """The keys of a study's `metrics`, without those of reliability diagrams alone."""
+    return {name: getattr(section, name) for name in Metrics.model_fields}
 
 
 def fertility(config: Config, root: str) -> FertilityJob:
@@ -245,7 +250,9 @@ def reliability(config: Config, root: str) -> Reliability:
     """How reliability diagrams are binned."""
     section = config.measured(root).metrics
     levels = resource_levels(config)
-    return Reliability(readouts=section.readouts, bins=section.bins, resource_levels=levels)
+    return Reliability(
+        readouts=section.readouts, bins=section.bins, least=section.least, resource_levels=levels
+    )
 
 
 def recalibrated(config: Config, root: str) -> bool:
@@ -257,7 +264,7 @@ def recalibration(config: Config, root: str) -> RecalibrationJob:
     """How the readout of the figures is recalibrated, and the metrics of the result."""
     study = config.measured(root)
     raw = {
-        **dict(study.metrics),
+        **computed(study.metrics),
         "metrics": [name for name in study.metrics.metrics if name in RECALIBRATED],
         "readouts": [study.figures.readout],
         "resource_levels": resource_levels(config),
@@ -270,7 +277,8 @@ def recalibration(config: Config, root: str) -> RecalibrationJob:
 def effects(config: Config, root: str) -> MetricsJob:
     """The metrics whose changes by SFT and smoothing are computed."""
     section = config.measured(root).metrics
-    raw = {**dict(section), "metrics": tested(section), "resource_levels": resource_levels(config)}
+    raw = computed(section) | {"metrics": tested(section)}
+    raw |= {"resource_levels": resource_levels(config)}
     return validated(MetricsJob, raw, f"config: studies.{root}")
 
 

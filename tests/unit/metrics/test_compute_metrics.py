@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bin_reliability
 from compute_metrics import compute
 from multical import records
 from multical.metrics.bootstrap import Bootstrap, around_biased, interval, recentred
@@ -23,6 +24,7 @@ SCRIPTS = Path(__file__).parents[3] / "scripts"
 RUNS = ["base", "base.facts.ls0.s0", "base.facts.ls0.1.s0"]
 LEVELS = {"en": "high", "fr": "high", "ko": "mid", "sw": "low", "yo": "low"}
 LANGUAGES = list(LEVELS)
+POINT = ["point", "point_confidence", "point_accuracy", "point_low", "point_high"]
 
 
 def params(**changes: Any) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def test_a_cell_and_its_interval(frame: pd.DataFrame, made: Path) -> None:
             debiased = [METRICS["debiased_ece2"](readout, count, 15) for count in (counts, None)]
             expected = around_biased(value, replicates, np.concatenate(debiased), len(rows), 0.9)
         interval_found = found.loc[name, ["ci_low", "ci_high"]].astype(float)
-        np.testing.assert_allclose(interval_found, expected, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(interval_found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_summary_is_the_mean_over_languages(frame: pd.DataFrame, made: Path) -> None:
@@ -214,14 +216,14 @@ def test_metrics_that_do_not_apply_are_left_out(made: Path, tmp_path: Path) -> N
 def test_reliability_bins_are_pooled_and_complete(frame: pd.DataFrame, made: Path) -> None:
     table = pd.read_csv(made / "r.csv")
     columns = "run model sft smoothing seed benchmark group readout bin low high n"
-    assert list(table) == [*columns.split(), "confidence", "accuracy"]
+    assert list(table) == [*columns.split(), "confidence", "accuracy", *POINT]
     assert len(table) == 3 * 5 * 2 * 15
     rows = frame[(frame["run"] == "base") & frame["language"].isin(["sw", "yo"])]
     readout = READOUTS["letter"](rows)
     part = table[(table["run"] == "base") & (table["group"] == "low")]
     part = part[part["readout"] == "letter"]
     assert part["n"].sum() == len(rows)
-    for low, high, n, confidence, accuracy in part.iloc[:, -5:].itertuples(index=False):
+    for low, high, n, confidence, accuracy in part.iloc[:, -10:-5].itertuples(index=False):
         inside = (readout.confidence >= low) & (readout.confidence < high)
         assert n == inside.sum()
         if n:
@@ -232,12 +234,23 @@ def test_reliability_bins_are_pooled_and_complete(frame: pd.DataFrame, made: Pat
             assert np.isnan(accuracy)
     ece = (part["n"] * (part["confidence"] - part["accuracy"]).abs()).sum() / part["n"].sum()
     assert ece == pytest.approx(METRICS["ece"](readout, None, 15)[0])
+    for _, bins in part.groupby("point"):
+        inside = (readout.confidence >= bins["low"].min()) & (
+            readout.confidence < bins["high"].max()
+        )
+        assert rows.loc[inside, "question_id"].nunique() >= 10
+        assert bins["point_accuracy"].to_numpy() == pytest.approx(readout.correct[inside].mean())
+        ends = bin_reliability.band(
+            readout.correct[inside].astype(float),
+            pd.factorize(rows.loc[inside, "question_id"])[0],
+        )
+        assert bins[["point_low", "point_high"]].to_numpy().tolist() == [list(ends)] * len(bins)
 
 
 def test_reliability_bins_of_a_language(frame: pd.DataFrame, made: Path) -> None:
     table = pd.read_csv(made / "l.csv")
     columns = "run model sft smoothing seed benchmark language resource_level readout bin low high"
-    assert list(table) == [*columns.split(), "n", "confidence", "accuracy"]
+    assert list(table) == [*columns.split(), "n", "confidence", "accuracy", *POINT]
     assert len(table) == 3 * 5 * 2 * 15
     assert (table["language"].map(LEVELS) == table["resource_level"]).all()
     for (run, language, name), part in table.groupby(["run", "language", "readout"]):

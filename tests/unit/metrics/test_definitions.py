@@ -169,6 +169,116 @@ def test_single_rows_have_no_pairs() -> None:
     assert value("debiased_ece2", simple([0.9, 0.9], [1, 0])) == pytest.approx(-0.09)
 
 
+# The resolution
+
+
+def test_the_brier_score_of_the_answer_decomposes_where_bins_have_one_confidence() -> None:
+    """Murphy's parts, and the debiased ones: both add up to the same score."""
+    rng = RNG(2)
+    confidence = rng.choice([0.25, 0.55, 0.65, 0.95], 80)
+    readout = simple(confidence, rng.random(80) < confidence**2)
+    score = np.mean((readout.confidence - readout.correct) ** 2)
+    accuracy = readout.correct.mean()
+    mass, sure, right = (sums[0] for sums in bin_sums(confidence, readout.correct, bins=10))
+    filled = mass > 0
+    mass, sure, right = mass[filled], sure[filled] / mass[filled], right[filled] / mass[filled]
+    reliability = (mass * (sure - right) ** 2).sum() / 80
+    between = (mass * (right - accuracy) ** 2).sum() / 80
+    assert score == pytest.approx(reliability - between + accuracy * (1 - accuracy))
+    debiased = value("debiased_ece2", readout, 10), value("resolution", readout, 10)
+    assert score == pytest.approx(debiased[0] - debiased[1] + accuracy * (1 - accuracy) * 80 / 79)
+    # Ferro and Fricker (2012), equation for RES'
+    noise = (mass * right * (1 - right) / (mass - 1)).sum() / 80
+    assert debiased[1] == pytest.approx(between - noise + accuracy * (1 - accuracy) / 79)
+    assert debiased[1] < between
+
+
+def test_the_resolution_has_no_bias() -> None:
+    """All answers of 9 questions in 3 bins, each weighed by its probability."""
+    confidence = np.array([0.2] * 2 + [0.5] * 3 + [0.9] * 4)
+
+    def expected(chance: np.ndarray) -> tuple[float, float]:
+        total = plain = 0.0
+        for answers in itertools.product([0, 1], repeat=9):
+            right = np.array(answers)
+            weight = np.where(right == 1, chance, 1 - chance).prod()
+            total += weight * value("resolution", simple(confidence, right), 10)
+            share = np.repeat([right[:2].mean(), right[2:5].mean(), right[5:].mean()], [2, 3, 4])
+            plain += weight * share.var()
+        return total, plain
+
+    for chances in ([0.4, 0.4, 0.4], [0.1, 0.6, 0.8]):
+        chance = np.repeat(chances, [2, 3, 4])
+        # Pairs of questions of the whole: given the bins, they are not independent of them.
+        pairs = (chance.sum() ** 2 - (chance**2).sum()) / 72
+        debiased, plain = expected(chance)
+        assert debiased == pytest.approx((chance**2).mean() - pairs)
+        assert plain > chance.var() + 0.03
+    assert expected(np.full(9, 0.4))[0] == pytest.approx(0)
+
+
+def test_the_resolution_of_drawn_questions_has_no_bias() -> None:
+    rng, found = RNG(3), []
+    levels, chances = np.array([0.2, 0.5, 0.9]), np.array([0.3, 0.4, 0.8])
+    for _ in range(3000):
+        kind = rng.integers(0, 3, 30)
+        readout = simple(levels[kind], rng.random(30) < chances[kind])
+        found.append(value("resolution", readout, 10))
+    error = np.std(found) / np.sqrt(3000)
+    assert np.mean(found) == pytest.approx(chances.var(), abs=3 * error)
+    assert error < chances.var() / 20
+
+
+def test_the_resolution_of_single_rows_and_of_one_bin_is_zero() -> None:
+    assert value("resolution", simple([0.9], [1])) == 0
+    assert value("resolution", simple([0.2, 0.9], [0, 1])) == 0
+    assert value("resolution", make(), 1) == pytest.approx(0, abs=1e-15)
+
+
+# The smooth error
+
+
+def smoothed(readout: Readout, sigma: float) -> float:
+    """smECE_sigma by direct quadrature: a Gaussian at each row and at its mirror images."""
+    places = (np.arange(4000) + 0.5) / 4000
+    total = np.zeros(4000)
+    rows = zip(readout.confidence, readout.confidence - readout.correct, strict=True)
+    for confidence, residual in rows:
+        images = [2 * turn + sign * confidence for turn in range(-3, 4) for sign in (1, -1)]
+        distance = (places[:, None] - images) / sigma
+        total += residual * np.exp(-(distance**2) / 2).sum(axis=1)
+    density = total / (len(readout.correct) * sigma * np.sqrt(2 * np.pi))
+    return float(np.abs(density).mean())
+
+
+@pytest.mark.parametrize(
+    "readout",
+    [make(30), make(150), tied(80), simple([0.3], [1]), simple([0.01, 0.99, 0.5], [1, 0, 1]),
+     simple(np.linspace(0.3, 1, 200), RNG(8).random(200) < np.linspace(0.3, 1, 200))],
+)  # fmt: skip
+def test_the_smooth_error_is_the_width_that_equals_its_error(readout: Readout) -> None:
+    found = value("smece", readout)
+    # The error falls as the width rises, so the fixed point lies between these two.
+    assert smoothed(readout, found - 1e-3) > found - 1e-3
+    assert smoothed(readout, found + 1e-3) < found + 1e-3
+
+
+def test_the_smooth_error_of_one_confidence_is_its_gap() -> None:
+    """All residuals lie in one place, and a kernel does not change their sum."""
+    for sure, right in ((0.5, 9), (0.9, 3), (1.0, 0), (0.0, 10)):
+        readout = simple(np.full(10, sure), np.arange(10) < right)
+        assert value("smece", readout) == pytest.approx(abs(sure - right / 10), abs=1e-12)
+
+
+def test_the_smooth_error_of_calibrated_answers_goes_to_zero() -> None:
+    errors = []
+    for rows in (100, 3000, 100_000):
+        chance = RNG(rows).uniform(0.25, 1, rows)
+        errors.append(value("smece", simple(chance, RNG(9).random(rows) < chance)))
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+    assert errors[2] < 0.01
+
+
 # Scores of distributions
 
 

@@ -126,6 +126,7 @@ def test_a_new_model_adds_its_own_jobs() -> None:
         (lambda raw: raw["prompts"]["default"].update(cloze="Q: {question}"),
          [f"{DEMO} score", f"{SMOKE} score"]),
         (lambda raw: demo(raw)["metrics"].update(bins=10), [f"{DEMO} metrics", f"{DEMO} relia"]),
+        (lambda raw: demo(raw)["metrics"].update(least=5), [f"{DEMO} reliability"]),
         (lambda raw: demo(raw)["metrics"]["bootstrap"].update(seed=1), [f"{DEMO} metrics"]),
         (lambda raw: demo(raw)["figures"].update(smoothing=0.2),
          [f"{DEMO} figure ece_by_lang", f"{DEMO} figure reliability"]),
