@@ -33,7 +33,10 @@ def main() -> None:
         manifest=released.read_manifest(args.manifest) if args.manifest else None,
     )
     records.write(args.records, frame)
-    missing = {" ".join(cell): spans for cell, spans in job.missing.items()}
+    missing = {
+        " ".join(cell): [f"questions {start} to {stop}" for start, stop in spans]
+        for cell, spans in job.missing.items()
+    }
     files.write_json(args.summary, summary | {"missing": missing, "code": args.code})
 
 
