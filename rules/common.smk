@@ -368,9 +368,9 @@ def headlines_of_parts(w):
 def verdicts_of_parts(w):
     """The verdicts of the studies inside the folder of this one, on claims that it cannot show.
 
-    Kind `chat_confidence` takes none.
+    Studies of paper 2 take none: those inside them show the same claims.
     """
-    if study(w.root).kind == "chat_confidence":
+    if study(w.root).kind in ("released", "chat_confidence"):
         return []
     return [
         paths.VERDICTS.format(root=part) for part in job_params.parts(CONFIG, w.root)
@@ -394,5 +394,4 @@ def claimed_records(w):
 def unlisted_archive(w):
     """The local archive of a study's released outputs, if no manifest lists its files."""
     source = study(w.root).source
-    given = os.environ.get("MSP_V2_ARCHIVE") or source.archive
-    return [] if source.manifest or not given else given
+    return [] if source.manifest or not source.local else source.local

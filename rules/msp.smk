@@ -1,7 +1,8 @@
 # Paper 2: from per-question answers to every table and figure.
 #
-# Needs  for kind `released`, the authors' outputs: $MSP_V2_ARCHIVE, else `source.archive` of the
-#        study, else a download of the pinned commit; each file's SHA-256 is in `source.manifest`
+# Needs  for kind `released`, the authors' outputs: the path in the environment variable that
+#        `source.variable` names, else `source.archive` of the study, else a download of the pinned
+#        commit; each file's SHA-256 is in `source.manifest`
 #        for kind `chat_confidence`, ROOT/records/RUN/BENCHMARK.parquet of all runs and benchmarks,
 #        and results/inputs/benchmarks/BENCHMARK.parquet of the first one, for the figure of prompts
 # Makes  ROOT/records/released.parquet  records, with a summary of the import beside them (.json)
@@ -77,6 +78,12 @@ COMPARED = {
         | {"curves": study_table("score_curves")},
         settings_of(msp_params.abstention),
     ),
+    "compute_msp_changes": (
+        ANSWERS
+        | {"before_records": lambda w: msp_params.compared_records(CONFIG, w.root)},
+        tables(*msp_params.CHANGES),
+        settings_of(msp_params.changes),
+    ),
     "compute_msp_correlations": (
         {"cells": study_table("cells"), "calibration": study_table("calibration")},
         tables("correlations", "points"),
@@ -143,6 +150,16 @@ OWN = [
     "plot_msp_prompts",
 ]
 
+#: The studies that are compared with another one
+CHANGED = [
+    root
+    for root, one in CONFIG.studies.items()
+    if one.kind in PAPER_2 and one.compared_with
+]
+#: The studies of a job, if not all of paper 2
+ONLY = dict.fromkeys(OWN, roots("chat_confidence"))
+ONLY["compute_msp_changes"] = one_of(CHANGED)
+
 
 for job, (inputs, made, settings) in COMPARED.items():
     parallel = job == "compute_msp_intervals"
@@ -153,7 +170,7 @@ for job, (inputs, made, settings) in COMPARED.items():
         settings,
         [CODE, *["--threads {threads}"] * parallel],
         threads=2 if parallel else 1,
-        root=roots("chat_confidence") if job in OWN else roots(*PAPER_2),
+        root=ONLY.get(job, roots(*PAPER_2)),
     )
 
 
@@ -208,7 +225,7 @@ rule write_msp_headline:
     conda:
         "../envs/environment.yaml"
     params:
-        settings=lambda w: canonical({"study": w.root}),
+        settings=settings_of(msp_params.headline),
         code=code("write_msp_headline"),
     shell:
         command("write_msp_headline", ["auroc", "calibration", "parts"], ["output"])

@@ -1,15 +1,13 @@
 """Import the released per-question outputs of paper 2 into records.
 
 The program reads them without unpacking from the first of these sources: the path in the
-environment variable MSP_V2_ARCHIVE (a folder or a tar archive), the path `archive` of the
-parameters, a download of the pinned commit of the upstream repository. If there is a manifest, the
-SHA-256 of each file must match it. If any file is missing, truncated, duplicated or garbled, the
-program names all such files and writes nothing.
+environment variable that `variable` of the parameters names (a folder or a tar archive), the path
+`archive`, a download of the pinned commit of the upstream repository. If there is a manifest, the
+SHA-256 of each file must match it. If any file is truncated, duplicated or garbled, or missing
+though the parameters do not say so, the program names such files and writes nothing.
 """
 
 from __future__ import annotations
-
-import os
 
 from multical import files, params, records
 from multical.data import released
@@ -29,18 +27,22 @@ def main() -> None:
     frame, summary = released.records(
         released.files(source(job.source), job.source.folder),
         models={model.file: model.max_logit for model in job.models},
-        datasets={dataset.id: dataset.questions for dataset in job.datasets},
+        datasets=job.questions,
         prompts=job.prompts,
+        missing=job.missing,
         manifest=released.read_manifest(args.manifest) if args.manifest else None,
     )
     records.write(args.records, frame)
-    files.write_json(args.summary, summary | {"code": args.code})
+    missing = {
+        " ".join(cell): [f"questions {start} to {stop}" for start, stop in spans]
+        for cell, spans in job.missing.items()
+    }
+    files.write_json(args.summary, summary | {"missing": missing, "code": args.code})
 
 
 def source(release: Release) -> str:
     """The path or URL to read: of the environment, of the config, or of the pinned commit."""
-    local = os.environ.get("MSP_V2_ARCHIVE") or release.archive
-    return local or f"{release.repository}/archive/{release.commit}.tar.gz"
+    return release.local or f"{release.repository}/archive/{release.commit}.tar.gz"
 
 
 if __name__ == "__main__":

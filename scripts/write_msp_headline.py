@@ -2,7 +2,7 @@
 
 A line per model has its accuracy, the AUROC of the maximum softmax probability (MSP), the number
 of data sets and phrasings in which wrong answers have significantly smaller MSPs, and its
-calibration error.
+calibration error. Models without the answers to a whole data set have no such means.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pandas as pd
 
 from multical.errors import program
 from multical.figures import latex, msp_tables
-from multical.figures.params import Product
+from multical.figures.params import AnswerHeadline
 from multical.files import atomic
 from multical.params import command_line
 
@@ -23,7 +23,7 @@ CALIBRATION = ["dataset", "model", "calibration_error_cells"]
 
 def main() -> None:
     tables = dict.fromkeys(["auroc", "calibration"], "table of the study, .csv")
-    parser = command_line(__doc__, Product, **tables, output="the headline, .txt")
+    parser = command_line(__doc__, AnswerHeadline, **tables, output="the headline, .txt")
     parser.add_argument(
         "--parts", nargs="*", default=[], metavar="TXT", help="headlines of the studies inside"
     )
@@ -33,6 +33,8 @@ def main() -> None:
     )
     with atomic(args.output) as temporary:
         text = headline(table[table["dataset"] == msp_tables.ALL], args.params.study)
+        if left_out := args.params.left_out:
+            text += f"Left out, for want of a whole data set: {', '.join(left_out)}\n"
         text += "".join(f"See also {path}\n" for path in args.parts)
         Path(temporary).write_text(text, encoding="utf-8")
 

@@ -128,6 +128,7 @@ class Study:
     def release(self) -> dict[str, Any]:
         """The parameters of the import."""
         source = {"repository": "https://example.org/x", "commit": "0" * 40}
+        source["variable"] = "MSP_V2_ARCHIVE"
         return {
             "source": source | {"folder": "main_results"},
             "models": self.settings["models"],

@@ -12,6 +12,9 @@ import numpy as np
 ARCHIVE = os.environ.get("MSP_V2_ARCHIVE") or str(
     Path(__file__).parents[2] / "shared" / "data" / "plaut_v2" / "main_results.tar.xz"
 )
+ONE_SHOT_ARCHIVE = os.environ.get("MSP_V2_ONE_SHOT_ARCHIVE") or str(
+    Path(__file__).parents[2] / "shared" / "data" / "plaut_v2" / "one_shot_results.tar.xz"
+)
 MANIFEST = Path(__file__).parents[2] / "expected" / "msp_v2.sha256"
 PROMPTS = ["first_prompt", "second_prompt"]
 MODELS: dict[str, dict[str, Any]] = {

@@ -59,6 +59,7 @@ PROVENANCE = By("tests/workflow/test_lineage.py", '"tools/show_provenance.py"')
 BENCH = By("tests/workflow/test_benchmarks.py", "paper_statistics.check_truth")
 DEMO, MANIFEST = "results/demo/headline.txt", "results/inputs/models/gemma3-270m/manifest.json"
 VERIFICATION = "results/msp/tables/verification.csv"
+ONE_SHOT = "results/msp_v2/one_shot/headline.txt"
 GROUPS = "--groups score_run=score --group-components score=8"
 #: How each command of README and docs is run by a test
 COMMANDS: dict[str, Run | Dry | By] = {
@@ -96,6 +97,7 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "git clone URL multical && cd multical && make env && source .venv/bin/activate": Run(""),
     "snakemake -c2 docs/coverage.pdf": Dry("docs/coverage.pdf"),
     f"snakemake -c1 {VERIFICATION}": Dry(VERIFICATION),
+    f"snakemake -c2 {ONE_SHOT}": Dry(ONE_SHOT),
     f"snakemake -c1 {MANIFEST}": Dry(MANIFEST),
     "snakemake --cores 2 -- results/inputs/models/MODEL/checkpoint": Dry(
         "results/inputs/models/gemma3-270m/checkpoint"

@@ -7,7 +7,6 @@ login node.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import urllib.request
@@ -246,18 +245,18 @@ def release(root: str, study: ReleasedStudy) -> Findings:
     """Whether released outputs are imported, in a local archive, or at the authors' repository."""
     subject, source = "released outputs", study.source
     records = Path(paths.RELEASED_RECORDS.format(root=root))
-    archive = os.environ.get("MSP_V2_ARCHIVE") or source.archive
+    name = source.variable or "source.archive"
     if records.exists():
         yield ok(subject, f"imported: {records}")
-    elif archive:
-        yield local_path(subject, "archive", archive, "or name another with MSP_V2_ARCHIVE")
+    elif source.local:
+        yield local_path(subject, "archive", source.local, f"or name another with {name}")
     else:
         try:
             request = urllib.request.Request(source.repository, method="HEAD")
             urllib.request.urlopen(request, timeout=TIMEOUT_S).close()
         except (OSError, ValueError) as error:
             message = f"no answer from {source.repository} ({one_line(error)})"
-            yield fail(subject, message, "copy the archive here, and name it with MSP_V2_ARCHIVE")
+            yield fail(subject, message, f"copy the archive here, and name it with {name}")
         else:
             yield ok(subject, f"to be downloaded from {source.repository}")
 

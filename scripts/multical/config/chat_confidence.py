@@ -13,12 +13,36 @@ from multical.params import BenchmarkName, Distinct, Language, LocalPath, Name, 
 from multical.scoring.params import ChatConfidenceScoring
 
 
-class ReleasedStudy(Released, AnswerStatistics):
+class ComparedWith(Strict):
+    """A study that gave the same models the same questions, in another way."""
+
+    study: str = Field(description="the other study; its phrasings are paired by their order")
+    unpaired: Distinct[DatasetId] = Field(
+        default=[], description="data sets of other questions, or the same in another order"
+    )
+
+
+class AnswerStudy(AnswerStatistics):
+    """What both kinds of studies of paper 2 have."""
+
+    expected: LocalPath | None = Field(
+        default=None, description="file with the published numbers; null: no comparison"
+    )
+    compared_with: ComparedWith | None = Field(
+        default=None, description="a study to compare with, question by question; null: none"
+    )
+
+
+class ReleasedStudy(Released, AnswerStudy):
     """Paper 2 from the authors' released per-question outputs."""
 
     kind: Literal["released"]
-    expected: LocalPath = Field(description="file with the published numbers")
     abstention: ReleasedAbstention = ReleasedAbstention()
+
+    @property
+    def prompt_names(self) -> list[str]:
+        """The phrasings by their names in records."""
+        return self.prompts
 
 
 class ChatConfidenceModel(Strict):
@@ -43,7 +67,7 @@ class ChatConfidenceDataset(Strict):
     language: Language = Field(default="en", description="language of the questions")
 
 
-class ChatConfidenceStudy(AnswerStatistics):
+class ChatConfidenceStudy(AnswerStudy):
     """Paper 2 from our own runs."""
 
     kind: Literal["chat_confidence"]
@@ -57,9 +81,6 @@ class ChatConfidenceStudy(AnswerStatistics):
         default=list(get_args(Confidence)),
         min_length=1,
         description="the confidence measures to compare",
-    )
-    expected: LocalPath | None = Field(
-        default=None, description="file with the published numbers; null: no comparison"
     )
 
     @model_validator(mode="after")
@@ -85,6 +106,11 @@ class ChatConfidenceStudy(AnswerStatistics):
     def by_run(self) -> dict[str, ChatConfidenceModel]:
         """The models by `run`."""
         return {model.run: model for model in self.models}
+
+    @property
+    def prompt_names(self) -> list[str]:
+        """The phrasings by their names in records."""
+        return self.scoring.prompts
 
     @property
     def benchmarks(self) -> list[str]:

@@ -34,7 +34,7 @@ different values. Snakemake's `--configfile FILE` and `--config KEY=VALUE` overr
 | `languages.yaml` | resource levels of languages |
 | `prompts.yaml` | the texts that models see |
 | `paper1.yaml` | `results`: paper 1 |
-| `paper2.yaml` | `results/msp` and its variants, and `results/msp_v2`: paper 2 |
+| `paper2.yaml` | `results/msp` and `results/msp_v2`, and their variants: paper 2 |
 
 The tables below list all keys. You must set a key that has no default. To update this page from
 the schema, run `python -m multical.config.keys > ../config/README.md` in `scripts/`.

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from multical.config.chat_confidence import ChatConfidenceStudy
+from multical.config.chat_confidence import AnswerStudy, ChatConfidenceStudy
 from multical.config.inputs import Benchmark, Model, SftData
 from multical.config.studies import (
     HarnessStudy,
@@ -248,6 +248,14 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
         yield from ((f"studies.{root}.{key}", names, known) for key, names, known in references)
     for root, study in _of_kind(config, ChatConfidenceStudy):
         yield from _chat_confidence_references(config, f"studies.{root}", study)
+    answered = dict(_of_kind(config, AnswerStudy))
+    for root, study in answered.items():
+        if other := study.compared_with:
+            prefix = f"studies.{root}.compared_with"
+            yield f"{prefix}.study", [other.study], answered.keys() - {root}
+            yield f"{prefix}.unpaired", other.unpaired, [dataset.id for dataset in study.datasets]
+            phrasings = [len(answered[name].prompt_names) for name in (root, other.study)]
+            yield f"{prefix}.study: phrasings", phrasings[:1], phrasings[1:]
 
 
 def _chat_confidence_references(

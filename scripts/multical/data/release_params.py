@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from multical.params import LocalPath, Name, Strict
 
@@ -23,11 +24,20 @@ DatasetId = Annotated[
 ]
 
 
+#: A data set, a model as file names have it, and a phrasing
+Cell = tuple[str, str, str]
+
+
 class Release(Strict):
-    """Where the released outputs are. $MSP_V2_ARCHIVE, if set, overrides `archive`."""
+    """Where the released outputs are."""
 
     archive: LocalPath | None = Field(
         default=None, description="local archive or folder; null: download the commit"
+    )
+    variable: str | None = Field(
+        default=None,
+        pattern=r"^[A-Z][A-Z0-9_]*$",
+        description="environment variable that, if set, overrides `archive`",
     )
     repository: str = Field(
         pattern=r"^https://[^\s@]+$",  # no login, since the URL is recorded with the job
@@ -39,6 +49,24 @@ class Release(Strict):
         default=None, description="file with the SHA-256 of each released file; null: no check"
     )
 
+    @property
+    def local(self) -> str | None:
+        """The local archive or folder, of the environment or the config; None to download."""
+        return (self.variable and os.environ.get(self.variable)) or self.archive
+
+
+class Missing(Strict):
+    """Questions whose answers a model lacks in the release."""
+
+    dataset: DatasetId
+    prompts: list[Name] | None = Field(
+        default=None, min_length=1, description="names of prompts in file names; null: all"
+    )
+    start: int = Field(default=0, ge=0, description="number of the first question, from 0")
+    stop: int | None = Field(
+        default=None, ge=1, description="number after that of the last question; null: to the end"
+    )
+
 
 class ReleasedModel(Strict):
     """A model whose outputs were released."""
@@ -47,6 +75,9 @@ class ReleasedModel(Strict):
     name: str = Field(description="the model's name in tables")
     size: float | None = Field(gt=0, description="billions of parameters; null: unknown")
     max_logit: bool = Field(default=True, description="whether maximum logits were released")
+    missing: list[Missing] = Field(
+        default=[], description="what was not released; other missing files are errors"
+    )
 
 
 class ReleasedDataset(Strict):
@@ -64,3 +95,50 @@ class Released(Strict):
     models: list[ReleasedModel] = Field(min_length=1)
     datasets: list[ReleasedDataset] = Field(min_length=1)
     prompts: list[Name] = Field(min_length=1, description="names of prompts in file names")
+
+    @model_validator(mode="after")
+    def _missing_questions_are_known(self) -> Released:
+        for place, model in enumerate(self.models):
+            for number, part in enumerate(model.missing):
+                key = f"models.{place}.missing.{number}"
+                if part.dataset not in self.questions:
+                    known = list(self.questions)
+                    raise ValueError(f"{key}: found {part.dataset!r}, expected one of {known}")
+                for name in part.prompts or []:
+                    if name not in self.prompts:
+                        raise ValueError(f"{key}: found {name!r}, expected one of {self.prompts}")
+                count = self.questions[part.dataset]
+                if not part.start < (count if part.stop is None else part.stop) <= count:
+                    found = f"{part.start} to {part.stop}"
+                    raise ValueError(f"{key}: found questions {found}, expected some of {count}")
+        return self
+
+    @property
+    def questions(self) -> dict[str, int]:
+        """The number of questions of each data set."""
+        return {dataset.id: dataset.questions for dataset in self.datasets}
+
+    @property
+    def missing(self) -> dict[Cell, list[tuple[int, int]]]:
+        """The first question, and that after the last, of each part that was not released."""
+        spans: dict[Cell, list[tuple[int, int]]] = {}
+        for model in self.models:
+            for part in model.missing:
+                stop = self.questions[part.dataset] if part.stop is None else part.stop
+                for prompt in part.prompts or self.prompts:
+                    cell = (part.dataset, model.file, prompt)
+                    spans.setdefault(cell, []).append((part.start, stop))
+        return spans
+
+    @property
+    def without_a_cell(self) -> list[str]:
+        """The models that lack all answers to a data set in a phrasing, so that they have no mean.
+
+        They are named as in files.
+        """
+        empty = {
+            model
+            for (dataset, model, _), spans in self.missing.items()
+            if sum(stop - start for start, stop in spans) >= self.questions[dataset]
+        }
+        return [model.file for model in self.models if model.file in empty]

@@ -20,7 +20,7 @@ import tarfile
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -31,6 +31,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pc
 
+from multical.data.release_params import Cell
 from multical.errors import InputError
 from multical.records import SCHEMA
 
@@ -41,7 +42,7 @@ NAME = re.compile(
 HEADER = b"grade confidence_level\n"
 GRADES = ("Correct", "Wrong", "Unparseable")
 #: Largest number of problems that an error message lists before it counts the rest
-LISTED = 20
+LISTED = 3
 #: Exceptions of damaged archives of all compressions
 DAMAGED = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, OSError)
 
@@ -114,14 +115,16 @@ def records(
     models: dict[str, bool],
     datasets: dict[str, int],
     prompts: list[str],
+    missing: Mapping[Cell, list[tuple[int, int]]] | None = None,
     manifest: dict[str, str] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Records of all files, and a summary of their content.
 
     `models` maps the name of a model in file names to whether there are maximum logits. `datasets`
-    maps a data set to its number of questions. `manifest` maps file names to SHA-256. Raises one
-    `InputError` with all missing, truncated, duplicated, garbled or unexpected files, so that there
-    are never records of an incomplete data set.
+    maps a data set to its number of questions. `missing` has the first question, and that after the
+    last, of each part that was not released. `manifest` maps file names to SHA-256. Raises one
+    `InputError` with all missing, truncated, duplicated, garbled or unexpected files, so that no
+    data set is ever incomplete unless `missing` says so.
 
     `model` and `run` are the name of the model in file names, `benchmark` is the data set, and
     `question_id` is the number of the question, from 0, in five digits. If the norm and the raw
@@ -152,7 +155,8 @@ def records(
         cells[answers.cell].append(answers)
     for cell, parts in cells.items():
         known = [problem for problem in problems if _stem(cell) in problem]
-        problems += _gaps(cell, parts, datasets[cell[0]], known)
+        left_out = (missing or {}).get(cell[:3], [])
+        problems += _gaps(cell, parts, left_out, datasets[cell[0]], known)
     if problems:
         rest = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
         raise InputError("; ".join(problems[:LISTED]) + rest)
@@ -245,16 +249,26 @@ def _stem(cell: tuple[str, str, str, str], span: str = "q") -> str:
 
 
 def _gaps(
-    cell: tuple[str, str, str, str], parts: list[Slice], count: int, known: list[str]
+    cell: tuple[str, str, str, str],
+    parts: list[Slice],
+    missing: list[tuple[int, int]],
+    count: int,
+    known: list[str],
 ) -> list[str]:
-    """Sentences on questions that are in no file, in two files, or beyond the last question."""
-    problems, at = [], 0
-    for part in sorted(parts, key=lambda part: (part.start, part.stop)):
-        if part.start < at:
-            problems.append(f"{part.name}: questions {part.start} to {min(at, part.stop)} twice")
-        elif part.start > at:
-            problems += _missing(cell, at, part.start, known)
-        at = max(at, part.stop)
+    """Sentences on questions in no file, in two files, beyond the last, or declared `missing`."""
+    spans = [(part.start, part.stop, part.name) for part in parts]
+    surplus = [
+        f"{name}: found, but the config says that it is missing"
+        for start, stop, name in spans
+        if any(start < end and stop > begin for begin, end in missing)
+    ]
+    problems, at = list(surplus), 0
+    for start, stop, name in sorted([*spans, *((*span, "") for span in missing)]):
+        if start < at and name and not surplus:
+            problems.append(f"{name}: questions {start} to {min(at, stop)} twice")
+        elif start > at:
+            problems += _missing(cell, at, start, known)
+        at = max(at, stop)
     if at > count:
         problems.append(f"{_stem(cell, f'q...to{at}')}: {at} questions, expected {count}")
     return problems + (_missing(cell, at, count, known) if at < count else [])
@@ -278,16 +292,15 @@ def _frame(
     frames = []
     unparseable, two_answers = dict.fromkeys(models, 0), dict.fromkeys(models, 0)
     for (dataset, model, prompt, value), parts in cells.items():
-        if value == "raw":
+        if value == "raw" or not parts:
             continue
-        grade, msp = _joined(parts)
-        number = np.arange(len(grade))
+        number, grade, msp = _joined(parts)
         frame = pd.DataFrame({"correct": grade == 0, "msp": msp, "max_logit": np.nan})
         frame["question_id"] = np.char.mod("%05d", number)
         raw = cells.get((dataset, model, prompt, "raw"))
         unparseable[model] += int((grade == 2).sum())
         if raw is not None:
-            raw_grade, logit = _joined(raw)
+            _, raw_grade, logit = _joined(raw)
             same = (raw_grade == 0) == (grade == 0)
             frame["max_logit"] = np.where(same, logit, np.nan)
             other = frame[~same].assign(
@@ -318,9 +331,11 @@ def _constant(value: str, known: list[str], count: int) -> Any:
     return pd.Categorical([value], categories=known).repeat(count)
 
 
-def _joined(parts: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
+def _joined(parts: list[Slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number of the question, grade and confidence of each answer."""
     parts = sorted(parts, key=lambda part: part.start)
     return (
+        np.concatenate([np.arange(part.start, part.stop) for part in parts]),
         np.concatenate([part.grade for part in parts]),
         np.concatenate([part.confidence for part in parts]),
     )

@@ -34,13 +34,14 @@ def arguments(
 ) -> argparse.Namespace:
     """Parse the command line of a program.
 
-    `inputs` are options of one file each, except `records`, which takes several. `forms` are the
-    options of the products. `more` are further options, as `add_argument` takes them. In the
-    result, `params` is a `schema`, and `inputs` a list of all input files.
+    `inputs` are options of one file each, except `records` and `before_records`, which take
+    several. `forms` are the options of the products. `more` are further options, as
+    `add_argument` takes them. In the result, `params` is a `schema`, and `inputs` a list of all
+    input files.
     """
     parser = params.command_line(description, schema)
     for name in inputs:
-        nargs = "+" if name == "records" else None
+        nargs = "+" if name.endswith("records") else None
         parser.add_argument(
             params.option(name), nargs=nargs, metavar="FILE", required=True, help="input"
         )

@@ -158,6 +158,26 @@ class IntervalTable(Compared):
     bootstrap: Bootstrap
 
 
+class ChangesTable(Answers):
+    """What changes from another study to this one, for models and data sets that both have."""
+
+    before: Answers = Field(description="the other study, with the same models and data sets")
+    prompts: dict[Name, Name] = Field(
+        min_length=1, description="the other study's phrasing, by this one's"
+    )
+    unpaired: list[DatasetId] = Field(default=[], description="data sets of other questions")
+    bins: int = Field(ge=1)
+    bootstrap: Bootstrap
+
+
+class AnswerHeadline(Product):
+    """The result of a study of paper 2 in a few lines."""
+
+    left_out: list[str] = Field(
+        default=[], description="models without the answers to a whole data set, by name"
+    )
+
+
 class CalibrationTables(Answers):
     """Calibration errors, before and after Platt scaling on the training answers."""
 

@@ -13,11 +13,13 @@ from multical.errors import InputError
 from multical.figures.params import (
     AbstentionTables,
     AnswerDataset,
+    AnswerHeadline,
     AnswerModel,
     Answers,
     AurocTables,
     CalibrationFigure,
     CalibrationTables,
+    ChangesTable,
     Compared,
     ComparedFigure,
     IntervalTable,
@@ -34,6 +36,8 @@ TABLES = (
     "auroc", "mann_whitney", "cells", "datasets", "one_sample", "intervals", "calibration", "platt",
     "correlations", "points", "scores", "abstention", "thresholds",
 )  # fmt: skip
+#: Tables of studies that are compared with another one
+CHANGES = ("changes", "mean_changes")
 #: Figures that show all data sets together, or one of them
 FIGURES = (
     "calibration", "calibration_platt", "accuracy_vs_calibration", "accuracy_vs_calibration_platt",
@@ -75,8 +79,9 @@ def products(config: Config, root: str) -> list[str]:
         ("", name)
         for name in ["dataset_bars", *["prompts"] * isinstance(study, ChatConfidenceStudy)]
     ]
+    tables = [*TABLES, *(CHANGES if study.compared_with else ())]
     return [
-        *(paths.STUDY_TABLE.format(root=root, name=f"{name}.csv") for name in TABLES),
+        *(paths.STUDY_TABLE.format(root=root, name=f"{name}.csv") for name in tables),
         *(paths.FIGURE.format(root=root, panel=panel, name=f"{x}.pdf") for panel, x in drawn),
     ]
 
@@ -93,11 +98,19 @@ def release(config: Config, root: str) -> Released:
     return Released(**{key: getattr(study, key) for key in Released.model_fields})
 
 
-def answers(config: Config, root: str) -> Answers:
-    """The models and data sets of a study."""
+def answers(config: Config, root: str, partial: bool = False) -> Answers:
+    """The models and data sets of a study.
+
+    A model that lacks a data set has no means over data sets, and counts only if `partial`.
+    """
     study = study_at(config, root)
     if isinstance(study, ReleasedStudy):
-        models = [AnswerModel(**model.model_dump()) for model in study.models]
+        left_out = [] if partial else study.without_a_cell
+        models = [
+            AnswerModel(**model.model_dump(exclude={"missing"}))
+            for model in study.models
+            if model.file not in left_out
+        ]
         datasets = [
             AnswerDataset(id=dataset.id, name=dataset.name, benchmark=dataset.id)
             for dataset in study.datasets
@@ -142,6 +155,56 @@ def intervals(config: Config, root: str) -> IntervalTable:
     """What intervals are computed for, and how."""
     bootstrap = study_at(config, root).bootstrap
     return IntervalTable(**dict(compared(config, root)), bootstrap=bootstrap)
+
+
+def changes(config: Config, root: str) -> ChangesTable:
+    """What is compared with the study that `compared_with` names.
+
+    Raises `InputError` if there is none, or no model or data set in common.
+    """
+    study = study_at(config, root)
+    if study.compared_with is None:
+        raise InputError(f"config: studies.{root}.compared_with: found null, expected a study")
+    other = study.compared_with.study
+    own, before = answers(config, root, partial=True), answers(config, other, partial=True)
+    runs = {model.file for model in own.models} & {model.file for model in before.models}
+    ids = {item.id for item in own.datasets} & {item.id for item in before.datasets}
+    if not runs or not ids:
+        raise InputError(
+            f"config: studies.{root}.compared_with: no model or no data set is also one of {other}"
+        )
+    own, before = (
+        Answers(
+            study=one.study,
+            models=[model for model in one.models if model.file in runs],
+            datasets=[item for item in one.datasets if item.id in ids],
+        )
+        for one in (own, before)
+    )
+    prompts = zip(study.prompt_names, study_at(config, other).prompt_names, strict=True)
+    return ChangesTable(
+        **dict(own),
+        before=before,
+        prompts=dict(prompts),
+        unpaired=study.compared_with.unpaired,
+        bins=study.bins,
+        bootstrap=study.bootstrap,
+    )
+
+
+def compared_records(config: Config, root: str) -> list[str]:
+    """The records of the study that a study is compared with."""
+    other = study_at(config, root).compared_with
+    return records(config, other.study) if other else []
+
+
+def headline(config: Config, root: str) -> AnswerHeadline:
+    """The study, and the models that its tables leave out."""
+    shown = answers(config, root).names
+    everything = answers(config, root, partial=True).names
+    return AnswerHeadline(
+        study=root, left_out=[name for file, name in everything.items() if file not in shown]
+    )
 
 
 def calibration(config: Config, root: str) -> CalibrationTables:

@@ -27,6 +27,7 @@ SECONDS = {
     "compute_metrics": 15,
     "compute_msp_abstention": 40,
     "compute_msp_intervals": 30,
+    "compute_msp_changes": 15,
     "plot_msp_auroc": 6,
 }
 OTHER = 4

@@ -13,7 +13,7 @@ import pytest
 from multical.config import schema, studies
 from multical.errors import InputError
 from multical.params import canonical
-from multical.workflow import job_params, scoring_params
+from multical.workflow import job_params, msp_params, scoring_params
 from support import checkout
 
 RAW: dict[str, Any] = checkout.config()
@@ -68,6 +68,12 @@ def loaded(edit: Edit = lambda whole, study: None) -> schema.Config:
     return schema.load(found)
 
 
+def compared(**changes: Any) -> Edit:
+    """The edit that compares the study with another one."""
+    section = {"study": "results/msp", "unpaired": []} | changes
+    return lambda _, study: study.update(compared_with=section)
+
+
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
@@ -99,6 +105,13 @@ def loaded(edit: Edit = lambda whole, study: None) -> schema.Config:
         (lambda w, _: w["studies"][DEMO]["scoring"].update(prompt="short"), "needs cloze: found"),
         (lambda w, _: w["models"]["gemma3-270m"].update(chat_format="none"), "cannot be trained"),
         (lambda w, _: w["studies"][DEMO].update(models=["gpt"]), "models: found 'gpt'"),
+        (compared(study=DEMO), "compared_with.study: found 'results/demo', expected one of"),
+        (compared(study=ROOT), f"compared_with.study: found '{ROOT}', expected one of"),
+        (compared(unpaired=["arc"]), "compared_with.unpaired: found 'arc', expected one of"),
+        (
+            lambda _, s: (s["scoring"].update(prompts=["short"]), compared()(_, s)),
+            "compared_with.study: phrasings: found 1, expected one of [2]",
+        ),
     ],
 )
 def test_what_is_refused(edit: Edit, sentence: str) -> None:
@@ -201,3 +214,29 @@ def test_published_numbers_are_of_models_and_data_sets_of_the_study() -> None:
         rows = list(csv.DictReader(stream))
     assert {row["model"] for row in rows} - {""} == {model.name for model in study.models}
     assert {row["dataset"] for row in rows} <= {"", "all", *(one.id for one in study.datasets)}
+
+
+def test_only_models_with_all_data_sets_are_in_tables() -> None:
+    found, root = schema.load(raw()), "results/msp_v2/one_shot"
+    shown = [model.file for model in msp_params.auroc(found, root).models]
+    assert shown[0] == "Llama-7b"
+    assert "gpt-4-turbo" in shown  # it lacks some questions alone
+    changes = msp_params.changes(found, root)
+    assert [model.file for model in changes.models] == ["Falcon-7b", "Falcon-40b", *shown]
+    assert len(changes.before.models) == 12
+    assert changes.prompts["second_prompt_few_shot_1"] == "second_prompt"
+    assert canonical(msp_params.headline(found, "results/msp_v2")) == '{"study":"results/msp_v2"}'
+
+
+def test_studies_of_the_same_questions_can_be_compared() -> None:
+    found = raw()
+    found["studies"]["results/msp/five_shot"]["compared_with"] = {"study": "results/msp"}
+    changes = msp_params.changes(schema.load(found), "results/msp/five_shot")
+    assert changes.datasets[0].benchmark == "arc-challenge-5shot"
+    assert changes.before.datasets[0].benchmark == "arc-challenge"
+    found["studies"]["results/msp/base"]["compared_with"] = {"study": "results/msp"}
+    config = schema.load(found)
+    with pytest.raises(InputError, match=r"no model or no data set is also one of results/msp"):
+        msp_params.changes(config, "results/msp/base")
+    with pytest.raises(InputError, match=r"compared_with: found null, expected a study"):
+        msp_params.changes(schema.load(raw()), "results/msp")

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from multical import records
 from multical.data import released
+from multical.data.release_params import Released
 from multical.errors import InputError
 from support import released_data as data
+from support.msp_study import Study
 
 
 def load(source: Path, **changes: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -168,6 +171,76 @@ def test_a_file_too_many_is_named(release: Path, new: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         load(release)
     assert new in str(caught.value) or "q...to900" in str(caught.value)
+
+
+def test_a_long_list_of_bad_files_is_cut(release: Path) -> None:
+    for path in sorted(release.glob("arc_Small-7b-*")):
+        path.unlink()
+    with pytest.raises(InputError) as caught:
+        load(release)
+    assert str(caught.value).count("missing") == 3
+    assert str(caught.value).endswith("; and 1 more")
+
+
+def test_what_the_config_says_is_missing_may_be(release: Path) -> None:
+    whole, _ = load(release)
+    cell = ("arc", "Small-7b", "first_prompt")
+    for value in ("norm", "raw"):
+        file(release, start=0, stop=500, value=value).unlink()
+    frame, summary = load(release, missing={cell: [(0, 500)]})
+    assert summary["files"] == 16
+    first = (whole["benchmark"] == "arc") & (whole["model"] == "Small-7b")
+    first &= (whole["prompt"] == "first_prompt") & (whole["question_id"] < "00500")
+    kept = whole[~first].reset_index(drop=True)
+    pd.testing.assert_frame_equal(frame, kept)
+    for path in release.glob("arc_Small-7b-q500*first*"):
+        path.unlink()
+    frame, _ = load(release, missing={cell: [(0, 700)]})
+    assert len(frame) == len(whole) - 700
+
+
+@pytest.mark.parametrize(
+    ("spans", "said"),
+    [
+        ([(500, 700)], "q0to500_no_abst_norm_logits_first_prompt.txt: missing, in one file"),
+        ([(0, 400)], "q400to500_no_abst_norm_logits_first_prompt.txt: missing, in one file"),
+        ([(0, 600)], "first_prompt.txt: found, but the config says that it is missing"),
+    ],
+)
+def test_other_missing_files_are_named(release: Path, spans: Any, said: str) -> None:
+    for value in ("norm", "raw"):
+        file(release, start=0, stop=500, value=value).unlink()
+    with pytest.raises(InputError, match=re.escape(said)) as caught:
+        load(release, missing={("arc", "Small-7b", "first_prompt"): spans})
+    assert "twice" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"dataset": "none"}, "models.0.missing.0: found 'none', expected one of ['arc', 'quiz']"),
+        ({"dataset": "arc", "prompts": ["x"]}, "found 'x', expected one of ['first_prompt'"),
+        ({"dataset": "arc", "start": 700}, "found questions 700 to None, expected some of 700"),
+        ({"dataset": "arc", "start": 5, "stop": 5}, "found questions 5 to 5, expected some"),
+        ({"dataset": "quiz", "stop": 41}, "found questions 0 to 41, expected some of 40"),
+    ],
+)
+def test_only_questions_of_the_config_can_be_missing(part: dict[str, Any], said: str) -> None:
+    raw = Study(Path(), "", list(data.MODELS.values()), data.DATASETS).release()
+    raw["models"] = [raw["models"][0] | {"missing": [part]}, *raw["models"][1:]]
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        Released.model_validate(raw)
+
+
+def test_a_model_lacks_a_cell_if_it_lacks_all_its_questions() -> None:
+    raw = Study(Path(), "", list(data.MODELS.values()), data.DATASETS).release()
+    parts = [{"dataset": "arc", "stop": 500}, {"dataset": "quiz", "start": 10}]
+    raw["models"][0] = raw["models"][0] | {"missing": parts}
+    job = Released.model_validate(raw)
+    assert job.missing["quiz", "Small-7b", "second_prompt"] == [(10, 40)]
+    assert job.without_a_cell == []
+    parts.append({"dataset": "arc", "prompts": ["second_prompt"], "start": 500})
+    assert Released.model_validate(raw).without_a_cell == ["Small-7b"]
 
 
 def tar(release: Path, path: Path, mode: str = "w:xz") -> Path:

@@ -51,7 +51,9 @@ def load(address: str) -> pd.DataFrame:
 
 def address(repository: str, commit: str = COMMIT) -> str:
     # a real one has https
-    return source(Release.model_construct(repository=repository, commit=commit, archive=None))
+    return source(
+        Release.model_construct(repository=repository, commit=commit, variable="MSP_V2_ARCHIVE")
+    )
 
 
 def test_download_is_the_release(repository: str, tmp_path: Path) -> None:
@@ -73,3 +75,5 @@ def test_a_download_that_is_cut(repository: str, tmp_path: Path) -> None:
 def test_the_environment_goes_first(repository: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MSP_V2_ARCHIVE", "elsewhere.tar")
     assert address(repository) == "elsewhere.tar"
+    other = Release.model_construct(repository=repository, commit=COMMIT, variable="ANOTHER")
+    assert source(other) == f"{repository}/archive/{COMMIT}.tar.gz"

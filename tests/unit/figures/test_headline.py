@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import write_headline
+import write_msp_headline
 from multical.errors import InputError
 from multical.figures.params import Conditions
 from support import figure_data
@@ -103,3 +104,25 @@ def test_what_the_summary_lacks(
     with pytest.raises(InputError, match=sentence):
         write(**changes)
     assert not (tmp_path / "headline.txt").exists()
+
+
+def test_models_without_a_data_set_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "auroc.csv").write_text(
+        "dataset,model,accuracy,msp_auroc,msp_significant\nall,Big,0.5,0.75,1/2\n"
+    )
+    (tmp_path / "calibration.csv").write_text(
+        "dataset,model,calibration_error_cells\nall,Big,0.125\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    named = "Left out, for want of a whole data set: A, B"
+    for left_out, lines in (([], []), (["A", "B"], [named])):
+        text = json.dumps({"study": "results/x", "left_out": left_out})
+        arguments = ["--params", text, "--output", "headline.txt"]
+        arguments += ["--auroc", "auroc.csv", "--calibration", "calibration.csv"]
+        monkeypatch.setattr(sys, "argv", ["write_msp_headline.py", *arguments])
+        write_msp_headline.main()
+        found = (tmp_path / "headline.txt").read_text(encoding="utf-8").splitlines()
+        assert found[4].split() == ["Big", "0.500", "0.750", "1/2", "0.125"]
+        assert found[5:] == lines
