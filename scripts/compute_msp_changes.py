@@ -10,7 +10,7 @@ In a paired data set, both studies are compared on the questions that both have,
 draws each of them in both studies and all phrasings. Questions of released outputs are known by
 their number alone. So the program demands that right answers before and after go together there
 (`correlation`). In an unpaired data set, the questions of each study are drawn apart. p is that of
-a t-test over questions, with the standard error of the bootstrap (`effects.question_test`). It is
+a t-test over questions, with the standard error of the bootstrap (`effects.effect_test`). It is
 corrected for the cells of a measure, and the means over data sets (`all`) apart from them.
 
 The table mean_changes takes the models as the sample, each with equal weight: the mean change with
@@ -264,7 +264,7 @@ def described(
             if change.effect:
                 interval = effects.described(change.effect, params.bootstrap.level)
                 row |= {end: interval[end] for end in ("ci_low", "ci_high")}
-                row["p"] = effects.question_test(change.effect)["p"]
+                row["p"] = effects.effect_test(change.effect)["p"]
         rows.append(dict.fromkeys(COLUMNS) | row)
     return rows
 

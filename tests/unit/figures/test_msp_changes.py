@@ -279,7 +279,7 @@ def test_tests_of_a_cell_keep_their_level(paired: bool) -> None:
                 effect = found[measure].effect
                 assert effect is not None
                 key = "blunter" if blunt else measure
-                p[key].append(effects.question_test(effect)["p"])
+                p[key].append(effects.effect_test(effect)["p"])
     for name, values in p.items():
         share = np.mean(np.array(values) < 0.05)
         # 200 tests at .05 reject at most .1 with 99.9 %; those of debiased errors may reject less
