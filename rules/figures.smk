@@ -33,6 +33,7 @@ FIGURES = {
 #: Each table: the tables that it is made from, and its parameters.
 TABLES = {
     "main": ([paths.SUMMARY], figure_params.Panel),
+    "decomposition": ([paths.SUMMARY], figure_params.Panel),
     "p_values": (
         [paths.EFFECTS, paths.EFFECTS_OVER_LANGUAGES],
         figure_params.Conditions,

@@ -14,6 +14,9 @@ difference between two resource levels. Both are corrected for all tests of the 
 (models, SFT data sets, benchmarks, before and after), readouts and metrics. holm is Holm's
 correction, bh Benjamini and Hochberg's. The cell of a test that cannot be made is empty. A test of
 one seed says nothing about other trainings.
+
+The metric confidence_at_equal_accuracy is the change of confidence that would be left if accuracy
+stayed as before (`at_equal_accuracy`).
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ import pandas as pd
 
 from multical.errors import program
 from multical.labels import LEVELS
+from multical.metrics.params import Metric
+from multical.metrics.readouts import Floats
 from multical.stats import comparisons, record_files
 from multical.stats.blocks import Block, groups
 from multical.stats.comparisons import COMPARISON, Comparison, Run
@@ -41,6 +46,9 @@ from multical.stats.estimates import bootstrap, estimate
 from multical.stats.params import MetricsJob
 
 READING = ["readout", "metric"]
+#: Metrics that the change of confidence at equal accuracy is made of
+PARTS: tuple[Metric, ...] = ("accuracy", "confidence_right", "confidence_wrong")
+EQUAL = "confidence_at_equal_accuracy"
 
 
 def main() -> None:
@@ -57,7 +65,8 @@ def compute(
     by_language: list[dict[str, Any]] = []
     by_group: list[dict[str, Any]] = []
     for comparison in comparisons.comparisons(runs):
-        for reading, effects in changes(comparison).items():
+        effects_by_reading = all_changes(comparison, params)
+        for reading, effects in effects_by_reading.items():
             keys = comparison.keys | dict(zip(READING, reading, strict=True))
             by_language += language_rows(keys, effects, params)
             by_group += group_rows(keys, effects, params)
@@ -70,8 +79,27 @@ def compute(
 
 def estimated(block: Block, questions: dict[str, list[str]], params: MetricsJob) -> Run:
     """A run on a benchmark with its estimates."""
-    estimates = estimate(block, bootstrap(block, questions, params), params)
+    metrics = list(dict.fromkeys([*params.metrics, *PARTS]))
+    wanted = params.model_copy(update={"metrics": metrics})
+    estimates = estimate(block, bootstrap(block, questions, params), wanted)
     return Run(block.keys, comparisons.question_digests(block), estimates)
+
+
+def all_changes(
+    comparison: Comparison, params: MetricsJob
+) -> dict[tuple[str, str], dict[str, Effect]]:
+    """The effects on the study's metrics, and that on confidence at equal accuracy."""
+    found = changes(comparison)
+    wanted = {
+        reading: effects for reading, effects in found.items() if reading[1] in params.metrics
+    }
+    for readout, metric in list(wanted):
+        if metric == "confidence":
+            languages = found[readout, PARTS[1]]
+            wanted[readout, EQUAL] = {
+                language: at_equal_accuracy(comparison, readout, language) for language in languages
+            }
+    return wanted
 
 
 def changes(comparison: Comparison) -> dict[tuple[str, str], dict[str, Effect]]:
@@ -96,6 +124,33 @@ def change(comparison: Comparison, reading: tuple[str, str], language: str) -> E
     low, high = pairs[0][0].bounds
     n, bounds = pairs[0][0].n, (low - high, high - low)
     return Effect(float(by_seed.mean()), np.mean(replicates, axis=0), n, bounds, by_seed)
+
+
+def at_equal_accuracy(comparison: Comparison, readout: str, language: str) -> Effect:
+    """What confidence would change by if accuracy stayed as it was before.
+
+    It is the change of the mean confidence in right answers and of that in wrong ones, weighted by
+    the accuracy before. The rest of the change of confidence comes with that of accuracy.
+    """
+
+    def parts(run: Run) -> Floats:
+        """(3, 1 + B) values and replicates of `PARTS`."""
+        cells = [run.estimates[readout, name][language] for name in PARTS]
+        return np.array([[cell.value, *cell.replicates] for cell in cells])
+
+    by_seed = []
+    for before, after in comparison.pairs:
+        accuracy, *old = parts(before)
+        _, *new = parts(after)
+        right, wrong = np.subtract(new, old)
+        # a part without answers does not count
+        by_seed.append(
+            np.where(accuracy > 0, accuracy * right, 0)
+            + np.where(accuracy < 1, (1 - accuracy) * wrong, 0)
+        )
+    mean = np.mean(by_seed, axis=0)
+    n = comparison.pairs[0][0].estimates[readout, PARTS[0]][language].n
+    return Effect(float(mean[0]), mean[1:], n, (-1.0, 1.0), np.array(by_seed)[:, 0])
 
 
 def language_rows(

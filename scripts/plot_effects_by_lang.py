@@ -31,9 +31,9 @@ def draw(rows: pd.DataFrame, params: ModelByLanguage) -> Figure:
             part = rows[(rows["metric"] == metric) & (rows["after"] == tables.label(condition))]
             at = part["language"].map(y).to_numpy(float) + 0.32 * (place - 0.5)
             bars(ax, at, part, *style.condition_style(condition))
-        ax.set(title=tables.CHANGED[metric], xlabel="change")
+        ax.set(title=tables.CHANGED[metric].replace(", ", ",\n"), xlabel="change")
         ax.grid(axis="x")
-        ax.locator_params(axis="x", nbins=4)
+        ax.locator_params(axis="x", nbins=3)
         for first in languages.drop_duplicates("resource_level")["place"].iloc[1:]:
             ax.axhline(first - 1, color=style.GREY, linewidth=0.6)
     names(axes[0, 0], y, params.reference_language)

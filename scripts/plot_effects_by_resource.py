@@ -33,7 +33,7 @@ def draw(rows: pd.DataFrame, params: Conditions) -> Figure:
                 for some, filled in ((part[significant], True), (part[~significant], False)):
                     at = some["group"].map(levels.index).to_numpy(float) + 0.24 * (place - 0.5)
                     style.with_intervals(ax, at, some, colour, marker, filled=filled)
-        line[0].set_ylabel(f"change of\n{tables.CHANGED[metric]}")
+        line[0].set_ylabel("change of\n" + tables.CHANGED[metric].replace(", ", ",\n"))
     for ax, model in zip(axes[0], models, strict=True):
         ax.set_title(model)
     for ax in axes[-1]:

@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
+from multical.metrics.params import Metric
 from multical.stats.params import Tested
 
 LEVELS = {
@@ -20,19 +21,7 @@ FORTY_ONE = {language: level for level, names in LEVELS.items() for language in 
 SEVENTY_ONE = FORTY_ONE | {
     f"{a}{b}": ("high", "mid", "low")[i % 3] for i, (a, b) in enumerate(product("bgpqy", "jlmvwx"))
 }
-METRICS = [
-    "accuracy",
-    "confidence",
-    "gap",
-    "ece",
-    "ece_equal_mass",
-    "rmsce",
-    "mce",
-    "debiased_ece2",
-    "resolution",
-    "smece",
-]
-METRICS += ["ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc", "augrc"]
+METRICS = list(get_args(Metric))
 RELIABILITY = ["group", "readout", "bin", "low", "high", "n", "confidence", "accuracy"]
 RELIABILITY += ["point", "point_confidence", "point_accuracy", "point_low", "point_high"]
 RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
@@ -138,7 +127,9 @@ def _summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _changes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Tables of what SFT and smoothing change, with intervals and p-values made up."""
-    frame = frame[frame["metric"].isin(get_args(Tested))]
+    extra = frame[frame["metric"] == "confidence_right"]
+    extra = extra.assign(metric="confidence_at_equal_accuracy")
+    frame = pd.concat([frame[frame["metric"].isin(get_args(Tested))], extra])
     place = ["model", "benchmark", "readout", "metric", "language", "resource_level"]
     base, plain = (
         frame[chosen].set_index([*place, *sft])["value"]

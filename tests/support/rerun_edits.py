@@ -55,7 +55,8 @@ IMPORTED = rules("import_harness of logs") | LOGS
 #: What is made of the metrics, of recalibration, of tests of changes, of bootstraps, of the bins
 #: of reliability diagrams, and of records
 ESTIMATES = (
-    rules("compute_metrics", "plot_smoothing_sweep", "make_main_table", "make_selective_table")
+    rules("compute_metrics", "plot_smoothing_sweep", "make_main_table", "make_decomposition_table",
+          "make_selective_table")
     | SHIFTS | BY_RESOURCE | HEADLINE | VERDICTS
 )  # fmt: skip
 RECALIBRATION = rules("compute_recalibration", "make_recalibration_table") | TRANSFER | HEADLINE

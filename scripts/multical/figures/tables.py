@@ -84,6 +84,7 @@ METHODS = {"none": "none", "temperature": "temperature", "platt": "Platt", "isot
 CHANGED = {
     "accuracy": "accuracy",
     "confidence": "confidence",
+    "confidence_at_equal_accuracy": "confidence, same accuracy",
     "debiased_ece2": "debiased ECE\u00b2",
     "brier": "Brier score",
     "entropy": "entropy",

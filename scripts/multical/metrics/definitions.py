@@ -149,6 +149,16 @@ def confidence(readout: Readout, counts: Counts | None = None) -> Floats:
     return _mean(readout.confidence, counts)
 
 
+def confidence_right(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Mean confidence in right answers. NaN for a sample without right answers."""
+    return _mean_of(readout.confidence, readout.correct, counts)
+
+
+def confidence_wrong(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Mean confidence in wrong answers. NaN for a sample without wrong answers."""
+    return _mean_of(readout.confidence, ~readout.correct, counts)
+
+
 def gap(readout: Readout, counts: Counts | None = None) -> Floats:
     """Mean confidence minus accuracy. Above 0, the model is overconfident."""
     return _mean(readout.confidence - readout.correct, counts)
@@ -214,6 +224,12 @@ def resolution(readout: Readout, counts: Counts | None = None, bins: int = 15) -
     inside = mass * (right * (right - 1) / np.maximum(mass * (mass - 1), 1) - whole[:, None])
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(mass > 1, inside, 0).sum(axis=1) / size)
+
+
+def uncertainty(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Variance of whether answers are right, a (1 - a) with the accuracy a (Murphy 1973)."""
+    share = accuracy(readout, counts)
+    return share * (1 - share)
 
 
 def smece(readout: Readout, counts: Counts | None = None) -> Floats:
@@ -386,6 +402,8 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(accuracy, "score"),
     "confidence": Metric(confidence, "probability"),
+    "confidence_right": Metric(confidence_right, "probability"),
+    "confidence_wrong": Metric(confidence_wrong, "probability"),
     "gap": Metric(gap, "probability", (-1.0, 1.0)),
     "ece": Metric(ece, "probability", binned=True),
     "ece_equal_mass": Metric(ece_equal_mass, "probability", binned=True),
@@ -393,6 +411,7 @@ METRICS: dict[str, Metric] = {
     "mce": Metric(mce, "probability", binned=True),
     "debiased_ece2": Metric(debiased_ece2, "probability", (-1.0, 1.0), binned=True),
     "resolution": Metric(resolution, "probability", (-1.0, 1.0), binned=True),
+    "uncertainty": Metric(uncertainty, "score", (0.0, 0.25)),
     "smece": Metric(smece, "probability"),
     "ece_classwise": Metric(ece_classwise, "distribution", binned=True),
     "ece_all": Metric(ece_all, "distribution", binned=True),
@@ -442,6 +461,10 @@ def _mean(values: Floats, counts: Counts | None) -> Floats:
     counts = checked_counts(counts, len(values))
     with np.errstate(invalid="ignore"):
         return np.asarray((counts @ values) / counts.sum(axis=1))
+
+
+def _mean_of(values: Floats, chosen: NDArray[np.bool_], counts: Counts | None) -> Floats:
+    return _mean(values[chosen], checked_counts(counts, len(values))[:, chosen])
 
 
 def distribution(readout: Readout) -> tuple[Floats, NDArray[np.int64]]:

@@ -15,9 +15,9 @@ Readout = Literal[
     "msp", "max_logit", "margin", "entropy",
 ]  # fmt: skip
 Metric = Literal[
-    "accuracy", "confidence", "gap", "ece", "ece_equal_mass", "rmsce", "mce", "debiased_ece2",
-    "resolution", "smece", "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc",
-    "augrc",
+    "accuracy", "confidence", "confidence_right", "confidence_wrong", "gap", "ece",
+    "ece_equal_mass", "rmsce", "mce", "debiased_ece2", "resolution", "uncertainty", "smece",
+    "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc", "augrc",
 ]  # fmt: skip
 #: Readouts that are a softmax of option scores: the keys of metrics.readouts.SCORES
 Distribution = Literal["letter", "text_ppl", "text_sum", "text_byte", "text_pmi"]

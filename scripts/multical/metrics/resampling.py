@@ -99,7 +99,8 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
     """Metrics of answers and confidences, without bins or in bins of equal width."""
     size = sample.size
     if not readout.is_probability:
-        return {"accuracy": sample.of(np.flatnonzero(readout.correct)).size / size}
+        accuracy = sample.of(np.flatnonzero(readout.correct)).size / size
+        return {"accuracy": accuracy, "uncertainty": accuracy * (1 - accuracy)}
     wrong = readout.confidence - readout.correct
     (surplus, squares, right), mass = sample.bin_sums(
         readout.confidence, bins, wrong, wrong**2, readout.correct.astype(float)
@@ -108,15 +109,20 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
     alike = hits * (hits - 1) / np.maximum(size * (size - 1.0), 1)
     between = mass * (right * (right - 1) / np.maximum(mass * (mass - 1.0), 1) - alike)
     gap = surplus.sum(axis=0) / size
+    confidence = readout.confidence * np.array([readout.correct, ~readout.correct])
+    sure, unsure = sample.sums(*confidence)
     distance, filled = np.abs(surplus), np.maximum(mass, 1)
     pairs = np.where(mass > 1, surplus**2 - squares, 0) / np.maximum(mass - 1, 1)
     return {
         "accuracy": hits / size,
-        "confidence": sample.sums(readout.confidence)[0] / size,
+        "confidence": (sure + unsure) / size,
+        "confidence_right": sure / hits,
+        "confidence_wrong": unsure / (size - hits),
         "gap": gap,
         "ece": distance.sum(axis=0) / size,
         "rmsce": np.sqrt((distance**2 / filled).sum(axis=0) / size),
         "debiased_ece2": pairs.sum(axis=0) / size,
+        "uncertainty": hits / size * (1 - hits / size),
         "resolution": np.where(mass > 1, between, 0).sum(axis=0) / size,
         "mce": np.where(size > 0, (distance / filled).max(axis=0), np.nan),
     }

@@ -56,6 +56,7 @@ PROGRAMS = {
         ("pdf", "png"),
     ),
     "plot_effects_by_resource": ("effects_over_languages", ["smoothing"], ("pdf", "png")),
+    "make_decomposition_table": ("summary", [], ("csv", "tex")),
     "make_main_table": ("summary", [], ("csv", "tex")),
     "plot_recalibration_transfer": (
         "recalibration",

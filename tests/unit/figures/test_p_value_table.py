@@ -52,7 +52,7 @@ def make(tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_it_holds_the_tests_of_all_tables(make: Make, tables: dict[str, Path]) -> None:
     table, tex = make()
-    assert len(table) == 2 * 2 * 5
+    assert len(table) == 2 * 2 * 6
     assert not table.index.has_duplicates
     key = ("gemma3-270m", "SFT", "brier")
     unit = f"model == '{key[0]}' and after == 'SFT' and metric == 'brier'"
@@ -71,7 +71,7 @@ def test_it_holds_the_tests_of_all_tables(make: Make, tables: dict[str, Path]) -
     for level in ("high", "mid", "low"):
         assert known[f"{level}_bh"] == by_group["p_all_bh"][level]
     assert {line.count("&") for line in tex.splitlines() if line.endswith(r"\\")} == {9}
-    assert tex.count("base to SFT") == tex.count("SFT to SFT + smoothing 0.1") == 10
+    assert tex.count("base to SFT") == tex.count("SFT to SFT + smoothing 0.1") == 12
     assert "$<$.001" in tex
     assert f"{row['value']:+.3f} [" in tex
 

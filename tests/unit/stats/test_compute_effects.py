@@ -22,7 +22,7 @@ from multical.metrics.definitions import METRICS
 from multical.metrics.params import Bootstrap as Bootstrapping
 from multical.metrics.readouts import READOUTS, Readout, entropies
 from multical.stats import comparisons
-from multical.stats.comparisons import Run
+from multical.stats.comparisons import Comparison, Run
 from multical.stats.effects import (
     Contrast,
     Effect,
@@ -32,6 +32,7 @@ from multical.stats.effects import (
     directions,
     effect_test,
 )
+from multical.stats.estimates import Estimate
 from multical.stats.params import MetricsJob
 from support import forks
 from support.synthetic import make_records, written
@@ -76,8 +77,9 @@ def test_rows(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     assert not over.duplicated([*UNIT, "group"]).any()
     pairs = effects[["before", "after", "seeds"]].drop_duplicates().to_numpy().tolist()
     assert pairs == [["base", "SFT", 2], ["SFT", "SFT + smoothing 0.1", 2]]
-    assert len(effects) == 2 * (4 + 3) * 5  # letter_full has no entropy
-    assert len(over) == 2 * (4 + 3) * 7  # groups, and two differences between levels
+    # letter_full has no entropy; both have the confidence at equal accuracy
+    assert len(effects) == 2 * (5 + 4) * 5
+    assert len(over) == 2 * (5 + 4) * 7  # groups, and two differences between levels
     for table in tables:
         assert (table["ci_low"] <= table["value"]).all()
         assert (table["value"] <= table["ci_high"]).all()
@@ -88,7 +90,8 @@ def test_values_are_changes_of_the_metrics(
 ) -> None:
     """By language and by group, means over the seeds, and how seeds differ."""
     own = compute_metrics.compute(paths, JOB)
-    for known, found, place in zip(own, tables, ("language", "group"), strict=True):
+    shared = [table[table["metric"] != compute_effects.EQUAL] for table in tables]
+    for known, found, place in zip(own, shared, ("language", "group"), strict=True):
         wide = known.pivot(index=[place, "readout", "metric"], columns="run", values="value")
         seeds = pd.DataFrame({s: wide[f"tiny.facts.ls0.1.s{s}"] for s in (0, 1)})
         plain = pd.DataFrame({s: wide[f"tiny.facts.ls0.s{s}"] for s in (0, 1)})
@@ -101,6 +104,44 @@ def test_values_are_changes_of_the_metrics(
             change = change.reindex(rows.index)
             np.testing.assert_allclose(rows["value"], change.mean(axis=1), atol=1e-12)
             np.testing.assert_allclose(rows["seed_sd"], change.std(axis=1), atol=1e-12)
+
+
+def test_confidence_at_equal_accuracy(
+    frame: pd.DataFrame, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    """As if answers after were right as often as before, with their own confidences."""
+    expected = []
+    for seed in (0, 1):
+        before, after = (reading(frame, run, "sw") for run in ("tiny", f"tiny.facts.ls0.s{seed}"))
+        share = before.correct.mean()
+        weights = np.where(
+            after.correct, share / after.correct.mean(), (1 - share) / (~after.correct).mean()
+        )
+        expected.append((weights * after.confidence).mean() - before.confidence.mean())
+    query = "language == 'sw' and readout == 'text_ppl' and metric == @compute_effects.EQUAL"
+    (found,) = tables[0].query(query + " and after == 'SFT'").to_dict("records")
+    assert found["value"] == pytest.approx(np.mean(expected))
+    assert found["seed_sd"] == pytest.approx(np.std(expected, ddof=1))
+    assert found["ci_low"] < found["value"] < found["ci_high"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.5), (1.0, 0.5), (0.5, 0.0)])
+def test_equal_accuracy_without_right_or_wrong_answers(before: float, after: float) -> None:
+    """Where no answer was right, those in wrong answers count alone; without both, none does."""
+
+    def run(accuracy: float, right: float, wrong: float) -> Run:
+        values = (accuracy, np.nan if accuracy == 0 else right, np.nan if accuracy == 1 else wrong)
+        cells = {
+            ("letter", name): {"sw": Estimate(value, np.full(3, value), 10, (0, 1))}
+            for name, value in zip(compute_effects.PARTS, values, strict=True)
+        }
+        return Run({}, {}, cells)
+
+    pair = (run(before, 0.6, 0.4), run(after, 0.9, 0.5))
+    found = compute_effects.at_equal_accuracy(Comparison({}, [pair]), "letter", "sw")
+    expected = {(0.0, 0.5): 0.1, (1.0, 0.5): 0.3, (0.5, 0.0): np.nan}[before, after]
+    assert found.value == pytest.approx(expected, nan_ok=True)
+    np.testing.assert_allclose(found.replicates, expected)
 
 
 def test_a_mean_of_questions_has_the_paired_t_test(frame: pd.DataFrame, tmp_path: Path) -> None:
