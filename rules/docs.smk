@@ -17,11 +17,13 @@ rule simulate_coverage:
     localrule: True
     conda:
         "../envs/environment.yaml"
+    threads: 2
     params:
         settings=canonical({}),
         code=code("simulate_coverage"),
     shell:
-        command("simulate_coverage", [], ["output"]) + " 2>&1 | tee {log:q}"
+        command("simulate_coverage", [], ["output"])
+        + " --processes {threads} 2>&1 | tee {log:q}"
 
 
 rule simulate_tests:
@@ -60,5 +62,10 @@ rule plot_coverage:
         settings=canonical({"study": "docs", "seed": 0}),
         code=code("plot_coverage"),
     shell:
-        command("plot_coverage", ["coverage", "procedures"], ["pdf", "png", "sidecar"], CODE)
+        command(
+            "plot_coverage",
+            ["coverage", "procedures"],
+            ["pdf", "png", "sidecar"],
+            CODE,
+        )
         + " >{log:q} 2>&1"

@@ -23,8 +23,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import astuple, dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import get_args
 
@@ -81,8 +83,10 @@ COLUMNS += ["truth", "share", "low", "high", "simulations", "replicates"]
 
 
 def main() -> None:
-    arguments = command_line(__doc__, Coverage, output="the table, .csv").parse_args()
-    table = simulate(arguments.params)
+    parser = command_line(__doc__, Coverage, output="the table, .csv")
+    parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
+    arguments = parser.parse_args()
+    table = simulate(arguments.params, arguments.processes)
     with atomic(arguments.output) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
@@ -99,11 +103,14 @@ def scenarios(params: Coverage) -> list[Scenario]:
     ]
 
 
-def simulate(params: Coverage) -> pd.DataFrame:
+def simulate(params: Coverage, processes: int = 1) -> pd.DataFrame:
     """A row for each kind, place, metric and scenario."""
-    rows = []
-    for scenario in tqdm(scenarios(params), unit="scenario"):
-        for (kind, of, metric, truth), count in counted(scenario, params).items():
+    rows, chosen = [], scenarios(params)
+    with ProcessPoolExecutor(processes) if processes > 1 else nullcontext() as pool:
+        results = (pool.map if pool else map)(partial(counted, params=params), chosen)
+        counts = list(tqdm(results, total=len(chosen), unit="scenario"))
+    for scenario, of_scenario in zip(chosen, counts, strict=True):
+        for (kind, of, metric, truth), count in of_scenario.items():
             low, high = proportion_confint(count, params.simulations, method="wilson")
             row = [kind, of, metric, *astuple(scenario), truth, count / params.simulations]
             rows.append([*row, low, high, params.simulations, params.replicates])
@@ -119,16 +126,16 @@ def counted(scenario: Scenario, params: Coverage) -> Counter[tuple[str, str, str
     for number in range(params.simulations):
         sample = Bootstrap(ids.to_list(), params.replicates, number).sample(ids)
         runs = [
-            [replicates(readout, sample, NAMES, params.bins) for readout in run]
-            for run in readouts(generator, scenario)
+            [replicates(readout, sample, names, params.bins) for readout in run]
+            for names, run in zip((NAMES, CHANGED), readouts(generator, scenario), strict=True)
         ]
         for metric in NAMES:
-            estimates = [[estimate(metric, values, scenario) for values in run] for run in runs]
+            before = [estimate(metric, values, scenario) for values in runs[0]]
             if scenario.sharpness == 1:
-                for of, held in levels(estimates[0], truth[metric], params.level):
+                for of, held in levels(before, truth[metric], params.level):
                     counts["interval", of, metric, truth[metric]] += held
             if metric in CHANGED and not moves(metric, scenario):
-                before, after = estimates
+                after = [estimate(metric, values, scenario) for values in runs[1]]
                 for kind, of, held in changes(before, after, params.level):
                     counts[kind, of, metric, 0.0] += held
     return counts

@@ -145,7 +145,7 @@ class Procedures(Bootstrap):
 class Coverage(Bootstrap):
     """Parameters of simulated benchmarks, and of the metrics computed from each."""
 
-    simulations: int = Field(default=500, ge=1)
+    simulations: int = Field(default=300, ge=1)
     replicates: int = Field(default=200, ge=1)
     bins: int = Field(default=15, ge=1)
     languages: list[Annotated[int, Field(ge=1)]] = Field(default=[1, 4, 40], min_length=1)
