@@ -25,10 +25,13 @@ from multical.claims.schema import Correlation
 from multical.errors import program
 from multical.files import atomic
 from multical.metrics import abstention, correctness
-from multical.metrics.bootstrap import Bootstrap, interval
+from multical.metrics.bands import band
+from multical.metrics.bootstrap import Bootstrap, around, interval
 from multical.metrics.definitions import METRICS
 from multical.metrics.params import Procedures
 from multical.metrics.readouts import Floats, Readout
+from multical.metrics.recalibration import Answers
+from multical.metrics.temperatures import fit_temperatures
 from multical.params import command_line
 from multical.stats.effects import Contrast, Effect, crossed_test, described, effect_test
 
@@ -186,6 +189,48 @@ def answers(generator: np.random.Generator, params: Procedures, questions: int) 
         yield "interval", f"paper 2, {name}", bool(low <= truth <= high)
 
 
+def reliability_band(
+    generator: np.random.Generator, params: Procedures, questions: int, languages: int
+) -> Outcomes:
+    """A point of a reliability diagram. Languages answer its questions alike (correlation .3)."""
+    shared, own = (
+        generator.normal(size=(1, questions)),
+        generator.normal(size=(languages, questions)),
+    )
+    chance = generator.uniform(0.2, 0.9)
+    right = 0.3**0.5 * shared + 0.7**0.5 * own < stats.norm.ppf(chance)
+    low, high = band(right.astype(float).ravel(), np.tile(np.arange(questions), languages))
+    yield "interval", "band of a reliability diagram", low <= chance <= high
+
+
+def temperature(generator: np.random.Generator, params: Procedures, questions: int) -> Outcomes:
+    """Temperature scaling of four options whose true temperature is 2."""
+    scores = generator.normal(0, 1.5, (questions, 4))
+    chances = special.softmax(scores, axis=1)
+    gold = (chances.cumsum(axis=1) < generator.random((questions, 1))).sum(axis=1)
+    ids = [f"q{number:05d}" for number in range(questions)]
+    draws = Bootstrap(ids, params.replicates, int(generator.integers(2**32)))
+    answers = Answers(2 * scores, np.minimum(gold, 3))
+    drawn = fit_temperatures([answers], [draws.sample(pd.Series(ids))])
+    low, high = interval(drawn[:-1], params.level)
+    yield "interval", "temperature", bool(low <= 2 <= high)
+
+
+def culture(generator: np.random.Generator, params: Procedures) -> Outcomes:
+    """The difference of accuracy between two sets of questions, in 4 languages that share them."""
+    questions, first = 100, np.arange(100) < 40
+    ids = [f"q{number:03d}" for number in range(questions)]
+    counts = Bootstrap(ids, params.replicates, int(generator.integers(2**32))).counts(ids)
+    shared, own = generator.normal(size=(1, questions)), generator.normal(size=(4, questions))
+    right = (0.3**0.5 * shared + 0.7**0.5 * own < 0.3).mean(axis=0)
+    drawn = [
+        counts[:, some] @ right[some] / counts[:, some].sum(axis=1) for some in (first, ~first)
+    ]
+    value = float(right[first].mean() - right[~first].mean())
+    low, high = around(value, drawn[0] - drawn[1], 40, params.level)
+    yield "interval", "culture, difference of accuracy", low <= 0 <= high
+
+
 PART = Correlation(
     statistic="correlation", x="accuracy", y="msp_auroc", direction="above", threshold=0.7,
     test="fisher_z", evidence="tables/correlations.csv",
@@ -205,6 +250,10 @@ SCENARIOS: list[tuple[str, Simulation, dict[str, Any]]] = [
       for accuracy in (0.25, 0.45, 0.7)),
     *((f"{models} models", mean_over_models, {"models": models}) for models in (7, 14)),
     *((f"2 phrasings, {n} questions", answers, {"questions": n}) for n in (20, 100, 1000)),
+    *((f"{n} questions, {languages} languages", reliability_band,
+       {"questions": n, "languages": languages}) for n in (10, 30, 100) for languages in (1, 20)),
+    *((f"{n} questions", temperature, {"questions": n}) for n in (20, 100, 1000)),
+    ("40 and 60 questions", culture, {}),
 ]  # fmt: skip
 
 

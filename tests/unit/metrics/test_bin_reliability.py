@@ -11,6 +11,7 @@ from scipy import special
 from statsmodels.stats.proportion import proportion_confint
 
 import bin_reliability
+from multical.metrics.bands import band
 from multical.stats.blocks import Block
 from multical.stats.params import Reliability
 
@@ -75,18 +76,18 @@ def test_rows_of_a_point_share_its_numbers() -> None:
 @pytest.mark.parametrize("right", [0.0, 1.0])
 def test_answers_that_are_all_alike_count_as_questions(right: float) -> None:
     """20 languages say no more than one, if all of them answer all 12 questions alike."""
-    many = bin_reliability.band(np.full(240, right), np.tile(np.arange(12), 20))
-    assert many == bin_reliability.band(np.full(12, right), np.arange(12))
+    many = band(np.full(240, right), np.tile(np.arange(12), 20))
+    assert many == band(np.full(12, right), np.arange(12))
     assert many == pytest.approx(proportion_confint(12 * right, 12, method="wilson"))
     assert many[0] < right or right == 0
-    one = bin_reliability.band(np.array([right]), np.array([7]))
+    one = band(np.array([right]), np.array([7]))
     assert one == pytest.approx(proportion_confint(right, 1, method="wilson"))
 
 
 def test_languages_that_repeat_each_other_add_nothing() -> None:
     once = np.array([1.0] * 30 + [0.0] * 70)
-    one = bin_reliability.band(once, np.arange(100))
-    same = bin_reliability.band(np.tile(once, 20), np.tile(np.arange(100), 20))
+    one = band(once, np.arange(100))
+    same = band(np.tile(once, 20), np.tile(np.arange(100), 20))
     assert same == pytest.approx(one, abs=0.003)  # of the estimated variance
 
 
@@ -106,7 +107,7 @@ def test_bands_hold_the_chance_of_right_answers(
         inside = rng.random(uniform.shape) < share
         question = np.broadcast_to(np.arange(questions), uniform.shape)[inside]
         right = (uniform < chance)[inside].astype(float)
-        low, high = bin_reliability.band(right, question)
+        low, high = band(right, question)
         held.append(low <= chance <= high)
         low, high = proportion_confint(right.sum(), len(right), method="wilson")
         ignoring.append(low <= chance <= high)

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import bin_reliability
 from compute_metrics import compute
 from multical import records
+from multical.metrics.bands import band
 from multical.metrics.bootstrap import Bootstrap, around_biased, interval, recentred
 from multical.metrics.definitions import BIASED, METRICS, WITHOUT_INTERVAL
 from multical.metrics.readouts import READOUTS
@@ -240,7 +240,7 @@ def test_reliability_bins_are_pooled_and_complete(frame: pd.DataFrame, made: Pat
         )
         assert rows.loc[inside, "question_id"].nunique() >= 10
         assert bins["point_accuracy"].to_numpy() == pytest.approx(readout.correct[inside].mean())
-        ends = bin_reliability.band(
+        ends = band(
             readout.correct[inside].astype(float),
             pd.factorize(rows.loc[inside, "question_id"])[0],
         )
