@@ -2,10 +2,11 @@
 
 A metric that makes no sense for a readout (the ECE of a logit) is left out. The summary has the
 unweighted means over groups of languages. A language in which a metric is not defined (AUROC if
-all answers are right) counts neither in the mean nor in the column `languages`. Intervals are
-percentile bootstrap intervals over questions, with the same replicates for all languages and
-runs. They are recentred at the value (the replicates of a calibration error lie above it) and
-wide enough to hold it. With 0 replicates they are empty.
+all answers are right) counts neither in the mean nor in the column `languages`. Intervals come
+from a bootstrap over questions, with the same replicates for all languages and runs. They are
+wide enough to hold the value. Metrics that sum absolute gaps have intervals of their own
+(`bootstrap.around_biased`), or none (`definitions.WITHOUT_INTERVAL`). With 0 replicates all are
+empty.
 """
 
 from __future__ import annotations
