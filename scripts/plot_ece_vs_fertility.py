@@ -67,7 +67,7 @@ def write_correlation(ax: Axes, part: pd.DataFrame) -> None:
     if len(part) > 2:
         r = part["fertility"].rank().corr(part["value"].rank())
         ax.annotate(
-            f"r = {r:.2f}", (1, 1), xycoords="axes fraction", xytext=(-2, -1),
+            f"r = {round(r, 2) + 0:.2f}", (1, 1), xycoords="axes fraction", xytext=(-2, -1),
             textcoords="offset points", ha="right", va="top", color=style.GREY,
             path_effects=style.HALO,
         )  # fmt: skip
