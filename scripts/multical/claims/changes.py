@@ -32,6 +32,7 @@ from multical.claims.schema import Change, Claim
 from multical.errors import InputError
 from multical.figures import tables
 from multical.metrics.bootstrap import recentred
+from multical.metrics.definitions import WITHOUT_INTERVAL
 from multical.metrics.params import Metric
 from multical.metrics.readouts import NotRecordedError
 from multical.stats import comparisons
@@ -110,6 +111,7 @@ def change(
     """
     for key, name in (("readouts", part.readout), ("metrics", part.metric)):
         need(name in getattr(params, key), f"metrics.{key} of the study has no {name}")
+    need(part.metric not in WITHOUT_INTERVAL, f"{part.metric} has no interval that covers")
     need(params.bootstrap.replicates, "metrics.bootstrap.replicates of the study is 0")
     made = [_Comparison(part, pairs, params) for pairs in _by_training(part, scored)]
     for one in made:

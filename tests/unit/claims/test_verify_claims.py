@@ -150,6 +150,12 @@ def test_what_a_study_lacks_is_the_reason(
         assert reason in found[claim]["reason"]
 
 
+def test_a_metric_without_intervals_is_not_tested(first: Made) -> None:
+    settings = claim_data.measured(metrics=["confidence", "mce"])
+    settings["claims"]["M1"]["parts"][0]["metric"] = "mce"
+    assert verify(first, settings)["M1"]["reason"] == "mce has no interval that covers"
+
+
 def test_a_study_without_low_resource_languages(tmp_path: Path) -> None:
     made = claim_data.study_1(tmp_path, languages=("en", "fr", "ko"))
     found = verify(made, claim_data.measured())
