@@ -231,16 +231,21 @@ def culture(generator: np.random.Generator, params: Procedures) -> Outcomes:
     yield "interval", "culture, difference of accuracy", low <= 0 <= high
 
 
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count > 1)}"
+
+
 PART = Correlation(
     statistic="correlation", x="accuracy", y="msp_auroc", direction="above", threshold=0.7,
     test="fisher_z", evidence="tables/correlations.csv",
 )  # fmt: skip
 #: Each scenario: its name in the table, the simulation and its settings
 SCENARIOS: list[tuple[str, Simulation, dict[str, Any]]] = [
-    *((f"{seeds} seeds, spread {between:g}", trainings, {"seeds": seeds, "between": between})
+    *((f"{_number(seeds, 'seed')}, spread {between:g}", trainings,
+       {"seeds": seeds, "between": between})
       for seeds in (1, 2, 3, 5) for between in ((0.0,) if seeds == 1 else (0.0, 0.01, 0.05))),
-    *((f"{repeats} answers a question, alike {alike:g}, threshold {error:g}", calibration_error,
-       {"repeats": repeats, "alike": alike, "error": error})
+    *((f"{_number(repeats, 'answer')} a question, alike {alike:g}, threshold {error:g}",
+       calibration_error, {"repeats": repeats, "alike": alike, "error": error})
       for repeats, alike in ((1, 0.0), (2, 0.5), (12, 0.5), (12, 0.9)) for error in (0.0, 0.05)),
     *((f"noise, {n} questions", mann_whitney, {"questions": n}) for n in (20, 100, 1000)),
     ("14 models", correlation, {"truth": 0.7, "direction": "above"}),
@@ -250,7 +255,7 @@ SCENARIOS: list[tuple[str, Simulation, dict[str, Any]]] = [
       for accuracy in (0.25, 0.45, 0.7)),
     *((f"{models} models", mean_over_models, {"models": models}) for models in (7, 14)),
     *((f"2 phrasings, {n} questions", answers, {"questions": n}) for n in (20, 100, 1000)),
-    *((f"{n} questions, {languages} languages", reliability_band,
+    *((f"{n} questions, {_number(languages, 'language')}", reliability_band,
        {"questions": n, "languages": languages}) for n in (10, 30, 100) for languages in (1, 20)),
     *((f"{n} questions", temperature, {"questions": n}) for n in (20, 100, 1000)),
     ("40 and 60 questions", culture, {}),
