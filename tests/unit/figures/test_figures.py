@@ -205,7 +205,7 @@ def test_every_size(
     (model, *_) = CASES[case].get("models", figure_data.MODELS)
     own = {"model": model} if "model" in PROGRAMS[name][1] else {}
     made = make(name, sizes[case], tmp_path, **own)
-    assert all(len(content) > 500 for content in made.values())
+    assert all(len(content) > 300 for content in made.values())
 
 
 def places(frame: pd.DataFrame) -> pd.Series:

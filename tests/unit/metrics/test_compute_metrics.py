@@ -208,7 +208,7 @@ def test_metrics_that_do_not_apply_are_left_out(made: Path, tmp_path: Path) -> N
     settings = params(readouts=["max_logit", "letter_full"])
     run("compute_metrics", tmp_path, settings, [made / "base.parquet"])
     found = pd.read_csv(tmp_path / "m.csv").groupby("readout")["metric"].unique()
-    assert list(found["max_logit"]) == ["accuracy", "auroc", "aurc", "augrc"]
+    assert list(found["max_logit"]) == ["accuracy", "uncertainty", "auroc", "aurc", "augrc"]
     assert "ece" in found["letter_full"]
     assert "brier" not in found["letter_full"]
 

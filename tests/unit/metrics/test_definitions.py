@@ -485,7 +485,7 @@ def test_what_a_readout_lacks_does_not_apply() -> None:
     right = np.array([True, False])
     logit = Readout(np.array([9.0, 3.0]), right, None, None, False)
     names = [name for name, metric in METRICS.items() if metric.applies(logit)]
-    assert names == ["accuracy", "auroc", "aurc", "augrc"]
+    assert names == ["accuracy", "uncertainty", "auroc", "aurc", "augrc"]
     released = simple([0.2, 0.9], [0, 1])
     assert not METRICS["brier"].applies(released)
     assert METRICS["ece"].applies(released)

@@ -243,6 +243,8 @@ def tables(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> lis
 
 
 def test_scores_are_those_of_the_readouts(frame: pd.DataFrame) -> None:
+    alone = [0.3 * row[::-1] for row in frame["text_logliks"]]
+    frame = frame.assign(text_logliks_alone=alone)
     for name in SCORES:
         scores, gold = option_scores(frame, name)
         expected = READOUTS[name](frame)
