@@ -184,7 +184,8 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], None], set[str], dict[str, i
     "a setting of the figures": (
         reference,
         {"plot_ece_by_lang", "plot_entropy_by_lang", "plot_confidence_vs_accuracy_shift"}
-        | {"plot_effects_by_lang", "plot_ece_vs_fertility"}
+        | {"plot_effects_by_lang", "plot_ece_vs_fertility", "plot_gap_vs_accuracy"}
+        | {"make_selective_table"}
         | rerun_edits.RECALIBRATION,
         {},
     ),

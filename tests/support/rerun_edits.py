@@ -326,7 +326,7 @@ EDITS = [
     Edit("models in another order", OTHER_ORDER, SETTINGS),
     Edit("an output more of a rule, and its command", GAINED, BINS, overlooked=True),
     # metrics
-    Edit("a metric's definition", code("multical/metrics/definitions"), RESULTS | LOGS),
+    Edit("a metric's definition", code("multical/metrics/definitions"), DRAWN | BINS | LOGS),
     Edit("a module that only modules import", code("multical/metrics/bootstrap"), DRAWN | LOGS),
     Edit("a library of a library of metrics", lock("llvmlite"), DRAWN | LOGS),
     Edit("the seed of intervals", SEED, DRAWN),
