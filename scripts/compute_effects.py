@@ -40,6 +40,7 @@ from multical.stats.effects import (
     crossed_test,
     described,
     directions,
+    effect_of,
     effect_test,
 )
 from multical.stats.estimates import bootstrap, estimate
@@ -108,22 +109,17 @@ def changes(comparison: Comparison) -> dict[tuple[str, str], dict[str, Effect]]:
     _, first_after = comparison.pairs[0]
     return {
         reading: {
-            language: change(comparison, reading, language)
+            language: effect_of(
+                [
+                    (before.estimates[reading][language], after.estimates[reading][language])
+                    for before, after in comparison.pairs
+                ]
+            )
             for language in cells
             if all(language in run.estimates.get(reading, {}) for run in runs)
         }
         for reading, cells in first_after.estimates.items()
     }
-
-
-def change(comparison: Comparison, reading: tuple[str, str], language: str) -> Effect:
-    """The effect in one language, as a mean over the seeds."""
-    pairs = [[run.estimates[reading][language] for run in pair] for pair in comparison.pairs]
-    by_seed = np.array([after.value - before.value for before, after in pairs])
-    replicates = [after.replicates - before.replicates for before, after in pairs]
-    low, high = pairs[0][0].bounds
-    n, bounds = pairs[0][0].n, (low - high, high - low)
-    return Effect(float(by_seed.mean()), np.mean(replicates, axis=0), n, bounds, by_seed)
 
 
 def at_equal_accuracy(comparison: Comparison, readout: str, language: str) -> Effect:

@@ -46,7 +46,7 @@ from multical.metrics.readouts import Floats, Readout
 from multical.metrics.resampling import replicates
 from multical.params import command_line
 from multical.stats import comparisons
-from multical.stats.effects import Contrast, Effect, crossed_test, described, effect_test
+from multical.stats.effects import Contrast, crossed_test, described, effect_of, effect_test
 from multical.stats.estimates import Estimate, average, interval
 from multical.stats.params import Tested
 
@@ -234,7 +234,7 @@ def changes(
     before: Sequence[Estimate], after: Sequence[Estimate], level: float
 ) -> Iterator[tuple[str, str, bool]]:
     """(kind, of), and whether the interval held 0 or the test rejected it."""
-    contrast = Contrast([(1.0, [change(*pair) for pair in zip(before, after, strict=True)])])
+    contrast = Contrast([(1.0, [effect_of([pair]) for pair in zip(before, after, strict=True)])])
     effect, alpha = contrast.effect, 1 - level
     found = described(effect, level)
     yield "interval", "change of the mean", found["ci_low"] <= 0 <= found["ci_high"]
@@ -253,15 +253,6 @@ def changes(
     ((_, by_language),) = contrast.groups
     p = comparisons.adjusted([effect_test(one)["p"] for one in by_language], "holm")
     yield "test", "any language changes", bool((p < alpha).any())
-
-
-def change(before: Estimate, after: Estimate) -> Effect:
-    value = after.value - before.value
-    low, high = before.bounds
-    return Effect(
-        value, after.replicates - before.replicates, before.n, (low - high, high - low),
-        np.array([value]),
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

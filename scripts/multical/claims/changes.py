@@ -37,7 +37,7 @@ from multical.metrics.params import Metric
 from multical.metrics.readouts import NotRecordedError
 from multical.stats import comparisons
 from multical.stats.blocks import Block, groups
-from multical.stats.effects import Effect, average, described, effect_test, spread
+from multical.stats.effects import average, described, effect_of, effect_test, spread
 from multical.stats.estimates import Estimate, Estimates, bootstrap, estimate, mean
 from multical.stats.params import MetricsJob
 from multical.stats.record_files import each, survey
@@ -246,7 +246,7 @@ class _Comparison:
                 f"{runs[0]['benchmark']}"
             )
         self.by_language = [
-            _effect([(before[language], after[language]) for before, after in self.cells])
+            effect_of([(before[language], after[language]) for before, after in self.cells])
             for language in self.cells[0][0]
         ]
         self.effect = average(self.by_language)
@@ -281,17 +281,6 @@ class _Comparison:
             for run, side in zip(pair, sides, strict=True):
                 value = float(mean(np.array([cell.value for cell in side.values()])))
                 _agree(self.part, run, value, summary, path)
-
-
-def _effect(sides: Sequence[tuple[Estimate, Estimate]]) -> Effect:
-    """The change in one language, from its estimates before and after, a pair for each seed."""
-    by_seed = np.array([after.value - before.value for before, after in sides])
-    drawn = np.array([after.replicates - before.replicates for before, after in sides])
-    first, _ = sides[0]
-    low, high = first.bounds
-    return Effect(
-        float(by_seed.mean()), drawn.mean(axis=0), first.n, (low - high, high - low), by_seed
-    )
 
 
 def _cells(part: Change, run: Scored, params: MetricsJob, bins: int) -> dict[str, Estimate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy import stats
 
 from multical.metrics.bootstrap import around
 from multical.metrics.readouts import Floats
-from multical.stats.estimates import mean
+from multical.stats.estimates import Estimate, mean
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,17 @@ class Effect:
     n: int
     bounds: tuple[float, float]
     by_seed: Floats
+
+
+def effect_of(pairs: Sequence[tuple[Estimate, Estimate]]) -> Effect:
+    """The change from estimates before to those after, a pair for each seed."""
+    by_seed = np.array([after.value - before.value for before, after in pairs])
+    drawn = [after.replicates - before.replicates for before, after in pairs]
+    first, _ = pairs[0]
+    low, high = first.bounds
+    return Effect(
+        float(by_seed.mean()), np.mean(drawn, axis=0), first.n, (low - high, high - low), by_seed
+    )
 
 
 def average(effects: list[Effect]) -> Effect:
