@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -263,6 +264,7 @@ def smoothed(residuals: Floats) -> Floats:
     return np.asarray((low + high) / 2)
 
 
+@cache
 def cosines() -> Floats:
     """(CELLS, CELLS) values of the cosine of 0, 1, ... half-waves (rows) at middles of cells."""
     return np.cos(np.pi * np.outer(np.arange(CELLS), (np.arange(CELLS) + 0.5) / CELLS))

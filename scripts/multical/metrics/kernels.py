@@ -21,9 +21,11 @@ from numba import njit
 NEVER = np.iinfo(np.int32).max
 #: Rows that are added to several sums at a time, so few that they stay in a cache.
 ROWS = 64
-#: The secant method: its most steps, and the distance at which it ends. Cosines are left out where
-#: they are damped by exp(-NOTHING).
-STEPS, NEAR, NOTHING = 60, 1e-13, 32.0
+#: The secant method: its most steps, and the distance from the fixed point at which a last step
+#: ends it. That step is far more exact. Cosines that are damped by less than NOTHING are left out.
+STEPS, NEAR, NOTHING = 60, 1e-9, 1e-14
+#: Products are added without rounding them first, which is faster and more exact.
+FUSED = {"contract"}
 
 
 @njit(cache=True)
@@ -73,28 +75,49 @@ def weigh_quantiles(table: Any, places: Any, starts: Any, values: Any, size: Any
     """
     samples = table.shape[1]
     total, inside = np.zeros(samples), np.zeros(samples)
-    up_to = np.zeros(samples, np.int32)
+    up_to, ahead = np.zeros(samples, np.int32), np.zeros(samples, np.int32)
     last = np.maximum(size - 1, 1).astype(np.int64)
     limit = np.full(samples, NEVER, np.int32)  # the least c of the next bin
     if bins > 1:
         limit[:] = 1 + (last + bins - 1) // bins
-    for group in range(len(starts) - 1):
-        start, end = starts[group], starts[group + 1]
-        _count(up_to, table, places, start, end)
-        reached = False
-        for b in range(samples):
-            reached |= up_to[b] >= limit[b]
-        if reached:
-            for b in range(samples):
-                if up_to[b] >= limit[b]:
-                    total[b] += abs(inside[b])
-                    inside[b] = 0.0
-                    following = bins * (up_to[b] - 1) // last[b] + 1
-                    limit[b] = NEVER
-                    if following < bins:
-                        limit[b] = 1 + (following * last[b] + bins - 1) // bins
-        _weigh(inside, table, places, values, start, end)
+    first = 0
+    while first < len(starts) - 1:
+        beyond = first + 1
+        while beyond < len(starts) - 1 and starts[beyond + 1] - starts[first] <= ROWS:
+            beyond += 1
+        _count(ahead, table, places, starts[first], starts[beyond])
+        if _any_reaches(ahead, limit):
+            for group in range(first, beyond):
+                _count(up_to, table, places, starts[group], starts[group + 1])
+                if _any_reaches(up_to, limit):
+                    _close(total, inside, limit, up_to, last, bins)
+                _weigh(inside, table, places, values, starts[group], starts[group + 1])
+        else:  # no bin ends in these groups
+            _weigh(inside, table, places, values, starts[first], starts[beyond])
+            up_to[:] = ahead
+        first = beyond
     return total + np.abs(inside)
+
+
+@njit(cache=True)
+def _any_reaches(counts: Any, limit: Any) -> bool:
+    reached = False
+    for b in range(len(limit)):
+        reached |= counts[b] >= limit[b]
+    return reached
+
+
+@njit(cache=True)
+def _close(total: Any, inside: Any, limit: Any, up_to: Any, last: Any, bins: int) -> None:
+    """Begin the next bin of equal mass in the samples that have reached it."""
+    for b in range(len(limit)):
+        if up_to[b] >= limit[b]:
+            total[b] += abs(inside[b])
+            inside[b] = 0.0
+            following = bins * (up_to[b] - 1) // last[b] + 1
+            limit[b] = NEVER
+            if following < bins:
+                limit[b] = 1 + (following * last[b] + bins - 1) // bins
 
 
 @njit(cache=True)
@@ -150,7 +173,7 @@ def rank(table: Any, places: Any, starts: Any, right: Any, harmonic: Any) -> Any
     return pairs, area, wrong
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=FUSED)
 def fixed_points(strength: Any, cosines: Any) -> Any:
     """(B,) numbers sigma that equal the mean of absolute values smoothed by sigma.
 
@@ -159,9 +182,9 @@ def fixed_points(strength: Any, cosines: Any) -> Any:
     sigma is less (`definitions.smece`).
     The mean falls as sigma rises, so the fixed point always lies between a sigma and its mean.
     Each step of the secant method stays between the two. Neighbours are alike, so that the sigma
-    of one sample is the first try for the next.
+    and the slope of one sample are the first try for the next.
     """
-    found, sigma = np.zeros(len(strength)), 0.1
+    found, sigma, slope = np.zeros(len(strength)), 0.1, 1.0
     half = np.ascontiguousarray(cosines[:, : cosines.shape[1] // 2])
     even, odd = np.zeros(half.shape[1]), np.zeros(half.shape[1])
     for b in range(len(strength)):
@@ -169,32 +192,34 @@ def fixed_points(strength: Any, cosines: Any) -> Any:
         for step in range(STEPS):
             mean = _smoothed(even, odd, strength[b], half, max(sigma, 1 / cosines.shape[1]))
             low, high = max(low, min(sigma, mean)), min(high, max(sigma, mean))
-            if high - low < NEAR:
-                break
-            slope = 1.0
             if step > 0 and sigma != last:
                 slope = max(0.0, (mean_last - mean) / (sigma - last))
             last, mean_last = sigma, mean
             sigma = min(max(sigma - (sigma - mean) / (1.0 + slope), low), high)
-        found[b] = sigma = (low + high) / 2
+            if high - low < NEAR:
+                break
+        found[b] = sigma
     return found
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=FUSED)
 def _smoothed(even: Any, odd: Any, strength: Any, half: Any, sigma: float) -> float:
     """The mean that `fixed_points` describes, from the first half of places.
 
     Even cosines have the same value at a place and at its mirror image, odd ones the opposite.
     The two absolute values add up to twice the larger of |even| and |odd|. Overwrites both.
+    With q = exp(-(pi sigma)^2 / 2), the damping q^(k^2) is the one before times q^(2 k - 1).
     """
     even[:] = 0.0
     odd[:] = 0.0
+    q = np.exp(-((np.pi * sigma) ** 2) / 2)
+    damping, ratio = 1.0, q
     for k in range(0, len(strength), 2):
-        exponent = (np.pi * k * sigma) ** 2 / 2
-        if exponent > NOTHING:
+        if damping < NOTHING:
             break
-        one = strength[k] * np.exp(-exponent)
-        other = strength[k + 1] * np.exp(-((np.pi * (k + 1) * sigma) ** 2) / 2)
+        one, other = strength[k] * damping, strength[k + 1] * damping * ratio
+        damping *= ratio * ratio * q * q
+        ratio *= q * q * q * q
         for t in range(len(even)):
             even[t] += one * half[k, t]
             odd[t] += other * half[k + 1, t]
@@ -213,7 +238,7 @@ def _count(into: Any, table: Any, places: Any, start: int, end: int) -> None:
             into[b] += drawn[b]
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=FUSED)
 def _weigh(into: Any, table: Any, places: Any, values: Any, start: int, end: int) -> None:
     """Add the values of the rows from `start` to `end` to `into` (B,).
 

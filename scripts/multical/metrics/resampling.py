@@ -54,9 +54,18 @@ class Sample:
 
         The bins have equal width.
         """
-        index = equal_width(confidence, bins)
-        order = np.argsort(index.astype(np.min_scalar_type(bins)), kind="stable")
-        starts = np.searchsorted(index[order], np.arange(bins + 1)).astype(np.uint32)
+        return self.group_sums(equal_width(confidence, bins), bins, *values)
+
+    def group_sums(
+        self, group: Ints, groups: int, *values: Floats
+    ) -> tuple[Floats, NDArray[np.int64]]:
+        """(k, groups, B) sums of k arrays (n,), and (groups, B) numbers of rows.
+
+        `group` (n,) is that of each row, from 0 on.
+        """
+        order = np.argsort(group.astype(np.min_scalar_type(groups)), kind="stable")
+        ends = np.cumsum(np.bincount(group, minlength=groups))
+        starts = np.concatenate([[0], ends]).astype(np.uint32)
         ordered = np.array([column[order] for column in values])
         return kernels.weigh_groups(self.table, self.places[order], starts, ordered)
 
@@ -101,16 +110,15 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
     if not readout.is_probability:
         accuracy = sample.of(np.flatnonzero(readout.correct)).size / size
         return {"accuracy": accuracy, "uncertainty": accuracy * (1 - accuracy)}
-    wrong = readout.confidence - readout.correct
-    (surplus, squares, right), mass = sample.bin_sums(
-        readout.confidence, bins, wrong, wrong**2, readout.correct.astype(float)
-    )
-    hits = right.sum(axis=0)
+    squared = (readout.confidence - readout.correct) ** 2
+    group = 2 * equal_width(readout.confidence, bins) + readout.correct
+    sums, rows = sample.group_sums(group, 2 * bins, readout.confidence, squared)
+    unsure, sure, wrong, right = sums[0, 0::2], sums[0, 1::2], rows[0::2], 1.0 * rows[1::2]
+    surplus, squares = unsure + sure - right, sums[1, 0::2] + sums[1, 1::2]
+    unsure, sure = unsure.sum(axis=0), sure.sum(axis=0)
+    mass, hits = wrong + right, right.sum(axis=0)
     alike = hits * (hits - 1) / np.maximum(size * (size - 1.0), 1)
     between = mass * (right * (right - 1) / np.maximum(mass * (mass - 1.0), 1) - alike)
-    gap = surplus.sum(axis=0) / size
-    confidence = readout.confidence * np.array([readout.correct, ~readout.correct])
-    sure, unsure = sample.sums(*confidence)
     distance, filled = np.abs(surplus), np.maximum(mass, 1)
     pairs = np.where(mass > 1, surplus**2 - squares, 0) / np.maximum(mass - 1, 1)
     return {
@@ -118,7 +126,7 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
         "confidence": (sure + unsure) / size,
         "confidence_right": sure / hits,
         "confidence_wrong": unsure / (size - hits),
-        "gap": gap,
+        "gap": surplus.sum(axis=0) / size,
         "ece": distance.sum(axis=0) / size,
         "rmsce": np.sqrt((distance**2 / filled).sum(axis=0) / size),
         "debiased_ece2": pairs.sum(axis=0) / size,
@@ -130,11 +138,12 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
 
 def _smooth(readout: Readout, sample: Sample) -> Floats:
     """The smooth calibration error."""
-    wrong = readout.confidence - readout.correct
-    (surplus,), _ = sample.bin_sums(readout.confidence, CELLS, wrong)
-    waves = dct(surplus, type=2, axis=0).T / np.maximum(sample.size, 1)[:, None]
+    error = readout.confidence - readout.correct
+    (surplus,), _ = sample.bin_sums(readout.confidence, CELLS, error)
+    waves = dct(np.ascontiguousarray(surplus.T), type=2)
+    waves /= np.maximum(sample.size, 1)[:, None]
     waves[:, 0] /= 2
-    errors = kernels.fixed_points(np.ascontiguousarray(waves), cosines())
+    errors = kernels.fixed_points(waves, cosines())
     return np.where(sample.size > 0, errors, np.nan)
 
 
@@ -201,8 +210,10 @@ def _starts(cuts: NDArray[np.bool_]) -> NDArray[np.uint32]:
 
 def _steps(confidence: Floats, right: NDArray[np.bool_]) -> NDArray[np.uint32]:
     """Starts of the steps that `kernels.rank` describes, and the end of the last one."""
-    unequal = np.diff(confidence) != 0
+    unequal, turn = np.diff(confidence) != 0, right[1:] != right[:-1]
+    if unequal.all():
+        return _starts(turn)
     groups = _starts(unequal)
     hits = np.add.reduceat(right, groups[:-1], dtype=np.int64)
     mixed = np.repeat((hits > 0) & (hits < np.diff(groups)), np.diff(groups))
-    return _starts(unequal & (mixed[1:] | mixed[:-1] | (right[1:] != right[:-1])))
+    return _starts(unequal & (mixed[1:] | mixed[:-1] | turn))
