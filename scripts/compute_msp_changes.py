@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from multical import records
 from multical.errors import InputError, program
@@ -277,11 +276,8 @@ def mean_table(table: pd.DataFrame, params: ChangesTable) -> pd.DataFrame:
         changes = part["change"].to_numpy(float)
         row = {"dataset": dataset, "measure": measure, "models": len(changes)}
         row |= {name: part[name].mean() for name in ("before", "after", "change")}
-        row |= {"ci_low": np.nan, "ci_high": np.nan, "p": np.nan}
-        if measure in TESTED and len(changes) > 1 and changes.std() > 0:
-            test = stats.ttest_1samp(changes, 0)
-            low, high = test.confidence_interval(params.bootstrap.level)
-            row |= {"ci_low": low, "ci_high": high, "p": test.pvalue}
+        tested = changes if measure in TESTED else changes[:0]
+        row |= effects.over_models(tested, params.bootstrap.level)
         rows.append(row | effects.directions(changes))
     return comparisons.corrected(pd.DataFrame(rows), ["dataset"], ["p"])
 

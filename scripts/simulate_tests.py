@@ -33,7 +33,14 @@ from multical.metrics.readouts import Floats, Readout
 from multical.metrics.recalibration import Answers
 from multical.metrics.temperatures import fit_temperatures
 from multical.params import command_line
-from multical.stats.effects import Contrast, Effect, crossed_test, described, effect_test
+from multical.stats.effects import (
+    Contrast,
+    Effect,
+    crossed_test,
+    described,
+    effect_test,
+    over_models,
+)
 
 COLUMNS = ["kind", "procedure", "scenario", "share", "low", "high", "simulations"]
 #: Whether an interval ("interval") held the truth or a test ("test") rejected it: kind, procedure
@@ -172,6 +179,26 @@ def mean_over_models(generator: np.random.Generator, params: Procedures, models:
     yield "interval", "mean over models", low <= 0 <= high
 
 
+def change_over_models(
+    generator: np.random.Generator, params: Procedures, alike: float
+) -> Outcomes:
+    """The mean change of accuracy over ten models, from zero-shot to one-shot, which is 0 in truth.
+
+    All answer the same 500 questions. Each model has a change of its own (.02), and what the change
+    does to a question is `alike` between models.
+    """
+    models, questions = 10, 500
+    ease, moved = generator.normal(size=(2, questions))
+    before, after, own = generator.normal(size=(3, models, questions))
+    own = alike**0.5 * moved + (1 - alike) ** 0.5 * own
+    first = 0.3**0.5 * ease + 0.7**0.5 * before < 0.3
+    second = 0.3**0.5 * ease + 0.4**0.5 * after + 0.3**0.5 * own < 0.3
+    changes = second.mean(axis=1) - first.mean(axis=1) + generator.normal(0, 0.02, models)
+    found = over_models(changes, params.level)
+    yield "interval", "change, mean over models", found["ci_low"] <= 0 <= found["ci_high"]
+    yield "test", "change over models, p", found["p"] < 1 - params.level
+
+
 def answers(generator: np.random.Generator, params: Procedures, questions: int) -> Outcomes:
     """Paper 2's intervals: the mean of two phrasings, whose answers are correlated."""
     ids = [f"q{number:05d}" for number in range(questions)]
@@ -259,6 +286,8 @@ SCENARIOS: list[tuple[str, Simulation, dict[str, Any]]] = [
        {"questions": n, "languages": languages}) for n in (10, 30, 100) for languages in (1, 20)),
     *((f"{n} questions", temperature, {"questions": n}) for n in (20, 100, 1000)),
     ("40 and 60 questions", culture, {}),
+    *((f"10 models, alike {alike:g}", change_over_models, {"alike": alike})
+      for alike in (0.0, 0.2, 1.0)),
 ]  # fmt: skip
 
 

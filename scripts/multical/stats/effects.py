@@ -182,6 +182,18 @@ def _question_variance(effect: Effect) -> float:
     return spread(replace(effect, by_seed=effect.by_seed[:1]))[0] ** 2
 
 
+def over_models(changes: Floats, level: float) -> dict[str, float]:
+    """Student's interval and test of the mean of (k,) changes, of which each belongs to a model.
+
+    The models are the sample, on the questions as they are. NaN if no two changes differ.
+    """
+    if len(changes) < 2 or not changes.std() > 0:
+        return {"ci_low": np.nan, "ci_high": np.nan, "p": np.nan}
+    test = stats.ttest_1samp(changes, 0)
+    low, high = test.confidence_interval(level)
+    return {"ci_low": float(low), "ci_high": float(high), "p": float(test.pvalue)}
+
+
 def directions(values: Floats) -> dict[str, int]:
     """In how many of (L,) languages a metric rises and falls."""
     moved = values.round(12)  # rounding errors of differences are no change

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
 
 import compute_effects
 import compute_metrics
@@ -31,6 +32,7 @@ from multical.stats.effects import (
     described,
     directions,
     effect_test,
+    over_models,
 )
 from multical.stats.estimates import Estimate
 from multical.stats.params import MetricsJob
@@ -533,3 +535,12 @@ def test_a_study_without_sft_is_refused(frame: pd.DataFrame, tmp_path: Path) -> 
     assert done.returncode == 1
     assert "no two runs to compare" in done.stderr
     assert not list(tmp_path.glob("*.csv"))
+
+
+def test_models_as_the_sample() -> None:
+    changes = np.random.default_rng(3).normal(0.02, 0.05, 10)
+    found, reference = over_models(changes, 0.9), DescrStatsW(changes)
+    assert [found["ci_low"], found["ci_high"]] == pytest.approx(reference.tconfint_mean(0.1))
+    assert found["p"] == pytest.approx(reference.ttest_mean()[1])
+    for few in (changes[:0], changes[:1], np.full(5, 0.02)):
+        assert np.isnan(list(over_models(few, 0.9).values())).all()
