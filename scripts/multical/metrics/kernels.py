@@ -4,8 +4,8 @@
 memory, so that each step of a loop over rows is the same few operations on B neighbours.
 `places` (n,) holds the question of each row of a cell, as an index into `table`. Nothing is
 summed across samples, and the rows of each sample are summed in their order, so results do not
-depend on the width of a processor's registers. Callers check the indices
-(`resampling.Sample`), not this module.
+depend on the width of a processor's registers, but in their last digits on whether it has fused
+products (`FUSED`). Callers check the indices (`resampling.Sample`), not this module.
 
 The first call compiles for some seconds. Numba keeps the compiled code in NUMBA_CACHE_DIR if
 that is set, else in __pycache__, or in the user's cache if __pycache__ cannot be written.
@@ -22,9 +22,9 @@ NEVER = np.iinfo(np.int32).max
 #: Rows that are added to several sums at a time, so few that they stay in a cache.
 ROWS = 64
 #: The secant method: its most steps, and the distance from the fixed point at which a last step
-#: ends it. That step is far more exact. Cosines that are damped by less than NOTHING are left out.
+#: ends it, which is far more exact. Cosines that are damped to less than NOTHING are left out.
 STEPS, NEAR, NOTHING = 60, 1e-9, 1e-14
-#: Products are added without rounding them first, which is faster and more exact.
+#: Products are added without rounding them first, where the processor can.
 FUSED = {"contract"}
 
 
@@ -75,49 +75,28 @@ def weigh_quantiles(table: Any, places: Any, starts: Any, values: Any, size: Any
     """
     samples = table.shape[1]
     total, inside = np.zeros(samples), np.zeros(samples)
-    up_to, ahead = np.zeros(samples, np.int32), np.zeros(samples, np.int32)
+    up_to = np.zeros(samples, np.int32)
     last = np.maximum(size - 1, 1).astype(np.int64)
     limit = np.full(samples, NEVER, np.int32)  # the least c of the next bin
     if bins > 1:
         limit[:] = 1 + (last + bins - 1) // bins
-    first = 0
-    while first < len(starts) - 1:
-        beyond = first + 1
-        while beyond < len(starts) - 1 and starts[beyond + 1] - starts[first] <= ROWS:
-            beyond += 1
-        _count(ahead, table, places, starts[first], starts[beyond])
-        if _any_reaches(ahead, limit):
-            for group in range(first, beyond):
-                _count(up_to, table, places, starts[group], starts[group + 1])
-                if _any_reaches(up_to, limit):
-                    _close(total, inside, limit, up_to, last, bins)
-                _weigh(inside, table, places, values, starts[group], starts[group + 1])
-        else:  # no bin ends in these groups
-            _weigh(inside, table, places, values, starts[first], starts[beyond])
-            up_to[:] = ahead
-        first = beyond
+    for group in range(len(starts) - 1):
+        start, end = starts[group], starts[group + 1]
+        _count(up_to, table, places, start, end)
+        reached = False
+        for b in range(samples):
+            reached |= up_to[b] >= limit[b]
+        if reached:
+            for b in range(samples):
+                if up_to[b] >= limit[b]:
+                    total[b] += abs(inside[b])
+                    inside[b] = 0.0
+                    following = bins * (up_to[b] - 1) // last[b] + 1
+                    limit[b] = NEVER
+                    if following < bins:
+                        limit[b] = 1 + (following * last[b] + bins - 1) // bins
+        _weigh(inside, table, places, values, start, end)
     return total + np.abs(inside)
-
-
-@njit(cache=True)
-def _any_reaches(counts: Any, limit: Any) -> bool:
-    reached = False
-    for b in range(len(limit)):
-        reached |= counts[b] >= limit[b]
-    return reached
-
-
-@njit(cache=True)
-def _close(total: Any, inside: Any, limit: Any, up_to: Any, last: Any, bins: int) -> None:
-    """Begin the next bin of equal mass in the samples that have reached it."""
-    for b in range(len(limit)):
-        if up_to[b] >= limit[b]:
-            total[b] += abs(inside[b])
-            inside[b] = 0.0
-            following = bins * (up_to[b] - 1) // last[b] + 1
-            limit[b] = NEVER
-            if following < bins:
-                limit[b] = 1 + (following * last[b] + bins - 1) // bins
 
 
 @njit(cache=True)

@@ -67,7 +67,8 @@ class Sample:
         ends = np.cumsum(np.bincount(group, minlength=groups))
         starts = np.concatenate([[0], ends]).astype(np.uint32)
         ordered = np.array([column[order] for column in values])
-        return kernels.weigh_groups(self.table, self.places[order], starts, ordered)
+        sums, sizes = kernels.weigh_groups(self.table, self.places[order], starts, ordered)
+        return sums, sizes.astype(np.int64)
 
     @property
     def last(self) -> Sample:
@@ -113,7 +114,7 @@ def _answers(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:
     squared = (readout.confidence - readout.correct) ** 2
     group = 2 * equal_width(readout.confidence, bins) + readout.correct
     sums, rows = sample.group_sums(group, 2 * bins, readout.confidence, squared)
-    unsure, sure, wrong, right = sums[0, 0::2], sums[0, 1::2], rows[0::2], 1.0 * rows[1::2]
+    unsure, sure, wrong, right = sums[0, 0::2], sums[0, 1::2], rows[0::2], rows[1::2]
     surplus, squares = unsure + sure - right, sums[1, 0::2] + sums[1, 1::2]
     unsure, sure = unsure.sum(axis=0), sure.sum(axis=0)
     mass, hits = wrong + right, right.sum(axis=0)
