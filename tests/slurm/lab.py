@@ -38,6 +38,7 @@ MANIFEST = f"{ROOT}/runs/{RUN}/manifest.json"
 QUIZ = "results/inputs/benchmarks/quiz.parquet"
 TARGET = f"{ROOT}/records/{RUN}/quiz.parquet"
 STEPS, SAVE_EVERY = 300, 50
+PATIENCE = 1200  # seconds; a slow machine with all else at once is no fault
 
 
 def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -51,7 +52,7 @@ def slurm(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 180, every: float = 0.2) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = PATIENCE, every: float = 0.2) -> Any:
     """The first true value of `what()`; a test that waits longer has failed."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -166,7 +167,7 @@ class Driver:
                 start_new_session=True,
             )
 
-    def end(self, seconds: float = 500) -> str:
+    def end(self, seconds: float = PATIENCE) -> str:
         """Wait until it ends; its output. The exit status is `process.returncode`."""
         try:
             self.process.wait(seconds)
@@ -175,7 +176,7 @@ class Driver:
             raise AssertionError(f"not over after {seconds} s:\n{self.said()}") from None
         return self.said()
 
-    def finish(self, seconds: float = 500) -> str:
+    def finish(self, seconds: float = PATIENCE) -> str:
         """`end`, and it must have succeeded."""
         said = self.end(seconds)
         assert self.process.returncode == 0, said
@@ -187,7 +188,7 @@ class Driver:
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to it and to nobody else."""
         self.process.send_signal(number)
-        self.process.wait(200)
+        self.process.wait(PATIENCE)
 
 
 def jobs(folder: Path, rule: str = "") -> dict[str, str]:
@@ -263,7 +264,7 @@ def stop_daemon(name: str) -> None:
     file = STATE / "run" / f"{name}.pid"
     process = psutil.Process(int(file.read_text()))
     process.terminate()
-    process.wait(30)
+    process.wait(PATIENCE)
 
 
 def asked(folder: Path, rule: str, field: str) -> list[str]:

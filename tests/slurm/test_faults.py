@@ -33,12 +33,13 @@ def cancelled_by_somebody_else(study: Path, undisturbed: Result) -> None:
 
 def over_its_time_limit(study: Path, undisturbed: Result) -> None:
     """A job that hangs is ended by its limit; the next attempt has twice the time."""
-    lab.edit(study / "slurm/profile.yaml", "240 * attempt", "1 * attempt")
     driver = Driver(study)
-    hold_training(study)
+    job, _ = hold_training(study)
+    assert lab.asked(study, "train_sft", "Timelimit") == ["04:00:00"]
+    slurm("scontrol", "update", f"JobId={job}", "TimeLimit=1")  # now: it had time to save
     driver.finish()
     assert lab.states(study, "train_sft") == ["TIMEOUT", "COMPLETED"]
-    assert lab.asked(study, "train_sft", "Timelimit") == ["00:01:00", "00:02:00"]
+    assert lab.asked(study, "train_sft", "Timelimit") == ["00:01:00", "08:00:00"]
     assert resumed_from(study)
     assert digest(study) == undisturbed
 

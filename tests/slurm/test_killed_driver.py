@@ -31,7 +31,7 @@ def recover(study: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def finish(program: subprocess.Popen[str]) -> str:
     """What the program said; it must have succeeded."""
-    said, _ = program.communicate(timeout=500)
+    said, _ = program.communicate(timeout=lab.PATIENCE)
     assert program.returncode == 0, said
     return said
 
@@ -103,7 +103,7 @@ def refuses_while_one_is_alive(study: Path, undisturbed: Result) -> None:
     driver = Driver(study)
     job, training = hold_training(study)
     program = recover(study)
-    said, _ = program.communicate(timeout=60)
+    said, _ = program.communicate(timeout=lab.PATIENCE)
     assert program.returncode == 1
     assert f"Snakemake {driver.process.pid} on" in said
     assert "still runs here" in said
