@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 FORMATS = ("parquet", "json", "csv")
 
 
-class OddRowError(Exception):
-    """A row that makes no valid question or conversation; the message tells why."""
-
-
 @dataclass(frozen=True)
 class Split:
     """Rows of one split of one config, and the files that they were read from."""

@@ -17,7 +17,8 @@ import make_benchmark
 import make_sft_data
 from multical import paths
 from multical.config import schema
-from multical.data import conversations, hub, hub_datasets, hub_sft, questions
+from multical.data import conversations, hub, hub_sft, questions
+from multical.data.odd_rows import OddRowError
 from multical.errors import InputError
 from multical.workflow import job_params
 from support import hub_repos, hub_server
@@ -201,7 +202,7 @@ def test_odd_rows_of_global_mmlu(
         ({"option_1": None}, "option_1: found None, which is empty"),
         ({"answer": "J", "answer_index": 9}, "answer: found 'J', expected a letter from A to G"),
         ({"answer": "C", "answer_index": 1},
-         "answer_index: found 1, which contradicts answer 'C', expected none, or odd_rows"),
+         "answer_index: found 1, which contradicts answer 'C'; odd_rows: leave_out"),
         ({f"option_{i}": None for i in range(10)}, "option_0: found nothing"),
         ({f"option_{i}": None for i in range(1, 10)} | {"answer": "A", "answer_index": 0},
          "option_1: found nothing"),
@@ -324,8 +325,8 @@ ODD: list[tuple[Any, str]] = [
     ([], "no answer"),
     ([ASKED], "no answer"),
     ([turn("system", "x")], "no answer"),
-    ([ASKED, turn("assistant", "")], "an empty message"),
-    ([ASKED, turn("assistant", None)], "an empty message"),
+    ([ASKED, turn("assistant", "")], "an empty answer"),
+    ([ASKED, turn("assistant", None)], "an empty answer"),
     ([turn("user", "\n"), TOLD], "an empty message"),
     ([ASKED, turn("tool", "z"), TOLD], "an unknown role"),
     ([turn(None, "z"), TOLD], "an unknown role"),
@@ -337,8 +338,10 @@ ODD: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("messages", "why"), ODD)
 def test_an_odd_conversation(messages: Any, why: str) -> None:
-    with pytest.raises(hub_datasets.OddRowError, match=f"^{why}$"):
+    with pytest.raises(OddRowError) as caught:
         hub_sft.read({"messages": messages}, "messages", "here")
+    assert caught.value.kind == why
+    assert (caught.value.leave_out == "always") == (why == "an empty answer")
 
 
 def test_odd_conversations_are_named_or_counted(
@@ -347,14 +350,15 @@ def test_odd_conversations_are_named_or_counted(
     odd = [{"id": "o", "messages": messages, "source": "x"} for messages, _ in ODD]
     repo = served.add("datasets", "lab/tulu", hub_repos.tulu(20, odd))
     said = refused(tmp_path, lambda: program(make_sft_data, sft(repo, "messages")))
-    first = next(i for i in hub_sft.order(0, 32) if i >= 20)
-    assert said == (
-        f"lab/tulu train: row {first}: messages: found {ODD[first - 20][1]}, "
-        "expected none, or odd_rows: leave_out"
-    )
+    counts = {why: sum(w == why for _, w in ODD) for _, why in ODD}
+    wrong = len(ODD) - counts["an empty answer"]
+    assert f"; {wrong} rows in all: " in said
+    assert said.endswith("; odd_rows: leave_out leaves such rows out")
+    assert "no answer (4: lab/tulu train rows 20, 21, 22, 23)" in said
+    assert "turns that do not alternate (3: lab/tulu train rows 29, 30, 31)" in said
+    assert "empty answer" not in said  # these are left out in any case
     out = program(make_sft_data, sft(repo, "messages", odd_rows="leave_out"))
     assert len(conversations.read(out / "c.jsonl")) == 20
-    counts = {why: sum(w == why for _, w in ODD) for _, why in ODD}
     assert json.loads((out / "about.json").read_text())["left_out"] == counts
 
 
@@ -419,7 +423,64 @@ def test_a_file_is_told_of_too(program: Program, tmp_path: Path) -> None:
     assert json.loads((out / "about.json").read_text())["files"] == {"own.jsonl": digest}
 
 
-def test_held_out_data_are_of_the_hub_alone(program: Program, tmp_path: Path) -> None:
-    settings = {"source": {"kind": "file", "path": "x"}, "held_out": True}
+def test_empty_answers_are_left_out_and_counted(served: Hub, program: Program) -> None:
+    odd = [{"id": "o", "messages": [ASKED, turn("assistant", "")], "source": "x"}]
+    repo = served.add("datasets", "lab/tulu", hub_repos.tulu(20, odd))
+    out = program(make_sft_data, sft(repo, "messages"))
+    assert len(conversations.read(out / "c.jsonl")) == 20
+    assert json.loads((out / "about.json").read_text())["left_out"] == {"an empty answer": 1}
+
+
+def own_file(path: Path, *messages: Any) -> dict[str, str]:
+    """The source of a file with these conversations, without ids."""
+    path.write_text("".join(json.dumps({"messages": one}) + "\n" for one in messages))
+    return {"kind": "file", "path": str(path)}
+
+
+def test_a_file_with_odd_conversations(program: Program, tmp_path: Path) -> None:
+    source = own_file(tmp_path / "own.jsonl", [ASKED, TOLD], *[messages for messages, _ in ODD[1:]])
+    said = refused(tmp_path, lambda: program(make_sft_data, {"source": source}))
+    assert said.startswith(f"{tmp_path}/own.jsonl: line 2: found roles [], expected user and")
+    assert f"no answer (3: {tmp_path}/own.jsonl lines 2, 3, 4)" in said
+    assert said.endswith("; odd_rows: leave_out leaves such rows out")
+    out = program(make_sft_data, {"source": source | {"odd_rows": "leave_out"}})
+    made = conversations.read(out / "c.jsonl")
+    # an empty message of the user counts as a message in a file
+    assert [one["id"] for one in made] == ["line.1", "line.7"]
+    counts = {why: sum(w == why for _, w in ODD[1:]) for _, why in ODD}
+    about = json.loads((out / "about.json").read_text())
+    assert about["left_out"] == {k: n for k, n in counts.items() if k != "an empty message"}
+    assert about["rows"] == len(ODD)
+    # an empty answer alone is no error
+    source = own_file(tmp_path / "own.jsonl", [ASKED, TOLD], [ASKED, turn("assistant", " ")])
+    out = program(make_sft_data, {"source": source})
+    assert json.loads((out / "about.json").read_text())["left_out"] == {"an empty answer": 1}
+    assert [one["messages"] for one in conversations.read(out / "c.jsonl")] == [[ASKED, TOLD]]
+
+
+def test_a_part_of_a_file_is_held_out(program: Program, tmp_path: Path) -> None:
+    pairs = [[ASKED, turn("assistant", str(i // 2))] for i in range(12)]
+    source = own_file(tmp_path / "own.jsonl", *pairs) | {"held_out": 3}
+    keys = {hashlib.sha256(f"0:{i}".encode()).hexdigest(): i for i in range(12)}
+    aside = [keys[key] for key in sorted(keys)][:3]
+    out = program(make_sft_data, {"source": source, "held_out": True})
+    held = conversations.read(out / "c.jsonl")
+    assert [one["id"] for one in held] == [f"line.{i + 1}" for i in aside]
+    out = program(make_sft_data, {"source": source})
+    said = {i // 2 for i in aside}  # each is said twice
+    rest = [i for i in range(12) if i // 2 not in said]
+    assert [one["id"] for one in conversations.read(out / "c.jsonl")] == [
+        f"line.{i + 1}" for i in rest
+    ]
+    left_out = json.loads((out / "about.json").read_text())["left_out"]
+    assert left_out == {conversations.SAME: 12 - 3 - len(rest)}
+    source |= {"held_out": 12}
+    told = refused(tmp_path / "x", lambda: program(make_sft_data, {"source": source}))
+    assert told.endswith("own.jsonl: held_out: found 12 of 12 conversations, expected fewer")
+
+
+def test_facts_of_cldr_have_no_held_out_conversations(program: Program, tmp_path: Path) -> None:
+    source = {"kind": "cldr", "seed": 0, "kinds": ["currency"], "held_out": 0.5}
+    settings = {"source": source, "held_out": True}
     said = refused(tmp_path, lambda: program(make_sft_data, settings))
-    assert said == "--params: held_out: found true for kind file, expected kind hub"
+    assert said == "--params: held_out: found true for kind cldr, expected kind file or hub"
