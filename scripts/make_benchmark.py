@@ -21,7 +21,7 @@ from multical.data.benchmark_params import (
     HubBenchmark,
     QuestionFile,
 )
-from multical.data.odd_rows import OddRows, counted
+from multical.data.odd_rows import OddRows
 from multical.errors import program
 from multical.files import atomic, sha256, write_json
 from multical.params import command_line
@@ -57,7 +57,7 @@ def make(
             path, odd = Path(source.path), OddRows(source.odd_rows)
             frame = questions.read(path, odd)
             count = Counter(zip(frame["language"], frame["subject"], strict=True))
-            return frame, counted(count, odd.by_group), {path.name: sha256(path)}
+            return frame, questions.counted(count, odd.by_group), {path.name: sha256(path)}
         case HubBenchmark():
             options = source.model_dump(exclude={"fewshot_split"})
             options["split"] = source.fewshot_split if examples else source.split

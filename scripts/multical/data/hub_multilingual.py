@@ -26,8 +26,8 @@ from typing import Any
 import pandas as pd
 
 from multical.data import hub_datasets
-from multical.data.odd_rows import OddRowError, OddRows, counted
-from multical.data.questions import bare
+from multical.data.odd_rows import OddRowError, OddRows
+from multical.data.questions import bare, counted
 from multical.errors import InputError
 
 LETTERS = "ABCDEFGHIJ"

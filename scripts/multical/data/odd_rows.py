@@ -7,8 +7,6 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pandas as pd
-
 from multical.errors import InputError
 
 #: Largest number of rows that a message lists by number
@@ -101,19 +99,6 @@ class OddRows:
             return False
         how = odd.error.leave_out
         return how == "always" or (how == "asked" and self.mode == "leave_out")
-
-
-def counted(questions: Counter[Any], left_out: Counter[Any]) -> pd.DataFrame:
-    """A report on a benchmark: questions, and rows left out, by (language, kind of question)."""
-    return pd.DataFrame(
-        {
-            "language": key[0],
-            "kind": key[1],
-            "questions": questions[key],
-            "left_out": left_out[key],
-        }
-        for key in sorted({*questions, *left_out}, key=str)
-    )
 
 
 def _listed(rows: list[_Odd]) -> str:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,19 @@ def write(path: str | Path, frame: pd.DataFrame) -> None:
     table = pa.Table.from_pylist(checked.to_dict("records"), schema=SCHEMA)
     with atomic(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def counted(questions: Counter[Any], left_out: Counter[Any]) -> pd.DataFrame:
+    """A report on a benchmark: questions, and rows left out, by (language, kind of question)."""
+    return pd.DataFrame(
+        {
+            "language": key[0],
+            "kind": key[1],
+            "questions": questions[key],
+            "left_out": left_out[key],
+        }
+        for key in sorted({*questions, *left_out}, key=str)
+    )
 
 
 def alike(texts: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import sys
@@ -17,7 +18,7 @@ import make_benchmark
 import make_sft_data
 from multical import paths
 from multical.config import schema
-from multical.data import conversations, hub, hub_sft, questions
+from multical.data import conversations, hub, hub_datasets, hub_sft, questions
 from multical.data.odd_rows import OddRowError
 from multical.errors import InputError
 from multical.workflow import job_params
@@ -257,6 +258,80 @@ def test_nothing_is_written_when_the_hub_fails(
         assert said.endswith("asked 5 times)")
         served.faults.clear()
     program(make_benchmark, benchmark(repo, "mmlu_prox"))
+
+
+#: Texts that readers of tables take for nothing, numbers, dates or truth values
+LOOKALIKES = ["None", "NA", "null", "nan", "01", "1e5", "2020-01-01", "2020-01-01T10:00:00", "true"]
+
+
+def packed(rows: list[dict[str, Any]], suffix: str) -> bytes:
+    """Rows as the content of a file."""
+    if suffix == ".parquet":
+        return hub_repos.parquet(rows)
+    text = {
+        ".json": lambda: json.dumps(rows),
+        ".jsonl": lambda: "".join(json.dumps(row) + "\n" for row in rows),
+        ".csv": lambda: pd.DataFrame(rows).to_csv(index=False),
+    }[suffix.removesuffix(".gz")]()
+    return gzip.compress(text.encode()) if suffix.endswith(".gz") else text.encode()
+
+
+SUFFIXES = [".parquet", ".json", ".jsonl", ".csv", ".csv.gz", ".jsonl.gz"]
+
+
+def one_file(served: Hub, config: str, rows: list[dict[str, Any]], suffix: str) -> Repo:
+    """A data set whose split test is one file."""
+    path = {"split": "test", "path": f"t{suffix}"}
+    readme = hub_repos.card([{"config_name": config, "data_files": [path]}])
+    return served.add(
+        "datasets", "a/own", {"README.md": readme, f"t{suffix}": packed(rows, suffix)}
+    )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_texts_of_questions_stay_texts(served: Hub, program: Program, suffix: str) -> None:
+    rows = hub_repos.mmlu_prox_rows("en", "test", len(LOOKALIKES))
+    for row, text in zip(rows, LOOKALIKES, strict=True):
+        row |= {f"option_{i}": option for i, option in enumerate([*LOOKALIKES, None])}
+        row |= {"question": text, "category": text, "answer": "C", "answer_index": 2}
+    repo = one_file(served, "en", rows, suffix)
+    frame = questions.read(program(make_benchmark, benchmark(repo, "mmlu_prox")) / "q.parquet")
+    assert list(frame["options"]) == [LOOKALIKES] * len(LOOKALIKES)
+    assert sorted(frame["question"]) == sorted(frame["subject"]) == sorted(LOOKALIKES)
+    assert list(frame["question_id"]) == [str(100 + i) for i in range(len(LOOKALIKES))]
+    assert set(frame["answer"]) == {2}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_texts_of_conversations_stay_texts(served: Hub, program: Program, suffix: str) -> None:
+    rows = [{"instruction": text, "input": "", "output": text} for text in LOOKALIKES]
+    repo = one_file(served, "default", rows, suffix)
+    out = program(make_sft_data, sft(repo, "alpaca", split="test"))
+    made = conversations.read(out / "c.jsonl")
+    said = [[message["content"] for message in one["messages"]] for one in made]
+    assert sorted(said) == sorted([text, text] for text in LOOKALIKES)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.jsonl", b'{"a": 1}\n{"a": "\\ud800"}\n', r"line 2: found \ud800, half of a character"),
+        ("t.jsonl", b'{"a": 1}\n{"a": \n', "line 2: not JSON (Expecting value"),
+        ("t.jsonl", b'{"a": 1}\n7\n', "line 2: found int, expected an object"),
+        ("t.json", b'[{"a": 1}, 7]', "row 1: found int, expected an object"),
+        ("t.json", b"[" * 10**5, "found lists or objects too deep"),
+        ("t.csv", b'a,b\n"x', "EOF inside string"),
+        ("t.csv", b"a,b\nx,\xff", "'utf-8' codec can't decode"),
+    ],
+)
+def test_files_that_cannot_be_read(served: Hub, name: str, content: bytes, said: str) -> None:
+    path = {"split": "test", "path": name}
+    readme = hub_repos.card([{"config_name": "en", "data_files": [path]}])
+    repo = served.add("datasets", "a/own", {"README.md": readme, name: content})
+    with pytest.raises(InputError) as caught:
+        hub_datasets.split(repo.name, repo.revision, "en", "test")
+    assert str(caught.value).startswith(f"a/own en test: {name}: not a data set as its card says (")
+    assert said in str(caught.value)
 
 
 # -- SFT data
