@@ -25,9 +25,12 @@ def main() -> None:
         if not equals or not language or language in languages:
             raise InputError(f"--samples: {item!r}, expected LANGUAGE=GLOB, each language once")
         languages[language] = harness_logs.read(
-            files.find(pattern), id_field=job.id_field, subject_field=job.subject_field
+            files.find(pattern),
+            prefix="" if job.is_parallel else f"{language}.",
+            id_field=job.id_field,
+            subject_field=job.subject_field,
         )
-    run = job.model_dump(exclude={"id_field", "subject_field"})
+    run = job.model_dump(exclude={"id_field", "parallel", "subject_field"})
     records.write(args.records, harness_logs.records(languages, run))
 
 

@@ -1,13 +1,14 @@
 """Make a benchmark: questions in the schema of multical.data.questions, and a report.
 
-The report counts questions by language and kind, which is the subject. For data sets of the hub it
-also counts the rows left out, for paper 2 the questions with options left out, and for cldr the
-names that are missing, that equal the English ones, and that give an answer away. --about tells
-the source and the SHA-256 of its files.
+The report counts questions by language and kind, which is the subject. For files and data sets of
+the hub it also counts the rows left out, for paper 2 the questions with options left out, and for
+cldr the names that are missing, that equal the English ones, and that give an answer away. --about
+tells the source and the SHA-256 of its files.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from multical.data.benchmark_params import (
     HubBenchmark,
     QuestionFile,
 )
+from multical.data.odd_rows import OddRows
 from multical.errors import program
 from multical.files import atomic, sha256, write_json
 from multical.params import command_line
@@ -52,11 +54,10 @@ def make(
         case CldrBenchmark():
             return *cldr.benchmark(**source.model_dump(exclude={"kind"})), {}
         case QuestionFile():
-            path = Path(source.path)
-            frame = questions.read(path)
-            counts = frame.groupby(["language", "subject"], dropna=False).size()
-            report = counts.reset_index(name="questions").rename(columns={"subject": "kind"})
-            return frame, report, {path.name: sha256(path)}
+            path, odd = Path(source.path), OddRows(source.odd_rows)
+            frame = questions.read(path, odd)
+            count = Counter(zip(frame["language"], frame["subject"], strict=True))
+            return frame, questions.counted(count, odd.by_group), {path.name: sha256(path)}
         case HubBenchmark():
             options = source.model_dump(exclude={"fewshot_split"})
             options["split"] = source.fewshot_split if examples else source.split

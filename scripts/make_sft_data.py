@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from multical.data import cldr, conversations, hub_sft
-from multical.data.conversations import Conversation
-from multical.data.sft_params import CldrSft, HubSft, SftDataJob
+from multical.data.odd_rows import OddRows
+from multical.data.sft_params import CldrSft, HubSft, SftDataJob, SftFile
 from multical.errors import program
 from multical.files import sha256, write_json
 from multical.params import command_line
@@ -27,31 +26,42 @@ def main() -> None:
     )
     args = parser.parse_args()
     job: SftDataJob = args.params
-    source, rows = job.source, None
+    source = job.source
     about: dict[str, Any] = {"source": source.model_dump(mode="json"), "files": {}}
-    pairs: Iterable[Conversation]
     match source:
         case CldrSft():
-            pairs = cldr.sft_pairs(**source.model_dump(exclude={"kind"}))
-        case HubSft():
-            rows = hub_sft.Rows(
-                source.repo,
-                source.revision,
-                source.config,
-                source.split,
-                source.layout,
-                source.odd_rows,
-            )
-            pairs = rows.chosen(source.seed, source.examples, source.held_out, job.held_out)
-            about["files"] = rows.part.files
+            conversations.write(args.output, cldr.sft_pairs(**source.model_dump(exclude={"kind"})))
+        case SftFile():
+            about |= copy(source, job.held_out, args.output)
         case _:
-            path = Path(source.path)
-            pairs = conversations.read(path)
-            about["files"] = {path.name: sha256(path)}
-    conversations.write(args.output, pairs)
-    if rows:
-        about |= {"rows": len(rows.part.rows), "left_out": dict(rows.left_out)}
+            about |= choose(source, job.held_out, args.output)
     write_json(args.about, about)
+
+
+def copy(source: SftFile, held_out: bool, output: Path) -> dict[str, Any]:
+    """Write the conversations of a file; returns its checksum, and counts of its rows."""
+    path, odd = Path(source.path), OddRows(source.odd_rows)
+    pairs = conversations.read(path, odd)
+    chosen, same = conversations.part(pairs, source.held_out, held_out, path)
+    conversations.write(output, chosen)
+    rows = len(pairs) + len(odd.rows)
+    return {"files": {path.name: sha256(path)}, "rows": rows, "left_out": left_out(odd, same)}
+
+
+def choose(source: HubSft, held_out: bool, output: Path) -> dict[str, Any]:
+    """Write conversations from the hub; returns checksums of their files, and counts of rows."""
+    rows = hub_sft.Rows(
+        source.repo, source.revision, source.config, source.split, source.layout, source.odd_rows
+    )
+    pairs = rows.chosen(source.seed, source.examples, source.held_out, held_out)
+    conversations.write(output, pairs)
+    counts = left_out(rows.odd, rows.same)
+    return {"files": rows.part.files, "rows": len(rows.part.rows), "left_out": counts}
+
+
+def left_out(odd: OddRows, same: int) -> dict[str, int]:
+    """The number of rows left out by reason."""
+    return odd.by_kind | ({conversations.SAME: same} if same else {})
 
 
 if __name__ == "__main__":

@@ -105,7 +105,8 @@ def test_runs_with_sft() -> None:
     settings = job_params.importing(loaded, "results/mine", "tiny.own.ls0.1.s3", "quiz")
     assert settings.model_dump(mode="json") == {
         "run": "tiny.own.ls0.1.s3", "model": "tiny", "sft": "own", "smoothing": 0.1, "seed": 3,
-        "benchmark": "quiz", "prompt": "harness", "id_field": None, "subject_field": None,
+        "benchmark": "quiz", "prompt": "harness", "id_field": None, "parallel": None,
+        "subject_field": None,
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from multical.config.studies import (
     trials,
 )
 from multical.data.benchmark_params import HubBenchmark
-from multical.data.sft_params import HubSft
+from multical.data.sft_params import CldrSft
 from multical.errors import InputError
 from multical.models.api_params import ApiModel
 from multical.params import Distinct, Language, Name, Strict, twice, validated
@@ -142,10 +142,10 @@ class Config(Strict):
             raise ValueError(f"{key}: found a list, expected a number, or 0 in smoothing")
         for name in study.sft_data:
             source = self.sft_data[name].source
-            if not (isinstance(source, HubSft) and source.held_out):
+            if isinstance(source, CldrSft) or not source.held_out:
                 raise ValueError(
                     f"{key}: found a list, expected a number, or held-out conversations of "
-                    f"{name} (sft_data.{name}.source.held_out of kind hub)"
+                    f"{name} (sft_data.{name}.source.held_out of kind file or hub)"
                 )
 
     def _check_fewshot(self, benchmark: str, place: str, fewshot: int) -> None:

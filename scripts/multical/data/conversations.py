@@ -3,19 +3,27 @@
 SFT data are a JSON Lines file with one conversation per line, `{"id": str, "messages": [...]}`. A
 message is `{"role": "system" | "user" | "assistant", "content": str}`. After an optional system
 message, user and assistant take turns, starting with the user. The last message may be of either.
-At least one message of the assistant must have content to learn.
+There is at least one message of the assistant, and all of them have content to learn. A file of
+one's own may lack the ids; they are then the numbers of the lines.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, NoReturn, TypedDict
 
 from multical import jsonl
+from multical.data.odd_rows import OddRowError, OddRows, broken, shown
 from multical.errors import InputError
 from multical.files import atomic
+
+#: The kind of odd rows that are always left out, by all sources
+EMPTY_ANSWER = "an empty answer"
+#: Why a conversation is left out of the training examples
+SAME = "the same as one that is held out"
 
 
 class Message(TypedDict):
@@ -32,9 +40,12 @@ class Conversation(TypedDict):
     messages: list[Message]
 
 
-def read(path: str | Path) -> list[Conversation]:
-    """Read and check conversations. Raises `InputError` with the file and line."""
-    return list(_checked(jsonl.read(path), path))
+def read(path: str | Path, odd: OddRows | None = None) -> list[Conversation]:
+    """Read and check conversations. Raises `InputError` with the file and all bad lines.
+
+    `odd` may leave out lines that are no valid conversation.
+    """
+    return list(_checked(jsonl.lines(path), path, odd or OddRows()))
 
 
 def write(path: str | Path, conversations: Iterable[Conversation]) -> None:
@@ -44,43 +55,108 @@ def write(path: str | Path, conversations: Iterable[Conversation]) -> None:
     """
     places = ((f"row {i}", value) for i, value in enumerate(conversations))
     with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
-        for value in _checked(places, path):
+        for value in _checked(places, path, OddRows()):
             stream.write(json.dumps(value, ensure_ascii=False, sort_keys=True) + "\n")
 
 
-def _checked(values: Iterable[tuple[str, Any]], path: str | Path) -> Iterator[Conversation]:
+def part(
+    conversations: Sequence[Conversation], held_out: int, yield_held_out: bool, where: str | Path
+) -> tuple[list[Conversation], int]:
+    """The held-out conversations, or the others; and the number of others that equal one of them.
+
+    Held out are the first in the order of `order` with seed 0. The others keep their order.
+    """
+    if held_out >= len(conversations):
+        raise InputError(
+            f"{where}: held_out: found {held_out} of {len(conversations)} conversations, "
+            "expected fewer"
+        )
+    aside = order(0, len(conversations))[:held_out]
+    chosen = [conversations[i] for i in aside]
+    if yield_held_out:
+        return chosen, 0
+    numbers, texts = set(aside), set(map(content, chosen))
+    rest = [one for i, one in enumerate(conversations) if i not in numbers]
+    others = [one for one in rest if content(one) not in texts]
+    return others, len(rest) - len(others)
+
+
+def order(seed: int, count: int) -> list[int]:
+    """The numbers below `count` in the order of SHA-256("SEED:NUMBER")."""
+    return sorted(range(count), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
+
+
+def content(conversation: Conversation) -> str:
+    """What is said in a conversation, to compare it with others."""
+    return json.dumps(conversation["messages"])
+
+
+def check_turns(roles: Sequence[str]) -> None:
+    """Raise `OddRowError` unless user and assistant take turns after a system message, if any."""
+    turns = roles[1:] if roles[:1] == ["system"] else roles
+    if turns and turns == [("user", "assistant")[i % 2] for i in range(len(turns))]:
+        kind = None if len(turns) > 1 else "no answer"
+    elif not {*roles} <= {"system", "user", "assistant"}:
+        kind = "an unknown role"
+    else:
+        kind = "turns that do not alternate" if "assistant" in turns else "no answer"
+    if kind:
+        expected = "user and assistant in turn after an optional system message"
+        raise OddRowError(kind, f"found roles {shown(roles)}, expected {expected}")
+
+
+def empty(role: str, place: str) -> NoReturn:
+    """Raise the `OddRowError` of a message at `place` without content."""
+    kind = EMPTY_ANSWER if role == "assistant" else "an empty message"
+    leave_out: Literal["always", "asked"] = "always" if role == "assistant" else "asked"
+    raise OddRowError(kind, f"{place}: found {kind}, expected a text", leave_out)
+
+
+def _checked(
+    values: Iterable[tuple[str, Any]], path: str | Path, odd: OddRows
+) -> Iterator[Conversation]:
+    """The valid conversations; each value is one, or a line of JSON."""
     seen: dict[str, str] = {}
     for place, value in values:
-        _check(value, f"{path}: {place}")
-        if value["id"] in seen:
-            raise InputError(f"{path}: {place}: id {value['id']!r} was in {seen[value['id']]}")
-        seen[value["id"]] = place
-        yield value
+        try:
+            value = jsonl.parse(value) if isinstance(value, str) else value
+            conversation = _conversation(value, place)
+            name = conversation["id"]
+            if (first := seen.setdefault(name, place)) != place:
+                raise broken("an id that occurs twice", f"id {name!r} was in {first}")
+        except OddRowError as error:
+            odd.add(str(path), place, error)
+        except ValueError as error:
+            odd.add(str(path), place, broken("not JSON", str(error)))
+        else:
+            yield conversation
+    odd.check()
     if not seen:
-        raise InputError(f"{path}: found no conversations, expected at least one")
+        but = f" but odd rows: {odd.told()}" if odd.rows else ""
+        raise InputError(f"{path}: found no conversations{but}, expected at least one")
 
 
-def _check(value: Any, place: str) -> None:
-    if not isinstance(value, dict) or set(value) != {"id", "messages"}:
+def _conversation(value: Any, place: str) -> Conversation:
+    if not isinstance(value, dict) or not {"messages"} <= set(value) <= {"id", "messages"}:
         found = sorted(value) if isinstance(value, dict) else type(value).__name__
-        raise InputError(f"{place}: found {found}, expected an object with id and messages")
-    if not isinstance(value["id"], str) or not value["id"]:
-        raise InputError(f"{place}: id: found {value['id']!r}, expected a text")
+        message = f"found {shown(found)}, expected an object with messages, and id if there is one"
+        raise broken("another object", message)
+    name = value.get("id", place.replace(" ", "."))
+    if not isinstance(name, str) or not name:
+        raise broken("a bad id", f"id: found {shown(name)}, expected a text, or no id")
     messages = value["messages"]
-    if not isinstance(messages, list) or not messages:
-        raise InputError(f"{place}: messages: found {messages!r}, expected a list of messages")
-    for i, message in enumerate(messages):
-        if not isinstance(message, dict) or set(message) != {"role", "content"}:
-            raise InputError(f"{place}: message {i}: expected an object with role and content")
-        if not isinstance(message["content"], str):
-            found = message["content"]
-            raise InputError(f"{place}: message {i}: content: found {found!r}, expected a text")
-    roles = [message["role"] for message in messages]
-    turns = roles[1:] if roles[0] == "system" else roles
-    if turns != [("user", "assistant")[i % 2] for i in range(len(turns))]:
-        raise InputError(
-            f"{place}: found roles {roles}, expected user and assistant in turn "
-            "after an optional system message"
-        )
-    if not any(m["role"] == "assistant" and m["content"].strip() for m in messages):
-        raise InputError(f"{place}: found no assistant message with content, expected one")
+    if not isinstance(messages, list):
+        message = f"messages: found {shown(messages)}, expected a list of messages"
+        raise broken("no messages", message)
+    for i, one in enumerate(messages):
+        if not isinstance(one, dict) or set(one) != {"role", "content"}:
+            message = f"message {i}: expected an object with role and content"
+            raise broken("another message", message)
+        said, is_answer = one["content"], one["role"] == "assistant"
+        if not isinstance(said, str | None):
+            message = f"message {i}: content: found {shown(said)}, expected a text"
+            raise broken("content that is no text", message)
+        if said is None or (is_answer and not said.strip()):
+            empty(one["role"], f"message {i}")
+    check_turns([one["role"] for one in messages])
+    return Conversation(id=name, messages=messages)

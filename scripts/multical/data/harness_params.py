@@ -15,12 +15,22 @@ class HarnessLogs(BaseOrTuned):
     prompt: Name = Field(description="a name for the harness's prompt")
     id_field: str | None = Field(
         default=None,
-        description="field of the log with the question's id, the same in all languages; null: "
-        "the ids are numbers; needed if a language has several logs",
+        description="field of the log with the question's id; null: the ids are the numbers of the "
+        "questions; needed if a language has several logs",
+    )
+    parallel: bool | None = Field(
+        default=None,
+        description="whether an id is that of the same question in all languages; null: if there "
+        "is an id_field",
     )
     subject_field: str | None = Field(
         default=None, description="field of the log with the subject; null: questions have none"
     )
+
+    @property
+    def is_parallel(self) -> bool:
+        """Whether questions of different languages are paired by their ids."""
+        return self.id_field is not None if self.parallel is None else self.parallel
 
 
 class HarnessJob(HarnessLogs):

@@ -1,8 +1,8 @@
 """Data sets of the hub at one commit, through `datasets`: rows, and checksums of their files.
 
 We download the files one by one into the cache of the hub's client (`multical.data.hub` repeats
-failed downloads). Then `datasets` reads them, as the card of the data set specifies, into its own
-cache.
+failed downloads). Then we read JSON and CSV files (`multical.data.hub_texts`), and `datasets` reads
+Parquet files into its own cache, as the card of the data set specifies.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multical.data import hub_texts
 from multical.data.hub import Source, call_hub, chain, check, one_line
 from multical.errors import InputError
 from multical.files import sha256
@@ -19,13 +20,10 @@ from multical.files import sha256
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from multical.data.hub_texts import Table
 
 #: Formats that we read: tables and text, which cannot contain code
 FORMATS = ("parquet", "json", "csv")
-
-
-class OddRowError(Exception):
-    """A row that makes no valid question or conversation; the message tells why."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Split:
     """Rows of one split of one config, and the files that they were read from."""
 
     place: str  # repository, config and split, for error messages
-    rows: Dataset
+    rows: Dataset | Table
     files: dict[str, str]  # SHA-256 by path in the repository
 
     def needs(self, columns: Sequence[str]) -> None:
@@ -70,7 +68,11 @@ def split(repo: str, revision: str | None, config: str | None, name: str) -> Spl
     if name not in files:
         raise InputError(f"{place}: no split {name!r}, found {sorted(map(str, files))}")
     paths = {file: _download(source, file) for listed in files.values() for file in listed}
-    rows = _prepared(builder, name, place)
+    rows: Dataset | Table
+    if builder.name == "parquet":
+        rows = _prepared(builder, name, place)
+    else:
+        rows = hub_texts.read(_extracted(files[name], paths, place), builder.config)
     return Split(place, rows, {file: sha256(paths[file]) for file in files[name]})
 
 
@@ -118,6 +120,18 @@ def _download(source: Source, file: str) -> Path:
         return path
 
     return Path(call_hub(source, get))
+
+
+def _extracted(names: Sequence[str], paths: dict[str, Path], place: str) -> list[tuple[str, Path]]:
+    """The names of files, and the files in them if they are compressed, for `hub_texts.read`."""
+    import datasets
+
+    manager = datasets.DownloadManager()
+    return [
+        (f"{place}: {name}", Path(path))
+        for name in names
+        for path in manager.iter_files(manager.extract(str(paths[name])))
+    ]
 
 
 def _prepared(builder: Any, split: str, place: str) -> Dataset:

@@ -39,6 +39,7 @@ import pandas as pd
 
 from multical.data import hub_datasets
 from multical.data.hub_multilingual import Row, check_new, id_of, rows_of, texts
+from multical.data.odd_rows import OddRows
 from multical.data.questions import MAX_OPTIONS
 from multical.errors import InputError
 
@@ -121,18 +122,18 @@ def shuffled(row: Row, seed: int) -> Row:
 def _read(
     source: Source, splits: Iterable[str], repo: str, revision: str | None, odd_rows: str
 ) -> Rows:
-    rows, seen = Rows(), dict[str, str]()
+    rows, seen, odd = Rows(), dict[str, str](), OddRows(odd_rows)
     for split in splits:
         part = hub_datasets.split(repo, revision, source.config, split)
         rows.files |= part.files
-        read = rows_of(part, source.columns, source.read, odd_rows)
-        for number, (place, row, question) in enumerate(read):
-            if question is None:
-                rows.left_out[row.get("subject")] += 1
-            else:
+        read = rows_of(part, source.columns, source.read, odd, lambda row: row.get("subject"))
+        for number, (place, question) in enumerate(read):
+            if question is not None:
                 question = {"question_id": f"{split}.{number}", "subject": None, **question}
                 check_new(seen, question["question_id"], place)
             rows.rows.append(question)
+    odd.check()
+    rows.left_out = odd.by_group
     return rows
 
 

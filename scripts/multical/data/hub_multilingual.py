@@ -20,12 +20,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from multical.data import hub_datasets
-from multical.data.hub_datasets import OddRowError
+from multical.data.odd_rows import OddRowError, OddRows
+from multical.data.questions import bare, counted
 from multical.errors import InputError
 
 LETTERS = "ABCDEFGHIJ"
@@ -49,42 +51,48 @@ def benchmark(
     `questions`, and of rows `left_out`.
     """
     rows: list[Row] = []
-    left_out: Counter[tuple[str, str | None]] = Counter()
+    odd = OddRows(odd_rows)
     files: dict[str, str] = {}
     for language in hub_datasets.configs(repo, revision) if languages is None else languages:
         part = hub_datasets.split(repo, revision, language, split)
         files |= part.files
         seen: dict[str, str] = {}
-        for place, row, question in rows_of(part, COLUMNS[kind], READERS[kind], odd_rows):
-            if question is None:
-                left_out[language, row.get("subject") or row.get("category")] += 1
-                continue
-            check_new(seen, question["question_id"], place)
-            rows.append({"language": language, **question})
+        group = partial(_group, language)
+        for place, question in rows_of(part, COLUMNS[kind], READERS[kind], odd, group):
+            if question is not None:
+                check_new(seen, question["question_id"], place)
+                rows.append({"language": language, **question})
+    odd.check()
     if not rows:
         raise InputError(f"{repo} {split}: found no questions, expected at least one")
     count = Counter((row["language"], row["subject"]) for row in rows)
-    report = [
-        {"language": key[0], "kind": key[1], "questions": count[key], "left_out": left_out[key]}
-        for key in sorted({*count, *left_out}, key=str)
-    ]
-    return pd.DataFrame(rows), pd.DataFrame(report), files
+    return pd.DataFrame(rows), counted(count, odd.by_group), files
+
+
+def _group(language: str, row: Row) -> tuple[str, str | None]:
+    return language, row.get("subject") or row.get("category")
 
 
 def rows_of(
-    part: hub_datasets.Split, columns: Sequence[str], read: Callable[[Row, str], Row], odd_rows: str
-) -> Iterator[tuple[str, Row, Row | None]]:
-    """Yield the place, the row and the question of each row; the question is None if it is odd."""
+    part: hub_datasets.Split,
+    columns: Sequence[str],
+    read: Callable[[Row, str], Row],
+    odd: OddRows,
+    group: Callable[[Row], Any],
+) -> Iterator[tuple[str, Row | None]]:
+    """Yield the place and the question of each row; None for an odd one, which `odd` notes.
+
+    `group` tells what a row belongs to, for the counts of odd rows.
+    """
     part.needs(columns)
     for number, row in enumerate(part.rows.to_list()):
-        place = f"{part.place}: row {number}"
+        place = f"row {number}"
+        where = f"{part.place}: {place}"
         try:
-            yield place, row, read(row, place)
-        except OddRowError as odd:
-            if odd_rows == "error":
-                remedy = "expected none, or odd_rows: leave_out"
-                raise InputError(f"{place}: {odd}, {remedy}") from odd
-            yield place, row, None
+            yield where, read(row, where)
+        except OddRowError as error:
+            odd.add(part.place, place, error, group(row))
+            yield where, None
 
 
 def check_new(seen: dict[str, str], name: str, place: str) -> None:
@@ -117,9 +125,10 @@ def mmlu_prox(row: Row, place: str) -> Row:
         options.pop()
     question = _question(row, names, options, place)
     index = row.get("answer_index")
-    if index is not None and index != question["answer"]:
+    if index is not None and str(index) != str(question["answer"]):
         raise OddRowError(
-            f"answer_index: found {index!r}, which contradicts answer {row['answer']!r}"
+            "answers that contradict each other",
+            f"answer_index: found {index!r}, which contradicts answer {row['answer']!r}",
         )
     name = "question_id" if "question_id" in row else "question_id_src"
     return {"question_id": id_of(row, name, place), "subject": row["category"], **question}
@@ -140,15 +149,16 @@ def _question(row: Row, names: list[str], options: list[Any], place: str) -> Row
 def texts(question: Any, names: Sequence[str], options: Sequence[Any], place: str) -> Row:
     """The question and its options, which are in the columns `names`. Raises `OddRowError`."""
     if len(options) < 2:
-        raise OddRowError(f"{names[len(options)]}: found nothing, which leaves under 2 options")
+        message = f"{names[len(options)]}: found nothing, which leaves under 2 options"
+        raise OddRowError("too few options", message)
     for name, value in [("question", question), *zip(names, options, strict=False)]:
         if value is not None and not isinstance(value, str):
             raise InputError(f"{place}: {name}: found {value!r}, expected a text")
         if not (value or "").strip():
-            raise OddRowError(f"{name}: found {value!r}, which is empty")
-    bare = [option.strip() for option in options]
-    if equal := [name for name, text in zip(names, bare, strict=False) if bare.count(text) > 1]:
-        raise OddRowError(f"{' and '.join(equal)}: found two alike")
+            raise OddRowError("an empty text", f"{name}: found {value!r}, which is empty")
+    seen = [*map(bare, options)]
+    if equal := [name for name, text in zip(names, seen, strict=False) if seen.count(text) > 1]:
+        raise OddRowError("two options alike", f"{' and '.join(equal)}: found two alike")
     return {"question": question, "options": list(options)}
 
 

@@ -17,22 +17,28 @@ first valid rows are held out. The training examples come after them, without th
 held-out conversation.
 
 A row is odd if it has no answer, an empty or null message, an unknown role, or turns that do not
-alternate. Depending on the config, an odd row is an error, or it is left out and counted. An empty
-system message is dropped. A missing column, or a column with another layout, is always an error.
+alternate. Depending on the config, an odd row is an error, or it is left out and counted. A row
+with an empty answer is always left out. An empty system message is dropped. A missing column, or a
+column with another layout, is always an error.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from multical.data import hub_datasets
-from multical.data.conversations import Conversation, Message
-from multical.data.hub_datasets import OddRowError
+from multical.data.conversations import (
+    Conversation,
+    Message,
+    check_turns,
+    content,
+    empty,
+    order,
+)
+from multical.data.odd_rows import OddRowError, OddRows, shown
 from multical.errors import InputError
 
 #: By layout, the column with the turns, and the keys of the role and text of a turn
@@ -45,13 +51,13 @@ ROLES = {
     "gpt": "assistant",
 }  # fmt: skip
 ALPACA = ("instruction", "input", "output")
-SAME = "the same as one that is held out"
 
 
 class Rows:
     """The valid rows of a split in random order.
 
-    `left_out` counts the other rows by reason, among the rows read so far.
+    `odd` has the other rows, among the rows read so far, and `same` counts those that equal a
+    held-out conversation.
     """
 
     def __init__(
@@ -65,8 +71,7 @@ class Rows:
     ) -> None:
         self.part = hub_datasets.split(repo, revision, config, split)
         self.part.needs(ALPACA if layout == "alpaca" else LAYOUTS[layout][:1])
-        self.split, self.layout, self.odd_rows = split, layout, odd_rows
-        self.left_out: Counter[str] = Counter()
+        self.split, self.layout, self.odd, self.same = split, layout, OddRows(odd_rows), 0
 
     def chosen(
         self, seed: int, examples: int | None, held_out: int, yield_held_out: bool
@@ -81,17 +86,18 @@ class Rows:
         if yield_held_out:
             yield from first
             return
-        held_out_texts = {_text(conversation) for conversation in first}
+        held_out_texts = {content(conversation) for conversation in first}
         count = 0
         while count != examples and (conversation := next(valid, None)) is not None:
-            if _text(conversation) in held_out_texts:
-                self.left_out[SAME] += 1
+            if content(conversation) in held_out_texts:
+                self.same += 1
                 continue
             count += 1
             yield conversation
         self._check_number(count, examples or 1, "examples")
 
     def _check_number(self, count: int, expected: int, key: str) -> None:
+        self.odd.check()
         if count < expected:
             raise InputError(
                 f"{self.part.place}: {key}: found {count} conversations in "
@@ -99,46 +105,31 @@ class Rows:
             )
 
     def _valid(self, seed: int) -> Iterator[Conversation]:
-        for row in order(seed, len(self.part.rows)):
-            place = f"{self.part.place}: row {row}"
+        for number in order(seed, len(self.part.rows)):
+            place = f"row {number}"
             try:
-                messages = read(self.part.rows[row], self.layout, place)
+                where = f"{self.part.place}: {place}"
+                messages = read(self.part.rows[number], self.layout, where)
             except OddRowError as odd:
-                if self.odd_rows == "error":
-                    where = f"{place}: {self._column()}"
-                    remedy = "expected none, or odd_rows: leave_out"
-                    raise InputError(f"{where}: found {odd}, {remedy}") from odd
-                self.left_out[str(odd)] += 1
+                self.odd.add(self.part.place, place, odd)
                 continue
-            yield Conversation(id=f"{self.split}.{row}", messages=messages)
-
-    def _column(self) -> str:
-        return "output" if self.layout == "alpaca" else LAYOUTS[self.layout][0]
-
-
-def order(seed: int, count: int) -> list[int]:
-    """The numbers below `count` in the random order of the seed."""
-    return sorted(range(count), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
+            yield Conversation(id=f"{self.split}.{number}", messages=messages)
 
 
 def read(row: dict[str, Any], layout: str, place: str) -> list[Message]:
     """The messages of a row. Raises `OddRowError`, or `InputError` for another layout."""
     turns = _alpaca(row, place) if layout == "alpaca" else _turns(row, layout, place)
     messages: list[Message] = []
-    for role, text in turns:
-        if role not in ROLES:
-            raise OddRowError("an unknown role")
-        if not (text or "").strip():
+    for i, (name, said) in enumerate(turns):
+        if name not in ROLES:
+            raise OddRowError("an unknown role", f"message {i}: found role {shown(name)}")
+        role = ROLES[name]
+        if not (said or "").strip():
             if role == "system":
                 continue
-            raise OddRowError("an empty message")
-        messages.append(Message(role=ROLES[role], content=str(text)))
-    roles = [message["role"] for message in messages]
-    speakers = roles[1:] if roles[:1] == ["system"] else roles
-    if "assistant" not in speakers:
-        raise OddRowError("no answer")
-    if speakers != [("user", "assistant")[i % 2] for i in range(len(speakers))]:
-        raise OddRowError("turns that do not alternate")
+            empty(role, f"message {i}")
+        messages.append(Message(role=role, content=str(said)))
+    check_turns([message["role"] for message in messages])
     return messages
 
 
@@ -146,7 +137,7 @@ def _turns(row: dict[str, Any], layout: str, place: str) -> list[tuple[Any, Any]
     column, role, text = LAYOUTS[layout]
     turns = row[column]
     if turns is None:
-        raise OddRowError("no answer")
+        raise OddRowError("no answer", f"{column}: found null, expected a list of messages")
     if not isinstance(turns, list) or not all(
         isinstance(turn, dict)
         and {role, text} <= turn.keys()
@@ -167,7 +158,3 @@ def _alpaca(row: dict[str, Any], place: str) -> list[tuple[Any, Any]]:
             raise InputError(f"{place}: {name}: found {row[name]!r}, expected a text")
     question = "\n".join(filter(None, (row["instruction"], row["input"])))
     return [("user", question), ("assistant", row["output"])]
-
-
-def _text(conversation: Conversation) -> str:
-    return json.dumps(conversation["messages"])

@@ -17,6 +17,8 @@ from multical.data.sources import (
 )
 from multical.params import Seed, Strict
 
+HeldOut = Annotated[int, Field(ge=0, description="number of conversations that no run trains on")]
+
 
 class CldrSft(Strict):
     """English question-answer pairs, not about territories of a benchmark with the same seed."""
@@ -25,6 +27,12 @@ class CldrSft(Strict):
     seed: Seed
     kinds: FactKinds
     held_out: HeldOutTerritories
+
+
+class SftFile(File):
+    """A local .jsonl file of conversations (multical.data.conversations)."""
+
+    held_out: HeldOut = 0
 
 
 class HubSft(Strict):
@@ -45,9 +53,7 @@ class HubSft(Strict):
     examples: int | None = Field(
         default=None, ge=1, description="number of conversations; null: all"
     )
-    held_out: int = Field(
-        default=0, ge=0, description="number of conversations that no run trains on"
-    )
+    held_out: HeldOut = 0
     odd_rows: OddRows = "error"
     rows: int | None = Field(
         default=None,
@@ -62,7 +68,7 @@ class HubSft(Strict):
 
 
 SftSource = Annotated[
-    CldrSft | File | HubSft,
+    CldrSft | SftFile | HubSft,
     Field(discriminator="kind", description="where the conversations come from"),
 ]
 
@@ -75,6 +81,6 @@ class SftDataJob(Strict):
 
     @model_validator(mode="after")
     def _holds_some_out(self) -> SftDataJob:
-        if self.held_out and not isinstance(self.source, HubSft):
-            raise ValueError(f"held_out: found true for kind {self.source.kind}, expected kind hub")
+        if self.held_out and isinstance(self.source, CldrSft):
+            raise ValueError("held_out: found true for kind cldr, expected kind file or hub")
         return self

@@ -26,7 +26,7 @@ OddRows = Annotated[
     Literal["error", "leave_out"],
     Field(
         description="what to do with rows that make no valid question or conversation; the job "
-        "counts the rows that it leaves out"
+        "counts the rows that it leaves out. Conversations with an empty answer are always left out"
     ),
 ]
 FactKinds = Annotated[
@@ -49,3 +49,4 @@ class File(Strict):
 
     kind: Literal["file"]
     path: LocalPath = Field(description="path of the file")
+    odd_rows: OddRows = "error"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
 
-from multical import paths
+from multical import jsonl, paths
 from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import ModelStudy, MultilingualStudy, Run, scored, trials
@@ -213,14 +213,21 @@ class Sizes:
         """A benchmark's questions by language; upper bounds while the benchmark is not made."""
         if benchmark not in self._texts:
             data = self._benchmark(benchmark)
-            self._texts[benchmark] = read_texts(data) if isinstance(data, Path) else _bound(data)
+            source = self.config.benchmarks[benchmark].source
+            odd_rows = source.odd_rows if isinstance(source, File) else None
+            self._texts[benchmark] = (
+                read_texts(data, odd_rows) if isinstance(data, Path) else _bound(data)
+            )
         return self._texts[benchmark]
 
     def _conversations(self, sft: str, longest: int) -> tuple[float, float]:
         """Number and mean tokens of conversations; upper bounds while they are not made."""
         data = self._sft(sft)
         if isinstance(data, Path):
-            return self._sample(data, longest)
+            count, length = self._sample(data, longest)
+            is_made = data == self._file(paths.SFT_DATA, sft=sft)
+            held_out = 0 if is_made else job_params.held_out_of(self.config.sft_data[sft].source)
+            return max(1, count - held_out), length
         if isinstance(data, HubSft):
             return self._examples(sft, data), min(longest, data.mean_tokens or longest)
         return TERRITORIES * len(data.kinds), longest
@@ -385,11 +392,12 @@ def listed_bytes(manifest: Path) -> int:
         raise InputError(f"{manifest}: not a manifest of a checkpoint ({error!r})") from error
 
 
-def read_texts(path: Path) -> dict[str, Texts]:
+def read_texts(path: Path, odd_rows: str | None) -> dict[str, Texts]:
     """Number and mean length of a benchmark's questions, by language."""
-    from multical.data import questions  # here, since it loads pandas
+    from multical.data import questions  # here, since they load pandas
+    from multical.data.odd_rows import OddRows
 
-    frame = questions.read(path)
+    frame = questions.read(path, OddRows(odd_rows))
     frame["size"] = [
         sum(len(text.encode()) for text in (question, *options))
         for question, options in zip(frame["question"], frame["options"], strict=True)
@@ -408,8 +416,8 @@ def sample(path: Path, longest: int) -> tuple[float, float]:
             lines = [line for line in islice(stream, SAMPLE) if line.strip()]
             rest = stream.read(1)
         contents = [
-            [message["content"].encode() for message in json.loads(line)["messages"]]
-            for line in lines
+            [(message["content"] or "").encode() for message in jsonl.parse(line)["messages"] or ()]
+            for line in map(bytes.decode, lines)
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not conversations as JSON Lines ({error!r})") from error

@@ -27,7 +27,7 @@ from multical.config.studies import (
 )
 from multical.data.benchmark_params import BenchmarkJob, ChoiceBenchmark
 from multical.data.harness_params import HarnessJob
-from multical.data.sft_params import HubSft, SftDataJob, SftSource
+from multical.data.sft_params import CldrSft, SftDataJob, SftSource
 from multical.errors import InputError
 from multical.figures import settings_table as settings
 from multical.figures.params import Panel, SettingsRun, SettingsTable
@@ -149,7 +149,7 @@ def with_held_out(config: Config) -> list[str]:
 
 def held_out_of(source: SftSource) -> int:
     """The number of held-out conversations."""
-    return source.held_out if isinstance(source, HubSft) else 0
+    return 0 if isinstance(source, CldrSft) else source.held_out
 
 
 Source = TypeVar("Source", bound=Strict)

@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
+from multical import paths
 from multical.config import keys, schema, studies
 from multical.data.benchmark_params import HubBenchmark
 from multical.errors import InputError
@@ -286,6 +287,7 @@ def test_sources_of_models(path: Keys, value: Any, sentence: str) -> None:
 
 MMLU = {"kind": "global_mmlu", "repo": "CohereLabs/Global-MMLU", "revision": REVISION}
 ARC = {"kind": "arc", "repo": "allenai/ai2_arc", "revision": REVISION, "seed": 0}
+OWN = {"kind": "file", "path": "x.jsonl"}
 TULU = {"kind": "hub", "repo": "a/b", "revision": REVISION, "layout": "messages", "seed": 0}
 
 
@@ -308,6 +310,8 @@ TULU = {"kind": "hub", "repo": "a/b", "revision": REVISION, "layout": "messages"
         ("sft_data", TULU | {"layout": "xml"}, "source.layout: found 'xml'"),
         ("sft_data", TULU | {"examples": 0}, "source.examples: found 0"),
         ("sft_data", TULU | {"held_out": -1}, "source.held_out: found -1"),
+        ("sft_data", OWN | {"held_out": -1}, "source.held_out: found -1"),
+        ("sft_data", OWN | {"odd_rows": "drop"}, "source.odd_rows: found 'drop'"),
         ("sft_data", {k: v for k, v in TULU.items() if k != "seed"}, r"missing keys \['seed'\]"),
     ],
 )
@@ -410,6 +414,8 @@ def test_what_a_file_of_questions_has_to_say() -> None:
         (("benchmarks", "own"), {"options": None, "source": ARC}),
         (("sft_data", "own"), {"source": TULU | {"examples": 9, "held_out": 5}}),
         (("sft_data", "own"), {"source": TULU | {"config": "x", "odd_rows": "leave_out"}}),
+        (("sft_data", "own"), {"source": OWN | {"held_out": 5, "odd_rows": "leave_out"}}),
+        (("benchmarks", "own"), {"options": None, "source": OWN | {"odd_rows": "leave_out"}}),
     ],
 )
 def test_what_is_accepted(path: Keys, value: Any) -> None:
@@ -458,3 +464,21 @@ def test_snakemake_says_it_and_starts_nothing(
     assert len([line for line in said.splitlines() if sentence in line]) == 1, said
     assert "Traceback" not in said
     assert not (clone / "results").exists()
+
+
+def test_learning_rates_are_compared_on_conversations_of_a_file() -> None:
+    raw = edited((*DEMO, "training", "learning_rate"), [1e-5, 2e-5])
+    names = raw["studies"]["results/demo"]["sft_data"]
+    for name in names:
+        raw["sft_data"][name] = {"source": OWN}
+    assert f"(sft_data.{names[0]}.source.held_out of kind file or hub)" in refusal(raw)
+    for name in names:
+        raw["sft_data"][name] = {"source": OWN | {"held_out": 5}}
+    loaded = schema.load(raw)
+    assert set(names) <= set(job_params.with_held_out(loaded))
+    assert job_params.held_out_of(loaded.sft_data[names[0]].source) == 5
+    job = job_params.sft_data(loaded, names[0], paths.HELDOUT)
+    assert job.model_dump(exclude_defaults=True) == {
+        "source": {**OWN, "held_out": 5},
+        "held_out": True,
+    }

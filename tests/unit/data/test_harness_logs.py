@@ -149,6 +149,107 @@ def test_a_target_may_be_the_option_itself(tmp_path: Path) -> None:
     assert harness_logs.read([path])["gold"].tolist() == [0]
 
 
+def log(path: Path, *questions: dict[str, Any]) -> Path:
+    """A log of questions, each given by options, target, and acc if there is one.
+
+    The first option is always the likeliest.
+    """
+    samples = []
+    for number, question in enumerate(questions):
+        options = question["options"]
+        told = {key: value for key, value in question.items() if key != "options"}
+        samples.append(told | {
+            "doc_id": str(number),
+            "doc": {"options": options, "name": f"q{number}"},
+            "arguments": {f"gen_args_{i}": {"arg_0": "Q:", "arg_1": f" {option}"}
+                          for i, option in enumerate(options)},
+            "filtered_resps": [[str(-1.0 - i), "False"] for i in range(len(options))],
+        })  # fmt: skip
+    path.write_text("".join(json.dumps(sample) + "\n" for sample in samples), encoding="utf-8")
+    return path
+
+
+NUMBERS = ["3", "1", "2", "0"]
+
+
+@pytest.mark.parametrize(
+    ("questions", "golds"),
+    [
+        # indices, though they are also texts of options: acc says so
+        ([{"options": NUMBERS, "target": "0", "acc": 1.0}], [0]),
+        ([{"options": NUMBERS, "target": "3", "acc": 0.0}], [3]),
+        # texts, though they are also indices
+        ([{"options": NUMBERS, "target": "3", "acc": "1.0"}], [0]),
+        ([{"options": NUMBERS, "target": "0", "acc": "0.0"}], [3]),
+        # another question tells
+        ([{"options": NUMBERS, "target": "2"}, {"options": ["5", "7"], "target": "7"}], [2, 1]),
+        ([{"options": NUMBERS, "target": "3"}, {"options": ["5", "7"], "target": "1"}], [3, 1]),
+        # as large as no index, with signs, points and zeros in front
+        ([{"options": ["12", "-5", "0.5", "01"], "target": "01"}], [3]),
+        ([{"options": ["12", "-5", "0.5", "01"], "target": "-5"}], [1]),
+        ([{"options": ["\u00b2", "\u00b3"], "target": "\u00b3"}], [1]),
+        ([{"options": ["None", "nan", "null", "NA"], "target": "null"}], [2]),
+        ([{"options": ["2020-01-01", "2021-01-01"], "target": "1"}], [1]),
+        # both readings say the same
+        ([{"options": ["0", "1"], "target": "1"}], [1]),
+    ],
+)
+def test_options_may_be_numbers(
+    tmp_path: Path, questions: list[dict[str, Any]], golds: list[int]
+) -> None:
+    found = harness_logs.read([log(tmp_path / "samples_x.jsonl", *questions)])
+    assert found["gold"].tolist() == golds
+    sizes = [[len(o.encode()) for o in question["options"]] for question in questions]
+    assert found["text_bytes"].tolist() == sizes
+
+
+def test_a_target_that_may_be_an_index_or_a_text_is_refused(tmp_path: Path) -> None:
+    path = log(tmp_path / "samples_x.jsonl", {"options": NUMBERS, "target": "3"})
+    with pytest.raises(InputError, match="line 1: target '3' is both the index of an option and"):
+        harness_logs.read([path])
+
+
+def test_all_bad_lines_are_named(tmp_path: Path) -> None:
+    path = log(tmp_path / "samples_x.jsonl", *3 * [{"options": ["x", "y"], "target": "1"}])
+    good, _, _ = path.read_text().splitlines()
+    bad = [good.replace('"target": "1"', '"target": "z"'), "[" * 10**5, '"\\ud800"', good]
+    path.write_text("\n".join([good, *bad, "7"]), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        harness_logs.read([path])
+    assert str(caught.value) == (
+        f"{path}: line 3: not a sample of a multiple-choice task of lm-evaluation-harness "
+        "(ValueError: found lists or objects too deep inside each other); 3 rows in all: "
+        f"no sample (3: {path} lines 3, 4, 6)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "pairs"),
+    [
+        ({}, 0),  # numbers of lines say nothing across languages
+        ({"parallel": True}, 2),
+        ({"parallel": False}, 0),
+        ({"id_field": "name"}, 2),
+        ({"id_field": "name", "parallel": True}, 2),
+        ({"id_field": "name", "parallel": False}, 0),
+    ],
+)
+def test_questions_are_paired_across_languages_if_told(
+    tmp_path: Path, changes: dict[str, Any], pairs: int
+) -> None:
+    questions = [{"options": ["x", "y"], "target": "1"}, {"options": ["u", "v"], "target": "0"}]
+    paths = [log(tmp_path / f"samples_{name}.jsonl", *questions) for name in ("en", "fr")]
+    done = call(tmp_path, f"en={paths[0]}", f"fr={paths[1]}", **changes)
+    assert done.returncode == 0, done.stderr
+    ids = records.read(tmp_path / "out.parquet").groupby("language", observed=True)["question_id"]
+    english, french = (set(group) for _, group in ids)
+    assert len(english) == len(french) == 2
+    assert len(english & french) == pairs
+    # the same language has the same ids alone, so that runs can be compared
+    assert call(tmp_path, f"fr={paths[1]}", **changes).returncode == 0
+    assert set(records.read(tmp_path / "out.parquet")["question_id"]) == french
+
+
 def test_a_question_logged_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "samples_x.jsonl"
     path.write_text(2 * (json.dumps(lines(TEXTS)[0]) + "\n"))

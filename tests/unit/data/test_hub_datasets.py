@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import sys
@@ -18,6 +19,7 @@ import make_sft_data
 from multical import paths
 from multical.config import schema
 from multical.data import conversations, hub, hub_datasets, hub_sft, questions
+from multical.data.odd_rows import OddRowError
 from multical.errors import InputError
 from multical.workflow import job_params
 from support import hub_repos, hub_server
@@ -201,7 +203,7 @@ def test_odd_rows_of_global_mmlu(
         ({"option_1": None}, "option_1: found None, which is empty"),
         ({"answer": "J", "answer_index": 9}, "answer: found 'J', expected a letter from A to G"),
         ({"answer": "C", "answer_index": 1},
-         "answer_index: found 1, which contradicts answer 'C', expected none, or odd_rows"),
+         "answer_index: found 1, which contradicts answer 'C'; odd_rows: leave_out"),
         ({f"option_{i}": None for i in range(10)}, "option_0: found nothing"),
         ({f"option_{i}": None for i in range(1, 10)} | {"answer": "A", "answer_index": 0},
          "option_1: found nothing"),
@@ -256,6 +258,80 @@ def test_nothing_is_written_when_the_hub_fails(
         assert said.endswith("asked 5 times)")
         served.faults.clear()
     program(make_benchmark, benchmark(repo, "mmlu_prox"))
+
+
+#: Texts that readers of tables take for nothing, numbers, dates or truth values
+LOOKALIKES = ["None", "NA", "null", "nan", "01", "1e5", "2020-01-01", "2020-01-01T10:00:00", "true"]
+
+
+def packed(rows: list[dict[str, Any]], suffix: str) -> bytes:
+    """Rows as the content of a file."""
+    if suffix == ".parquet":
+        return hub_repos.parquet(rows)
+    text = {
+        ".json": lambda: json.dumps(rows),
+        ".jsonl": lambda: "".join(json.dumps(row) + "\n" for row in rows),
+        ".csv": lambda: pd.DataFrame(rows).to_csv(index=False),
+    }[suffix.removesuffix(".gz")]()
+    return gzip.compress(text.encode()) if suffix.endswith(".gz") else text.encode()
+
+
+SUFFIXES = [".parquet", ".json", ".jsonl", ".csv", ".csv.gz", ".jsonl.gz"]
+
+
+def one_file(served: Hub, config: str, rows: list[dict[str, Any]], suffix: str) -> Repo:
+    """A data set whose split test is one file."""
+    path = {"split": "test", "path": f"t{suffix}"}
+    readme = hub_repos.card([{"config_name": config, "data_files": [path]}])
+    return served.add(
+        "datasets", "a/own", {"README.md": readme, f"t{suffix}": packed(rows, suffix)}
+    )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_texts_of_questions_stay_texts(served: Hub, program: Program, suffix: str) -> None:
+    rows = hub_repos.mmlu_prox_rows("en", "test", len(LOOKALIKES))
+    for row, text in zip(rows, LOOKALIKES, strict=True):
+        row |= {f"option_{i}": option for i, option in enumerate([*LOOKALIKES, None])}
+        row |= {"question": text, "category": text, "answer": "C", "answer_index": 2}
+    repo = one_file(served, "en", rows, suffix)
+    frame = questions.read(program(make_benchmark, benchmark(repo, "mmlu_prox")) / "q.parquet")
+    assert list(frame["options"]) == [LOOKALIKES] * len(LOOKALIKES)
+    assert sorted(frame["question"]) == sorted(frame["subject"]) == sorted(LOOKALIKES)
+    assert list(frame["question_id"]) == [str(100 + i) for i in range(len(LOOKALIKES))]
+    assert set(frame["answer"]) == {2}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_texts_of_conversations_stay_texts(served: Hub, program: Program, suffix: str) -> None:
+    rows = [{"instruction": text, "input": "", "output": text} for text in LOOKALIKES]
+    repo = one_file(served, "default", rows, suffix)
+    out = program(make_sft_data, sft(repo, "alpaca", split="test"))
+    made = conversations.read(out / "c.jsonl")
+    said = [[message["content"] for message in one["messages"]] for one in made]
+    assert sorted(said) == sorted([text, text] for text in LOOKALIKES)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.jsonl", b'{"a": 1}\n{"a": "\\ud800"}\n', r"line 2: found \ud800, half of a character"),
+        ("t.jsonl", b'{"a": 1}\n{"a": \n', "line 2: not JSON (Expecting value"),
+        ("t.jsonl", b'{"a": 1}\n7\n', "line 2: found int, expected an object"),
+        ("t.json", b'[{"a": 1}, 7]', "row 1: found int, expected an object"),
+        ("t.json", b"[" * 10**5, "found lists or objects too deep"),
+        ("t.csv", b'a,b\n"x', "EOF inside string"),
+        ("t.csv", b"a,b\nx,\xff", "'utf-8' codec can't decode"),
+    ],
+)
+def test_files_that_cannot_be_read(served: Hub, name: str, content: bytes, said: str) -> None:
+    path = {"split": "test", "path": name}
+    readme = hub_repos.card([{"config_name": "en", "data_files": [path]}])
+    repo = served.add("datasets", "a/own", {"README.md": readme, name: content})
+    with pytest.raises(InputError) as caught:
+        hub_datasets.split(repo.name, repo.revision, "en", "test")
+    assert str(caught.value).startswith(f"a/own en test: {name}: not a data set as its card says (")
+    assert said in str(caught.value)
 
 
 # -- SFT data
@@ -324,8 +400,8 @@ ODD: list[tuple[Any, str]] = [
     ([], "no answer"),
     ([ASKED], "no answer"),
     ([turn("system", "x")], "no answer"),
-    ([ASKED, turn("assistant", "")], "an empty message"),
-    ([ASKED, turn("assistant", None)], "an empty message"),
+    ([ASKED, turn("assistant", "")], "an empty answer"),
+    ([ASKED, turn("assistant", None)], "an empty answer"),
     ([turn("user", "\n"), TOLD], "an empty message"),
     ([ASKED, turn("tool", "z"), TOLD], "an unknown role"),
     ([turn(None, "z"), TOLD], "an unknown role"),
@@ -337,8 +413,10 @@ ODD: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("messages", "why"), ODD)
 def test_an_odd_conversation(messages: Any, why: str) -> None:
-    with pytest.raises(hub_datasets.OddRowError, match=f"^{why}$"):
+    with pytest.raises(OddRowError) as caught:
         hub_sft.read({"messages": messages}, "messages", "here")
+    assert caught.value.kind == why
+    assert (caught.value.leave_out == "always") == (why == "an empty answer")
 
 
 def test_odd_conversations_are_named_or_counted(
@@ -347,14 +425,15 @@ def test_odd_conversations_are_named_or_counted(
     odd = [{"id": "o", "messages": messages, "source": "x"} for messages, _ in ODD]
     repo = served.add("datasets", "lab/tulu", hub_repos.tulu(20, odd))
     said = refused(tmp_path, lambda: program(make_sft_data, sft(repo, "messages")))
-    first = next(i for i in hub_sft.order(0, 32) if i >= 20)
-    assert said == (
-        f"lab/tulu train: row {first}: messages: found {ODD[first - 20][1]}, "
-        "expected none, or odd_rows: leave_out"
-    )
+    counts = {why: sum(w == why for _, w in ODD) for _, why in ODD}
+    wrong = len(ODD) - counts["an empty answer"]
+    assert f"; {wrong} rows in all: " in said
+    assert said.endswith("; odd_rows: leave_out leaves such rows out")
+    assert "no answer (4: lab/tulu train rows 20, 21, 22, 23)" in said
+    assert "turns that do not alternate (3: lab/tulu train rows 29, 30, 31)" in said
+    assert "empty answer" not in said  # these are left out in any case
     out = program(make_sft_data, sft(repo, "messages", odd_rows="leave_out"))
     assert len(conversations.read(out / "c.jsonl")) == 20
-    counts = {why: sum(w == why for _, w in ODD) for _, why in ODD}
     assert json.loads((out / "about.json").read_text())["left_out"] == counts
 
 
@@ -419,7 +498,64 @@ def test_a_file_is_told_of_too(program: Program, tmp_path: Path) -> None:
     assert json.loads((out / "about.json").read_text())["files"] == {"own.jsonl": digest}
 
 
-def test_held_out_data_are_of_the_hub_alone(program: Program, tmp_path: Path) -> None:
-    settings = {"source": {"kind": "file", "path": "x"}, "held_out": True}
+def test_empty_answers_are_left_out_and_counted(served: Hub, program: Program) -> None:
+    odd = [{"id": "o", "messages": [ASKED, turn("assistant", "")], "source": "x"}]
+    repo = served.add("datasets", "lab/tulu", hub_repos.tulu(20, odd))
+    out = program(make_sft_data, sft(repo, "messages"))
+    assert len(conversations.read(out / "c.jsonl")) == 20
+    assert json.loads((out / "about.json").read_text())["left_out"] == {"an empty answer": 1}
+
+
+def own_file(path: Path, *messages: Any) -> dict[str, str]:
+    """The source of a file with these conversations, without ids."""
+    path.write_text("".join(json.dumps({"messages": one}) + "\n" for one in messages))
+    return {"kind": "file", "path": str(path)}
+
+
+def test_a_file_with_odd_conversations(program: Program, tmp_path: Path) -> None:
+    source = own_file(tmp_path / "own.jsonl", [ASKED, TOLD], *[messages for messages, _ in ODD[1:]])
+    said = refused(tmp_path, lambda: program(make_sft_data, {"source": source}))
+    assert said.startswith(f"{tmp_path}/own.jsonl: line 2: found roles [], expected user and")
+    assert f"no answer (3: {tmp_path}/own.jsonl lines 2, 3, 4)" in said
+    assert said.endswith("; odd_rows: leave_out leaves such rows out")
+    out = program(make_sft_data, {"source": source | {"odd_rows": "leave_out"}})
+    made = conversations.read(out / "c.jsonl")
+    # an empty message of the user counts as a message in a file
+    assert [one["id"] for one in made] == ["line.1", "line.7"]
+    counts = {why: sum(w == why for _, w in ODD[1:]) for _, why in ODD}
+    about = json.loads((out / "about.json").read_text())
+    assert about["left_out"] == {k: n for k, n in counts.items() if k != "an empty message"}
+    assert about["rows"] == len(ODD)
+    # an empty answer alone is no error
+    source = own_file(tmp_path / "own.jsonl", [ASKED, TOLD], [ASKED, turn("assistant", " ")])
+    out = program(make_sft_data, {"source": source})
+    assert json.loads((out / "about.json").read_text())["left_out"] == {"an empty answer": 1}
+    assert [one["messages"] for one in conversations.read(out / "c.jsonl")] == [[ASKED, TOLD]]
+
+
+def test_a_part_of_a_file_is_held_out(program: Program, tmp_path: Path) -> None:
+    pairs = [[ASKED, turn("assistant", str(i // 2))] for i in range(12)]
+    source = own_file(tmp_path / "own.jsonl", *pairs) | {"held_out": 3}
+    keys = {hashlib.sha256(f"0:{i}".encode()).hexdigest(): i for i in range(12)}
+    aside = [keys[key] for key in sorted(keys)][:3]
+    out = program(make_sft_data, {"source": source, "held_out": True})
+    held = conversations.read(out / "c.jsonl")
+    assert [one["id"] for one in held] == [f"line.{i + 1}" for i in aside]
+    out = program(make_sft_data, {"source": source})
+    said = {i // 2 for i in aside}  # each is said twice
+    rest = [i for i in range(12) if i // 2 not in said]
+    assert [one["id"] for one in conversations.read(out / "c.jsonl")] == [
+        f"line.{i + 1}" for i in rest
+    ]
+    left_out = json.loads((out / "about.json").read_text())["left_out"]
+    assert left_out == {conversations.SAME: 12 - 3 - len(rest)}
+    source |= {"held_out": 12}
+    told = refused(tmp_path / "x", lambda: program(make_sft_data, {"source": source}))
+    assert told.endswith("own.jsonl: held_out: found 12 of 12 conversations, expected fewer")
+
+
+def test_facts_of_cldr_have_no_held_out_conversations(program: Program, tmp_path: Path) -> None:
+    source = {"kind": "cldr", "seed": 0, "kinds": ["currency"], "held_out": 0.5}
+    settings = {"source": source, "held_out": True}
     said = refused(tmp_path, lambda: program(make_sft_data, settings))
-    assert said == "--params: held_out: found true for kind file, expected kind hub"
+    assert said == "--params: held_out: found true for kind cldr, expected kind file or hub"

@@ -360,6 +360,18 @@ def test_a_trial_s_loss_costs_a_pass_over_what_is_held_out(tmp_path: Path) -> No
     assert clock.tokens("evaluate_sft", TRIAL) == 30
 
 
+def test_what_a_file_holds_out_is_not_trained_on(tmp_path: Path) -> None:
+    raw = json.loads(json.dumps(RAW))
+    source = {"kind": "file", "path": "own.jsonl", "held_out": 3, "odd_rows": "leave_out"}
+    raw["sft_data"]["alpaca"]["source"] = source
+    messages = [{"role": "user", "content": "x" * 36}, ANSWER]
+    text = json.dumps({"messages": messages}) + "\n"
+    (tmp_path / "own.jsonl").write_text(9 * text + '{"messages": null}\n', encoding="utf-8")
+    sizes = Sizes(schema.load(raw), tmp_path)
+    assert sizes._conversations("alpaca", 512)[0] == 10 - 3
+    assert sizes._held_out("alpaca", 512)[0] == 3
+
+
 def test_weights_that_are_not_kept_need_not_be_there_at_once() -> None:
     kept = schema.load(RAW)
     assert list(passing(kept)) == ["scratch"]
