@@ -8,13 +8,22 @@ def study(root):
     return CONFIG.studies[root]
 
 
-def own_files(source):
-    """The local files of a source of kind `file` or `folder`; none for other kinds."""
+def own_files(source, about):
+    """The local files of a source of kind `file` or `folder`; none for other kinds.
+
+    They may be gone if something was made from them, as `about` says: a bundle has it without them.
+    """
     if source.kind == "folder":
         return sorted(
             str(file) for file in Path(source.path).glob("*") if file.is_file()
         )
-    return [source.path] if source.kind == "file" else []
+    return present([source.path], about) if source.kind == "file" else []
+
+
+def present(files, made):
+    """Local files as inputs; none if all are gone, but the file `made` from them is here."""
+    any_is_here = any(Path(file).exists() for file in files)
+    return files if any_is_here or not Path(made).exists() else []
 
 
 def one_of(names):

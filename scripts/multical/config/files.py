@@ -18,6 +18,8 @@ from multical.config.schema import INCLUDE, Config
 from multical.errors import InputError
 
 ENTRY = "config.yaml"
+#: Entries of one's own, if the file exists
+LOCAL = "config/local.yaml"
 
 Data = dict[str, Any]
 
@@ -46,6 +48,8 @@ def add_included(config: Data, folder: Path = Path()) -> list[str]:
     names = config.pop(INCLUDE, [])
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise InputError(f"{ENTRY}: {INCLUDE}: found {names!r}, expected a list of files")
+    if (folder / LOCAL).exists():
+        names = [*names, LOCAL]
     contents: dict[str, Data] = {}
     included: Data = {}
     for name in names:
