@@ -41,7 +41,7 @@ container: "envs/multical.sif"
 
 
 try:
-    included = files.add_included(config)
+    included = files.add_included(config, read=workflow.configfiles)
     workflow.configfiles += included  # for the report
     CONFIG = files.checked(config, included)
     CLAIMS = claims_schema.load(Path(workflow.basedir, "claims.yaml"))

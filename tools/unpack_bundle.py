@@ -86,7 +86,10 @@ def new_entries(bundle: Bundle, unpacked: Path, name: Path) -> Data:
     if study in config.get("studies", {}):
         return {}
     place = f"{archive.about_folder(study)}/config.yaml"
-    given = entries.read(unpacked / place, f"{name}: {place}")
+    try:
+        given = entries.read(unpacked / place)
+    except InputError as error:
+        raise InputError(str(error).replace(f"{unpacked}/", f"{name}: ")) from error
     if study not in given.get("studies", {}):
         raise InputError(f"{name}: {place}: no entry studies.{study}, expected one")
     for key in entries.different(given, config):

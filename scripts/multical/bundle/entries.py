@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from multical import yaml_files
 from multical.config import schema
 from multical.config.files import LOCAL, Data
 from multical.errors import InputError
@@ -86,15 +87,12 @@ def joined(config: Data, added: Data) -> Data:
     return config | sections
 
 
-def read(file: Path, name: str) -> Data:
-    """The entries in a bundle called `name`; raises `InputError` if they are none."""
-    try:
-        entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{name}: not readable as YAML ({error})") from error
-    sections = entries.values() if isinstance(entries, dict) else [None]
-    if not all(isinstance(section, dict) for section in sections):
-        raise InputError(f"{name}: expected sections with entries by name")
+def read(file: Path) -> Data:
+    """The entries in an unpacked bundle; raises `InputError` if they are none."""
+    entries = yaml_files.mapping(file)
+    for key in (*SECTIONS, LEVELS):
+        if not isinstance(section := entries.get(key, {}), dict):
+            raise InputError(f"{file}: {key}: found {section!r}, expected entries by name")
     return {key: entries[key] for key in (*SECTIONS, LEVELS) if key in entries}
 
 

@@ -13,10 +13,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, Field, model_validator
 
-from multical.errors import InputError
+from multical import yaml_files
 from multical.metrics.params import Metric, Readout
 from multical.params import Name, Smoothing, Strict, validated
 
@@ -185,23 +184,12 @@ class Expected(Strict):
 
 def load(path: str | Path) -> Claims:
     """Read and check claims.yaml."""
-    return validated(Claims, _read(path), str(path))
+    return validated(Claims, yaml_files.mapping(path), str(path))
 
 
 def load_expected(path: str | Path) -> Expected:
     """Read and check expected/claims.yaml."""
-    return validated(Expected, _read(path), str(path))
-
-
-def _read(path: str | Path) -> Any:
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not readable as YAML ({reason})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: found {content!r}, expected keys and values")
-    return content
+    return validated(Expected, yaml_files.mapping(path), str(path))
 
 
 def dumped(model: BaseModel) -> dict[str, Any]:

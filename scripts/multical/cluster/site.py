@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from multical import yaml_files
 from multical.config import files
 from multical.config.files import Data
 from multical.errors import InputError
@@ -138,11 +137,7 @@ def scoring_memory(config: Data) -> int | str:
 def _read(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
-    try:
-        # BaseLoader keeps all values as texts: an account may be 007
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{file}: not readable as YAML: {error}") from error
+    values = yaml_files.read(file, as_texts=True) or {}
     if not isinstance(values, dict) or (unknown := sorted(map(str, values.keys() - SHAPES))):
         found = unknown if isinstance(values, dict) else type(values).__name__
         raise InputError(f"{file}: found {found}, expected the keys {list(SHAPES)}")

@@ -1,18 +1,19 @@
-"""Read the config: config.yaml, the files it includes, and options of the command line.
+"""Read the config: config.yaml, the files it includes, one's own file, and the command line.
 
 If several places set a key, `--config KEY=VALUE` overrides `--configfile FILE`, which overrides
-config.yaml, which overrides the included files. Two included files must not disagree.
+config.yaml, which overrides the included files. Two included files must not disagree. One's own
+file, which git ignores, adds entries to those of all other files.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from multical import yaml_files
 from multical.config import schema
 from multical.config.schema import INCLUDE, Config
 from multical.errors import InputError
@@ -20,6 +21,7 @@ from multical.errors import InputError
 ENTRY = "config.yaml"
 #: Entries of one's own, if the file exists
 LOCAL = "config/local.yaml"
+LEVELS = "resource_levels"
 
 Data = dict[str, Any]
 
@@ -40,29 +42,34 @@ def read(command: Sequence[str] = (), folder: Path = Path()) -> Data:
     return config
 
 
-def add_included(config: Data, folder: Path = Path()) -> list[str]:
-    """Replace `include` in `config` by the content of the files it lists; return their names.
+def add_included(config: Data, folder: Path = Path(), read: Sequence[str | Path] = ()) -> list[str]:
+    """Replace `include` in `config` by the content of the files it lists, and add one's own file.
 
-    Raises `InputError` for an unreadable file, and if two files disagree.
+    `read` are the files that Snakemake read `config` from. Returns the names of the other files.
+    Raises `InputError` for an unreadable file, for a key twice in a file, if two included files
+    disagree, and if one's own file has an entry of another file.
     """
+    for file in read:
+        yaml_files.mapping(os.path.relpath(file))
     names = config.pop(INCLUDE, [])
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise InputError(f"{ENTRY}: {INCLUDE}: found {names!r}, expected a list of files")
-    if (folder / LOCAL).exists():
-        names = [*names, LOCAL]
     contents: dict[str, Data] = {}
     included: Data = {}
     for name in names:
-        contents[name] = _mapping(folder / name)
-        if INCLUDE in contents[name]:
-            raise InputError(f"{name}: {INCLUDE}: expected this key only in {ENTRY}")
+        contents[name] = _part(folder, name)
         clashes: list[str] = []
         included = _merged(included, contents[name], clashes)
         for key in clashes:
             other = next(file for file, content in contents.items() if _values(content, key))
             raise InputError(f"{name}: {key}: found another value than in {other}, expected one")
     config.update(_merged(config, included, []))
-    return names
+    if not (folder / LOCAL).exists():
+        return names
+    if (folder / ENTRY).exists():
+        contents[ENTRY] = yaml_files.mapping(folder / ENTRY)
+    _add_own(config, _part(folder, LOCAL), contents)
+    return [*names, LOCAL]
 
 
 def checked(config: Data, included: Sequence[str] = ()) -> Config:
@@ -77,7 +84,7 @@ def checked(config: Data, included: Sequence[str] = ()) -> Config:
         key = sentence.partition(": ")[0].partition(",")[0]
         values = _values(config, key)
         for file in filter(Path.is_file, map(Path, [ENTRY, *included])):
-            if values and _values(_mapping(file), key) == values:
+            if values and _values(yaml_files.mapping(file), key) == values:
                 raise InputError(f"{file}: {sentence}") from error
         raise
 
@@ -100,6 +107,8 @@ def settings(command: Sequence[str]) -> Any:
     from snakemake_interface_common.exceptions import WorkflowError
 
     args, _ = options().parse_known_args(command)
+    for file in args.configfile:
+        yaml_files.mapping(file)  # Snakemake would keep the last of two equal keys
     try:
         return ConfigSettings(
             config=parse_config(args.config),
@@ -113,20 +122,55 @@ def settings(command: Sequence[str]) -> Any:
 def _entry(folder: Path, command: Sequence[str]) -> Data:
     """config.yaml with the config options of a command line."""
     if not any(part.startswith(("--config", "-C")) for part in command):
-        return _mapping(folder / ENTRY)  # saves the import of Snakemake, which is slow
+        return yaml_files.mapping(folder / ENTRY)  # saves the import of Snakemake, which is slow
     added = settings(command)
     is_needed = (folder / ENTRY).exists() or not added.configfiles
-    return _merged(added.overwrite_config, _mapping(folder / ENTRY) if is_needed else {}, [])
+    return _merged(
+        added.overwrite_config, yaml_files.mapping(folder / ENTRY) if is_needed else {}, []
+    )
 
 
-def _mapping(file: Path) -> Data:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{file}: not readable as YAML ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file}: found {type(content).__name__}, expected keys and values")
+def _part(folder: Path, name: str) -> Data:
+    """The content of a file that adds to config.yaml."""
+    content: Data = yaml_files.mapping(folder / name)
+    if INCLUDE in content:
+        raise InputError(f"{name}: {INCLUDE}: expected this key only in {ENTRY}")
     return content
+
+
+def _add_own(config: Data, own: Data, contents: dict[str, Data]) -> None:
+    """Add the content of one's own file to the config, which came from files of other contents."""
+    for file, content in contents.items():
+        for key in _shared(own, content):
+            raise InputError(f"{LOCAL}: {key}: is in {file} too, expected a name of one's own")
+    for level, languages in _levels(config).items():
+        languages += _levels(own).get(level, [])
+    config.update(_merged(config, own, []))
+
+
+def _shared(own: Data, other: Data) -> Iterator[str]:
+    """The entries and languages, or else the keys of the first level, that both contents have."""
+    for key in [key for key in own if key in other]:
+        mine, theirs = own[key], other[key]
+        if not (isinstance(mine, dict) and isinstance(theirs, dict)):
+            yield key
+        elif key == LEVELS:
+            listed = [name for names in _levels(other).values() for name in names]
+            yield from (
+                f"{key}: {name!r}"
+                for names in _levels(own).values()
+                for name in names
+                if name in listed
+            )
+        else:
+            yield from (f"{key}.{name}" for name in mine if name in theirs)
+
+
+def _levels(data: Data) -> dict[str, list[Any]]:
+    """The lists of languages by level, as far as they are lists, in a new mapping."""
+    levels = data.get(LEVELS)
+    items = levels.items() if isinstance(levels, dict) else []
+    return {level: names for level, names in items if isinstance(names, list)}
 
 
 def _merged(first: Data, second: Data, clashes: list[str], at: str = "") -> Data:

@@ -26,6 +26,10 @@ To change one of their keys, set it in `config.yaml`, below the same parent keys
 A list replaces the earlier list as a whole. It is an error if two included files set a key to
 different values. Snakemake's `--configfile FILE` and `--config KEY=VALUE` override all files.
 
+Your own models, data and studies can go into `config/local.yaml`, which git ignores. It is read if
+it exists. It only adds: an entry of the same name in another file is an error, and its languages
+join those of `resource_levels`.
+
 | file | content |
 |---|---|
 | `demo.yaml` | `results/demo`, `results/smoke`, `results/demo/msp`, and their models and data |

@@ -93,9 +93,9 @@ def test_a_file_of_another_form_gets_a_sentence(own: Path, before: str) -> None:
     assert own.read_text(encoding="utf-8") == before
 
 
-@pytest.mark.parametrize("content", ["- a\n", "models: [a]\n", "a: {b: c", "\x00"])
+@pytest.mark.parametrize("content", ["- a\n", "models: [a]\n", "a: {b: c", "a: 1\na: 2\n"])
 def test_entries_of_a_bundle_that_are_none(tmp_path: Path, content: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match=r"a\.zip: config\.yaml: "):
-        entries.read(file, "a.zip: config.yaml")
+    with pytest.raises(InputError, match=r"config\.yaml: .*(found|not readable)"):
+        entries.read(file)

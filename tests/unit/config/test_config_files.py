@@ -22,6 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("config.yaml", {"include": ["one.yaml", "two.yaml"], "part": {"x": 1}, "list": [9]})
     write("one.yaml", {"part": {"x": 0, "y": 2}, "list": [1, 2], "same": 5})
     write("two.yaml", {"part": {"z": 3}, "same": 5})
+    Path("config").mkdir()
     return tmp_path
 
 
@@ -84,11 +85,70 @@ def test_two_included_files_that_do_not_agree(folder: Path, two: Any, key: str) 
         ("config.yaml", {"include": ["none.yaml"]}, "none.yaml: not readable as YAML"),
         ("one.yaml", {"include": []}, "one.yaml: include: expected this key only in config.yaml"),
         ("one.yaml", [1], "one.yaml: found list, expected keys and values"),
+        ("config/local.yaml", {"include": []}, "config/local.yaml: include: expected this key"),
     ],
 )  # fmt: skip
 def test_files_that_are_wrong(folder: Path, name: str, data: Any, sentence: str) -> None:
     write(name, data)
     assert refusal(files.read).startswith(sentence)
+
+
+OWN = {"part": {"own": 1}, "resource_levels": {"high": ["de"], "low": ["gsw"]}, "more": [2]}
+
+
+def test_one_s_own_file_adds_entries_and_languages(folder: Path) -> None:
+    write("two.yaml", {"part": {"z": 3}, "resource_levels": {"high": ["en"], "mid": ["id"]}})
+    write("config/local.yaml", OWN)
+    found = files.read(["--config", "part={'own': {'a': 'b'}}"])
+    assert found["part"] == {"x": 1, "y": 2, "z": 3, "own": {"a": "b"}}
+    assert found["resource_levels"] == {"high": ["en", "de"], "mid": ["id"], "low": ["gsw"]}
+    assert (found["list"], found["more"]) == ([9], [2])
+    Path("config/local.yaml").write_text("# nothing yet\n", encoding="utf-8")
+    assert files.read()["part"] == {"x": 1, "y": 2, "z": 3}
+
+
+@pytest.mark.parametrize(
+    ("own", "key", "file"),
+    [
+        ({"part": {"x": 1}}, "part.x", "one.yaml"),
+        ({"part": {"z": 4}}, "part.z", "two.yaml"),
+        ({"mine": {"a": 1}}, "mine.a", "config.yaml"),
+        ({"list": [1]}, "list", "one.yaml"),
+        ({"resource_levels": {"low": ["sv", "en"]}}, "resource_levels: 'en'", "two.yaml"),
+    ],
+)
+def test_one_s_own_entries_have_names_of_their_own(
+    folder: Path, own: Any, key: str, file: str
+) -> None:
+    write("config.yaml", {"include": ["one.yaml", "two.yaml"], "mine": {"a": 1}})
+    write("two.yaml", {"part": {"z": 3}, "resource_levels": {"high": ["en"]}})
+    write("config/local.yaml", own)
+    sentence = f"config/local.yaml: {key}: is in {file} too, expected a name of one's own"
+    assert refusal(files.read) == sentence
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "one.yaml", "config/local.yaml", "more.yaml"])
+def test_a_key_twice_in_a_file(folder: Path, name: str) -> None:
+    with open(name, "a", encoding="utf-8") as stream:
+        stream.write("again:\n  b: 1\n  a.c: {d: 1}\n  e: 0\n  a.c: {}\n")
+    lines = Path(name).read_text(encoding="utf-8").splitlines()
+    first = lines.index("  a.c: {d: 1}") + 1
+    command = ["--configfile", name] if name == "more.yaml" else []
+    assert refusal(files.read, command) == (
+        f"{name}: again.a.c: found twice, in lines {first} and {first + 2}, expected once"
+    )
+
+
+def test_snakemake_s_files_are_read_again_for_keys_that_it_drops(folder: Path) -> None:
+    Path("more.yaml").write_text("a: 1\na: 2\n", encoding="utf-8")
+    assert refusal(files.add_included, {}, Path(), [Path.cwd() / "more.yaml"]) == (
+        "more.yaml: a: found twice, in lines 1 and 2, expected once"
+    )
+
+
+def test_git_ignores_one_s_own_file() -> None:
+    ignored = (checkout.REPO / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert f"/{files.LOCAL}" in ignored
 
 
 def test_an_error_names_the_file_of_the_key(tmp_path: Path, monkeypatch: Any) -> None:
@@ -111,8 +171,8 @@ def test_an_error_names_the_file_of_the_key(tmp_path: Path, monkeypatch: Any) ->
 
 
 def test_the_repository_s_files_have_no_anchors_and_all_are_included() -> None:
-    found = sorted(path.name for path in (checkout.REPO / "config").glob("*.yaml"))
-    assert sorted(LISTED) == [f"config/{name}" for name in found]
+    found = {path.name for path in (checkout.REPO / "config").glob("*.yaml")} - {"local.yaml"}
+    assert sorted(LISTED) == sorted(f"config/{name}" for name in found)
     for name in ["config.yaml", *LISTED]:
         with open(checkout.REPO / name, encoding="utf-8") as stream:
             for token in yaml.scan(stream):

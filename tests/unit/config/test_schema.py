@@ -442,6 +442,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "expected exactly one of them",
         ),
         ("seeds: [0]", "seed: [0]", "config/demo.yaml: studies.results/demo: unknown keys"),
+        (
+            "seeds: [0]", "seeds: [0]\n    seeds: [1]",
+            "config/demo.yaml: studies.results/demo.seeds: found twice, in lines ",
+        ),
     ],
 )  # fmt: skip
 def test_snakemake_says_it_and_starts_nothing(

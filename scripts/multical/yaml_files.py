@@ -1,0 +1,62 @@
+"""Read the YAML that people write.
+
+YAML's own readers keep the last of two equal keys, so that an entry would be lost silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from multical.errors import InputError
+
+
+def mapping(path: str | Path, *, as_texts: bool = False) -> dict[Any, Any]:
+    """The keys and values of a file; with `as_texts`, all scalars as texts: an account may be 007.
+
+    Raises `InputError` if the file is not readable, is no mapping, or has a key twice.
+    """
+    content = read(path, as_texts=as_texts)
+    if content is None:  # no content, or comments alone
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: found {type(content).__name__}, expected keys and values")
+    return content
+
+
+def read(path: str | Path, *, as_texts: bool = False) -> Any:
+    """The content of a file, of any kind; null if it is empty. Raises as `mapping` does."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        loader = (yaml.BaseLoader if as_texts else yaml.SafeLoader)(text)
+        try:
+            node = loader.get_single_node()
+            for key, first, second in _twice(node):
+                lines = f"in lines {first} and {second}"
+                raise InputError(f"{path}: {key}: found twice, {lines}, expected once")
+            return None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
+    # ValueError: not UTF-8, or a date that does not exist; RecursionError: an alias of itself
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not readable as YAML ({reason})") from error
+
+
+def _twice(node: yaml.Node | None, place: str = "") -> Iterator[tuple[str, int, int]]:
+    """Each repeated key below a node: its place, and the lines of its first and second mention."""
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _twice(item, f"{place}{number}.")
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[tuple[str, str], int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode):
+                if first := lines.get((key.tag, name)):
+                    yield f"{place}{name}", first, line
+                lines[key.tag, name] = line
+            yield from _twice(value, f"{place}{name}.")
