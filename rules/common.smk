@@ -400,7 +400,8 @@ def claimed_records(w):
     return all_records(w)
 
 
-def unlisted_archive(w):
-    """The local archive of a study's released outputs, if no manifest lists its files."""
+def unlisted_files(w):
+    """The local files of a study's released outputs, if no manifest lists their content."""
     source = study(w.root).source
-    return [] if source.manifest or not source.local else source.local
+    records = paths.RELEASED_RECORDS.format(root=w.root)
+    return [] if source.manifest else present(source.local_files, records)
