@@ -8,13 +8,22 @@ def study(root):
     return CONFIG.studies[root]
 
 
-def own_files(source):
-    """The local files of a source of kind `file` or `folder`; none for other kinds."""
+def own_files(source, about):
+    """The local files of a source of kind `file` or `folder`; none for other kinds.
+
+    They may be gone if something was made from them, as `about` says: a bundle has it without them.
+    """
     if source.kind == "folder":
         return sorted(
             str(file) for file in Path(source.path).glob("*") if file.is_file()
         )
-    return [source.path] if source.kind == "file" else []
+    return present([source.path], about) if source.kind == "file" else []
+
+
+def present(files, made):
+    """Local files as inputs; none if all are gone, but the file `made` from them is here."""
+    any_is_here = any(Path(file).exists() for file in files)
+    return files if any_is_here or not Path(made).exists() else []
 
 
 def one_of(names):
@@ -391,7 +400,8 @@ def claimed_records(w):
     return all_records(w)
 
 
-def unlisted_archive(w):
-    """The local archive of a study's released outputs, if no manifest lists its files."""
+def unlisted_files(w):
+    """The local files of a study's released outputs, if no manifest lists their content."""
     source = study(w.root).source
-    return [] if source.manifest or not source.local else source.local
+    records = paths.RELEASED_RECORDS.format(root=w.root)
+    return [] if source.manifest else present(source.local_files, records)

@@ -12,7 +12,9 @@
 
 rule fetch_model:
     input:
-        lambda w: own_files(CONFIG.models[w.model].source),
+        lambda w: own_files(
+            CONFIG.models[w.model].source, paths.MODEL_MANIFEST.format(model=w.model)
+        ),
     output:
         manifest=paths.MODEL_MANIFEST,
         checkpoint=directory(paths.MODEL_CHECKPOINT),
@@ -35,7 +37,10 @@ rule fetch_model:
 
 rule make_benchmark:
     input:
-        lambda w: own_files(CONFIG.benchmarks[w.benchmark].source),
+        lambda w: own_files(
+            CONFIG.benchmarks[w.benchmark].source,
+            paths.BENCHMARK_PART_ABOUT.format(benchmark=w.benchmark, part=w.part),
+        ),
     output:
         questions=paths.BENCHMARK_PART,
         names=paths.BENCHMARK_PART_NAMES,
@@ -65,7 +70,10 @@ rule make_benchmark:
 
 rule make_sft_data:
     input:
-        lambda w: own_files(CONFIG.sft_data[w.sft].source),
+        lambda w: own_files(
+            CONFIG.sft_data[w.sft].source,
+            paths.SFT_PART_ABOUT.format(sft=w.sft, part=w.part),
+        ),
     output:
         conversations=paths.SFT_PART,
         about=paths.SFT_PART_ABOUT,

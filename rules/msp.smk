@@ -2,7 +2,7 @@
 #
 # Needs  for kind `released`, the authors' outputs: the path in the environment variable that
 #        `source.variable` names, else `source.archive` of the study, else a download of the pinned
-#        commit; each file's SHA-256 is in `source.manifest`
+#        commit; each file's SHA-256 is in `source.manifest`, else the content of local files counts
 #        for kind `chat_confidence`, ROOT/records/RUN/BENCHMARK.parquet of all runs and benchmarks,
 #        and results/inputs/benchmarks/BENCHMARK.parquet of the first one, for the figure of prompts
 # Makes  ROOT/records/released.parquet  records, with a summary of the import beside them (.json)
@@ -31,7 +31,7 @@ rule msp_v2_verify:
 rule import_released:
     input:
         manifest=lambda w: study(w.root).source.manifest or [],
-        archive=unlisted_archive,
+        answers=unlisted_files,
     output:
         records=paths.RELEASED_RECORDS,
         summary=paths.RELEASED_SUMMARY,

@@ -3,7 +3,8 @@
 Run it in the folder that holds the Snakefile. First it checks the size and SHA-256 of every file,
 and that no file is missing, duplicate, a link, or badly named. It refuses a bundle with a bad file,
 which it names, and a bundle whose results differ from results in this folder (--overwrite replaces
-them). Nothing is written then. Only results and logs are unpacked, not the code. At the end it says
+them). Nothing is written then. Only results and logs are unpacked, not the code. If the config here
+does not know the study, its entries are added to config/local.yaml. At the end it says
 which jobs Snakemake would still run, for example because the code is of another commit.
 """
 
@@ -18,8 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import _path  # noqa: F401  finds multical
-from multical.bundle import archive, contents
+from multical.bundle import archive, contents, entries
 from multical.bundle.archive import Bundle, Entry, Restore
+from multical.config import files, schema
+from multical.config.files import LOCAL, Data
 from multical.dag import dryrun
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
@@ -31,7 +34,7 @@ from multical.workflow import drivers
 
 def main() -> None:
     args = arguments()
-    check_here(archive.read(args.bundle).restore)
+    check_here()
     with tempfile.TemporaryDirectory(prefix=".unbundle-", dir="results") as folder:
         bundle = archive.unpack(args.bundle, Path(folder))
         restore = bundle.restore
@@ -43,10 +46,17 @@ def main() -> None:
                 f"{args.bundle}: {conflicts[0]}{more}: here with another content, expected the "
                 "same or none (--overwrite replaces it)"
             )
+        added = new_entries(bundle, Path(folder), args.bundle)
+        text = entries.with_own(added) if added else None
         put(bundle, Path(folder), args.overwrite)
+        if text:
+            with atomic(LOCAL) as temporary:
+                temporary.write_text(text, encoding="utf-8")
     write_records(records, again=conflicts)
     hosts.note([machine.model_dump() for machine in restore.machines])
     print(f"{args.bundle}: {len(bundle.files)} files of {restore.study}, all as its crate says")
+    if added:
+        print(f"{LOCAL}: has new entries: {', '.join(entries.names_of(added))}")
     for line in notes(restore):
         print(line)
 
@@ -60,15 +70,36 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def check_here(restore: Restore) -> None:
-    """Raise `InputError` if the config does not know the study, or if a Snakemake runs here."""
+def check_here() -> None:
+    """Raise `InputError` if a Snakemake runs here."""
     for driver in drivers.load_all():
         if driver.alive or not driver.here:
             raise InputError(f"{driver}: at work in this folder, expected none")
-    if restore.study not in (known := contents.studies()):
-        raise InputError(
-            f"{restore.study}: no study of config.yaml here, expected one of {sorted(known)}"
-        )
+
+
+def new_entries(bundle: Bundle, unpacked: Path, name: Path) -> Data:
+    """The entries that the config here needs for the study of a bundle; none if it has the study.
+
+    Raises `InputError` if the bundle lacks the study's entry, or the entries do not fit the config.
+    """
+    study, config = bundle.restore.study, files.read()
+    if study in config.get("studies", {}):
+        return {}
+    place = f"{archive.about_folder(study)}/config.yaml"
+    try:
+        given = entries.read(unpacked / place)
+    except InputError as error:
+        raise InputError(str(error).replace(f"{unpacked}/", f"{name}: ")) from error
+    if study not in given.get("studies", {}):
+        raise InputError(f"{name}: {place}: no entry studies.{study}, expected one")
+    for key in entries.different(given, config):
+        print(f"{key}: stays as it is here, the study was made with another")
+    added = entries.missing(given, config)
+    try:
+        schema.load(entries.joined(config, added))
+    except InputError as error:
+        raise InputError(f"{name}: {place}: {error}") from error
+    return added
 
 
 def differing(bundle: Bundle) -> Iterator[str]:

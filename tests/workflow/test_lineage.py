@@ -184,23 +184,30 @@ def test_seeds_are_found_at_any_depth() -> None:
     assert dict(seeds(settings)) == {"seed": 1, "bootstrap.seed": 2, "bootstrap_seed": 3}
 
 
+HUB = {"kind": "mmlu_prox", "repo": "a/b"}
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "folders", "withheld"),
     [
-        ("results/inputs/benchmarks/a.parquet", {"kind": "mmlu_prox", "repo": "a/b"}, [], True),
-        ("results/inputs/benchmarks/a.about.json", {"repo": "a/b"}, [], False),
-        ("results/inputs/benchmarks/a.names.csv", {"repo": "a/b"}, [], False),
-        ("results/inputs/benchmarks/a.parquet", {"kind": "cldr", "seed": 0}, [], False),
-        ("results/inputs/models/m/manifest.json", {"kind": "hub", "repo": "a/b"}, [], False),
+        ("results/inputs/benchmarks/a.parquet", {"source": HUB}, [], True),
+        ("results/inputs/sft/a.jsonl", {"source": {"kind": "file", "path": "own"}}, [], True),
+        ("results/inputs/benchmarks/a.about.json", {"source": HUB}, [], False),
+        ("results/inputs/benchmarks/a.names.csv", {"source": HUB}, [], False),
+        ("results/inputs/benchmarks/a.parquet", {"source": {"kind": "cldr"}}, [], False),
+        ("results/inputs/models/m/manifest.json", {"source": {"kind": "hub"}}, [], False),
         ("results/tiny/runs/r/checkpoint", {"run": "r"}, ["results/tiny/runs/r/checkpoint"], True),
         ("results/tiny/records/r/a.parquet", {"run": "r", "benchmark": "a"}, [], False),
     ],
 )
-def test_weights_and_data_of_the_hub_are_withheld(
-    name: str, settings: dict[str, str], folders: list[str], withheld: bool
+def test_weights_and_data_of_others_are_withheld(
+    name: str, settings: dict[str, Any], folders: list[str], withheld: bool
 ) -> None:
-    step = Step("any", {}, {}, {name: "0"}, settings=settings, folders=folders)
-    assert Lineage(["x"], [step]).withheld == ({name} if withheld else set())
+    of = {kind: "a" for kind in ("benchmark", "sft") if f"/{kind}" in name}
+    step = Step("any", of, {}, {name: "0"}, settings=settings, folders=folders)
+    lineage = Lineage(["x"], [step])
+    assert lineage.withheld() == ({name} if withheld else set())
+    assert lineage.withheld(["a"]) == set(folders)
 
 
 def test_the_crate(made: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Snakemake's graph decides: a bundle has the files, logs and records of all jobs behind the figures,
 tables and claims. Files that can be fetched or trained again are left out: weights, and data of the
-hub, which only their owners may hand on.
+hub and of the user, which only their owners may hand on.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import json
 import subprocess
 from base64 import urlsafe_b64decode
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from multical import paths
+from multical.bundle import entries
 from multical.bundle.archive import Entry, Machine, Restore
 from multical.config import files
 from multical.dag import dryrun, lineage
@@ -37,11 +38,14 @@ VOLATILE_KEYS = ("job_hash", "external_jobid")
 CODE = ["Snakefile", "rules", "scripts", "config.yaml", "config", "claims.yaml", "envs", "expected"]
 
 
-def collect(study: str, anonymous: bool) -> tuple[Lineage, Restore, dict[str, Any]]:
-    """All jobs of a study, what it takes to restore it, and the whole config.
+def collect(
+    study: str, anonymous: bool, shared: Collection[str] = ()
+) -> tuple[Lineage, Restore, files.Data]:
+    """All jobs of a study, what it takes to restore it, and the entries of the config.
 
-    Run it in the folder that holds the Snakefile. Raises `InputError` for an unknown study, a
-    study that is not made or not up to date, and a result that was changed by hand.
+    Data of others and of the user are left out, but for those with their names in `shared`. Run it
+    in the folder that holds the Snakefile. Raises `InputError` for an unknown study, a study that
+    is not made or not up to date, and a result that was changed by hand.
     """
     records = dict(_records())
     targets = _targets(study, records)
@@ -50,6 +54,7 @@ def collect(study: str, anonymous: bool) -> tuple[Lineage, Restore, dict[str, An
         traced = lineage.recorded(workflow, targets)
         local = {rule.name for rule in workflow.rules if is_localrule(rule)}
         config = json.loads(json.dumps(workflow.config))
+    _check_shared(traced, shared)
     digests = {name: sha for step in traced.steps for name, sha in step.outputs.items()}
     _check_unchanged(name for name, sha in digests.items() if sha)
     ended = {name: int(step.ended or 0) for step in traced.steps for name in step.outputs}
@@ -61,12 +66,12 @@ def collect(study: str, anonymous: bool) -> tuple[Lineage, Restore, dict[str, An
         commit=revision,
         modified=modified,
         targets=targets,
-        needed=traced.original_files,
+        needed=dict(_needed(traced, records)),
         left_out={
             name: Entry(bytes=Path(name).stat().st_size, sha256=sha, time=ended[name])
             if (sha := digests[name])
             else None
-            for name in sorted(traced.withheld)
+            for name in sorted(traced.withheld(shared))
         },
         # temporary outputs too: they are gone, but still have a record
         records={name: records[name] for name in sorted(digests) if name in records},
@@ -74,7 +79,28 @@ def collect(study: str, anonymous: bool) -> tuple[Lineage, Restore, dict[str, An
             {step.started for step in traced.steps if step.rule in local and step.started}
         ),
     )
-    return traced, restore, config
+    roots = {study, *(step.wildcards["root"] for step in traced.steps if "root" in step.wildcards)}
+    return traced, restore, entries.of_studies(config, roots)
+
+
+def _check_shared(traced: Lineage, shared: Collection[str]) -> None:
+    """Raise `InputError` for the name of something else than data of others or of the user."""
+    owned = sorted({step.owned for step in traced.steps if step.owned})
+    if unknown := sorted(set(shared) - set(owned)):
+        raise InputError(f"--share: found {unknown[0]!r}, expected one of {owned}")
+
+
+def _needed(
+    traced: Lineage, records: dict[str, dict[str, Any]]
+) -> Iterator[tuple[str, str | None]]:
+    """The files that no job makes, with their SHA-256, now or when a job read them."""
+    checksums: dict[str, str] = {}
+    for step in traced.steps:
+        for name in step.outputs:
+            checksums |= records.get(name, {}).get("input_checksums") or {}
+    for name, digest in traced.original_files.items():
+        then = str(checksums.get(name, "")).removeprefix("sha256:")
+        yield name, digest or then or None
 
 
 def commit() -> tuple[str | None, bool]:
@@ -89,18 +115,13 @@ def commit() -> tuple[str | None, bool]:
     return outputs[0], bool(outputs[1])
 
 
-def studies() -> list[str]:
-    """The roots of the studies of config.yaml."""
-    return list(files.load().studies)
-
-
 def checked_records(restore: Restore, name: str) -> dict[str, Any]:
     """Snakemake's records in a bundle called `name`; raises `InputError` for invalid ones."""
     from pydantic import ValidationError
     from snakemake.persistence import MetadataRecord
 
-    if odd := [n for n in restore.records if not n.startswith((f"{restore.study}/", INPUTS))]:
-        raise InputError(f"{name}: {odd[0]!r}: expected a record of a file of {restore.study}")
+    if odd := [name for name in restore.records if not name.startswith("results/")]:
+        raise InputError(f"{name}: {odd[0]!r}: expected a record of a file of results/")
     try:
         return {n: MetadataRecord.model_validate(record) for n, record in restore.records.items()}
     except ValidationError as error:
@@ -123,7 +144,7 @@ def _records() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _targets(study: str, records: dict[str, dict[str, Any]]) -> list[str]:
     """The files of a study that no job reads, and that its config still has a job for."""
-    known = studies()
+    known = list(files.load().studies)
     if study not in known:
         raise InputError(f"{study}: no study of config.yaml, expected one of {sorted(known)}")
     others = tuple(f"{root}/" for root in known if root.startswith(f"{study}/"))

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from multical.config.chat_confidence import AnswerStudy, ChatConfidenceStudy
+from multical.config.chat_confidence import AnswerStudy, ChatConfidenceStudy, ReleasedStudy
 from multical.config.inputs import Benchmark, Model, SftData
 from multical.config.studies import (
     HarnessStudy,
@@ -116,6 +116,7 @@ class Config(Strict):
                     raise ValueError(f"{key}: found {name!r}, expected one of {sorted(known)}")
         for root, study in _of_kind(self, MultilingualStudy):
             self._check_trials(f"studies.{root}.training.learning_rate", study)
+        self._check_variables()
         for root, study in _of_kind(self, Scored):
             for name in study.benchmarks:
                 self._check_languages_per_job(name, f"studies.{root}", study)
@@ -134,6 +135,14 @@ class Config(Strict):
                     pair = f"{name}.{part} beside {name}"
                     raise ValueError(f"{key}: found {pair}, expected a name without .{part}")
         return self
+
+    def _check_variables(self) -> None:
+        known: dict[str, str] = {}
+        for root, study in _of_kind(self, ReleasedStudy):
+            variable, key = study.source.variable, f"studies.{root}.source.variable"
+            if variable and (other := known.setdefault(variable, key)) != key:
+                # it would replace the released outputs of both studies
+                raise ValueError(f"{key}: found {variable} as in {other}, expected another")
 
     def _check_trials(self, key: str, study: MultilingualStudy) -> None:
         if not study.training.tried:

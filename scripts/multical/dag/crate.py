@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from multical.config.files import LOCAL
 from multical.dag.lineage import Lineage, Step
 from multical.errors import InputError
 from multical.files import atomic, sha256
@@ -67,7 +68,7 @@ def write(lineage: Lineage, folder: Path) -> None:
     if folder.exists():
         raise InputError(f"{folder}: exists already, expected a new folder for the crate")
     with atomic(folder) as temporary:
-        sources = contents(lineage, lineage.targets[0], lineage.withheld)
+        sources = contents(lineage, lineage.targets[0], lineage.withheld())
         for name, source in sources.items():
             file = temporary / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,7 @@ def contents(
 
     Args:
         subject: the file or study that the crate is about.
-        withheld: files of the lineage that are not in the crate.
+        withheld: files of jobs that are not in the crate. Files that no job makes never are.
         extra: files to add to those of the lineage and the code.
     """
     crate = _Crate(lineage, withheld)
@@ -103,7 +104,8 @@ class _Crate:
     """Files and JSON-LD entities. Adding one a second time changes nothing."""
 
     def __init__(self, lineage: Lineage, withheld: Collection[str]) -> None:
-        self.lineage, self.withheld = lineage, withheld
+        self.lineage = lineage
+        self.withheld = {*withheld, *lineage.original_files}
         self.sources: Sources = {}
         self.entities: dict[str, dict[str, Any]] = {}
         self.digests = {n: sha for s in lineage.steps for n, sha in (s.inputs | s.outputs).items()}
@@ -169,7 +171,7 @@ class _Crate:
             "step": self.steps(actions, run),
         }  # fmt: skip
         for pattern in CODE:
-            for file in sorted(Path().glob(pattern)):
+            for file in sorted({*Path().glob(pattern)} - {Path(LOCAL)}):
                 self.file(str(file))
         self.add(
             METADATA, "CreativeWork", about=root,

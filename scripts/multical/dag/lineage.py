@@ -12,13 +12,14 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from multical import paths
 from multical.dag import dryrun
 from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, decoded
 from multical.dag.reasons import first_few, reasons
@@ -96,6 +97,16 @@ class Step:
         return sources
 
     @property
+    def owned(self) -> str | None:
+        """The name of a benchmark or SFT data of others, or of the user; None of all else."""
+        settings = self.settings if isinstance(self.settings, dict) else {}
+        source = settings.get("source", settings)
+        name = self.wildcards.get("benchmark") or self.wildcards.get("sft")
+        is_input = all(output.startswith(f"{paths.INPUTS}/") for output in self.outputs)
+        made_here = isinstance(source, dict) and source.get("kind") == "cldr"
+        return name if is_input and not made_here else None
+
+    @property
     def objects(self) -> list[dict[str, Any]]:
         """The JSON objects among `documents`."""
         return [each for each in self.documents.values() if isinstance(each, dict)]
@@ -120,19 +131,17 @@ class Lineage:
         read = {name: digest for step in self.steps for name, digest in step.inputs.items()}
         return {name: read[name] for name in sorted(read.keys() - made)}
 
-    @property
-    def withheld(self) -> set[str]:
-        """Weights, and data of the hub, which only their owners may hand on."""
+    def withheld(self, shared: Collection[str] = ()) -> set[str]:
+        """Weights, and data whose owners alone may hand them on, unless their name is in `shared`.
+
+        Descriptions of both are not withheld.
+        """
         return {
             name
             for step in self.steps
             for name in step.outputs
             if name in step.folders
-            or (
-                isinstance(step.settings, dict)
-                and "repo" in step.settings
-                and not name.endswith(DESCRIPTIONS)
-            )
+            or (step.owned not in (None, *shared) and not name.endswith(DESCRIPTIONS))
         }
 
     def document(self) -> dict[str, Any]:
@@ -206,6 +215,7 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits 
         step.gaps.append("how it was made: Snakemake has no record of it")
         program = PROGRAM.search(job.shellcmd or "")
     else:
+        step.inputs |= dict.fromkeys(workflow.persistence.gone(job, job.output[0]))
         _add_record(step, record)
         if not step.machines and is_localrule(job.rule) and record.starttime:
             step.machines = [each for each in [hosts.at(record.starttime)] if each]

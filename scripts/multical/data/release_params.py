@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
@@ -53,6 +54,19 @@ class Release(Strict):
     def local(self) -> str | None:
         """The local archive or folder, of the environment or the config; None to download."""
         return (self.variable and os.environ.get(self.variable)) or self.archive
+
+    @property
+    def local_files(self) -> list[str]:
+        """The files that are read: the local archive, or the text files of the local folder."""
+        if self.local is None:
+            return []
+        return text_files(Path(self.local), self.folder) or [self.local]
+
+
+def text_files(source: Path, folder: str) -> list[str]:
+    """The text files of `folder` in a local folder, or of the local folder itself, by name."""
+    inner = source / folder
+    return sorted(map(str, (inner if inner.is_dir() else source).glob("*.txt")))
 
 
 class Missing(Strict):

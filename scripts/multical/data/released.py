@@ -31,7 +31,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from multical.data.release_params import Cell
+from multical.data.release_params import Cell, text_files
 from multical.errors import InputError
 from multical.records import SCHEMA
 
@@ -68,8 +68,7 @@ def files(source: str | Path, folder: str) -> Iterator[tuple[str, bytes]]:
     """
     source = str(source)
     if not source.startswith(("http://", "https://")) and Path(source).is_dir():
-        inner = Path(source) / folder
-        for path in sorted((inner if inner.is_dir() else Path(source)).glob("*.txt")):
+        for path in map(Path, text_files(Path(source), folder)):
             yield path.name, path.read_bytes()
         return
     last = "its start"

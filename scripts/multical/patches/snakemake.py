@@ -12,6 +12,9 @@ Snakemake compares the code, parameters and inputs of a job with its records of 
 - It compares no content of inputs over 1 MB, so that copies of large results are out of date. Here
   the limit is `LARGEST`.
 
+One comparison is less strict: a user's own files may be gone, as after unpacking a bundle. Then the
+jobs that read them need not run again, as long as what they made is there.
+
 It also has Snakemake look once, and not for every job, at which parameters a function takes.
 
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
@@ -53,11 +56,20 @@ class Records(FilePersistence):
         return bool(super()._code_changed(job, file)) or self.unrecorded(file)
 
     def _input_changed(self, job: Any, file: Any = None) -> bool:
-        return bool(super()._input_changed(job, file)) or any(self.replaced(file))
+        if super()._input_changed(job, file):
+            here = set(self.input(file) or ()) - set(self.gone(job, file))
+            return here != set(map(str, job.input))
+        return any(self.replaced(file))
 
     def unrecorded(self, file: Any) -> bool:
         """Whether an output exists without a record of how it was made."""
         return self.metadata(file) is None and Path(file).exists() and str(file) not in self.left
+
+    def gone(self, job: Any, file: Any) -> list[str]:
+        """The inputs of an output that no job makes, if a job finds none of them any more."""
+        recorded, now = set(self.input(file) or ()), set(map(str, job.input))
+        given = [name for name in sorted(recorded | now) if self._read_record(name) is None]
+        return [] if any(name in now or Path(name).exists() for name in given) else given
 
     def replaced(self, file: Any) -> Iterator[str]:
         """The inputs of an output whose content has changed since the output was made."""

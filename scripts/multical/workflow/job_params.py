@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from multical import files, paths
@@ -213,14 +214,21 @@ def samples(config: Config, root: str, name: str, benchmark: str) -> list[str]:
 
 
 def sample_files(config: Config, root: str, name: str, benchmark: str) -> list[str]:
-    """The files of `samples`; raises `InputError` where a pattern matches none."""
+    """The files of `samples`; none if all are gone, but the records made from them are here.
+
+    Else raises `InputError` where a pattern matches none.
+    """
     matches: list[str] = []
+    wrong: list[str] = []
     for language, pattern in harness_run(config, root, name, benchmark).samples.items():
         try:
             matches += map(str, files.find(pattern))
         except InputError as error:
             where = f"config: studies.{root}: run {name} on {benchmark}: samples.{language}"
-            raise InputError(f"{where}: {error}") from error
+            wrong.append(f"{where}: {error}")
+    records = paths.RECORDS.format(root=root, run=name, benchmark=benchmark)
+    if wrong and (matches or not Path(records).exists()):
+        raise InputError(wrong[0])
     return matches
 
 

@@ -240,3 +240,16 @@ def test_studies_of_the_same_questions_can_be_compared() -> None:
         msp_params.changes(config, "results/msp/base")
     with pytest.raises(InputError, match=r"compared_with: found null, expected a study"):
         msp_params.changes(schema.load(raw()), "results/msp")
+
+
+def test_no_two_studies_share_the_variable_of_their_archives() -> None:
+    raw = checkout.config()
+    own = raw["studies"]["results/msp_v2"] | {"compared_with": None}
+    with pytest.raises(InputError) as caught:
+        schema.load(raw | {"studies": raw["studies"] | {"results/own": own}})
+    assert str(caught.value) == (
+        "config: studies.results/own.source.variable: found MSP_V2_ARCHIVE as in "
+        "studies.results/msp_v2.source.variable, expected another"
+    )
+    own["source"] = own["source"] | {"variable": None}
+    schema.load(raw | {"studies": raw["studies"] | {"results/own": own}})

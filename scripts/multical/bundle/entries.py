@@ -1,0 +1,144 @@
+"""The entries of the config that a study needs: taken from one clone, and added to another.
+
+In the other clone they become entries of its own file, `files.LOCAL`. An entry that is there
+already stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from multical import yaml_files
+from multical.config import schema
+from multical.config.files import LOCAL, Data
+from multical.errors import InputError
+
+#: Sections with entries by name
+SECTIONS = ("studies", "models", "benchmarks", "sft_data", "prompts")
+LEVELS = "resource_levels"
+
+
+def of_studies(config: Data, roots: Collection[str]) -> Data:
+    """The entries of some studies, those that they name, and the levels of languages.
+
+    `config` is the whole config as plain data.
+    """
+    checked = schema.load(config)
+    found: dict[str, set[str]] = {section: set() for section in SECTIONS}
+    waiting = list(roots)
+    while waiting:
+        root = waiting.pop()
+        found["studies"].add(root)
+        texts = set(_texts(checked.studies[root].model_dump(mode="json")))
+        waiting += (texts & checked.studies.keys()) - found["studies"]
+        for section in SECTIONS[1:]:
+            found[section] |= texts & config.get(section, {}).keys()
+    entries = {
+        section: {name: config[section][name] for name in sorted(names)}
+        for section, names in found.items()
+        if names
+    }
+    return entries | {LEVELS: config.get(LEVELS, {})}
+
+
+def missing(entries: Data, config: Data) -> Data:
+    """The entries that a config lacks, and the languages that it has no level of."""
+    lacking = {
+        section: {
+            name: entry for name, entry in named.items() if name not in config.get(section, {})
+        }
+        for section, named in entries.items()
+        if section != LEVELS
+    }
+    known = {name for names in config.get(LEVELS, {}).values() for name in names}
+    lacking[LEVELS] = {
+        level: new
+        for level, names in entries.get(LEVELS, {}).items()
+        if (new := [name for name in names if name not in known])
+    }
+    return {section: named for section, named in lacking.items() if named}
+
+
+def different(entries: Data, config: Data) -> list[str]:
+    """The keys of entries that a config has with another content."""
+    return [
+        f"{section}.{name}"
+        for section, named in entries.items()
+        if section != LEVELS
+        for name, entry in named.items()
+        if config.get(section, {}).get(name, entry) != entry
+    ]
+
+
+def joined(config: Data, added: Data) -> Data:
+    """A config with entries that it lacks."""
+    sections = {section: config.get(section, {}) | named for section, named in added.items()}
+    if LEVELS in added:
+        known = config.get(LEVELS, {})
+        sections[LEVELS] |= {
+            level: known.get(level, []) + names for level, names in added[LEVELS].items()
+        }
+    return config | sections
+
+
+def read(file: Path) -> Data:
+    """The entries in an unpacked bundle; raises `InputError` if they are none."""
+    entries = yaml_files.mapping(file)
+    for key in (*SECTIONS, LEVELS):
+        if not isinstance(section := entries.get(key, {}), dict):
+            raise InputError(f"{file}: {key}: found {section!r}, expected entries by name")
+    return {key: entries[key] for key in (*SECTIONS, LEVELS) if key in entries}
+
+
+def with_own(entries: Data) -> str:
+    """The text of this clone's own file with more entries; its comments and order stay.
+
+    Raises `InputError` if the config would not be valid, or the file is of an unusual form.
+    """
+    file = Path(LOCAL)
+    text = file.read_text(encoding="utf-8") if file.exists() else "# Entries of one's own.\n"
+    before = yaml.safe_load(text) or {}
+    for section, named in entries.items():
+        text = _with_section(text, section, named)
+    expected = before | {
+        section: (before.get(section) or {}) | named for section, named in entries.items()
+    }
+    try:
+        is_right = yaml.safe_load(text) == expected
+    except yaml.YAMLError:
+        is_right = False
+    if not is_right:
+        names = ", ".join(names_of(entries))
+        raise InputError(f"{LOCAL}: {names}: cannot be added, expected keys in lines of their own")
+    return text
+
+
+def names_of(entries: Data) -> list[str]:
+    """The keys of entries, such as `models.little`, but for levels."""
+    return [f"{section}.{name}" for section in SECTIONS for name in entries.get(section, ())]
+
+
+def _with_section(text: str, section: str, named: dict[str, Any]) -> str:
+    """A file's text with entries at the start of a section, which is made if it is missing."""
+    block = yaml.safe_dump(named, allow_unicode=True, sort_keys=False)
+    head = re.search(rf"^{section}:[ ]*(#.*)?\n", text, re.MULTILINE)
+    if head is None:
+        return f"{text.rstrip()}\n\n{section}:\n{textwrap.indent(block, '  ')}"
+    first = re.match(r"(?:[ ]*(?:#.*)?\n)*([ ]+)", text[head.end() :])
+    indent = first[1] if first else "  "
+    return text[: head.end()] + textwrap.indent(block, indent) + text[head.end() :]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
