@@ -30,7 +30,7 @@ from multical.params import SEGMENT, canonical, option
 from multical.patches.snakemake import patch_snakemake
 from multical.provenance import hosts
 from multical.provenance.fingerprint import fingerprint as code, not_as_locked
-from multical.workflow import drivers, job_params, msp_params, scoring_params
+from multical.workflow import captions, drivers, job_params, msp_params, scoring_params
 
 
 configfile: "config.yaml"
@@ -44,6 +44,7 @@ try:
     included = files.add_included(config, read=workflow.configfiles)
     workflow.configfiles += included  # for the report
     CONFIG = files.checked(config, included)
+    config |= captions.functions(CONFIG)
     CLAIMS = claims_schema.load(Path(workflow.basedir, "claims.yaml"))
     patch_snakemake(
         left=[file for driver in drivers.load_all() for file in driver.products]

@@ -55,9 +55,10 @@ def block_rows(block: Block, params: Reliability) -> tuple[Rows, Rows]:
     by_group, by_language = [], []
     for name in params.readouts:
         own = answers(block, name)
+        sizes = {language: len(answered) for language, answered in own.items()}
         by_group += [
             {"group": group, **row}
-            for group, languages in groups(own, levels).items()
+            for group, languages in groups(sizes, levels, params.least_questions).items()
             for row in rows(pd.concat([own[x] for x in languages]), block, name, params)
         ]
         by_language += [

@@ -170,9 +170,12 @@ def group_rows(
     keys: dict[str, Any], effects: dict[str, Effect], params: MetricsJob
 ) -> list[dict[str, Any]]:
     """Rows of one comparison, readout and metric, by group of languages, and by differences."""
+    sizes = {language: effect.n for language, effect in effects.items()}
     members = {
         group: [effects[language] for language in languages]
-        for group, languages in groups(effects, params.resource_levels).items()
+        for group, languages in groups(
+            sizes, params.resource_levels, params.least_questions
+        ).items()
     }
     contrasts = {group: Contrast([(1.0, own)]) for group, own in members.items()}
     first, *others = [level for level in LEVELS if level in members] or [None]

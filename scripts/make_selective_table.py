@@ -40,14 +40,18 @@ def main() -> None:
         tables.chosen(getattr(args, kind), kind, args.params, conditions, metric=METRICS)
         for kind in TABLES
     )
-    table = compared(summary, by_language, args.params.reference_language)
+    table = compared(summary, by_language, args.params)
     latex.write(args, table, tabular(table), index=True)
 
 
-def compared(summary: pd.DataFrame, by_language: pd.DataFrame, reference: str) -> pd.DataFrame:
+def compared(summary: pd.DataFrame, by_language: pd.DataFrame, params: ByLanguage) -> pd.DataFrame:
     """A row per model, group and condition, from the two tables."""
-    languages = dict(by_language[["language", "resource_level"]].drop_duplicates().to_numpy())
-    members = {GROUP: groups(languages, languages).get(GROUP, []), reference: [reference]}
+    sizes, reference = (
+        by_language.groupby("language")["n"].max().to_dict(),
+        params.reference_language,
+    )
+    counted = groups(sizes, dict.fromkeys(sizes, ""), params.least_questions)
+    members = {GROUP: counted.get(GROUP, []), reference: [reference]}
     own = by_language[by_language["language"] == reference].assign(group=reference, languages=1)
     rows = pd.concat([summary[summary["group"] == GROUP], own])
     table = tables.by_metric(rows, {"group": list(members)}, METRICS)

@@ -30,7 +30,8 @@ def conditions(path: str | Path, params: Guess) -> pd.DataFrame:
     """The rows of each SFT set and, for each, of the base model. Adds a column `set`."""
     table = tables.read(path, "summary")
     table = table[table["benchmark"] == params.benchmark]
-    names = table.loc[table["seed"] == params.seed, "sft"].unique().tolist()
+    seed = table["sft"].notna() if params.seed is None else table["seed"] == params.seed
+    names = table.loc[seed, "sft"].unique().tolist() if params.sft is not None else []
     if params.sft not in names:  # null (base models alone), or an error in `chosen`
         names.append(params.sft)
     parts = []
@@ -44,7 +45,8 @@ def conditions(path: str | Path, params: Guess) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame, params: Guess) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
-    figure, axes = style.panels(len(METRICS), len(models), 5.6, sharex=True, sharey="row")
+    sharey = style.row_unless_squeezed(rows)
+    figure, axes = style.panels(len(METRICS), len(models), 5.6, sharex=True, sharey=sharey)
     swept = rows.dropna(subset=["smoothing"]).groupby("set", sort=False)["smoothing"]
     tuned = [(name, smoothing) for name, part in swept for smoothing in sorted(part.unique())]
     places = style.places([(None, None), *tuned], GAP)
@@ -57,7 +59,8 @@ def draw(rows: pd.DataFrame, params: Guess) -> Figure:
             if metric == "accuracy":
                 style.guess_line(ax, params.options)
         line[0].set_ylabel(name)
-    axes[-1, 0].set_ylim(bottom=0)
+    for ax in axes[-1]:
+        ax.set_ylim(bottom=0)
     for ax, model in zip(axes[0], models, strict=True):
         ax.set_title(model)
     for ax in axes.flat:

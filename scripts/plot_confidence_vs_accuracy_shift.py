@@ -2,7 +2,7 @@
 
 A point per language. A row of panels per model, with a column for SFT and one for SFT with
 smoothing. On the diagonal both changed by the same amount. Above it confidence gained more than
-accuracy. The languages furthest from the median and the language of the SFT data are named.
+accuracy. The languages furthest from the median and the reference language are named.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ def shifts(rows: pd.DataFrame) -> pd.DataFrame:
     return change.stack().unstack("metric").dropna().reset_index()
 
 
-def draw(change: pd.DataFrame, params: ByLanguage, models: list[str]) -> Figure:
+def draw(
+    change: pd.DataFrame, params: ByLanguage, models: list[str], few: dict[str, int]
+) -> Figure:
     labels = [tables.label(0.0), tables.label(params.smoothing)]
-    figure, axes = style.panels(len(models), 2, 0.8 + 2.6 * len(models), sharex=True, sharey=True)
+    share = "row" if any(style.squeezes(change, x) for x in ("accuracy", "confidence")) else True
+    figure, axes = style.panels(len(models), 2, 0.8 + 2.6 * len(models), sharex=share, sharey=share)
     levels = tables.levels(change, "resource_level")
     panels = []
     for line, model in zip(axes, models, strict=True):
@@ -42,15 +45,20 @@ def draw(change: pd.DataFrame, params: ByLanguage, models: list[str]) -> Figure:
             ax.axvline(0, color=style.GREY, linewidth=0.6)
             for level in levels:
                 rows = part[part["resource_level"] == level]
-                style.scatter(ax, rows["accuracy"], rows["confidence"], *style.LEVEL_STYLE[level])
+                style.language_points(
+                    ax, rows["accuracy"], rows["confidence"], rows["language"].isin(list(few)),
+                    style.LEVEL_STYLE[level],
+                )  # fmt: skip
         line[0].set_ylabel(f"{model}\nchange of confidence")
     for top, bottom, condition in zip(axes[0], axes[-1], labels, strict=True):
         top.set_title(condition)
         bottom.set_xlabel("change of accuracy")
-    axes[0, 0].margins(0.1)
-    axes[0, 0].locator_params(nbins=6)
+    for ax in axes.flat:
+        ax.margins(0.1)
+        ax.locator_params(nbins=6)
     entries = [style.handle(name, *style.LEVEL_STYLE[name]) for name in levels]
-    style.legend(figure, [*entries, style.handle("equal change", style.GREY, line="--")])
+    entries.append(style.handle("equal change", style.GREY, line="--"))
+    style.legend(figure, entries + style.few_handle(few))
     figure.draw_without_rendering()  # computes the layout, which must be final for the names
     figure.set_layout_engine("none")
     for ax, part in panels:
@@ -66,7 +74,8 @@ def main() -> None:
         args.metrics, "metrics", args.params, tables.conditions(args.params),
         metric=["accuracy", "confidence"],
     )  # fmt: skip
-    style.finish(draw(shifts(rows), args.params, tables.models(rows)), args)
+    few = tables.few(rows, args.params.least_questions)
+    style.finish(draw(shifts(rows), args.params, tables.models(rows), few), args)
 
 
 if __name__ == "__main__":

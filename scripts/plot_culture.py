@@ -23,7 +23,8 @@ CULTURES = {"CS": "culturally sensitive", "CA": "agnostic"}
 def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
     conditions = tables.conditions(params)
-    figure, axes = style.panels(len(METRICS), len(models), 5.4, sharex=True, sharey="row")
+    sharey = style.row_unless_squeezed(rows)
+    figure, axes = style.panels(len(METRICS), len(models), 5.4, sharex=True, sharey=sharey)
     for line, (metric, name) in zip(axes, METRICS.items(), strict=True):
         for ax, model in zip(line, models, strict=True):
             part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
@@ -31,7 +32,8 @@ def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
             if metric == "accuracy":
                 style.guess_line(ax, params.options)
         line[0].set_ylabel(name)
-    axes[-1, 0].set_ylim(bottom=0)
+    for ax in axes[-1]:
+        ax.set_ylim(bottom=0)
     for top, bottom, model in zip(axes[0], axes[-1], models, strict=True):
         top.set_title(model)
         style.name_levels(bottom, levels)

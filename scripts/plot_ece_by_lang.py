@@ -1,7 +1,7 @@
 """Draw ECE by language: base model, SFT, and SFT with smoothing.
 
 One row of panels per model, languages grouped by resource level, with bootstrap
-intervals. The language of the SFT data is in bold.
+intervals. The reference language is in bold.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ def main() -> None:
     args = style.arguments(__doc__, ByLanguage, "metrics")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(args.metrics, "metrics", args.params, conditions, metric="ece")
-    figure = style.by_language(rows, args.params, "ECE")
-    figure.axes[0].set_ylim(bottom=0)
-    style.finish(figure, args)
+    style.finish(style.by_language(rows, args.params, "ECE"), args)
 
 
 if __name__ == "__main__":

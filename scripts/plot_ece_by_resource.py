@@ -16,16 +16,19 @@ from multical.figures.params import Panel
 
 def draw(rows: pd.DataFrame, conditions: list[float | None]) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
-    figure, axes = style.panels(1, len(models), 2.6, sharey=True)
+    sharey = not style.squeezes(rows, *style.ENDS, zero=True)
+    figure, axes = style.panels(1, len(models), 2.6, sharey=sharey)
+    looks = style.condition_styles(conditions)
     offsets = np.linspace(-0.3, 0.3, len(conditions))
     for ax, model in zip(axes[0], models, strict=True):
         for offset, condition in zip(offsets, conditions, strict=True):
             part = rows[(rows["model"] == model) & (rows["condition"] == tables.label(condition))]
             at = part["group"].map(levels.index).to_numpy() + offset
-            style.with_intervals(ax, at, part, *style.condition_style(condition), size=5.5)
+            style.with_intervals(ax, at, part, *looks[condition], size=5.5)
         ax.set_title(model)
+        ax.set_ylim(bottom=0)
         style.name_levels(ax, levels)
-    axes[0, 0].set(ylabel="mean ECE over languages", ylim=(0, None))
+    axes[0, 0].set_ylabel("mean ECE over languages")
     style.legend(figure, style.condition_handles(conditions))
     return figure
 

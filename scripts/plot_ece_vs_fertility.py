@@ -2,7 +2,7 @@
 
 A point per language. A row of panels per model, with a column for each condition. r is Spearman's
 rank correlation. It has no p-value, since languages are few and share their questions. The
-languages furthest from the median and the language of the SFT data are named.
+languages furthest from the median and the reference language are named.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ def joined(metrics: str, fertility: str, params: ByLanguage) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
     models, conditions = tables.models(rows), tables.conditions(params)
+    sharey = "row" if style.squeezes(rows, "value") else True
+    few = tables.few(rows, params.least_questions)
     figure, axes = style.panels(
-        len(models), len(conditions), 0.8 + 2.2 * len(models), sharex="row", sharey=True
+        len(models), len(conditions), 0.8 + 2.2 * len(models), sharex="row", sharey=sharey
     )
     levels, panels = tables.levels(rows, "resource_level"), []
     for line, model in zip(axes, models, strict=True):
@@ -44,7 +46,10 @@ def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
             panels.append((ax, part))
             for level in levels:
                 own = part[part["resource_level"] == level]
-                style.scatter(ax, own["fertility"], own["value"], *style.LEVEL_STYLE[level])
+                style.language_points(
+                    ax, own["fertility"], own["value"], own["language"].isin(list(few)),
+                    style.LEVEL_STYLE[level],
+                )  # fmt: skip
             write_correlation(ax, part)
         line[0].set_ylabel(f"{model}\nECE")
     for top, bottom, condition in zip(axes[0], axes[-1], conditions, strict=True):
@@ -53,7 +58,8 @@ def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
     for ax in axes.flat:
         ax.margins(0.1, 0.14)
         ax.locator_params(axis="x", nbins=5)
-    style.legend(figure, [style.handle(name, *style.LEVEL_STYLE[name]) for name in levels])
+    entries = [style.handle(name, *style.LEVEL_STYLE[name]) for name in levels]
+    style.legend(figure, entries + style.few_handle(few))
     figure.draw_without_rendering()  # computes the layout, which must be final for the names
     figure.set_layout_engine("none")
     for ax, part in panels:

@@ -31,12 +31,12 @@ def draw(rows: pd.DataFrame, params: ModelByLanguage) -> Figure:
             part = rows[(rows["metric"] == metric) & (rows["after"] == tables.label(condition))]
             at = part["language"].map(y).to_numpy(float) + 0.32 * (place - 0.5)
             bars(ax, at, part, *style.condition_style(condition))
-        ax.set(title=tables.CHANGED[metric].replace(", ", ",\n"), xlabel="change")
+        ax.set_title(tables.CHANGED[metric].replace(", ", ",\n"))
         ax.grid(axis="x")
-        ax.locator_params(axis="x", nbins=3)
+        style.small_ticks(ax, "change")
         for first in languages.drop_duplicates("resource_level")["place"].iloc[1:]:
             ax.axhline(first - 1, color=style.GREY, linewidth=0.6)
-    names(axes[0, 0], y, params.reference_language)
+    names(axes[0, 0], y, params.reference_language, tables.few(rows, params.least_questions))
     for level, part in languages.groupby("resource_level"):
         axes[0, -1].annotate(
             level, (1.02, part["place"].mean()), xycoords=("axes fraction", "data"), rotation=270,
@@ -58,12 +58,13 @@ def bars(ax: Axes, y: np.ndarray, rows: pd.DataFrame, colour: str, marker: str) 
                 markersize=3, **look)  # fmt: skip
 
 
-def names(ax: Axes, y: dict[str, float], bold: str) -> None:
+def names(ax: Axes, y: dict[str, float], bold: str, few: dict[str, int]) -> None:
     """Label the y axis with the languages, from top to bottom."""
-    ax.set_yticks(list(y.values()), list(y), fontsize=6 if len(y) < 60 else 5)
+    named = style.name_few(y, few)
+    ax.set_yticks(list(y.values()), list(named.values()), fontsize=6 if len(y) < 60 else 5)
     ax.set_ylim(max(y.values()) + 0.8, -0.8)
     for text in ax.get_yticklabels():
-        if text.get_text() == bold:
+        if text.get_text() == named.get(bold):
             text.set_fontweight("bold")
 
 

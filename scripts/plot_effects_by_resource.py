@@ -20,7 +20,8 @@ def draw(rows: pd.DataFrame, params: Conditions) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
     metrics = [name for name in tables.CHANGED if (rows["metric"] == name).any()]
     height = 0.8 + 1.4 * len(metrics)
-    figure, axes = style.panels(len(metrics), len(models), height, sharex=True, sharey="row")
+    sharey = style.row_unless_squeezed(rows)
+    figure, axes = style.panels(len(metrics), len(models), height, sharex=True, sharey=sharey)
     conditions = tables.conditions(params)[1:]
     for line, metric in zip(axes, metrics, strict=True):
         for ax, model in zip(line, models, strict=True):

@@ -24,14 +24,19 @@ COLUMNS = 2  # panels in a row
 
 
 def draw(wide: pd.DataFrame, params: ByLanguageAndGuess, models: list[str]) -> Figure:
-    """`wide` has a row per model, language and condition, with columns `accuracy` and `gap`."""
+    """`wide` has a row per model, language and condition.
+
+    Its columns are `accuracy`, `gap` and `n`, the number of questions.
+    """
     wide = wide.dropna()
+    few = tables.few(wide, params.least_questions)
     columns = min(COLUMNS, len(models))
     rows = math.ceil(len(models) / columns)
-    figure, axes = style.panels(rows, columns, 0.9 + 2.9 * rows, sharex=True, sharey=True)
+    share = not any(style.squeezes(wide, name) for name in ("accuracy", "gap"))
+    figure, axes = style.panels(rows, columns, 0.9 + 2.9 * rows, sharex=share, sharey=share)
     conditions = tables.conditions(params)
     for place, (ax, model) in enumerate(zip(axes.flat, models, strict=False)):
-        panel(ax, wide[wide["model"] == model], params)
+        panel(ax, wide[wide["model"] == model], params, few)
         ax.set_title(model)
         if place + columns >= len(models):  # the last one of its column
             ax.set_xlabel("accuracy")
@@ -40,14 +45,17 @@ def draw(wide: pd.DataFrame, params: ByLanguageAndGuess, models: list[str]) -> F
         ax.set_ylabel("mean confidence \u2212 accuracy")
     for ax in axes.flat[len(models) :]:
         ax.remove()
-    for end, name in (("xlim", "accuracy"), ("ylim", "gap")):
-        low, high = wide[name].min(), wide[name].max()
-        axes[0, 0].set(**{end: (low - 0.05, high + 0.05)})
+    for ax, model in zip(axes.flat, models, strict=False):
+        for end, name in (("xlim", "accuracy"), ("ylim", "gap")):
+            drawn = wide[name] if share else wide.loc[wide["model"] == model, name]
+            low, high = drawn.min(), drawn.max()
+            margin = 0.05 if share else max(0.1 * (high - low), 0.002)
+            ax.set(**{end: (low - margin, high + margin)})
     entries = style.condition_handles(conditions)
     entries.append(style.handle("same confidence", style.GREY, line="--"))
     if params.options:
         entries.append(style.handle("random guess", style.GREY, line=":"))
-    style.legend(figure, entries)
+    style.legend(figure, entries + style.few_handle(few))
     figure.draw_without_rendering()  # computes the layout, which must be final for the names
     figure.set_layout_engine("none")
     for ax, model in zip(axes.flat, models, strict=False):
@@ -58,20 +66,28 @@ def draw(wide: pd.DataFrame, params: ByLanguageAndGuess, models: list[str]) -> F
     return figure
 
 
-def panel(ax: Axes, wide: pd.DataFrame, params: ByLanguageAndGuess) -> None:
+def panel(ax: Axes, wide: pd.DataFrame, params: ByLanguageAndGuess, few: dict[str, int]) -> None:
     """The languages and the means of one model."""
     ax.axhline(0, color=style.GREY, linewidth=0.8)
     for confidence in np.linspace(0, 1, 6):
         ax.axline((0, confidence), slope=-1, color="0.8", linewidth=0.6, linestyle="--", zorder=0.5)
     if params.options:
         ax.axvline(1 / params.options, color=style.GREY, linestyle=":")
-    others = wide[wide["language"] != params.reference_language]
+    counted = wide["n"] >= params.least_questions
+    others = wide[counted & (wide["language"] != params.reference_language)]
     means = others.groupby("condition", observed=True)[["accuracy", "gap"]].mean()
     for condition in tables.conditions(params):
         colour, marker = style.condition_style(condition)
         part = wide[wide["condition"] == tables.label(condition)]
-        points = style.scatter(ax, part["accuracy"], part["gap"], colour, marker, size=10)
-        points.set_alpha(0.45)
+        for points in style.language_points(
+            ax,
+            part["accuracy"],
+            part["gap"],
+            part["language"].isin(list(few)),
+            (colour, marker),
+            10,
+        ):
+            points.set_alpha(0.45)
     for start, end in pairwise(means.itertuples(index=False, name=None)):
         ax.annotate(
             "", end, start, arrowprops={"arrowstyle": "-|>", "shrinkA": 2, "shrinkB": 2.5,
@@ -90,7 +106,8 @@ def main() -> None:
     rows = tables.chosen(
         args.metrics, "metrics", args.params, conditions, metric=["accuracy", "gap"]
     )
-    wide = rows.pivot(index=["model", "language", "condition"], columns="metric", values="value")
+    index = ["model", "language", "condition", "n"]
+    wide = rows.pivot(index=index, columns="metric", values="value")
     style.finish(draw(wide.reset_index(), args.params, tables.models(rows)), args)
 
 

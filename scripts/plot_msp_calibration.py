@@ -59,6 +59,8 @@ def scatter(points: pd.DataFrame, error: str, looks: Looks) -> Figure:
     figure, ax = plt.subplots(figsize=(0.8 * style.WIDTH, 3.4))
     points = points.assign(accuracy=100 * points["accuracy"])
     msp_style.fitted_scatter(ax, points, "accuracy", error, looks)
+    for line in ax.lines:
+        style.whole(line)
     after = ", Platt-scaled" if error.endswith("platt") else ""
     ax.set(xlabel="Accuracy (%)", ylabel=f"Calibration error{after}")
     highest = points[error].max()

@@ -28,7 +28,8 @@ def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
     order = fitted["method"].map(list(tables.METHODS).index)
     places = style.places(fitted.iloc[order.argsort(kind="stable")].to_numpy().tolist(), GAP)
     height = 1.3 + 1.8 * len(models)
-    figure, axes = style.panels(len(models), len(levels), height, sharex=True, sharey=True)
+    sharey = "row" if style.squeezes(rows, *style.ENDS, zero=True) else True
+    figure, axes = style.panels(len(models), len(levels), height, sharex=True, sharey=sharey)
     for line, model in zip(axes, models, strict=True):
         for ax, level in zip(line, levels, strict=True):
             part = rows[(rows["model"] == model) & (rows["group"] == level)]
@@ -38,7 +39,8 @@ def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
         ax.set_title(f"{level}-resource languages")
     for ax in axes[-1]:
         names(ax, places, params.reference_language)
-    axes[0, 0].set_ylim(bottom=0)
+    for ax in axes[:, 0]:
+        ax.set_ylim(bottom=0)
     axes[0, 0].set_xlim(-0.8, max(places.values()) + 0.8)
     style.legend(figure, style.condition_handles(conditions))
     return figure

@@ -32,7 +32,7 @@ def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
         for column, condition in enumerate(conditions):
             upper, lower = axes[2 * place : 2 * place + 2, column]
             part = rows[(rows["model"] == model) & (rows["condition"] == condition)]
-            upper.set(xlim=(0, 1), ylim=(0, 1))
+            upper.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))  # for markers at 0 and 1
             upper.axline((0, 0), slope=1, color=style.GREY, linewidth=0.8, linestyle="--")
             style.guess_line(upper, params.options)
             for level in levels:

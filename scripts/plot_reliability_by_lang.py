@@ -3,7 +3,8 @@
 Languages are sorted by resource level, then by name. A line joins points, accuracy against mean
 confidence, and a bar is the 95 % interval of a point's accuracy. A point joins neighbouring
 equal-width bins that have few questions. The area of a marker grows with the number of its
-questions. The numbers are the ECE of the conditions, in the order and colours of the legend.
+questions. The numbers at the top are the ECE of the conditions, in the order and colours of the
+legend, that at the bottom is the number of questions.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ COLUMNS = (3, 6)  # least and most columns of panels, if 7 rows of panels are en
 def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
     conditions = tables.conditions(params)
     languages = tables.languages(rows)[["resource_level", "language"]]
+    questions = tables.questions(rows)
     figure, axes = panels(len(languages))
     for ax, (level, language) in zip(axes, languages.to_numpy(), strict=True):
         ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.6, linestyle="--")
         ax.set_title(language, loc="left", fontsize=7)
         ax.set_title(level, loc="right", fontsize=6, color=plots.GREY, fontweight="normal")
+        ax.annotate(f"n = {questions[language]}", (1, 0), xycoords="axes fraction",
+                    xytext=(-3, 3), textcoords="offset points", ha="right", fontsize=5.5,
+                    color=plots.GREY, path_effects=plots.HALO)  # fmt: skip
         for place, condition in enumerate(conditions):
             part = rows[
                 (rows["language"] == language) & (rows["condition"] == tables.label(condition))
@@ -74,10 +79,8 @@ def diagram(ax: Axes, bins: pd.DataFrame, condition: float | None, place: int) -
     ax.vlines(sure, points["low"], points["high"], color=colour, linewidth=0.6, alpha=0.35)
     ax.plot(sure, right, color=colour, linewidth=0.7, alpha=0.6)
     plots.scatter(ax, sure, right, colour, marker, 2 + 40 * points["n"] / points["n"].sum())
-    full = bins.loc[bins["n"] > 0, ["n", "confidence", "accuracy"]]
-    if len(full):
-        n, stated, found = full.to_numpy(float).T
-        ece = n @ abs(stated - found) / n.sum()
+    if bins["n"].sum():
+        ece = bins["distance"].sum() / bins["n"].sum()
         ax.annotate(f"{ece:.3f}".lstrip("0"), (0, 1), xycoords="axes fraction",
                     xytext=(4, -4 - 7 * place), textcoords="offset points", va="top",
                     fontsize=5.5, color=colour, path_effects=plots.HALO)  # fmt: skip

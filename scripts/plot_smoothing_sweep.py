@@ -20,7 +20,8 @@ METRICS = {"ece": "ECE", "accuracy": "accuracy", "confidence": "mean confidence"
 def draw(rows: pd.DataFrame, params: Guess) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
     height = 0.9 + 1.7 * len(models)
-    figure, axes = style.panels(len(models), len(METRICS), height, sharex=True, sharey="col")
+    sharey = "none" if style.row_unless_squeezed(rows) == "none" else "col"
+    figure, axes = style.panels(len(models), len(METRICS), height, sharex=True, sharey=sharey)
     for line, model in zip(axes, models, strict=True):
         for ax, (metric, name) in zip(line, METRICS.items(), strict=True):
             part = rows[(rows["model"] == model) & (rows["metric"] == metric)]
@@ -32,7 +33,8 @@ def draw(rows: pd.DataFrame, params: Guess) -> Figure:
     figure.align_ylabels(axes)
     for ax in axes[-1]:
         ax.set_xlabel("label smoothing b")
-    axes[0, 0].set_ylim(bottom=0)
+    for ax in axes[:, 0]:
+        ax.set_ylim(bottom=0)
     style.level_legend(figure, levels, "base", guess=bool(params.options))
     return figure
 

@@ -7,6 +7,8 @@ from typing import Literal, get_args
 #: Resource levels of languages, from the best resourced down
 Level = Literal["high", "mid", "low"]
 LEVELS = get_args(Level)
+#: Languages with a smaller share of the median number of questions have few
+FEW = 0.5
 
 
 def label(condition: float | None) -> str:

@@ -33,6 +33,7 @@ PARAMS = {
     "sft": "facts",
     "seed": 0,
     "smoothing": 0.1,
+    "least_questions": 1,
     "reference_language": "en",
     "options": 4,
     "model": "gemma3-270m",

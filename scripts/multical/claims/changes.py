@@ -36,7 +36,7 @@ from multical.metrics.definitions import WITHOUT_INTERVAL
 from multical.metrics.params import Metric
 from multical.metrics.readouts import NotRecordedError
 from multical.stats import comparisons
-from multical.stats.blocks import Block, groups
+from multical.stats.blocks import Block
 from multical.stats.effects import average, described, effect_of, effect_test, spread
 from multical.stats.estimates import Estimate, Estimates, bootstrap, estimate, mean
 from multical.stats.params import MetricsJob
@@ -52,10 +52,13 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Scored:
-    """A run on a benchmark: its values of `blocks.RUN`, its languages, its estimates by bins."""
+    """A run on a benchmark: its values of `blocks.RUN`, its languages, its estimates by bins.
+
+    `groups` has the languages by group.
+    """
 
     keys: dict[str, Any]
-    languages: list[str]
+    groups: dict[str, list[str]]
     estimates: dict[int, Estimates]
 
     def is_condition(self, condition: float | str) -> bool:
@@ -94,7 +97,8 @@ def _scored(block: Block, questions: dict[str, list[str]], params: MetricsJob) -
                 estimates[bins] |= estimate(block, draws, job)
             except NotRecordedError:
                 continue  # the claim that needs it is not testable
-    return Scored(block.keys, list(block.languages), estimates)
+    groups = block.groups(params.resource_levels, params.least_questions)
+    return Scored(block.keys, groups, estimates)
 
 
 def change(
@@ -286,7 +290,7 @@ class _Comparison:
 def _cells(part: Change, run: Scored, params: MetricsJob, bins: int) -> dict[str, Estimate]:
     """The estimates in the languages of the group."""
     benchmark = run.keys["benchmark"]
-    chosen = groups(dict.fromkeys(run.languages), params.resource_levels).get(part.group, [])
+    chosen = run.groups.get(part.group, [])
     need(chosen, f"{benchmark} has no {_GROUPS[part.group]}")
     known = run.estimates[bins].get((part.readout, part.metric), {})
     cells = {language: known[language] for language in chosen if language in known}

@@ -250,7 +250,7 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
                 ("sft_data", study.sft_data, config.sft_data),
                 ("figures.sft", [figures.sft], study.sft_data),
                 ("figures.smoothing", [0.0, figures.smoothing], study.smoothing),
-                ("figures.seed", [figures.seed], study.seeds),
+                ("figures.seed", [figures.seed] if figures.seed is not None else [], study.seeds),
             ]
         if scored := languages or spoken.get(figures.benchmark):
             references.append(("figures.reference_language", [figures.reference_language], scored))

@@ -56,7 +56,9 @@ class Figures(ModelFigures):
 
     sft: Name = Field(description="name of the SFT data")
     smoothing: ShownSmoothing
-    seed: Seed
+    seed: Seed | None = Field(
+        default=None, description="a seed of the SFT runs; null: the mean over all seeds"
+    )
 
 
 class MultilingualStudy(Strict):

@@ -20,15 +20,19 @@ class Product(Strict):
 
 
 class Panel(Product):
-    """A product of one benchmark, readout, SFT set and seed.
+    """A product of one benchmark, readout and SFT set.
 
-    SFT set and seed are null for base models alone.
+    The SFT set is null for base models alone. The seed is null for these, and for means over all
+    seeds of the SFT runs.
     """
 
     benchmark: Name
     readout: Readout
     sft: Name | None
     seed: Seed | None
+    least_questions: int = Field(
+        default=1, ge=1, description="of a language that counts in means over languages"
+    )
 
 
 class Conditions(Panel):

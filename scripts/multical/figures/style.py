@@ -40,9 +40,15 @@ GREY = "0.45"  # reference lines
 HALO = [withStroke(linewidth=2, foreground="white")]  # keeps text legible over lines
 MARKER: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.3}
 OPEN: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.8}
+#: A model that would take a smaller part of an axis has its own
+SQUEEZED = 0.25
+#: What `with_intervals` draws along an axis
+ENDS = ("value", "ci_low", "ci_high")
 #: Colour and marker by resource level.
 LEVEL_STYLE = {"high": ("#009E73", "o"), "mid": ("#E69F00", "s"), "low": ("#332288", "^")}
 _SMOOTHING_COLOURS = {0.05: "#003A5D", 0.1: "#0072B2", 0.2: "#56B4E9", 0.4: "#B3DDF2"}
+#: Markers of smoothings 0.05, 0.1, ..., so that each looks the same in every figure
+_SMOOTHING_MARKERS = "v^<D>PdXhp*H8"
 
 plt.rcParams.update(
     {
@@ -145,8 +151,25 @@ def guess_line(ax: Axes, options: int | None) -> None:
         ax.axhline(1 / options, color=GREY, linestyle=":")
 
 
+def condition_styles(conditions: Iterable[float | None]) -> dict[float | None, tuple[str, str]]:
+    """Colour and marker of each condition of a figure. No two have the same marker."""
+    styles: dict[float | None, tuple[str, str]] = {}
+    # multiples of 0.05 first, which keep their own
+    for condition in sorted(
+        conditions, key=lambda b: (b is not None, round((b or 0) * 20) / 20 != b, b)
+    ):
+        colour, marker = condition_style(condition)
+        used = {other for _, other in styles.values()}
+        spare = next((other for other in _SMOOTHING_MARKERS if other not in used), marker)
+        styles[condition] = (colour, spare if marker in used else marker)
+    return styles
+
+
 def condition_style(condition: float | None) -> tuple[str, str]:
-    """Colour and marker of the base model (None) or of SFT with smoothing `condition`."""
+    """Colour and marker of the base model (None) or of SFT with smoothing `condition`.
+
+    Smoothings that lie close together can have one marker; `condition_styles` tells them apart.
+    """
     if condition is None:
         return "#4D4D4D", "o"
     if condition == 0:
@@ -154,7 +177,9 @@ def condition_style(condition: float | None) -> tuple[str, str]:
     at = list(_SMOOTHING_COLOURS)
     rgb = np.array([to_rgb(colour) for colour in _SMOOTHING_COLOURS.values()])
     red, green, blue = (float(np.interp(condition, at, part)) for part in rgb.T)
-    return to_hex((red, green, blue)), {0.1: "^", 0.2: "D"}.get(condition, "v")
+    place = max(round(condition * 20), 1) - 1
+    marker = _SMOOTHING_MARKERS[min(place, len(_SMOOTHING_MARKERS) - 1)]
+    return to_hex((red, green, blue)), marker
 
 
 def handle(
@@ -167,7 +192,8 @@ def handle(
 
 def condition_handles(conditions: Sequence[float | None], line: LineStyle = "") -> list[Line2D]:
     """One entry of a legend for each condition."""
-    return [handle(tables.label(c), *condition_style(c), line=line) for c in conditions]
+    styles = condition_styles(conditions)
+    return [handle(tables.label(c), *styles[c], line=line) for c in conditions]
 
 
 def legend(fig: Figure, handles: Sequence[Line2D], title: str | None = None) -> None:
@@ -175,11 +201,20 @@ def legend(fig: Figure, handles: Sequence[Line2D], title: str | None = None) -> 
     fig.legend(
         handles=list(handles),
         loc="outside upper center",
-        ncols=len(handles),
+        ncols=_columns(handles),
         columnspacing=1.2,
         handletextpad=0.4,
         title=title,
         title_fontproperties={"weight": "bold", "size": 8},
+    )
+
+
+def _columns(handles: Sequence[Line2D]) -> int:
+    """How many entries of a legend fit beside each other on a page."""
+    widest = max(len(str(entry.get_label())) for entry in handles) * 4.0 + 36  # points
+    rows = math.ceil(sum(len(str(x.get_label())) * 4.0 + 36 for x in handles) / (WIDTH * 72))
+    return (
+        len(handles) if rows < 2 else min(math.ceil(len(handles) / rows), int(WIDTH * 72 / widest))
     )
 
 
@@ -205,6 +240,36 @@ def level_legend(fig: Figure, levels: Sequence[str], dashed: str, guess: bool) -
     legend(fig, entries)
 
 
+def name_few(languages: Iterable[str], few: dict[str, int]) -> dict[str, str]:
+    """The names of languages on an axis, with their numbers of questions where these are few."""
+    return {name: f"{name} ({few[name]})" if name in few else name for name in languages}
+
+
+def squeezes(rows: pd.DataFrame, *columns: str, zero: bool = False) -> bool:
+    """Whether an axis that all models share would squeeze one of them into a part of it.
+
+    `columns` of `rows` are drawn along that axis, which starts at 0 if `zero`.
+    """
+    by_model = rows[list(columns)].groupby(rows["model"])
+    low, high = by_model.min().min(axis=1), by_model.max().max(axis=1)
+    low = 0 * low if zero else low
+    return bool((high - low < SQUEEZED * (high.max() - low.min())).any())
+
+
+def whole(drawn: Line2D) -> None:
+    """Draw markers whole that lie on the frame, such as those at 0."""
+    drawn.set_clip_on(False)
+    drawn.set_in_layout(False)  # without clipping, an empty line would have no bounds
+
+
+def row_unless_squeezed(rows: pd.DataFrame) -> Literal["row", "none"]:
+    """Which axes the panels of metrics and models share: those of a metric, or none."""
+    for metric, part in rows.groupby("metric"):
+        if squeezes(part, *ENDS, zero=metric == "ece"):
+            return "none"
+    return "row"
+
+
 def with_intervals(
     ax: Axes,
     x: Any,
@@ -221,8 +286,10 @@ def with_intervals(
     ECE may not contain it. A missing interval has no bar.
     """
     ax.vlines(x, rows["ci_low"], rows["ci_high"], color=colour, linewidth=0.25 * size, alpha=0.7)
-    ax.plot(x, rows["value"], color=colour, marker=marker, linestyle=line, markersize=size,
-            **MARKER if filled else OPEN | {"markeredgecolor": colour})  # fmt: skip
+    (drawn,) = ax.plot(x, rows["value"], color=colour, marker=marker, linestyle=line,
+                       markersize=size,
+                       **MARKER if filled else OPEN | {"markeredgecolor": colour})  # fmt: skip
+    whole(drawn)
 
 
 def by_language(
@@ -231,12 +298,15 @@ def by_language(
     """A row of panels per model: `value` of each language, grouped by resource level.
 
     `rows` has one metric, and a column `condition` as `tables.runs` adds it. The reference language
-    of `params` is in bold. `line` is a value to draw as a dotted line, and its name.
+    of `params` is in bold, and languages with few questions have their number beside their name.
+    `line` is a value to draw as a dotted line, and its name; without one, axes start at 0.
     """
     languages = tables.languages(rows)
     x = dict(zip(languages["language"], languages["place"], strict=True))
     models = tables.models(rows)
-    fig, axes = panels(len(models), 1, 0.8 + 1.75 * len(models), sharex=True, sharey=True)
+    zero = line is None
+    sharey = not squeezes(rows, *ENDS, zero=zero)
+    fig, axes = panels(len(models), 1, 0.8 + 1.75 * len(models), sharex=True, sharey=sharey)
     width = fig.get_size_inches()[0] * 72 * 0.9 / (max(x.values()) + 1)  # points per language
     conditions = tables.conditions(params)
     middle = (len(conditions) - 1) / 2
@@ -259,11 +329,25 @@ def by_language(
             textcoords="offset points", ha="center", va="top", fontsize=7.5,
             color=GREY, fontstyle="italic", path_effects=HALO,
         )  # fmt: skip
-    _language_names(axes[-1, 0], x, params.reference_language, crowded=width < 14)
-    axes[-1, 0].set(xlim=(-0.8, max(x.values()) + 0.8), xlabel="language, by resource level")
+    if zero:
+        for ax in axes[:, 0]:
+            ax.set_ylim(bottom=0)
+    named = name_few(x, tables.few(rows, params.least_questions))
+    at_name = dict(zip(named.values(), x.values(), strict=True))
+    _language_names(axes[-1, 0], at_name, named.get(params.reference_language, ""), width < 14)
+    xlabel = "language, by resource level" + _number(tables.questions(rows))
+    axes[-1, 0].set(xlim=(-0.8, max(x.values()) + 0.8), xlabel=xlabel)
     dotted = [handle(line[1], GREY, line=":")] if line is not None else []
     legend(fig, condition_handles(conditions) + dotted)
     return fig
+
+
+def _number(questions: dict[str, int]) -> str:
+    """How many questions languages have, in brackets."""
+    if not questions:
+        return ""
+    low, high = min(questions.values()), max(questions.values())
+    return f" ({high} questions each)" if low == high else f" ({low} to {high} questions each)"
 
 
 def _language_names(ax: Axes, x: dict[str, float], bold: str, crowded: bool) -> None:
@@ -281,6 +365,17 @@ def _language_names(ax: Axes, x: dict[str, float], bold: str, crowded: bool) -> 
         text.set(fontsize=6.5, rotation=90 if upright else 0)
         if text.get_text() == bold:
             text.set_fontweight("bold")
+
+
+def small_ticks(ax: Axes, label: str) -> None:
+    """Label the x axis, and its few ticks, so that they do not overlap if values are small."""
+    ax.locator_params(axis="x", nbins=3)
+    low, high = ax.get_xlim()
+    exponent = math.floor(math.log10(max(abs(low), abs(high))))
+    if exponent < -2:  # 0.01 and 0.05 are short enough
+        ax.xaxis.set_major_formatter(lambda value, _: f"{round(value / 10.0**exponent, 6):g}")
+        label += f" (10$^{{{exponent}}}$)"
+    ax.set_xlabel(label)
 
 
 def label_points(ax: Axes, x: np.ndarray, y: np.ndarray, names: dict[int, str]) -> None:
@@ -326,6 +421,22 @@ def name_outliers(
     far = [int(i) for i in np.argsort(-distance, kind="stable")[:count]]
     far += [i for i, name in enumerate(languages) if name == reference and i not in far]
     label_points(ax, x, y, {i: languages[i] for i in far})
+
+
+def language_points(
+    ax: Axes, x: pd.Series, y: pd.Series, few: pd.Series, look: tuple[str, str], size: float = 14
+) -> list[PathCollection]:
+    """A point for each language, open for those with few questions (true in `few`)."""
+    colour, marker = look
+    hollow = ax.scatter(
+        x[few], y[few], s=size, facecolor="white", edgecolor=colour, marker=marker, linewidth=0.8
+    )
+    return [scatter(ax, x[~few], y[~few], colour, marker, size), hollow]
+
+
+def few_handle(few: dict[str, int]) -> list[Line2D]:
+    """The entry of a legend for the open points of `language_points`, if there are any."""
+    return [handle("few questions", GREY, "o", filled=False)] if few else []
 
 
 def scatter(ax: Axes, x: Any, y: Any, colour: str, marker: str, size: Any = 14) -> PathCollection:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from multical.errors import InputError
 from multical.figures.params import Conditions, Panel
-from multical.labels import LEVELS, label
+from multical.labels import FEW, LEVELS, label
 
 RUN = {"run": "text", "model": "text", "sft": "text", "smoothing": "number", "seed": "number"}
 READING = {"benchmark": "text", "readout": "text"}
@@ -93,6 +93,8 @@ CHANGED = {
 GROUPS = {"non-english": "all but English", "high": "high", "mid": "mid", "low": "low"}
 #: Smaller p-values are called significant
 ALPHA = 0.05
+#: Columns of numbers that tell rows apart
+KEYS = ("smoothing", "bin", "low", "high")
 
 
 def read(path: str | Path, kind: str) -> pd.DataFrame:
@@ -154,7 +156,7 @@ def chosen(
     conditions: Sequence[float | None] | None = None,
     **wanted: Sequence[str] | str,
 ) -> pd.DataFrame:
-    """The rows of a table that a figure shows: one benchmark, readout, SFT set and seed.
+    """The rows of a table that a figure shows: one benchmark, readout and SFT set.
 
     `conditions` defaults to the base model and every smoothing of the table. `wanted` are values of
     further columns. The result has a column `condition`, as `runs` adds it.
@@ -208,8 +210,13 @@ def need_tuned(params: Panel) -> None:
 
 def smoothings(frame: pd.DataFrame, params: Panel) -> list[float]:
     """Smoothing values of the runs of the chosen SFT set and seed, ascending."""
-    tuned = (frame["sft"] == params.sft) & (frame["seed"] == params.seed)
-    return sorted(frame.loc[tuned, "smoothing"].dropna().unique().tolist())
+    return sorted(frame.loc[tuned(frame, params), "smoothing"].dropna().unique().tolist())
+
+
+def tuned(frame: pd.DataFrame, params: Panel) -> pd.Series:
+    """Which rows are of the chosen SFT set, and of the chosen seed, if one is chosen."""
+    chosen = frame["sft"] == params.sft
+    return chosen if params.seed is None else chosen & (frame["seed"] == params.seed)
 
 
 def runs(
@@ -220,23 +227,70 @@ def runs(
 ) -> pd.DataFrame:
     """The rows of the base model and of the chosen SFT set and seed that are in `conditions`.
 
-    The added column `condition` is an ordered category of labels. Raises `InputError` unless every
-    model has every condition, each with the same rows (languages, groups, bins).
+    Without a seed they are means over all seeds. The added column `condition` is an ordered
+    category of labels. Raises `InputError` unless every model has every condition, each with the
+    same rows (languages, groups, bins).
     """
     labels = [label(condition) for condition in conditions]
-    tuned = (frame["sft"] == params.sft) & (frame["seed"] == params.seed)
+    own = tuned(frame, params)
     parts = []
     for condition, name in zip(conditions, labels, strict=True):
         rows = (
             frame["sft"].isna()
             if condition is None
-            else tuned & np.isclose(frame["smoothing"], condition)
+            else own & np.isclose(frame["smoothing"], condition)
         )
         parts.append(frame[rows].assign(condition=name))
     chosen = pd.concat(parts, ignore_index=True)
     chosen["condition"] = pd.Categorical(chosen["condition"], labels, ordered=True)
-    _check_complete(chosen, path, models(frame), labels, params)
-    return chosen
+    if "bin" in chosen:
+        gap = (chosen["confidence"] - chosen["accuracy"]).abs()
+        chosen = chosen.assign(distance=(chosen["n"] * gap).fillna(0.0))
+    if params.seed is not None or params.sft is None:
+        _check_complete(chosen, path, models(frame), labels, params)
+        return chosen
+    seeds = sorted(frame.loc[own, "seed"].unique().tolist())
+    for seed in seeds or [None]:
+        part = chosen[chosen["sft"].isna() | (chosen["seed"] == seed)]
+        one = params.model_copy(update={"seed": seed and int(seed)})
+        _check_complete(part, path, models(frame), labels, one)
+    return mean_over_seeds(chosen) if len(seeds) > 1 else chosen
+
+
+def mean_over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds: of values, of the ends of intervals, of numbers of questions.
+
+    In reliability diagrams the answers of all seeds are pooled, and two bins are of one point if
+    they are so for any seed.
+    """
+    if "bin" in rows:
+        rows = _pooled(rows)
+    columns = [name for name in rows if rows[name].dtype == float and name not in KEYS]
+    keys = [name for name in rows if name not in (*columns, "run", "seed")]
+    means = rows.groupby(keys, dropna=False, sort=False, observed=True)
+    table = means[columns].mean().reset_index()
+    return table.assign(run=table["model"], seed=np.nan)[list(rows)]
+
+
+def _pooled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Reliability bins in which each seed has the confidence, accuracy and points of all seeds."""
+    place = [name for name in ("group", "language", "resource_level") if name in rows]
+    run = ["model", "sft", "smoothing", *place]
+    rows = rows.sort_values([*run, "seed", "bin"], kind="stable", na_position="first")
+    starts = rows.groupby([*run, "seed"], dropna=False, sort=False)["point"].diff() != 0
+    # a point starts where one does for all seeds
+    starts = starts.groupby([rows[name] for name in [*run, "bin"]], dropna=False).transform("all")
+    starts = starts.groupby([rows[name] for name in [*run, "seed"]], dropna=False)
+    rows = rows.assign(point=starts.cumsum() - 1.0)
+    for end, keys in (("", "bin"), ("point_", "point")):
+        names = ["confidence", "accuracy"] + (["low", "high"] if end else [])
+        weights = rows["n"]
+        group = [rows[name] for name in [*run, keys]]
+        total = weights.groupby(group, dropna=False).transform("sum")
+        for name in names:
+            sums = (weights * rows[end + name]).groupby(group, dropna=False).transform("sum")
+            rows[end + name] = sums / total.where(total > 0)
+    return rows.sort_index()
 
 
 def by_metric(
@@ -283,6 +337,24 @@ def languages(rows: pd.DataFrame) -> pd.DataFrame:
     rank = table["resource_level"].map(levels(table, "resource_level").index)
     table = table.assign(rank=rank).sort_values(["rank", "language"])
     return table.assign(place=np.arange(len(table)) + table["rank"])
+
+
+def questions(rows: pd.DataFrame) -> dict[str, int]:
+    """The number of questions of each language; in a table of bins, the sum over bins."""
+    if "bin" in rows:
+        runs = rows.groupby(["model", "condition", "language"], observed=True)["n"].sum()
+        return runs.groupby("language").max().astype(int).to_dict()
+    return rows.groupby("language")["n"].max().astype(int).to_dict() if "n" in rows else {}
+
+
+def few(rows: pd.DataFrame, least: int) -> dict[str, int]:
+    """The numbers of questions of languages that have few.
+
+    That is fewer than `least`, which do not count in means, or than `FEW` of the median.
+    """
+    numbers = questions(rows)
+    enough = max(least, FEW * float(np.median(list(numbers.values() or [0]))))
+    return {language: number for language, number in numbers.items() if number < enough}
 
 
 def levels(frame: pd.DataFrame, column: str) -> list[str]:

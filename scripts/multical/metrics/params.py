@@ -47,6 +47,11 @@ class Binned(Strict):
         description="how to read answers and confidences off the scores",
     )
     bins: int = Field(default=15, ge=1, description="number of bins of calibration errors")
+    least_questions: int = Field(
+        default=1,
+        ge=1,
+        description="least number of questions of a language that counts in means over languages",
+    )
 
 
 class Diagrams(Binned):

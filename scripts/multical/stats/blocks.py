@@ -26,6 +26,10 @@ class Block:
     keys: dict[str, Any]
     languages: dict[str, pd.DataFrame]
 
+    def groups(self, levels: Mapping[str, str], least: int) -> dict[str, list[str]]:
+        """Its languages by group, as `groups` has them."""
+        return groups({name: len(rows) for name, rows in self.languages.items()}, levels, least)
+
 
 def blocks(frame: pd.DataFrame) -> Iterator[Block]:
     """Cut records in any order into blocks, sorted by run and benchmark.
@@ -74,14 +78,18 @@ def recorded(block: Block, read: Callable[[pd.DataFrame], Value]) -> dict[str, V
     return values
 
 
-def groups(languages: Mapping[str, Any], levels: Mapping[str, str]) -> dict[str, list[str]]:
+def groups(
+    questions: Mapping[str, int], levels: Mapping[str, str], least: int = 1
+) -> dict[str, list[str]]:
     """The languages of each group that is not empty: non-english, high, mid, low, all.
 
+    `questions` is their number in each language; a language with fewer than `least` is in no group.
     English belongs to its level and to all.
     """
+    languages = [language for language, number in questions.items() if number >= least]
     members = {"non-english": [x for x in languages if x.split("-")[0].lower() != "en"]}
     members |= {level: [x for x in languages if levels[x] == level] for level in LEVELS}
-    members["all"] = list(languages)
+    members["all"] = languages
     return {group: chosen for group, chosen in members.items() if chosen}
 
 

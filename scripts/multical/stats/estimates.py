@@ -13,7 +13,7 @@ from multical.metrics.bootstrap import Bootstrap, around, around_biased
 from multical.metrics.definitions import BIASED, METRICS, WITHOUT_INTERVAL
 from multical.metrics.readouts import Floats, Readout
 from multical.metrics.resampling import Sample, replicates
-from multical.stats.blocks import RUN, Block, groups, readings
+from multical.stats.blocks import RUN, Block, readings
 from multical.stats.params import MetricsJob
 
 INTERVAL = ["value", "ci_low", "ci_high"]
@@ -117,7 +117,7 @@ def metric_rows(block: Block, estimates: Estimates, params: MetricsJob) -> list[
 def summary_rows(block: Block, estimates: Estimates, params: MetricsJob) -> list[dict[str, Any]]:
     """Rows by group, readout and metric, with means over the languages of the group."""
     rows = []
-    for group, languages in groups(block.languages, params.resource_levels).items():
+    for group, languages in block.groups(params.resource_levels, params.least_questions).items():
         for (readout, metric), cells in estimates.items():
             chosen = [cells[language] for language in languages if language in cells]
             if not chosen:

@@ -20,6 +20,7 @@ from multical.config.schema import Config
 from multical.config.studies import (
     HarnessRun,
     HarnessStudy,
+    Measured,
     MultilingualStudy,
     Run,
     Scored,
@@ -259,7 +260,11 @@ def reliability(config: Config, root: str) -> Reliability:
     section = config.measured(root).metrics
     levels = resource_levels(config)
     return Reliability(
-        readouts=section.readouts, bins=section.bins, least=section.least, resource_levels=levels
+        readouts=section.readouts,
+        bins=section.bins,
+        least=section.least,
+        least_questions=section.least_questions,
+        resource_levels=levels,
     )
 
 
@@ -340,6 +345,13 @@ def labelled(config: Config, root: str, benchmark: str) -> bool:
     return config.benchmarks[benchmark].source.kind == "global_mmlu"
 
 
+def shown_seeds(study: Measured) -> list[int]:
+    """The training seeds that figures show: one, or all, of which they show the mean."""
+    if study.figures.seed is not None:
+        return [study.figures.seed]
+    return study.seeds if isinstance(study, MultilingualStudy) else []
+
+
 Shown = TypeVar("Shown", bound=Panel)
 
 
@@ -364,8 +376,9 @@ def figure(
         "benchmark": benchmark,
         "readout": study.figures.readout,
         "sft": sft,
-        "seed": study.figures.seed,
+        "seed": seeds[0] if len(seeds := shown_seeds(study)) == 1 else None,
         "smoothing": study.figures.smoothing,
+        "least_questions": study.metrics.least_questions,
         "reference_language": study.figures.reference_language,
         "options": options,
         "model": model,
