@@ -58,6 +58,10 @@ class Trie:
             path.append(self.parents[path[-1]])
         return path[::-1]
 
+    def leaves(self) -> list[int]:
+        """The nodes at the end of the longest paths, which together have all nodes."""
+        return sorted({*range(len(self))} - {*self.parents})
+
     def ancestors(self) -> np.ndarray:
         """Boolean (nodes, nodes): whether the column's node is the row's node or its ancestor."""
         seen = np.eye(len(self), dtype=bool)

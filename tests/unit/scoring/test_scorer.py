@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BertConfig,
     FalconConfig,
     Gemma2Config,
     Gemma3TextConfig,
@@ -156,7 +157,7 @@ def test_batches_keep_to_the_tokens_longest_first(monkeypatch: pytest.MonkeyPatc
     assert any(len(row.questions) > 1 for row in group.rows)
     assert shared + longest <= budget
     scorer, shapes = Scorer(model, LETTERS, budget), []
-    monkeypatch.setattr(scorer, "_checked", 2)
+    monkeypatch.setattr(scorer, "_checked", (True, budget))
     model.base_model.register_forward_pre_hook(
         lambda module, args, given: shapes.append(tuple(given["input_ids"].shape)),
         with_kwargs=True,
@@ -203,8 +204,7 @@ def test_the_head_rounds_nothing(weight: torch.dtype, states: torch.dtype) -> No
     hidden, wanted = torch.randn(40, 512).to(states), np.arange(40)
     with torch.inference_mode():
         model.get_output_embeddings().weight.normal_(0, 0.1)
-        model.get_output_embeddings().to(weight)
-        head = scoring.Head(model)
+        head = scoring.Head(model.to(weight))
         totals, picked = head.read(hidden, wanted, wanted)
         logits = hidden.double() @ head.weight.double().T
     assert totals == pytest.approx(logits.logsumexp(-1).numpy(), abs=2e-5)
@@ -241,12 +241,16 @@ def test_an_option_that_changes_the_first_token_is_refused() -> None:
     )
 
 
-def test_a_recurrent_model_is_refused() -> None:
+def test_a_recurrent_model_runs_each_path_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
     config = MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2)
-    with pytest.raises(InputError, match="model type mamba"):
-        score(build(config), questions(0))
-    with pytest.raises(InputError, match="model type mamba"):
-        score(build(config), multiple_choice(questions(12)))
+    model = build(config)
+    for asked in questions(0), questions(12):
+        expected = flat([plainly(model, question) for question in asked])
+        assert flat(score(model, asked)) == pytest.approx(expected, abs=1e-4)
+        assert flat(score(model, asked, 1)) == pytest.approx(expected, abs=1e-4)
+        assert capsys.readouterr().err.count("model type mamba: cannot share tokens") == 2
+    assert score(model, multiple_choice(questions(12)))
+    assert "model type mamba: cannot share tokens" in capsys.readouterr().err
 
 
 def multiple_choice(asked: list[TokenizedQuestion]) -> list[TokenizedQuestion]:
@@ -263,28 +267,74 @@ def test_letters_alone(kind: str) -> None:
         assert one.logsumexp == pytest.approx(other.logsumexp, abs=1e-4)
 
 
-def test_a_model_that_cannot_share_a_prefix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For letters alone; without a prefix such a model is scored right."""
-    plainly = Scorer._prefix_cache
+def test_a_model_that_cannot_share_a_prefix(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For letters alone; without a prefix such a model shares the rest."""
+    plain_cache = Scorer._prefix_cache
 
     def forgetful(self: Scorer, tokens: list[int], rows: int) -> Any:
-        cache = plainly(self, tokens, rows)
+        cache = plain_cache(self, tokens, rows)
         layers: list[Any] = cache.layers if cache else []
         for layer in layers:
             layer.values.zero_()
         return cache
 
     monkeypatch.setattr(Scorer, "_prefix_cache", forgetful)
-    model = build(CONFIGS["llama"])
-    with pytest.raises(InputError, match=r"model type llama: .* cannot share tokens"):
-        score(model, multiple_choice(questions(12)))
+    model, asked = build(CONFIGS["llama"]), questions(12)
+    expected = flat([plainly(model, question) for question in asked])
+    letters = [
+        Scores(one.letter_logits, one.logsumexp, [0.0] * len(one.text_logliks))
+        for one in (plainly(model, question) for question in asked)
+    ]
+    assert flat(score(model, multiple_choice(asked))) == pytest.approx(flat(letters), abs=1e-4)
+    assert flat(score(model, asked)) == pytest.approx(expected, abs=1e-4)
+    assert capsys.readouterr().err.count("model type llama: cannot share tokens") == 2
     assert score(model, multiple_choice(questions(0)))
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("prefix", [0, 3])
-def test_a_model_that_ignores_the_mask_is_refused(
-    prefix: int, monkeypatch: pytest.MonkeyPatch
+def test_a_model_that_ignores_the_mask(
+    prefix: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Scorer, "_masks", lambda *_: None)
-    with pytest.raises(InputError, match="model type llama"):
-        score(build(CONFIGS["llama"]), questions(prefix))
+    model, asked = build(CONFIGS["llama"]), questions(prefix)
+    expected = flat([plainly(model, question) for question in asked])
+    assert flat(score(model, asked)) == pytest.approx(expected, abs=1e-4)
+    assert "model type llama: cannot share tokens" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_tokens_are_shared(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    score(build(CONFIGS[kind]), questions(12))
+    assert not capsys.readouterr().err
+
+
+def test_token_ids_beyond_the_embedding_are_refused() -> None:
+    beyond = TokenizedQuestion([1, 2, VOCABULARY], [], [[], []])
+    expected = f"question q0: token id {VOCABULARY}, but the model knows {VOCABULARY} tokens"
+    with pytest.raises(InputError, match=expected):
+        score(build(CONFIGS["llama"]), [beyond])
+    with pytest.raises(InputError, match=f"letters: token id {VOCABULARY},"):
+        Scorer(build(CONFIGS["llama"]), [[1], [VOCABULARY]], 300)
+    inside = TokenizedQuestion([1, 2, VOCABULARY - 1], [], [[], []])
+    assert len(score(build(CONFIGS["llama"]), [inside])) == 1
+
+
+def test_a_model_that_sees_later_tokens_is_refused() -> None:
+    config = BertConfig(vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4)
+    with pytest.raises(InputError, match="model type bert: its logits depend on later tokens"):
+        score(build(config), questions(0))
+
+
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_prompts_of_one_token(prefix: int) -> None:
+    """Every text before the options is a token or two."""
+    model = build(CONFIGS["llama"])
+    start = [5] * prefix
+    asked = [TokenizedQuestion([*start, first], [*start, 6], [[*start, 6, 8], [*start, 6, 9]])
+             for first in (6, 7)]  # fmt: skip
+    expected = flat([plainly(model, question) for question in asked])
+    assert flat(score(model, asked)) == pytest.approx(expected, abs=1e-4)
+    assert flat(score(model, asked[:1])) == pytest.approx(expected[: len(expected) // 2], abs=1e-4)

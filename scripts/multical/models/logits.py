@@ -1,0 +1,147 @@
+"""What a model's own forward does around its output head.
+
+Before the head a model may transform or divide its hidden states; after it, scale or cap the
+logits, or cut their padding off. Names of config keys tell this for some architectures only. So
+the forward itself is asked: `states` leaves it at the head, `after_head` lets it go on with given
+numbers, and `of` is the forward as it is, to compare with.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from multical.errors import InputError
+
+#: Given in place of logits: a small one and a huge one, and some between to verify with
+SMALL, HUGE = 2.0**-30, 2.0**100
+PROBES = (SMALL, HUGE, -HUGE, 0.0, 1.0, -3.0, 20.0, -150.0)
+#: Numbers in float32 that differ by less are taken for rounded ones
+ROUNDING = 1e-6
+#: Tokens of the text that a model is asked about
+LENGTH = len(PROBES)
+
+
+class AfterHead(NamedTuple):
+    """The logits are cap * tanh(scale * z / cap) of the head's outputs z.
+
+    Attributes:
+        size: how many logits of a position the model returns, from token id 0 on.
+        scale: 1 for none.
+        cap: None for none: the logits are scale * z.
+    """
+
+    size: int
+    scale: float
+    cap: float | None
+
+    def __call__(self, outputs: Tensor) -> Tensor:
+        """Overwrite outputs (..., any) of the head with the model's logits."""
+        if self.scale != 1:
+            outputs.mul_(self.scale)
+        if self.cap is not None:
+            outputs.div_(self.cap).tanh_().mul_(self.cap)
+        return outputs
+
+
+class _AtHeadError(Exception):
+    """Leaves a forward before its head runs."""
+
+
+def head(model: Any) -> nn.Linear:
+    """The output head; raises `InputError` if it is no linear layer."""
+    layer = model.get_output_embeddings()
+    if not isinstance(layer, nn.Linear):
+        found = "none" if layer is None else type(layer).__name__
+        raise _refusal(model, f"its output head is {found}, expected a linear layer")
+    return layer
+
+
+def states(model: Any, **inputs: Any) -> Tensor:
+    """Hidden states (rows, length, width) that the model's own forward hands its head.
+
+    Raises `InputError` if it does not call its head.
+    """
+    found: list[Tensor] = []
+
+    def leave(module: nn.Module, given: tuple[Any, ...]) -> None:
+        found.append(given[0])
+        raise _AtHeadError
+
+    hook = head(model).register_forward_pre_hook(leave)
+    try:
+        model(**inputs)
+    except _AtHeadError:
+        return found[0]
+    finally:
+        hook.remove()
+    raise _refusal(model, "its forward does not call its output head, expected that it does")
+
+
+def of(model: Any, ids: Tensor) -> Tensor:
+    """The logits (length, size) of the model's own forward on ids (length,)."""
+    logits: Tensor = model(input_ids=ids[None]).logits[0]
+    return logits
+
+
+def sample(model: Any) -> Tensor:
+    """Token ids (LENGTH,) to ask the model about."""
+    return torch.arange(LENGTH, device=model.device) + min(20, known_tokens(model) - LENGTH)
+
+
+def known_tokens(model: Any) -> int:
+    """The number of token ids that the model takes."""
+    return len(model.get_input_embeddings().weight)
+
+
+@torch.no_grad()
+def after_head(model: Any) -> AfterHead:
+    """What the model's forward does with the outputs of its head, found by probing it.
+
+    Raises `InputError` if that is more than to scale and cap them.
+    """
+    layer = head(model)
+    probes = torch.tensor(PROBES, device=layer.weight.device)
+    given = probes[:, None].repeat(1, len(layer.weight))[None]
+    hook = layer.register_forward_hook(lambda *_: given.clone())
+    try:
+        found = of(model, sample(model)).float()
+    finally:
+        hook.remove()
+    first = found[:, 0].tolist()
+    slope, top = first[0] / SMALL, first[1]
+    if abs(slope - 1) < ROUNDING:
+        slope = 1.0
+    linear = abs(top - slope * HUGE) <= ROUNDING * HUGE
+    after = AfterHead(found.shape[1], slope, None if linear else top)
+    expected = after(probes)[:, None]
+    if not (found - expected).abs().le(1e-5 * expected.abs()).all():
+        raise _refusal(
+            model,
+            f"its forward turns outputs {list(PROBES)} of its head into {first}, expected that "
+            "it scales or caps them",
+        )
+    return after
+
+
+@torch.no_grad()
+def check_causal(model: Any) -> Tensor:
+    """The logits of `sample`; raises `InputError` if they depend on later tokens."""
+    ids = sample(model)
+    whole, shorter = of(model, ids), of(model, ids[:-1])
+    if not agree(shorter, whole[:-1]):
+        raise _refusal(model, "its logits depend on later tokens, expected a causal model")
+    return whole
+
+
+def agree(found: Tensor, expected: Tensor) -> bool:
+    """Whether logits are the same but for the rounding of the type of `expected`."""
+    tolerance = 1e-3 if expected.dtype in (torch.float32, torch.float64) else 2e-2
+    exact = expected.float()
+    return bool((found.float() - exact).norm() <= tolerance * exact.norm())
+
+
+def _refusal(model: Any, why: str) -> InputError:
+    return InputError(f"model type {model.config.model_type}: {why}")
