@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -35,6 +36,12 @@ class Conversation(TypedDict):
 def read(path: str | Path) -> list[Conversation]:
     """Read and check conversations. Raises `InputError` with the file and line."""
     return list(_checked(jsonl.read(path), path))
+
+
+def place(path: str | Path, number: int) -> str:
+    """The file and line of a conversation, from its number in what `read` returns."""
+    line, _ = next(islice(jsonl.read(path), number, None))
+    return f"{path}: {line}"
 
 
 def write(path: str | Path, conversations: Iterable[Conversation]) -> None:
@@ -66,6 +73,7 @@ def _check(value: Any, place: str) -> None:
         raise InputError(f"{place}: found {found}, expected an object with id and messages")
     if not isinstance(value["id"], str) or not value["id"]:
         raise InputError(f"{place}: id: found {value['id']!r}, expected a text")
+    _check_text(value["id"], f"{place}: id")
     messages = value["messages"]
     if not isinstance(messages, list) or not messages:
         raise InputError(f"{place}: messages: found {messages!r}, expected a list of messages")
@@ -75,6 +83,7 @@ def _check(value: Any, place: str) -> None:
         if not isinstance(message["content"], str):
             found = message["content"]
             raise InputError(f"{place}: message {i}: content: found {found!r}, expected a text")
+        _check_text(message["content"], f"{place}: message {i}: content")
     roles = [message["role"] for message in messages]
     turns = roles[1:] if roles[0] == "system" else roles
     if turns != [("user", "assistant")[i % 2] for i in range(len(turns))]:
@@ -84,3 +93,14 @@ def _check(value: Any, place: str) -> None:
         )
     if not any(m["role"] == "assistant" and m["content"].strip() for m in messages):
         raise InputError(f"{place}: found no assistant message with content, expected one")
+
+
+def _check_text(text: str, place: str) -> None:
+    """Raise `InputError` for a lone surrogate, which JSON can write as an escape."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        found = f"\\u{ord(text[error.start]):04x} at character {error.start}"
+        raise InputError(
+            f"{place}: found {found}, half of a surrogate pair, expected a character"
+        ) from error
