@@ -38,10 +38,8 @@ def main() -> None:
     torch.set_float32_matmul_precision(job.matmul_precision)
     pairs = conversations.read(args.data)
     model, tokenizer = checkpoints.load(checkpoints.verified(args.model), job.dtype)
-    try:
-        examples = Examples.of(pairs, Chat(tokenizer, job.chat_format), job.max_length)
-    except InputError as error:
-        raise InputError(f"{args.data}: {error}") from error
+    chat = Chat(tokenizer, job.chat_format, job.chat_date)
+    examples = Examples.of(pairs, chat, job.max_length, args.data)
     print(f"{job.run}: {len(examples.rows)} conversations, {model.dtype}", file=sys.stderr)
     tokens = examples.trained_tokens
     loss = summed_loss(model, examples) / tokens

@@ -58,7 +58,7 @@ def main() -> None:
     torch.set_float32_matmul_precision(job.matmul_precision)
     load = quantized.load if job.quantization == "nf4" else checkpoints.load
     model, tokenizer = load(checkpoints.verified(args.model), job.dtype)
-    encoder = Encoder(Chat(tokenizer, job.chat_format), job.option_order == "cyclic")
+    encoder = Encoder(Chat(tokenizer, job.chat_format, job.chat_date), job.option_order == "cyclic")
     n_letters = max(map(len, chosen["options"]))
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:n_letters]]
     scorer = Scorer(model, letters, job.batch_tokens)

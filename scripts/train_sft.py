@@ -73,11 +73,8 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
     scratch = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
     clock = Clock(scratch, started)
     model, tokenizer = checkpoints.load(base, device="cpu" if job.scale.processes > 1 else None)
-    chat = Chat(tokenizer, job.chat_format)
-    try:
-        examples = Examples.of(pairs, chat, job.max_length)
-    except InputError as error:
-        raise InputError(f"{args.data}: {error}") from error
+    chat = Chat(tokenizer, job.chat_format, job.chat_date)
+    examples = Examples.of(pairs, chat, job.max_length, args.data)
     if group.main:
         print(
             f"{job.run}: {len(examples.rows)} conversations, {examples.trained_tokens} "

@@ -10,6 +10,7 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -58,6 +59,24 @@ Precision = Annotated[
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
     Field(description="auto: bfloat16 if the hardware multiplies it, else float32"),
+]
+
+
+def _iso_date(value: Any) -> Any:
+    """The text of a date, since YAML reads 2024-07-26 as a date."""
+    return value.isoformat() if type(value) is date else value
+
+
+def _check_date(value: str) -> str:
+    date.fromisoformat(value)
+    return value
+
+
+ChatDate = Annotated[
+    str,
+    BeforeValidator(_iso_date),
+    Field(pattern=r"^\d{4}-\d{2}-\d{2}$"),
+    AfterValidator(_check_date),
 ]
 ChatFormat = Literal["plain", "tulu", "template", "none"]
 #: Formats that mark where an answer ends, which a model has to learn

@@ -37,7 +37,7 @@ def run(name: str, kind: str, params: dict[str, Any], folder: Path, again: bool 
     group = distributed.Group()  # as in the program, before the model is loaded
     base = folder / f"base.{kind}" / "checkpoint"
     model, tokenizer = checkpoints.load(base, device="cpu")
-    examples = sft.Examples.of(tiny.pairs(), Chat(tokenizer, "plain"), settings.max_length)
+    examples = sft.Examples.of(tiny.pairs(), Chat(tokenizer, "plain"), settings.max_length, "")
     scratch = folder / f"{name}.scratch"
     if not again:
         shutil.rmtree(scratch, ignore_errors=True)

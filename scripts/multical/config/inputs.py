@@ -8,7 +8,7 @@ from multical.data.benchmark_params import BenchmarkSource
 from multical.data.sft_params import SftSource
 from multical.models.api_params import ApiModel
 from multical.models.fetch_params import FolderModel, HubModel, PypiModel
-from multical.params import ChatFormat, Options, Strict
+from multical.params import ChatDate, ChatFormat, Options, Strict
 
 
 class Model(Strict):
@@ -21,6 +21,11 @@ class Model(Strict):
         description="plain: 'Question: ... Answer: ...'; tulu: the format of Tulu; template: the "
         "chat template of the tokenizer, or of the chat endpoint of an API; none: the bare text"
     )
+    chat_date: ChatDate | None = Field(
+        default=None,
+        description="the date for a chat template that writes today's; null: such a template is "
+        "refused, since results would differ tomorrow",
+    )
     parameters: int | None = Field(
         default=None,
         ge=1,
@@ -31,6 +36,15 @@ class Model(Strict):
     def _has_the_format_of_its_endpoint(self) -> Model:
         if isinstance(self.source, ApiModel):
             self.source.check_format(self.chat_format)
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_template_for_its_date(self) -> Model:
+        if self.chat_date and (isinstance(self.source, ApiModel) or self.chat_format != "template"):
+            raise ValueError(
+                f"chat_date: found {self.chat_date}, expected none, since only the template of "
+                "a local model with chat_format: template gets it"
+            )
         return self
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypedDict
 
@@ -46,6 +47,12 @@ def read(path: str | Path, odd: OddRows | None = None) -> list[Conversation]:
     `odd` may leave out lines that are no valid conversation.
     """
     return list(_checked(jsonl.lines(path), path, odd or OddRows()))
+
+
+def place(path: str | Path, number: int) -> str:
+    """The file and line of a conversation, from its number in what `read` returns."""
+    line, _ = next(islice(jsonl.lines(path), number, None))
+    return f"{path}: {line}"
 
 
 def write(path: str | Path, conversations: Iterable[Conversation]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from multical.params import Dtype, Name, Precision, Strict, TrainableFormat
+from multical.params import ChatDate, Dtype, Name, Precision, Strict, TrainableFormat
 
 
 class EvaluationJob(Strict):
@@ -15,6 +15,7 @@ class EvaluationJob(Strict):
 
     run: Name
     chat_format: TrainableFormat
+    chat_date: ChatDate | None = None
     max_length: int = Field(
         ge=8, description="largest number of tokens per conversation, as in training"
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multical.data import conversations
 from multical.data.conversations import Conversation
 from multical.errors import InputError
 from multical.models.chat import IGNORED, Chat
@@ -30,11 +32,20 @@ class Examples:
         return sum(int(np.sum(row["labels"] != IGNORED)) for row in self.rows)
 
     @classmethod
-    def of(cls, conversations: Sequence[Conversation], chat: Chat, max_length: int) -> Examples:
-        """Tokenise conversations; raises `InputError` if there is no token to train."""
+    def of(
+        cls, pairs: Sequence[Conversation], chat: Chat, max_length: int, path: str | Path
+    ) -> Examples:
+        """Tokenise the conversations of a file.
+
+        Raises `InputError`, with the line, for a conversation that the chat format cannot express,
+        and if there is no token to train.
+        """
         rows, truncated = [], 0
-        for conversation in conversations:
-            ids, labels = chat.encode_for_training(conversation["messages"])
+        for number, pair in enumerate(pairs):
+            try:
+                ids, labels = chat.encode_for_training(pair["messages"])
+            except InputError as error:
+                raise InputError(f"{conversations.place(path, number)}: {error}") from error
             truncated += len(ids) > max_length
             # the first token has no predecessor, so the model does not predict it
             labels = [IGNORED, *labels[1:max_length]]
@@ -42,8 +53,8 @@ class Examples:
         trainable = [row for row in rows if np.any(row["labels"] != IGNORED)]
         if not trainable:
             raise InputError(
-                f"no token to train in {len(rows)} conversations, {truncated} of them cut to "
-                f"max_length {max_length}; expected answers within that length"
+                f"{path}: no token to train in {len(rows)} conversations, {truncated} of "
+                f"them cut to max_length {max_length}; expected answers within that length"
             )
         return cls(trainable, truncated, len(rows) - len(trainable))
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from multical.params import (
+    ChatDate,
     Distinct,
     LearningRate,
     Name,
@@ -120,6 +121,7 @@ class TrainingJob(TrainingRecipe):
     smoothing: Smoothing
     seed: Seed
     chat_format: TrainableFormat
+    chat_date: ChatDate | None = None
     learning_rate: LearningRate | None = Field(
         default=None, description="null: the rate that choose_learning_rate chose"
     )

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from multical.params import (
     BaseOrTuned,
+    ChatDate,
     ChatFormat,
     Distinct,
     Dtype,
@@ -215,3 +216,4 @@ class ScoringJob(Questions, LocalModel, MultipleChoice, OptionOrder, Quantized, 
     """A run to score on a benchmark: a base model, or an SFT run."""
 
     model: Name
+    chat_date: ChatDate | None = None

@@ -171,6 +171,7 @@ def training(config: Config, root: str, name: str) -> TrainingJob:
         "smoothing": sft_run.smoothing,
         "seed": sft_run.seed,
         "chat_format": config.models[sft_run.model].chat_format,
+        "chat_date": config.models[sft_run.model].chat_date,
         "learning_rate": sft_run.learning_rate if section.tried else section.learning_rate,
     }
     return validated(TrainingJob, raw, f"config: studies.{root}: run {name}")
@@ -188,6 +189,7 @@ def evaluating(config: Config, root: str, name: str) -> EvaluationJob:
     raw = {
         "run": trial.id,
         "chat_format": config.models[trial.model].chat_format,
+        "chat_date": config.models[trial.model].chat_date,
         "max_length": study.training.max_length,
         "dtype": study.scoring.dtype,
         "matmul_precision": study.scoring.matmul_precision,

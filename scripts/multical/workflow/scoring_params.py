@@ -55,7 +55,8 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
     Raises `KeyError` for an unknown shard or run.
     """
     study, scored_run = config.model_study(root), run(config, root, name)
-    asked: TokenizedQuestion = {"chat_format": config.models[scored_run.model].chat_format}
+    model = config.models[scored_run.model]
+    asked: TokenizedQuestion = {"chat_format": model.chat_format, "chat_date": model.chat_date}
     if isinstance(study, ChatConfidenceStudy):
         section = study.scoring.model_dump(exclude={"prompts"})
         if section["chat_format"] is None:

@@ -234,7 +234,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) 
     checkpoints.verified(base / "killed" / "manifest.json")
     losses = [step["loss"] for step in programs.read_log(base / "killed")]
     # the same as one process, which was not interrupted
-    examples = sft.Examples.of(tiny.pairs(), Chat(tiny.tokenizer(), "plain"), 64)
+    examples = sft.Examples.of(tiny.pairs(), Chat(tiny.tokenizer(), "plain"), 64, "")
     settings = TrainingJob(**{**programs.TRAINING, "steps": 60, "save_every": 60})
     expected, _ = sft.train(
         tiny.model("tied", len(tiny.tokenizer())), tiny.tokenizer(), examples, settings,

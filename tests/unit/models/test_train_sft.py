@@ -166,7 +166,7 @@ def test_truncation_is_counted() -> None:
         for c in pairs()
     ]
     limit = max(starts)  # the longest prompt fills it, and its conversation is dropped
-    examples = sft.Examples.of(pairs(), chat, limit)
+    examples = sft.Examples.of(pairs(), chat, limit, "")
     assert examples.truncated == sum(length > limit for length in lengths)
     assert examples.dropped == sum(start >= limit for start in starts) > 0
     assert len(examples.rows) == 10 - examples.dropped
