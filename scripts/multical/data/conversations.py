@@ -73,6 +73,8 @@ def part(
 
     Held out are the first in the order of `order` with seed 0. The others keep their order.
     """
+    if not (held_out or yield_held_out):
+        return [*conversations], 0
     if held_out >= len(conversations):
         raise InputError(
             f"{where}: held_out: found {held_out} of {len(conversations)} conversations, "

@@ -200,6 +200,12 @@ def test_bad_parquet_rows_are_named(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([GOOD, GOOD | {"question_id": "q2", "answer": 1.5}]), path)
     with pytest.raises(InputError, match=r"row 0: answer: found 1.0, expected an integer"):
         questions.read(path)
+    latin = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xe9")]
+    )
+    pq.write_table(pa.table({"question_id": latin}), path)
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        questions.read(path)
     pq.write_table(pa.table({"question_id": pa.array([], pa.string())}), path)
     with pytest.raises(InputError, match="found no questions"):
         questions.read(path)
