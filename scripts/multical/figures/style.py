@@ -45,7 +45,12 @@ SQUEEZED = 0.25
 #: What `with_intervals` draws along an axis
 ENDS = ("value", "ci_low", "ci_high")
 #: Colour and marker by resource level.
-LEVEL_STYLE = {"high": ("#009E73", "o"), "mid": ("#E69F00", "s"), "low": ("#332288", "^")}
+LEVEL_STYLE = {
+    "high": ("#009E73", "o"),
+    "mid": ("#E69F00", "s"),
+    "low": ("#332288", "^"),
+    "unknown": ("#882255", "D"),
+}
 _SMOOTHING_COLOURS = {0.05: "#003A5D", 0.1: "#0072B2", 0.2: "#56B4E9", 0.4: "#B3DDF2"}
 #: Markers of smoothings 0.05, 0.1, ..., so that each looks the same in every figure
 _SMOOTHING_MARKERS = "v^<D>PdXhp*H8"

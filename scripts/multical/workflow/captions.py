@@ -32,7 +32,7 @@ class About:
         self.seeds = job_params.shown_seeds(self.study)
         self.trained = getattr(self.study, "seeds", self.seeds)
         self.reference = self.study.figures.reference_language
-        self.level = job_params.resource_levels(config).get(self.reference)
+        self.level = job_params.resource_levels(config, root).get(self.reference)
         self.least = self.study.metrics.least
 
     @property

@@ -8,6 +8,7 @@ Every function gives the parameters of one job as a pydantic model or as plain d
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -27,13 +28,15 @@ from multical.config.studies import (
     runs,
     trials,
 )
-from multical.data.benchmark_params import BenchmarkJob, ChoiceBenchmark
+from multical.data.benchmark_params import BenchmarkJob, ChoiceBenchmark, QuestionFile
 from multical.data.harness_params import HarnessJob
+from multical.data.outlines import outline
 from multical.data.sft_params import CldrSft, SftDataJob, SftSource
 from multical.errors import InputError
+from multical.figures import needs
 from multical.figures import settings_table as settings
 from multical.figures.params import Panel, SettingsRun, SettingsTable
-from multical.labels import Level
+from multical.labels import KnownLevel
 from multical.metrics.params import Distribution, Metric, Metrics, MetricsSection
 from multical.models.api_params import ApiModel
 from multical.models.evaluation_params import EvaluationJob
@@ -235,16 +238,46 @@ def sample_files(config: Config, root: str, name: str, benchmark: str) -> list[s
     return matches
 
 
-def resource_levels(config: Config) -> dict[str, Level]:
-    """The resource level of each language."""
-    levels = config.resource_levels
-    return {language: level for level, members in levels.items() for language in members}
+def languages(config: Config, root: str) -> set[str] | None:
+    """The languages of a study; None if only a file tells them that is not there yet."""
+    study = config.measured(root)
+    if isinstance(study, HarnessStudy):
+        return {language for logs in study.runs for language in logs.samples}
+    asked: set[str] = set()
+    for name in study.benchmarks:
+        listed: Collection[str] | None = config.languages(study, name)
+        if listed is None and (path := question_file(config, name)):
+            listed = outline(path)
+        if listed is None:
+            return None
+        asked |= set(listed)
+    return asked
+
+
+def question_file(config: Config, benchmark: str) -> str | None:
+    """The local file of a benchmark; None if its questions come from elsewhere."""
+    source = config.benchmarks[benchmark].source
+    return source.path if isinstance(source, QuestionFile) else None
+
+
+def resource_levels(config: Config, root: str) -> dict[str, KnownLevel]:
+    """The resource level of each language of a study that has one.
+
+    Those of other languages are left out, so that no job is stale if they change.
+    """
+    asked = languages(config, root)
+    return {
+        language: level
+        for level, members in config.resource_levels.items()
+        for language in members
+        if asked is None or language in asked
+    }
 
 
 def metrics(config: Config, root: str) -> MetricsJob:
     """The metrics that are computed from records."""
     section = computed(config.measured(root).metrics)
-    return MetricsJob(**section, resource_levels=resource_levels(config))
+    return MetricsJob(**section, resource_levels=resource_levels(config, root))
 
 
 def computed(section: MetricsSection) -> dict[str, Any]:
@@ -254,13 +287,13 @@ def computed(section: MetricsSection) -> dict[str, Any]:
 
 def fertility(config: Config, root: str) -> FertilityJob:
     """The languages whose fertility is computed."""
-    return FertilityJob(resource_levels=resource_levels(config))
+    return FertilityJob(resource_levels=resource_levels(config, root))
 
 
 def reliability(config: Config, root: str) -> Reliability:
     """How reliability diagrams are binned."""
     section = config.measured(root).metrics
-    levels = resource_levels(config)
+    levels = resource_levels(config, root)
     return Reliability(
         readouts=section.readouts,
         bins=section.bins,
@@ -275,6 +308,39 @@ def recalibrated(config: Config, root: str) -> bool:
     return config.measured(root).figures.readout in get_args(Distribution)
 
 
+def left_out(config: Config, root: str, benchmark: str) -> set[str]:
+    """The figures and tables that a study's headline goes without, since they need what it has not.
+
+    `figures.needs` has their names.
+    """
+    study = config.measured(root)
+    names = set() if labelled(config, root, benchmark) else {"culture"}
+    if not isinstance(study, MultilingualStudy):  # the others have no tokens of texts
+        names.add("ece_vs_fertility")
+    if not recalibrated(config, root):
+        names |= {"recalibration_transfer", "temperatures_by_lang", "recalibration"}
+    return names if study.figures.sft else names | needs.COMPARISONS
+
+
+def check_products(config: Config, root: str, products: Sequence[str] = ()) -> None:
+    """Raise `InputError` if a study cannot have some figures or tables, by default its headline's.
+
+    It names all metrics that are missing.
+    """
+    study = config.measured(root)
+    benchmark = study.figures.benchmark
+    names = products or [
+        name
+        for name in (*needs.METRICS, *needs.COMPARISONS)
+        if name not in left_out(config, root, benchmark)
+    ]
+    faults = needs.faults(
+        names, study.figures.readout, study.metrics.metrics, study.figures.sft is not None
+    )
+    for key, sentence in faults:
+        raise InputError(f"config: studies.{root}.{key}: {sentence}")
+
+
 def recalibration(config: Config, root: str) -> RecalibrationJob:
     """How the readout of the figures is recalibrated, and the metrics of the result."""
     study = config.measured(root)
@@ -282,7 +348,7 @@ def recalibration(config: Config, root: str) -> RecalibrationJob:
         **computed(study.metrics),
         "metrics": [name for name in study.metrics.metrics if name in RECALIBRATED],
         "readouts": [study.figures.readout],
-        "resource_levels": resource_levels(config),
+        "resource_levels": resource_levels(config, root),
         "recalibration": study.recalibration,
         "reference_language": study.figures.reference_language,
     }
@@ -293,7 +359,7 @@ def effects(config: Config, root: str) -> MetricsJob:
     """The metrics whose changes by SFT and smoothing are computed."""
     section = config.measured(root).metrics
     raw = computed(section) | {"metrics": tested(section)}
-    raw |= {"resource_levels": resource_levels(config)}
+    raw |= {"resource_levels": resource_levels(config, root)}
     return validated(MetricsJob, raw, f"config: studies.{root}")
 
 
