@@ -89,7 +89,9 @@ def test_seeds_smoothing_and_languages_are_the_study_s() -> None:
     assert "The SFT runs are of one training seed (3)" in one
     assert "(fr is a high-resource language)" in told("ece_by_resource", config())
     assert "fewer than 25 different" in told("reliability", config(metrics={"least": 25}))
-    assert "with 20 questions or more" in told("main_table", config(metrics={"least_questions": 20}))
+    assert "with 20 questions or more" in told(
+        "main_table", config(metrics={"least_questions": 20})
+    )
 
 
 def test_a_guess_is_named_only_where_it_is_drawn() -> None:
