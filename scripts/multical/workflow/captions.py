@@ -32,7 +32,8 @@ class About:
         self.seeds = job_params.shown_seeds(self.study)
         self.trained = getattr(self.study, "seeds", self.seeds)
         self.reference = self.study.figures.reference_language
-        self.level = job_params.resource_levels(config).get(self.reference)
+        levels = config.resource_levels.items()
+        self.level = next((level for level, names in levels if self.reference in names), None)
         self.least = self.study.metrics.least
 
     @property
