@@ -28,7 +28,6 @@ from contextlib import nullcontext
 from dataclasses import astuple, dataclass, fields, replace
 from functools import cache, partial
 from itertools import product
-from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -39,6 +38,7 @@ from tqdm import tqdm
 from multical.claims.judge import tail
 from multical.errors import program
 from multical.files import atomic
+from multical.metrics import declared
 from multical.metrics.bootstrap import Bootstrap, recentred
 from multical.metrics.definitions import BIASED, CELLS, METRICS, equal_width, smoothed
 from multical.metrics.params import Coverage
@@ -48,13 +48,12 @@ from multical.params import command_line
 from multical.stats import comparisons
 from multical.stats.effects import Contrast, crossed_test, described, effect_of, effect_test
 from multical.stats.estimates import Estimate, average, interval
-from multical.stats.params import Tested
 
 #: Metrics that have intervals in tables and figures
 NAMES = ["accuracy", "confidence", "gap", "ece", "ece_equal_mass", "rmsce", "debiased_ece2",
          "resolution", "smece", "brier", "nll", "entropy", "auroc", "aurc", "augrc"]  # fmt: skip
 #: Metrics whose change is tested, and those whose change the verdicts show beside it
-CHANGED = [*get_args(Tested), "ece", "ece_equal_mass", "rmsce", "nll"]
+CHANGED = [*declared.TESTED, "ece", "ece_equal_mass", "rmsce", "nll"]
 LEAST, OPTIONS = 0.25, 4
 MIDDLE = (1 + LEAST) / 2
 #: The correlation of the normal variables behind two languages that the demo's answers have

@@ -9,8 +9,8 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
+from multical.metrics import declared
 from multical.metrics.params import Metric
-from multical.stats.params import Tested
 
 LEVELS = {
     "high": "ar cs de en es fa fr hi it ja nl pl pt ro ru sr sv tr vi zh".split(),
@@ -130,7 +130,7 @@ def _changes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Tables of what SFT and smoothing change, with intervals and p-values made up."""
     extra = frame[frame["metric"] == "confidence_right"]
     extra = extra.assign(metric="confidence_at_equal_accuracy")
-    frame = pd.concat([frame[frame["metric"].isin(get_args(Tested))], extra])
+    frame = pd.concat([frame[frame["metric"].isin(declared.TESTED)], extra])
     place = ["model", "benchmark", "readout", "metric", "language", "resource_level"]
     base, plain = (
         frame[chosen].set_index([*place, *sft])["value"]

@@ -273,6 +273,7 @@ def release(root: str, study: ReleasedStudy) -> Findings:
     elif source.local:
         yield local_path(subject, "archive", source.local, f"or name another with {name}")
     else:
+        assert source.repository is not None  # else there is an archive
         try:
             request = urllib.request.Request(source.repository, method="HEAD")
             urllib.request.urlopen(request, timeout=TIMEOUT_S).close()

@@ -40,15 +40,25 @@ class Release(Strict):
         pattern=r"^[A-Z][A-Z0-9_]*$",
         description="environment variable that, if set, overrides `archive`",
     )
-    repository: str = Field(
+    repository: str | None = Field(
+        default=None,
         pattern=r"^https://[^\s@]+$",  # no login, since the URL is recorded with the job
-        description="URL of the repository",
+        description="URL of the repository; null: only the local archive",
     )
-    commit: str = Field(pattern=r"^[0-9a-f]{40}$", description="full hash of the commit")
+    commit: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{40}$", description="full hash of the commit to download"
+    )
     folder: str = Field(description="folder of the outputs in the repository")
     manifest: LocalPath | None = Field(
         default=None, description="file with the SHA-256 of each released file; null: no check"
     )
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Release:
+        absent = [name for name in ("repository", "commit") if getattr(self, name) is None]
+        if absent and not self.archive:
+            raise ValueError(f"no {' and no '.join(absent)}, expected both, or an archive")
+        return self
 
     @property
     def local(self) -> str | None:

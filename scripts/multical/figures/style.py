@@ -433,10 +433,11 @@ def language_points(
 ) -> list[PathCollection]:
     """A point for each language, open for those with few questions (true in `few`)."""
     colour, marker = look
-    hollow = ax.scatter(
-        x[few], y[few], s=size, facecolor="white", edgecolor=colour, marker=marker, linewidth=0.8
-    )
-    return [scatter(ax, x[~few], y[~few], colour, marker, size), hollow]
+    drawn = [scatter(ax, x[~few], y[~few], colour, marker, size)]
+    if few.any():
+        edge = {"facecolor": "white", "edgecolor": colour, "linewidth": 0.8}
+        drawn.append(ax.scatter(x[few], y[few], s=size, marker=marker, **edge))
+    return drawn
 
 
 def few_handle(few: dict[str, int]) -> list[Line2D]:

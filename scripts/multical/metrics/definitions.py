@@ -7,7 +7,7 @@ occur. It is returned as (B,) float64. A sample without rows, or one for which t
 not defined, gives NaN.
 
 The tables come from `resampling.replicates`, which computes all of `METRICS` at once and far
-faster. A test compares the two. A new metric needs an entry in each.
+faster. A test compares the two. A metric without a fast version comes from here.
 """
 
 from __future__ import annotations
@@ -330,6 +330,22 @@ def entropy(readout: Readout, counts: Counts | None = None) -> Floats:
     return _mean(entropies(distribution(readout)[0]), counts)
 
 
+def normalised_entropy(readout: Readout, counts: Counts | None = None) -> Floats:
+    """Mean over questions of the entropy as a share of that of a uniform guess: 1 is a guess.
+
+    That is the entropy divided by ln k for a question of k options, so that questions of different
+    k can be compared.
+    """
+    return _mean(shares_of_uniform(distribution(readout)[0]), counts)
+
+
+def shares_of_uniform(probabilities: Floats) -> Floats:
+    """(n,) entropies of (n, k) probabilities, divided by the largest that a question can have."""
+    options = (~np.isnan(probabilities)).sum(axis=1)
+    # the sum of a uniform distribution is rounded, and a question with one option has no entropy
+    return np.minimum(entropies(probabilities) / np.log(np.maximum(options, 2)), 1.0)
+
+
 def auroc(readout: Readout, counts: Counts | None = None) -> Floats:
     """Probability that a right answer is more confident than a wrong one. Ties count half.
 
@@ -379,12 +395,19 @@ def augrc(readout: Readout, counts: Counts | None = None) -> Floats:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: what it needs from a readout, its range, and whether it takes `bins`."""
+    """A metric: what it needs from a readout, its range, and whether it takes `bins`.
+
+    Its changes are tested if `tested`. A binned ECE is not: it is biased, and the more so the less
+    sharp the confidences are, so that a test of its change would find sharpness. It is computed
+    after recalibration if `recalibrated`. Metrics of ranking, as AUROC, would hardly change.
+    """
 
     function: Callable[..., Floats]
     needs: Literal["score", "probability", "distribution"]
     bounds: tuple[float, float] = (0.0, 1.0)
     binned: bool = False
+    tested: bool = False
+    recalibrated: bool = False
 
     def applies(self, readout: Readout) -> bool:
         """Whether `readout` has what this metric needs."""
@@ -400,26 +423,30 @@ class Metric:
         return np.concatenate([self.function(readout, chunk, **options) for chunk in chunks])
 
 
-#: Every metric by its name in the config and in the results, in the order of the tables.
+#: Every metric by its name in the config and in the results, in the order of the tables. The lists
+#: of metrics in the config's schema and elsewhere are read from here (`metrics.declared`).
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric(accuracy, "score"),
-    "confidence": Metric(confidence, "probability"),
+    "accuracy": Metric(accuracy, "score", tested=True, recalibrated=True),
+    "confidence": Metric(confidence, "probability", tested=True, recalibrated=True),
     "confidence_right": Metric(confidence_right, "probability"),
     "confidence_wrong": Metric(confidence_wrong, "probability"),
-    "gap": Metric(gap, "probability", (-1.0, 1.0)),
-    "ece": Metric(ece, "probability", binned=True),
+    "gap": Metric(gap, "probability", (-1.0, 1.0), recalibrated=True),
+    "ece": Metric(ece, "probability", binned=True, recalibrated=True),
     "ece_equal_mass": Metric(ece_equal_mass, "probability", binned=True),
-    "rmsce": Metric(rmsce, "probability", binned=True),
+    "rmsce": Metric(rmsce, "probability", binned=True, recalibrated=True),
     "mce": Metric(mce, "probability", binned=True),
-    "debiased_ece2": Metric(debiased_ece2, "probability", (-1.0, 1.0), binned=True),
+    "debiased_ece2": Metric(
+        debiased_ece2, "probability", (-1.0, 1.0), binned=True, tested=True, recalibrated=True
+    ),
     "resolution": Metric(resolution, "probability", (-1.0, 1.0), binned=True),
     "uncertainty": Metric(uncertainty, "score", (0.0, 0.25)),
     "smece": Metric(smece, "probability"),
     "ece_classwise": Metric(ece_classwise, "distribution", binned=True),
     "ece_all": Metric(ece_all, "distribution", binned=True),
-    "brier": Metric(brier, "distribution", (0.0, 2.0)),
-    "nll": Metric(nll, "distribution", (0.0, np.inf)),
-    "entropy": Metric(entropy, "distribution", (0.0, np.inf)),
+    "brier": Metric(brier, "distribution", (0.0, 2.0), tested=True, recalibrated=True),
+    "nll": Metric(nll, "distribution", (0.0, np.inf), recalibrated=True),
+    "entropy": Metric(entropy, "distribution", (0.0, np.inf), tested=True),
+    "normalised_entropy": Metric(normalised_entropy, "distribution"),
     "auroc": Metric(auroc, "score"),
     "aurc": Metric(aurc, "score"),
     "augrc": Metric(augrc, "score"),

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field
 
+from multical.metrics import declared
 from multical.params import Distinct, Name, Number, Seed, Strict
 
-# The keys of metrics.readouts.READOUTS and metrics.definitions.METRICS, written out because to
-# import those modules would load numpy and pandas at each start of Snakemake. A test compares.
-Readout = Literal[
-    "letter", "letter_full", "text_ppl", "text_sum", "text_byte", "text_pmi",
-    "msp", "max_logit", "margin", "entropy",
-]  # fmt: skip
-Metric = Literal[
-    "accuracy", "confidence", "confidence_right", "confidence_wrong", "gap", "ece",
-    "ece_equal_mass", "rmsce", "mce", "debiased_ece2", "resolution", "uncertainty", "smece",
-    "ece_classwise", "ece_all", "brier", "nll", "entropy", "auroc", "aurc", "augrc",
-]  # fmt: skip
-#: Readouts that are a softmax of option scores: the keys of metrics.readouts.SCORES
-Distribution = Literal["letter", "text_ppl", "text_sum", "text_byte", "text_pmi"]
+if TYPE_CHECKING:  # names that only the running program knows
+    Readout = Metric = Distribution = str
+else:
+    Readout = Literal[declared.READOUTS]
+    Metric = Literal[declared.METRICS]
+    Distribution = Literal[declared.DISTRIBUTIONS]
 #: Readouts that paper 2 compares
 Confidence = Literal["msp", "max_logit", "margin", "entropy"]
 

@@ -173,7 +173,8 @@ def entropies(probabilities: Floats) -> Floats:
     return -(positive * np.log(positive)).sum(axis=1)
 
 
-#: Every readout by its name in the config and in the results.
+#: Every readout by its name in the config and in the results. Those in `SCORES` alone are added.
+#: The lists of readouts in the config's schema and elsewhere come from here (`metrics.declared`).
 READOUTS: dict[str, Callable[[pd.DataFrame], Readout]] = {
     "letter": letter,
     "letter_full": letter_full,
@@ -202,6 +203,14 @@ SCORES: dict[str, Callable[[pd.DataFrame], Floats]] = {
         _texts(frame, "text_pmi") - padded(_column(frame, "text_logliks_alone", "text_pmi"))
     ),
 }
+
+
+def _softmax_of(name: str) -> Callable[[pd.DataFrame], Readout]:
+    """The readout that is the softmax of the scores of that name."""
+    return lambda frame: from_scores(*option_scores(frame, name))
+
+
+READOUTS |= {name: _softmax_of(name) for name in SCORES if name not in READOUTS}
 
 
 def option_scores(frame: pd.DataFrame, readout: str) -> tuple[Floats, NDArray[np.int64]]:

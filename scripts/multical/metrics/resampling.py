@@ -17,12 +17,21 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 
 from multical.metrics import kernels
-from multical.metrics.definitions import CELLS, Counts, cosines, distribution, equal_width
+from multical.metrics.definitions import (
+    CELLS,
+    METRICS,
+    Counts,
+    cosines,
+    distribution,
+    equal_width,
+    shares_of_uniform,
+)
 from multical.metrics.readouts import Floats, Readout, entropies
 
 Ints = NDArray[np.integer[Any]]
 
-DISTRIBUTION = {"brier", "nll", "entropy"}
+#: Metrics with a fast version, by the intermediate values that it needs
+DISTRIBUTION = {"brier", "nll", "entropy", "normalised_entropy"}
 OPTIONS = {"ece_classwise", "ece_all"}
 RANKS = {"ece_equal_mass", "auroc", "aurc", "augrc"}
 
@@ -71,6 +80,11 @@ class Sample:
         return sums, sizes.astype(np.int64)
 
     @property
+    def counts(self) -> Counts:
+        """(B, n) how often each row occurs."""
+        return self.table[self.places].T.astype(np.int64)
+
+    @property
     def last(self) -> Sample:
         """The last sample alone."""
         return Sample(np.ascontiguousarray(self.table[:, -1:]), self.places)
@@ -102,6 +116,8 @@ def replicates(
             metrics |= _options(readout, sample, bins)
         if wanted & RANKS:
             metrics |= _ranks(readout, sample, bins)
+        for name in wanted - metrics.keys():  # without a fast version
+            metrics[name] = METRICS[name](readout, sample.counts, bins)
     return {name: metrics[name] for name in names}
 
 
@@ -158,10 +174,11 @@ def _distribution(readout: Readout, sample: Sample) -> dict[str, Floats]:
         np.nansum((probabilities - right) ** 2, axis=1),
         -np.log(np.where(possible, likelihood, 1.0)),
         entropies(probabilities),
+        shares_of_uniform(probabilities),
     )
-    brier, nll, entropy = sums / sample.size
+    brier, nll, entropy, normalised = sums / sample.size
     nll[sample.of(~possible).size > 0] = np.inf
-    return {"brier": brier, "nll": nll, "entropy": entropy}
+    return {"brier": brier, "nll": nll, "entropy": entropy, "normalised_entropy": normalised}
 
 
 def _options(readout: Readout, sample: Sample, bins: int) -> dict[str, Floats]:

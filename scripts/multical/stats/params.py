@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from multical.labels import KnownLevel
 from multical.metrics.params import Diagrams, Distribution, Metrics, Recalibration
 from multical.params import Distinct, Language, Strict
-
-#: Metrics whose changes can be tested. A binned ECE is biased, and the more so the less sharp the
-#: confidences are, so that a test of its change would find sharpness
-Tested = Literal["accuracy", "confidence", "debiased_ece2", "brier", "entropy"]
 
 
 class _ByLevel(Strict):

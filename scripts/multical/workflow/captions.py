@@ -98,7 +98,18 @@ class About:
     @property
     def entropy(self) -> str:
         """The unit of entropies."""
-        return "(nats)" if self.shown.options else "(as a share of that of a uniform guess)"
+        return "divided by that of a uniform guess, ln k," if self._mixed else "(nats)"
+
+    @property
+    def uniform(self) -> str:
+        """What the dotted line in the figure of entropies is, if it has one."""
+        drawn = self.shown.options or self._mixed
+        return "The dotted line is a uniform guess." if drawn else ""
+
+    @property
+    def _mixed(self) -> bool:
+        """Whether entropies of questions with k options are divided by ln k, since k varies."""
+        return not self.shown.options and "normalised_entropy" in self.study.metrics.metrics
 
     @property
     def questions(self) -> str:

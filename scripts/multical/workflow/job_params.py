@@ -37,6 +37,7 @@ from multical.figures import needs
 from multical.figures import settings_table as settings
 from multical.figures.params import Panel, SettingsRun, SettingsTable
 from multical.labels import KnownLevel
+from multical.metrics import declared
 from multical.metrics.params import Distribution, Metric, Metrics, MetricsSection
 from multical.models.api_params import ApiModel
 from multical.models.evaluation_params import EvaluationJob
@@ -48,12 +49,9 @@ from multical.stats.params import (
     MetricsJob,
     RecalibrationJob,
     Reliability,
-    Tested,
 )
 
 Settings = dict[str, Any]
-#: Metrics of recalibrated confidences. Those of ranking, as AUROC, would hardly change.
-RECALIBRATED = ("accuracy", "confidence", "gap", "ece", "rmsce", "debiased_ece2", "brier", "nll")
 #: Roles of runs in the table of settings, in the table's order
 Role = Literal["base", "trial", "run"]
 ROLES = get_args(Role)
@@ -346,7 +344,7 @@ def recalibration(config: Config, root: str) -> RecalibrationJob:
     study = config.measured(root)
     raw = {
         **computed(study.metrics),
-        "metrics": [name for name in study.metrics.metrics if name in RECALIBRATED],
+        "metrics": [name for name in study.metrics.metrics if name in declared.RECALIBRATED],
         "readouts": [study.figures.readout],
         "resource_levels": resource_levels(config, root),
         "recalibration": study.recalibration,
@@ -365,7 +363,7 @@ def effects(config: Config, root: str) -> MetricsJob:
 
 def tested(metrics: Metrics) -> list[Metric]:
     """The metrics of a study whose changes are tested."""
-    return [name for name in metrics.metrics if name in get_args(Tested)]
+    return [name for name in metrics.metrics if name in declared.TESTED]
 
 
 def claims(config: Config, root: str, claims: Claims) -> MeasuredClaims:

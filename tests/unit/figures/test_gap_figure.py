@@ -22,6 +22,7 @@ def numbers(models: list[str]) -> pd.DataFrame:
     keys = [(m, x, c) for m in models for x in ("en", "ko", "yo") for c in CONDITIONS]
     frame = pd.DataFrame(keys, columns=["model", "language", "condition"])
     frame["condition"] = pd.Categorical(frame["condition"], CONDITIONS, ordered=True)
+    frame["n"] = 100
     return frame.assign(accuracy=rng.random(len(frame)), gap=rng.normal(0, 0.2, len(frame)))
 
 
