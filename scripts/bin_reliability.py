@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multical.errors import program
+from multical.labels import level_of
 from multical.metrics.bands import band
 from multical.metrics.definitions import edges, equal_width
 from multical.stats import record_files
@@ -39,7 +40,7 @@ def compute(paths: Iterable[str], params: Reliability, processes: int = 1) -> li
 
     They have a row per run, benchmark, readout, group or language, and bin.
     """
-    parts, _ = record_files.survey(paths, params.resource_levels)
+    parts, _ = record_files.survey(paths)
     columns = ["readout", "bin", "low", "high", "n", "confidence", "accuracy"]
     columns += ["point", "point_confidence", "point_accuracy", "point_low", "point_high"]
     places = (["group"], ["language", "resource_level"])
@@ -61,7 +62,7 @@ def block_rows(block: Block, params: Reliability) -> tuple[Rows, Rows]:
             for row in rows(pd.concat([own[x] for x in languages]), block, name, params)
         ]
         by_language += [
-            {"language": language, "resource_level": levels[language], **row}
+            {"language": language, "resource_level": level_of(language, levels), **row}
             for language, answered in own.items()
             for row in rows(answered, block, name, params)
         ]

@@ -45,7 +45,7 @@ def main() -> None:
 
 def compute(paths: Iterable[str], params: MetricsJob, processes: int = 1) -> list[pd.DataFrame]:
     """The table, in a list, from record files and their questions with a label."""
-    parts, questions = record_files.survey(paths, params.resource_levels, CULTURES)
+    parts, questions = record_files.survey(paths, CULTURES)
     if not questions:
         raise InputError(NONE)
     return record_files.tables(

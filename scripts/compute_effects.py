@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from multical.errors import program
-from multical.labels import LEVELS
+from multical.labels import KNOWN_LEVELS, level_of
 from multical.metrics.params import Metric
 from multical.metrics.readouts import Floats
 from multical.stats import comparisons, record_files
@@ -61,7 +61,7 @@ def compute(
     paths: Iterable[str], params: MetricsJob, processes: int = 1
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two tables of record files: by language, and over groups of languages."""
-    parts, questions = record_files.survey(paths, params.resource_levels)
+    parts, questions = record_files.survey(paths)
     runs = record_files.each(parts, estimated, questions, params, processes=processes)
     by_language: list[dict[str, Any]] = []
     by_group: list[dict[str, Any]] = []
@@ -157,7 +157,7 @@ def language_rows(
         {
             **keys,
             "language": language,
-            "resource_level": params.resource_levels[language],
+            "resource_level": level_of(language, params.resource_levels),
             **described(effect, params.bootstrap.level),
             **effect_test(effect),
             "n": effect.n,
@@ -175,7 +175,7 @@ def group_rows(
         for group, languages in groups(effects, params.resource_levels).items()
     }
     contrasts = {group: Contrast([(1.0, own)]) for group, own in members.items()}
-    first, *others = [level for level in LEVELS if level in members] or [None]
+    first, *others = [level for level in KNOWN_LEVELS if level in members] or [None]
     for level in others:
         contrasts[f"{level}-{first}"] = Contrast([(1.0, members[level]), (-1.0, members[first])])
     rows = []

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from multical.errors import program
+from multical.labels import level_of
 from multical.records import flat
 from multical.stats import record_files
 from multical.stats.blocks import RUN, Block
@@ -30,7 +31,7 @@ def main() -> None:
 def compute(paths: Iterable[str], params: FertilityJob, processes: int = 1) -> list[pd.DataFrame]:
     """The table, in a list, of record files."""
     levels = params.resource_levels
-    parts, _ = record_files.survey(paths, levels)
+    parts, _ = record_files.survey(paths)
     return record_files.tables(parts, block_rows, levels, processes=processes, columns=[COLUMNS])
 
 
@@ -40,7 +41,8 @@ def block_rows(block: Block, levels: Mapping[str, str]) -> tuple[list[dict[str, 
     for language, questions in block.languages.items():
         if questions[COUNTS].notna().all(axis=None):
             tokens, size = (int(flat(questions[name])[0].sum()) for name in COUNTS)
-            row = {"language": language, "resource_level": levels[language], "n": len(questions)}
+            level = level_of(language, levels)
+            row = {"language": language, "resource_level": level, "n": len(questions)}
             row |= {"fertility": tokens / size, "tokens": tokens, "bytes": size}
             rows.append({**block.keys, **row})
     return (rows,)

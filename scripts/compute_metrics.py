@@ -37,7 +37,7 @@ def main() -> None:
 
 def compute(paths: Iterable[str], params: MetricsJob, processes: int = 1) -> list[pd.DataFrame]:
     """The two tables of record files: by language, and by group of languages."""
-    parts, questions = record_files.survey(paths, params.resource_levels)
+    parts, questions = record_files.survey(paths)
     return record_files.tables(
         parts, block_rows, questions, params, processes=processes, columns=[BY_LANGUAGE, SUMMARY]
     )

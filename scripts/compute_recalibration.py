@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from multical.errors import program
+from multical.labels import level_of
 from multical.metrics import bootstrap as bootstraps
 from multical.metrics import recalibration
 from multical.metrics.readouts import Readout, option_scores
@@ -69,7 +70,7 @@ def compute(
     paths: Iterable[str], params: RecalibrationJob, processes: int = 1
 ) -> list[pd.DataFrame]:
     """The tables of record files: by language, by group of languages, and of temperatures."""
-    parts, questions = record_files.survey(paths, params.resource_levels)
+    parts, questions = record_files.survey(paths)
     columns = [[*RUN, *FIT, *names[len(RUN) :]] for names in (BY_LANGUAGE, SUMMARY)]
     columns.append(TEMPERATURES)
     return record_files.tables(
@@ -121,7 +122,7 @@ def temperature_rows(
                 **block.keys,
                 "fit": fit,
                 "language": source[0] if fit != "high" else fit,
-                "resource_level": params.resource_levels[source[0]],
+                "resource_level": level_of(source[0], params.resource_levels),
                 "readout": readout,
                 **dict(zip(INTERVAL, map(float, (found[-1], *ends)), strict=True)),
                 "n": sum(len(answers[language].gold) for language in source),
@@ -153,7 +154,7 @@ def fitted_on(
 ) -> dict[str, list[tuple[list[str], list[str]]]]:
     """By name of the fit, pairs: the languages to fit on, and those to apply the fit to."""
     reference = [language for language in languages if language == params.reference_language]
-    high = [language for language in languages if params.resource_levels[language] == "high"]
+    high = [x for x in languages if level_of(x, params.resource_levels) == "high"]
     return {
         "reference": [(reference, languages)] if reference else [],
         "high": [(high, languages)] if high else [],

@@ -15,6 +15,7 @@ import pandas as pd
 from multical.errors import program
 from multical.figures import latex, outputs, tables
 from multical.figures.params import Conditions
+from multical.labels import UNKNOWN
 
 TABLES = ("effects", "effects_over_languages")
 ROW = ["model", "condition", "metric"]
@@ -40,9 +41,10 @@ def wide(paths: dict[str, str], params: Conditions) -> pd.DataFrame:
         for name, mask in (("rise", change > 0), ("fall", change < 0)):
             count = mask.groupby(level=ROW, observed=True).sum()
             table = table.assign(**{f"{name}_{end}": count.reindex(table.index, fill_value=0)})
+    levels = [level for level in tables.LEVELS if level != UNKNOWN or level in over["group"].array]
     for end in CORRECTIONS:
         p = over.pivot(index=ROW, columns="group", values=f"p_all_{end}").reindex(table.index)
-        table = table.assign(**{f"{level}_{end}": p.get(level) for level in tables.LEVELS})
+        table = table.assign(**{f"{level}_{end}": p.get(level) for level in levels})
     counts = ["seeds", "languages", "rises", "falls"]
     return table.astype(dict.fromkeys(counts, int)).sort_index().droplevel("condition")
 
@@ -57,21 +59,21 @@ def ordered(rows: pd.DataFrame) -> pd.DataFrame:
 
 def tabular(table: pd.DataFrame) -> str:
     """The LaTeX table, with three digits and Holm's correction."""
-    rows = []
+    rows, groups = [], [level for level in tables.LEVELS if f"{level}_holm" in table]
     for (model, metric), row in zip(
         table.index.to_list(), table.to_dict(orient="records"), strict=True
     ):
         change = f"{row['value']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
         p = [small(row[f"{test}_holm"]) for test in ("p", "p_all")]
         counts = f"{row['rise_holm']} / {row['fall_holm']}"
-        levels = [small(row[f"{level}_holm"]) for level in tables.LEVELS]
+        levels = [small(row[f"{level}_holm"]) for level in groups]
         compared = f"{row['before']} to {row['after']}"
         rows.append([model, compared, tables.CHANGED[metric], change, *p, counts, *levels])
     names = ["model", "comparison", "metric", "change", "questions", "and languages"]
-    names += ["rise / fall", *tables.LEVELS]
+    names += ["rise / fall", *groups]
     style = pd.DataFrame(rows, columns=names).style.hide(axis="index")
     style.format(escape="latex", subset=["model", "comparison"])
-    return style.to_latex(hrules=True, column_format="lllr" + "r" * 6)
+    return style.to_latex(hrules=True, column_format="lllr" + "r" * (3 + len(groups)))
 
 
 def small(p: float) -> str:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from multical.errors import program
 from multical.figures import style, tables
 from multical.figures.params import ByLanguage
+from multical.labels import languages_of
 
 GAP = 0.7  # extra space between methods, in distances between two fits
 
@@ -35,7 +36,7 @@ def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
             panel(ax, part, conditions, places)
         line[0].set_ylabel(f"{model}\nmean ECE")
     for ax, level in zip(axes[0], levels, strict=True):
-        ax.set_title(f"{level}-resource languages")
+        ax.set_title(languages_of(level))
     for ax in axes[-1]:
         names(ax, places, params.reference_language)
     axes[0, 0].set_ylim(bottom=0)

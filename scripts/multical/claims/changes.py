@@ -31,6 +31,7 @@ from multical.claims.judge import (
 from multical.claims.schema import Change, Claim
 from multical.errors import InputError
 from multical.figures import tables
+from multical.labels import KNOWN_LEVELS, languages_of
 from multical.metrics.bootstrap import recentred
 from multical.metrics.definitions import WITHOUT_INTERVAL
 from multical.metrics.params import Metric
@@ -74,7 +75,7 @@ def read(
     if used & set(BINNED):
         used |= {*BINNED, *PROPER}
     readouts = sorted({part.readout for part in changes} & set(params.readouts))
-    files, questions = survey(paths, params.resource_levels)
+    files, questions = survey(paths)
     params = params.model_copy(update={"readouts": readouts, "metrics": sorted(used)})
     return each(files, _scored, questions, params, processes=processes)
 
@@ -158,7 +159,7 @@ def _variants(
 _GROUPS = {
     "non-english": "languages other than English",
     "all": "all languages",
-    **{level: f"{level}-resource languages" for level in ("high", "mid", "low")},
+    **{level: languages_of(level) for level in KNOWN_LEVELS},
 }
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from multical.config.chat_confidence import AnswerStudy, ChatConfidenceStudy, ReleasedStudy
 from multical.config.inputs import Benchmark, Model, SftData
 from multical.config.studies import (
-    HarnessStudy,
     Measured,
     ModelStudy,
     MultilingualStudy,
@@ -25,9 +24,10 @@ from multical.config.studies import (
     grid_of,
     trials,
 )
-from multical.data.benchmark_params import HubBenchmark
+from multical.data.benchmark_params import BenchmarkSource
 from multical.data.sft_params import HubSft
 from multical.errors import InputError
+from multical.labels import KnownLevel
 from multical.models.api_params import ApiModel
 from multical.params import Distinct, Language, Name, Strict, twice, validated
 from multical.scoring.params import Prompt
@@ -48,8 +48,8 @@ class Config(Strict):
     models: dict[Name, Model] = Field(description="models by name")
     benchmarks: dict[Name, Benchmark] = Field(description="multiple-choice questions by name")
     sft_data: dict[Name, SftData] = Field(description="conversations for fine-tuning by name")
-    resource_levels: dict[Literal["high", "mid", "low"], Distinct[Language]] = Field(
-        description="the languages of each level"
+    resource_levels: dict[KnownLevel, Distinct[Language]] = Field(
+        description="the languages of each level; all others are of the level unknown"
     )
     prompts: dict[Name, Prompt] = Field(description="the texts that models see, by name")
     keep_checkpoints: bool = Field(
@@ -186,13 +186,15 @@ class Config(Strict):
 
     def languages(self, study: Scored, benchmark: str) -> list[str] | None:
         """The languages that a study scores on a benchmark; None if only its file tells them."""
-        source = self.benchmarks[benchmark].source
-        available: list[str] | None = getattr(source, "spoken", getattr(source, "languages", None))
+        there = available(self.benchmarks[benchmark].source)
         if study.languages is None:
-            return available
-        return [
-            language for language in study.languages if available is None or language in available
-        ]
+            return there
+        return [language for language in study.languages if there is None or language in there]
+
+
+def available(source: BenchmarkSource) -> list[str] | None:
+    """The languages of a benchmark; None if only its file tells them."""
+    return getattr(source, "spoken", getattr(source, "languages", None))
 
 
 def _of_kind(config: Config, kind: Any) -> Iterator[tuple[str, Any]]:
@@ -203,15 +205,6 @@ def _of_kind(config: Config, kind: Any) -> Iterator[tuple[str, Any]]:
 
 def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
     """All names that the config uses: their key, the names, and the names that exist."""
-    levels = {language for members in config.resource_levels.values() for language in members}
-    spoken = {}
-    for name, benchmark in config.benchmarks.items():
-        if (listed := getattr(benchmark.source, "languages", None)) is not None:
-            spoken[name] = listed
-            yield f"benchmarks.{name}.source.languages", listed, levels
-    for root, study in _of_kind(config, HarnessStudy):
-        for place, run in enumerate(study.runs):
-            yield f"studies.{root}.runs.{place}.samples", list(run.samples), levels
     apis = {name for name, model in config.models.items() if isinstance(model.source, ApiModel)}
     for root, study in _of_kind(config, Scored):
         figures, languages = study.figures, study.languages or []
@@ -219,17 +212,13 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
         references: list[tuple[str, list[Any], Any]] = [
             ("models", study.models, config.models.keys() - apis if trains else apis),
             ("benchmarks", study.benchmarks, config.benchmarks),
-            ("languages", languages, levels),
             *(
-                ("languages", languages, spoken[name])
+                ("languages", languages, spoken)
                 for name in study.benchmarks
-                if name in spoken
-            ),
-            *(  # else a missing level would only show up after scoring
-                (f"benchmarks: {name} without languages", entry.source.spoken, levels)
-                for name in study.benchmarks
-                if (entry := config.benchmarks.get(name)) and study.languages is None
-                if isinstance(entry.source, HubBenchmark)
+                if name in config.benchmarks
+                if (spoken := available(config.benchmarks[name].source)) is not None
+                # a job for each language leaves out those that a benchmark has not
+                if not getattr(study.scoring, "languages_per_job", None)
             ),
             ("scoring.prompt", [study.scoring.prompt], config.prompts),
             ("figures.benchmark", [figures.benchmark], study.benchmarks),
@@ -252,8 +241,11 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
                 ("figures.smoothing", [0.0, figures.smoothing], study.smoothing),
                 ("figures.seed", [figures.seed], study.seeds),
             ]
-        if scored := languages or spoken.get(figures.benchmark):
-            references.append(("figures.reference_language", [figures.reference_language], scored))
+        if figures.benchmark in config.benchmarks:
+            asked = config.languages(study, figures.benchmark)
+            if asked is not None:
+                reference = [figures.reference_language]
+                references.append(("figures.reference_language", reference, asked))
         yield from ((f"studies.{root}.{key}", names, known) for key, names, known in references)
     for root, study in _of_kind(config, ChatConfidenceStudy):
         yield from _chat_confidence_references(config, f"studies.{root}", study)
@@ -282,7 +274,7 @@ def _chat_confidence_references(
     for number, dataset in enumerate(study.datasets):
         yield f"{place}.datasets.{number}.benchmark", [dataset.benchmark], config.benchmarks
         source = config.benchmarks[dataset.benchmark].source
-        if known := getattr(source, "spoken", getattr(source, "languages", None)):
+        if known := available(source):
             yield f"{place}.datasets.{number}.language", [dataset.language], known
 
 

@@ -41,7 +41,12 @@ HALO = [withStroke(linewidth=2, foreground="white")]  # keeps text legible over 
 MARKER: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.3}
 OPEN: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.8}
 #: Colour and marker by resource level.
-LEVEL_STYLE = {"high": ("#009E73", "o"), "mid": ("#E69F00", "s"), "low": ("#332288", "^")}
+LEVEL_STYLE = {
+    "high": ("#009E73", "o"),
+    "mid": ("#E69F00", "s"),
+    "low": ("#332288", "^"),
+    "unknown": ("#882255", "D"),
+}
 _SMOOTHING_COLOURS = {0.05: "#003A5D", 0.1: "#0072B2", 0.2: "#56B4E9", 0.4: "#B3DDF2"}
 
 plt.rcParams.update(

@@ -90,7 +90,7 @@ CHANGED = {
     "entropy": "entropy",
 }
 #: Groups of languages in printed tables, with their names there
-GROUPS = {"non-english": "all but English", "high": "high", "mid": "mid", "low": "low"}
+GROUPS = {"non-english": "all but English"} | {level: level for level in LEVELS}
 #: Smaller p-values are called significant
 ALPHA = 0.05
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pandas as pd
 
 from multical.errors import InputError
-from multical.labels import LEVELS
+from multical.labels import LEVELS, level_of
 from multical.metrics.readouts import READOUTS, NotRecordedError, Readout
 from multical.records import KEY
 
@@ -75,18 +75,11 @@ def recorded(block: Block, read: Callable[[pd.DataFrame], Value]) -> dict[str, V
 
 
 def groups(languages: Mapping[str, Any], levels: Mapping[str, str]) -> dict[str, list[str]]:
-    """The languages of each group that is not empty: non-english, high, mid, low, all.
+    """The languages of each group that is not empty: non-english, high, mid, low, unknown, all.
 
     English belongs to its level and to all.
     """
     members = {"non-english": [x for x in languages if x.split("-")[0].lower() != "en"]}
-    members |= {level: [x for x in languages if levels[x] == level] for level in LEVELS}
+    members |= {level: [x for x in languages if level_of(x, levels) == level] for level in LEVELS}
     members["all"] = list(languages)
     return {group: chosen for group, chosen in members.items() if chosen}
-
-
-def check_languages(languages: Iterable[str], levels: Mapping[str, str]) -> None:
-    """Raise `InputError` naming the languages that have no resource level."""
-    missing = sorted(set(languages) - set(levels))
-    if missing:
-        raise InputError(f"--params: resource_levels: no {missing}, which the records have")

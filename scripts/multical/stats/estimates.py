@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from multical.labels import level_of
 from multical.metrics.bootstrap import Bootstrap, around, around_biased
 from multical.metrics.definitions import BIASED, METRICS, WITHOUT_INTERVAL
 from multical.metrics.readouts import Floats, Readout
@@ -105,7 +106,7 @@ def metric_rows(block: Block, estimates: Estimates, params: MetricsJob) -> list[
                 row = {
                     **block.keys,
                     "language": language,
-                    "resource_level": params.resource_levels[language],
+                    "resource_level": level_of(language, params.resource_levels),
                     "readout": readout,
                     "metric": metric,
                     "n": cell.n,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from multical.labels import Level
+from multical.labels import KnownLevel
 from multical.metrics.params import Diagrams, Distribution, Metrics, Recalibration
 from multical.params import Distinct, Language, Strict
 
@@ -16,7 +16,8 @@ Tested = Literal["accuracy", "confidence", "debiased_ece2", "brier", "entropy"]
 
 
 class _ByLevel(Strict):
-    resource_levels: dict[Language, Level]
+    #: a language that is not among them is of the level unknown
+    resource_levels: dict[Language, KnownLevel]
 
 
 class Reliability(Diagrams, _ByLevel):
@@ -24,11 +25,11 @@ class Reliability(Diagrams, _ByLevel):
 
 
 class MetricsJob(Metrics, _ByLevel):
-    """Metrics to compute from records, in languages of known resource levels."""
+    """Metrics to compute from records, in languages of some resource levels."""
 
 
 class FertilityJob(_ByLevel):
-    """Languages of known resource levels whose fertility to compute."""
+    """Resource levels of the languages whose fertility to compute."""
 
 
 class RecalibrationJob(MetricsJob):

@@ -28,7 +28,7 @@ from multical.errors import InputError
 from multical.files import atomic
 from multical.params import command_line
 from multical.records import Contents
-from multical.stats.blocks import blocks, check_languages
+from multical.stats.blocks import blocks
 
 #: Starting processes does not pay for fewer rows.
 MANY_ROWS = 1_000_000
@@ -95,19 +95,16 @@ class Part:
 
 
 def survey(
-    paths: Iterable[str], levels: Mapping[str, str], cultures: Sequence[str] | None = None
+    paths: Iterable[str], cultures: Sequence[str] | None = None
 ) -> tuple[list[Part], dict[str, list[str]]]:
     """The parts of record files, and the questions of each benchmark.
 
-    With `cultures`, only rows with one of these labels count. Raises `InputError` if a language
-    has no resource level.
+    With `cultures`, only rows with one of these labels count.
     """
     parts: list[Part] = []
     questions: dict[str, set[str]] = {}
-    languages: set[str] = set()
     for path in paths:
         contents = records.contents(path, cultures)
-        languages |= contents.languages
         for benchmark, ids in contents.questions.items():
             questions.setdefault(benchmark, set()).update(ids)
         merged = Part([path], [contents])
@@ -115,7 +112,6 @@ def survey(
             parts.remove(part)
             merged = Part(part.paths + merged.paths, part.contents + merged.contents)
         parts.append(merged)
-    check_languages(languages, levels)
     return parts, {benchmark: sorted(ids) for benchmark, ids in questions.items()}
 
 

@@ -8,6 +8,7 @@ Every function gives the parameters of one job as a pydantic model or as plain d
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -26,13 +27,14 @@ from multical.config.studies import (
     runs,
     trials,
 )
-from multical.data.benchmark_params import BenchmarkJob, ChoiceBenchmark
+from multical.data.benchmark_params import BenchmarkJob, ChoiceBenchmark, QuestionFile
 from multical.data.harness_params import HarnessJob
+from multical.data.outlines import outline
 from multical.data.sft_params import HubSft, SftDataJob, SftSource
 from multical.errors import InputError
 from multical.figures import settings_table as settings
 from multical.figures.params import Panel, SettingsRun, SettingsTable
-from multical.labels import Level
+from multical.labels import KnownLevel
 from multical.metrics.params import Distribution, Metric, Metrics, MetricsSection
 from multical.models.api_params import ApiModel
 from multical.models.evaluation_params import EvaluationJob
@@ -232,16 +234,46 @@ def sample_files(config: Config, root: str, name: str, benchmark: str) -> list[s
     return matches
 
 
-def resource_levels(config: Config) -> dict[str, Level]:
-    """The resource level of each language."""
-    levels = config.resource_levels
-    return {language: level for level, members in levels.items() for language in members}
+def languages(config: Config, root: str) -> set[str] | None:
+    """The languages of a study; None if only a file tells them that is not there yet."""
+    study = config.measured(root)
+    if isinstance(study, HarnessStudy):
+        return {language for logs in study.runs for language in logs.samples}
+    asked: set[str] = set()
+    for name in study.benchmarks:
+        listed: Collection[str] | None = config.languages(study, name)
+        if listed is None and (path := question_file(config, name)):
+            listed = outline(path)
+        if listed is None:
+            return None
+        asked |= set(listed)
+    return asked
+
+
+def question_file(config: Config, benchmark: str) -> str | None:
+    """The local file of a benchmark; None if its questions come from elsewhere."""
+    source = config.benchmarks[benchmark].source
+    return source.path if isinstance(source, QuestionFile) else None
+
+
+def resource_levels(config: Config, root: str) -> dict[str, KnownLevel]:
+    """The resource level of each language of a study that has one.
+
+    Those of other languages are left out, so that no job is stale if they change.
+    """
+    asked = languages(config, root)
+    return {
+        language: level
+        for level, members in config.resource_levels.items()
+        for language in members
+        if asked is None or language in asked
+    }
 
 
 def metrics(config: Config, root: str) -> MetricsJob:
     """The metrics that are computed from records."""
     section = computed(config.measured(root).metrics)
-    return MetricsJob(**section, resource_levels=resource_levels(config))
+    return MetricsJob(**section, resource_levels=resource_levels(config, root))
 
 
 def computed(section: MetricsSection) -> dict[str, Any]:
@@ -251,13 +283,13 @@ def computed(section: MetricsSection) -> dict[str, Any]:
 
 def fertility(config: Config, root: str) -> FertilityJob:
     """The languages whose fertility is computed."""
-    return FertilityJob(resource_levels=resource_levels(config))
+    return FertilityJob(resource_levels=resource_levels(config, root))
 
 
 def reliability(config: Config, root: str) -> Reliability:
     """How reliability diagrams are binned."""
     section = config.measured(root).metrics
-    levels = resource_levels(config)
+    levels = resource_levels(config, root)
     return Reliability(
         readouts=section.readouts, bins=section.bins, least=section.least, resource_levels=levels
     )
@@ -275,7 +307,7 @@ def recalibration(config: Config, root: str) -> RecalibrationJob:
         **computed(study.metrics),
         "metrics": [name for name in study.metrics.metrics if name in RECALIBRATED],
         "readouts": [study.figures.readout],
-        "resource_levels": resource_levels(config),
+        "resource_levels": resource_levels(config, root),
         "recalibration": study.recalibration,
         "reference_language": study.figures.reference_language,
     }
@@ -286,7 +318,7 @@ def effects(config: Config, root: str) -> MetricsJob:
     """The metrics whose changes by SFT and smoothing are computed."""
     section = config.measured(root).metrics
     raw = computed(section) | {"metrics": tested(section)}
-    raw |= {"resource_levels": resource_levels(config)}
+    raw |= {"resource_levels": resource_levels(config, root)}
     return validated(MetricsJob, raw, f"config: studies.{root}")
 
 

@@ -152,6 +152,29 @@ def fresh(small: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @EVERY
+def test_languages_of_unknown_level(
+    name: str, make: Callable[..., Any], small: dict[str, Path], tmp_path: Path
+) -> None:
+    """They alone, and beside languages of known levels."""
+    for place, known in enumerate(("mid|low", "high|mid|low")):
+        changed = {}
+        for kind, path in small.items():
+            table = pd.read_csv(path)
+            for column in {"group", "resource_level"} & set(table):
+                if place and kind in ("summary", "reliability", "recalibration", "culture"):
+                    table = table[~table[column].isin(["mid", "low"])]
+                if place and "over" in kind:
+                    table = table[~table[column].str.contains("mid|low")]
+                elif not place:
+                    table = table[~table[column].isin(["low"])]
+                table[column] = table[column].replace(known.split("|"), "unknown")
+            changed[kind] = tmp_path / f"{place}{kind}" / path.name
+            changed[kind].parent.mkdir()
+            table.to_csv(changed[kind], index=False)
+        assert make(name, changed, tmp_path)
+
+
+@EVERY
 def test_same_input_same_bytes(
     name: str, make: Callable[..., Any], small: dict[str, Path], fresh: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 import compute_fertility
-from multical.errors import InputError
 from multical.stats.params import FertilityJob
 from support.synthetic import make_records, written
 
@@ -42,10 +41,10 @@ def test_languages_without_texts_have_no_row(tmp_path: Path) -> None:
     assert list(none) == compute_fertility.COLUMNS
 
 
-def test_a_language_without_a_level_is_named(tmp_path: Path) -> None:
-    paths = written(tmp_path, make_records(["m"], ["fr"], 20, 0))
-    with pytest.raises(InputError, match=r"resource_levels: no \['fr'\]"):
-        compute_fertility.compute(paths, JOB)
+def test_a_language_without_a_level_is_of_the_level_unknown(tmp_path: Path) -> None:
+    paths = written(tmp_path, make_records(["m"], ["fr", "sw"], 20, 0))
+    (found,) = compute_fertility.compute(paths, JOB)
+    assert dict(found[["language", "resource_level"]].to_numpy()) == {"fr": "unknown", "sw": "low"}
 
 
 def test_what_is_written(tmp_path: Path) -> None:

@@ -87,6 +87,26 @@ def test_rows(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
         assert (table["value"] <= table["ci_high"]).all()
 
 
+def test_languages_without_a_level(
+    paths: list[str], tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    """They are a group of their own, which is compared with no level; other groups stay."""
+    low = [language for language, level in LEVELS.items() if level == "low"]
+    known = {language: level for language, level in LEVELS.items() if level != "low"}
+    job = JOB.model_copy(update={"resource_levels": known})
+    effects, over = compute_effects.compute(paths, job)
+    levels = effects.groupby("language")["resource_level"].first()
+    assert dict(levels) == known | dict.fromkeys(low, "unknown")
+    assert list(over["group"].unique()) == [
+        "non-english", "high", "mid", "unknown", "all", "mid-high"
+    ]  # fmt: skip
+    groups = tables[1].assign(group=tables[1]["group"].replace("low", "unknown"))
+    both = over[[*UNIT, "group", "value", "ci_low", "p_all"]].merge(groups, on=[*UNIT, "group"])
+    assert len(both) == len(over)
+    for name in ("value", "ci_low", "p_all"):
+        np.testing.assert_array_equal(both[f"{name}_x"], both[f"{name}_y"])
+
+
 def test_values_are_changes_of_the_metrics(
     paths: list[str], tables: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:

@@ -60,7 +60,7 @@ def place(block: Block) -> tuple[str, str, list[str]]:
 
 
 def test_files_that_share_a_run_are_one_part(paths: list[str]) -> None:
-    parts, questions = survey(paths, LEVELS)
+    parts, questions = survey(paths)
     assert sorted(len(part.paths) for part in parts) == [1, 2]
     assert questions == {"synthetic": [f"q{number:05d}" for number in range(30)]}
     expected = [(run, "synthetic", ["en", "ko"]) for run in "abc"]
@@ -94,7 +94,7 @@ def test_bytes_are_the_same_from_one_file_or_more_and_any_number_of_processes(
 def test_culture_draws_from_labelled_questions(frame: pd.DataFrame, tmp_path: Path) -> None:
     few = frame.assign(culture=frame["culture"].where(frame["question_id"] < "q00025"))
     records.write(tmp_path / "r.parquet", few)
-    _, questions = survey([str(tmp_path / "r.parquet")], LEVELS, compute_culture.CULTURES)
+    _, questions = survey([str(tmp_path / "r.parquet")], compute_culture.CULTURES)
     assert len(questions["synthetic"]) == 25
 
 
@@ -102,18 +102,13 @@ def test_a_row_in_two_files_is_refused(frame: pd.DataFrame, tmp_path: Path) -> N
     names = [tmp_path / "one.parquet", tmp_path / "two.parquet"]
     records.write(names[0], frame[frame["run"] == "a"])
     records.write(names[1], frame[(frame["run"] == "a") & (frame["language"] == "en")].head(3))
-    parts, _ = survey(map(str, names), LEVELS)
+    parts, _ = survey(map(str, names))
     with pytest.raises(InputError, match=r"two rows for {'run': 'a'.*'q00000'}"):
         each(parts, place, processes=1)
 
 
-def test_a_language_without_a_level_is_named(paths: list[str]) -> None:
-    with pytest.raises(InputError, match=r"no \['ko'\], which the records have"):
-        survey(paths, {"en": "high"})
-
-
 def test_errors_come_back_from_processes(paths: list[str]) -> None:
-    parts, _ = survey(paths, LEVELS)
+    parts, _ = survey(paths)
     with pytest.raises(InputError, match="of run"):
         each(parts, refuse, processes=2, many=0)
     with pytest.raises(InputError, match="--processes: 0, expected at least 1"):
@@ -125,7 +120,7 @@ def refuse(block: Block) -> None:
 
 
 def test_a_process_that_is_killed_is_told_of(paths: list[str]) -> None:
-    parts, _ = survey(paths, LEVELS)
+    parts, _ = survey(paths)
     with pytest.raises(InputError, match="was killed, most likely for lack of memory"):
         each(parts, end, processes=2, many=0)
 
@@ -143,7 +138,7 @@ def sleep(block):
     time.sleep(60)
 
 if __name__ == "__main__":
-    parts, _ = survey(sys.argv[1:], {"en": "high", "ko": "mid"})
+    parts, _ = survey(sys.argv[1:])
     each(parts, sleep, processes=2, many=0)
 """
 

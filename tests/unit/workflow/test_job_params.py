@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,9 @@ FIGURES: dict[str, type[Panel]] = {
     "reliability": ConditionsAndGuess,
     "ece_by_resource": Panel,
 }
+
+#: A language that no study of the repository has
+UNUSED = "cy"
 
 Edit = Callable[[dict[str, Any]], Any]
 
@@ -234,3 +238,25 @@ def test_settings_of_a_run_that_the_study_lacks() -> None:
 def test_canonical_text(value: Any, text: str) -> None:
     assert canonical(value) == text
     assert json.loads(text) == value
+
+
+def test_jobs_get_the_levels_of_their_own_study(tmp_path: Path) -> None:
+    raw = own(RAW)
+    before = jobs(raw)
+    raw["resource_levels"]["low"].append(UNUSED)
+    assert jobs(raw) == before
+    raw["resource_levels"]["high"].remove("en")
+    assert {name for name, text in jobs(raw).items() if text != before[name]} == {
+        f"{root} {job}" for root in (DEMO, SMOKE) for job in ("metrics", "reliability")
+    }
+    questions = tmp_path / "quiz.jsonl"
+    entry = {"options": None, "source": {"kind": "file", "path": str(questions)}}
+    raw["benchmarks"]["cldr-facts"] = entry
+    raw["studies"][DEMO]["languages"] = None
+    loaded = schema.load(raw)
+    assert job_params.languages(loaded, DEMO) is None  # there is no file yet
+    assert job_params.resource_levels(loaded, DEMO)[UNUSED] == "low"
+    rows = [{"language": x, "options": ["a", "b"]} for x in ("fr", "bg", "yo")]
+    questions.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    assert job_params.languages(loaded, DEMO) == {"fr", "bg", "yo"}
+    assert job_params.resource_levels(loaded, DEMO) == {"fr": "high", "yo": "low"}

@@ -1,0 +1,49 @@
+"""What a file of questions is like, read before the first job and without numpy or pandas."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+#: By language, how many questions have how many options
+Outline = dict[str, Counter[int]]
+
+
+def outline(path: str | Path) -> Outline | None:
+    """The outline of a .jsonl or .parquet file; none if there is no such file to be read.
+
+    Rows that make no question do not count: `multical.data.questions` says what is wrong with them.
+    """
+    try:
+        changed = Path(path).stat().st_mtime_ns
+        return _outline(Path(path), changed)
+    except (OSError, ValueError):  # json's and pyarrow's errors are ValueErrors, too
+        return None
+
+
+@cache
+def _outline(path: Path, changed: int) -> Outline:
+    """The outline of a file; its time of change is a key of the cache."""
+    found: Outline = {}
+    for row in _rows(path):
+        if isinstance(row, dict):
+            language, options = row.get("language"), row.get("options")
+            if isinstance(language, str) and isinstance(options, list):
+                found.setdefault(language, Counter())[len(options)] += 1
+    return found
+
+
+def _rows(path: Path) -> Iterable[Any]:
+    if path.suffix == ".jsonl":
+        with path.open(encoding="utf-8") as stream:
+            yield from (json.loads(line) for line in stream if line.strip())
+    elif path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        yield from pq.read_table(path, columns=["language", "options"]).to_pylist()
+    else:
+        raise ValueError(path)
