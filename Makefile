@@ -17,7 +17,7 @@ FOLLOWED := PYTHONPATH=tools $(SNAKEMAKE) --logger study
 QUIET  := --quiet rules host progress reason
 REPORT = $(FOLLOWED) --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke msp_v2 verify plan explain provenance bundle unbundle doctor recover test test-all test-smoke test-unit test-slow test-slurm bench check schema format clean
+.PHONY: help env lock demo smoke msp_v2 report verify plan explain provenance bundle unbundle doctor recover test test-all test-smoke test-unit test-slow test-slurm bench check schema format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -37,13 +37,14 @@ lock:                ## resolve envs/requirements.in into the lock anew
 	$(PYTHON) envs/generate.py
 
 demo smoke: env      ## make a study of packaged models, with its report
-	@$(FOLLOWED) -- results/$@/headline.txt results/$@/claims/verdicts.json >/dev/null
-	@$(MAKE) --no-print-directory --silent results/$@/report.html
+	@$(MAKE) --no-print-directory --silent report STUDY=$@
 	@$(BIN)/python tools/show_finding.py --study results/$@
 
-# The report cannot be a rule: it reports on a workflow that has run.
-results/%/report.html: results/%/headline.txt results/%/claims/verdicts.json $(wildcard report/*)
-	$(REPORT) $@ -- $(filter results/%,$^)
+# The report cannot be a rule of Snakemake: it reports on a workflow that has run.
+report: env          ## make STUDY=demo|... whole, and its report: all of it in one file
+	$(if $(STUDY),,$(error report: which STUDY=demo|msp_v2|...?))
+	@$(FOLLOWED) -- "$$ROOT/headline.txt" "$$ROOT/claims/verdicts.json" >/dev/null
+	@$(REPORT) "$$ROOT/report.html" -- "$$ROOT/headline.txt" "$$ROOT/claims/verdicts.json"
 
 msp_v2: env          ## make paper 2 from its released outputs, with its report, and compare with the published
 	@$(FOLLOWED) -- msp_v2 msp_v2_verify results/msp_v2/claims/verdicts.json >/dev/null
@@ -51,7 +52,7 @@ msp_v2: env          ## make paper 2 from its released outputs, with its report,
 	@$(BIN)/python tools/show_finding.py --study results/msp_v2
 
 # STUDY is the root of a study, without or with its results/.
-verify bundle: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
+report verify bundle: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
 verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error where a verdict is unexpected
 	$(if $(STUDY),,$(error verify: which STUDY=demo|msp_v2|...?))
 	$(SNAKEMAKE) $(QUIET) -- "$$ROOT/claims/verdicts.json"

@@ -44,8 +44,9 @@ def headline(rows: pd.DataFrame, params: Conditions) -> str:
     root = params.study
     lines = [
         f"Made in {root}: figures/ (pdf, png, provenance), tables/main.csv and .tex,",
-        "  metrics.csv, summary.csv, reliability.csv, records/, runs/, and report.html.",
-        f"Look first at {root}/figures/ece_by_lang.pdf and {root}/report.html.",
+        "  metrics.csv, summary.csv, reliability.csv, records/, and runs/.",
+        f"Look first at {root}/figures/ece_by_lang.pdf. `make report "
+        f"STUDY={root.removeprefix('results/')}` makes {root}/report.html.",
         f"Mean over {rows['languages'].max():.0f} {GROUPS[rows['group'].iloc[0]]}, "
         f"{params.benchmark}, readout {params.readout} [bootstrap interval]:",
     ]

@@ -81,6 +81,7 @@ def slurm(values: site.Site, jobs: list[tuple[str, str]]) -> Findings:
         return
     yield from checked("squeue", preflight_slurm.polling, settings, requests, values)
     yield from checked("account", preflight_slurm.account, settings, values)
+    yield from checked("qos", preflight_slurm.qos, settings, values)
     yield from checked("gpus", preflight_slurm.gpus, settings, values)
     yield from checked("partitions", preflight_slurm.partitions, settings, requests, values, jobs)
 

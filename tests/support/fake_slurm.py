@@ -41,6 +41,7 @@ SHOW_CONFIG = "scontrol show config"
 SHOW_PARTITIONS = "scontrol -a -o show partition"
 SINFO = "sinfo -a -h -N -o %R|%N|%t|%c|%m|%G"
 SACCTMGR = "sacctmgr -n -s list user ada format=account%256"
+ASSOCIATIONS = "sacctmgr -n -P list associations user=ada format=account,defaultqos,qos"
 SSHARE = "sshare -U --format Account%256 --noheader"
 NO_ACCOUNTING = """\
 You are not running a supported accounting_storage plugin

@@ -68,7 +68,8 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "MSP_V2_ARCHIVE=main_results.tar.xz make msp_v2": By(
         "tests/support/msp_study.py", "MSP_V2_ARCHIVE"
     ),
-    "make results/demo/report.html": By("tests/workflow/test_report_browser.py", "REPORT"),
+    "make report STUDY=demo": Dry(f"{DEMO} results/demo/claims/verdicts.json"),
+    "make report STUDY=mine": By("tests/workflow/test_docs.py", '("mine", "results/mine")'),
     "make verify STUDY=demo": Dry("results/demo/claims/verdicts.json"),
     "make verify STUDY=msp_v2": Dry("results/msp_v2/claims/verdicts.json"),
     "make doctor STUDY=results": DOCTOR,
@@ -129,6 +130,7 @@ STUDY = {"docs/paper2.md": "results/msp"}
 #: Paths that neither lie in the repository nor are made by a rule of a study of the config
 OTHERS = [
     "slurm/site.yaml",  # of a user's cluster
+    "config/local.yaml",  # a user's own entries
     ".snakemake/.*",
     "cache/api/MODEL.sqlite",  # see multical.paths
     ".*report.html",  # of the Makefile
@@ -274,15 +276,32 @@ def test_it_hands_snakemake_its_targets(
     monkeypatch.chdir(ROOT)  # which has the profile
     call = re.sub(r"^\S*snakemake ", "", filled(command))
     if command.startswith("make "):
-        with_environment(tmp_path)
-        for name in ("Makefile", "envs", "report", "tools", "scripts", "expected"):
-            (tmp_path / name).symlink_to(ROOT / name)
-        recorder = tmp_path / "snakemake"
-        recorder.write_text(RECORDER)
-        recorder.chmod(0o755)
-        bash(f"{command} SNAKEMAKE={recorder}", tmp_path)
-        call = (tmp_path / "calls").read_text().splitlines()[0]
+        call = calls(command, tmp_path)[0]
     assert parse_args(shlex.split(call))[1].targets == how.targets.split()
+
+
+def calls(command: str, folder: Path) -> list[str]:
+    """How a verb of the Makefile calls Snakemake, in an empty folder."""
+    with_environment(folder)
+    for name in ("Makefile", "envs", "report", "tools", "scripts", "expected"):
+        (folder / name).symlink_to(ROOT / name)
+    recorder = folder / "snakemake"
+    recorder.write_text(RECORDER)
+    recorder.chmod(0o755)
+    bash(f"{command} SNAKEMAKE={recorder}", folder)
+    return (folder / "calls").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("study", "root"),
+    [("mine", "results/mine"), ("results/mine", "results/mine"), ("results", "results")],
+)
+def test_a_report_is_made_from_nothing(tmp_path: Path, study: str, root: str) -> None:
+    targets = [f"{root}/headline.txt", f"{root}/claims/verdicts.json"]
+    made, reported = calls(f"make report STUDY={study}", tmp_path)
+    assert parse_args(shlex.split(made))[1].targets == targets
+    assert parse_args(shlex.split(reported))[1].targets == targets
+    assert f"--report {root}/report.html -- " in reported
 
 
 def paths(page: str) -> list[str]:

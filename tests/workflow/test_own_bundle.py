@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -152,6 +153,28 @@ def test_what_needs_own_data_says_so(author: Path, fresh: Path, tmp_path: Path) 
     done = forks.run(command, cwd=fresh)
     assert done.returncode != 0
     assert "error: quiz.jsonl: " in done.stdout + done.stderr
+
+
+def test_results_may_be_a_link_to_another_disk(author: Path, fresh: Path, tmp_path: Path) -> None:
+    linked = shutil.copytree(author, tmp_path / "linked", symlinks=True)
+    for folder in (linked, fresh):
+        (folder / "results").rename(tmp_path / f"{folder.name}-disk")
+        (folder / "results").symlink_to(tmp_path / f"{folder.name}-disk")
+    for folder in (author, linked):
+        bundled(folder, tmp_path / f"{folder.name}.zip")
+    first, second = (archive.read(tmp_path / f"{x.name}.zip").files for x in (author, linked))
+    assert second == first
+    assert program(fresh, "unpack_bundle", str(tmp_path / "linked.zip"))[-1] == "nothing to do"
+    shutil.rmtree(fresh / "results/tiny/figures")
+    checkout.snakemake(fresh, "--", FIGURE)
+    sidecar = FIGURE.replace(".pdf", ".json")
+    made, drawn = (json.loads((x / sidecar).read_text("utf-8")) for x in (author, fresh))
+    assert {"inputs": drawn["inputs"], "outputs": drawn["outputs"]} == {
+        "inputs": made["inputs"],
+        "outputs": made["outputs"],
+    }
+    said = program(fresh, "show_provenance", FIGURE, "--crate", str(tmp_path / "crate"))
+    assert (tmp_path / "crate" / FIGURE).is_file(), said
 
 
 def test_own_entries_stay_as_they_are(author: Path, fresh: Path, tmp_path: Path) -> None:

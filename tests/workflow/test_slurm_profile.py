@@ -243,7 +243,7 @@ PAPER = {
 def test_dry_run_without_slurm(tmp_path: Path) -> None:
     """The needs of a job and the site's values meet in the job."""
     checkout.copy(tmp_path)
-    (tmp_path / "slurm/site.yaml").write_text("partitions: gpu\naccount: 007\n")
+    (tmp_path / "slurm/site.yaml").write_text("partitions: gpu\naccount: 007\nqos: long\n")
     training = "studies:results/smoke:training"
     spread = {"gradient_accumulation_steps": 2, "scale": {"processes": 2}}
     checkout.edit_config(tmp_path, {f"{training}:{key}": one for key, one in spread.items()})
@@ -257,7 +257,14 @@ def test_dry_run_without_slurm(tmp_path: Path) -> None:
     train = next(job for job in jobs if "rule train_sft:" in job)
     resources = re.search(r"resources: (.*)", train)
     assert resources
-    asked = {"gpu=2", "slurm_partition=gpu", "slurm_account=007", "runtime=240", "mem_mb=10000"}
+    asked = {
+        "gpu=2",
+        "slurm_partition=gpu",
+        "slurm_account=007",
+        "qos=long",
+        "runtime=240",
+        "mem_mb=10000",
+    }
     assert asked <= set(resources[1].split(", "))
     score = next(job for job in jobs if "rule score_run:" in job)
     assert "gpu=1" in score

@@ -34,9 +34,9 @@ MOST = 2**26
 def names(hidden: Iterable[str] = (), allowed: Iterable[str] = ()) -> dict[str, str]:
     """Names that tell who works here, and where, each with what it is, such as `user`.
 
-    They are the user, home, this folder, the host, the repository's authors and remotes, the
-    cluster's account, and the names in `hidden`. Names in `allowed` are left out, as they are words
-    of the data too.
+    They are the user, home, this folder, folders that its results lie in by a link, the host, the
+    repository's authors and remotes, the cluster's account, and the names in `hidden`. Names in
+    `allowed` are left out, as they are words of the data too.
     """
     kinds = dict.fromkeys(hidden, "hidden")
     allowed = {"/root", *COMMON, *map(str.casefold, allowed)}
@@ -44,7 +44,7 @@ def names(hidden: Iterable[str] = (), allowed: Iterable[str] = ()) -> dict[str, 
     accounts = [os.environ.get(f"{name}_ACCOUNT", "") for name in ("MULTICAL", "SLURM")]
     remotes = [line.split()[-1] for line in _git("config", "--get-regexp", r"^remote\..*\.url$")]
     for kind, texts in (
-        ("folder", [Path.cwd(), os.environ.get("PWD", "")]),
+        ("folder", [Path.cwd(), os.environ.get("PWD", ""), *_links()]),
         ("home", [home, home.resolve()]),
         ("user", [getpass.getuser(), home.name, *_full_name()]),
         ("host", [host, host.split(".")[0]]),
@@ -66,6 +66,12 @@ def tokens() -> dict[str, str]:
         for name, value in os.environ.items()
         if SECRET.search(name) and len(value) >= 8  # not 0, 1, true
     }
+
+
+def _links() -> list[Path]:
+    """Where folders of results lie, if they are links to another disk."""
+    folders = [Path("results"), Path("logs"), *Path("results").glob("*")]
+    return [folder.resolve() for folder in folders if folder.is_symlink()]
 
 
 def _full_name() -> list[str]:

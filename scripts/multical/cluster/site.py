@@ -1,4 +1,4 @@
-"""What slurm/profile.yaml must know of a cluster: account, partitions, how to request GPUs.
+"""What slurm/profile.yaml must know of a cluster: account, partitions, QOS, how to request GPUs.
 
 Each value is an environment variable or a key of slurm/site.yaml, which is not committed. The
 variable takes precedence. None is needed where the cluster's defaults serve.
@@ -6,6 +6,7 @@ variable takes precedence. None is needed where the cluster's defaults serve.
     MULTICAL_ACCOUNT      account      as `sacctmgr` lists it; default: the user's own
     MULTICAL_PARTITIONS   partitions   one, or several with commas between: the first that is
                                        free; default: the cluster's default partition
+    MULTICAL_QOS          qos          quality of service; default: the user's own
     MULTICAL_GPUS         gpus         gpus (--gpus=1, the default), gpus:MODEL, gres
                                        (--gres=gpu:1), gres:MODEL, or none (CPU only)
 """
@@ -31,6 +32,7 @@ WRONG = (KeyError, TypeError, AttributeError, ValueError)
 SHAPES = {
     "account": r"\w[\w.-]*",
     "partitions": r"\w[\w.-]*(,\w[\w.-]*)*",
+    "qos": r"\w[\w.-]*",
     "gpus": r"none|(gpus|gres)(:[\w.]+)?",
 }
 
@@ -42,6 +44,7 @@ class Site:
     account: str | None = None
     partitions: str | None = None
     gpus: str = "gpus"
+    qos: str | None = None
 
     def request(self, gpus: int | str) -> dict[str, str | int]:
         """The Snakemake resources that request GPUs; `gpus` is a number or an expression."""

@@ -127,6 +127,39 @@ def _accounts(user: str) -> set[str]:
     return set(listed.lower().split())
 
 
+def qos(settings: dict[str, str], site: Site) -> Findings:
+    """Whether the user may use the QOS that the site names, if it names one."""
+    if site.qos is None:
+        return
+    try:
+        known = {name for _, names in _associations(site) for name in names}
+    except SlurmError as error:
+        yield warn("qos", f"{site.qos} cannot be looked up ({error})", "submit one job to see")
+        return
+    user = getpass.getuser()
+    if site.qos.lower() in known:
+        yield ok("qos", f"{site.qos} is one of {user}'s")
+        return
+    message = f"{site.qos} is not one of {user}'s: {', '.join(sorted(known)) or 'SLURM lists none'}"
+    enforced = "qos" in settings.get("AccountingStorageEnforce", "")
+    yield (fail if enforced else warn)("qos", message, "set MULTICAL_QOS to one of these, or none")
+
+
+def _associations(site: Site) -> list[tuple[str, list[str]]]:
+    """The QOS that jobs have by default, and all that they may have, by the user's associations.
+
+    These are the associations of the site's account, if it names one. Raises `SlurmError`.
+    """
+    query = ["list", "associations", f"user={getpass.getuser()}", "format=account,defaultqos,qos"]
+    rows = []
+    for line in ask("sacctmgr", "-n", "-P", *query).lower().split():
+        account, default, names = line.split("|")
+        allowed = [name for name in names.split(",") if name]
+        if account == (site.account or account).lower():
+            rows.append((default or (allowed[0] if len(allowed) == 1 else "normal"), allowed))
+    return rows
+
+
 def gpus(settings: dict[str, str], site: Site) -> Findings:
     """Whether the cluster understands how jobs request GPUs."""
     select = settings.get("SelectType", "")
@@ -258,12 +291,31 @@ def _refusal(settings: dict[str, str], site: Site) -> str:
         groups = settings.get("AllowGroups", "ALL")
         if groups != "ALL" and not _groups() & set(groups.split(",")):
             return f"only the groups {groups} may use it"
+    if refusal := _qos_refusal(settings, site):
+        return refusal
     name = (site.account or "").lower()
     allowed = settings.get("AllowAccounts", "ALL")
     if name and allowed != "ALL" and name not in allowed.lower().split(","):
         return f"only the accounts {allowed} may use it"
     if name and name in settings.get("DenyAccounts", "").lower().split(","):
         return f"the account {site.account} may not use it"
+    return ""
+
+
+def _qos_refusal(settings: dict[str, str], site: Site) -> str:
+    """Why a partition takes no jobs of the site's QOS, or of the user's own; empty if it does."""
+    allowed = settings.get("AllowQos", "ALL")
+    denied = settings.get("DenyQos", "") if allowed == "ALL" else ""
+    if allowed == "ALL" and not denied:
+        return ""
+    names = {site.qos.lower()} if site.qos else set[str]()
+    with suppress(SlurmError):  # without accounting, jobs have no QOS
+        names = names or {default for default, _ in _associations(site)}
+    found = f"jobs have {', '.join(sorted(names)) or 'none'} (MULTICAL_QOS sets it)"
+    if allowed != "ALL" and not names & set(allowed.lower().split(",")):
+        return f"only the QOS {allowed} may use it, and {found}"
+    if denied and names and names <= set(denied.lower().split(",")):
+        return f"the QOS {denied} may not use it, and {found}"
     return ""
 
 

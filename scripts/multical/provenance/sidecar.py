@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import time
 from collections.abc import Iterable
@@ -64,11 +65,15 @@ def write_sidecar(
 
 
 def relative(path: str | Path) -> str:
-    """`path` relative to the working folder; outside of that folder, the file's name alone."""
-    absolute = Path(path).resolve()
-    here = Path.cwd().resolve()
-    inside = absolute.is_relative_to(here)
-    return absolute.relative_to(here).as_posix() if inside else absolute.name
+    """`path` relative to the working folder; outside of that folder, the file's name alone.
+
+    A folder inside, such as `results`, may be a link to another disk.
+    """
+    here = Path.cwd()
+    for absolute in (Path(os.path.normpath(here / path)), Path(path).resolve()):
+        if absolute.is_relative_to(here):
+            return absolute.relative_to(here).as_posix()
+    return Path(path).resolve().name
 
 
 def without_folders(value: Any) -> Any:

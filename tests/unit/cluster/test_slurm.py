@@ -201,6 +201,60 @@ def test_a_partition_that_refuses(
     assert message in lines[0].message
 
 
+@pytest.mark.parametrize(
+    ("limits", "qos", "message"),
+    [
+        ("AllowQos=high,long", "", "only the QOS high,long may use it, and jobs have normal"),
+        ("AllowQos=high,long", "short", "only the QOS high,long may use it, and jobs have short"),
+        ("AllowQos=high,long", "long", ""),
+        ("AllowQos=normal", "", ""),
+        ("AllowQos=ALL DenyQos=Normal", "", "the QOS Normal may not use it, and jobs have normal"),
+        ("AllowQos=ALL DenyQos=normal", "long", ""),
+    ],
+)
+def test_a_partition_for_some_qos(
+    slurm: Slurm, monkeypatch: pytest.MonkeyPatch, limits: str, qos: str, message: str
+) -> None:
+    monkeypatch.setenv("MULTICAL_ACCOUNT", "lab")
+    monkeypatch.setenv("MULTICAL_QOS", qos)
+    slurm.says(fake_slurm.ASSOCIATIONS, "shared|high|high\nlab||Normal,long")
+    slurm.edit(fake_slurm.SHOW_PARTITIONS, "AllowQos=ALL", limits)
+    line = finding("partition gpu")
+    assert line.level == ("error" if message else "ok")
+    if message:
+        assert line.message == f"{message or qos} (MULTICAL_QOS sets it)"
+
+
+def test_the_default_qos_of_a_user(slurm: Slurm) -> None:
+    slurm.edit(fake_slurm.SHOW_PARTITIONS, "AllowQos=ALL", "AllowQos=high")
+    for told, level in (
+        ("lab|high|high,long", "ok"),  # the association's own
+        ("lab||high", "ok"),  # its only one
+        ("lab||long", "error"),
+        ("", "error"),
+    ):
+        slurm.says(fake_slurm.ASSOCIATIONS, told)
+        assert finding("partition gpu").level == level
+    slurm.says(fake_slurm.ASSOCIATIONS, fake_slurm.NO_ACCOUNTING, code=1)
+    assert finding("partition gpu").message == (
+        "only the QOS high may use it, and jobs have none (MULTICAL_QOS sets it)"
+    )
+
+
+def test_a_qos_of_the_site(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert findings("qos") == []
+    monkeypatch.setenv("MULTICAL_QOS", "Long")
+    slurm.says(fake_slurm.ASSOCIATIONS, "lab|normal|normal,long")
+    assert finding("qos").message == "Long is one of ada's"
+    monkeypatch.setenv("MULTICAL_QOS", "high")
+    line = finding("qos")
+    assert (line.level, line.message) == ("warning", "high is not one of ada's: long, normal")
+    slurm.edit(fake_slurm.SHOW_CONFIG, "Enforce = none", "Enforce = associations,limits,qos")
+    assert finding("qos").level == "error"
+    slurm.says(fake_slurm.ASSOCIATIONS, fake_slurm.NO_ACCOUNTING, code=1)
+    assert finding("qos").level == "warning"
+
+
 def test_root_is_refused_by_its_own_rule(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     for old, new in [("RootOnly=NO", "RootOnly=YES"), ("AllowGroups=ALL", "AllowGroups=x")]:

@@ -111,3 +111,22 @@ def test_a_missing_input_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
             inputs=[tmp_path / "gone.csv"], outputs=[], started=0.0, seed=None,
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_link_counts_as_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("disk", "here/logs"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "here/results").symlink_to(tmp_path / "disk")
+    (tmp_path / "by").symlink_to(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    for path, expected in {
+        "results/a.csv": "results/a.csv",
+        "logs/../results/./a.csv": "results/a.csv",
+        tmp_path / "here/results/a.csv": "results/a.csv",
+        tmp_path / "by/logs/a.log": "logs/a.log",  # the folder itself by a link
+        tmp_path / "disk/a.csv": "a.csv",
+        "../else/a.csv": "a.csv",
+    }.items():
+        assert provenance.relative(path) == expected
