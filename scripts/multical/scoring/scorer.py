@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from itertools import chain, islice
 from typing import Any
 
@@ -205,6 +206,7 @@ class Scorer:
         self.model = model
         self.config = model.config.get_text_config()
         self.config.use_cache = False  # unless asked
+        self.positions = model_logits.positions(model)
         self.head = Head(model)
         self._check_head()
         self.tokens = min(model_logits.known_tokens(model), self.head.after.size)
@@ -216,11 +218,6 @@ class Scorer:
         self._checked = (False, 0)  # whether with branches, and the tokens of the longest trie
         self._prefix: list[int] = []
         self._cache = DynamicCache()
-
-    @property
-    def positions(self) -> float:
-        """Largest number of tokens that the model takes."""
-        return getattr(self.config, "max_position_embeddings", None) or math.inf
 
     def check(self, question: TokenizedQuestion, name: str) -> None:
         """Raise `InputError` if the model cannot score the question `name`."""
@@ -395,7 +392,7 @@ class Scorer:
         totals, found = self.head.read(states[0], places, tokens)
         at = self._on_device(np.stack([places, tokens]))
         for ours, plain in (totals, own.float().logsumexp(-1)), (found, own[tuple(at)]):
-            if not model_logits.agree(torch.from_numpy(ours), plain.cpu()):
+            if not model_logits.agree(torch.from_numpy(ours), plain.cpu(), self.model.dtype):
                 raise InputError(
                     f"model type {self.model.config.model_type}: logits {ours[:4].tolist()} of its "
                     f"head, expected {plain[:4].tolist()} as its forward has them"
@@ -419,11 +416,13 @@ class Scorer:
         moved = [[(own[node], token) for node, token in pairs] for pairs in asked.targets]
         alone = Row(trie, {0: Read(None if pairs else own[last], moved)})
         try:
+            if "position_ids" not in signature(self.model.forward).parameters:
+                raise InputError("it takes no positions")
             states = self._together([row], prefix)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # whatever architectures say that take no such mask or position
-            why = f"{type(error).__name__}: {error}"
+        except Exception as error:  # whatever architectures say that take no such mask
+            why = str(error) or type(error).__name__
         else:
             (found,) = self._read([Row(row.trie, {0: asked})], states)
             (expected,) = self._read([alone], self._separately([alone], prefix))
@@ -442,8 +441,8 @@ def _near(found: Scores, expected: Scores, terms: int, dtype: torch.dtype) -> bo
     """Whether sums of log-probabilities differ only by the rounding of so many terms."""
     ours, plain = _compared(found), _compared(expected)
     off = sum(abs(one - other) for one, other in zip(ours, plain, strict=True))
-    share, each = (1e-3, 5e-3) if dtype == torch.float32 else (0.02, 0.1)
-    return off <= share * max(1.0, abs(sum(plain))) + each * terms
+    exact = dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest"
+    return off <= (1e-3 * terms if exact else 0.02 * max(1.0, abs(sum(plain))) + 0.1 * terms)
 
 
 def _compared(scores: Scores) -> list[float]:
