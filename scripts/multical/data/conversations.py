@@ -160,7 +160,7 @@ def _check_message(message: Any, place: str) -> None:
     if not isinstance(message, dict) or set(message) != {"role", "content"}:
         raise broken("another message", f"{place}: expected an object with role and content")
     role, said = message["role"], message["content"]
-    if not isinstance(role, str):
+    if not isinstance(role, str | None):
         raise broken("no text", f"{place}: role: found {shown(role)}, expected a text")
     if not isinstance(said, str | None):
         raise broken("no text", f"{place}: content: found {shown(said)}, expected a text")
