@@ -158,14 +158,18 @@ def _conversation(value: Any, place: str) -> Conversation:
         message = f"messages: found {shown(messages)}, expected a list of messages"
         raise broken("no messages", message)
     for i, one in enumerate(messages):
-        if not isinstance(one, dict) or set(one) != {"role", "content"}:
-            message = f"message {i}: expected an object with role and content"
-            raise broken("another message", message)
-        said, is_answer = one["content"], one["role"] == "assistant"
-        if not isinstance(said, str | None):
-            message = f"message {i}: content: found {shown(said)}, expected a text"
-            raise broken("content that is no text", message)
-        if said is None or (is_answer and not said.strip()):
-            empty(one["role"], f"message {i}")
+        _check_message(one, f"message {i}")
     check_turns([one["role"] for one in messages])
     return Conversation(id=name, messages=messages)
+
+
+def _check_message(message: Any, place: str) -> None:
+    if not isinstance(message, dict) or set(message) != {"role", "content"}:
+        raise broken("another message", f"{place}: expected an object with role and content")
+    role, said = message["role"], message["content"]
+    if not isinstance(role, str | None):
+        raise broken("no text", f"{place}: role: found {shown(role)}, expected a text")
+    if not isinstance(said, str | None):
+        raise broken("no text", f"{place}: content: found {shown(said)}, expected a text")
+    if said is None or (role == "assistant" and not said.strip()):
+        empty(role, place)

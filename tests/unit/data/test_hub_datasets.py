@@ -302,6 +302,20 @@ def test_texts_of_questions_stay_texts(served: Hub, program: Program, suffix: st
     assert set(frame["answer"]) == {2}
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_numbers_as_texts_name_the_right_option(served: Hub, program: Program, suffix: str) -> None:
+    row = {"sentence": "1 + _ = 3", "option1": "01", "option2": "2", "answer": "2"}
+    files = {f"{name}{suffix}": packed([row], suffix) for name in ("train", "validation")}
+    paths = [{"split": Path(name).stem, "path": name} for name in files]
+    readme = hub_repos.card([{"config_name": "winogrande_debiased", "data_files": paths}])
+    repo = served.add("datasets", "a/own", {"README.md": readme, **files})
+    out = program(make_benchmark, benchmark(repo, "winogrande", seed=0))
+    frame = questions.read(out / "q.parquet")
+    assert [sorted(options) for options in frame["options"]] == [["01", "2"]] * 2
+    right = [options[i] for options, i in zip(frame["options"], frame["answer"], strict=True)]
+    assert right == ["2", "2"]
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_texts_of_conversations_stay_texts(served: Hub, program: Program, suffix: str) -> None:
     rows = [{"instruction": text, "input": "", "output": text} for text in LOOKALIKES]

@@ -242,6 +242,7 @@ def test_conversations_come_back(tmp_path: Path) -> None:
         ({"id": "c", "messages": []}, r"line 1: found roles \[\]"),
         ({"id": "c", "messages": [{"role": "user"}]}, "line 1: message 0: expected an object"),
         (turns("user", "assistant", content=3), "line 1: message 0: content: found 3"),  # type: ignore[arg-type]
+        ({"messages": [{"role": [], "content": "x"}]}, r"line 1: message 0: role: found \[\]"),
         (turns("assistant", "user"), "line 1: found roles .*expected user and assistant in turn"),
         (turns("user", "user"), "expected user and assistant in turn"),
         (turns("user", "system", "assistant"), "expected user and assistant in turn"),
