@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from multical.params import LocalPath, Name, Strict
+from multical.params import LocalPath, Name, Strict, matching
 
 
 def _not_all(name: str) -> str:
@@ -19,7 +19,11 @@ def _not_all(name: str) -> str:
 #: A data set of paper 2; the folder with the figures of that data set alone has this name
 DatasetId = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="name of the data set in file names"),
+    matching(
+        r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        "a name of letters, digits, dashes and underscores",
+        description="name of the data set in file names",
+    ),
     AfterValidator(_not_all),
 ]
 
@@ -39,8 +43,9 @@ class Release(Strict):
         pattern=r"^[A-Z][A-Z0-9_]*$",
         description="environment variable that, if set, overrides `archive`",
     )
-    repository: str = Field(
-        pattern=r"^https://[^\s@]+$",  # no login, since the URL is recorded with the job
+    repository: str = matching(
+        r"^https://[^\s@]+$",  # no login, since the URL is recorded with the job
+        "an address with https:// and without a login",
         description="URL of the repository",
     )
     commit: str = Field(pattern=r"^[0-9a-f]{40}$", description="full hash of the commit")

@@ -202,6 +202,7 @@ def test_data_sets_of_the_hub(
             "benchmarks:cldr-facts:source": source,
             "sft_data:facts:source": sft,
             "studies:results/demo/msp:datasets": english,
+            "studies:results/smoke:languages": None,
         })  # fmt: skip
         line = finding("benchmark cldr-facts", SMOKE)
         assert line.message == "lab/prox is gated, and closed without a token"
