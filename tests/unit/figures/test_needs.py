@@ -31,9 +31,10 @@ def selected(name: str) -> set[str]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "METRICS":
             listed = ast.literal_eval(node.value)
     for node in ast.walk(tree):
-        if listed is None and isinstance(node, ast.keyword) and node.arg == "metric":
-            if isinstance(node.value, ast.Constant | ast.List):
-                listed = ast.literal_eval(node.value)
+        if not isinstance(node, ast.keyword) or node.arg != "metric" or listed:
+            continue
+        if isinstance(node.value, ast.Constant | ast.List):
+            listed = ast.literal_eval(node.value)
     return {listed} if isinstance(listed, str) else set(listed or ())
 
 
