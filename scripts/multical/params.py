@@ -27,14 +27,30 @@ from pydantic import (
 
 from multical.errors import InputError
 
+#: What a text that matches a pattern is called, by pattern
+WORDS: dict[str, str] = {}
+
+
+def matching(pattern: str, words: str, **options: Any) -> Any:
+    """A field for texts that match a pattern, with the words that errors have in its place."""
+    WORDS[pattern] = words
+    return Field(pattern=pattern, **options)
+
+
 SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 NAME = f"^{SEGMENT}$"
-Name = Annotated[str, Field(pattern=NAME)]
-BenchmarkName = Annotated[str, Field(pattern=NAME, description="name of a benchmark")]
+NAME_WORDS = "a name of letters, digits, points, dashes and underscores"
+Name = Annotated[str, matching(NAME, NAME_WORDS)]
+BenchmarkName = Annotated[str, matching(NAME, NAME_WORDS, description="name of a benchmark")]
 #: No braces, which Snakemake would read as wildcards, and no control characters, which would
 #: corrupt its records
-LocalPath = Annotated[str, Field(pattern=r"^[^{}\x00-\x1f\x7f]+$")]
-Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
+LocalPath = Annotated[
+    str, matching(r"^[^{}\x00-\x1f\x7f]+$", "a path without braces and control characters")
+]
+Language = Annotated[
+    str,
+    matching(r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", "a language code such as en or zh-Hant"),
+]
 
 
 def _number(value: Any) -> Any:
@@ -176,7 +192,9 @@ def validated(schema: type[Schema], raw: Any, name: str) -> Schema:
         # our own validators say themselves what they found, and a mapping would be too long
         is_shown = first["type"] != "value_error" and not isinstance(first["input"], dict | list)
         found = f"found {first['input']!r}, expected: " if is_shown else ""
-        reason = found + first["msg"].removeprefix("Value error, ")
+        pattern = first.get("ctx", {}).get("pattern", "")
+        message = first["msg"].removeprefix("Value error, ")
+        reason = found + WORDS.get(pattern, message)
         sentence = ": ".join(filter(None, [name, where, reason]))
         raise InputError(" ".join(sentence.split())) from error
 

@@ -127,7 +127,7 @@ STUDY = f"studies:{ROOT}"
         ),
         (f"{STUDY}:metrics:readouts", ["letter", "text_ppl"], "found 'text_ppl', expected some"),
         (f"{STUDY}:figures:readout", "msp", "figures.readout: found 'msp', expected one of"),
-        (f"{STUDY}:languages", ["tlh"], "languages: found 'tlh'"),
+        (f"{STUDY}:languages", ["tlh"], "reference_language: found 'en', expected one of"),
     ],
 )
 def test_a_wrong_config_gets_a_sentence(path: str, value: Any, sentence: str | None) -> None:

@@ -156,7 +156,7 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
     ),
     "a list in place of null": (
         [of_study("languages", to=["en"])],
-        {f'{STUDY}.languages null -> ["en"]': RESCORED},
+        {f'{STUDY}.languages null -> ["en"]': [f"{SCORED}, {MEASURED}"]},
     ),
     "two keys that are valid only together": (
         [of_study("training", "steps", to=None), of_study("training", "epochs", to=1.0)],

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from multical import yaml_files
 from multical.metrics.params import Metric, Readout
-from multical.params import Name, Smoothing, Strict, validated
+from multical.params import Name, Smoothing, Strict, matching, validated
 
 Kind = Literal["multilingual", "harness", "released", "chat_confidence"]
 Verdict = Literal["reproduced", "contradicted", "inconclusive", "not testable here"]
@@ -36,8 +36,9 @@ Point = Literal[
 class Tested(Strict):
     """Keys that all parts have."""
 
-    evidence: str = Field(
-        pattern=r"^(tables/)?[a-z_]+\.csv$",
+    evidence: str = matching(
+        r"^(tables/)?[a-z_]+\.csv$",
+        "a .csv file of the study's folder, or of tables/ in it",
         description="file with the statistic, relative to the study's root",
     )
     direction: Literal["above", "below"]
@@ -162,7 +163,7 @@ class Claim(Strict):
         return self
 
 
-ClaimId = Annotated[str, Field(pattern=r"^[A-Z][0-9]+$")]
+ClaimId = Annotated[str, matching(r"^[A-Z][0-9]+$", "a capital letter and a number")]
 
 
 class Claims(Strict):

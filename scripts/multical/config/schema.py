@@ -29,7 +29,7 @@ from multical.data.sft_params import CldrSft
 from multical.errors import InputError
 from multical.labels import KnownLevel
 from multical.models.api_params import ApiModel
-from multical.params import Distinct, Language, Name, Strict, twice, validated
+from multical.params import Distinct, Language, Name, Strict, matching, twice, validated
 from multical.scoring.params import Prompt
 
 #: Folder names that a study must not have, since other outputs use them
@@ -40,6 +40,7 @@ INCLUDE = "include"
 
 #: A study may lie inside another
 ROOT = r"^results(/[a-z0-9_]+){0,2}$"
+ROOT_WORDS = "results, or at most two folders in it of lower-case letters, digits and underscores"
 
 
 class Config(Strict):
@@ -57,7 +58,7 @@ class Config(Strict):
         description="false: remove the weights of SFT runs once their outputs are complete; a "
         "later change that needs the weights trains and scores these runs again",
     )
-    studies: dict[Annotated[str, Field(pattern=ROOT)], Study] = Field(
+    studies: dict[Annotated[str, matching(ROOT, ROOT_WORDS)], Study] = Field(
         description="studies by the folder of their results"
     )
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from multical.params import LocalPath, Name, Strict
+from multical.data.sources import Commit
+from multical.params import LocalPath, Name, Strict, matching
 
 
 def _not_all(name: str) -> str:
@@ -20,7 +21,11 @@ def _not_all(name: str) -> str:
 #: A data set of paper 2; the folder with the figures of that data set alone has this name
 DatasetId = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="name of the data set in file names"),
+    matching(
+        r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        "a name of letters, digits, dashes and underscores",
+        description="name of the data set in file names",
+    ),
     AfterValidator(_not_all),
 ]
 
@@ -40,14 +45,13 @@ class Release(Strict):
         pattern=r"^[A-Z][A-Z0-9_]*$",
         description="environment variable that, if set, overrides `archive`",
     )
-    repository: str | None = Field(
+    repository: str | None = matching(
+        r"^https://[^\s@]+$",  # no login, since the URL is recorded with the job
+        "an address with https:// and without a login",
         default=None,
-        pattern=r"^https://[^\s@]+$",  # no login, since the URL is recorded with the job
         description="URL of the repository; null: only the local archive",
     )
-    commit: str | None = Field(
-        default=None, pattern=r"^[0-9a-f]{40}$", description="full hash of the commit to download"
-    )
+    commit: Commit | None = Field(default=None, description="full hash of the commit to download")
     folder: str = Field(description="folder of the outputs in the repository")
     manifest: LocalPath | None = Field(
         default=None, description="file with the SHA-256 of each released file; null: no check"

@@ -6,21 +6,27 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from multical.params import Distinct, LocalPath, Strict
+from multical.params import Distinct, LocalPath, Strict, matching
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, matching(r"^[0-9a-f]{64}$", "64 hexadecimal digits, in lower case")]
 Repository = Annotated[
-    str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME on the hub")
+    str, matching(r"^[\w.-]+/[\w.-]+$", "OWNER/NAME", description="OWNER/NAME on the hub")
 ]
+Commit = Annotated[str, matching(r"^[0-9a-f]{40}$", "40 hexadecimal digits, in lower case")]
 Revision = Annotated[
-    Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None,
+    Commit | None,
     Field(
         description="full hash of the commit; null if you do not know it: the job then fails and "
         "names the newest"
     ),
 ]
 Split = Annotated[
-    str, Field(pattern=r"^\w+(\.\w+)*$", description="split of the data set on the hub")
+    str,
+    matching(
+        r"^\w+(\.\w+)*$",
+        "a name of letters, digits, underscores and points",
+        description="split of the data set on the hub",
+    ),
 ]
 OddRows = Annotated[
     Literal["error", "leave_out"],

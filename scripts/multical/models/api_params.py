@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from multical.errors import SECRET
-from multical.params import ChatFormat, Strict
+from multical.params import ChatFormat, Strict, matching
 
 
 class Prices(Strict):
@@ -16,17 +16,18 @@ class Prices(Strict):
 
     input: float = Field(ge=0, description="price of the tokens sent")
     output: float = Field(ge=0, description="price of the tokens received")
-    currency: str = Field(
-        default="USD", pattern=r"^[A-Z]{3}$", description="currency of the prices"
+    currency: str = matching(
+        r"^[A-Z]{3}$", "three capital letters", default="USD", description="currency of the prices"
     )
 
 
 class Access(Strict):
     """How to access an API. Records do not depend on these keys."""
 
-    key: str | None = Field(
+    key: str | None = matching(
+        r"^[A-Z][A-Z0-9_]*$",
+        "a name of capital letters, digits and underscores",
         default=None,
-        pattern=r"^[A-Z][A-Z0-9_]*$",
         description="name of the environment variable with the API key, never the key itself; "
         "null: no key is sent. The name must contain API_KEY, TOKEN or SECRET, so that logs hide "
         "the value",
@@ -63,12 +64,15 @@ RESERVED_KEYS = {"model", "messages", "prompt", "logprobs", "top_logprobs", "n",
 class Endpoint(Strict):
     """The keys on which the answers of an API depend."""
 
-    url: str = Field(
-        pattern=r"^https?://[^\s@?#{}]+$",  # no login, since the URL is recorded with the job
+    url: str = matching(
+        r"^https?://[^\s@?#{}]+$",  # no login, since the URL is recorded with the job
+        "an address with http:// or https:// and without a login or a query",
         description="URL of the API without the endpoint, such as https://api.openai.com/v1",
     )
-    model: str = Field(
-        pattern=r"^[!-~]+$", description="the model's name in the API, with its version"
+    model: str = matching(
+        r"^[!-~]+$",
+        "a name without spaces, in ASCII",
+        description="the model's name in the API, with its version",
     )
     endpoint: Literal["chat", "completions"] = Field(
         description="chat: /chat/completions, where the server applies the chat template; "

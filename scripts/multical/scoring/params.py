@@ -20,10 +20,11 @@ from multical.params import (
     Name,
     Precision,
     Strict,
+    matching,
     twice,
 )
 
-Heading = Annotated[str, Field(pattern=r"^\w+$")]
+Heading = Annotated[str, matching(r"^\w+$", "a name of letters, digits and underscores")]
 
 
 class _Texts(Strict):

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from multical import paths
+from multical.claims import schema as claims_schema
 from multical.config import keys, schema, studies
 from multical.data.benchmark_params import HubBenchmark
 from multical.errors import InputError
@@ -24,6 +25,7 @@ from multical.metrics import params as metric_params
 from multical.metrics.definitions import METRICS
 from multical.metrics.readouts import READOUTS, SCORES
 from multical.params import (
+    WORDS,
     Strict,
 )
 from multical.workflow import job_params, scoring_params
@@ -102,6 +104,29 @@ def test_the_schema_loads_neither_numpy_nor_pandas() -> None:
     command += "import multical.provenance.fingerprint; "
     command += "sys.exit(bool({'numpy', 'pandas', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", command], cwd=ROOT / "scripts").returncode == 0
+
+
+def patterns(schema: Any) -> set[str]:
+    """The patterns of a JSON schema."""
+    if isinstance(schema, dict):
+        here = [schema["pattern"]] if isinstance(schema.get("pattern"), str) else []
+        keys = schema.get("patternProperties", {})
+        return {*here, *keys}.union(*map(patterns, schema.values()))
+    return set().union(*map(patterns, schema)) if isinstance(schema, list) else set()
+
+
+@pytest.mark.parametrize("model", [schema.Config, claims_schema.Claims])
+def test_errors_have_words_in_place_of_patterns(model: type[Strict]) -> None:
+    assert patterns(model.model_json_schema()) <= WORDS.keys()
+
+
+def test_wrong_names_get_words() -> None:
+    word = "expected: a language code such as en or zh-Hant"
+    assert refusal(edited((*DEMO, "languages"), ["en_GB"])).endswith(f"found 'en_GB', {word}")
+    said = refusal(edited(("models", "a/b"), RAW["models"]["gemma3-270m"]))
+    assert "found 'a/b', expected: a name of letters, digits, points, dashes and under" in said
+    said = refusal(edited(("studies", "results/My"), RAW["studies"]["results/demo"]))
+    assert "found 'results/My', expected: results, or at most two folders in it of lower" in said
 
 
 NAMED = ("models", "benchmarks", "sft_data", "prompts", "studies", "schemes", "request")

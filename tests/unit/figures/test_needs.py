@@ -31,8 +31,9 @@ def selected(name: str) -> set[str]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "METRICS":
             listed = ast.literal_eval(node.value)
     for node in ast.walk(tree):
-        is_given = isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant | ast.List)
-        if listed is None and is_given and node.arg == "metric":
+        if not isinstance(node, ast.keyword) or node.arg != "metric" or listed:
+            continue
+        if isinstance(node.value, ast.Constant | ast.List):
             listed = ast.literal_eval(node.value)
     return {listed} if isinstance(listed, str) else set(listed or ())
 

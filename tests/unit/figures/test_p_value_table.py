@@ -91,7 +91,7 @@ def test_tests_that_could_not_be_made_have_no_p(make: Make, tables: dict[str, Pa
 def test_languages_of_unknown_level_have_a_column(make: Make, tables: dict[str, Path]) -> None:
     over = pd.read_csv(tables["effects_over_languages"])
     plain, _ = make()
-    assert not [name for name in plain if name.startswith("unknown")]
+    assert not [name for name in plain if str(name).startswith("unknown")]
     table, tex = make({"effects_over_languages": over.replace({"group": {"low": "unknown"}})})
     assert table["unknown_holm"].tolist() == plain["low_holm"].tolist()
     assert table["low_holm"].isna().all()
