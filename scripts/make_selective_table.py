@@ -46,10 +46,8 @@ def main() -> None:
 
 def compared(summary: pd.DataFrame, by_language: pd.DataFrame, params: ByLanguage) -> pd.DataFrame:
     """A row per model, group and condition, from the two tables."""
-    sizes, reference = (
-        by_language.groupby("language")["n"].max().to_dict(),
-        params.reference_language,
-    )
+    reference, largest = params.reference_language, by_language.groupby("language")["n"].max()
+    sizes = {str(language): int(n) for language, n in largest.items()}
     counted = groups(sizes, dict.fromkeys(sizes, ""), params.least_questions)
     members = {GROUP: counted.get(GROUP, []), reference: [reference]}
     own = by_language[by_language["language"] == reference].assign(group=reference, languages=1)

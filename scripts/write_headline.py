@@ -42,13 +42,15 @@ def main() -> None:
 def headline(rows: pd.DataFrame, params: Conditions) -> str:
     """The text, from rows of `tables.chosen`."""
     root = params.study
+    counted = f" with {params.least_questions} questions or more" * (params.least_questions > 1)
+    seeds = ", means over all training seeds" * (params.seed is None and params.sft is not None)
     lines = [
         f"Made in {root}: figures/ (pdf, png, provenance), tables/main.csv and .tex,",
         "  metrics.csv, summary.csv, reliability.csv, records/, and runs/.",
         f"Look first at {root}/figures/ece_by_lang.pdf. `make report "
         f"STUDY={root.removeprefix('results/')}` makes {root}/report.html.",
-        f"Mean over {rows['languages'].max():.0f} {GROUPS[rows['group'].iloc[0]]}, "
-        f"{params.benchmark}, readout {params.readout} [bootstrap interval]:",
+        f"Mean over {rows['languages'].max():.0f} {GROUPS[rows['group'].iloc[0]]}{counted}, "
+        f"{params.benchmark}, readout {params.readout}{seeds} [bootstrap interval]:",
     ]
     for model in tables.models(rows):
         lines.append(model)

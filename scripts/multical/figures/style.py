@@ -435,7 +435,7 @@ def language_points(
     colour, marker = look
     drawn = [scatter(ax, x[~few], y[~few], colour, marker, size)]
     if few.any():
-        edge = {"facecolor": "white", "edgecolor": colour, "linewidth": 0.8}
+        edge: dict[str, Any] = {"facecolor": "white", "edgecolor": colour, "linewidth": 0.8}
         drawn.append(ax.scatter(x[few], y[few], s=size, marker=marker, **edge))
     return drawn
 

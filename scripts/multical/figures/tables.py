@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.typing import SeriesGroupBy
 
 from multical.errors import InputError
 from multical.figures.params import Conditions, Panel
@@ -279,20 +280,23 @@ def _pooled(rows: pd.DataFrame) -> pd.DataFrame:
     place = [name for name in ("group", "language", "resource_level") if name in rows]
     run = ["model", "sft", "smoothing", *place]
     rows = rows.sort_values([*run, "seed", "bin"], kind="stable", na_position="first")
-    starts = rows.groupby([*run, "seed"], dropna=False, sort=False)["point"].diff() != 0
+    change = rows.groupby([*run, "seed"], dropna=False, sort=False)["point"].diff() != 0
     # a point starts where one does for all seeds
-    starts = starts.groupby([rows[name] for name in [*run, "bin"]], dropna=False).transform("all")
-    starts = starts.groupby([rows[name] for name in [*run, "seed"]], dropna=False)
-    rows = rows.assign(point=starts.cumsum() - 1.0)
-    for end, keys in (("", "bin"), ("point_", "point")):
-        names = ["confidence", "accuracy"] + (["low", "high"] if end else [])
-        weights = rows["n"]
-        group = [rows[name] for name in [*run, keys]]
-        total = weights.groupby(group, dropna=False).transform("sum")
-        for name in names:
-            sums = (weights * rows[end + name]).groupby(group, dropna=False).transform("sum")
-            rows[end + name] = sums / total.where(total > 0)
+    starts = _by(change, rows, [*run, "bin"]).transform("all")
+    rows = rows.assign(point=_by(starts, rows, [*run, "seed"]).cumsum() - 1.0)
+    for end, key in (("", "bin"), ("point_", "point")):
+        total = _by(rows["n"], rows, [*run, key]).transform("sum")
+        for name in (
+            ("confidence", "accuracy", "low", "high") if end else ("confidence", "accuracy")
+        ):
+            weighted = _by(rows["n"] * rows[end + name], rows, [*run, key]).transform("sum")
+            rows[end + name] = weighted / total.where(total > 0)
     return rows.sort_index()
+
+
+def _by(values: pd.Series, rows: pd.DataFrame, keys: Sequence[str]) -> SeriesGroupBy:
+    """The values of `rows`, grouped by some of their columns."""
+    return values.groupby([rows[key] for key in keys], dropna=False)
 
 
 def by_metric(
@@ -344,9 +348,11 @@ def languages(rows: pd.DataFrame) -> pd.DataFrame:
 def questions(rows: pd.DataFrame) -> dict[str, int]:
     """The number of questions of each language; in a table of bins, the sum over bins."""
     if "bin" in rows:
-        runs = rows.groupby(["model", "condition", "language"], observed=True)["n"].sum()
-        return runs.groupby("language").max().astype(int).to_dict()
-    return rows.groupby("language")["n"].max().astype(int).to_dict() if "n" in rows else {}
+        keys = ["model", "condition", "language"]
+        rows = rows.groupby(keys, observed=True)["n"].sum().reset_index()
+    if "n" not in rows:
+        return {}
+    return {str(name): int(n) for name, n in rows.groupby("language")["n"].max().items()}
 
 
 def few(rows: pd.DataFrame, least: int) -> dict[str, int]:

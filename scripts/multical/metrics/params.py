@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -10,7 +10,9 @@ from multical.metrics import declared
 from multical.params import Distinct, Name, Number, Seed, Strict
 
 if TYPE_CHECKING:  # names that only the running program knows
-    Readout = Metric = Distribution = str
+    Readout: TypeAlias = str
+    Metric: TypeAlias = str
+    Distribution: TypeAlias = str
 else:
     Readout = Literal[declared.READOUTS]
     Metric = Literal[declared.METRICS]

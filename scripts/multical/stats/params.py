@@ -29,6 +29,6 @@ class FertilityJob(_ByLevel):
 class RecalibrationJob(MetricsJob):
     """Readouts to recalibrate, how to do so, and the metrics to compute from them."""
 
-    readouts: Distinct[Distribution] = Field(min_length=1)  # type: ignore[assignment]
+    readouts: Distinct[Distribution] = Field(min_length=1)
     recalibration: Recalibration = Recalibration()
     reference_language: Language

@@ -51,6 +51,13 @@ def test_studies_inside_are_named(write: Write) -> None:
     assert write("--parts") == write()
 
 
+def test_it_says_what_means_leave_out_and_are_over(write: Write) -> None:
+    assert "languages other than English, cldr-facts, readout text_ppl [" in write()[3]
+    (_, _, _, line, *_) = write(least_questions=20, seed=None)
+    assert "languages other than English with 20 questions or more, cldr-facts" in line
+    assert "readout text_ppl, means over all training seeds [bootstrap interval]" in line
+
+
 @pytest.mark.parametrize("smoothing", [0.1, 0.2])
 def test_three_lines_a_model_with_the_numbers_of_the_summary(
     write: Write, summary: Path, smoothing: float

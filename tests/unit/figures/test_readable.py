@@ -11,13 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 import plot_effects_by_lang
 import plot_gap_vs_accuracy
 import plot_reliability
 from multical.figures import style, tables
-from multical.figures.params import ByLanguageAndGuess, ConditionsAndGuess, ModelByLanguage, Panel
+from multical.figures.params import (
+    ByLanguageAndGuess,
+    Conditions,
+    ConditionsAndGuess,
+    ModelByLanguage,
+)
 from multical.metrics.params import Metrics
 from support import figure_data
 
@@ -41,9 +47,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return written
 
 
-def chosen(made: dict[str, Path], kind: str, shown: Panel, **wanted: Any) -> pd.DataFrame:
-    conditions = tables.conditions(shown) if hasattr(shown, "smoothing") else None
-    return tables.chosen(made[kind], kind, shown, conditions, **wanted)
+def chosen(made: dict[str, Path], kind: str, shown: Conditions, **wanted: Any) -> pd.DataFrame:
+    return tables.chosen(made[kind], kind, shown, tables.conditions(shown), **wanted)
 
 
 def tick_labels(ax: Axes) -> list[Any]:
@@ -95,8 +100,11 @@ def test_means_leave_out_languages_with_fewer_questions_than_the_least(
     large = next(line for line in ax.lines if line.get_linestyle() == "None")
     expected = base.loc[["de", "el", "yo"], ["accuracy", "gap"]].mean()
     np.testing.assert_allclose(np.ravel(large.get_xydata()), expected)
-    hollow = [points for points in ax.collections if np.all(points.get_facecolor()[:, :3] == 1)]
-    assert [len(points.get_offsets()) for points in hollow] == [2, 2, 2]
+    faces = [np.asarray(points.get_facecolor())[:, :3] for points in ax.collections]
+    hollow = [
+        points for points, face in zip(ax.collections, faces, strict=True) if np.all(face == 1)
+    ]
+    assert [len(np.asarray(points.get_offsets())) for points in hollow] == [2, 2, 2]
     assert "few questions" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
@@ -126,8 +134,8 @@ def test_markers_at_0_and_1_are_whole(made: dict[str, Path]) -> None:
     for ax in figure.axes[::2][:3]:
         frame = ax.get_window_extent()
         for points in ax.collections:
-            offsets = points.get_offsets()
-            if len(offsets) and points.get_paths() and len(points.get_sizes()):
+            offsets = np.asarray(points.get_offsets())
+            if len(offsets) and isinstance(points, PathCollection):
                 y = points.get_offset_transform().transform(offsets)[:, 1]
                 radius = np.sqrt(max(points.get_sizes())) / 2 * figure.dpi / 72 / 2
                 assert y.min() - radius >= frame.y0
@@ -139,7 +147,7 @@ def test_an_ece_of_0_is_drawn_whole(made: dict[str, Path]) -> None:
     rows = chosen(made, "metrics", one, metric="ece")
     rows[["value", "ci_low"]] = 0.0
     figure = style.by_language(rows, one, "ECE")
-    marked = [line for line in figure.axes[0].lines if line.get_marker() in "os^"]
+    marked = [line for line in figure.axes[0].lines if line.get_marker() in ("o", "s", "^")]
     assert len(marked) == 3
     assert not any(line.get_clip_on() for line in marked)
     assert figure.axes[0].get_ylim()[0] == 0
@@ -202,7 +210,7 @@ def filled(ax: Axes) -> float:
         if line.get_marker() not in ("", "None", None)
     ]
     heights += [np.asarray(points.get_offsets())[:, 1] for points in ax.collections
-                if type(points).__name__ == "PathCollection"]  # fmt: skip
+                if isinstance(points, PathCollection)]  # fmt: skip
     values = np.concatenate([x[np.isfinite(x)] for x in heights])
     low, high = ax.get_ylim()
     start = 0.0 if low == 0 else values.min()
@@ -281,8 +289,8 @@ def diagram(
 
 
 def test_diagrams_of_several_seeds_pool_their_answers(tmp_path: Path) -> None:
-    run = {"model": "a", "sft": "facts", "smoothing": 0.0, "benchmark": "cldr-facts",
-           "readout": "text_ppl", "group": "low"}  # fmt: skip
+    run: dict[str, Any] = {"model": "a", "sft": "facts", "smoothing": 0.0, "group": "low"}
+    run |= {"benchmark": "cldr-facts", "readout": "text_ppl"}
     seeds = [
         diagram([0.2, 0.8], [0.5, 0.5], [30, 10], [0, 1]),
         diagram([0.4, 0.6], [0.5, 0.7], [10, 30], [0, 1]),
@@ -316,6 +324,8 @@ def test_entropies_of_questions_with_different_numbers_of_options(
     for options in (4, None):
         monkeypatch.setitem(figure_data.PARAMS, "options", options)
         (ax, *_) = drawn("plot_entropy_by_lang", made["metrics"], monkeypatch).axes
-        dotted = [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == ":"]
+        dotted = [
+            np.asarray(line.get_ydata())[0] for line in ax.lines if line.get_linestyle() == ":"
+        ]
         both[options] = (ax.get_ylabel(), dotted)
     assert both == {4: ("entropy (nats)", [np.log(4)]), None: ("entropy / ln k", [1.0])}

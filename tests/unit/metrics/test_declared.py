@@ -140,7 +140,7 @@ def test_the_columns_of_records_and_metrics_are_documented() -> None:
 def test_the_lines_of_pandas_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = section("Numbers of your own").partition("```python\n")[2].partition("```")[0]
+    code = example("Numbers of your own")
     (path,) = re.findall(r"results/\S+\.parquet", code)
     (tmp_path / path).parent.mkdir(parents=True)
     frame = make_records(["base"], ["en", "sw"], 40, 0)

@@ -271,7 +271,9 @@ def test_rows_of_the_tables(tables: list[pd.DataFrame]) -> None:
 def test_without_a_method_the_rows_are_those_of_the_metrics(
     frame: pd.DataFrame, tables: list[pd.DataFrame], tmp_path: Path
 ) -> None:
-    job = MetricsJob.model_validate({key: PARAMS[key] for key in MetricsJob.model_fields})
+    job = MetricsJob.model_validate(
+        {key: PARAMS[key] for key in MetricsJob.model_fields if key in PARAMS}
+    )
     expected = compute_metrics.compute(written(tmp_path, frame), job)
     for table, own in zip(tables[:2], expected, strict=True):
         plain = table[table["method"] == "none"].drop(columns=["method", "fit"])
