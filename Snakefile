@@ -30,7 +30,8 @@ from multical.params import SEGMENT, canonical, option
 from multical.patches.snakemake import patch_snakemake
 from multical.provenance import hosts
 from multical.provenance.fingerprint import fingerprint as code, not_as_locked
-from multical.workflow import drivers, job_params, msp_params, scoring_params
+from multical.workflow import drivers, job_params, msp_params
+from multical.workflow import question_checks, scoring_params
 
 
 configfile: "config.yaml"

@@ -9,7 +9,7 @@
 
 rule score_api:
     input:
-        questions=paths.BENCHMARK,
+        questions=questions_of,
         fewshot=lambda w: scoring_params.fewshot_file(CONFIG, w.root, w.benchmark),
     output:
         records=paths.RECORDS,

@@ -92,6 +92,17 @@ def sharded_roots():
     )
 
 
+def checked(w, path):
+    """A file of a study that scores models, if its local files of questions suffice."""
+    question_checks.check(CONFIG, w.root)
+    return path
+
+
+def questions_of(w):
+    """The benchmark that a job scores."""
+    return checked(w, paths.BENCHMARK.format(benchmark=w.benchmark))
+
+
 def base_manifest(w):
     """The manifest of the base model that a run starts from."""
     model = job_params.run(CONFIG, w.root, w.run).model
@@ -349,22 +360,33 @@ def table_files(root, panel, names):
 def figures_and_tables(w):
     """The figures and tables of all panels of a study."""
     made = []
+    job_params.check_products(CONFIG, w.root)
     for panel, (benchmark, _) in job_params.panels(CONFIG, w.root).items():
         models = job_params.shown_models(CONFIG, w.root, benchmark)
-        figures, tables = set(FIGURES), list(TABLES)
-        if not job_params.labelled(CONFIG, w.root, benchmark):
-            figures.remove("culture")
-        if study(w.root).kind != "multilingual":  # the others have no tokens of texts
-            figures.remove("ece_vs_fertility")
-        if not job_params.recalibrated(CONFIG, w.root):
-            figures -= {"recalibration_transfer", "temperatures_by_lang"}
-            tables.remove("recalibration")
+        left_out = job_params.left_out(CONFIG, w.root, benchmark)
+        figures = [name for name in FIGURES if product(name) not in left_out]
+        tables = [name for name in TABLES if name not in left_out]
         drawn = {name.format(model=model) for name in figures for model in models}
         made += figure_files(w.root, panel, sorted(drawn))
         made += table_files(w.root, panel, tables)
     if study(w.root).kind == "multilingual":
         made += table_files(w.root, "", ["settings"])
     return made
+
+
+def product(name):
+    """The name of a figure without its ending for one model."""
+    return name.removesuffix(".{model}")
+
+
+def of_possible(name, source):
+    """An input function: a table, if the study can have the product that is made from it."""
+
+    def table(w):
+        job_params.check_products(CONFIG, w.root, [product(name)])
+        return source.format(root=w.root)
+
+    return table
 
 
 def headlines_of_parts(w):

@@ -51,10 +51,10 @@ wildcard_constraints:
 # the names of the tables' files.
 for name, (sources, schema) in FIGURES.items():
     sources = [sources] if isinstance(sources, str) else sources
-    inputs = {Path(source).stem: source for source in sources}
+    inputs = {Path(source).stem: of_possible(name, source) for source in sources}
     make_rule(f"plot_{name}", inputs, figure(name), figure_settings(schema))
 for name, (sources, schema) in TABLES.items():
-    inputs = {Path(source).stem: source for source in sources}
+    inputs = {Path(source).stem: of_possible(name, source) for source in sources}
     make_rule(f"make_{name}_table", inputs, table(name), figure_settings(schema))
 
 

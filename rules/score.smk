@@ -11,7 +11,7 @@ rule score_run:
     input:
         model=scored_manifest,
         checkpoint=tuned_checkpoint,
-        questions=paths.BENCHMARK,
+        questions=questions_of,
         fewshot=lambda w: scoring_params.fewshot_file(CONFIG, w.root, w.benchmark),
     output:
         records=paths.SHARD_RECORDS,

@@ -15,8 +15,8 @@
 rule train_sft:
     input:
         model=base_manifest,
-        data=lambda w: paths.SFT_DATA.format(
-            sft=job_params.run(CONFIG, w.root, w.run).sft
+        data=lambda w: checked(
+            w, paths.SFT_DATA.format(sft=job_params.run(CONFIG, w.root, w.run).sft)
         ),
         learning_rate=lambda w: job_params.learning_rate_file(CONFIG, w.root, w.run),
     output:

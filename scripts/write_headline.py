@@ -1,7 +1,8 @@
 """Write a study's result in a few lines: which files were made, which to open first, the numbers.
 
-There are three lines per model: the base model, SFT, and SFT with smoothing. Each has means over
-the languages other than English, with bootstrap intervals where they hold the truth: not for ECE.
+There are three lines per model: the base model, SFT, and SFT with smoothing; or the first alone, if
+the study has only base models. Each has means over the languages other than English, or over all if
+there is no other, with bootstrap intervals where they hold the truth: not for ECE.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from multical.figures.params import Conditions
 from multical.files import atomic
 from multical.params import command_line
 
+#: The languages of the means, the first that there are, with their name
+GROUPS = {"non-english": "languages other than English", "all": "languages"}
 METRICS = {"ece": "ECE", "confidence": "confidence", "accuracy": "accuracy"}
 
 
@@ -27,11 +30,10 @@ def main() -> None:
     )
     args = parser.parse_args()
     params: Conditions = args.params
-    tables.need_tuned(params)
     conditions = tables.conditions(params)
-    rows = tables.chosen(
-        args.summary, "summary", params, conditions, group="non-english", metric=list(METRICS)
-    )
+    rows = tables.chosen(args.summary, "summary", params, conditions, metric=list(METRICS))
+    groups = [name for name in GROUPS if name in rows["group"].array]
+    rows = rows[rows["group"] == groups[0]]
     with atomic(args.output) as temporary:
         text = headline(rows, params) + "".join(f"See also {path}\n" for path in args.parts)
         Path(temporary).write_text(text, encoding="utf-8")
@@ -45,7 +47,7 @@ def headline(rows: pd.DataFrame, params: Conditions) -> str:
         "  metrics.csv, summary.csv, reliability.csv, records/, and runs/.",
         f"Look first at {root}/figures/ece_by_lang.pdf. `make report "
         f"STUDY={root.removeprefix('results/')}` makes {root}/report.html.",
-        f"Mean over {rows['languages'].max():.0f} languages other than English, "
+        f"Mean over {rows['languages'].max():.0f} {GROUPS[rows['group'].iloc[0]]}, "
         f"{params.benchmark}, readout {params.readout} [bootstrap interval]:",
     ]
     for model in tables.models(rows):

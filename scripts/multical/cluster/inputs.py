@@ -17,13 +17,20 @@ from multical import files, paths
 from multical.cluster.checks import Finding, Findings, checked, fail, ok, one_line, warn
 from multical.config.chat_confidence import ChatConfidenceStudy, ReleasedStudy
 from multical.config.schema import Config
-from multical.config.studies import ApiStudy, HarnessStudy, ModelStudy, MultilingualStudy
+from multical.config.studies import (
+    ApiStudy,
+    HarnessStudy,
+    Measured,
+    ModelStudy,
+    MultilingualStudy,
+)
 from multical.data.benchmark_params import ChoiceBenchmark, HubBenchmark, QuestionFile
 from multical.data.sft_params import HubSft
 from multical.errors import InputError
 from multical.models.api_params import ApiModel
 from multical.models.fetch_params import FolderModel, HubModel, PypiModel
 from multical.params import Strict
+from multical.workflow import job_params, question_checks
 
 #: Seconds to wait for a server
 TIMEOUT_S = 10
@@ -36,6 +43,8 @@ ELSEWHERE = (
 def inputs(config: Config, root: str) -> Findings:
     """Checks of everything that the study at `root` is made from."""
     study = config.studies[root]
+    yield from checked("headline", products, config, root)
+    yield from checked("questions", questions, config, root)
     if isinstance(study, MultilingualStudy):
         yield from checked("hub token", token, config, study.models)
         for name in study.models:
@@ -56,6 +65,19 @@ def inputs(config: Config, root: str) -> Findings:
         yield from logs(study)
     else:
         yield from release(root, study)
+
+
+def products(config: Config, root: str) -> Findings:
+    """Whether a study asks for all that the figures and tables of its headline need."""
+    if isinstance(config.studies[root], Measured):
+        job_params.check_products(config, root)
+        yield ok("headline", "its figures and tables have all metrics that they need")
+
+
+def questions(config: Config, root: str) -> Findings:
+    """Whether local files of questions have the languages, options and examples of a study."""
+    for sentence in question_checks.faults(config, root):
+        yield fail("questions", sentence, "correct the config, or the file")
 
 
 def answering(config: Config, names: list[str]) -> Findings:

@@ -15,7 +15,8 @@ Snakemake compares the code, parameters and inputs of a job with its records of 
 One comparison is less strict: a user's own files may be gone, as after unpacking a bundle. Then the
 jobs that read them need not run again, as long as what they made is there.
 
-It also has Snakemake look once, and not for every job, at which parameters a function takes.
+It also has Snakemake look once, and not for every job, at which parameters a function takes, and
+say no more than the sentence of an `InputError` that such a function raises.
 
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
 """
@@ -28,9 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import snakemake.common
+from snakemake.exceptions import InputFunctionException
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
+from multical.errors import InputError
 from multical.files import sha256
 
 #: The most bytes of an input whose content is compared; for larger inputs only the time counts
@@ -95,6 +98,16 @@ def _digest(path: Path, changed: int) -> str:
     return f"sha256:{sha256(path)}"
 
 
+class FunctionError(InputFunctionException):
+    """An error in a function of a rule, without a traceback if it is a sentence."""
+
+    def __init__(self, msg: Any, wildcards: Any = None, **named: Any) -> None:
+        if isinstance(msg, InputError):
+            super(InputFunctionException, self).__init__(str(msg))
+        else:
+            super().__init__(msg, wildcards=wildcards, **named)
+
+
 #: The parameters of a function. Snakemake looks at each function of a rule again for each job.
 _parameters = cache(snakemake.common.get_function_params)
 
@@ -106,6 +119,7 @@ def patch_snakemake(left: Iterable[str]) -> None:
 
     Records.left = frozenset(left)
     snakemake.workflow.FilePersistence = Records
+    snakemake.rules.InputFunctionException = FunctionError
     snakemake.common.get_function_params = snakemake.rules.get_function_params = _parameters
 
 

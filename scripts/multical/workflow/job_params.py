@@ -8,7 +8,7 @@ Every function gives the parameters of one job as a pydantic model or as plain d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -29,9 +29,10 @@ from multical.config.studies import (
 )
 from multical.data.benchmark_params import BenchmarkJob, ChoiceBenchmark, QuestionFile
 from multical.data.harness_params import HarnessJob
-from multical.data.outlines import outline
+from multical.data.outlines import outline, reported
 from multical.data.sft_params import HubSft, SftDataJob, SftSource
 from multical.errors import InputError
+from multical.figures import needs
 from multical.figures import settings_table as settings
 from multical.figures.params import Panel, SettingsRun, SettingsTable
 from multical.labels import KnownLevel
@@ -243,7 +244,8 @@ def languages(config: Config, root: str) -> set[str] | None:
     for name in study.benchmarks:
         listed: Collection[str] | None = config.languages(study, name)
         if listed is None and (path := question_file(config, name)):
-            listed = outline(path)
+            report = paths.BENCHMARK_PART_NAMES.format(benchmark=name, part="")
+            listed = outline(path) or reported(report)  # a bundle does not have the questions
         if listed is None:
             return None
         asked |= set(listed)
@@ -298,6 +300,39 @@ def reliability(config: Config, root: str) -> Reliability:
 def recalibrated(config: Config, root: str) -> bool:
     """Whether the readout of a study's figures has option scores, which recalibration needs."""
     return config.measured(root).figures.readout in get_args(Distribution)
+
+
+def left_out(config: Config, root: str, benchmark: str) -> set[str]:
+    """The figures and tables that a study's headline goes without, since they need what it has not.
+
+    `figures.needs` has their names.
+    """
+    study = config.measured(root)
+    names = set() if labelled(config, root, benchmark) else {"culture"}
+    if not isinstance(study, MultilingualStudy):  # the others have no tokens of texts
+        names.add("ece_vs_fertility")
+    if not recalibrated(config, root):
+        names |= {"recalibration_transfer", "temperatures_by_lang", "recalibration"}
+    return names if study.figures.sft else names | needs.COMPARISONS
+
+
+def check_products(config: Config, root: str, products: Sequence[str] = ()) -> None:
+    """Raise `InputError` if a study cannot have some figures or tables, by default its headline's.
+
+    It names all metrics that are missing.
+    """
+    study = config.measured(root)
+    benchmark = study.figures.benchmark
+    names = products or [
+        name
+        for name in (*needs.METRICS, *needs.COMPARISONS)
+        if name not in left_out(config, root, benchmark)
+    ]
+    faults = needs.faults(
+        names, study.figures.readout, study.metrics.metrics, study.figures.sft is not None
+    )
+    for key, sentence in faults:
+        raise InputError(f"config: studies.{root}.{key}: {sentence}")
 
 
 def recalibration(config: Config, root: str) -> RecalibrationJob:

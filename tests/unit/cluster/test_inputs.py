@@ -65,6 +65,25 @@ def test_models_from_folders_and_data_from_files(slurm: Slurm) -> None:
     assert finding("sft data facts", SMOKE).message == "made: results/inputs/sft/facts.jsonl"
 
 
+def test_what_a_headline_and_a_file_of_questions_lack(slurm: Slurm) -> None:
+    assert finding("headline", SMOKE).level == "ok"
+    row = {"question_id": "1", "language": "fr", "question": "?", "options": ["a", "b"]}
+    Path("mine.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    source = {"kind": "file", "path": "mine.jsonl"}
+    edit_config(
+        {
+            "benchmarks:cldr-facts": {"options": 2, "source": source},
+            "studies:results/smoke:metrics:metrics": ["ece", "accuracy"],
+            "studies:results/smoke:languages": None,
+        }
+    )
+    assert "metrics.metrics: found none of confidence, gap, " in finding("headline", SMOKE).message
+    assert finding("questions", SMOKE).message == (
+        "studies.results/smoke.figures.reference_language: found 'en', expected one of ['fr'], the "
+        "languages of mine.jsonl"
+    )
+
+
 def test_files_of_examples(slurm: Slurm) -> None:
     source = {"kind": "file", "path": "mine.jsonl", "fewshot": "few.jsonl"}
     edit_config(

@@ -85,6 +85,21 @@ def test_snakemake_alone_is_wrong(
         assert not stale(tmp_path, "left=more.txt")
 
 
+@pytest.mark.parametrize(("error", "traced"), [("InputError", False), ("ValueError", True)])
+def test_a_sentence_has_no_traceback(tmp_path: Path, error: str, traced: bool) -> None:
+    text = SNAKEFILE.replace(
+        'input: "given.txt"', f'input: lambda w: (_ for _ in ()).throw({error}("x: found 1"))'
+    ).replace("\nif", "\nfrom multical.errors import InputError\nif")
+    (tmp_path / "Snakefile").write_text(text, encoding="utf-8")
+    snakemake = str(Path(sys.executable).with_name("snakemake"))
+    command = [snakemake, "--dry-run", "--cores", "1", "--config", "left=none"]
+    done = forks.run(command, cwd=tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert said.count("x: found 1") == 1, said
+    assert ("Traceback" in said) is traced
+
+
 def test_private_names_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("Snakefile").write_text("localrules: a\nrule a:\nrule b:\n", encoding="utf-8")
