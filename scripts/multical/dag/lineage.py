@@ -305,6 +305,7 @@ def _compare(steps: list[Step]) -> None:
     digests = {name: sha for step in steps for name, sha in (step.inputs | step.outputs).items()}
     documents = {name for step in steps for name in step.documents}
     recorded = {name for step in steps for name in step.recorded}
+    made = {name for step in steps if not step.owned for name in step.outputs}
     for step in steps:
         _compare_times(step, recorded)
         for document in step.objects:
@@ -317,6 +318,8 @@ def _compare(steps: list[Step]) -> None:
             if not Path(name).exists() and name not in step.never_made:
                 if f"{name.removesuffix('checkpoint')}manifest.json" in documents:
                     step.gaps.append(f"{name}: gone; its manifest lists what was in it")
+                elif name not in made:
+                    step.gaps.append(f"{name}: gone; a bundle does not have it")
                 else:
                     step.breaks.append(f"{name}: gone")
         for name in step.documents:

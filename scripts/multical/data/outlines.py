@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -22,6 +23,15 @@ def outline(path: str | Path) -> Outline | None:
         changed = Path(path).stat().st_mtime_ns
         return _outline(Path(path), changed)
     except (OSError, ValueError):  # json's and pyarrow's errors are ValueErrors, too
+        return None
+
+
+def reported(path: str | Path) -> set[str] | None:
+    """The languages in the report on a benchmark; none if there is no such file to be read."""
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as stream:
+            return {row["language"] for row in csv.DictReader(stream)}
+    except (OSError, ValueError, KeyError, csv.Error):
         return None
 
 

@@ -30,7 +30,7 @@ from multical.config.studies import (
 )
 from multical.data.benchmark_params import BenchmarkJob, ChoiceBenchmark, QuestionFile
 from multical.data.harness_params import HarnessJob
-from multical.data.outlines import outline
+from multical.data.outlines import outline, reported
 from multical.data.sft_params import CldrSft, SftDataJob, SftSource
 from multical.errors import InputError
 from multical.figures import needs
@@ -245,7 +245,8 @@ def languages(config: Config, root: str) -> set[str] | None:
     for name in study.benchmarks:
         listed: Collection[str] | None = config.languages(study, name)
         if listed is None and (path := question_file(config, name)):
-            listed = outline(path)
+            report = paths.BENCHMARK_PART_NAMES.format(benchmark=name, part="")
+            listed = outline(path) or reported(report)  # a bundle does not have the questions
         if listed is None:
             return None
         asked |= set(listed)

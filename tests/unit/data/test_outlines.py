@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from multical.data import questions
-from multical.data.outlines import outline
+from multical.data.outlines import outline, reported
 
 ROWS = [
     {"question_id": str(i), "language": language, "question": "?", "answer": 0,
@@ -32,3 +32,12 @@ def test_what_cannot_be_read_has_none(tmp_path: Path, name: str) -> None:
     if name != "none.jsonl":
         (tmp_path / name).write_bytes(b"{\xff")
     assert outline(tmp_path / name) is None
+
+
+def test_the_languages_that_a_report_counts(tmp_path: Path) -> None:
+    report = tmp_path / "quiz.names.csv"
+    assert reported(report) is None
+    report.write_text("language,kind,questions\nen,a,1\nfr,a,1\nen,b,2\n", encoding="utf-8")
+    assert reported(report) == {"en", "fr"}
+    report.write_text("tongue\nen\n", encoding="utf-8")
+    assert reported(report) is None

@@ -121,12 +121,13 @@ def test_a_folder_that_is_a_link_counts_as_inside(
     (tmp_path / "here/results").symlink_to(tmp_path / "disk")
     (tmp_path / "by").symlink_to(tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
-    for path, expected in {
+    cases: dict[str | Path, str] = {
         "results/a.csv": "results/a.csv",
         "logs/../results/./a.csv": "results/a.csv",
         tmp_path / "here/results/a.csv": "results/a.csv",
         tmp_path / "by/logs/a.log": "logs/a.log",  # the folder itself by a link
         tmp_path / "disk/a.csv": "a.csv",
         "../else/a.csv": "a.csv",
-    }.items():
+    }
+    for path, expected in cases.items():
         assert provenance.relative(path) == expected
