@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from multical.data import conversations
 from multical.errors import InputError, program
 from multical.files import write_json
-from multical.models import checkpoints
+from multical.models import checkpoints, logits
 from multical.models.chat import IGNORED, Chat
 from multical.models.evaluation_params import EvaluationJob
 from multical.models.examples import Examples
@@ -52,13 +52,15 @@ def main() -> None:
 @torch.inference_mode()
 def summed_loss(model: PreTrainedModel, examples: Examples) -> float:
     """The negative log-likelihood of all labels in nats, from float32 log-probabilities."""
+    largest = (int(row["input_ids"].max()) for row in examples.rows)
+    logits.check_tokens("conversations", largest, logits.known_tokens(model))
     total = 0.0
     for row in tqdm(examples.rows, unit="conversation", mininterval=5):
         ids = torch.tensor(row["input_ids"][None], dtype=torch.long, device=model.device)
         following = torch.tensor(row["labels"][1:], dtype=torch.long, device=model.device)
         trained = following != IGNORED
-        logits = model(input_ids=ids).logits[0, :-1][trained].float()
-        total += float(nn.functional.cross_entropy(logits, following[trained], reduction="sum"))
+        scores = model(input_ids=ids).logits[0, :-1][trained].float()
+        total += float(nn.functional.cross_entropy(scores, following[trained], reduction="sum"))
     return total
 
 

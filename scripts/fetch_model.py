@@ -101,7 +101,7 @@ def snapshot(source: HubModel) -> Path:
     return hub.snapshot(
         source.repo,
         source.revision,
-        ["*.safetensors", "*.json", "*.jinja", "*.model", "*LICENSE*"],
+        ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "*LICENSE*"],
     )
 
 

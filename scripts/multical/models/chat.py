@@ -5,6 +5,7 @@ Prompts are our own design, since neither paper gives the full text of its promp
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -129,9 +130,19 @@ class Chat:
         return self.render(messages, generate=True) + self.opening
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a rendered text. If the format is ours, the tokenizer adds BOS."""
+        """Token ids of a rendered text. If the format is ours, the tokenizer adds BOS.
+
+        What some tokenizers add to the end, such as EOS, is left out: what follows is scored.
+        """
         is_ours = self.format in TEMPLATES
-        return list(self.tokenizer(text, add_special_tokens=is_ours)["input_ids"])
+        ids = list(self.tokenizer(text, add_special_tokens=is_ours)["input_ids"])
+        return ids[: len(ids) - self.added_to_the_end] if is_ours else ids
+
+    @functools.cached_property
+    def added_to_the_end(self) -> int:
+        """How many special tokens the tokenizer adds to the end of any text."""
+        encoded = self.tokenizer("x", return_special_tokens_mask=True)
+        return list(encoded["special_tokens_mask"])[::-1].index(0)
 
     @cached_property
     def end(self) -> str:

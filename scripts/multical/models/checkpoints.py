@@ -80,12 +80,13 @@ def load(
     try:
         config = AutoConfig.from_pretrained(checkpoint, **SAFE)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, **SAFE)
-        # only the eager implementation has capped attention scores
+        # only the eager implementation has capped attention scores; by default transformers takes
+        # sdpa where an architecture has it, and else eager
         capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             checkpoint,
             dtype=getattr(torch, fastest_dtype() if dtype == "auto" else dtype),
-            attn_implementation="eager" if capped else "sdpa",
+            attn_implementation="eager" if capped else None,
             use_safetensors=True,
             ignore_mismatched_sizes=True,  # check_weights raises our own error
             output_loading_info=True,

@@ -9,6 +9,7 @@ numbers, and `of` is the forward as it is, to compare with.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -116,6 +117,15 @@ def positions(model: Any) -> float:
 def known_tokens(model: Any) -> int:
     """The number of token ids that the model takes."""
     return len(model.get_input_embeddings().weight)
+
+
+def check_tokens(what: str, ids: Iterable[int], known: int) -> None:
+    """Raise `InputError` if any of the token ids of `what` is not among so many known ones."""
+    if (largest := max(ids)) >= known:
+        raise InputError(
+            f"{what}: token id {largest}, but the model knows {known} tokens; expected the model's "
+            "own tokenizer"
+        )
 
 
 @torch.no_grad()

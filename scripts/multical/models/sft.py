@@ -18,6 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
 from multical.errors import InputError
+from multical.models import logits as model_logits
 from multical.models import prefixes, smoothing
 from multical.models.chat import IGNORED
 from multical.models.distributed import Group
@@ -41,9 +42,10 @@ class SmoothedTrainer(Trainer):
     def __init__(
         self, smoothing_factor: float, group: Group | None = None, fillers: int = 0, **kwargs: Any
     ) -> None:
-        smoothing.check(smoothing_factor, kwargs["model"].config)
+        smoothing.check(smoothing_factor)
         self.smoothing_factor = smoothing_factor
         super().__init__(group or Group(), fillers, **kwargs)
+        smoothing.check_head(self.model)
         self.alone = self.args.world_size == 1
         self.shares = self.alone and not self.aux_loss_enabled and prefixes.shareable(self.model)
 
@@ -152,6 +154,8 @@ def train(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA needs it to be deterministic
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    largest = (int(row["input_ids"].max()) for row in examples.rows)
+    model_logits.check_tokens("conversations", largest, model_logits.known_tokens(model))
     fillers = _fillers(examples, job, tokenizer)
     trainer = SmoothedTrainer(
         job.smoothing,

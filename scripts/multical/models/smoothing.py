@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from multical.errors import InputError
+from multical.models import logits as model_logits
 from multical.patches.replace import replaced
 from multical.patches.trl import head_calls
 
@@ -30,23 +31,38 @@ HELD = 2**27
 FOLDED_ON_CPUS, FOLDED = 2**20, 2**24
 #: Rows of the head's gradient that are made at a time in half precision on CPUs
 ROWS = 8192
-#: Keys of model configs that scale the logits
-SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
-def check(smoothing: float, config: Any) -> None:
-    """Raise `InputError` for a smoothing outside [0, 1), and for a head that scales its logits."""
+def check(smoothing: float) -> None:
+    """Raise `InputError` for a smoothing outside [0, 1)."""
     if not 0 <= smoothing < 1:
         raise InputError(f"smoothing: {smoothing}, expected at least 0 and less than 1")
-    text = config.get_text_config()
-    for key in SCALES:
-        if (scale := getattr(text, key, None)) not in (None, 1):
-            raise InputError(
-                f"{config.name_or_path}: {key} is {scale}, expected a head that does not scale "
-                "its logits"
-            )
+
+
+@torch.no_grad()
+def check_head(model: Any) -> None:
+    """Raise `InputError` if TRL's head has other logits than the model's own forward.
+
+    Not all that a model does around its head is known to TRL (see `logits`).
+    """
+    training, ids = model.training, model_logits.sample(model)
+    model.eval()
+    try:
+        own = model_logits.of(model, ids)[:-1].float().log_softmax(-1)
+        expected = own.gather(1, ids[1:, None])[:, 0]
+        with smoothed_head(0.0, 1.0):
+            output = model(input_ids=ids[None], labels=ids[None], fused_lm_head=True)
+    finally:
+        model.train(training)
+    found = output.log_probs[0]
+    if not model_logits.agree(found, expected, model.dtype):
+        raise InputError(
+            f"model type {model.config.model_type}: log-probabilities {found[:4].tolist()} in "
+            f"training, expected {expected[:4].tolist()} as its forward has them; it cannot be "
+            "fine-tuned here"
+        )
 
 
 @contextmanager
@@ -68,8 +84,9 @@ def smoothed_head(
         hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, *rest: Any
     ) -> tuple[Any, ...]:
         temperature, _, softcap, scale, _ = rest
-        if (temperature, scale) != (1, 1):  # `check` should have found it
-            raise RuntimeError(f"smoothing: logits scaled by {scale} / {temperature}")
+        if (factor := scale / temperature) != 1:
+            hidden = hidden * factor
+            bias = None if bias is None else bias * factor
         known = share if torch.is_grad_enabled() else None
         given = (hidden, weight, bias, targets, softcap, smoothing, known, uses)
         logp, entropy, is_top1 = SmoothedLogProb.apply(*given)

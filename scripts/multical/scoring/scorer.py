@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -211,7 +211,7 @@ class Scorer:
         self._check_head()
         self.tokens = min(model_logits.known_tokens(model), self.head.after.size)
         if letters:
-            self._check_tokens("letters", chain.from_iterable(letters))
+            model_logits.check_tokens("letters", chain.from_iterable(letters), self.tokens)
         self.letters = letters
         self.batch_tokens = batch_tokens
         self.shares = True  # whether the model can share tokens, as far as checked
@@ -223,18 +223,12 @@ class Scorer:
         """Raise `InputError` if the model cannot score the question `name`."""
         if (length := question.length) > self.positions:
             raise InputError(f"question {name}: {length} tokens, the model takes {self.positions}")
-        self._check_tokens(f"question {name}", chain.from_iterable(question.sequences()))
+        tokens = chain.from_iterable(question.sequences())
+        model_logits.check_tokens(f"question {name}", tokens, self.tokens)
         if question.cloze and not question.start():
             raise InputError(
                 f"question {name}: an option changes the first token of the prompt "
                 f"({question.cloze[0]}), expected a token before it, to predict it from"
-            )
-
-    def _check_tokens(self, what: str, tokens: Iterable[int]) -> None:
-        if (largest := max(tokens)) >= self.tokens:
-            raise InputError(
-                f"{what}: token id {largest}, but the model knows {self.tokens} tokens; expected "
-                "the model's own tokenizer"
             )
 
     def score(

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
 from multical.data.conversations import Message
@@ -63,6 +64,20 @@ def test_there_is_one_beginning_of_sequence(kind: str) -> None:
     ids = chat.encode(chat.prompt(ASKED))
     assert ids[0] == chat.tokenizer.bos_token_id
     assert ids.count(chat.tokenizer.bos_token_id) == 1
+
+
+@pytest.mark.parametrize("kind", [*FORMATS, "none"])
+@pytest.mark.parametrize("ending", ["</s>", "</s> <pad>"])
+def test_what_a_tokenizer_adds_to_the_end_is_not_scored(kind: str, ending: str) -> None:
+    """Such as EOS: every option would be read behind it."""
+    plain, adding = tiny.tokenizer(), tiny.tokenizer()
+    ids = {token: plain.convert_tokens_to_ids(token) for token in ("<s>", "</s>", "<pad>")}
+    adding.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"<s> $A {ending}", special_tokens=[*ids.items()]
+    )
+    assert adding("x")["input_ids"][-1] in (ids["</s>"], ids["<pad>"])
+    for text in (Chat(plain, kind).prompt(ASKED), "Answer:</s>", ""):
+        assert Chat(adding, kind).encode(text) == Chat(plain, kind).encode(text)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

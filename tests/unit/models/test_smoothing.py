@@ -13,11 +13,15 @@ from torch import Tensor
 from transformers.trainer_pt_utils import LabelSmoother
 from trl import SFTConfig
 
+import evaluate_sft
 from multical.errors import InputError
 from multical.models import sft, smoothing
-from multical.models.chat import IGNORED
+from multical.models.chat import IGNORED, Chat
+from multical.models.examples import Examples
+from multical.models.params import TrainingJob
 from multical.patches import trl as patches
-from support import tiny
+from support import architectures, tiny
+from support.programs import TRAINING
 
 
 def batch(sizes: list[tuple[int, int]], seed: int = 0) -> dict[str, Tensor]:
@@ -38,11 +42,11 @@ def batch(sizes: list[tuple[int, int]], seed: int = 0) -> dict[str, Tensor]:
     return made
 
 
-def trainer(kind: str, b: float, folder: Path) -> Any:
+def trainer(kind: str, b: float, folder: Path, model: Any = None) -> Any:
     rows = [{"input_ids": [0, 5], "labels": [IGNORED, 5]}]
     return sft.SmoothedTrainer(
         b,
-        model=tiny.model(kind),
+        model=model or tiny.model(kind),
         processing_class=tiny.tokenizer(),
         train_dataset=sft.Dataset.from_list(rows),
         args=sft_config(folder),
@@ -247,6 +251,7 @@ def test_a_tied_weight_has_one_matrix_of_gradients(tmp_path: Path, monkeypatch: 
     """It is the one that the head makes, and no sum of two."""
     passes = spied(monkeypatch)
     made = trainer("tied", 0.1, tmp_path)
+    passes.clear()  # of the check
     made.compute_loss(made.model, batch(SIZES)).backward()
     ((_, gradient, _),) = passes
     assert made.model.lm_head.weight.grad.data_ptr() == gradient
@@ -338,15 +343,25 @@ def test_a_head_that_escapes_smoothing_is_an_error(tmp_path: Path, monkeypatch: 
         made.compute_loss(made.model, batch(SIZES))
 
 
-def test_scaled_logits_are_an_error() -> None:
-    hidden, weight, targets = torch.ones(2, 4), torch.ones(9, 4), torch.zeros(2, dtype=torch.long)
-    for temperature, scale in ((2.0, 1.0), (1.0, 0.5)):
-        given = (hidden, weight, None, targets, temperature, 96, None, scale, ())
-        with (
-            pytest.raises(RuntimeError, match=f"logits scaled by {scale} / {temperature}"),
-            smoothing.smoothed_head(0.1, 1.0),
-        ):
-            trl.trainer.utils._ChunkedLogProbFunction.apply(*given)
+@pytest.mark.parametrize(("temperature", "scale"), [(2.0, 1.0), (1.0, 0.3)])
+def test_scaled_logits(temperature: float, scale: float) -> None:
+    draw = torch.Generator().manual_seed(6)
+    shapes = {"hidden": (3, 8), "weight": (300, 8), "bias": (300,)}
+    found = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
+    expected = {name: one.double().requires_grad_() for name, one in found.items()}
+    for one in found.values():
+        one.requires_grad_()
+    targets = torch.tensor([1, 2, 299])
+    given = (*found.values(), targets, temperature, 96, 3.0, scale, ())
+    with smoothing.smoothed_head(0.1, 1 / 3):
+        logp, *_ = trl.trainer.utils._ChunkedLogProbFunction.apply(*given)
+    (-logp.mean()).backward()
+    hidden, weight, bias = expected.values()
+    logits = 3 * torch.tanh((hidden @ weight.T + bias) * scale / temperature / 3)
+    loss = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1)
+    loss.backward()
+    assert -logp.mean().item() == pytest.approx(loss.item(), rel=1e-5)
+    close(slopes(found), slopes(expected), 1e-5)
 
 
 @pytest.mark.parametrize("cap", [None, 3.0])
@@ -370,11 +385,42 @@ def test_smoothing_outside_its_range_is_refused(b: float, tmp_path: Path) -> Non
         trainer("llama", b, tmp_path)
 
 
-@pytest.mark.parametrize("key", smoothing.SCALES)
-def test_a_head_that_scales_its_logits_is_refused(key: str) -> None:
-    config = tiny.config("llama")
-    setattr(config, key, 1.0)
-    smoothing.check(0.1, config)
-    setattr(config, key, 0.5)
-    with pytest.raises(InputError, match=f"{key} is 0.5"):
-        smoothing.check(0.1, config)
+@pytest.mark.parametrize(
+    "kind",
+    ["cohere", "cohere2", "falcon_h1", "granite", "hyperclovax", "minicpm3", "gemma2", "gptj"],
+)
+def test_what_models_do_around_their_head(kind: str, tmp_path: Path) -> None:
+    """Scaled logits and divided hidden states: the loss from the logits of the forward itself."""
+    made = trainer(kind, 0.2, tmp_path, architectures.model(kind))
+    inputs = batch(SIZES)
+    inputs["input_ids"] %= 96
+    inputs["labels"][inputs["labels"] > 0] %= 96
+    made.model.eval()
+    with torch.no_grad():
+        whole = made.model(inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+    labels = inputs["labels"][:, 1:]
+    expected = torch.nn.functional.cross_entropy(
+        whole[:, :-1][labels != IGNORED], labels[labels != IGNORED], label_smoothing=0.2
+    )
+    found = made.compute_loss(made.model, dict(inputs), num_items_in_batch=torch.tensor(15))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_token_ids_beyond_the_embedding_are_refused(tmp_path: Path) -> None:
+    model = tiny.model("llama", vocabulary=100)
+    examples = Examples.of(tiny.pairs(2), Chat(tiny.tokenizer(), "plain"), 512)
+    largest = max(int(row["input_ids"].max()) for row in examples.rows)
+    job = TrainingJob.model_validate(TRAINING)
+    sentence = f"conversations: token id {largest}, but the model knows 100 tokens"
+    with pytest.raises(InputError, match=sentence):
+        sft.train(model, tiny.tokenizer(), examples, job, tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        evaluate_sft.summed_loss(model, examples)
+
+
+@pytest.mark.parametrize("kind", ["bert", "mpt"])
+def test_a_head_that_trl_does_not_know_is_refused(kind: str, tmp_path: Path) -> None:
+    """BERT transforms its hidden states; MPT does not scale, though a key of its config says so."""
+    sentence = rf"model type {kind}: log-probabilities .* in training, expected .* cannot be fine-"
+    with pytest.raises(InputError, match=sentence):
+        trainer(kind, 0.1, tmp_path, architectures.model(kind))
