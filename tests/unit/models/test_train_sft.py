@@ -260,7 +260,10 @@ def test_a_conversation_that_the_template_refuses_is_named(
     if program is evaluate_sft:
         job = {"run": "x", "chat_format": "template", "max_length": 64, "dtype": "float32"}
         job["matmul_precision"] = "highest"
-        files = {"--model": tmp_path / "base/manifest.json", "--data": tmp_path / "data.jsonl"}
+        files: dict[str, Any] = {
+            "--model": tmp_path / "base/manifest.json",
+            "--data": tmp_path / "data.jsonl",
+        }
         files |= {"--output": tmp_path / "loss.json", "--params": json.dumps(job)}
         arguments = ["x", *(str(part) for pair in files.items() for part in pair)]
     monkeypatch.setattr(sys, "argv", arguments)
