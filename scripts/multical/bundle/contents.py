@@ -49,7 +49,7 @@ def collect(study: str, anonymous: bool) -> tuple[Lineage, Restore, dict[str, An
         _check_current(workflow, study)
         traced = lineage.recorded(workflow, targets)
         local = {rule.name for rule in workflow.rules if is_localrule(rule)}
-        config = json.loads(json.dumps(workflow.config))
+        config = json.loads(json.dumps(workflow.config, default=str))  # dates become texts
     digests = {name: sha for step in traced.steps for name, sha in step.outputs.items()}
     _check_unchanged(name for name, sha in digests.items() if sha)
     ended = {name: int(step.ended or 0) for step in traced.steps for name in step.outputs}
