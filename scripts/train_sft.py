@@ -85,8 +85,7 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
     if not group.main:
         return
     with atomic(args.checkpoint) as folder:
-        model.save_pretrained(folder, state_dict=weights)
-        tokenizer.save_pretrained(folder)
+        checkpoints.save(model, tokenizer, folder, state_dict=weights)
     with atomic(args.loss_log) as temporary:
         temporary.write_text("".join(json.dumps(step) + "\n" for step in log), encoding="utf-8")
     about = {

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from itertools import chain, count, zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
@@ -104,9 +104,9 @@ class Chat:
 
         Raises `InputError` if the template refuses the conversation, such as for a system message.
         """
-        # a variable of Llama's templates
-        day = date.fromisoformat(self.date) if self.date else None
-        dated = {"date_string": day.strftime("%d %b %Y")} if day else {}
+        dated: dict[str, Any] = {}
+        if self.date:  # as Llama's templates call it and write it
+            dated["date_string"] = date.fromisoformat(self.date).strftime("%d %b %Y")
         try:
             with date_is(self.date):
                 text = self.tokenizer.apply_chat_template(
@@ -255,8 +255,8 @@ class Chat:
                 f"found {found[at : at + 20]!r} to train on, expected {expected[at : at + 20]!r}"
             )
 
-    def _decode(self, ids: Sequence[int]) -> str:
-        return _without_space(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+    def _decode(self, ids: list[int]) -> str:
+        return _without_space(str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)))
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -9,6 +9,7 @@ Programs load a checkpoint only if its files match the manifest.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,29 @@ def load(
     if device is None and torch.cuda.is_available():
         model.cuda()
     return model.eval(), tokenizer
+
+
+def save(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path, **options: Any
+) -> None:
+    """Save model and tokenizer, with further `options` of transformers' `save_pretrained`.
+
+    Raises `InputError` if transformers refuses, such as for a generation config that is not valid.
+    """
+    try:
+        model.save_pretrained(folder, **options)
+        tokenizer.save_pretrained(folder)
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"{model.name_or_path}: transformers cannot save this model again ({reason})"
+        ) from error
+
+
+def check_saving(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise the `InputError` of `save` before anything was computed: save all but the weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(model, tokenizer, folder, state_dict={})
 
 
 def check_weights(checkpoint: str | Path, loading_info: dict[str, Any]) -> None:

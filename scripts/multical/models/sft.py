@@ -18,8 +18,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
 from multical.errors import InputError
+from multical.models import checkpoints, prefixes, smoothing
 from multical.models import logits as model_logits
-from multical.models import prefixes, smoothing
 from multical.models.chat import IGNORED
 from multical.models.distributed import Group
 from multical.models.examples import Examples, Row, row_of
@@ -113,6 +113,20 @@ class Saved(TrainerCallback):
         self.clock.save()
 
 
+class Savable(TrainerCallback):
+    """Raises `InputError` before the first step if transformers would not save the result.
+
+    Only then has the trainer made its changes to the generation config, after which transformers
+    no longer saves one that it only warned about.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model, self.tokenizer = model, tokenizer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        checkpoints.check_saving(self.model, self.tokenizer)
+
+
 class Progress(ProgressCallback):
     """A progress bar with the loss; raises `InputError` if the loss is not finite."""
 
@@ -170,6 +184,7 @@ def train(
         add_gradients_in_float32(trainer.accelerator, scale.precision)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress)
+    trainer.add_callback(Savable(model, tokenizer))
     if clock is not None and group.main:
         trainer.add_callback(Saved(clock))
     with group.first():
@@ -179,7 +194,7 @@ def train(
     try:
         trainer.train(resume_from_checkpoint=last)
     except InputError:
-        shutil.rmtree(scratch)  # a resumed run would fail again
+        shutil.rmtree(scratch, ignore_errors=True)  # a resumed run would fail again
         raise
     steps = [log for log in trainer.state.log_history if "loss" in log]
     weights: dict[str, Any] | None = None

@@ -179,6 +179,12 @@ def test_an_api_is_not_asked_in_other_orders() -> None:
 SETTINGS: list[tuple[Edit, bool]] = [
     (lambda _, s: s["scoring"].update(chat_format="none"), True),
     (lambda _, s: s["scoring"].update(quantization="nf4"), True),
+    (
+        lambda w, _: w["models"]["gemma3-270m"].update(
+            chat_format="template", chat_date="2024-07-26"
+        ),
+        True,
+    ),
     (lambda _, s: s["scoring"].update(prompts=["short"]), True),
     (lambda _, s: s.update(questions_per_dataset=5), True),
     (lambda _, s: s["datasets"].pop(), True),

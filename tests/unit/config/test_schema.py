@@ -302,6 +302,9 @@ def test_roots_of_studies(root: str) -> None:
         (("source",), {"kind": "hub", "repo": "b", "revision": REVISION}, "found 'b'"),
         (("source",), "gemma", "gemma3-270m.source: found 'gemma'"),
         (("chat_format",), "alpaca", "found 'alpaca', .*'plain'"),
+        (("chat_date",), "26 Jul 2024", "chat_date: found '26 Jul 2024', expected"),
+        (("chat_date",), "2024-02-30", "chat_date: day is out of range for month"),
+        (("chat_date",), "2024-07-26", "chat_date: found 2024-07-26, expected none, since only"),
     ],
 )
 def test_sources_of_models(path: Keys, value: Any, sentence: str) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tokenizers import processors
+from tokenizers import normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from multical.data.conversations import Message
@@ -165,3 +165,20 @@ def test_letters_are_found_in_every_form() -> None:
     assert letter_ids(tokenizer, "B") == sorted(vocabulary[t] for t in ("B", "ĠB", "▁B"))
     with pytest.raises(InputError, match="no token for the letter 'Ж'"):
         letter_ids(tokenizer, "Ж")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_tokenizers_that_change_the_text_are_no_error(kind: str) -> None:
+    """One lacks characters; one composes é of e and an accent."""
+    lacking = tiny.metaspace()
+    lacking.chat_template = tiny.TEMPLATE
+    composing = tiny.tokenizer()
+    composing.backend_tokenizer.normalizer = normalizers.NFC()
+    for tokenizer, answer, learned in (
+        (lacking, "a ツ b", "a<unk>b</s>"),
+        (composing, "cafe\u0301", "caf\u00e9</s>"),
+    ):
+        chat = Chat(tokenizer, kind)
+        _, labels = chat.encode_for_training([turn("user", answer), turn("assistant", answer)])
+        found = str(tokenizer.decode([label for label in labels if label != IGNORED]))
+        assert "".join(found.split()) == learned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import evaluate_sft
 import train_sft
 from multical.data import conversations
 from multical.errors import InputError
@@ -83,7 +85,8 @@ def test_result(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = Chat(tokenizer, "plain")
     labels = [label for c in pairs() for label in chat.encode_for_training(c["messages"])[1]]
     assert manifest["trained_tokens"] == sum(label != IGNORED for label in labels)
-    assert manifest["params"] == PARAMS | {"scale": Scale().model_dump()}
+    defaults = {"scale": Scale().model_dump(), "chat_date": None}
+    assert manifest["params"] == PARAMS | defaults
     assert (manifest["steps"], manifest["examples"]) == (8, 10)
     assert manifest["final_loss"] == log[-1]["loss"]
     assert not list(base.glob("out.scratch*"))
@@ -218,3 +221,72 @@ def test_bad_files_write_nothing(base: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError, match=r"model\.safetensors: its content is not"):
         run(monkeypatch, base)
     assert sorted(path.name for path in base.iterdir()) == ["base", "data.jsonl"]
+
+
+def test_a_model_that_cannot_be_saved_is_refused_before_the_first_step(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Llama 2's generation config is one that transformers saves only if nothing changed it."""
+    checkpoint = base / "base" / "checkpoint"
+    about = {"do_sample": False, "temperature": 0.9}
+    (checkpoint / "generation_config.json").write_text(json.dumps(about))
+    checkpoints.write_manifest(base / "base" / "manifest.json", checkpoint, {"model": "tied"})
+    monkeypatch.setattr(
+        sft.SmoothedTrainer, "training_step", lambda *_: pytest.fail("it began to train")
+    )
+    with pytest.raises(InputError, match=r"checkpoint: transformers cannot save .*`temperature`"):
+        run(monkeypatch, base)
+    assert sorted(path.name for path in base.iterdir()) == ["base", "data.jsonl"]
+
+
+#: Gemma's
+NO_SYSTEM = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
+)
+NO_SYSTEM += "{% endif %}" + tiny.TEMPLATE
+SYSTEM = {"role": "system", "content": "Be brief."}
+
+
+@pytest.mark.parametrize("program", [train_sft, evaluate_sft])
+def test_a_conversation_that_the_template_refuses_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Any
+) -> None:
+    tiny.folder(tmp_path / "base", "tied", NO_SYSTEM)
+    lines = [json.dumps(pair) for pair in pairs()]
+    third = pairs()[2]
+    lines[2] = "\n" + json.dumps({**third, "messages": [SYSTEM, *third["messages"]]})
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    arguments = command(tmp_path, chat_format="template")
+    if program is evaluate_sft:
+        job = {"run": "x", "chat_format": "template", "max_length": 64, "dtype": "float32"}
+        job["matmul_precision"] = "highest"
+        files: dict[str, Any] = {
+            "--model": tmp_path / "base/manifest.json",
+            "--data": tmp_path / "data.jsonl",
+        }
+        files |= {"--output": tmp_path / "loss.json", "--params": json.dumps(job)}
+        arguments = ["x", *(str(part) for pair in files.items() for part in pair)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    sentence = (
+        r"data\.jsonl: line 4: .*checkpoint: its chat template refuses messages of system, user, "
+        r"assistant \(System role not supported\)$"
+    )
+    with pytest.raises(InputError, match=sentence):
+        program.main()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "data.jsonl"]
+
+
+@pytest.mark.parametrize("key", ["id", "content"])
+def test_half_a_character_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """JSON can escape the half of a surrogate pair, which no text file and no tokenizer takes."""
+    data = base / "data.jsonl"
+    lines = data.read_text().splitlines()
+    lines[4] = re.sub(rf'("{key}": "\w*)', r"\1\\ud83d", lines[4], count=1)
+    assert "\\ud83d" in lines[4]
+    data.write_text("\n".join(lines))
+    place = "id" if key == "id" else "message 0: content"
+    found = r"found \\ud83d at character \d, half of a surrogate pair, expected a character"
+    with pytest.raises(InputError, match=rf"data\.jsonl: line 5: {place}: {found}"):
+        run(monkeypatch, base)
+    data.write_text(data.read_text().replace("\\ud83d", "\\ud83d\\ude00"))
+    assert (run(monkeypatch, base) / "manifest.json").exists()

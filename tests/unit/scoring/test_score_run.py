@@ -376,3 +376,18 @@ def test_the_program_says_one_line(place: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: ")
     assert not (place / "out.parquet").exists()
+
+
+def test_a_template_with_todays_date_is_asked_on_the_date_of_the_config(
+    score: Score, place: Path
+) -> None:
+    dated = f"{{{{ strftime_now('%d %b %Y') }}}}{tiny.TEMPLATE}"
+    tiny.folder(place / "model", chat_template=dated)
+    with pytest.raises(InputError, match=r"checkpoint: its chat template writes today's date"):
+        score(chat_format="template")
+    first, again, other = (
+        score(chat_format="template", chat_date=day)
+        for day in ("2024-07-26", "2024-07-26", "2025-12-31")
+    )
+    pd.testing.assert_frame_equal(first, again)
+    assert list(first["logsumexp"].dropna()) != list(other["logsumexp"].dropna())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,15 @@ def test_a_chat_format_reaches_the_runs_of_its_model() -> None:
     edited = changed(lambda raw: raw["models"]["gemma3-270m"].update(chat_format="tulu"))
     assert edited
     assert all("train gemma3-270m." in name or "score gemma3-270m" in name for name in edited)
+
+
+def test_a_date_of_a_chat_template_reaches_the_runs_of_its_model() -> None:
+    model = "smollm2-135m-instruct"
+    edited = changed(lambda raw: raw["models"][model].update(chat_date="2024-07-26"))
+    assert edited == changed(lambda raw: raw["models"][model].update(chat_format="tulu"))
+    read = date(2024, 7, 26)  # as YAML reads it
+    assert edited == changed(lambda raw: raw["models"][model].update(chat_date=read))
+    assert "chat_date" not in "".join(jobs(RAW).values())
 
 
 def test_a_key_with_its_default_is_no_part_of_a_job() -> None:
