@@ -408,7 +408,7 @@ def test_what_models_do_around_their_head(kind: str, tmp_path: Path) -> None:
 
 def test_token_ids_beyond_the_embedding_are_refused(tmp_path: Path) -> None:
     model = tiny.model("llama", vocabulary=100)
-    examples = Examples.of(tiny.pairs(2), Chat(tiny.tokenizer(), "plain"), 512)
+    examples = Examples.of(tiny.pairs(2), Chat(tiny.tokenizer(), "plain"), 512, "pairs.jsonl")
     largest = max(int(row["input_ids"].max()) for row in examples.rows)
     job = TrainingJob.model_validate(TRAINING)
     sentence = f"conversations: token id {largest}, but the model knows 100 tokens"
