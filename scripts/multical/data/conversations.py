@@ -107,7 +107,7 @@ def check_turns(roles: Sequence[str]) -> None:
         raise OddRowError(kind, f"found roles {shown(roles)}, expected {expected}")
 
 
-def empty(role: str, place: str) -> NoReturn:
+def empty(role: str | None, place: str) -> NoReturn:
     """Raise the `OddRowError` of a message at `place` without content."""
     kind = EMPTY_ANSWER if role == "assistant" else "an empty message"
     leave_out: Literal["always", "asked"] = "always" if role == "assistant" else "asked"
