@@ -306,8 +306,8 @@ def test_texts_of_questions_stay_texts(served: Hub, program: Program, suffix: st
 def test_numbers_as_texts_name_the_right_option(served: Hub, program: Program, suffix: str) -> None:
     row = {"sentence": "1 + _ = 3", "option1": "01", "option2": "2", "answer": "2"}
     files = {f"{name}{suffix}": packed([row], suffix) for name in ("train", "validation")}
-    paths = [{"split": Path(name).stem, "path": name} for name in files]
-    readme = hub_repos.card([{"config_name": "winogrande_debiased", "data_files": paths}])
+    listed = [{"split": Path(name).stem, "path": name} for name in files]
+    readme = hub_repos.card([{"config_name": "winogrande_debiased", "data_files": listed}])
     repo = served.add("datasets", "a/own", {"README.md": readme, **files})
     out = program(make_benchmark, benchmark(repo, "winogrande", seed=0))
     frame = questions.read(out / "q.parquet")
