@@ -129,6 +129,7 @@ STUDY = {"docs/paper2.md": "results/msp"}
 #: Paths that neither lie in the repository nor are made by a rule of a study of the config
 OTHERS = [
     "slurm/site.yaml",  # of a user's cluster
+    r"config/local\.yaml",  # of a user, too
     ".snakemake/.*",
     "cache/api/MODEL.sqlite",  # see multical.paths
     ".*report.html",  # of the Makefile
