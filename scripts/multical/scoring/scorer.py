@@ -221,6 +221,9 @@ class Scorer:
 
     def check(self, question: TokenizedQuestion, name: str) -> None:
         """Raise `InputError` if the model cannot score the question `name`."""
+        empty = question.multiple_choice is not None and not question.multiple_choice
+        if empty or (any(question.options) and not question.cloze):
+            raise InputError(f"question {name}: found a prompt without tokens, expected some")
         if (length := question.length) > self.positions:
             raise InputError(f"question {name}: {length} tokens, the model takes {self.positions}")
         tokens = chain.from_iterable(question.sequences())

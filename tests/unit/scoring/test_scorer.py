@@ -270,6 +270,14 @@ def test_a_model_that_sees_later_tokens_is_refused() -> None:
         score(build(config), questions(0))
 
 
+@pytest.mark.parametrize(
+    "question", [TokenizedQuestion([], [], [[], []]), TokenizedQuestion(None, [], [[5], [6]])]
+)
+def test_prompts_without_tokens_are_refused(question: TokenizedQuestion) -> None:
+    with pytest.raises(InputError, match="question q0: found a prompt without tokens, expected"):
+        score(build(CONFIGS["llama"]), [question])
+
+
 @pytest.mark.parametrize("prefix", [0, 1])
 def test_prompts_of_one_token(prefix: int) -> None:
     """Every text before the options is a token or two."""
