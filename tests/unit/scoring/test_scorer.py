@@ -146,7 +146,8 @@ def test_the_head_rounds_nothing(weight: torch.dtype, states: torch.dtype) -> No
     hidden, wanted = torch.randn(40, 512).to(states), np.arange(40)
     with torch.inference_mode():
         model.get_output_embeddings().weight.normal_(0, 0.1)
-        head = scoring.Head(model.to(weight))
+        torch.nn.Module.to(model, dtype=weight)
+        head = scoring.Head(model)
         totals, picked = head.read(hidden, wanted, wanted)
         logits = hidden.double() @ head.weight.double().T
     assert totals == pytest.approx(logits.logsumexp(-1).numpy(), abs=2e-5)
