@@ -54,9 +54,11 @@ _NAMES: dict[int, str] = {
 }
 SMALL = {name: size for size, names in _NAMES.items() for name in names.split()}
 #: Lists of these names follow from the number of layers
-DERIVED = ("layer_types", "mlp_layer_types", "indexer_types", "layers_block_type", "no_rope_layers")
-DERIVED += ("activation_sparsity_pattern", "id2label", "label2id", "transformers_version")
-DERIVED += ("per_layer_config", "num_attention_heads_per_layer", "attention_layers")
+DERIVED = """
+    layer_types mlp_layer_types indexer_types layers_block_type no_rope_layers per_layer_config
+    activation_sparsity_pattern num_attention_heads_per_layer attention_layers id2label label2id
+    transformers_version
+""".split()
 #: What some forwards do with logits, by the names of the keys
 AFTER_HEAD = {
     "final_logit_softcapping": 2.0,

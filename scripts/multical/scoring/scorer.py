@@ -221,6 +221,9 @@ class Scorer:
 
     def check(self, question: TokenizedQuestion, name: str) -> None:
         """Raise `InputError` if the model cannot score the question `name`."""
+        empty = question.multiple_choice is not None and not question.multiple_choice
+        if empty or (any(question.options) and not question.cloze):
+            raise InputError(f"question {name}: found a prompt without tokens, expected some")
         if (length := question.length) > self.positions:
             raise InputError(f"question {name}: {length} tokens, the model takes {self.positions}")
         tokens = chain.from_iterable(question.sequences())
@@ -402,9 +405,9 @@ class Scorer:
         """
         answer, targets = list(row.questions.values())[-1]  # after the paths of all others
         pairs = targets[-1]
-        last = pairs[-1][0] if pairs else answer
+        last: Any = pairs[-1][0] if pairs else answer
         asked = Read(None, [pairs]) if pairs else Read(answer, targets)
-        path = row.trie.path(last)  # type: ignore[arg-type]
+        path = row.trie.path(last)
         trie = Trie(len(prefix))
         own = dict(zip(path, trie.add([row.trie.tokens[node] for node in path]), strict=True))
         moved = [[(own[node], token) for node, token in pairs] for pairs in asked.targets]

@@ -146,7 +146,8 @@ def test_the_head_rounds_nothing(weight: torch.dtype, states: torch.dtype) -> No
     hidden, wanted = torch.randn(40, 512).to(states), np.arange(40)
     with torch.inference_mode():
         model.get_output_embeddings().weight.normal_(0, 0.1)
-        head = scoring.Head(model.to(weight))
+        torch.nn.Module.to(model, dtype=weight)
+        head = scoring.Head(model)
         totals, picked = head.read(hidden, wanted, wanted)
         logits = hidden.double() @ head.weight.double().T
     assert totals == pytest.approx(logits.logsumexp(-1).numpy(), abs=2e-5)
@@ -268,6 +269,14 @@ def test_a_model_that_sees_later_tokens_is_refused() -> None:
     config = BertConfig(vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4)
     with pytest.raises(InputError, match="model type bert: its logits depend on later tokens"):
         score(build(config), questions(0))
+
+
+@pytest.mark.parametrize(
+    "question", [TokenizedQuestion([], [], [[], []]), TokenizedQuestion(None, [], [[5], [6]])]
+)
+def test_prompts_without_tokens_are_refused(question: TokenizedQuestion) -> None:
+    with pytest.raises(InputError, match="question q0: found a prompt without tokens, expected"):
+        score(build(CONFIGS["llama"]), [question])
 
 
 @pytest.mark.parametrize("prefix", [0, 1])
