@@ -51,9 +51,8 @@ def test_groups_of_all_tables(path: str) -> None:
     np.testing.assert_array_equal(low, own.loc[low.index])
     _, over = compute_effects.compute([path], job)
     assert over.groupby("group")["languages"].first().to_dict() == counts | {"low-high": 3}
-    binned, _ = bin_reliability.compute(
-        [path], Reliability(readouts=["text_ppl"], least_questions=6, resource_levels=LEVELS)
-    )
+    own_bins = {"readouts": ["text_ppl"], "least_questions": 6, "resource_levels": LEVELS}
+    binned, _ = bin_reliability.compute([path], Reliability.model_validate(own_bins))
     sums = binned[binned["run"] == "base"].groupby("group")["n"].sum().to_dict()
     assert sums == {"non-english": 120, "high": 120, "low": 60, "all": 180}
 
