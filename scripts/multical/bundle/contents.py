@@ -53,7 +53,8 @@ def collect(
         _check_current(workflow, study)
         traced = lineage.recorded(workflow, targets)
         local = {rule.name for rule in workflow.rules if is_localrule(rule)}
-        config = json.loads(json.dumps(workflow.config, default=str))  # dates become texts
+        written = {key: of for key, of in workflow.config.items() if not callable(of)}
+        config = json.loads(json.dumps(written, default=str))  # dates become texts
     _check_shared(traced, shared)
     digests = {name: sha for step in traced.steps for name, sha in step.outputs.items()}
     _check_unchanged(name for name, sha in digests.items() if sha)

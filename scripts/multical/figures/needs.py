@@ -34,7 +34,7 @@ COMPARISONS = {
     "p_values",
 }  # fmt: skip
 #: Metrics that only readouts with a distribution over the options have
-OF_DISTRIBUTIONS = {"ece_classwise", "ece_all", "brier", "nll", "entropy"}
+OF_DISTRIBUTIONS = {"ece_classwise", "ece_all", "brier", "nll", "entropy", "normalised_entropy"}
 #: Metrics that all readouts have; all others need a readout that is a probability
 OF_SCORES = {"accuracy", "uncertainty", "auroc", "aurc", "augrc"}
 #: Readouts that are no probability

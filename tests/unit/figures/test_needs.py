@@ -23,8 +23,15 @@ def program(name: str) -> Path:
     return file
 
 
+#: What a program selects that chooses by its table: entropy_by_lang draws normalised_entropy only
+#: where it is
+CHOSEN = {"entropy_by_lang": {"entropy"}}
+
+
 def selected(name: str) -> set[str]:
     """The metrics that a program selects from its tables: METRICS, or its argument `metric`."""
+    if name in CHOSEN:
+        return CHOSEN[name]
     tree = ast.parse(program(name).read_text(encoding="utf-8"))
     listed: Any = None
     for node in ast.walk(tree):

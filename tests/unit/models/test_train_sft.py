@@ -284,9 +284,8 @@ def test_half_a_character_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch
     lines[4] = re.sub(rf'("{key}": "\w*)', r"\1\\ud83d", lines[4], count=1)
     assert "\\ud83d" in lines[4]
     data.write_text("\n".join(lines))
-    place = "id" if key == "id" else "message 0: content"
-    found = r"found \\ud83d at character \d, half of a surrogate pair, expected a character"
-    with pytest.raises(InputError, match=rf"data\.jsonl: line 5: {place}: {found}"):
+    found = r"found \\ud83d, half of a character, expected whole ones"
+    with pytest.raises(InputError, match=rf"data\.jsonl: line 5: {found}"):
         run(monkeypatch, base)
     data.write_text(data.read_text().replace("\\ud83d", "\\ud83d\\ude00"))
     assert (run(monkeypatch, base) / "manifest.json").exists()
