@@ -48,9 +48,10 @@ def run(name: str, kind: str, params: dict[str, Any], folder: Path, again: bool 
     whole = []
 
     def watched(*given: Any) -> Any:
-        layers = [next(layer.mlp.parameters()) for layer in backbone.layers]
-        weights = [model.get_output_embeddings().weight, *layers]
-        whole.append([not isinstance(weight, DTensor) for weight in weights])
+        if torch.is_grad_enabled():  # in a step, not in the check before the first
+            layers = [next(layer.mlp.parameters()) for layer in backbone.layers]
+            weights = [model.get_output_embeddings().weight, *layers]
+            whole.append([not isinstance(weight, DTensor) for weight in weights])
         return smoothed(*given)
 
     smoothed = smoothing.SmoothedLogProb.apply

@@ -42,7 +42,7 @@ def _outline(path: Path, changed: int) -> Outline:
     for row in _rows(path):
         if isinstance(row, dict):
             language, options = row.get("language"), row.get("options")
-            if isinstance(language, str) and isinstance(options, list):
+            if isinstance(language, str) and isinstance(options, list) and len(options) > 1:
                 found.setdefault(language, Counter())[len(options)] += 1
     return found
 

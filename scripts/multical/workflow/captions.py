@@ -92,8 +92,13 @@ class About:
             return "They take the trained models, of one seed, as they are."
         return (
             f"Changes are means over {len(self.trained)} training seeds; intervals and tests cover "
-            "other trainings too. A thin bar is the standard deviation between seeds."
+            "other trainings too."
         )
+
+    @property
+    def bars(self) -> str:
+        """What thin bars are, if there are any."""
+        return "A thin bar is the standard deviation between seeds." * (len(self.trained) > 1)
 
     @property
     def entropy(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from docutils.core import publish_string
 from jinja2 import Environment, StrictUndefined
 
 from multical.config import schema
@@ -48,15 +49,16 @@ def config(options: int | None = None, **changes: Any) -> Config:
 
 
 def told(name: str, own: Config, root: str = ROOT, **wildcards: str) -> str:
-    """A caption as the report has it, on one line."""
+    """A caption as the report has it, on one line, which must be right reStructuredText."""
     snakemake = SimpleNamespace(
         config=captions.functions(own), wildcards=Wildcards(root=root, **wildcards)
     )
     record = SimpleNamespace(raw_wildcards={"root": root})
-    template = Environment(undefined=StrictUndefined).from_string(
-        (checkout.REPO / f"report/{name}.rst").read_text("utf-8")
-    )
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    caption = (checkout.REPO / f"report/{name}.rst").read_text("utf-8")
+    template = environment.from_string(caption)
     text = template.render(snakemake=snakemake, categories={"Figures": {"": [record]}})
+    publish_string(text, settings_overrides={"halt_level": 2, "report_level": 2})
     return " ".join(text.split())
 
 
@@ -66,6 +68,13 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     captions._accuracies.cache_clear()
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.mark.parametrize("path", CAPTIONS, ids=lambda path: path.stem)
+def test_no_line_starts_with_what_may_be_empty(path: Path) -> None:
+    """The space after it would indent the line, which reStructuredText reads as a quotation."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    assert not [line for line in lines if line.startswith("{{") and line.partition("}}")[2]]
 
 
 @pytest.mark.parametrize("path", CAPTIONS, ids=lambda path: path.stem)

@@ -250,7 +250,10 @@ def test_canonical_text(value: Any, text: str) -> None:
     assert json.loads(text) == value
 
 
-def test_jobs_get_the_levels_of_their_own_study(tmp_path: Path) -> None:
+def test_jobs_get_the_levels_of_their_own_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no report of a benchmark tells its languages
     raw = own(RAW)
     before = jobs(raw)
     raw["resource_levels"]["low"].append(UNUSED)
