@@ -160,7 +160,8 @@ def test_each_figure_is_seen_with_its_caption(page: Page, tmp_path: Path) -> Non
         rule = page.evaluate("results[app.state.resultPath].job_properties.rule")
         caption = (checkout.REPO / f"report/{rule.removeprefix('plot_')}.rst").read_text("utf-8")
         words = re.sub(r"{%.*?%}", "", caption).partition("{{")[0].split()[:3]
-        assert words and told.split()[: len(words)] == words, name
+        assert words, name
+        assert told.split()[: len(words)] == words, name
         assert page.evaluate(FITS)
         click(page, "Figures")
 

@@ -26,6 +26,21 @@ def outline(path: str | Path) -> Outline | None:
         return None
 
 
+def length(path: str | Path) -> int | None:
+    """The number of lines of a text file that are not blank; none if it cannot be read."""
+    try:
+        return _length(Path(path), Path(path).stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@cache
+def _length(path: Path, changed: int) -> int:
+    """The same for a file as it was at a time, as in `_outline`."""
+    with path.open("rb") as lines:
+        return sum(bool(line.strip()) for line in lines)
+
+
 def reported(path: str | Path) -> set[str] | None:
     """The languages in the report on a benchmark; none if there is no such file to be read."""
     try:

@@ -1,4 +1,6 @@
-"""Whether local files of questions have what a study asks of them, before a model is loaded.
+"""Whether local files of questions and conversations have what a study asks of them.
+
+This is known before a model is loaded.
 
 Benchmarks from elsewhere have the languages that the config lists, which its own checks compare.
 """
@@ -11,7 +13,8 @@ from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import ModelStudy, Scored
 from multical.data.benchmark_params import QuestionFile
-from multical.data.outlines import Outline, outline
+from multical.data.outlines import Outline, length, outline
+from multical.data.sft_params import SftFile
 from multical.errors import InputError
 
 
@@ -26,15 +29,34 @@ def faults(config: Config, root: str) -> Iterator[str]:
     study = config.studies[root]
     if not isinstance(study, ModelStudy):
         return
+    yield from _held_out(config, study)
     for name in study.benchmarks:
         source = config.benchmarks[name].source
         if isinstance(source, QuestionFile) and (found := outline(source.path)):
             chosen = _languages(study, name)
             yield from _languages_missing(study, root, name, source, found)
             languages = sorted(found if chosen is None else found.keys() & {*chosen})
+            yield from _letters(study, root, languages)
             yield from _options(config, name, source, {n for x in languages for n in found[x]})
             if study.scoring.num_fewshot and source.fewshot:
                 yield from _examples(study, root, source.fewshot, languages)
+
+
+def _letters(study: ModelStudy, root: str, languages: list[str]) -> Iterator[str]:
+    listed = getattr(study.scoring, "multiple_choice_languages", None)
+    if listed and languages and not {*listed} & {*languages}:
+        key = f"studies.{root}.scoring.multiple_choice_languages"
+        yield f"{key}: found {sorted(listed)}, expected some of {languages}, or null"
+
+
+def _held_out(config: Config, study: ModelStudy) -> Iterator[str]:
+    for name in getattr(study, "sft_data", ()):
+        source = config.sft_data[name].source
+        count = length(source.path) if isinstance(source, SftFile) and source.held_out else None
+        if isinstance(source, SftFile) and count is not None and count <= source.held_out:
+            key = f"sft_data.{name}.source.held_out"
+            expected = f"expected fewer than the {count} in {source.path}"
+            yield f"{key}: found {source.held_out}, {expected}"
 
 
 def _languages(study: ModelStudy, benchmark: str) -> list[str] | None:

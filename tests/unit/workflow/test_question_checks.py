@@ -38,6 +38,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     source = {"kind": "file", "path": "q.jsonl", "fewshot": "f.jsonl"}
     config["benchmarks"]["cldr-facts"] = {"options": None, "source": source}
     config["studies"][ROOT]["languages"] = None
+    config["studies"][ROOT]["scoring"]["multiple_choice_languages"] = None
     return config
 
 
@@ -88,6 +89,25 @@ def test_numbers_of_options(
     raw["studies"][ROOT]["figures"]["reference_language"] = "fr" if languages == ["fr"] else "en"
     key = f"benchmarks.cldr-facts.options: found {options} for the questions of q.jsonl"
     assert faults(raw) == ([f"{key}, expected {expected}"] if expected else [])
+
+
+def test_letters_in_no_language(raw: dict[str, Any]) -> None:
+    scoring = raw["studies"][ROOT]["scoring"]
+    scoring["multiple_choice_languages"] = ["ja", "fr"]
+    assert faults(raw) == []
+    scoring["multiple_choice_languages"] = ["ja"]
+    key = f"{KEY}.scoring.multiple_choice_languages"
+    assert faults(raw) == [f"{key}: found ['ja'], expected some of ['en', 'fr', 'tlh'], or null"]
+
+
+@pytest.mark.parametrize(("held_out", "fault"), [(0, False), (2, False), (3, True)])
+def test_conversations_left_to_train_on(raw: dict[str, Any], held_out: int, fault: bool) -> None:
+    Path("own.jsonl").write_text("{}\n\n{}\n{}\n", encoding="utf-8")
+    (name,) = raw["studies"][ROOT]["sft_data"]
+    source = {"kind": "file", "path": "own.jsonl", "held_out": held_out}
+    raw["sft_data"][name] = {"source": source}
+    told = f"sft_data.{name}.source.held_out: found 3, expected fewer than the 3 in own.jsonl"
+    assert faults(raw) == [told] * fault
 
 
 def test_examples_and_all_faults_at_once(raw: dict[str, Any]) -> None:
