@@ -3,7 +3,9 @@
 The tokens that all questions of a group begin with, such as few-shot examples, run once, and the
 questions share their keys and values. The remaining tokens of neighbouring questions are a trie
 (see `tokenized`). A batch of tries is padded to one length and runs once, with a mask that shows
-each token"""
+each token its ancestors. Logits are computed for the positions that a score needs, in tiles of the
+vocabulary. A model that cannot share tokens so runs each text by itself.
+"""
 
 from __future__ import annotations
 
