@@ -75,6 +75,7 @@ def test_what_a_headline_and_a_file_of_questions_lack(slurm: Slurm) -> None:
             "benchmarks:cldr-facts": {"options": 2, "source": source},
             "studies:results/smoke:metrics:metrics": ["ece", "accuracy"],
             "studies:results/smoke:languages": None,
+            "studies:results/smoke:scoring:multiple_choice_languages": None,
         }
     )
     assert "metrics.metrics: found none of confidence, gap, " in finding("headline", SMOKE).message
