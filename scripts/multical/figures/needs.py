@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import get_args
 
-from multical.metrics.params import Distribution, Metric, Readout
+from multical.metrics import declared
+from multical.metrics.params import Metric, Readout
 
 #: The metrics that a product needs, by the name of its rule without plot_ or make_
 METRICS: dict[str, tuple[Metric, ...]] = {
@@ -33,21 +33,19 @@ COMPARISONS = {
     "confidence_vs_accuracy_shift", "smoothing_sweep", "effects_by_lang", "effects_by_resource",
     "p_values",
 }  # fmt: skip
-#: Metrics that only readouts with a distribution over the options have
-OF_DISTRIBUTIONS = {"ece_classwise", "ece_all", "brier", "nll", "entropy", "normalised_entropy"}
-#: Metrics that all readouts have; all others need a readout that is a probability
-OF_SCORES = {"accuracy", "uncertainty", "auroc", "aurc", "augrc"}
 #: Readouts that are no probability
 SCORES = {"max_logit", "margin", "entropy"}
 
 
 def metrics_of(readout: Readout) -> set[str]:
     """The metrics that a readout of our records has."""
-    if readout in SCORES:
-        return OF_SCORES
+    has = {"score"}
+    if readout not in SCORES:
+        has.add("probability")
     # msp is the probability of the letter that was chosen, as letter is
-    has_distribution = readout in (*get_args(Distribution), "msp")
-    return {*get_args(Metric)} - (set() if has_distribution else OF_DISTRIBUTIONS)
+    if readout in (*declared.DISTRIBUTIONS, "msp"):
+        has.add("distribution")
+    return {name for name, needs in declared.NEEDS.items() if needs in has}
 
 
 def faults(
@@ -65,7 +63,7 @@ def faults(
     )
     if absent := sorted(needed - metrics_of(readout)):
         yield "figures.readout", f"found {readout}, which has no {', '.join(absent)} that {what}"
-    elif missing := [name for name in get_args(Metric) if name in needed.difference(metrics)]:
+    elif missing := [name for name in declared.METRICS if name in needed.difference(metrics)]:
         yield "metrics.metrics", f"found none of {', '.join(missing)}, which {what}, expected all"
     if not tuned and (names := sorted(COMPARISONS.intersection(products))):
         found = "found null, expected the SFT data of runs, with which base models are compared in"

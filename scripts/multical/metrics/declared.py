@@ -38,6 +38,10 @@ _METRICS = entries("definitions", "METRICS")
 DISTRIBUTIONS = tuple(entries("readouts", "SCORES"))
 READOUTS = tuple(dict.fromkeys([*entries("readouts", "READOUTS"), *DISTRIBUTIONS]))
 METRICS = tuple(_METRICS)
+#: What each metric needs from a readout: a score, a probability, or a distribution
+NEEDS = {name: options.get("needs") for name, options in _METRICS.items()}
+if unknown := [name for name, needs in NEEDS.items() if needs is None]:
+    raise LookupError(f"definitions.py: METRICS: no needs= for {', '.join(unknown)}")
 #: Metrics whose changes are tested
 TESTED = tuple(name for name, options in _METRICS.items() if options.get("tested"))
 #: Metrics of recalibrated confidences

@@ -5,7 +5,6 @@ Prompts are our own design, since neither paper gives the full text of its promp
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -138,7 +137,7 @@ class Chat:
         ids = list(self.tokenizer(text, add_special_tokens=is_ours)["input_ids"])
         return ids[: len(ids) - self.added_to_the_end] if is_ours else ids
 
-    @functools.cached_property
+    @cached_property
     def added_to_the_end(self) -> int:
         """How many special tokens the tokenizer adds to the end of any text."""
         encoded = self.tokenizer("x", return_special_tokens_mask=True)

@@ -54,7 +54,7 @@ def test_names_are_those_of_the_definitions() -> None:
 
 def test_a_new_entry_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Path(definitions.__file__).read_text("utf-8")
-    entry = '    "own": Metric(accuracy, "score", tested=True),\n    "augrc": Metric('
+    entry = '    "own": Metric(accuracy, needs="score", tested=True),\n    "augrc": Metric('
     (tmp_path / "definitions.py").write_text(source.replace('    "augrc": Metric(', entry))
     monkeypatch.setattr(declared, "__file__", str(tmp_path / "declared.py"))
     assert declared.entries("definitions", "METRICS")["own"] == {"tested": True}
