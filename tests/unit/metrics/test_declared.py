@@ -47,6 +47,7 @@ def test_names_are_those_of_the_definitions() -> None:
     assert list(declared.METRICS) == list(METRICS)
     assert list(declared.READOUTS) == list(readouts.READOUTS)
     assert list(declared.DISTRIBUTIONS) == list(readouts.SCORES)
+    assert declared.NEEDS == {name: metric.needs for name, metric in METRICS.items()}
     flags = {name: (metric.tested, metric.recalibrated) for name, metric in METRICS.items()}
     assert set(declared.TESTED) == {name for name, (tested, _) in flags.items() if tested}
     assert set(declared.RECALIBRATED) == {name for name, (_, again) in flags.items() if again}
@@ -57,7 +58,8 @@ def test_a_new_entry_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     entry = '    "own": Metric(accuracy, needs="score", tested=True),\n    "augrc": Metric('
     (tmp_path / "definitions.py").write_text(source.replace('    "augrc": Metric(', entry))
     monkeypatch.setattr(declared, "__file__", str(tmp_path / "declared.py"))
-    assert declared.entries("definitions", "METRICS")["own"] == {"tested": True}
+    own = declared.entries("definitions", "METRICS")["own"]
+    assert own == {"needs": "score", "tested": True}
     with pytest.raises(LookupError, match=r"definitions.py: no OTHERS"):
         declared.entries("definitions", "OTHERS")
 
