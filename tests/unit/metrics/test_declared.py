@@ -47,7 +47,7 @@ def test_names_are_those_of_the_definitions() -> None:
     assert list(declared.METRICS) == list(METRICS)
     assert list(declared.READOUTS) == list(readouts.READOUTS)
     assert list(declared.DISTRIBUTIONS) == list(readouts.SCORES)
-    assert declared.NEEDS == {name: metric.needs for name, metric in METRICS.items()}
+    assert {name: metric.needs for name, metric in METRICS.items()} == declared.NEEDS
     flags = {name: (metric.tested, metric.recalibrated) for name, metric in METRICS.items()}
     assert set(declared.TESTED) == {name for name, (tested, _) in flags.items() if tested}
     assert set(declared.RECALIBRATED) == {name for name, (_, again) in flags.items() if again}
