@@ -16,6 +16,15 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[name] = "1"
 
 
+#: Its files take longest
+WORKFLOW = Path(__file__).with_name("workflow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: at the end they would leave a worker idle."""
+    items.sort(key=lambda item: item.path.parent != WORKFLOW)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder of `support.forks`, before there are workers."""
     if SHARED not in os.environ:

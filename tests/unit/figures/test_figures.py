@@ -73,6 +73,8 @@ PROGRAMS = {
 #: What a script reads beside its table
 BESIDE = {"plot_ece_vs_fertility": ["fertility"]}
 EVERY = pytest.mark.parametrize("name", PROGRAMS)
+#: The settings of programs
+REAL = {key: style.plt.rcParams[key] for key in figure_data.QUICK}
 
 
 def arguments(name: str, table: Path, out: Path, *beside: Path, **changes: Any) -> list[str]:
@@ -91,7 +93,8 @@ def make(
 ) -> Callable[..., dict[str, bytes]]:
     """Run a script's main in this process; its outputs by suffix. Warnings are errors."""
 
-    monkeypatch.setitem(style.plt.rcParams, "savefig.dpi", 40)  # fast
+    for key, quick in figure_data.QUICK.items():
+        monkeypatch.setitem(style.plt.rcParams, key, quick)
 
     def run(name: str, tables: dict[str, Path], out: Path, **changes: Any) -> dict[str, bytes]:
         table = tables[PROGRAMS[name][0]]
@@ -151,13 +154,14 @@ def fresh(small: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-@EVERY
-def test_languages_of_unknown_level(
-    name: str, make: Callable[..., Any], small: dict[str, Path], tmp_path: Path
-) -> None:
-    """They alone, and beside languages of known levels."""
+@pytest.fixture(scope="session")
+def unknown(
+    small: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Path]]:
+    """Tables of languages of unknown level: they alone, and beside languages of known levels."""
+    changed: list[dict[str, Path]] = []
     for place, known in enumerate(("mid|low", "high|mid|low")):
-        changed = {}
+        folder = tmp_path_factory.mktemp("unknown")
         for kind, path in small.items():
             table = pd.read_csv(path)
             for column in {"group", "resource_level"} & set(table):
@@ -168,9 +172,16 @@ def test_languages_of_unknown_level(
                 elif not place:
                     table = table[~table[column].isin(["low"])]
                 table[column] = table[column].replace(known.split("|"), "unknown")
-            changed[kind] = tmp_path / f"{place}{kind}" / path.name
-            changed[kind].parent.mkdir()
-            table.to_csv(changed[kind], index=False)
+            table.to_csv(folder / path.name, index=False)
+        changed.append({kind: folder / path.name for kind, path in small.items()})
+    return changed
+
+
+@EVERY
+def test_languages_of_unknown_level(
+    name: str, make: Callable[..., Any], unknown: list[dict[str, Path]], tmp_path: Path
+) -> None:
+    for changed in unknown:
         assert make(name, changed, tmp_path)
 
 
@@ -179,7 +190,8 @@ def test_same_input_same_bytes(
     name: str, make: Callable[..., Any], small: dict[str, Path], fresh: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setitem(style.plt.rcParams, "savefig.dpi", 250)
+    for key, real in REAL.items():
+        monkeypatch.setitem(style.plt.rcParams, key, real)
     here = make(name, small, tmp_path)
     outputs = PROGRAMS[name][2]
     assert [(fresh / f"{name}.{end}").read_bytes() for end in outputs] == [here[e] for e in outputs]

@@ -18,10 +18,11 @@ from multical.claims.params import AnswerClaims
 from multical.claims.schema import NOT_TESTABLE
 from multical.data import questions
 from multical.errors import InputError
-from multical.figures import msp_style
+from multical.figures import msp_style, style
 from multical.figures.params import AnswerDataset, AnswerModel, Answers, PromptText
 from multical.metrics import abstention
 from multical.metrics.params import Split
+from support import figure_data
 from support.claim_data import BOOTSTRAP, CLAIMS
 from support.msp_study import Study
 from support.synthetic import own_answers
@@ -187,6 +188,13 @@ def test_intervals_draw_the_questions_of_both_phrasings(own: Study) -> None:
         assert chosen.sort_index().to_dict() == pytest.approx(expected.sort_index().to_dict())
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fonts are not cut to what is shown, which is most of the time of a PDF."""
+    key = "pdf.fonttype"
+    monkeypatch.setitem(style.plt.rcParams, key, figure_data.QUICK[key])
+
+
 @pytest.fixture(scope="module")
 def benchmark(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("inputs") / "arc-challenge.parquet"
@@ -196,6 +204,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@pytest.mark.usefixtures("quick")
 def test_figures_are_drawn(own: Study, benchmark: str) -> None:
     for name in [*own.figures("quiz"), *own.own_figures("all", benchmark, PROMPTS)]:
         assert (own.folder / f"{name}.png").stat().st_size > 8_000
@@ -280,6 +289,7 @@ def test_what_is_undefined_is_missing(awkward: Study) -> None:
     assert awkward.table("intervals").query("measure == 'auroc'")["value"].isna().all()
 
 
+@pytest.mark.usefixtures("quick")
 def test_figures_of_nothing_are_drawn(awkward: Study, benchmark: str) -> None:
     for name in [*awkward.figures("arc"), *awkward.own_figures("all", benchmark, PROMPTS)]:
         assert (awkward.folder / f"{name}.pdf").exists()
