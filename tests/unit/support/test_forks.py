@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support import fork_client, forks
+from support import checkout, fork_client, forks
 
 TELLS = """
 import os, sys
@@ -32,6 +32,18 @@ def test_it_has_its_own_folder_environment_and_modules(tmp_path: Path) -> None:
         done = forks.run(command, cwd=tmp_path / name, env={"MINE": "x"})
         said = f"{name} {tmp_path / name} x ['a b'] False\n"
         assert (done.returncode, done.stdout, done.stderr) == (0, said, "wrong\n")
+
+
+def test_copies_share_what_numba_compiles(tmp_path: Path) -> None:
+    """But not one that differs: its code would replace that of the others."""
+    original = checkout.REPO / "scripts/multical/metrics/kernels.py"
+    for name, more in (("same", ""), ("edited", "# edited")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kernels.py").write_text(original.read_text() + more)
+        program = tmp_path / name / "x.py"
+        program.write_text("import kernels\nprint(kernels.count._cache.cache_path)")
+        folder = tmp_path / name if more else original.parent
+        assert forks.run([program], check=True).stdout == f"{folder / '__pycache__'}\n"
 
 
 @pytest.mark.parametrize(
