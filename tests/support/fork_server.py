@@ -53,7 +53,7 @@ def share_compiled() -> None:
     """Let Numba keep what it compiles of a copy of multical with the original, for all copies."""
     caching: Any = import_module("numba.core.caching")
 
-    class WithOriginal(caching.InTreeCacheLocator):  # type: ignore[misc]
+    class WithOriginal(caching.InTreeCacheLocator):
         @classmethod
         def from_function(cls, function: Any, file: str) -> Any:
             same = (
