@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from fcntl import LOCK_EX, flock
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def serve(kind: str, place: Path, owner: Path) -> None:
         for name in LIBRARIES[kind].split():
             import_module(name)
         if kind == "tables":
-            share_compiled()
+            share_compiled(place.with_name("compiled"))
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while owner.exists():
             if select.select([listener], [], [], 5)[0]:
@@ -49,19 +50,33 @@ def serve(kind: str, place: Path, owner: Path) -> None:
                 connection.close()
 
 
-def share_compiled() -> None:
-    """Let Numba keep what it compiles of a copy of multical with the original, for all copies."""
-    caching: Any = import_module("numba.core.caching")
+def share_compiled(folder: Path) -> None:
+    """Let Numba keep what it compiles of copies of multical in a folder, for all copies.
 
-    class WithOriginal(caching.InTreeCacheLocator):
+    One at a time: two at once could take the same name for different code.
+    """
+    caching: Any = import_module("numba.core.caching")
+    save = caching.IndexDataCacheFile.save
+
+    class Shared(caching.InTreeCacheLocator):
+        def __init__(self, function: Any, file: str) -> None:
+            super().__init__(function, file)
+            self._cache_path = str(folder)
+
         @classmethod
         def from_function(cls, function: Any, file: str) -> Any:
             same = (
                 Path(file).name == KERNELS.name and Path(file).read_bytes() == KERNELS.read_bytes()
             )
-            return super().from_function(function, str(KERNELS)) if same else None
+            return super().from_function(function, file) if same else None
 
-    caching.CacheImpl._locator_classes.insert(0, WithOriginal)
+    def save_alone(self: Any, key: Any, data: Any) -> None:
+        with open(folder.with_suffix(".lock"), "w") as lock:
+            flock(lock, LOCK_EX)
+            save(self, key, data)
+
+    caching.CacheImpl._locator_classes.insert(0, Shared)
+    caching.IndexDataCacheFile.save = save_alone
 
 
 def attend(connection: socket.socket) -> None:

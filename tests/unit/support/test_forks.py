@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -42,8 +43,9 @@ def test_copies_share_what_numba_compiles(tmp_path: Path) -> None:
         (tmp_path / name / "kernels.py").write_text(original.read_text() + more)
         program = tmp_path / name / "x.py"
         program.write_text("import kernels\nprint(kernels.count._cache.cache_path)")
-        folder = tmp_path / name if more else original.parent
-        assert forks.run([program], check=True).stdout == f"{folder / '__pycache__'}\n"
+        shared = Path(os.environ[fork_client.SHARED], "compiled")
+        folder = tmp_path / name / "__pycache__" if more else shared
+        assert forks.run([program], check=True).stdout == f"{folder}\n"
 
 
 @pytest.mark.parametrize(
