@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from gpu_pack.carried import installed
 
 CARDS = Path(__file__).with_name("cards.json")
 LIBRARIES = "torch transformers trl accelerate bitsandbytes liger-kernel cut-cross-entropy lm_eval"
@@ -85,13 +86,11 @@ class Machine:
 
     def about(self) -> str:
         """One line: card, driver, and versions."""
-        found = [f"Python {platform.python_version()}"]
-        for name in LIBRARIES.split():
-            try:
-                found.append(f"{name} {version(name)}")
-            except PackageNotFoundError:
-                found.append(f"no {name}")
-        return f"{self._place()}; {', '.join(found)}"
+        versions = {name: installed(name) for name in LIBRARIES.split()}
+        found = [
+            f"{name} {number}" if number else f"no {name}" for name, number in versions.items()
+        ]
+        return f"{self._place()}; Python {platform.python_version()}, {', '.join(found)}"
 
     def _place(self) -> str:
         if not self.card:
