@@ -159,7 +159,7 @@ def records(machine: Machine) -> Iterator[Row]:
             for number, language in product(range(6), ("en", "ko"))
         )
         questions.write(file, frame)
-        for dtype, tolerance in (("float32", 1e-3), ("bfloat16", 0.3)):
+        for dtype, tolerance in (("float32", 1e-3), ("bfloat16", 0.1)):
             if dtype == "bfloat16" and not machine.card:
                 continue
             params = json.dumps({**SCORING, "dtype": dtype})

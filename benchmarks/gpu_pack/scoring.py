@@ -25,7 +25,7 @@ OPTIONS = 4
 #: As in config/paper1.yaml
 BATCH_TOKENS = 32_768
 #: Seconds that a measurement should take, and its largest number of questions (of a part)
-SECONDS, MOST = 8.0, 1000
+SECONDS, MOST = 5.0, 1000
 #: Of the card's peak, at 512 tokens
 TARGET, AIMED_AT = 0.5, "llama-3.1-8b"
 LARGE = "llama-3.1-70b-instruct"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from argparse import Namespace
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -158,6 +159,52 @@ def test_shapes_have_the_weights_of_the_models() -> None:
 )
 def test_the_peak_of_a_card(card: str, rate: float) -> None:
     assert Machine(f"NVIDIA {card}", False, None).peak == (rate, "the data sheet's peak")
+
+
+@pytest.mark.parametrize("card", ["NVIDIA L40", "NVIDIA GeForce RTX 4090 Laptop GPU"])
+def test_the_peak_of_an_unknown_card_is_measured(card: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Machine, "measured", 5.0)
+    assert Machine(card, False, None).peak == (5.0, "the measured rate of matrix products")
+
+
+def test_a_peer_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(trainer: Any, *_: Any) -> tuple[float, float, float]:
+        if isinstance(trainer.says, Exception):
+            raise trainer.says
+        return 2.0, 10.0, trainer.says
+
+    says = {
+        "ours": 1.0, "nll": 0.9, "trl": torch.OutOfMemoryError(), "torch": ValueError("no"),
+        "liger": 1.1,
+    }  # fmt: skip
+    model = Namespace(zero_grad=lambda: None)
+    sides = {name: Namespace(says=value, model=model) for name, value in says.items()}
+    monkeypatch.setattr(training.smoothed_sft, "step", step)
+    assert training.steps(sides, {}) == {
+        "ours": (2.0, 10.0), "nll": (2.0, 10.0), "trl": "out of memory", "torch": "ValueError: no",
+        "liger": "its loss is 1.1, ours 1",
+    }  # fmt: skip
+    sides["ours"].says = ValueError("no")
+    with pytest.raises(ValueError, match="no"):
+        training.steps(sides, {})
+
+
+@pytest.mark.parametrize(
+    ("peer", "theirs", "found", "ok"),
+    [
+        ("nll", (1.0, 1.0), "1.030 of its time (1 s), 1.000 of its memory", "yes"),
+        ("nll", (1.1, 0.9), "0.936 of its time (1.1 s), 1.111 of its memory", "missed"),
+        ("trl", (1.1, 0.9), "0.936 of its time (1.1 s), 1.111 of its memory", "yes"),
+        ("trl", (1.0, 2.0), "1.030 of its time (1 s), 0.500 of its memory", "missed"),
+        ("trl", "out of memory", "its step: out of memory", "-"),
+        ("trl", "its loss is 1.1, ours 1", "its step: its loss is 1.1, ours 1", "NO"),
+        ("cce", None, "cce: not in this torch", "absent"),
+    ],
+)
+def test_a_step_is_compared(peer: str, theirs: training.Cost | None, found: str, ok: str) -> None:
+    true = Machine("a card", False, None)
+    row = training.compared("train", "", peer, (1.03, 1.0), theirs, true)
+    assert (row.found[: len(found)], row.ok) == (found, ok)
 
 
 def test_floating_point_operations_of_a_step() -> None:
