@@ -20,7 +20,8 @@ def unpack(wheels: Path, folder: Path) -> list[str]:
         name, number, *_ = wheel.name.split("-")
         if installed(name) != number:
             with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(folder)
+                for member in archive.namelist():
+                    archive.extract(member, folder)  # never outside of the folder
             unpacked.append(f"{name} {number}")
     return unpacked
 

@@ -247,13 +247,14 @@ def wheel(folder: Path, name: str, number: str, *files: str) -> Path:
 
 
 def test_wheels_stand_in_for_what_is_missing(tmp_path: Path) -> None:
-    wheel(tmp_path, "nothing_here", "1.0", "nothing_here/__init__.py")
+    wheel(tmp_path, "nothing_here", "1.0", "nothing_here/__init__.py", "../astray.py")
     wheel(tmp_path, "numpy", "0.1", "numpy/__init__.py")
     wheel(tmp_path, "pydantic_core", version("pydantic-core"), "pydantic_core/__init__.py")
     unpacked = carried.unpack(tmp_path, tmp_path / "site")
     assert unpacked == ["nothing_here 1.0", "numpy 0.1"]
     found = sorted(file.parent.name for file in (tmp_path / "site").rglob("__init__.py"))
     assert found == ["nothing_here", "numpy"]
+    assert not (tmp_path / "astray.py").exists()
 
 
 def test_what_is_not_used_is_not_carried(tmp_path: Path) -> None:
