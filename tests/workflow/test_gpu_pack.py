@@ -155,7 +155,7 @@ def test_shapes_have_the_weights_of_the_models() -> None:
 
 
 @pytest.mark.parametrize(
-    ("card", "rate"), [("H200", 989e12), ("H100 PCIe", 756e12), ("L4", 121e12), ("L40S", 362e12)]
+    ("card", "rate"), [("H200", 989.4e12), ("H100 PCIe", 756e12), ("L4", 121e12), ("L40S", 362e12)]
 )
 def test_the_peak_of_a_card(card: str, rate: float) -> None:
     assert Machine(f"NVIDIA {card}", False, None).peak == (rate, "the data sheet's peak")
@@ -295,6 +295,17 @@ def test_carried_versions_are_those_of_the_lock() -> None:
         name: number for name, number in carried_pins.items() if name not in peers
     }
     assert pins("benchmarks/requirements.txt")["lm-eval"] == carried_pins["lm-eval"]
+
+
+@pytest.mark.parametrize("python", [".venv/bin/python", "python3"])
+def test_make_takes_the_python_that_is_there(tmp_path: Path, python: str) -> None:
+    (tmp_path / "Makefile").symlink_to(checkout.REPO / "Makefile")
+    if "/" in python:
+        (tmp_path / python).parent.mkdir(parents=True)
+        (tmp_path / python).touch()
+    command = ["make", "-n", "gpu", "ARGS=--only 'train gemma-2-2b'"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert told.stdout == f"{python} benchmarks/gpu.py --only 'train gemma-2-2b'\n"
 
 
 def test_its_program_imports_no_torch() -> None:
