@@ -54,6 +54,39 @@ Made by `make gpu ARGS=--record`; [docs/gpu.md](../docs/gpu.md) tells what the c
 
 
 def main() -> None:
+    args = arguments()
+    machine: dict[str, Any] = {}
+    found: dict[str, list[Row]] = {part: [] for part in args.parts}
+    traces = []
+    with tempfile.TemporaryDirectory() as folder:
+        if unpacked := carried.unpack(carried.WHEELS, Path(folder)):
+            print(f"carried: {', '.join(unpacked)}\n")
+        paths = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+        for part, rows in found.items():
+            chosen = [name for name in PARTS[part] if name in args.only]
+            worker = [*WORKER, *["--tiny"] * args.tiny]
+            for event in run(worker, chosen, time.monotonic() + 60 * args.minutes):
+                if isinstance(event, Row):
+                    rows.append(event)
+                    print(event.line(), flush=True)
+                elif "trace" in event:
+                    traces.append(event["trace"])
+                elif not machine:
+                    machine = event
+                    print(f"{machine['about']}\n\n{HEAD}", flush=True)
+    if args.record:
+        record(RESULTS, machine, found)
+    everything = [row for rows in found.values() for row in rows]
+    failed = failures(everything)
+    print(
+        f"\n{len(everything)} rows, {len(failed)} failed", *[row.line() for row in failed], sep="\n"
+    )
+    print(*traces, sep="\n\n", file=sys.stderr)
+    raise SystemExit(bool(failed) or not everything)
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -64,32 +97,9 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="tiny shapes on a GPU, too")
     parser.add_argument("--record", action="store_true", help=f"write {RESULTS.name}")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if unpacked := carried.unpack(carried.WHEELS, Path(folder)):
-            print(f"carried: {', '.join(unpacked)}\n")
-        paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-        worker = [*WORKER, *["--tiny"] * args.tiny]
-        machine: dict[str, Any] = {}
-        found: dict[str, list[Row]] = {}
-        for part in args.parts:
-            chosen = [name for name in PARTS[part] if name in args.only]
-            if not chosen:
-                continue
-            found[part] = []
-            for event in run(worker, chosen, time.monotonic() + 60 * args.minutes):
-                if isinstance(event, Row):
-                    found[part].append(event)
-                    print(event.line(), flush=True)
-                elif not machine:
-                    machine = event
-                    print(f"{machine['about']}\n\n{HEAD}", flush=True)
-    if args.record:
-        record(RESULTS, machine, found)
-    failed = failures([row for rows in found.values() for row in rows])
-    count = sum(map(len, found.values()))
-    print(f"\n{count} rows, {len(failed)} failed" + "".join(f"\n  {r.line()}" for r in failed))
-    raise SystemExit(bool(failed) or not count)
+    if args.record and args.only != names:
+        parser.error("--record: takes whole parts, expected no --only beside it")
+    return args
 
 
 def run(worker: Sequence[str], names: list[str], deadline: float) -> Iterator[Row | dict[str, Any]]:
@@ -108,6 +118,7 @@ def run(worker: Sequence[str], names: list[str], deadline: float) -> Iterator[Ro
                 yield event
             elif rest and not (event["status"] == LEFT and len(rest) < before):
                 yield ended(rest.pop(0), event, found)
+                yield {"trace": "\n".join(event["said"])}
     for name in rest:
         yield Row(name, "", "not run: the time of this part is over", "", "no time")
 
@@ -117,11 +128,15 @@ def ended(check: str, event: dict[str, Any], found: bool) -> Row:
     if event["status"] is None:
         said = "cut off" if found else "not finished"
         return Row(check, "", f"{said}: the time of this part is over", "", "no time")
-    return Row(check, "", f"its process ended with {event['status']}: {event['said']}", "", "NO")
+    said = "".join(event["said"][-1:])
+    return Row(check, "", f"its process ended with {event['status']}: {said}", "", "NO")
 
 
 def events(command: Sequence[str], deadline: float) -> Iterator[dict[str, Any]]:
-    """What a worker says, and at last its exit code, None if it was ended at the deadline."""
+    """What a worker says, and at last its exit code, None if it was ended at the deadline.
+
+    With the exit code come the last lines of its messages.
+    """
     lines: queue.Queue[str | None] = queue.Queue()
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         child = subprocess.Popen(
@@ -143,7 +158,7 @@ def events(command: Sequence[str], deadline: float) -> Iterator[dict[str, Any]]:
             _kill(child)
         log.seek(0)
         said = [line for line in log.read().splitlines() if line.strip()]
-        yield {"status": status, "said": said[-1] if said else ""}
+        yield {"status": status, "said": said[-20:]}
 
 
 def _read(stream: Any, lines: queue.Queue[str | None]) -> None:

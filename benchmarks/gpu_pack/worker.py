@@ -2,6 +2,7 @@
 
     {"about", "card", "tiny"}   the machine, first of all
     {"row": {...}}              a row of the table
+    {"trace"}                   where a check failed
     {"done": NAME}              the check is over
 
 After a check that fails, and on a GPU after any, it ends with the exit code 3, and leaves the rest
@@ -48,7 +49,7 @@ def main() -> None:
                 say(row=as_json(row))
         except (Exception, SystemExit) as error:
             failed = True
-            traceback.print_exc()
+            say(trace=f"{name}: {traceback.format_exc()}")
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             say(row=as_json(Row(name, "", reason, "no error", "NO")))
         say(done=name)

@@ -81,21 +81,23 @@ def worker(tmp_path: Path) -> list[str]:
     return [sys.executable, str(tmp_path / "worker.py")]
 
 
-def ran(events: Iterator[Row | dict[str, Any]]) -> list[tuple[str, str, str]]:
+def ran(events: Iterator[Row | dict[str, Any]]) -> list[tuple[str, ...]]:
     return [
-        (e.check, e.found, e.ok) if isinstance(e, Row) else ("", *e.values(), "") for e in events
+        (event.check, event.found, event.ok) if isinstance(event, Row) else (*event.values(),)
+        for event in events
     ]
 
 
 def test_a_check_that_ends_its_process_is_a_row(worker: list[str]) -> None:
     assert ran(gpu.run(worker, ["a", "fails", "dies", "b"], time.monotonic() + 60)) == [
-        ("", "a machine", ""),
+        ("a machine",),
         ("a", "1", "-"),
         ("fails", "1", "-"),
-        ("", "a machine", ""),
+        ("a machine",),
         ("dies", "1", "-"),
         ("dies", "its process ended with -6: Segmentation fault", "NO"),
-        ("", "a machine", ""),
+        ("Segmentation fault",),
+        ("a machine",),
         ("b", "1", "-"),
     ]
 
@@ -105,6 +107,7 @@ def test_a_part_ends_in_time(worker: list[str]) -> None:
     assert ran(gpu.run(worker, ["hangs", "a", "b"], start + 5))[1:] == [
         ("hangs", "1", "-"),
         ("hangs", "cut off: the time of this part is over", "no time"),
+        ("",),
         ("a", "not run: the time of this part is over", "no time"),
         ("b", "not run: the time of this part is over", "no time"),
     ]
@@ -115,7 +118,27 @@ def test_a_worker_that_cannot_start_ends(worker: list[str]) -> None:
     broken = [worker[0], "-c", "import nothing_here"]
     found = ran(gpu.run(broken, ["a", "b"], time.monotonic() + 60))
     said = "its process ended with 1: ModuleNotFoundError: No module named 'nothing_here'"
-    assert found == [("a", said, "NO"), ("b", said, "NO")]
+    assert found[::2] == [("a", said, "NO"), ("b", said, "NO")]
+    assert found[1][0].startswith("Traceback (most recent call last):")
+
+
+def test_a_check_that_raises_is_a_row_and_the_next_goes_on(tmp_path: Path) -> None:
+    """A worker is given a name of no check: an error within the real worker."""
+    found = ran(
+        gpu.run([*gpu.WORKER, "--tiny"], ["no_check", "matrix product"], time.monotonic() + 99)
+    )
+    found = [event for event in found if not event[0].startswith("no GPU")]
+    assert found[0][0].startswith("no_check: Traceback")
+    said = "AttributeError: module 'gpu_pack.checks' has no attribute 'no_check'"
+    assert found[1] == ("no_check", said, "NO")
+    assert found[2][0] == "matrix product"
+
+
+def test_only_whole_parts_are_recorded(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--record", "--only", "loss"])
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main()
+    assert "--record: takes whole parts, expected no --only beside it" in capsys.readouterr().err
 
 
 def test_parts_are_recorded_one_by_one(tmp_path: Path) -> None:
