@@ -47,6 +47,9 @@ class Machine:
         if given != "":
             os.environ[VISIBLE] = (given or "0").split(",")[0]
         card = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+        if card is None:  # at tiny shapes threads only wait for each other
+            torch.set_num_threads(1)
+            os.environ["OMP_NUM_THREADS"] = "1"
         return cls(card, tiny or card is None, given)
 
     @property
