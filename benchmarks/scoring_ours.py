@@ -84,7 +84,7 @@ def flop(group: Group, model: Any) -> int:
     """
     config = model.config.get_text_config()
     layers = [m for m in model.base_model.modules() if isinstance(m, torch.nn.Linear)]
-    weights = sum(layer.weight.numel() for layer in layers)
+    weights = sum(layer.in_features * layer.out_features for layer in layers)  # also of 4 bits
     channels = config.num_hidden_layers * config.num_attention_heads * config.head_dim
     shared = len(group.prefix)
     tokens, keys, read = shared, shared * (shared + 1) // 2, 0

@@ -13,6 +13,7 @@ head scores masked positions too, ours does not. Peers:
              (its options= make no whole logits, but in torch 2.13 not with label_smoothing)
     liger    Liger's fused linear cross entropy with label_smoothing, likewise; on GPUs,
              where it is installed
+    cce      cut cross entropy, which has no smoothing, likewise
 
 torch's has no soft cap: not on capped heads.
 All sides take turns in one process. Time is wall time, so nothing else should run meanwhile.
@@ -35,6 +36,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -86,15 +88,21 @@ MODELS: dict[str, Callable[[], Any]] = {
     "gemma3-270m, soft cap": lambda: Gemma3TextConfig(**GEMMA, final_logit_softcapping=30.0),
     "smollm2-135m": lambda: LlamaConfig(**SMOLLM),
 }
-PEERS = ["nll", "trained", "trl", "torch", "liger"]
+PEERS = ["nll", "trained", "trl", "torch", "liger", "cce"]
+#: Those that do not smooth
+PLAIN = ("nll", "trained", "cce")
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
 
 
-class Alternative(SFTTrainer):
-    """A trainer whose loss is a function of trained hidden states, weight and labels."""
+#: The summed loss of trained hidden states, weight and labels
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-    def __init__(self, loss: Callable[[Tensor, Tensor, Tensor], Tensor], **kwargs: Any) -> None:
+
+class Alternative(SFTTrainer):
+    """A trainer with another loss."""
+
+    def __init__(self, loss: Loss, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.summed = loss
 
@@ -165,12 +173,19 @@ def trainers(model: Any, wanted: list[str]) -> dict[str, Any]:
         "trained": lambda: SmoothedTrainer(0.0, args=args, **common),
         "trl": lambda: SFTTrainer(args=smoothed, **common),
     }
-    cap = getattr(model.config, "final_logit_softcapping", None)
-    if cap is None:
-        made["torch"] = lambda: Alternative(torch_loss, args=args, **common)
-    if CUDA and (liger := liger_loss(cap)):
-        made["liger"] = lambda: Alternative(liger, args=args, **common)
+    for name, loss in alternatives(getattr(model.config, "final_logit_softcapping", None)).items():
+        made[name] = partial(Alternative, loss, args=args, **common)
     return {name: make() for name, make in made.items() if name in wanted}
+
+
+def alternatives(cap: float | None) -> dict[str, Loss]:
+    """The losses of other libraries that are here, and can cap logits if there is a cap."""
+    made: dict[str, Loss | None] = {}
+    if cap is None and hasattr(torch.nn.functional, "linear_cross_entropy"):  # not in torch 2.11
+        made["torch"] = torch_loss
+    if CUDA:
+        made |= {"liger": liger_loss(cap), "cce": cut_loss(cap)}
+    return {name: loss for name, loss in made.items() if loss}
 
 
 def torch_loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
@@ -179,13 +194,28 @@ def torch_loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     )
 
 
-def liger_loss(cap: float | None) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+def liger_loss(cap: float | None) -> Loss | None:
     try:
         from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
     except ImportError:
         return None
     loss = LigerFusedLinearCrossEntropyLoss(label_smoothing=SMOOTHING, reduction="sum", softcap=cap)
     return lambda hidden, weight, labels: loss(weight, hidden, labels)
+
+
+def cut_loss(cap: float | None) -> Loss | None:
+    try:
+        from cut_cross_entropy import linear_cross_entropy
+    except ImportError:
+        return None
+
+    def loss(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+        half = torch.bfloat16  # it takes no float32
+        given = hidden.to(half), weight.to(half), labels
+        summed: Tensor = linear_cross_entropy(*given, softcap=cap, reduction="sum")
+        return summed
+
+    return loss
 
 
 def batch(vocabulary: int, shape: tuple[int, int], masked: float) -> dict[str, Tensor]:
@@ -211,7 +241,7 @@ def measured(
                 found[name].append((seconds, megabytes))
     tolerance = 1e-5 if dtype == torch.float32 else 1e-2
     for name, loss in losses.items():
-        if name not in ("nll", "trained") and abs(loss / losses["ours"] - 1) > tolerance:
+        if name not in PLAIN and abs(loss / losses["ours"] - 1) > tolerance:
             raise SystemExit(f"error: {name}: loss {loss}, expected {losses['ours']}")
     return {
         name: (statistics.median(s for s, _ in one), statistics.median(m for _, m in one))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -43,11 +44,15 @@ def plainly(model: PreTrainedModel, question: TokenizedQuestion) -> Scores:
         start += 1
         if start == len(question.cloze):
             break
+
+    def on_device(tokens: Any) -> torch.Tensor:
+        return torch.tensor([tokens], device=model.device)
+
     with torch.no_grad():
-        logits = model(torch.tensor([question.multiple_choice])).logits[0, -1]
+        logits = model(on_device(question.multiple_choice)).logits[0, -1]
         sums = []
         for option in question.options:
-            logprobs = model(torch.tensor([option])).logits[0].log_softmax(-1)
+            logprobs = model(on_device(option)).logits[0].log_softmax(-1)
             sums.append(sum(logprobs[i - 1, option[i]].item() for i in range(start, len(option))))
     letters = [logits[ids].logsumexp(0).item() for ids in LETTERS[: len(question.options)]]
     return Scores(letters, logits.logsumexp(0).item(), sums)

@@ -57,6 +57,7 @@ EXPLAIN = By("tests/workflow/test_show_reasons.py", "tools/show_reasons.py")
 PROVENANCE = By("tests/workflow/test_lineage.py", '"tools/show_provenance.py"')
 #: Its parts; peers are installed and timed by nobody but who asks
 BENCH = By("tests/workflow/test_benchmarks.py", "paper_statistics.check_truth")
+GPU = By("tests/workflow/test_gpu_pack.py", "benchmarks/gpu.py")
 DEMO, MANIFEST = "results/demo/headline.txt", "results/inputs/models/gemma3-270m/manifest.json"
 VERIFICATION = "results/msp/tables/verification.csv"
 ONE_SHOT = "results/msp_v2/one_shot/headline.txt"
@@ -92,6 +93,11 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "rm -r results/smoke/figures": FIGURES,
     ".venv/bin/snakemake --cores 2 -- $(cat results/demo/bundle/figures.txt)": FIGURES,
     ".venv/bin/snakemake -c2 -- $(cat results/smoke/bundle/figures.txt)": FIGURES,
+    "make gpu": GPU,
+    'make gpu ARGS="--parts checks"': GPU,
+    "make gpu ARGS=\"--only loss 'train gemma-2-2b'\"": GPU,
+    "make gpu ARGS=--record": GPU,
+    "make gpu-wheels": By(GPU.file, "fetch.report"),
     "make bench": BENCH,
     "make bench ITEMS=startup": BENCH,
     "make bench ITEMS=verbs": BENCH,
@@ -139,6 +145,7 @@ OTHERS = [
     "results/(mine|tiny)[./].*",  # of examples
     "figures/BENCHMARK.SFT/",  # a panel
     "logs/.*",  # see multical.paths
+    "benchmarks/(gpu.md|wheels)",  # of make gpu
     "plot_NAME.py|scripts/plot_NAME.py|report/NAME.rst",  # to be added
 ]
 
