@@ -11,7 +11,6 @@ import pytest
 
 from multical import jsonl
 from multical.claims import report
-from multical.claims.schema import load_expected
 from multical.config import schema, studies
 from multical.workflow import job_params
 from support import checkout, hub_models, hub_repos, hub_server, paper_study
@@ -108,14 +107,13 @@ def test_seeds_train_on_the_same_conversations_in_another_order(study: Path) -> 
     assert len({log[-1]["num_input_tokens_seen"] for log in logs}) == 1  # one epoch each
 
 
-def test_all_claims_of_paper_1_are_judged(study: Path) -> None:
-    verdicts = report.read(str(study / ROOT / "claims/verdicts.json"))["claims"]
+def test_all_claims_of_paper_1_are_judged(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(study)
+    verdicts = report.read(TARGETS[1])["claims"]
     judged = {name: claim["verdict"] != "not testable here" for name, claim in verdicts.items()}
     assert judged == {
         name: name.startswith("M") for name in ("M1", "M2", "M3", "P1", "P2", "P3", "P4")
     }
-    expected = load_expected(checkout.REPO / "expected/claims.yaml").verdicts
-    assert ROOT not in expected  # no GPU has run it
 
 
 def test_a_second_call_has_nothing_to_do(study: Path, hub: Hub) -> None:
