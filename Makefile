@@ -17,7 +17,7 @@ FOLLOWED := PYTHONPATH=tools $(SNAKEMAKE) --logger study
 QUIET  := --quiet rules host progress reason
 REPORT = $(FOLLOWED) --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke msp_v2 report verify plan explain provenance bundle unbundle doctor recover test test-all test-smoke test-unit test-slow test-slurm bench gpu gpu-wheels check schema format clean
+.PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance bundle unbundle doctor recover test test-all test-smoke test-unit test-slow test-slurm bench gpu gpu-wheels check schema format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -36,7 +36,7 @@ lock:                ## resolve envs/requirements.in into the lock anew
 	mv $(LOCK).tmp $(LOCK); rm -r .venv.lock
 	$(PYTHON) envs/generate.py
 
-demo smoke: env      ## make a study of packaged models, with its report
+demo smoke lite: env ## make a study with its report: of packaged models, or lite on one GPU of 24 GB
 	@$(MAKE) --no-print-directory --silent report STUDY=$@
 	@$(BIN)/python tools/show_finding.py --study results/$@
 

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import _path  # noqa: F401  finds multical
@@ -28,7 +28,7 @@ from multical.workflow.costs import Sizes, passing
 from multical.workflow.timings import Duration, Timings
 
 ROW = "  {:<34} {:>4}  {:<8} {:>11} {:>11} {:>10}  {}"
-SUM = "  {:<12} {:<22} {:<14} {:>5} {:>9} {:>9} {:>9} {:>10}"
+SUM = "  {:<12} {:<22} {:<16} {:>5} {:>9} {:>9} {:>9} {:>10}"
 NOT_KNOWN = "not known"
 #: Bytes from which on a part of the study is listed
 LARGE = 5e7
@@ -50,10 +50,9 @@ def main() -> None:
         print(f"{args.target}: nothing to be done")
         return
     sizes = Sizes(files.load(sys.argv[1:]))
-    clock = Timings(sizes, plan.settings, args.flops)
-    costs = [
-        Cost(job, clock.of(job.rule, job.wildcards, job.gpus, job.record)) for job in plan.jobs
-    ]
+    clock = Timings(sizes, plan.settings, args.flops, timings.CARDS[args.card or timings.CARD])
+    jobs = [on_a_card(job) for job in plan.jobs] if args.card else plan.jobs
+    costs = [Cost(job, clock.of(job.rule, job.wildcards, job.gpus, job.record)) for job in jobs]
     here = sum(job.local for job in plan.jobs)
     print(
         f"{args.target}: {counted(len(costs), 'job')}, {len(costs) - here} submitted and {here} "
@@ -65,7 +64,7 @@ def main() -> None:
         ("How the estimates add up", sums(costs, clock)),
         ("What is asked of APIs", apis(plan.jobs, sizes)),
         ("In all", totals(costs, sizes)),
-        ("Where the times are from", notes(costs, args.flops)),
+        ("Where the times are from", notes(costs, clock)),
     ):
         if rows := list(lines):
             print(f"\n{title}", *rows, sep="\n")
@@ -82,13 +81,24 @@ def arguments() -> argparse.Namespace:
         "--profile", default="slurm", help="as for snakemake; none: all jobs run here"
     )
     parser.add_argument(
+        "--card",
+        choices=timings.CARDS,
+        help="the GPU of jobs that run a model, whose bfloat16 peak estimates take a share of "
+        f"(default: {timings.CARD} for jobs that request GPUs)",
+    )
+    parser.add_argument(
         "--flops",
         type=rate,
         metavar="F",
-        help=f"FLOP/s of a job, for estimates (default: {timings.GPU_FLOPS:.3g} with a GPU, "
+        help=f"FLOP/s of a job, for estimates (default: by the card with a GPU, "
         f"{timings.CPU_FLOPS:.3g} without: our assumptions)",
     )
     return parser.parse_args()
+
+
+def on_a_card(job: Job) -> Job:
+    """A job with a GPU if it runs a model."""
+    return replace(job, gpus=job.gpus or 1) if job.rule in timings.FLOP else job
 
 
 def rate(text: str) -> float:
@@ -207,7 +217,7 @@ def disk(jobs: list[Job], sizes: Sizes) -> Iterator[str]:
             )
 
 
-def notes(costs: list[Cost], flops: float | None) -> Iterator[str]:
+def notes(costs: list[Cost], clock: Timings) -> Iterator[str]:
     """Lines that explain the sources of times in the plan, and name what should be fixed."""
     used = {cost.time.source for cost in costs}
     estimated = [cost.job for cost in costs if cost.time.source == "estimated"]
@@ -219,24 +229,33 @@ def notes(costs: list[Cost], flops: float | None) -> Iterator[str]:
             "scaled up from short jobs are too long"
         )
     if estimated:
-        rates = {
-            f"{timings.GPU_FLOPS:.3g} FLOP/s a GPU (40 % of an A100's bfloat16 peak)"
-            if job.gpus
-            else f"{timings.CPU_FLOPS:.3g} FLOP/s a job without GPU"
-            for job in estimated
-        }
-        if flops:
-            rates = {f"{flops:.3g} FLOP/s a job, as given"}
         yield (
             f"  estimated: {timings.START_SECONDS} s to start, then "
             f"{timings.FLOP['train_sft']} FLOP a weight and token for training, "
             f"{timings.FLOP['score_run']} for the rest,"
         )
-        yield f"    at {', '.join(sorted(rates))}{'' if flops else ': our assumption'}"
+        yield from rates(estimated, clock)
     if NOT_KNOWN in used:
         reasons = sorted({cost.time.reason for cost in costs if cost.time.reason})
         yield f"  {NOT_KNOWN}: never run here{''.join(f'; {reason}' for reason in reasons)}"
     yield from too_long(costs)
+
+
+def rates(estimated: list[Job], clock: Timings) -> Iterator[str]:
+    """FLOP/s of estimated jobs, and where they are from."""
+    if clock.flops:
+        yield f"    at {clock.flops:.3g} FLOP/s a job, as given"
+        return
+    card, percent = clock.card, 100 * timings.SHARE
+    told = {
+        f"{card.flops:.3g} FLOP/s a GPU ({percent:.0f} % of an {card.name}'s bfloat16 peak)"
+        if job.gpus
+        else f"{timings.CPU_FLOPS:.3g} FLOP/s a job without GPU"
+        for job in estimated
+    }
+    yield f"    at {', '.join(sorted(told))}: our assumption"
+    if any(job.gpus for job in estimated):
+        yield f"    an {card.name}'s peak: {card.peak / 1e12:.4g} TFLOP/s ({card.source})"
 
 
 def too_long(costs: list[Cost]) -> Iterator[str]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
-import numpy as np
 import pandas as pd
 import pytest
 
 from multical.config import schema, studies
 from multical.workflow import job_params
-from support import checkout, hub_models, hub_repos, hub_server, paper_study, rerun_edits
+from support import hub_models, hub_repos, hub_server, paper_study, rerun_edits
 from support.hub_server import Hub
 from support.paper_study import ROOT, TARGET
 
@@ -24,8 +21,6 @@ pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 LANGUAGES = {"global-mmlu": hub_repos.GLOBAL_MMLU, "mmlu-prox": hub_repos.MMLU_PROX}
 #: Questions a language: all that the hub has but the one that contradicts itself
 QUESTIONS = {"global-mmlu": 6, "mmlu-prox": 8}
-RULES = (checkout.REPO / "rules/figures.smk").read_text("utf-8")
-FIGURES = re.findall(r'^    "(.+)": \(', RULES.split("FIGURES = {")[1].split("\n}")[0], re.M)
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +58,8 @@ def test_the_study_has_the_shape_of_the_paper(hub: Hub) -> None:
 
 def test_each_figure_of_each_view_shows_something(study: Path, hub: Hub) -> None:
     chosen = settings(hub)
-    panels = job_params.panels(chosen, ROOT)
-    assert len(panels) == 6  # two benchmarks, three SFT sets
-    for panel, (benchmark, sft) in panels.items():
-        models = chosen.multilingual(ROOT).models
-        names = {name.format(model=model) for name in FIGURES for model in models}
-        if benchmark != "global-mmlu":
-            names.remove("culture")
-        assert len(names) > 14
-        for name in names:
-            stem = study / ROOT / "figures" / f"{panel}{name}"
-            assert Path(f"{stem}.pdf").read_bytes().startswith(b"%PDF"), stem
-            assert np.std(matplotlib.image.imread(f"{stem}.png")) > 0.01, stem
-            shown = json.loads(Path(f"{stem}.json").read_text("utf-8"))["params"]
-            assert (shown["benchmark"], shown["sft"]) == (benchmark, sft), stem
+    assert len(job_params.panels(chosen, ROOT)) == 6  # two benchmarks, three SFT sets
+    paper_study.assert_figures(study, chosen, ROOT, without_culture="mmlu-prox")
 
 
 def test_the_table_of_settings_tells_of_runs_and_trials(study: Path, hub: Hub) -> None:

@@ -1,4 +1,4 @@
-"""Tiny random models as the hub has the real ones of paper 1, for `hub_server`.
+"""Tiny random models as the hub has the real ones of paper 1 and lite, for `hub_server`.
 
 Files, configurations and the kinds of tokenizers are those of the real repositories, with the
 clutter that need not be downloaded; only sizes are small, vocabularies a few hundred tokens,
@@ -216,6 +216,64 @@ def gemma() -> Files:
     }
 
 
+def qwen() -> Files:
+    """Qwen3 0.6B Base: byte-level BPE, norms of queries and keys, tied; it pads with its end."""
+    made = Tokenizer(models.BPE())
+    made.normalizer = normalizers.NFC()
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(LLAMA_3.replace("{1,3}", "")), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    made.train_from_iterator(CORPUS, trainer)
+    first = made.get_vocab_size()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    made.add_special_tokens([AddedToken(name, normalized=False) for name in special])
+    made.post_processor = processors.ByteLevel(trim_offsets=False)
+    config = {
+        "architectures": ["Qwen3ForCausalLM"],
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": first,
+        "eos_token_id": first,
+        "head_dim": 16,
+        "hidden_act": "silu",
+        "initializer_range": 0.02,
+        "max_position_embeddings": 32768,
+        "max_window_layers": 28,
+        "model_type": "qwen3",
+        "rms_norm_eps": 1e-06,
+        "rope_scaling": None,
+        "rope_theta": 1000000,
+        "sliding_window": None,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "transformers_version": "4.51.0",
+        "use_cache": True,
+        "use_sliding_window": False,
+    }
+    about = {
+        "add_bos_token": False,
+        "add_prefix_space": False,
+        "additional_special_tokens": special[1:],
+        "bos_token": None,
+        "chat_template": "{% for message in messages %}{{ message['content'] }}{% endfor %}",
+        "clean_up_tokenization_spaces": False,
+        "eos_token": special[0],
+        "errors": "replace",
+        "model_max_length": 131072,
+        "pad_token": special[0],
+        "split_special_tokens": False,
+        "tokenizer_class": "Qwen2Tokenizer",
+        "unk_token": None,
+    }
+    return {**repository(made, config, about, shards=1, seed=4), "LICENSE": b"made up\n"}
+
+
 #: How SentencePiece's tokens become text
 SENTENCEPIECE = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
 
@@ -295,7 +353,9 @@ def weights(config: dict[str, Any], seed: int) -> dict[str, torch.Tensor]:
 
 
 def sharded(tensors: dict[str, torch.Tensor], count: int) -> Files:
-    """Safetensors in `count` shards, and their index."""
+    """Safetensors in `count` shards, and their index if there are several."""
+    if count == 1:
+        return {"model.safetensors": safetensors.torch.save(tensors, {"format": "pt"})}
     names = list(tensors)
     cuts = [len(names) * i // count for i in range(count + 1)]
     files: Files = {}
@@ -316,3 +376,5 @@ MODELS: dict[str, tuple[Callable[[], Files], bool]] = {
     "meta-llama/Llama-3.1-8B": (cache(llama), True),
     "google/gemma-2-2b": (cache(gemma), True),
 }
+#: The same of the study for one GPU
+LITE: dict[str, tuple[Callable[[], Files], bool]] = {"Qwen/Qwen3-0.6B-Base": (cache(qwen), False)}

@@ -7,6 +7,7 @@ languages, models, data sets, smoothings and figures stay, and all that is not i
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -14,8 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
+import numpy as np
 import yaml
 
+from multical.config.schema import Config
+from multical.workflow import job_params
 from support import checkout, forks, hub_models, hub_repos
 from support.hub_server import GOOD_TOKEN, Hub
 
@@ -30,6 +35,9 @@ SHRUNK: dict[str, dict[str, Any]] = {
     },
     "scoring": {"batch_tokens": 4096, "languages_per_job": None},
 }  # fmt: skip
+RULES = (checkout.REPO / "rules/figures.smk").read_text("utf-8")
+#: Names of all figures of a multilingual study, some with a model
+FIGURES = re.findall(r'^    "(.+)": \(', RULES.split("FIGURES = {")[1].split("\n}")[0], re.M)
 TRIED = 2  # learning rates
 REPLICATES = 50
 EXAMPLES, HELD_OUT = 12, 4
@@ -113,9 +121,25 @@ def snakemake(folder: Path, hub: Hub, *arguments: str, **environment: str) -> st
     return done.stdout + done.stderr
 
 
-def would_run(folder: Path, hub: Hub) -> dict[str, int]:
-    """The jobs by rule that a dry run of the study lists."""
-    told = snakemake(folder, hub, "--dry-run", TARGET)
+def assert_figures(folder: Path, chosen: Config, root: str, without_culture: str) -> None:
+    """Each panel has each figure, of its own data, and each shows something."""
+    for panel, (benchmark, sft) in job_params.panels(chosen, root).items():
+        models = chosen.multilingual(root).models
+        names = {name.format(model=model) for name in FIGURES for model in models}
+        if benchmark == without_culture:
+            names.remove("culture")
+        assert len(names) > 12
+        for name in names:
+            stem = folder / root / "figures" / f"{panel}{name}"
+            assert Path(f"{stem}.pdf").read_bytes().startswith(b"%PDF"), stem
+            assert np.std(matplotlib.image.imread(f"{stem}.png")) > 0.01, stem
+            shown = json.loads(Path(f"{stem}.json").read_text("utf-8"))["params"]
+            assert (shown["benchmark"], shown["sft"]) == (benchmark, sft), stem
+
+
+def would_run(folder: Path, hub: Hub, *targets: str) -> dict[str, int]:
+    """The jobs by rule that a dry run lists, by default of paper 1's study."""
+    told = snakemake(folder, hub, "--dry-run", *(targets or [TARGET]))
     if "Nothing to be done" in told:
         return {}
     table = told.split("Job stats:")[1].split("total")[0]

@@ -61,6 +61,7 @@ GPU = By("tests/workflow/test_gpu_pack.py", "benchmarks/gpu.py")
 DEMO, MANIFEST = "results/demo/headline.txt", "results/inputs/models/gemma3-270m/manifest.json"
 VERIFICATION = "results/msp/tables/verification.csv"
 ONE_SHOT = "results/msp_v2/one_shot/headline.txt"
+LITE_PLAN = 'make plan TARGET=results/lite/headline.txt ARGS="--profile none --card rtx-4090"'
 GROUPS = "--groups score_run=score --group-components score=8"
 #: How each command of README and docs is run by a test
 COMMANDS: dict[str, Run | Dry | By] = {
@@ -69,6 +70,8 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "MSP_V2_ARCHIVE=main_results.tar.xz make msp_v2": By(
         "tests/support/msp_study.py", "MSP_V2_ARCHIVE"
     ),
+    "make lite": Dry("results/lite/headline.txt results/lite/claims/verdicts.json"),
+    "make lite CORES=1": Dry("results/lite/headline.txt results/lite/claims/verdicts.json"),
     "make report STUDY=demo": Dry(f"{DEMO} results/demo/claims/verdicts.json"),
     "make report STUDY=mine": By("tests/workflow/test_docs.py", '("mine", "results/mine")'),
     "make verify STUDY=demo": Dry("results/demo/claims/verdicts.json"),
@@ -77,6 +80,7 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "make doctor STUDY=results/demo": DOCTOR,
     "make doctor STUDY=results/msp": DOCTOR,
     "make plan TARGET=results/headline.txt": Run("GPU-hours"),
+    LITE_PLAN: By("tests/workflow/test_docs.py", "bash(LITE_PLAN"),
     "make plan TARGET=results/demo/headline.txt": PLAN,
     "make plan TARGET=results/msp/headline.txt": PLAN,
     "make explain TARGET=results/demo/headline.txt": Run("never made"),
@@ -263,6 +267,22 @@ def test_it_runs(copy: Path, command: str) -> None:
             for model, one in zip(("gemma-2-2b", "mistral-7b", "llama-3.1-8b"), hours, strict=True):
                 line = rf"{verb}_\w+ +{model} +{data} .* {re.escape(one)}$"
                 assert re.search(line, done.stdout, re.M), line
+
+
+@pytest.mark.workflow
+def test_the_plan_of_one_gpu_is_that_of_its_table(copy: Path) -> None:
+    row = r"^\| (train|score) (?:on )?(\S+) \| (\d+ \| \S+ \| \S+ \| \S+e\+\d+) \| (.*) \|$"
+    rows = re.findall(row, text("docs/costs.md"), re.M)
+    assert len(rows) == 3
+    (total,) = re.findall(r"^\| all, .* \| 29 \| +\| +\| +\| (.*) \|$", text("docs/costs.md"), re.M)
+    for card, name in enumerate(("rtx-4090", "a5000")):
+        done = bash(LITE_PLAN.replace("rtx-4090", name), copy)
+        assert done.returncode == 0, done.stderr
+        assert f" {total.split(' | ')[card]} of wall time" in done.stdout
+        for verb, data, sizes, hours in rows:
+            cells = [*sizes.split(" | "), hours.split(" | ")[card]]
+            line = rf"{verb}_\w+ +\S+ +{data} +" + " +".join(map(re.escape, cells))
+            assert re.search(f"{line}$", done.stdout, re.M), line
 
 
 #: In the place of Snakemake: notes its arguments, and leaves files for what make does next

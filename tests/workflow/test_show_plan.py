@@ -188,6 +188,23 @@ def test_times_say_where_they_are_from(copy: Path) -> None:
     assert "GPU-hours" not in said.split("In all")[1].split("Where")[0]
 
 
+def test_a_card_runs_the_models_of_any_profile(copy: Path) -> None:
+    edit(copy, "config.yaml", "steps: 2", "steps: 20000")
+    # 30 s and 6 FLOP x 1e8 weights x 20,000 steps x 4 conversations x 25.155 tokens, twice
+    for card, time in (("rtx-4090", "0:01:37"), ("h100", "0:01:06")):
+        said = plan(copy, METRICS, "--profile", "none", "--card", card)
+        assert row(said, "train_sft").startswith(f"train_sft 2 here {time} "), card
+        assert row(said, "compute_metrics") == "compute_metrics 1 here - - - not known"
+    assert said.splitlines()[-3:-1] == [
+        "    at 3.96e+14 FLOP/s a GPU (40 % of an H100 SXM's bfloat16 peak): our assumption",
+        "    an H100 SXM's peak: 989.4 TFLOP/s (NVIDIA H100 data sheet)",
+    ]
+    assert "GPU-hours" in said.split("In all")[1].split("Where")[0]
+    assert refused(copy, METRICS, "--card", "tpu").stderr.endswith(
+        "--card: invalid choice: 'tpu' (choose from 'a100', 'h100', 'rtx-4090', 'a5000')\n"
+    )
+
+
 def test_disk_is_for_what_is_not_there_yet(copy: Path) -> None:
     shutil.rmtree(copy / "results/tiny/runs")
     edit(copy, "config.yaml", "save_every: 2", "save_every: 1")

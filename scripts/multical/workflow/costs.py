@@ -49,8 +49,10 @@ RECORD_BYTES = 400
 CLDR_BYTES = 200
 #: Territories in CLDR, at most: each gives a question of each kind
 TERRITORIES = 260
-#: Questions of a data set of the hub in each language; an upper bound for its Lite version
+#: Questions of a data set of the hub in each language, by its name there, or else its kind
 HUB_QUESTIONS = {
+    "CohereLabs/Global-MMLU-Lite": 400,
+    "li-lab/MMLU-ProX-Lite": 588,
     "global_mmlu": 14042,
     "mmlu_prox": 11759,
     "arc": 2590,
@@ -310,7 +312,8 @@ def _bound(source: CldrBenchmark | HubBenchmark | ChoiceBenchmark) -> dict[str, 
     """An upper bound of the questions, by language, of a benchmark that is not yet made."""
     if isinstance(source, CldrBenchmark):
         return dict.fromkeys(source.languages, Texts(source.questions_per_language, CLDR_BYTES))
-    count = getattr(source, "questions", None) or HUB_QUESTIONS[source.kind]
+    known = HUB_QUESTIONS.get(source.repo) or HUB_QUESTIONS[source.kind]
+    count = getattr(source, "questions", None) or known
     return dict.fromkeys(source.spoken, Texts(count, HUB_QUESTION_BYTES))
 
 

@@ -24,10 +24,35 @@ from multical.workflow.costs import Job, Sizes, Wildcards, jobs
 
 #: FLOP a weight and token: forward and backward, or forward alone
 FLOP = {"train_sft": 6, "evaluate_sft": 2, "score_run": 2}
-#: FLOP/s of one job where nothing was recorded, and seconds to start it: our assumptions
-GPU_FLOPS = 0.4 * 312e12  # 40 % of the bfloat16 peak of an A100
-CPU_FLOPS = 1e11
+#: What a job reaches where nothing was recorded, and seconds to start it: our assumptions
+SHARE = 0.4  # of a card's peak
+CPU_FLOPS = 1e11  # FLOP/s
 START_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU: FLOP/s of dense bfloat16 products summed in float32, as its maker publishes them."""
+
+    name: str
+    peak: float
+    source: str
+
+    @property
+    def flops(self) -> float:
+        """FLOP/s that a job is assumed to reach on it."""
+        return SHARE * self.peak
+
+
+#: Data sheets that give the peak with sparsity alone are halved
+CARDS = {
+    "a100": Card("A100", 312e12, "NVIDIA A100 data sheet"),
+    "h100": Card("H100 SXM", 989.4e12, "NVIDIA H100 data sheet"),
+    "rtx-4090": Card("RTX 4090", 165.2e12, "NVIDIA Ada GPU architecture whitepaper"),
+    "a5000": Card("RTX A5000", 111.1e12, "NVIDIA RTX A5000 data sheet"),
+}
+#: The card of plans that name none
+CARD = "a100"
 
 #: By rule: the schema of a job's parameters, its benchmark file, and an output, whose record has
 #: the parameters
@@ -61,11 +86,13 @@ class Timings:
         sizes: tokens and weights of jobs and models.
         remembered: the parameters that an output was made with; `None` if they are not recorded.
         flops: FLOP/s of one job, instead of the assumptions above.
+        card: the GPUs of jobs that have some.
     """
 
     sizes: Sizes
     remembered: Callable[[str], dict[str, Any] | None]
     flops: float | None = None
+    card: Card = CARDS[CARD]
     _recorded: dict[str, list[tuple[str, str, Measured]]] = field(default_factory=dict)
 
     def of(self, rule: str, wildcards: Wildcards, gpus: int, record: str | None) -> Duration:
@@ -109,7 +136,7 @@ class Timings:
     def estimated(self, rule: str, wildcards: Wildcards, gpus: int) -> Duration:
         """How long a job of a rule in `FLOP` will take, by its size alone."""
         flop = FLOP[rule] * self.sizes.parameters(self.model(wildcards))
-        rate = self.flops or (GPU_FLOPS * gpus if gpus else CPU_FLOPS)
+        rate = self.flops or (self.card.flops * gpus if gpus else CPU_FLOPS)
         return Duration(START_SECONDS + flop * self.tokens(rule, wildcards) / rate, "estimated")
 
     def _siblings(self, rule: str, wildcards: Wildcards) -> list[Measured]:

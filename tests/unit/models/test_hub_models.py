@@ -1,4 +1,4 @@
-"""Models laid out as paper 1's are at the hub: fetched, scored and trained by our programs."""
+"""Models laid out as paper 1's and lite's at the hub: fetched, scored, trained by our programs."""
 
 from __future__ import annotations
 
@@ -31,19 +31,21 @@ TEXTS = [
     "ጥያቄ سؤال প্রশ্ন Ερώτηση שאלה प्रश्न 質問 질문 ප්‍රශ්නය ప్రశ్న คำถาม",
     "ẹ̀kọ́ ünïcode ⚽ 👩‍🔬 zł",
 ]
+MODELS = hub_models.MODELS | hub_models.LITE
 #: What the real tokenizers say of themselves: bos, eos and pad
 MARKS = {
     "mistralai/Mistral-7B-v0.1": ("<s>", "</s>", None),
     "meta-llama/Llama-3.1-8B": ("<|begin_of_text|>", "<|end_of_text|>", None),
     "google/gemma-2-2b": ("<bos>", "<eos>", "<pad>"),
+    "Qwen/Qwen3-0.6B-Base": (None, "<|endoftext|>", "<|endoftext|>"),
 }
-EACH = pytest.mark.parametrize("name", hub_models.MODELS)
+EACH = pytest.mark.parametrize("name", MODELS)
 
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Hub]:
     with hub_server.serve() as served:
-        for name, (make, gated) in hub_models.MODELS.items():
+        for name, (make, gated) in MODELS.items():
             served.add("models", name, make(), gated)
         yield served
 
@@ -70,7 +72,7 @@ def fetched(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     """The manifest of each model, and what was asked of the hub."""
     manifests = {}
     with pytest.MonkeyPatch.context() as patch:
-        for name in hub_models.MODELS:
+        for name in MODELS:
             out = tmp_path_factory.mktemp("model")
             manifests[name] = fetch(hub, name, out, patch, GOOD_TOKEN)
     return manifests
@@ -89,7 +91,7 @@ def test_only_what_is_needed_is_downloaded(hub: Hub, fetched: dict[str, Path], n
     assert any(file.endswith(".safetensors") for file in asked)
 
 
-@pytest.mark.parametrize("name", [name for name, (_, gated) in hub_models.MODELS.items() if gated])
+@pytest.mark.parametrize("name", [name for name, (_, gated) in MODELS.items() if gated])
 def test_gated_without_a_token(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -124,7 +126,8 @@ def test_files_that_are_kept_as_they_are_hold_the_same_weights(
         assert path.read_bytes() == kept[path.name]
         assert not path.is_symlink()  # the hub's cache may go
         assert (path.stat().st_nlink > 1) == links
-    assert sum(path.suffix == ".safetensors" for path in folder.iterdir()) > 1
+    shards = sum(path.suffix == ".safetensors" for path in folder.iterdir())
+    assert shards > 1 if name in hub_models.MODELS else shards == 1
     assert json.loads(manifest.read_text())["source"]["as_is"] is True
     (own, tokenizer), (model, _) = (
         checkpoints.load(checkpoints.verified(one)) for one in (manifest, fetched[name])
@@ -162,11 +165,12 @@ def test_a_tokenizer_of_vocabulary_and_merges(
 def test_the_tokenizer_is_of_the_real_kind(fetched: dict[str, Path], name: str) -> None:
     model, tokenizer = checkpoints.load(checkpoints.verified(fetched[name]))
     assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == MARKS[name]
-    assert tokenizer.chat_template is None
+    assert (tokenizer.chat_template is None) == (name in hub_models.MODELS)
+    begins = tokenizer.bos_token is not None
     assert len(tokenizer) == model.config.vocab_size
     for text in TEXTS:
         ids = tokenizer(text)["input_ids"]
-        assert ids[0] == tokenizer.bos_token_id
+        assert (ids[0] == tokenizer.bos_token_id) == begins
         assert tokenizer.unk_token is None or tokenizer.unk_token_id not in ids
         assert tokenizer.decode(ids, skip_special_tokens=True) == text
     for letter in "ABCDEFGHIJ":
@@ -174,7 +178,8 @@ def test_the_tokenizer_is_of_the_real_kind(fetched: dict[str, Path], name: str) 
         assert {str(tokenizer.decode([i])).strip() for i in ids} == {letter}
     answer = [{"role": "user", "content": "How?"}, {"role": "assistant", "content": "Σo."}]
     ids, labels = Chat(tokenizer, "tulu").encode_for_training(answer)  # type: ignore[arg-type]
-    assert [ids.count(mark) for mark in (tokenizer.bos_token_id, tokenizer.eos_token_id)] == [1, 1]
+    marks = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    assert [ids.count(mark) for mark in marks] == [begins, 1]
     trained = [label for label in labels if label >= 0]
     assert tokenizer.decode(trained) == "Σo." + tokenizer.eos_token
 

@@ -15,11 +15,18 @@ from multical.data import conversations, questions
 from multical.errors import InputError
 from multical.workflow import job_params, scoring_params
 from multical.workflow.costs import Sizes, disk_bytes, jobs, passing, sample, weights
-from multical.workflow.timings import CPU_FLOPS, GPU_FLOPS, Duration, Timings, recorded_seconds
+from multical.workflow.timings import (
+    CARDS,
+    CPU_FLOPS,
+    FLOP,
+    Duration,
+    Timings,
+    recorded_seconds,
+)
 from support import checkout, tiny
 
 RAW: dict[str, Any] = checkout.config()
-ROOT = "results/demo"
+ROOT, LITE = "results/demo", "results/lite"
 BASE, TUNED = "gemma3-270m", "gemma3-270m.facts.ls0.1.s0"
 TRAINING = {"root": ROOT, "run": TUNED}
 SCORING = {"root": ROOT, "run": BASE, "benchmark": "cldr-facts", "shard": ""}
@@ -286,14 +293,33 @@ def test_estimates_are_by_hand_what_they_say(tmp_path: Path) -> None:
     loaded = demo()
     flop = 6 * 268098176 * 32 * 16 * 128
     clock = timings(tmp_path, loaded)
-    assert clock.of("train_sft", TRAINING, 1, None) == Duration(30 + flop / GPU_FLOPS, "estimated")
-    assert clock.of("train_sft", TRAINING, 4, None).seconds == 30 + flop / GPU_FLOPS / 4
+    a100 = 0.4 * 312e12
+    assert clock.of("train_sft", TRAINING, 1, None) == Duration(30 + flop / a100, "estimated")
+    assert clock.of("train_sft", TRAINING, 4, None).seconds == 30 + flop / a100 / 4
+    small = Timings(Sizes(loaded, tmp_path), lambda output: None, card=CARDS["a5000"])
+    assert small.of("train_sft", TRAINING, 1, None).seconds == 30 + flop / (0.4 * 111.1e12)
     assert clock.of("train_sft", TRAINING, 0, None).seconds == 30 + flop / CPU_FLOPS
     given = Timings(Sizes(loaded, tmp_path), lambda output: None, flops=1e12)
     assert given.of("train_sft", TRAINING, 1, None).seconds == 30 + flop / 1e12
     # six languages of 41 have two prompts; a question of at most 200 bytes
     flop = 2 * 268098176 * (41 + 6) * 110 * (200 // 4 + 20)
     assert given.of("score_run", SCORING, 1, None).seconds == pytest.approx(30 + flop / 1e12)
+
+
+@pytest.mark.parametrize(("card", "hours"), [("rtx-4090", 3.99), ("a5000", 5.81)])
+def test_one_gpu_makes_the_lite_study_in_six_hours(tmp_path: Path, card: str, hours: float) -> None:
+    """50,000 conversations of 448 tokens nine times, and ten runs that read all questions twice."""
+    loaded = schema.load(RAW)
+    clock = Timings(Sizes(loaded, tmp_path), lambda output: None, card=CARDS[card])
+    own = [(rule, job) for rule, job in jobs(loaded, LITE) if rule in FLOP]
+    assert Counter(rule for rule, _ in own) == {"train_sft": 9, "score_run": 20}
+    seconds = sum(clock.of(rule, job, 1, None).seconds or 0 for rule, job in own)
+    trained = 6 * 391 * 128 * 448 * 9
+    asked = 2 * 2 * (23 * 400 + 29 * 588) * (1000 // 4 + 20) * 10
+    by_hand = 29 * 30 + 596049920 * (trained + asked) / (0.4 * CARDS[card].peak)
+    assert seconds == pytest.approx(by_hand)
+    assert round(seconds / 3600, 2) == hours
+    assert hours < 6
 
 
 def test_a_job_s_own_record_counts_first(tmp_path: Path) -> None:
@@ -352,7 +378,7 @@ def test_a_trial_s_loss_costs_a_pass_over_what_is_held_out(tmp_path: Path) -> No
     assert clock.tokens("evaluate_sft", TRIAL) == 1000 * 110
     flop = 2 * 2614341888 * 1000 * 110
     found = clock.of("evaluate_sft", TRIAL, 1, None)
-    assert found == Duration(30 + flop / GPU_FLOPS, "estimated")
+    assert found == Duration(30 + flop / (0.4 * 312e12), "estimated")
     pairs: list[conversations.Conversation] = [
         {"id": "1", "messages": [{"role": "user", "content": "x" * 36}, ANSWER]}
     ]

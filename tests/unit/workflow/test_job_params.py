@@ -27,7 +27,7 @@ FIGURES: dict[str, type[Panel]] = {
 }
 
 #: A language that no study of the repository has
-UNUSED = "cy"
+UNUSED = "ga"
 
 Edit = Callable[[dict[str, Any]], Any]
 
