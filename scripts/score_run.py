@@ -16,17 +16,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from multical import records
 from multical.data import questions
 from multical.errors import program
 from multical.files import sha256
-from multical.models import checkpoints, quantized
+from multical.models import adapters, checkpoints, quantized
 from multical.models.chat import LETTERS, Chat, letter_ids
 from multical.params import command_line
 from multical.scoring.encoding import Encoder
@@ -56,8 +58,7 @@ def main() -> None:
     fewshot = read_fewshot(job, args.fewshot)
     uncut_parts = list(parts(chosen, job, fewshot, job.multiple_choice_languages))
     torch.set_float32_matmul_precision(job.matmul_precision)
-    load = quantized.load if job.quantization == "nf4" else checkpoints.load
-    model, tokenizer = load(checkpoints.verified(args.model), job.dtype)
+    model, tokenizer = load(checkpoints.verified(args.model), job)
     encoder = Encoder(Chat(tokenizer, job.chat_format, job.chat_date), job.option_order == "cyclic")
     n_letters = max(map(len, chosen["options"]))
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:n_letters]]
@@ -107,6 +108,13 @@ def arguments() -> argparse.Namespace:
         help="seconds between saves (default: %(default)s)",
     )
     return parser.parse_args()
+
+
+def load(checkpoint: Path, job: ScoringJob) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model, with the updates of its adapter if it was kept, and the tokenizer."""
+    if job.quantization == "nf4":
+        return quantized.load(checkpoint, job.dtype, adapters.load)
+    return adapters.load(checkpoint, job.dtype)
 
 
 def check_longest(uncut_parts: list[Part], encoder: Encoder, scorer: Scorer) -> None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def load(
-    checkpoint: str | Path, dtype: str = "bfloat16"
+    checkpoint: str | Path, dtype: str = "bfloat16", read: checkpoints.Loader = checkpoints.load
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load as `checkpoints.load` does, and quantize the weights one by one, on the GPU if possible.
+    """Load by `read`, and quantize the weights one by one, on the GPU if possible.
 
     Raises `InputError` if bitsandbytes is not installed, or a layer cannot be quantized.
     """
@@ -52,7 +52,7 @@ def load(
         return {"quantization_config": quantization, "device_map": {"": place}}
 
     with plain_linears():
-        model, tokenizer = checkpoints.load(checkpoint, dtype, device, options)
+        model, tokenizer = read(checkpoint, dtype, device, options)
     _finish(model, device)
     return model, tokenizer
 
