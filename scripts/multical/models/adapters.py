@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from multical.errors import InputError
 from multical.models import checkpoints, quantized
+from multical.models.checkpoints import SAFE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,9 +54,9 @@ def load(
         model, tokenizer = base(checkpoint, about["quantization"], about["precision"], "cpu")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: not an adapter ({error!r})") from error
-    model.load_adapter(str(folder))
+    model.load_adapter(str(folder))  # type: ignore[call-arg]  # its decorator hides that it is bound
     made = merged(model, checkpoints.fastest_dtype() if dtype == "auto" else dtype, options)
-    if device is None and torch.cuda.is_available():
+    if device is None and torch.cuda.is_available() and not hasattr(made, "hf_device_map"):
         made.cuda()
     return made, tokenizer
 
@@ -74,15 +75,17 @@ def merged(
     config = copy.deepcopy(model.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    made, loading_info = type(model).from_pretrained(
+    loaded: Any = type(model).from_pretrained(
         None,
         config=config,
         state_dict=weights(model),
         dtype=getattr(torch, dtype),
         output_loading_info=True,
         **options(config),
+        **SAFE,
     )
-    checkpoints.check_weights(model.name_or_path, loading_info)
+    made, loading_info = loaded
+    checkpoints.check_weights(str(model.name_or_path), loading_info)
     made.generation_config = model.generation_config
     return made.eval()
 

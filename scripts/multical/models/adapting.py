@@ -70,7 +70,7 @@ def restore(model: Any, folder: str | Path) -> None:
     """Give the adapter of a model the weights that transformers saved in a folder."""
     saved = load_file(Path(folder) / "adapter_model.safetensors")
     weights = {name.removeprefix("base_model.model."): one for name, one in saved.items()}
-    found = set_peft_model_state_dict(model, weights, adapters.NAME)
+    found: Any = set_peft_model_state_dict(model, weights, adapters.NAME)
     if found.unexpected_keys:
         raise InputError(f"{folder}: no adapter of this model: {sorted(found.unexpected_keys)[0]}")
 

@@ -108,7 +108,7 @@ def load(
         ) from error
     model, loading_info = loaded
     check_weights(checkpoint, loading_info)
-    if device is None and torch.cuda.is_available():
+    if device is None and torch.cuda.is_available() and not hasattr(model, "hf_device_map"):
         model.cuda()
     return model.eval(), tokenizer
 

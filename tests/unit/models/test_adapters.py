@@ -17,7 +17,7 @@ import score_run
 import train_sft
 from multical.data import conversations
 from multical.errors import InputError
-from multical.models import adapters, adapting, checkpoints, sft
+from multical.models import adapters, adapting, checkpoints, placement, sft
 from multical.models.params import Adapter
 from multical.scoring.params import ScoringJob
 from support import tiny
@@ -151,7 +151,10 @@ def test_merged_and_kept_are_the_same_model(
     ids = torch.arange(3, 30)[None]
     for bits in ("none", "nf4"):
         job = ScoringJob.model_validate(SCORING | {"quantization": bits})
-        models = (score_run.load(folder / "checkpoint", job)[0] for folder in (merged, kept))
+        models = (
+            score_run.load(folder / "checkpoint", job, placement.over(1))[0]
+            for folder in (merged, kept)
+        )
         assert torch.equal(*(model(input_ids=ids).logits for model in models))
     full = run(monkeypatch, base, "full")
     configs = [(one / "checkpoint/config.json").read_text() for one in (merged, full)]
