@@ -5,18 +5,24 @@ No test here has a GPU: the devices are pretended (support.pretended).
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from accelerate import dispatch_model
 
+import score_run
+from multical import records
+from multical.data import questions
 from multical.errors import InputError
 from multical.models import placement
 from multical.scoring.scorer import Group, Scorer, Scores
 from multical.scoring.tokenized import TokenizedQuestion
 from support import tiny
 from support.pretended import ONE, OTHER, devices
+from unit.scoring.test_score_run import PARAMS, arguments, quiz
 
 LETTERS = [[10 + i, 50 + i] for i in range(4)]
 
@@ -57,6 +63,29 @@ def test_scores_are_those_of_one_device(kind: str, head: str) -> None:
         assert one.letter_logits == pytest.approx(other.letter_logits, abs=1e-4)
         assert one.logsumexp == pytest.approx(other.logsumexp, abs=1e-4)
         assert one.text_logliks == pytest.approx(other.text_logliks, abs=1e-4)
+
+
+def test_records_are_those_of_one_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the files of a model, which transformers loads onto the devices."""
+    tiny.folder(tmp_path / "model")
+    questions.write(tmp_path / "quiz.parquet", quiz())
+    # another thread would not know of the devices
+    monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "1")
+
+    def scored(output: str, *more: str) -> Any:
+        monkeypatch.setattr(sys, "argv", ["", *arguments(tmp_path, PARAMS, output), *more])
+        score_run.main()
+        return records.read(tmp_path / output)
+
+    expected = scored("one.parquet")
+    spread = {"device_map": places("llama", ONE)}
+    monkeypatch.setattr(placement, "over", lambda gpus: lambda config: spread if gpus == 2 else {})
+    with devices():
+        found = scored("two.parquet", "--gpus", "2")
+    assert list(found["question_id"]) == list(expected["question_id"])
+    for name in ("letter_logits", "text_logliks", "logsumexp"):
+        for one, other in zip(found[name], expected[name], strict=True):
+            assert one == pytest.approx(other, abs=1e-4, nan_ok=True)
 
 
 @pytest.mark.parametrize(("here", "gpus", "fits"), [(0, 4, True), (2, 2, True), (2, 3, False)])
