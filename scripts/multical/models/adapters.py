@@ -54,8 +54,8 @@ def load(
         model, tokenizer = base(checkpoint, about["quantization"], about["precision"], "cpu")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: not an adapter ({error!r})") from error
-    model.load_adapter(str(folder))  # type: ignore[call-arg]  # its decorator hides that it is bound
-    made = merged(model, checkpoints.fastest_dtype() if dtype == "auto" else dtype, options)
+    model.load_adapter(str(folder))
+    made: Any = merged(model, checkpoints.fastest_dtype() if dtype == "auto" else dtype, options)
     if device is None and torch.cuda.is_available() and not hasattr(made, "hf_device_map"):
         made.cuda()
     return made, tokenizer

@@ -221,12 +221,12 @@ def test_an_adapter_is_told(paper: SettingsTable, here: pytest.MonkeyPatch) -> N
     """In a column of its own, which studies without adapters do not have."""
     adapter = {"rank": 16, "alpha": 32.0, "quantization": "nf4"}
     edited(
-        paths.RUN_MANIFEST.format(root=PAPER, run=SMOOTHED),
+        f"results/runs/{SMOOTHED}/manifest.json",
         lambda raw: raw["params"].update(adapter=adapter),
     )
     table, tex = made(paper, here)
     assert list(table.reset_index().columns) == [*settings_table.COLUMNS, "adapter"]
-    told = "rank 16, alpha 32.0, quantization nf4"
+    told = "alpha 32.0, quantization nf4, rank 16"
     assert table["adapter"].dropna().to_dict() == {SMOOTHED: told}
     assert f"adapter {told}" in tex
 

@@ -105,10 +105,11 @@ def test_as_many_gpus_as_asked_or_none(
 
 
 def test_a_model_larger_than_its_gpus_is_refused() -> None:
-    model = tiny.model("llama")
+    model: Any = tiny.model("llama")
     placement.check(model, 2)
-    for fit, places in [(True, {0, 1}), (True, {"cpu"}), (False, {0, "cpu"}), (False, {0, "disk"})]:
-        model.hf_device_map = {str(place): place for place in places}
+    cases: list[tuple[bool, set[Any]]] = [(True, {0, 1}), (True, {"cpu"}), (False, {0, "cpu"})]
+    for fit, found in [*cases, (False, {0, "disk"})]:
+        model.hf_device_map = {str(place): place for place in found}
         if fit:
             placement.check(model, 2)
             continue
