@@ -28,6 +28,9 @@ rule score_run:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    # no setting, since records do not depend on it
+    resources:
+        model_gpus=lambda w: scoring_params.gpus(CONFIG, w.root, w.run),
     params:
         settings=lambda w: canonical(
             scoring_params.scoring(CONFIG, w.root, w.run, w.benchmark, w.shard)
@@ -46,7 +49,7 @@ rule score_run:
         python scripts/score_run.py --model {input.model:q} --questions {input.questions:q} \
             --fewshot {input.fewshot:q} --params {params.settings:q} \
             --output {output.records:q} --usage {output.usage:q} --scratch {params.scratch:q} \
-            2>&1 | tee {log:q}
+            --gpus {resources.model_gpus:q} 2>&1 | tee {log:q}
         """
 
 

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 from pathlib import Path
 
 from multical.errors import InputError, program
 from multical.files import atomic, write_json
 from multical.models import checkpoints, learning_rate
-
-#: Snakemake stores the time of a folder in this file; a shared file would make the trial look new
-IGNORED = shutil.ignore_patterns(".snakemake_timestamp")
 
 
 def main() -> None:
@@ -51,18 +47,10 @@ def main() -> None:
         atomic(args.loss_log) as log,
         atomic(args.usage) as usage,
     ):
-        shutil.copytree(source, folder, copy_function=link, ignore=IGNORED)
+        checkpoints.link(source, folder)
         shutil.copyfile(trial.with_name("loss.jsonl"), log)
         shutil.copyfile(trial.with_name("usage.json"), usage)
     write_json(args.manifest, {**about, "run": args.run, "trial": chosen})
-
-
-def link(source: str, target: str) -> None:
-    """Make a hard link, or a copy if the file system does not allow links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 if __name__ == "__main__":

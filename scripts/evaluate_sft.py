@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from multical.data import conversations
 from multical.errors import InputError, program
 from multical.files import write_json
-from multical.models import checkpoints, logits
+from multical.models import adapters, checkpoints, logits
 from multical.models.chat import IGNORED, Chat
 from multical.models.evaluation_params import EvaluationJob
 from multical.models.examples import Examples
@@ -37,7 +37,7 @@ def main() -> None:
     job: EvaluationJob = args.params
     torch.set_float32_matmul_precision(job.matmul_precision)
     pairs = conversations.read(args.data)
-    model, tokenizer = checkpoints.load(checkpoints.verified(args.model), job.dtype)
+    model, tokenizer = adapters.load(checkpoints.verified(args.model), job.dtype)
     chat = Chat(tokenizer, job.chat_format, job.chat_date)
     examples = Examples.of(pairs, chat, job.max_length, args.data)
     print(f"{job.run}: {len(examples.rows)} conversations, {model.dtype}", file=sys.stderr)

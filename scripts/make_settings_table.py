@@ -35,6 +35,7 @@ SHARED = {
     "precision": "precision",
     "sharding": "sharding",
     "processes": "processes",
+    "adapter": "adapter",
     "tried": "learning rates tried",
 }
 
@@ -43,7 +44,7 @@ def main() -> None:
     args = outputs.arguments(__doc__, SettingsTable, [], outputs.TABLE)
     args.inputs = settings_table.files(args.params)
     rows = settings_table.rows(args.params)
-    table = pd.DataFrame(rows, columns=settings_table.COLUMNS, dtype=object)
+    table = pd.DataFrame(rows, columns=[*rows[0]], dtype=object)
     latex.write(args, table, tabular(rows))
 
 
@@ -88,7 +89,8 @@ def below(rows: Sequence[Row], unit: str, work: str) -> list[str]:
         sums.insert(0, f"training of {len(trained)} runs {time}")
     shared = []
     for key, name in SHARED.items():
-        values = dict.fromkeys(row[key] for row in by_role["run"] if row[key] not in (None, ""))
+        values = dict.fromkeys(row.get(key) for row in by_role["run"])
+        values = {value: None for value in values if value not in (None, "")}
         if values:
             shared.append(f"{name} {' / '.join(map(plain, values))}")
     hardware = sorted({name for row in rows for name in row["hardware"].split("; ")})

@@ -16,17 +16,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from multical import records
 from multical.data import questions
 from multical.errors import program
 from multical.files import sha256
-from multical.models import checkpoints, quantized
+from multical.models import adapters, checkpoints, placement, quantized
 from multical.models.chat import LETTERS, Chat, letter_ids
 from multical.params import command_line
 from multical.scoring.encoding import Encoder
@@ -56,8 +58,8 @@ def main() -> None:
     fewshot = read_fewshot(job, args.fewshot)
     uncut_parts = list(parts(chosen, job, fewshot, job.multiple_choice_languages))
     torch.set_float32_matmul_precision(job.matmul_precision)
-    load = quantized.load if job.quantization == "nf4" else checkpoints.load
-    model, tokenizer = load(checkpoints.verified(args.model), job.dtype)
+    model, tokenizer = load(checkpoints.verified(args.model), job, placement.over(args.gpus))
+    placement.check(model, args.gpus)
     encoder = Encoder(Chat(tokenizer, job.chat_format, job.chat_date), job.option_order == "cyclic")
     n_letters = max(map(len, chosen["options"]))
     letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:n_letters]]
@@ -84,7 +86,7 @@ def main() -> None:
                 results[part.prompt.name][index] |= values
     shared = {name: getattr(job, name) for name in SHARED}
     records.write(args.output, records_of(chosen, results, **shared))
-    saved.clock.write(args.usage, quantization=job.quantization)
+    saved.clock.write(args.usage, args.gpus, quantization=job.quantization)
     saved.forget()
 
 
@@ -106,7 +108,23 @@ def arguments() -> argparse.Namespace:
         metavar="S",
         help="seconds between saves (default: %(default)s)",
     )
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        default=1,
+        metavar="N",
+        help="GPUs to spread the model over, if there are any (default: %(default)s)",
+    )
     return parser.parse_args()
+
+
+def load(
+    checkpoint: Path, job: ScoringJob, place: placement.Options
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model, with the updates of its adapter if it was kept, and the tokenizer."""
+    if job.quantization == "nf4":
+        return quantized.load(checkpoint, job.dtype, adapters.load, place)
+    return adapters.load(checkpoint, job.dtype, options=place)
 
 
 def check_longest(uncut_parts: list[Part], encoder: Encoder, scorer: Scorer) -> None:

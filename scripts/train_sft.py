@@ -22,7 +22,7 @@ from transformers.utils import logging
 from multical.data import conversations
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
-from multical.models import checkpoints, distributed, learning_rate
+from multical.models import adapters, adapting, checkpoints, distributed, learning_rate
 from multical.models.chat import Chat
 from multical.models.examples import Examples
 from multical.models.params import TrainingJob
@@ -72,7 +72,13 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
     digest = hashlib.sha256(f"{sha256(args.model)} {sha256(args.data)}".encode()).hexdigest()
     scratch = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
     clock = Clock(scratch, started)
-    model, tokenizer = checkpoints.load(base, device="cpu" if job.scale.processes > 1 else None)
+    adapter, precision = job.adapter, job.scale.precision
+    device = "cpu" if job.scale.processes > 1 else None
+    if adapter is None:
+        model, tokenizer = checkpoints.load(base, device=device)
+    else:
+        model, tokenizer = adapters.base(base, adapter.quantization, precision, device)
+        adapting.add(model, adapter, job.seed)
     chat = Chat(tokenizer, job.chat_format, job.chat_date)
     examples = Examples.of(pairs, chat, job.max_length, args.data)
     if group.main:
@@ -85,7 +91,10 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
     if not group.main:
         return
     with atomic(args.checkpoint) as folder:
-        checkpoints.save(model, tokenizer, folder, state_dict=weights)
+        if adapter is None:
+            checkpoints.save(model, tokenizer, folder, state_dict=weights)
+        else:
+            adapting.save(model, tokenizer, base, folder, adapter, precision)
     with atomic(args.loss_log) as temporary:
         temporary.write_text("".join(json.dumps(step) + "\n" for step in log), encoding="utf-8")
     about = {

@@ -172,6 +172,7 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
         {f"{STUDY}.smoothing -0.2": [MEASURED]},
     ),
     "a key is added that nothing uses": ([add_model], {}),
+    "a model on more GPUs": ([set_key("models", "little", "gpus", to=4)], {}),
     "a model is added and used, beside another edit": (
         [add_model, of_study("models", to=["little", "large"]), RATE],
         {"config.yaml: models.large added": [

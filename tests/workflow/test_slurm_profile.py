@@ -154,6 +154,7 @@ def test_a_config_that_is_wrong_is_left_to_the_snakefile(
     assert site.training_gpus(found) == 1
     assert site.billions(found) == 0
     assert site.scoring_memory(found) == 5000
+    assert site.scoring_gpus(found) == 1
 
 
 def test_the_profile_reads_what_the_command_line_adds(
@@ -178,6 +179,19 @@ def test_the_weights_of_a_job_s_model() -> None:
     assert "{" not in found  # which Snakemake would format in a run time
     asked = ["big-7b", "big-7b.x.ls0.s0", "big-7b.5.x.lr1e-05", "big-7bb", "small", "unknown.x"]
     assert [value(found, run) for run in asked] == [7.24, 7.24, 9, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("gpus", "key", "asked"), [("gpus", "gpu", [4, 4, 1, 1]),
+    ("gres:a100", "gres", [f"gpu:a100:{n}" for n in (4, 4, 1, 1)])])  # fmt: skip
+def test_the_gpus_of_a_scoring_are_those_of_its_model(
+    gpus: str, key: str, asked: list[Any]
+) -> None:
+    models = {"big-70b": {"gpus": 4}, "one": {"gpus": 1}, "other": {}}
+    request = site.Site(gpus=gpus).request(site.scoring_gpus({"models": models}))[key]
+    runs = ["big-70b", "big-70b.facts.ls0.s0", "one", "big-70bb"]
+    names = [{"wildcards": argparse.Namespace(run=run)} for run in runs]
+    assert [eval(str(request), name) for name in names] == asked
+    assert site.scoring_gpus({"models": {"other": {}}}) == 1
 
 
 def test_memory_of_models_in_4_bits() -> None:
@@ -246,7 +260,8 @@ def test_dry_run_without_slurm(tmp_path: Path) -> None:
     (tmp_path / "slurm/site.yaml").write_text("partitions: gpu\naccount: 007\nqos: long\n")
     training = "studies:results/smoke:training"
     spread = {"gradient_accumulation_steps": 2, "scale": {"processes": 2}}
-    checkout.edit_config(tmp_path, {f"{training}:{key}": one for key, one in spread.items()})
+    edits: dict[str, Any] = {f"{training}:{key}": one for key, one in spread.items()}
+    checkout.edit_config(tmp_path, edits | {"models:gemma3-270m:gpus": 3})
     done = forks.run(
         [*SNAKEMAKE, "--profile", "slurm", "-n", "results/smoke/figures/ece_by_lang.pdf"],
         cwd=tmp_path,
@@ -266,8 +281,11 @@ def test_dry_run_without_slurm(tmp_path: Path) -> None:
         "mem_mb=10000",
     }
     assert asked <= set(resources[1].split(", "))
-    score = next(job for job in jobs if "rule score_run:" in job)
-    assert "gpu=1" in score
+    for run, gpus in (("gemma3-270m", 3), ("smollm2-135m-instruct", 1)):
+        scores = [job for job in jobs if "rule score_run:" in job and f"run={run}" in job]
+        assert scores
+        for score in scores:
+            assert f"gpu={gpus}" in re.split(r"[\s,]+", score)
 
 
 @pytest.mark.parametrize(

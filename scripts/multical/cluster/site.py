@@ -105,6 +105,19 @@ def training_gpus(config: Data) -> int | str:
     return f"dict({several!r}).get(wildcards.root, 1)" if several else 1
 
 
+def scoring_gpus(config: Data) -> int | str:
+    """The GPUs of a scoring: 1, or an expression of the job's `wildcards`, as in `billions`."""
+    try:
+        counts = {name: int(raw.get("gpus") or 1) for name, raw in config["models"].items()}
+    except WRONG:
+        return 1
+    several = [(f"{name}.", count) for name, count in sorted(counts.items()) if count > 1]
+    if not several:
+        return 1
+    matching = f"for name, count in {several!r} if (wildcards.run + '.').startswith(name)"
+    return f"max((count {matching}), default=1)"
+
+
 def billions(config: Data) -> int | str:
     """The weights of a job's model, in billions: 0, or an expression of its `wildcards`.
 

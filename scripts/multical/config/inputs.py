@@ -31,11 +31,23 @@ class Model(Strict):
         ge=1,
         description="number of weights, used by `make plan` before the model is fetched",
     )
+    gpus: int = Field(
+        default=1,
+        ge=1,
+        description="GPUs of one machine over which to spread the layers for scoring, where one "
+        "has too little memory; without any GPU, scoring runs on the CPU",
+    )
 
     @model_validator(mode="after")
     def _has_the_format_of_its_endpoint(self) -> Model:
         if isinstance(self.source, ApiModel):
             self.source.check_format(self.chat_format)
+        return self
+
+    @model_validator(mode="after")
+    def _has_gpus_if_it_runs_here(self) -> Model:
+        if self.gpus > 1 and isinstance(self.source, ApiModel):
+            raise ValueError(f"gpus: found {self.gpus}, expected 1, since it is behind an API")
         return self
 
     @model_validator(mode="after")

@@ -55,6 +55,7 @@ class RunSettings(_File):
     warmup_ratio: float
     weight_decay: float
     scale: Scale | None = None
+    adapter: dict[str, Any] | None = None
 
 
 class Trained(_File):
@@ -110,11 +111,14 @@ Row = dict[str, Any]
 
 
 def rows(study: SettingsTable) -> list[Row]:
-    """A row per run with the columns `COLUMNS`. A cell that does not apply is None.
+    """A row per run with the columns `COLUMNS`, and `adapter` where a run has one.
 
-    Raises `InputError` for a file that is missing, lacks a needed key, or is of another run.
+    A cell that does not apply is None. Raises `InputError` for a file that is missing, lacks a
+    needed key, or is of another run.
     """
-    return [dict.fromkeys(COLUMNS) | row(study, run) for run in study.runs]
+    found = [row(study, run) for run in study.runs]
+    columns = [*COLUMNS, *(["adapter"] if any("adapter" in cells for cells in found) else [])]
+    return [dict.fromkeys(columns) | cells for cells in found]
 
 
 def files(study: SettingsTable) -> list[str]:
@@ -195,11 +199,13 @@ def trained(study: SettingsTable, run: SettingsRun) -> Row:
     about = read(Trained, path)
     require_same(path, "run", about.run, run.run)
     cells: Row = {
-        **about.params.model_dump(exclude={"scale"}),
+        **about.params.model_dump(exclude={"scale", "adapter"}),
         **(about.params.scale or Scale()).model_dump(),
         **about.model_dump(exclude={"run", "params", "examples", "trial"}),
         "conversations": about.examples,
     }
+    if about.params.adapter:
+        cells["adapter"] = ", ".join(f"{key} {one}" for key, one in about.params.adapter.items())
     return cells | (held_out(study, run, about) if study.tried else {})
 
 

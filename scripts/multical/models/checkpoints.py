@@ -9,6 +9,8 @@ Programs load a checkpoint only if its files match the manifest.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +22,13 @@ from multical.files import sha256, write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+#: A function such as `load`
+Loader = Callable[..., tuple["PreTrainedModel", "PreTrainedTokenizerBase"]]
 #: Run only code of transformers, and read only files on this machine
 SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+#: Snakemake stores the time of a folder in this file; a shared file would make the source look new
+IGNORED = shutil.ignore_patterns(".snakemake_timestamp")
 
 
 def write_manifest(path: str | Path, checkpoint: str | Path, about: dict[str, Any]) -> None:
@@ -101,7 +108,7 @@ def load(
         ) from error
     model, loading_info = loaded
     check_weights(checkpoint, loading_info)
-    if device is None and torch.cuda.is_available():
+    if device is None and torch.cuda.is_available() and not hasattr(model, "hf_device_map"):
         model.cuda()
     return model.eval(), tokenizer
 
@@ -121,6 +128,18 @@ def save(
         raise InputError(
             f"{model.name_or_path}: transformers cannot save this model again ({reason})"
         ) from error
+
+
+def link(source: str | Path, folder: str | Path) -> None:
+    """Make `folder` one of hard links to the files of `source`, or of copies where links fail."""
+    shutil.copytree(source, folder, copy_function=_link, ignore=IGNORED)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def check_saving(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -139,7 +139,7 @@ def after_head(model: Any) -> AfterHead:
     given = probes[:, None].repeat(1, len(layer.weight))[None]
     hook = layer.register_forward_hook(lambda *_: given.clone())
     try:
-        found = of(model, sample(model)[: len(PROBES)]).float()
+        found = of(model, sample(model)[: len(PROBES)]).float().to(probes.device)
     finally:
         hook.remove()
     first = found[:, 0].tolist()

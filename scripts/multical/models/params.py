@@ -11,6 +11,7 @@ from multical.params import (
     Distinct,
     LearningRate,
     Name,
+    Number,
     Precision,
     Seed,
     Smoothing,
@@ -47,6 +48,28 @@ class Scale(Strict):
     )
 
 
+class Adapter(Strict):
+    """Low-rank updates (LoRA) of linear modules; all other weights stay as they are."""
+
+    rank: int = Field(ge=1, description="rank of the updates")
+    alpha: Number = Field(gt=0, description="an update is multiplied by alpha / rank")
+    dropout: Number = Field(
+        default=0.0, ge=0, lt=1, description="dropout of the inputs of the updates"
+    )
+    modules: Literal["all"] | Annotated[Distinct[Name], Field(min_length=1)] = Field(
+        default="all",
+        description="last names of linear modules, such as q_proj; all: all but the output head",
+    )
+    quantization: Literal["none", "nf4"] = Field(
+        default="none", description="nf4: train on 4-bit weights (QLoRA, bitsandbytes)"
+    )
+    merge: bool = Field(
+        default=True,
+        description="true: add the updates to the weights at the end; false: keep them beside "
+        "the base model's files, which are linked; the scores are the same",
+    )
+
+
 class TrainingRecipe(Strict):
     """Keys that the section `training` and the parameters of a run share."""
 
@@ -77,6 +100,9 @@ class TrainingRecipe(Strict):
     scale: Scale = Field(
         default=Scale(), description="default: one process, float32, padded batches"
     )
+    adapter: Adapter | None = Field(
+        default=None, description="train low-rank updates alone; null: train all weights"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -97,6 +123,21 @@ class TrainingRecipe(Strict):
             )
         if self.scale.sharding == "fsdp" and self.scale.processes == 1:
             raise ValueError("found scale.sharding fsdp and 1 process, expected at least 2")
+        return self
+
+    @model_validator(mode="after")
+    def _adapts_what_a_process_holds(self) -> Self:
+        if self.adapter is None:
+            return self
+        if self.scale.sharding != "none":
+            raise ValueError(
+                f"found adapter and scale.sharding {self.scale.sharding}, expected sharding none"
+            )
+        if self.adapter.quantization != "none" and self.scale.processes > 1:
+            raise ValueError(
+                f"found adapter.quantization {self.adapter.quantization} and scale.processes "
+                f"{self.scale.processes}, expected 1 process"
+            )
         return self
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from multical.models.trie import Trie
 
@@ -57,6 +57,8 @@ def tree(model: Any, ids: Tensor, real: Tensor) -> Tree | None:
 @torch.no_grad()
 def shareable(model: Any) -> bool:
     """Whether a tree has the same hidden states: not in recurrent layers, nor with dropout."""
+    if any(isinstance(module, nn.Dropout) and module.p for module in model.modules()):
+        return False  # an adapter's would not show, since it starts at 0
     ids = torch.tensor([[5, 6, 7, 8, 9], [5, 6, 7, 9, 8]], device=model.device)
     shared = tree(model, ids, torch.ones_like(ids))
     if shared is None:

@@ -7,6 +7,7 @@ dequantizes its matrix to the model's dtype.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
 
 
 def load(
-    checkpoint: str | Path, dtype: str = "bfloat16"
+    checkpoint: str | Path,
+    dtype: str = "bfloat16",
+    read: checkpoints.Loader = checkpoints.load,
+    spread: Callable[[Any], dict[str, Any]] = lambda config: {},
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load as `checkpoints.load` does, and quantize the weights one by one, on the GPU if possible.
+    """Load by `read`, and quantize the weights one by one, on the GPU if possible.
 
-    Raises `InputError` if bitsandbytes is not installed, or a layer cannot be quantized.
+    `spread` has the options that place a model on several GPUs. Raises `InputError` if bitsandbytes
+    is not installed, or a layer cannot be quantized, or experts would be on several GPUs.
     """
     import torch
     from transformers import BitsAndBytesConfig
@@ -49,10 +54,13 @@ def load(
         # transformers does not quantize experts, and all of them might not fit into a GPU
         has_experts = any(value for key, value in config.to_dict().items() if "experts" in key)
         place = "cpu" if has_experts else device
-        return {"quantization_config": quantization, "device_map": {"": place}}
+        places = spread(config)
+        if places and has_experts:
+            raise InputError(f"model type {config.model_type}: experts in 4 bits, expected 1 GPU")
+        return {"quantization_config": quantization, "device_map": {"": place}, **places}
 
     with plain_linears():
-        model, tokenizer = checkpoints.load(checkpoint, dtype, device, options)
+        model, tokenizer = read(checkpoint, dtype, device, options)
     _finish(model, device)
     return model, tokenizer
 

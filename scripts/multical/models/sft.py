@@ -18,7 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
 from multical.errors import InputError
-from multical.models import checkpoints, prefixes, smoothing
+from multical.models import adapting, checkpoints, prefixes, smoothing
 from multical.models import logits as model_logits
 from multical.models.chat import IGNORED
 from multical.models.distributed import Group
@@ -45,6 +45,7 @@ class SmoothedTrainer(Trainer):
         smoothing.check(smoothing_factor)
         self.smoothing_factor = smoothing_factor
         super().__init__(group or Group(), fillers, **kwargs)
+        adapting.train_in_float32(self.model)
         smoothing.check_head(self.model)
         self.alone = self.args.world_size == 1
         self.shares = self.alone and not self.aux_loss_enabled and prefixes.shareable(self.model)
@@ -87,6 +88,13 @@ class SmoothedTrainer(Trainer):
                 return model(**rest, shift_labels=targets[None])
 
         return super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """As in transformers, whose trainer does not know adapters that are inside of a model."""
+        if adapting.is_adapted(self.model):
+            adapting.restore(self.model, resume_from_checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def tree(self, inputs: dict[str, Any]) -> prefixes.Tree | None:
         """The tree of a padded batch, if it is worth it."""

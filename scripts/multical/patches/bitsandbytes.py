@@ -1,8 +1,14 @@
-"""bitsandbytes 0.50 has a fast path on CPUs that gives other numbers."""
+"""bitsandbytes 0.50 has a fast path on CPUs that gives other numbers.
+
+Its import, and so that of peft, warns that a library for that path is missing.
+"""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def multiply_in_own_dtype(layer: Any) -> None:

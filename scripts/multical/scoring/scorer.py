@@ -137,7 +137,8 @@ class Head:
         """
         exact = hidden.dtype == self.weight.dtype == torch.bfloat16
         with _rounding_factors() if exact else nullcontext():
-            return self._read(hidden.float(), places, tokens)
+            # a model on several GPUs may have its head on another one than its last layer
+            return self._read(hidden.float().to(self.weight.device), places, tokens)
 
     def _read(
         self, hidden: Tensor, places: np.ndarray, tokens: np.ndarray
@@ -389,7 +390,7 @@ class Scorer:
         states = model_logits.states(self.model, input_ids=model_logits.sample(self.model)[None])
         places, tokens = np.indices(own.shape).reshape(2, -1)[:, :: max(1, own.numel() // 4096)]
         totals, found = self.head.read(states[0], places, tokens)
-        at = self._on_device(np.stack([places, tokens]))
+        at = torch.as_tensor(np.stack([places, tokens]), device=own.device)
         for ours, plain in (totals, own.float().logsumexp(-1)), (found, own[tuple(at)]):
             if not model_logits.agree(torch.from_numpy(ours), plain.cpu(), self.model.dtype):
                 raise InputError(

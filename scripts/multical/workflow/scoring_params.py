@@ -76,6 +76,11 @@ def scoring(config: Config, root: str, name: str, benchmark: str, shard: str = "
     )
 
 
+def gpus(config: Config, root: str, name: str) -> int:
+    """The GPUs that a run is scored on. They are no parameter, since they change no records."""
+    return config.models[run(config, root, name).model].gpus
+
+
 def _in_languages(
     config: Config, study: MultilingualStudy, languages: list[str] | None
 ) -> TokenizedQuestion:

@@ -136,7 +136,8 @@ class Timings:
     def estimated(self, rule: str, wildcards: Wildcards, gpus: int) -> Duration:
         """How long a job of a rule in `FLOP` will take, by its size alone."""
         flop = FLOP[rule] * self.sizes.parameters(self.model(wildcards))
-        rate = self.flops or (self.card.flops * gpus if gpus else CPU_FLOPS)
+        busy = gpus if rule == "train_sft" else min(gpus, 1)  # a scoring uses one after the other
+        rate = self.flops or (self.card.flops * busy if gpus else CPU_FLOPS)
         return Duration(START_SECONDS + flop * self.tokens(rule, wildcards) / rate, "estimated")
 
     def _siblings(self, rule: str, wildcards: Wildcards) -> list[Measured]:

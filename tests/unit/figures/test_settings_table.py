@@ -217,6 +217,20 @@ def test_a_study_with_one_learning_rate_on_cpus(here: pytest.MonkeyPatch) -> Non
     assert "training of 4 runs 2.00 h; scoring 9.00 h." in tex
 
 
+def test_an_adapter_is_told(paper: SettingsTable, here: pytest.MonkeyPatch) -> None:
+    """In a column of its own, which studies without adapters do not have."""
+    adapter = {"rank": 16, "alpha": 32.0, "quantization": "nf4"}
+    edited(
+        f"results/runs/{SMOOTHED}/manifest.json",
+        lambda raw: raw["params"].update(adapter=adapter),
+    )
+    table, tex = made(paper, here)
+    assert list(table.reset_index().columns) == [*settings_table.COLUMNS, "adapter"]
+    told = "alpha 32.0, quantization nf4, rank 16"
+    assert table["adapter"].dropna().to_dict() == {SMOOTHED: told}
+    assert f"adapter {told}" in tex
+
+
 def test_folders_and_files_are_told_without_where_they_lie(
     here: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

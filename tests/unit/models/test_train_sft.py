@@ -85,7 +85,7 @@ def test_result(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = Chat(tokenizer, "plain")
     labels = [label for c in pairs() for label in chat.encode_for_training(c["messages"])[1]]
     assert manifest["trained_tokens"] == sum(label != IGNORED for label in labels)
-    defaults = {"scale": Scale().model_dump(), "chat_date": None}
+    defaults = {"scale": Scale().model_dump(), "chat_date": None, "adapter": None}
     assert manifest["params"] == PARAMS | defaults
     assert (manifest["steps"], manifest["examples"]) == (8, 10)
     assert manifest["final_loss"] == log[-1]["loss"]

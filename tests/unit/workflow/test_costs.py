@@ -299,6 +299,8 @@ def test_estimates_are_by_hand_what_they_say(tmp_path: Path) -> None:
     small = Timings(Sizes(loaded, tmp_path), lambda output: None, card=CARDS["a5000"])
     assert small.of("train_sft", TRAINING, 1, None).seconds == 30 + flop / (0.4 * 111.1e12)
     assert clock.of("train_sft", TRAINING, 0, None).seconds == 30 + flop / CPU_FLOPS
+    scorings = [clock.of("score_run", SCORING, gpus, None) for gpus in (1, 4)]
+    assert scorings[0] == scorings[1]  # its GPUs work one after the other
     given = Timings(Sizes(loaded, tmp_path), lambda output: None, flops=1e12)
     assert given.of("train_sft", TRAINING, 1, None).seconds == 30 + flop / 1e12
     # six languages of 41 have two prompts; a question of at most 200 bytes
