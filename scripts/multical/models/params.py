@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -47,6 +47,11 @@ class Scale(Strict):
     )
 
 
+def _new(default: Any, **options: Any) -> Any:
+    """A key that manifests have only if it is not `default`: those before it keep their bytes."""
+    return Field(default=default, exclude_if=lambda value: value == default, **options)
+
+
 class TrainingRecipe(Strict):
     """Keys that the section `training` and the parameters of a run share."""
 
@@ -57,6 +62,17 @@ class TrainingRecipe(Strict):
         description="fraction of the steps with a rising learning rate, before linear decay to 0",
     )
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay of AdamW")
+    loss_reduction: Literal["mean", "sum"] = _new(
+        "mean",
+        description="loss of an optimizer step: the mean or the sum over its tokens. Before the "
+        "clip a sum has gradients as many times larger as there are tokens, so that it is nearly "
+        "always clipped. The loss log has means",
+    )
+    max_grad_norm: float = _new(
+        1.0,
+        gt=0,
+        description="largest norm of the gradients of a step; larger ones are scaled down to it",
+    )
     batch_size: int = Field(ge=1, description="conversations per optimizer step")
     gradient_accumulation_steps: int = Field(
         default=1,

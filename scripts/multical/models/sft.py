@@ -37,13 +37,23 @@ LOGGED += ["mean_token_accuracy", "num_input_tokens_seen"]
 
 
 class SmoothedTrainer(Trainer):
-    """TRL's trainer with the loss of multical.models.smoothing, on trained positions only."""
+    """TRL's trainer with the loss of multical.models.smoothing, on trained positions only.
+
+    If `summed`, gradients are those of the sum over the tokens of a step. The loss itself remains
+    their mean.
+    """
 
     def __init__(
-        self, smoothing_factor: float, group: Group | None = None, fillers: int = 0, **kwargs: Any
+        self,
+        smoothing_factor: float,
+        group: Group | None = None,
+        fillers: int = 0,
+        summed: bool = False,
+        **kwargs: Any,
     ) -> None:
         smoothing.check(smoothing_factor)
         self.smoothing_factor = smoothing_factor
+        self.summed = summed
         super().__init__(group or Group(), fillers, **kwargs)
         smoothing.check_head(self.model)
         self.alone = self.args.world_size == 1
@@ -64,6 +74,11 @@ class SmoothedTrainer(Trainer):
         """
 
         inner: Any = self.model  # without the wrappers of accelerate
+        labels = inputs["labels"]
+        count: Any = num_items_in_batch
+        if count is None:
+            count = (labels[:, 1:] != IGNORED).sum()
+        count = torch.as_tensor(count, device=labels.device).clamp(min=1)
 
         def smoothed(labels: Tensor, **rest: Any) -> Any:
             following = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
@@ -78,15 +93,19 @@ class SmoothedTrainer(Trainer):
                 output.last_hidden_state = output.last_hidden_state[kept][None]
                 return output
 
-            count = len(targets) if num_items_in_batch is None else num_items_in_batch
-            share = 1 / torch.as_tensor(count, device=targets.device).clamp(min=1)
+            share = 1.0 if self.summed else 1 / count
             tied = self.tied_weight()
             # a hook, since autocast would not apply to a backbone that is called from here
             hook = inner.base_model.register_forward_hook(keep_trained)
             with hook, smoothing.smoothed_head(self.smoothing_factor, share, tied):
                 return model(**rest, shift_labels=targets[None])
 
-        return super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
+        result = super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
+        if not self.summed:
+            return result
+        loss, *outputs = result if return_outputs else (result,)
+        loss = Times.apply(loss, count)
+        return (loss, *outputs) if return_outputs else loss
 
     def tree(self, inputs: dict[str, Any]) -> prefixes.Tree | None:
         """The tree of a padded batch, if it is worth it."""
@@ -101,6 +120,19 @@ class SmoothedTrainer(Trainer):
         if not self.alone or weight is not model.get_input_embeddings().weight:
             return None
         return weight if weight.requires_grad else None
+
+
+class Times(torch.autograd.Function):
+    """A loss whose gradients are `factor` times larger."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, factor: Tensor) -> Tensor:
+        ctx.factor = factor
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None
 
 
 class Saved(TrainerCallback):
@@ -153,13 +185,13 @@ def train(
 ) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
     """Train `model` in place, from the last complete checkpoint in `scratch` if there is one.
 
-    The optimizer is AdamW with the defaults of transformers (betas 0.9 and 0.999, gradients clipped
-    to norm 1). The learning rate rises linearly, then decays linearly to 0. On one machine the
+    The optimizer is AdamW with the defaults of transformers (betas 0.9 and 0.999), after gradients
+    are clipped. The learning rate rises linearly, then decays linearly to 0. On one machine the
     result is bit-identical, however often the run was interrupted.
 
     Returns:
         the loss log: the fields `LOGGED` of each optimizer step. Loss and entropy are in nats per
-        token, and the loss includes smoothing.
+        token, and the loss includes smoothing. The gradient norm is that before the clip.
         the full weights for process 0 to save if the model is sharded, else None.
     """
     group = group or Group()
@@ -175,6 +207,7 @@ def train(
         job.smoothing,
         group,
         len(fillers),
+        summed=job.loss_reduction == "sum",
         model=model,
         args=_arguments(job, scratch),
         train_dataset=_dataset(examples.rows + fillers),
@@ -219,6 +252,7 @@ def _arguments(job: TrainingJob, scratch: Path) -> SFTConfig:
         lr_scheduler_type="linear",
         warmup_steps=job.warmup_ratio,  # a fraction, since it is less than 1
         weight_decay=job.weight_decay,
+        max_grad_norm=job.max_grad_norm,
         num_train_epochs=job.epochs or 1,
         max_steps=job.steps or -1,
         seed=job.seed,
