@@ -124,6 +124,12 @@ class Training(TrainingRecipe):
         "SFT data use the one with the lowest loss on held-out conversations"
     )
 
+    report_to: Literal["none", "tensorboard", "trackio", "wandb"] = Field(
+        default="none",
+        description="tool that shows losses while models train, which you install beside the "
+        "environment; a change of it trains nothing again",
+    )
+
     @property
     def tried(self) -> list[float]:
         """The learning rates to choose from; empty if the config gives only one."""

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -182,12 +183,14 @@ def train(
     scratch: Path,
     group: Group | None = None,
     clock: Clock | None = None,
+    report_to: str = "none",
 ) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
     """Train `model` in place, from the last complete checkpoint in `scratch` if there is one.
 
     The optimizer is AdamW with the defaults of transformers (betas 0.9 and 0.999), after gradients
     are clipped. The learning rate rises linearly, then decays linearly to 0. On one machine the
-    result is bit-identical, however often the run was interrupted.
+    result is bit-identical, however often the run was interrupted. `report_to` is the tool that
+    also gets the losses of each step.
 
     Returns:
         the loss log: the fields `LOGGED` of each optimizer step. Loss and entropy are in nats per
@@ -209,7 +212,7 @@ def train(
         len(fillers),
         summed=job.loss_reduction == "sum",
         model=model,
-        args=_arguments(job, scratch),
+        args=_arguments(job, scratch, report_to),
         train_dataset=_dataset(examples.rows + fillers),
         processing_class=tokenizer,
     )
@@ -239,7 +242,16 @@ def train(
     return [{key: log[key] for key in LOGGED} for log in steps], weights
 
 
-def _arguments(job: TrainingJob, scratch: Path) -> SFTConfig:
+def check_tool(report_to: str) -> None:
+    """Raise `InputError` unless the tool that shows losses is installed."""
+    if report_to != "none" and find_spec(report_to) is None:
+        raise InputError(
+            f"--report-to: {report_to} is not installed, expected it beside the environment (pip "
+            f"install {report_to}), or training.report_to: none"
+        )
+
+
+def _arguments(job: TrainingJob, scratch: Path, report_to: str) -> SFTConfig:
     """TRL's config. The batch of a step does not depend on the number of processes."""
     scale = job.scale
     assert job.learning_rate is not None  # train_sft.py fills in the chosen rate
@@ -273,7 +285,8 @@ def _arguments(job: TrainingJob, scratch: Path) -> SFTConfig:
         logging_steps=1,
         logging_nan_inf_filter=False,
         include_num_input_tokens_seen="non_padding",
-        report_to="none",
+        report_to=report_to,
+        run_name=job.run,
     )
 
 
