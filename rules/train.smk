@@ -48,7 +48,8 @@ rule train_sft:
     shell:
         r"""
         export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
-        export TENSORBOARD_LOGGING_DIR=logs/tensorboard/{wildcards.root}/{wildcards.run} WANDB_DIR=logs
+        export WANDB_DIR=logs
+        export TENSORBOARD_LOGGING_DIR=logs/tensorboard/{wildcards.root:q}/{wildcards.run:q}
         python scripts/train_sft.py --model {input.model:q} --data {input.data:q} \
             --params {params.settings:q} --learning-rate {input.learning_rate:q} \
             --manifest {output.manifest:q} --checkpoint {output.checkpoint:q} \

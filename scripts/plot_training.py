@@ -74,7 +74,10 @@ def windows(log: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     args = style.arguments(__doc__, TrainingFigure)
     args.inputs = training_log.files(args.params)
-    style.finish(draw([training_log.read(path) for path in args.inputs], args.params), args)
+    logs = [
+        pd.DataFrame(training_log.read(path), columns=training_log.COLUMNS) for path in args.inputs
+    ]
+    style.finish(draw(logs, args.params), args)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
-"""The loss logs of a study's SFT runs, as a table."""
+"""The loss logs of a study's SFT runs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from typing import Any
-
-import pandas as pd
 
 from multical import paths
 from multical.errors import InputError
@@ -26,15 +24,15 @@ def path_of(study: TrainingFigure, run: TrainingRun) -> str:
     return paths.LOSS_LOG.format(root=study.study, run=run.run)
 
 
-def read(path: str) -> pd.DataFrame:
-    """A row per step with the columns `COLUMNS`.
+def read(path: str) -> list[list[float]]:
+    """A row per step with the values of `COLUMNS`.
 
     Raises `InputError` for a file that is missing or empty, and for a line without these numbers.
     """
     rows = list(_rows(path))
     if not rows:
         raise InputError(f"{path}: found no line, expected one for each step")
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return rows
 
 
 def _rows(path: str) -> Iterator[list[float]]:

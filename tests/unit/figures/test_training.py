@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -79,7 +80,7 @@ def test_long_runs_are_means_over_windows(told: TrainingFigure) -> None:
     Path(path).unlink()
     Path(path).parent.rmdir()
     write(path, 1001)
-    log = training_log.read(path)
+    log = pd.DataFrame(training_log.read(path), columns=training_log.COLUMNS)
     shown = plot_training.windows(log)
     assert len(shown) == plot_training.POINTS
     sizes = np.diff(np.searchsorted(log["step"], shown["step"]))
