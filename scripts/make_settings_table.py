@@ -4,8 +4,9 @@ The CSV has a row per base model, per trial of a learning rate and per SFT run (
 LaTeX table (package booktabs) shows trials only in a line of totals. trained_tokens is the number
 of labels in an epoch. training_hours and scoring_hours are sums of the wall time of jobs. GPU-hours
 are wall time times the GPUs of each job, so 0 on CPUs. The time to measure held-out losses is not
-counted. held_out_loss is given for a trial and for the run that adopted it. loss_reduction and
-max_grad_norm are columns only if a run has others than the mean and 1, which empty cells stand for.
+counted. held_out_loss is given for a trial and for the run that adopted it. loss_reduction,
+max_grad_norm, soft_cap and temperature are columns only if a run has another value than the
+default, which empty cells stand for.
 
 A run that adopted a trial was not trained again. Its cells of training compute are empty, and the
 row of the trial has the values, so that each is counted once.
@@ -35,6 +36,8 @@ SHARED = {
     "weight_decay": "weight decay",
     "loss_reduction": "loss reduction",
     "max_grad_norm": "max. gradient norm",
+    "soft_cap": "soft cap in training",
+    "temperature": "temperature in training",
     "precision": "precision",
     "sharding": "sharding",
     "processes": "processes",

@@ -56,6 +56,8 @@ class RunSettings(_File):
     weight_decay: float
     loss_reduction: str | None = None
     max_grad_norm: float | None = None
+    soft_cap: float | None = None
+    temperature: float | None = None
     scale: Scale | None = None
 
 
@@ -108,7 +110,7 @@ seed learning_rate tried held_out_loss final_loss conversations truncated droppe
 epochs steps batch_size max_length warmup_ratio weight_decay precision sharding processes benchmarks
 hardware training_hours training_gpu_hours scoring_hours scoring_gpu_hours""".split()
 #: Further columns, only where some run has another value than the default
-RARE = ["loss_reduction", "max_grad_norm"]
+RARE = ["loss_reduction", "max_grad_norm", "soft_cap", "temperature"]
 
 Row = dict[str, Any]
 

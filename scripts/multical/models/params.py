@@ -73,6 +73,17 @@ class TrainingRecipe(Strict):
         gt=0,
         description="largest norm of the gradients of a step; larger ones are scaled down to it",
     )
+    soft_cap: float | None = _new(
+        None,
+        gt=0,
+        description="the loss takes soft_cap * tanh(logits / soft_cap) for the logits that the "
+        "model gives; only in training, so that the model is scored without it",
+    )
+    temperature: float = _new(
+        1.0,
+        gt=0,
+        description="the loss takes logits / temperature, after any soft cap; only in training",
+    )
     batch_size: int = Field(ge=1, description="conversations per optimizer step")
     gradient_accumulation_steps: int = Field(
         default=1,

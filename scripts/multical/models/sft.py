@@ -50,11 +50,13 @@ class SmoothedTrainer(Trainer):
         group: Group | None = None,
         fillers: int = 0,
         summed: bool = False,
+        changed: smoothing.Logits = smoothing.AS_GIVEN,
         **kwargs: Any,
     ) -> None:
         smoothing.check(smoothing_factor)
         self.smoothing_factor = smoothing_factor
         self.summed = summed
+        self.changed = changed
         super().__init__(group or Group(), fillers, **kwargs)
         smoothing.check_head(self.model)
         self.alone = self.args.world_size == 1
@@ -98,7 +100,7 @@ class SmoothedTrainer(Trainer):
             tied = self.tied_weight()
             # a hook, since autocast would not apply to a backbone that is called from here
             hook = inner.base_model.register_forward_hook(keep_trained)
-            with hook, smoothing.smoothed_head(self.smoothing_factor, share, tied):
+            with hook, smoothing.smoothed_head(self.smoothing_factor, share, tied, self.changed):
                 return model(**rest, shift_labels=targets[None])
 
         result = super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
@@ -211,6 +213,7 @@ def train(
         group,
         len(fillers),
         summed=job.loss_reduction == "sum",
+        changed=smoothing.Logits(job.soft_cap, job.temperature),
         model=model,
         args=_arguments(job, scratch, report_to),
         train_dataset=_dataset(examples.rows + fillers),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from multical.errors import InputError
-from multical.models import sft
+from multical.models import sft, smoothing
 from multical.models.chat import IGNORED, Chat
 from multical.models.examples import Examples
 from multical.models.params import TrainingJob
@@ -40,7 +40,10 @@ def expected(kind: str, job: TrainingJob) -> tuple[list[float], list[float], dic
         for row in (rows[index] for index in batch):
             ids, labels = (torch.tensor(row[key]).long() for key in ("input_ids", "labels"))
             kept = labels[1:] != IGNORED
-            logp = model(ids[None]).logits[0, :-1][kept].log_softmax(-1)
+            logits = model(ids[None]).logits[0, :-1][kept]
+            if cap := job.soft_cap:
+                logits = cap * torch.tanh(logits / cap)
+            logp = (logits / job.temperature).log_softmax(-1)
             label = logp.gather(1, labels[1:][kept][:, None])[:, 0]
             terms.append(-(1 - b) * label - b * logp.mean(-1))
         loss = torch.cat(terms)
@@ -54,6 +57,56 @@ def expected(kind: str, job: TrainingJob) -> tuple[list[float], list[float], dic
             for weight, slope in zip(weights.values(), slopes, strict=True):
                 weight -= rate * slope
     return losses, norms, {name: one.detach() for name, one in weights.items()}
+
+
+@pytest.mark.parametrize("kind", ["tied", "gemma2"])  # of which one has a soft cap of its own
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        {"soft_cap": 2.0}, {"temperature": 0.25}, {"temperature": 1.5},
+        {"soft_cap": 3.0, "temperature": 0.5, "smoothing": 0.2},
+    ],
+)  # fmt: skip
+def test_soft_cap_and_temperature_against_float64(
+    remedy: dict[str, float], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: dict[str, Any] = {"smoothing": 0.0, "batch_size": 2, "steps": STEPS, **remedy}
+    job = TrainingJob(**{**TRAINING, "learning_rate": 0.02, "warmup_ratio": 0.0, **changes})
+    real = sft._arguments
+    monkeypatch.setattr(sft, "_arguments", lambda *given: replace(real(*given), optim="sgd"))
+    model = tiny.model(kind, len(tiny.tokenizer()))
+    log, _ = sft.train(model, tiny.tokenizer(), examples(), job, tmp_path / "scratch")
+    losses, norms, weights = expected(kind, job)
+    assert [step["loss"] for step in log] == pytest.approx(losses, rel=1e-5)
+    assert [step["grad_norm"] for step in log] == pytest.approx(norms, rel=1e-4)
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight.double(), weights[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("b", [0.0, 0.2])
+@pytest.mark.parametrize("own", [None, 2.0])
+@pytest.mark.parametrize("changed", [(1.5, 1.0), (None, 0.25), (3.0, 0.5)])
+def test_gradients_of_changed_logits(changed: Any, own: float | None, b: float) -> None:
+    """Of the loss alone, with every weight of a token, against autograd in float64."""
+    draw = torch.Generator().manual_seed(8)
+    given = [torch.randn(shape, generator=draw) for shape in ((4, 8), (50, 8), (50,))]
+    targets, weights = torch.tensor([0, 1, 1, 49]), torch.tensor([0.1, 0.2, 0.3, 0.4])
+    found = [one.clone().requires_grad_() for one in given]
+    logits = smoothing.Logits(*changed)
+    logp, entropy, _ = smoothing.SmoothedLogProb.apply(*found, targets, own, b, 0.25, None, logits)
+    (-logp * weights).sum().backward()
+    wide = [one.double().requires_grad_() for one in given]
+    z = wide[0] @ wide[1].T + wide[2]
+    for cap in (own, changed[0]):
+        z = z if cap is None else cap * torch.tanh(z / cap)
+    p = (z / changed[1]).log_softmax(-1)
+    loss = (1 - b) * p[range(4), targets] + b * p.mean(-1)
+    (-loss * weights.double()).sum().backward()
+    torch.testing.assert_close(logp.double(), loss, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(entropy.double(), -(p.exp() * p).sum(-1), rtol=1e-5, atol=1e-5)
+    for one, other in zip(found, wide, strict=True):
+        assert one.grad is not None
+        torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
@@ -109,6 +162,8 @@ def test_defaults_are_in_no_text_of_a_job() -> None:
     [
         ({"loss_reduction": "max"}, "loss_reduction: found 'max'"),
         ({"max_grad_norm": 0.0}, "max_grad_norm: found 0.0"),
+        ({"soft_cap": -1.0}, "soft_cap: found -1.0"),
+        ({"temperature": 0.0}, "temperature: found 0.0"),
     ],
 )
 def test_bad_values(changes: dict[str, Any], sentence: str) -> None:
