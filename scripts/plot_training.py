@@ -29,6 +29,13 @@ STYLES: list[style.LineStyle] = ["-", "--", "-."]
 POINTS = 200
 
 
+class Plain(LogFormatter):
+    """The labels of matplotlib, as plain numbers."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def draw(logs: list[pd.DataFrame], params: TrainingFigure) -> Figure:
     """The figure; `logs` has the log of each run of `params`."""
     models = list(dict.fromkeys(run.model for run in params.runs))
@@ -52,7 +59,7 @@ def draw(logs: list[pd.DataFrame], params: TrainingFigure) -> Figure:
         norms = axes[training_log.QUANTITIES.index("grad_norm"), column]
         norms.set_yscale("log")
         norms.yaxis.set_major_formatter("{x:g}")
-        norms.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
+        norms.yaxis.set_minor_formatter(Plain(minor_thresholds=(2, 0.4)))
         norms.axhline(params.max_grad_norm, color=style.GREY, linestyle=":")
     for ax in axes[-1]:
         ax.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))

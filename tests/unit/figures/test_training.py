@@ -66,13 +66,15 @@ def test_each_run_has_a_line_in_each_panel_of_its_model(
     figure = drawn(told, monkeypatch)
     assert len(figure.axes) == 4 * 2  # quantities, models
     of_a_model = len(told.runs) // 2
-    lines = [[line for line in ax.lines if len(line.get_xdata()) == 4] for ax in figure.axes]
+    lines = [
+        [line for line in ax.lines if len(np.asarray(line.get_xdata())) == 4] for ax in figure.axes
+    ]
     assert list(map(len, lines)) == [of_a_model] * 8
     assert lines[0][0].get_xdata() == pytest.approx([0.25, 0.5, 0.75, 1])
     assert lines[0][0].get_ydata() == pytest.approx([2.75, 2.5, 2.25, 2])
     colours = {line.get_color() for line in lines[0]}
     assert colours == {style.condition_style(run.smoothing)[0] for run in told.runs}
-    assert figure.axes[2].lines[-1].get_ydata()[0] == told.max_grad_norm == 1.0
+    assert np.asarray(figure.axes[2].lines[-1].get_ydata())[0] == told.max_grad_norm == 1.0
 
 
 def test_long_runs_are_means_over_windows(told: TrainingFigure) -> None:
