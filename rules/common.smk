@@ -371,6 +371,7 @@ def figures_and_tables(w):
         made += table_files(w.root, panel, tables)
     if study(w.root).kind == "multilingual":
         made += table_files(w.root, "", ["settings"])
+        made += figure_files(w.root, "", ["training"])
     return made
 
 

@@ -1,11 +1,11 @@
 # Figures and tables of paper 1, each with a sidecar that says where it came from.
 #
 # Needs  the tables of rules/metrics.smk; for the table of settings, the manifests and usage of the
-#        jobs in inputs.smk, train.smk and score.smk
+#        jobs in inputs.smk, train.smk and score.smk; for the figure of trainings, their loss logs
 # Makes  ROOT/figures/NAME.pdf, .png and .json, and ROOT/tables/NAME.csv, .tex and .json, of the
 #        benchmark and SFT data that the study's `figures` names
 #        ROOT/figures/BENCHMARK.SFT/NAME.*, ROOT/tables/BENCHMARK.SFT/NAME.*, of all others
-#        ROOT/tables/settings.csv, .tex and .json
+#        ROOT/tables/settings.csv, .tex and .json, ROOT/figures/training.pdf, .png and .json
 #        ROOT/headline.txt, the study's result in a few lines
 
 #: Each figure: the tables that it is drawn from, and its parameters. `.{model}` ends the names of
@@ -56,6 +56,28 @@ for name, (sources, schema) in FIGURES.items():
 for name, (sources, schema) in TABLES.items():
     inputs = {Path(source).stem: of_possible(name, source) for source in sources}
     make_rule(f"make_{name}_table", inputs, table(name), figure_settings(schema))
+
+
+# As below, the program finds its inputs by the names in its settings.
+rule plot_training:
+    input:
+        lambda w: job_params.loss_logs(CONFIG, w.root),
+    output:
+        **figure("training", panel=""),
+    log:
+        paths.log("{root}/plot_training"),
+    benchmark:
+        paths.timing("{root}/plot_training")
+    wildcard_constraints:
+        root=roots("multilingual"),
+    localrule: True
+    conda:
+        "../envs/environment.yaml"
+    params:
+        settings=settings_of(job_params.training_figure),
+        code=code("plot_training"),
+    shell:
+        command("plot_training", [], ["pdf", "png", "sidecar"], CODE) + " >{log:q} 2>&1"
 
 
 # A large study has hundreds of inputs here, so the program finds them by the names in its settings.

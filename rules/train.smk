@@ -35,6 +35,8 @@ rule train_sft:
     # a laptop has the memory for one at a time; scorings, which need less, run beside it
     resources:
         trainings=1,
+        # not a parameter, since a change of it must not train again
+        report_to=lambda w: job_params.report_to(CONFIG, w.root),
     params:
         settings=lambda w: canonical(job_params.training(CONFIG, w.root, w.run)),
         code=code("train_sft"),
@@ -46,11 +48,13 @@ rule train_sft:
     shell:
         r"""
         export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
+        export WANDB_DIR=logs
+        export TENSORBOARD_LOGGING_DIR=logs/tensorboard/{wildcards.root:q}/{wildcards.run:q}
         python scripts/train_sft.py --model {input.model:q} --data {input.data:q} \
             --params {params.settings:q} --learning-rate {input.learning_rate:q} \
             --manifest {output.manifest:q} --checkpoint {output.checkpoint:q} \
             --loss-log {output.loss:q} --usage {output.usage:q} \
-            --scratch {params.scratch:q} 2>&1 | tee {log:q}
+            --scratch {params.scratch:q} --report-to {resources.report_to:q} 2>&1 | tee {log:q}
         """
 
 

@@ -4,7 +4,9 @@ The CSV has a row per base model, per trial of a learning rate and per SFT run (
 LaTeX table (package booktabs) shows trials only in a line of totals. trained_tokens is the number
 of labels in an epoch. training_hours and scoring_hours are sums of the wall time of jobs. GPU-hours
 are wall time times the GPUs of each job, so 0 on CPUs. The time to measure held-out losses is not
-counted. held_out_loss is given for a trial and for the run that adopted it.
+counted. held_out_loss is given for a trial and for the run that adopted it. loss_reduction,
+max_grad_norm, soft_cap and temperature are columns only if a run has another value than the
+default, which empty cells stand for.
 
 A run that adopted a trial was not trained again. Its cells of training compute are empty, and the
 row of the trial has the values, so that each is counted once.
@@ -32,6 +34,10 @@ SHARED = {
     "max_length": "max. length",
     "warmup_ratio": "warm-up",
     "weight_decay": "weight decay",
+    "loss_reduction": "loss reduction",
+    "max_grad_norm": "max. gradient norm",
+    "soft_cap": "soft cap in training",
+    "temperature": "temperature in training",
     "precision": "precision",
     "sharding": "sharding",
     "processes": "processes",
@@ -44,7 +50,8 @@ def main() -> None:
     args = outputs.arguments(__doc__, SettingsTable, [], outputs.TABLE)
     args.inputs = settings_table.files(args.params)
     rows = settings_table.rows(args.params)
-    table = pd.DataFrame(rows, columns=[*rows[0]], dtype=object)
+    rare = [key for key in settings_table.RARE if any(row[key] is not None for row in rows)]
+    table = pd.DataFrame(rows, columns=[*settings_table.COLUMNS, *rare], dtype=object)
     latex.write(args, table, tabular(rows))
 
 

@@ -26,7 +26,7 @@ from multical.models import adapters, adapting, checkpoints, distributed, learni
 from multical.models.chat import Chat
 from multical.models.examples import Examples
 from multical.models.params import TrainingJob
-from multical.models.sft import train
+from multical.models.sft import check_tool, train
 from multical.params import command_line, validated
 from multical.patches.malloc import keep_freed_memory
 from multical.provenance.usage import Clock
@@ -35,6 +35,7 @@ from multical.provenance.usage import Clock
 def main() -> None:
     """Write the checkpoint and the loss log, then the manifest."""
     args = arguments()
+    check_tool(args.report_to)
     job: TrainingJob = args.params
     if job.learning_rate is None:
         if args.learning_rate is None:
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
             f"tokens to train ({examples.truncated} truncated, {examples.dropped} dropped)",
             file=sys.stderr,
         )
-    log, weights = train(model, tokenizer, examples, job, scratch, group, clock)
+    log, weights = train(model, tokenizer, examples, job, scratch, group, clock, args.report_to)
     if not group.main:
         return
     with atomic(args.checkpoint) as folder:
@@ -129,6 +130,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--learning-rate", nargs="?", type=Path, help="output of choose_learning_rate.py"
     )
+    parser.add_argument("--report-to", default="none", help="tool that shows the losses")
     return parser.parse_args()
 
 

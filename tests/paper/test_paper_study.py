@@ -156,12 +156,12 @@ SCORES = {job.split()[0] for job in rerun_edits.SCORES - rerun_edits.VERDICTS}
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], None], set[str], dict[str, int]]] = {
     "another smoothing": (
         smoothing,
-        {"train_sft"} | SCORES | CULTURE,
+        {"train_sft", "plot_training"} | SCORES | CULTURE,
         {"train_sft": 9, "score_run": 18},
     ),
     "one learning rate more to try": (  # what may be chosen then is known to no dry run
         learning_rate,
-        TRIALS | SCORES | CULTURE,
+        TRIALS | {"plot_training"} | SCORES | CULTURE,
         {"train_sft": 9 + 18, "evaluate_sft": 9, "choose_learning_rate": 9, "score_run": 54},
     ),
     "a setting of the figures": (

@@ -47,7 +47,9 @@ RELIABILITY = rules("plot_reliability") | jobs("plot_reliability_by_lang", [GEMM
 BY_RESOURCE = rules("plot_ece_by_resource", "plot_conditions_by_resource")
 TRANSFER = rules("plot_recalibration_transfer", "plot_temperatures_by_lang")
 EFFECTS = rules("plot_effects_by_resource") | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
+LOSSES = rules("plot_training")
 PLOTS = SHIFTS | RELIABILITY | BY_RESOURCE | TRANSFER | EFFECTS | rules("plot_smoothing_sweep")
+PLOTS |= LOSSES
 HEADLINE, VERDICTS = rules("write_headline"), rules("verify_claims")
 SETTINGS = rules("make_settings_table", "write_headline")
 LOGS = rules("compute_metrics of logs")
@@ -69,15 +71,15 @@ BINS = rules("bin_reliability") | RELIABILITY | HEADLINE
 RESULTS = DRAWN | BINS | rules("compute_fertility")
 SCORES = jobs("score_run", [GEMMA, SMOLLM, *SFT]) | SETTINGS | RESULTS
 TUNED = jobs("score_run", SFT) | SETTINGS | RESULTS
-TRAINING = jobs("train_sft", SFT) | TUNED
+TRAINING = jobs("train_sft", SFT) | TUNED | LOSSES
 FETCHED = jobs("fetch_model", [GEMMA, SMOLLM]) | TRAINING | SCORES
-TRAINED_AGAIN = jobs("train_sft", SFT[:1])
+TRAINED_AGAIN = jobs("train_sft", SFT[:1]) | LOSSES
 
 
 def of_smoothing(smoothing: str) -> Jobs:
     """The jobs of one smoothing's runs, and of what is made of them."""
     runs = [f"{model}.facts.{smoothing}.s0" for model in (GEMMA, SMOLLM)]
-    return jobs("train_sft", runs) | jobs("score_run", runs) | SETTINGS | RESULTS
+    return jobs("train_sft", runs) | jobs("score_run", runs) | SETTINGS | RESULTS | LOSSES
 
 
 def without(some: Jobs, *names: str) -> Jobs:
@@ -323,7 +325,7 @@ EDITS = [
     Edit("a library that only figures use", lock("matplotlib"), PLOTS | HEADLINE),
     Edit("a library of that library", lock("pillow"), PLOTS | HEADLINE),
     Edit("a claim's threshold", CLAIM, VERDICTS),
-    Edit("models in another order", OTHER_ORDER, SETTINGS),
+    Edit("models in another order", OTHER_ORDER, SETTINGS | LOSSES),
     Edit("an output more of a rule, and its command", GAINED, BINS, overlooked=True),
     # metrics
     Edit("a metric's definition", code("multical/metrics/definitions"), DRAWN | BINS | LOGS),
@@ -335,7 +337,7 @@ EDITS = [
     Edit("tests of changes", code("multical/stats/effects"), CHANGES | VERDICTS),
     Edit("a language's resource level", FRENCH, RESULTS),
     Edit("the level of a language of no study", config("low: [am,", "low: [gsw, am,"), NONE),
-    Edit("one model less", config(MODELS, ONE_MODEL), without(RESULTS | SETTINGS, GEMMA)),
+    Edit("one model less", config(MODELS, ONE_MODEL), without(RESULTS | SETTINGS | LOSSES, GEMMA)),
     Edit("other records", OTHER_RECORDS, RESULTS),
     Edit("older records in their place", _older(RECORD, OTHER_RECORDS), RESULTS, overlooked=True),
     Edit("metrics without their record", forgotten("metrics.csv"), ESTIMATES, overlooked=True),

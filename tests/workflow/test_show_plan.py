@@ -147,7 +147,7 @@ def test_a_job_that_was_cut_off_is_told(copy: Path) -> None:
 def test_equal_reasons_are_one_line(copy: Path) -> None:
     said = why(plan(copy, "results/tiny/headline.txt"))
     assert said[0] == "output missing: never made"
-    assert len(" ".join(said[1:]).split(", ")) == 25
+    assert len(" ".join(said[1:]).split(", ")) == 26
     assert "plot_temperatures_by_lang, write_headline" in " ".join(said)
 
 

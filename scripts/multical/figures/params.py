@@ -103,6 +103,22 @@ class SettingsTable(Product):
     runs: list[SettingsRun] = Field(min_length=1)
 
 
+class TrainingRun(Strict):
+    """A run whose training a figure shows."""
+
+    run: Name
+    model: Name
+    sft: Name
+    smoothing: float
+
+
+class TrainingFigure(Product):
+    """The SFT runs of a study, and the norm to which it clips gradients."""
+
+    runs: list[TrainingRun] = Field(min_length=1)
+    max_grad_norm: float
+
+
 # Paper 2
 
 #: Confidences by their names in the tables; msp_tables.METHODS has their readouts

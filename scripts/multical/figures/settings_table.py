@@ -54,6 +54,10 @@ class RunSettings(_File):
     max_length: int
     warmup_ratio: float
     weight_decay: float
+    loss_reduction: str | None = None
+    max_grad_norm: float | None = None
+    soft_cap: float | None = None
+    temperature: float | None = None
     scale: Scale | None = None
     adapter: dict[str, Any] | None = None
 
@@ -106,19 +110,19 @@ COLUMNS = """run role trial model model_source model_revision sft sft_source sft
 seed learning_rate tried held_out_loss final_loss conversations truncated dropped trained_tokens
 epochs steps batch_size max_length warmup_ratio weight_decay precision sharding processes benchmarks
 hardware training_hours training_gpu_hours scoring_hours scoring_gpu_hours""".split()
+#: Further columns, only where some run has another value than the default
+RARE = ["loss_reduction", "max_grad_norm", "soft_cap", "temperature", "adapter"]
 
 Row = dict[str, Any]
 
 
 def rows(study: SettingsTable) -> list[Row]:
-    """A row per run with the columns `COLUMNS`, and `adapter` where a run has one.
+    """A row per run with the columns `COLUMNS` and `RARE`.
 
     A cell that does not apply is None. Raises `InputError` for a file that is missing, lacks a
     needed key, or is of another run.
     """
-    found = [row(study, run) for run in study.runs]
-    columns = [*COLUMNS, *(["adapter"] if any("adapter" in cells for cells in found) else [])]
-    return [dict.fromkeys(columns) | cells for cells in found]
+    return [dict.fromkeys([*COLUMNS, *RARE]) | row(study, run) for run in study.runs]
 
 
 def files(study: SettingsTable) -> list[str]:

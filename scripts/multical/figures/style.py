@@ -33,7 +33,7 @@ from multical.figures import outputs, tables
 from multical.figures.params import ByLanguage
 from multical.files import atomic
 
-LineStyle = Literal["-", "--", ":", ""]
+LineStyle = Literal["-", "--", "-.", ":", ""]
 
 WIDTH = 7.0  # inches
 GREY = "0.45"  # reference lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -70,6 +70,11 @@ class Adapter(Strict):
     )
 
 
+def _new(default: Any, **options: Any) -> Any:
+    """A key that manifests have only if it is not `default`: those before it keep their bytes."""
+    return Field(default=default, exclude_if=lambda value: value == default, **options)
+
+
 class TrainingRecipe(Strict):
     """Keys that the section `training` and the parameters of a run share."""
 
@@ -80,6 +85,28 @@ class TrainingRecipe(Strict):
         description="fraction of the steps with a rising learning rate, before linear decay to 0",
     )
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay of AdamW")
+    loss_reduction: Literal["mean", "sum"] = _new(
+        "mean",
+        description="loss of an optimizer step: the mean or the sum over its tokens. Before the "
+        "clip a sum has gradients as many times larger as there are tokens, so that it is nearly "
+        "always clipped. The loss log has means",
+    )
+    max_grad_norm: float = _new(
+        1.0,
+        gt=0,
+        description="largest norm of the gradients of a step; larger ones are scaled down to it",
+    )
+    soft_cap: float | None = _new(
+        None,
+        gt=0,
+        description="the loss takes soft_cap * tanh(logits / soft_cap) for the logits that the "
+        "model gives; only in training, so that the model is scored without it",
+    )
+    temperature: float = _new(
+        1.0,
+        gt=0,
+        description="the loss takes logits / temperature, after any soft cap; only in training",
+    )
     batch_size: int = Field(ge=1, description="conversations per optimizer step")
     gradient_accumulation_steps: int = Field(
         default=1,
@@ -100,8 +127,8 @@ class TrainingRecipe(Strict):
     scale: Scale = Field(
         default=Scale(), description="default: one process, float32, padded batches"
     )
-    adapter: Adapter | None = Field(
-        default=None, description="train low-rank updates alone; null: train all weights"
+    adapter: Adapter | None = _new(
+        None, description="train low-rank updates alone; null: train all weights"
     )
 
     @model_validator(mode="after")
@@ -147,6 +174,12 @@ class Training(TrainingRecipe):
     learning_rate: LearningRate | Annotated[Distinct[LearningRate], Field(min_length=2)] = Field(
         description="a list: each is tried without smoothing, and all runs of the same model and "
         "SFT data use the one with the lowest loss on held-out conversations"
+    )
+
+    report_to: Literal["none", "tensorboard", "trackio", "wandb"] = Field(
+        default="none",
+        description="tool that shows losses while models train, which you install beside the "
+        "environment; a change of it trains nothing again",
     )
 
     @property

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,25 @@ LOGGED += ["mean_token_accuracy", "num_input_tokens_seen"]
 
 
 class SmoothedTrainer(Trainer):
-    """TRL's trainer with the loss of multical.models.smoothing, on trained positions only."""
+    """TRL's trainer with the loss of multical.models.smoothing, on trained positions only.
+
+    If `summed`, gradients are those of the sum over the tokens of a step. The loss itself remains
+    their mean.
+    """
 
     def __init__(
-        self, smoothing_factor: float, group: Group | None = None, fillers: int = 0, **kwargs: Any
+        self,
+        smoothing_factor: float,
+        group: Group | None = None,
+        fillers: int = 0,
+        summed: bool = False,
+        changed: smoothing.Logits = smoothing.AS_GIVEN,
+        **kwargs: Any,
     ) -> None:
         smoothing.check(smoothing_factor)
         self.smoothing_factor = smoothing_factor
+        self.summed = summed
+        self.changed = changed
         super().__init__(group or Group(), fillers, **kwargs)
         adapting.train_in_float32(self.model)
         smoothing.check_head(self.model)
@@ -65,6 +78,11 @@ class SmoothedTrainer(Trainer):
         """
 
         inner: Any = self.model  # without the wrappers of accelerate
+        labels = inputs["labels"]
+        count: Any = num_items_in_batch
+        if count is None:
+            count = (labels[:, 1:] != IGNORED).sum()
+        count = torch.as_tensor(count, device=labels.device).clamp(min=1)
 
         def smoothed(labels: Tensor, **rest: Any) -> Any:
             following = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
@@ -79,15 +97,19 @@ class SmoothedTrainer(Trainer):
                 output.last_hidden_state = output.last_hidden_state[kept][None]
                 return output
 
-            count = len(targets) if num_items_in_batch is None else num_items_in_batch
-            share = 1 / torch.as_tensor(count, device=targets.device).clamp(min=1)
+            share = 1.0 if self.summed else 1 / count
             tied = self.tied_weight()
             # a hook, since autocast would not apply to a backbone that is called from here
             hook = inner.base_model.register_forward_hook(keep_trained)
-            with hook, smoothing.smoothed_head(self.smoothing_factor, share, tied):
+            with hook, smoothing.smoothed_head(self.smoothing_factor, share, tied, self.changed):
                 return model(**rest, shift_labels=targets[None])
 
-        return super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
+        result = super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
+        if not self.summed:
+            return result
+        loss, *outputs = result if return_outputs else (result,)
+        loss = Times.apply(loss, count)
+        return (loss, *outputs) if return_outputs else loss
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """As in transformers, whose trainer does not know adapters that are inside of a model."""
@@ -109,6 +131,19 @@ class SmoothedTrainer(Trainer):
         if not self.alone or weight is not model.get_input_embeddings().weight:
             return None
         return weight if weight.requires_grad else None
+
+
+class Times(torch.autograd.Function):
+    """A loss whose gradients are `factor` times larger."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, factor: Tensor) -> Tensor:
+        ctx.factor = factor
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None
 
 
 class Saved(TrainerCallback):
@@ -158,16 +193,18 @@ def train(
     scratch: Path,
     group: Group | None = None,
     clock: Clock | None = None,
+    report_to: str = "none",
 ) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
     """Train `model` in place, from the last complete checkpoint in `scratch` if there is one.
 
-    The optimizer is AdamW with the defaults of transformers (betas 0.9 and 0.999, gradients clipped
-    to norm 1). The learning rate rises linearly, then decays linearly to 0. On one machine the
-    result is bit-identical, however often the run was interrupted.
+    The optimizer is AdamW with the defaults of transformers (betas 0.9 and 0.999), after gradients
+    are clipped. The learning rate rises linearly, then decays linearly to 0. On one machine the
+    result is bit-identical, however often the run was interrupted. `report_to` is the tool that
+    also gets the losses of each step.
 
     Returns:
         the loss log: the fields `LOGGED` of each optimizer step. Loss and entropy are in nats per
-        token, and the loss includes smoothing.
+        token, and the loss includes smoothing. The gradient norm is that before the clip.
         the full weights for process 0 to save if the model is sharded, else None.
     """
     group = group or Group()
@@ -183,8 +220,10 @@ def train(
         job.smoothing,
         group,
         len(fillers),
+        summed=job.loss_reduction == "sum",
+        changed=smoothing.Logits(job.soft_cap, job.temperature),
         model=model,
-        args=_arguments(job, scratch),
+        args=_arguments(job, scratch, report_to),
         train_dataset=_dataset(examples.rows + fillers),
         processing_class=tokenizer,
     )
@@ -214,7 +253,16 @@ def train(
     return [{key: log[key] for key in LOGGED} for log in steps], weights
 
 
-def _arguments(job: TrainingJob, scratch: Path) -> SFTConfig:
+def check_tool(report_to: str) -> None:
+    """Raise `InputError` unless the tool that shows losses is installed."""
+    if report_to != "none" and find_spec(report_to) is None:
+        raise InputError(
+            f"--report-to: {report_to} is not installed, expected it beside the environment (pip "
+            f"install {report_to}), or training.report_to: none"
+        )
+
+
+def _arguments(job: TrainingJob, scratch: Path, report_to: str) -> SFTConfig:
     """TRL's config. The batch of a step does not depend on the number of processes."""
     scale = job.scale
     assert job.learning_rate is not None  # train_sft.py fills in the chosen rate
@@ -227,6 +275,7 @@ def _arguments(job: TrainingJob, scratch: Path) -> SFTConfig:
         lr_scheduler_type="linear",
         warmup_steps=job.warmup_ratio,  # a fraction, since it is less than 1
         weight_decay=job.weight_decay,
+        max_grad_norm=job.max_grad_norm,
         num_train_epochs=job.epochs or 1,
         max_steps=job.steps or -1,
         seed=job.seed,
@@ -247,7 +296,8 @@ def _arguments(job: TrainingJob, scratch: Path) -> SFTConfig:
         logging_steps=1,
         logging_nan_inf_filter=False,
         include_num_input_tokens_seen="non_padding",
-        report_to="none",
+        report_to=report_to,
+        run_name=job.run,
     )
 
 

@@ -67,7 +67,10 @@ def check_head(model: Any) -> None:
 
 @contextmanager
 def smoothed_head(
-    smoothing: float, share: Tensor | float, tied: nn.Parameter | None = None
+    smoothing: float,
+    share: Tensor | float,
+    tied: nn.Parameter | None = None,
+    changed: Logits | None = None,
 ) -> Iterator[None]:
     """In this context, TRL's head returns smoothed log-probabilities.
 
@@ -77,6 +80,7 @@ def smoothed_head(
             gradients are the same, but cost more.
         tied: the head's weight if it is the input embedding too. Its gradients of both uses are
             then made in one matrix. Autograd would make one for each, and add them up.
+        changed: how the loss changes the logits; None to take them as they are.
     """
     uses = Uses(tied) if tied is not None else None
 
@@ -88,13 +92,37 @@ def smoothed_head(
             hidden = hidden * factor
             bias = None if bias is None else bias * factor
         known = share if torch.is_grad_enabled() else None
-        given = (hidden, weight, bias, targets, softcap, smoothing, known, uses)
+        given = (
+            hidden,
+            weight,
+            bias,
+            targets,
+            softcap,
+            smoothing,
+            known,
+            uses,
+            changed or AS_GIVEN,
+        )
         logp, entropy, is_top1 = SmoothedLogProb.apply(*given)
         return logp, entropy, None, None, is_top1
 
     embedding = replaced(nn.functional, "embedding", uses.embedding) if uses else nullcontext()
     with head_calls(smoothed), embedding:
         yield
+
+
+class Logits(NamedTuple):
+    """Remedies beside smoothing: what the loss changes of the logits that the model gives.
+
+    The loss takes soft_cap * tanh(logits / soft_cap) / temperature. Only training has them.
+    """
+
+    soft_cap: float | None = None
+    temperature: float = 1.0
+
+
+#: The logits as they are
+AS_GIVEN = Logits()
 
 
 class Head(NamedTuple):
@@ -106,7 +134,13 @@ class Head(NamedTuple):
     targets: Tensor
     softcap: float | None
     smoothing: float
+    changed: Logits
     dtype: torch.dtype  # of products
+
+    @property
+    def caps(self) -> list[float]:
+        """The soft caps of the logits: the model's own, then that of the loss."""
+        return [cap for cap in (self.softcap, self.changed.soft_cap) if cap is not None]
 
 
 class SmoothedLogProb(torch.autograd.Function):
@@ -120,6 +154,7 @@ class SmoothedLogProb(torch.autograd.Function):
         smoothing: b.
         share: the expected weight of each token in the loss; None to make no gradients.
         uses: takes the weight's gradient, if it is tied.
+        changed: how the loss changes the logits.
 
     Returns:
         the smoothed log-probabilities in nats, the entropies, and whether the label is the most
@@ -137,12 +172,13 @@ class SmoothedLogProb(torch.autograd.Function):
         smoothing: float,
         share: Tensor | float | None,
         uses: Uses | None,
+        changed: Logits = AS_GIVEN,
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         device = hidden.device.type
         cast = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if cast else hidden.dtype
-        head = Head(hidden, weight, bias, targets, softcap, smoothing, dtype)
+        head = Head(hidden, weight, bias, targets, softcap, smoothing, changed, dtype)
         weights = None
         if share is not None:
             weights = torch.ones(len(hidden), device=hidden.device) * share
@@ -156,7 +192,7 @@ class SmoothedLogProb(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Any, ...]:
         if grad is None:
-            return (None,) * 8
+            return (None,) * 9
         *tensors, expected = ctx.saved_tensors
         gradients, ctx.gradients = ctx.gradients, None
         ratio = -grad.float() / expected
@@ -173,7 +209,7 @@ class SmoothedLogProb(torch.autograd.Function):
         ]
         if ctx.uses is not None:
             ctx.uses.gradient, made[1] = made[1], None
-        return *made, *(None,) * 5
+        return *made, *(None,) * 6
 
 
 class Uses:
@@ -259,13 +295,17 @@ def _folded(
 def _fold(
     logits: Tensor, head: Head, at: slice, weights: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    b, softcap, targets = head.smoothing, head.softcap, head.targets[at]
+    b, targets, temperature = head.smoothing, head.targets[at], head.changed.temperature
     labels = torch.arange(len(targets), device=targets.device), targets
     z = logits.float()  # the same tensor if it is float32
-    if softcap is not None:
-        z.div_(softcap).tanh_()
-        slope = 1 - z.square()
-        z.mul_(softcap)
+    slope: Tensor | None = None
+    for cap in head.caps:
+        z.div_(cap).tanh_()
+        own = 1 - z.square()
+        slope = own if slope is None else slope.mul_(own)
+        z.mul_(cap)
+    if temperature != 1:
+        z.div_(temperature)
     mean = z.mean(-1) if b else None
     label = z[labels]
     z[labels] = -torch.inf
@@ -286,8 +326,10 @@ def _fold(
         if b:
             z -= (weights * (b / z.shape[1]))[:, None]
         z[labels] -= weights * (1 - b)
-        if softcap is not None:
+        if slope is not None:
             z *= slope
+        if temperature != 1:
+            z.div_(temperature)
         if z is not logits:
             logits.copy_(z)
     return logp, entropy, is_top1
@@ -299,7 +341,9 @@ def _label(head: Head, at: slice) -> Tensor:
     label = (head.hidden[at].float() * head.weight[targets].float()).sum(-1)
     if head.bias is not None:
         label += head.bias[targets]
-    return label if head.softcap is None else head.softcap * torch.tanh(label / head.softcap)
+    for cap in head.caps:
+        label = cap * torch.tanh(label / cap)
+    return label / head.changed.temperature
 
 
 def _add_product(into: Tensor, left: Tensor, right: Tensor, first: bool) -> None:

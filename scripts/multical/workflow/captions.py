@@ -42,7 +42,7 @@ class About:
             return "the base model alone"
         return (
             f"base model, after SFT on {self.shown.sft}, and after SFT on it with label smoothing "
-            f"b = {self.shown.smoothing:g}"
+            f"b = {self.shown.smoothing:g}{remedies(self.study)}"
         )
 
     @property
@@ -218,6 +218,15 @@ def shown(categories: Mapping[Any, Mapping[Any, Any]]) -> list[str]:
     return sorted({root for record in records if (root := record.raw_wildcards.get("root"))})
 
 
+def remedies(study: Any) -> str:
+    """The soft cap and the temperature of a study's trainings, in brackets, if they have any."""
+    training = getattr(study, "training", None)
+    soft_cap, temperature = getattr(training, "soft_cap", None), getattr(training, "temperature", 1)
+    told = [f"a soft cap of {soft_cap:g}"] if soft_cap else []
+    told += [f"a temperature of {temperature:g}"] if temperature != 1 else []
+    return f" (all SFT with {' and '.join(told)} in the loss)" if told else ""
+
+
 def summary(config: Config, root: str) -> str:
     """A study in a line: its kind, models, data and seeds."""
     study = config.studies[root]
@@ -232,7 +241,7 @@ def summary(config: Config, root: str) -> str:
         if not isinstance(study, HarnessStudy) and (values := getattr(study, key, None)):
             parts[name] = values
     lists = (f"{name}: {', '.join(map(str, values))}" for name, values in parts.items() if values)
-    return f"``{root}/`` ({study.kind}). {'; '.join(lists)}"
+    return f"``{root}/`` ({study.kind}). {'; '.join(lists)}{remedies(study)}"
 
 
 def functions(config: Config) -> dict[str, Any]:

@@ -33,9 +33,15 @@ from multical.data.harness_params import HarnessJob
 from multical.data.outlines import outline, reported
 from multical.data.sft_params import CldrSft, SftDataJob, SftSource
 from multical.errors import InputError
-from multical.figures import needs
+from multical.figures import needs, training_log
 from multical.figures import settings_table as settings
-from multical.figures.params import Panel, SettingsRun, SettingsTable
+from multical.figures.params import (
+    Panel,
+    SettingsRun,
+    SettingsTable,
+    TrainingFigure,
+    TrainingRun,
+)
 from multical.labels import KnownLevel
 from multical.metrics import declared
 from multical.metrics.params import Distribution, Metric, Metrics, MetricsSection
@@ -167,7 +173,7 @@ def training(config: Config, root: str, name: str) -> TrainingJob:
     """How a run is trained; learning_rate is null if `learning_rate_file` gives it."""
     sft_run, section = run(config, root, name), config.multilingual(root).training
     raw = {
-        **section.model_dump(),
+        **section.model_dump(exclude={"report_to"}),
         "run": sft_run.id,
         "smoothing": sft_run.smoothing,
         "seed": sft_run.seed,
@@ -473,6 +479,30 @@ def settings_table(config: Config, root: str) -> SettingsTable:
             for role, run in rows
         ],
     )
+
+
+def training_figure(config: Config, root: str) -> TrainingFigure:
+    """The SFT runs whose loss logs are drawn."""
+    study = config.multilingual(root)
+    return TrainingFigure(
+        study=root,
+        runs=[
+            TrainingRun(run=run.id, model=run.model, sft=run.sft, smoothing=run.smoothing)
+            for run in runs(study).values()
+            if run.sft is not None and run.smoothing is not None
+        ],
+        max_grad_norm=study.training.max_grad_norm,
+    )
+
+
+def loss_logs(config: Config, root: str) -> list[str]:
+    """The files that the figure of trainings is made from."""
+    return training_log.files(training_figure(config, root))
+
+
+def report_to(config: Config, root: str) -> str:
+    """The tool that shows trainings while they run. No result depends on it."""
+    return config.multilingual(root).training.report_to
 
 
 def settings_files(config: Config, root: str) -> list[str]:

@@ -135,7 +135,7 @@ def paper(here: pytest.MonkeyPatch) -> SettingsTable:
 
 def test_a_row_per_base_model_trial_and_run(paper: SettingsTable, here: pytest.MonkeyPatch) -> None:
     table, _ = made(paper, here)
-    assert list(table.reset_index().columns) == settings_table.COLUMNS
+    assert list(table.reset_index().columns) == [*settings_table.COLUMNS, "loss_reduction"]
     assert table["role"].value_counts().to_dict() == {"base": 3, "trial": 27, "run": 27}
     base = table.loc["gemma-2-2b"]
     assert base["model_source"] == "google/gemma-2-2b"
@@ -147,6 +147,7 @@ def test_a_row_per_base_model_trial_and_run(paper: SettingsTable, here: pytest.M
     assert run["sft_revision"] == "b14afda60f1bbebe55d5d2fa1e4df5042f97f8be"
     assert run["benchmarks"].startswith("global-mmlu: CohereLabs/Global-MMLU@0e619dbe")
     assert (run["smoothing"], run["seed"], run["epochs"]) == (0.1, 0, 2.0)
+    assert run["loss_reduction"] == "sum"  # and max_grad_norm is the default, so no column
     assert (run["precision"], run["sharding"], run["processes"]) == ("bfloat16", "fsdp", 4)
     assert (run["conversations"], run["truncated"], run["dropped"]) == (938343, 7, 1)
     assert (run["trained_tokens"], run["steps"], run["final_loss"]) == (704507250, 14662, 0.75)

@@ -43,7 +43,13 @@ CASES: dict[str, Case] = {
     "padding-free": ("gemma2", 0.1, "fsdp", {"padding_free": True}),
     "checkpointed": ("gemma2", 0.1, "fsdp", {"activation_checkpointing": True}),
     "bfloat16": ("tied", 0.1, "fsdp", {"precision": "bfloat16"}),
+    "summed": ("llama", 0.1, "none", {}),
+    "summed fsdp": ("gemma2", 0.1, "fsdp", {}),
 }  # fmt: skip
+#: Parameters of cases, in two processes and in one
+OF_CASES = {
+    name: {"loss_reduction": "sum", "max_grad_norm": 0.5} for name in CASES if "sum" in name
+}
 #: Of these the checkpoint after three steps is gone on from, too
 AGAIN = ["gemma2 0.1 none", "gemma2 0.1 fsdp", "bfloat16"]
 
@@ -79,6 +85,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "kind": kind,
             "params": {
                 **PARAMS,
+                **OF_CASES.get(name, {}),
                 "smoothing": b,
                 "scale": {"processes": 2, "sharding": sharding, **more},
             },
@@ -111,7 +118,8 @@ def test_losses_and_weights_of_two_are_those_of_one(name: str, two: Path) -> Non
     """One has padded batches and keeps its activations, in the precision of the two."""
     kind, b, _, more = CASES[name]
     scale = {"precision": more.get("precision", "float32")}
-    alone.run("one", kind, {**PARAMS, "smoothing": b, "scale": scale}, two)
+    params = {**PARAMS, **OF_CASES.get(name, {}), "smoothing": b, "scale": scale}
+    alone.run("one", kind, params, two)
     found, expected = log(two, name), log(two, "one")
     rough = "precision" in more
     assert len(expected) == 6

@@ -20,7 +20,7 @@ from multical.data import conversations
 from multical.errors import InputError
 from multical.models import checkpoints, sft
 from multical.models.chat import IGNORED, Chat
-from multical.models.params import Scale
+from multical.models.params import Scale, TrainingJob
 from support import tiny
 from support.programs import TRAINING as PARAMS
 from support.programs import command, read_log
@@ -85,7 +85,7 @@ def test_result(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = Chat(tokenizer, "plain")
     labels = [label for c in pairs() for label in chat.encode_for_training(c["messages"])[1]]
     assert manifest["trained_tokens"] == sum(label != IGNORED for label in labels)
-    defaults = {"scale": Scale().model_dump(), "chat_date": None, "adapter": None}
+    defaults = {"scale": Scale().model_dump(), "chat_date": None}
     assert manifest["params"] == PARAMS | defaults
     assert (manifest["steps"], manifest["examples"]) == (8, 10)
     assert manifest["final_loss"] == log[-1]["loss"]
@@ -237,6 +237,24 @@ def test_a_model_that_cannot_be_saved_is_refused_before_the_first_step(
     with pytest.raises(InputError, match=r"checkpoint: transformers cannot save .*`temperature`"):
         run(monkeypatch, base)
     assert sorted(path.name for path in base.iterdir()) == ["base", "data.jsonl"]
+
+
+def test_a_tool_that_is_not_installed_is_told_before_training(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sft, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", [*command(base), "--report-to", "wandb"])
+    sentence = r"^--report-to: wandb is not installed, expected it .*pip install wandb.* none$"
+    with pytest.raises(InputError, match=sentence):
+        train_sft.main()
+    assert sorted(path.name for path in base.iterdir()) == ["base", "data.jsonl"]
+
+
+def test_a_tool_that_is_installed_gets_the_losses(tmp_path: Path) -> None:
+    job = TrainingJob(**PARAMS)
+    assert sft._arguments(job, tmp_path, "none").report_to == []
+    told = sft._arguments(job, tmp_path, "tensorboard")
+    assert (told.report_to, told.run_name) == (["tensorboard"], "tiny.facts.ls0.1.s0")
 
 
 #: Gemma's

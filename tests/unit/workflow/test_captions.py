@@ -70,6 +70,15 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_captions_tell_of_remedies_beside_smoothing() -> None:
+    training = checkout.config()["studies"]["results/smoke"]["training"]
+    assert "in the loss" not in told("ece_by_lang", config())
+    capped = config(training=training | {"soft_cap": 48.0, "temperature": 0.5})
+    sentence = "(all SFT with a soft cap of 48 and a temperature of 0.5 in the loss)"
+    assert sentence in told("ece_by_lang", capped)
+    assert sentence in captions.summary(capped, ROOT)
+
+
 @pytest.mark.parametrize("path", CAPTIONS, ids=lambda path: path.stem)
 def test_no_line_starts_with_what_may_be_empty(path: Path) -> None:
     """The space after it would indent the line, which reStructuredText reads as a quotation."""
