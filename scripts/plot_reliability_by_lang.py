@@ -42,6 +42,9 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
         for place, condition in enumerate(conditions):
             key = (language, tables.label(condition))
             diagram(ax, points[key], eces[key], condition, place)
+    for ax in axes:
+        for drawn in (*ax.texts, *ax.lines, *ax.collections):
+            drawn.set_in_layout(False)  # it lies inside, and its bounds take long to find
     figure.supxlabel("confidence", fontsize=8)
     figure.supylabel("accuracy", fontsize=8)
     entries = plots.condition_handles(conditions, line="-")
