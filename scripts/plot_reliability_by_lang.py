@@ -27,9 +27,9 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
     conditions = tables.conditions(params)
     languages = tables.languages(rows)[["resource_level", "language"]]
     questions = tables.questions(rows)
-    key = ["language", "condition"]
-    points = dict(iter(tables.points(rows, key).groupby(key, observed=True)))
-    sums = rows.groupby(key, observed=True)[["distance", "n"]].sum()
+    keys = ["language", "condition"]
+    points = dict(iter(tables.points(rows, keys).groupby(keys, observed=True)))
+    sums = rows.groupby(keys, observed=True)[["distance", "n"]].sum()
     eces = sums["distance"] / sums["n"]
     figure, axes = panels(len(languages))
     for ax, (level, language) in zip(axes, languages.to_numpy(), strict=True):
@@ -41,7 +41,7 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
                     color=plots.GREY, path_effects=plots.HALO)  # fmt: skip
         for place, condition in enumerate(conditions):
             key = (language, tables.label(condition))
-            diagram(ax, points[key], eces[key], condition, place)
+            diagram(ax, points[key], float(eces.at[key]), condition, place)
     for ax in axes:
         for drawn in (*ax.texts, *ax.lines, *ax.collections):
             drawn.set_in_layout(False)  # it lies inside, and its bounds take long to find

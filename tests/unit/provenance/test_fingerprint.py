@@ -201,9 +201,12 @@ def test_what_was_found_is_kept_beside_byte_code(
         assert tree.code() == before
     monkeypatch.setattr(module, "_reader", lambda: b"another Python")
     parsed: list[str] = []
-    monkeypatch.setattr(
-        module, "_found", lambda text, name: parsed.append(name) or (str(len(text)), [])
-    )
+
+    def found(text: bytes, name: str) -> tuple[str, list[str]]:
+        parsed.append(name)
+        return str(len(text)), []
+
+    monkeypatch.setattr(module, "_found", found)
     assert tree.code() != before
     assert parsed == ["job.py"]
 
