@@ -30,7 +30,7 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
     keys = ["language", "condition"]
     points = dict(iter(tables.points(rows, keys).groupby(keys, observed=True)))
     sums = rows.groupby(keys, observed=True)[["distance", "n"]].sum()
-    eces = sums["distance"] / sums["n"]
+    eces: dict[object, float] = (sums["distance"] / sums["n"]).to_dict()
     figure, axes = panels(len(languages))
     for ax, (level, language) in zip(axes, languages.to_numpy(), strict=True):
         ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.6, linestyle="--")
@@ -41,7 +41,7 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
                     color=plots.GREY, path_effects=plots.HALO)  # fmt: skip
         for place, condition in enumerate(conditions):
             key = (language, tables.label(condition))
-            diagram(ax, points[key], float(eces.at[key]), condition, place)
+            diagram(ax, points[key], eces[key], condition, place)
     for ax in axes:
         for drawn in (*ax.texts, *ax.lines, *ax.collections):
             drawn.set_in_layout(False)  # it lies inside, and its bounds take long to find
