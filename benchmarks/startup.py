@@ -1,7 +1,7 @@
 """Item 4: how long a command takes before it has done anything.
 
-`snakemake -n` of the demo and of paper 1 at full size, figures drawn again from their tables,
-and light commands: each a process of its own, as a user starts it, by turns with
+`snakemake -n` of the demo and of paper 1 at full size, all figures of paper 1 drawn again from
+their tables, and light commands: each a process of its own, as a user starts it, by turns with
 `python -c "import torch"`, which is what each of them would wait for if it loaded the models'
 libraries. Limits: 1.5 s and 6 s for the dry runs, 2 s for a figure. Times are wall times, those
 that a user waits, so nothing else should run meanwhile. The tables are those of the tests, with
@@ -34,12 +34,23 @@ YARDSTICK = "python -c 'import torch'"
 #: Seconds of a dry run, by its target, and of a figure, at most
 DRY_RUNS = {"results/demo/headline.txt": 1.5, "results/headline.txt": 6.0}
 FIGURE = 2.0
-#: Figures, and the table and parameters of each
+#: Figures of paper 1, and the tables and parameters of each
 FIGURES = {
-    "plot_ece_by_lang": ("metrics", ["smoothing", "reference_language"]),
-    "plot_reliability": ("reliability", ["smoothing", "options"]),
-    "plot_smoothing_sweep": ("summary", ["options"]),
-    "plot_reliability_by_lang": ("reliability_by_lang", ["smoothing", "model"]),
+    "plot_ece_by_lang": (["metrics"], ["smoothing", "reference_language"]),
+    "plot_entropy_by_lang": (["metrics"], ["smoothing", "reference_language", "options"]),
+    "plot_confidence_vs_accuracy_shift": (["metrics"], ["smoothing", "reference_language"]),
+    "plot_gap_vs_accuracy": (["metrics"], ["smoothing", "reference_language", "options"]),
+    "plot_ece_vs_fertility": (["metrics", "fertility"], ["smoothing", "reference_language"]),
+    "plot_reliability": (["reliability"], ["smoothing", "options"]),
+    "plot_reliability_by_lang": (["reliability_by_lang"], ["smoothing", "model"]),
+    "plot_smoothing_sweep": (["summary"], ["options"]),
+    "plot_ece_by_resource": (["summary"], []),
+    "plot_conditions_by_resource": (["summary"], ["options"]),
+    "plot_culture": (["culture"], ["smoothing", "options"]),
+    "plot_effects_by_lang": (["effects"], ["smoothing", "reference_language", "model"]),
+    "plot_effects_by_resource": (["effects_over_languages"], ["smoothing"]),
+    "plot_recalibration_transfer": (["recalibration"], ["smoothing", "reference_language"]),
+    "plot_temperatures_by_lang": (["temperatures"], ["smoothing", "reference_language"]),
 }
 HELPS = ["show_plan", "doctor", "choose_learning_rate", "adopt_trial", "merge_records"]
 
@@ -82,13 +93,14 @@ def main() -> None:
 
 
 def replot(name: str, tables: dict[str, Path], out: Path) -> list[str]:
-    """The command that draws a figure from its table."""
-    kind, keys = FIGURES[name]
+    """The command that draws a figure from its tables."""
+    kinds, keys = FIGURES[name]
     common = ["study", "benchmark", "readout", "sft", "seed"]
     params = {key: figure_data.PARAMS[key] for key in [*common, *keys]}
     files = {"--pdf": "pdf", "--png": "png", "--sidecar": "json"}
     outputs = [text for key, end in files.items() for text in (key, str(out / f"{name}.{end}"))]
-    given = [option(kind), str(tables[kind]), "--params", json.dumps(params), "--code", "0"]
+    given = [text for kind in kinds for text in (option(kind), str(tables[kind]))]
+    given += ["--params", json.dumps(params), "--code", "0"]
     return [sys.executable, f"scripts/{name}.py", *given, *outputs]
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from multical.errors import program
 from multical.figures import latex, msp_tables, outputs
 from multical.figures.params import Compared
-from multical.metrics import correctness
+from multical.metrics.lines import least_squares
 
 #: Quantities that are not split by phrasing
 ERRORS = (
@@ -52,7 +52,7 @@ def main() -> None:
     rows = []
     for (dataset, prompt), part in points.groupby(["dataset", "prompt"], sort=False):
         for x, y in pairs:
-            line = correctness.least_squares(part[x].to_numpy(float), part[y].to_numpy(float))
+            line = least_squares(part[x].to_numpy(float), part[y].to_numpy(float))
             if line.n:
                 rows.append({
                     "dataset": dataset, "prompt": prompt, "x": x, "y": y,

@@ -55,7 +55,7 @@ LEVELS = [(-1, 2, "#D1E5F0"), (2, 7.0001, "0.93"), (7.0001, 10, "#FDDBC7"), (10,
 
 def draw(rows: pd.DataFrame, procedures: pd.DataFrame) -> Figure:
     heights = [5.5, 0.5 + 0.1 * len(procedures)]
-    figure = plt.figure(figsize=(style.WIDTH, sum(heights)))
+    figure = plt.figure(FigureClass=style.Page, figsize=(style.WIDTH, sum(heights)))
     parts: Any = figure.subfigures(2, 1, height_ratios=heights)
     upper, lower = parts
     axes = upper.subplots(2, 2, height_ratios=[13, 9]).flat

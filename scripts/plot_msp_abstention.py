@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
@@ -50,7 +49,7 @@ def panels(
 ) -> tuple[Figure, Any, list[str]]:
     """A figure with a row of panels per scheme and a column per method, its axes, the schemes."""
     schemes = list(table["scheme"].unique())
-    figure, axes = plt.subplots(
+    figure, axes = style.subplots(
         len(schemes), len(methods), figsize=(style.WIDTH, 3.2 * len(schemes)),
         sharex=sharex, sharey="row", squeeze=False,
     )  # fmt: skip

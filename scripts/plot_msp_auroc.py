@@ -9,7 +9,6 @@ out of the figures on size.
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from multical.errors import program
@@ -47,7 +46,7 @@ def phrasing(prompt: str) -> str:
 
 def scatter(rows: dict[str, pd.DataFrame], x: str, looks: Looks, methods: list[Method]) -> Figure:
     """A figure with a row of panels per phrasing of `rows`, and a column per method."""
-    figure, axes = plt.subplots(
+    figure, axes = style.subplots(
         len(rows), len(methods), figsize=(style.WIDTH, 3.0 * len(rows) + 0.2), sharex=True,
         sharey=True, squeeze=False,
     )  # fmt: skip

@@ -10,7 +10,6 @@ it shows: `accuracy_vs_calibration...` the errors, `..._platt` Platt-scaled valu
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from multical.errors import program
@@ -40,7 +39,7 @@ def main() -> None:
 
 def curves(table: pd.DataFrame, looks: Looks, scaling: str) -> Figure:
     """A figure with a line per model over its bins."""
-    figure, ax = plt.subplots(figsize=(6.2, 4.6))
+    figure, ax = style.subplots(figsize=(6.2, 4.6))
     ax.axline((0, 0), slope=1, color=style.GREY, linewidth=0.8)
     ax.annotate("calibrated", (0.03, 0.03), xytext=(4, 9), textcoords="offset points",
                 fontsize=7, color=style.GREY, rotation=45, rotation_mode="anchor")  # fmt: skip
@@ -56,7 +55,7 @@ def curves(table: pd.DataFrame, looks: Looks, scaling: str) -> Figure:
 
 def scatter(points: pd.DataFrame, error: str, looks: Looks) -> Figure:
     """A figure of accuracy against calibration error, with a point per model."""
-    figure, ax = plt.subplots(figsize=(0.8 * style.WIDTH, 3.4))
+    figure, ax = style.subplots(figsize=(0.8 * style.WIDTH, 3.4))
     points = points.assign(accuracy=100 * points["accuracy"])
     msp_style.fitted_scatter(ax, points, "accuracy", error, looks)
     for line in ax.lines:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib import pyplot as plt
 
 from multical.errors import program
 from multical.figures import latex, msp_style, msp_tables, style
@@ -21,7 +20,7 @@ def main() -> None:
     }
     table = msp_tables.read_table(args.datasets, ["dataset", *measures])
     per_cent = latex.rounded(1, 100)
-    figure, ax = plt.subplots(figsize=(style.WIDTH, 2.8))
+    figure, ax = style.subplots(figsize=(style.WIDTH, 2.8))
     width = 0.85 / len(table)
     for place, row in enumerate(table.to_dict("records")):
         x = np.arange(len(measures)) + width * (place - (len(table) - 1) / 2)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import textwrap
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from multical.data import questions
@@ -49,7 +48,7 @@ def panels(texts: dict[str, str]) -> Figure:
     """A panel for each prompt, one below the other, as high as its text."""
     wrapped = [wrap(text) for text in texts.values()]
     heights = [text.count("\n") + 3 for text in wrapped]  # plus the title
-    figure, axes = plt.subplots(
+    figure, axes = style.subplots(
         len(texts), 1, figsize=(style.WIDTH, LINE * sum(heights) / 72), height_ratios=heights,
         squeeze=False,
     )  # fmt: skip

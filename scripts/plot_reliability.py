@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -24,7 +23,7 @@ def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
     models, levels = tables.models(rows), tables.levels(rows, "group")
     conditions = [tables.label(c) for c in tables.conditions(params)]
     width = style.WIDTH * (1 if len(conditions) > 1 else 0.65)
-    figure, axes = plt.subplots(
+    figure, axes = style.subplots(
         2 * len(models), len(conditions), figsize=(width, 0.6 + 3.0 * len(models)), sharex=True,
         sharey="row", squeeze=False, height_ratios=[3.2, 1] * len(models),
     )  # fmt: skip

@@ -27,6 +27,10 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
     conditions = tables.conditions(params)
     languages = tables.languages(rows)[["resource_level", "language"]]
     questions = tables.questions(rows)
+    keys = ["language", "condition"]
+    points = dict(iter(tables.points(rows, keys).groupby(keys, observed=True)))
+    sums = rows.groupby(keys, observed=True)[["distance", "n"]].sum()
+    eces: dict[object, float] = (sums["distance"] / sums["n"]).to_dict()
     figure, axes = panels(len(languages))
     for ax, (level, language) in zip(axes, languages.to_numpy(), strict=True):
         ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=0.6, linestyle="--")
@@ -36,10 +40,11 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
                     xytext=(-3, 3), textcoords="offset points", ha="right", fontsize=5.5,
                     color=plots.GREY, path_effects=plots.HALO)  # fmt: skip
         for place, condition in enumerate(conditions):
-            part = rows[
-                (rows["language"] == language) & (rows["condition"] == tables.label(condition))
-            ]
-            diagram(ax, part, condition, place)
+            key = (language, tables.label(condition))
+            diagram(ax, points[key], eces[key], condition, place)
+    for ax in axes:
+        for drawn in (*ax.texts, *ax.lines, *ax.collections):
+            drawn.set_in_layout(False)  # it lies inside, and its bounds take long to find
     figure.supxlabel("confidence", fontsize=8)
     figure.supylabel("accuracy", fontsize=8)
     entries = plots.condition_handles(conditions, line="-")
@@ -71,16 +76,16 @@ def panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, used
 
 
-def diagram(ax: Axes, bins: pd.DataFrame, condition: float | None, place: int) -> None:
+def diagram(
+    ax: Axes, points: pd.DataFrame, ece: float, condition: float | None, place: int
+) -> None:
     """Draw the line of the `place`th condition, and write its ECE."""
     colour, marker = plots.condition_style(condition)
-    points = tables.points(bins)
     sure, right = points["confidence"], points["accuracy"]
     ax.vlines(sure, points["low"], points["high"], color=colour, linewidth=0.6, alpha=0.35)
     ax.plot(sure, right, color=colour, linewidth=0.7, alpha=0.6)
     plots.scatter(ax, sure, right, colour, marker, 2 + 40 * points["n"] / points["n"].sum())
-    if bins["n"].sum():
-        ece = bins["distance"].sum() / bins["n"].sum()
+    if not math.isnan(ece):
         ax.annotate(f"{ece:.3f}".lstrip("0"), (0, 1), xycoords="axes fraction",
                     xytext=(4, -4 - 7 * place), textcoords="offset points", va="top",
                     fontsize=5.5, color=colour, path_effects=plots.HALO)  # fmt: skip

@@ -24,7 +24,7 @@ from multical.claims import judge, msp
 from multical.claims.schema import Correlation
 from multical.errors import program
 from multical.files import atomic
-from multical.metrics import abstention, correctness
+from multical.metrics import abstention, correctness, lines
 from multical.metrics.bands import band
 from multical.metrics.bootstrap import Bootstrap, around, interval
 from multical.metrics.definitions import METRICS
@@ -133,7 +133,7 @@ def correlation(
 ) -> Outcomes:
     """P3: a true correlation over the models that equals the threshold."""
     x, noise = generator.normal(size=(2, MODELS))
-    line = correctness.least_squares(x, truth * x + (1 - truth**2) ** 0.5 * noise)
+    line = lines.least_squares(x, truth * x + (1 - truth**2) ** 0.5 * noise)
     part = PART.model_copy(update={"direction": direction, "threshold": truth})
     found = msp.correlation_test(part, line.r, line.n, params.level, 1 - params.level)
     (test,) = found.tests
@@ -142,7 +142,7 @@ def correlation(
 
 
 def no_correlation(generator: np.random.Generator, params: Procedures) -> Outcomes:
-    line = correctness.least_squares(*generator.normal(size=(2, MODELS)))
+    line = lines.least_squares(*generator.normal(size=(2, MODELS)))
     yield "test", "correlations, p", line.p < 1 - params.level
 
 

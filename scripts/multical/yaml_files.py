@@ -10,8 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
 
 from multical.errors import InputError
+
+
+# The C parser is quick. Only Python's composer refuses what is nested too deeply, since that of C
+# ends the whole process.
+class _Values(Composer, yaml.CSafeLoader):
+    """Reads values."""
+
+    def __init__(self, text: str) -> None:
+        yaml.CSafeLoader.__init__(self, text)
+        Composer.__init__(self)
+
+
+class _Texts(Composer, yaml.CBaseLoader):
+    """Reads scalars as texts."""
+
+    def __init__(self, text: str) -> None:
+        yaml.CBaseLoader.__init__(self, text)
+        Composer.__init__(self)
 
 
 def mapping(path: str | Path, *, as_texts: bool = False) -> dict[Any, Any]:
@@ -31,7 +50,7 @@ def read(path: str | Path, *, as_texts: bool = False) -> Any:
     """The content of a file, of any kind; null if it is empty. Raises as `mapping` does."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-        loader = (yaml.BaseLoader if as_texts else yaml.SafeLoader)(text)
+        loader = (_Texts if as_texts else _Values)(text)
         try:
             node = loader.get_single_node()
             for key, first, second in _twice(node):

@@ -36,6 +36,14 @@ def test_what_runs_no_model_loads_none() -> None:
     assert not loaded(f"import {', '.join(names)}") & MODELS
 
 
+def test_figures_load_no_statistics() -> None:
+    """They are drawn from tables; scipy.stats alone takes longer than all else that is loaded."""
+    names = [name for name in SCRIPTS if name.startswith("plot_")]
+    found = loaded(f"import {', '.join(names)}")
+    assert "matplotlib" in found
+    assert not found & {"scipy.stats", "scipy.optimize", "sklearn", "statsmodels", "numba"}
+
+
 @pytest.mark.parametrize("name", LIGHT)
 def test_light_commands_load_no_tables_either(name: str) -> None:
     assert not loaded(f"import {name}") & (MODELS | TABLES)

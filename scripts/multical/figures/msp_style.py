@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 
 from multical.figures import style
 from multical.figures.params import Answers
-from multical.metrics import correctness
+from multical.metrics.lines import least_squares
 
 #: Line properties of each model, by the model's name
 Looks = dict[str, dict[str, Any]]
@@ -77,7 +77,7 @@ def fitted_scatter(ax: Axes, points: pd.DataFrame, x: str, y: str, looks: Looks)
     """
     known = points.dropna(subset=[x, y])
     xs, ys = known[x].to_numpy(float), known[y].to_numpy(float)
-    line = correctness.least_squares(xs, ys)
+    line = least_squares(xs, ys)
     if not np.isnan(line.r):
         ends = np.array([xs.min(), xs.max()])
         ax.plot(ends, line.intercept + line.slope * ends, color=style.GREY, linewidth=0.9, zorder=0)

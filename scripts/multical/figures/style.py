@@ -22,9 +22,11 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from pydantic import BaseModel
@@ -118,9 +120,29 @@ def finish(fig: Figure, args: argparse.Namespace, name: str | None = None) -> No
     outputs.describe(args, name)
 
 
+class Page(Figure):
+    """A figure that matplotlib does not draw twice for each file.
+
+    Before it draws a file, it draws all to no output, with the layout engine on, for the layout
+    alone.
+    """
+
+    def draw(self, renderer: RendererBase) -> None:
+        engine = self.get_layout_engine()
+        if isinstance(engine, ConstrainedLayoutEngine):
+            engine.execute(self)
+        else:
+            super().draw(renderer)
+
+
+def subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
+    """A page and its axes, as `pyplot.subplots` makes them."""
+    return plt.subplots(*shape, FigureClass=Page, **options)
+
+
 def panels(rows: int, columns: int, height: float, **shared: Any) -> tuple[Figure, Any]:
     """A figure as wide as a page, `height` in inches, and its (rows, columns) axes."""
-    return plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **shared)
+    return subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **shared)
 
 
 def places(keys: Iterable[Sequence[Any]], gap: float) -> dict[tuple[Any, Any], float]:

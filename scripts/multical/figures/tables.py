@@ -323,13 +323,16 @@ def models(frame: pd.DataFrame) -> list[str]:
     return list(frame["model"].unique())
 
 
-def points(bins: pd.DataFrame) -> pd.DataFrame:
-    """The points of one reliability diagram from its bins, by confidence.
+def points(bins: pd.DataFrame, keys: Sequence[str] = ()) -> pd.DataFrame:
+    """The points of reliability diagrams from their bins, by confidence.
 
-    Columns n, confidence, accuracy, and low and high, the ends of its interval.
+    `keys` are the columns that tell diagrams apart, and become levels of the index. Columns n,
+    confidence, accuracy, and low and high, the ends of the interval of the accuracy.
     """
     names = ["confidence", "accuracy", "low", "high"]
-    joined = bins.groupby("point")[["n", *(f"point_{name}" for name in names)]]
+    joined = bins.groupby([*keys, "point"], observed=True)[
+        ["n", *(f"point_{name}" for name in names)]
+    ]
     table = joined.agg({"n": "sum"} | {f"point_{name}": "first" for name in names})
     return table[table["n"] > 0].set_axis(["n", *names], axis=1)
 

@@ -30,32 +30,6 @@ def mann_whitney(readout: Readout) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Line:
-    """Ordinary least squares of y on x."""
-
-    slope: float
-    intercept: float
-    r: float  # Pearson's
-    p: float  # two-sided, of slope 0
-    n: int
-
-
-def least_squares(x: Floats, y: Floats) -> Line:
-    """The line through the points without NaN.
-
-    With fewer than three points, or if all x are equal, everything but n is NaN.
-    """
-    known = ~(np.isnan(x) | np.isnan(y))
-    x, y = x[known], y[known]
-    if len(x) < 3 or np.ptp(x) == 0:
-        return Line(np.nan, np.nan, np.nan, np.nan, len(x))
-    fit = stats.linregress(x, y)
-    return Line(
-        float(fit.slope), float(fit.intercept), float(fit.rvalue), float(fit.pvalue), len(x)
-    )
-
-
-@dataclass(frozen=True)
 class OneSample:
     """A one-sample test, `test` being "t" or "wilcoxon"."""
 

@@ -15,8 +15,9 @@ Snakemake compares the code, parameters and inputs of a job with its records of 
 One comparison is less strict: a user's own files may be gone, as after unpacking a bundle. Then the
 jobs that read them need not run again, as long as what they made is there.
 
-It also has Snakemake look once, and not for every job, at which parameters a function takes, and
-say no more than the sentence of an `InputError` that such a function raises.
+It also has Snakemake look once, and not for every job, at which parameters a function takes and
+which rules make a file, and say no more than the sentence of an `InputError` that such a function
+raises.
 
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
 """
@@ -30,6 +31,7 @@ from typing import Any
 
 import snakemake.common
 from snakemake.exceptions import InputFunctionException
+from snakemake.output_index import OutputIndex
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
@@ -108,17 +110,33 @@ class FunctionError(InputFunctionException):
             super().__init__(msg, wildcards=wildcards, **named)
 
 
+class Producers(OutputIndex):
+    """Which rules make a file. Snakemake looks again for each job that reads the file."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.found: dict[str, set[Any]] = {}
+
+    def match_producers(self, targetfile: str) -> set[Any]:
+        name = str(targetfile)
+        if name not in self.found:
+            self.found[name] = super().match_producers(targetfile)
+        return set(self.found[name])
+
+
 #: The parameters of a function. Snakemake looks at each function of a rule again for each job.
 _parameters = cache(snakemake.common.get_function_params)
 
 
 def patch_snakemake(left: Iterable[str]) -> None:
     """Have this Snakemake compare as above, except for files `left` by a killed Snakemake."""
+    import snakemake.dag
     import snakemake.rules
     import snakemake.workflow  # here, since another module of Snakemake must be imported before it
 
     Records.left = frozenset(left)
     snakemake.workflow.FilePersistence = Records
+    snakemake.dag.OutputIndex = Producers
     snakemake.rules.InputFunctionException = FunctionError
     snakemake.common.get_function_params = snakemake.rules.get_function_params = _parameters
 

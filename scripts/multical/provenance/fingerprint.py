@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +21,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from multical.errors import InputError
+from multical.files import atomic
 from multical.provenance.libraries import DISTRIBUTIONS
 
 PACKAGE = "multical"
@@ -87,17 +90,49 @@ def _closure(script: Path) -> set[Path]:
 @cache
 def _parsed(path: Path) -> tuple[str, set[Path], set[str]]:
     """Digest of a file's code, the multical files and the libraries that it imports."""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
-    except OSError as error:
-        raise InputError(f"{path.relative_to(SCRIPTS)}: no such script") from error
-    nodes = list(ast.walk(tree))  # once, since it takes a large part of the time
-    names = _imports(nodes, path.name)
+    digest, names = _read(path)
     local = {file for name in names if name.split(".")[0] == PACKAGE for file in _files(name)}
     outer = {name.split(".")[0] for name in names} - {PACKAGE, *sys.stdlib_module_names}
-    _remove_docstrings(nodes)
-    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     return digest, local, outer
+
+
+def _read(path: Path) -> tuple[str, list[str]]:
+    """Digest of a file's code, and the names that it imports.
+
+    To parse all files is a third of a dry run. So what was found is kept beside Python's byte code,
+    with a digest of all that it was found from.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path.relative_to(SCRIPTS)}: no such script") from error
+    key = hashlib.sha256(_reader() + text).hexdigest()
+    kept = path.parent / "__pycache__" / f"{path.stem}.fingerprint.json"
+    try:
+        found, digest, names = json.loads(kept.read_bytes())
+        if found == key:
+            return digest, names
+    except (OSError, ValueError, TypeError):
+        pass  # not kept yet, or not whole
+    digest, names = _found(text, path.name)
+    with suppress(OSError), atomic(kept) as temporary:  # a folder may take no files
+        temporary.write_text(json.dumps([key, digest, names]), encoding="utf-8")
+    return digest, names
+
+
+def _found(text: bytes, name: str) -> tuple[str, list[str]]:
+    """Digest of the code of a file's text, and the names that it imports."""
+    tree = ast.parse(text, filename=name)
+    nodes = list(ast.walk(tree))  # once, since it takes a large part of the time
+    names = sorted(_imports(nodes, name))
+    _remove_docstrings(nodes)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), names
+
+
+@cache
+def _reader() -> bytes:
+    """What reads files: this module and Python."""
+    return Path(__file__).read_bytes() + sys.version.encode()
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
@@ -143,6 +178,7 @@ def _imports(nodes: Iterable[ast.AST], name: str) -> set[str]:
     return names
 
 
+@cache
 def _files(name: str) -> list[Path]:
     """The files that run on the import of a multical module; none if `name` is none."""
     base = SCRIPTS.joinpath(*name.split("."))

@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from multical.errors import InputError
-from multical.metrics import abstention, correctness, definitions
+from multical.metrics import abstention, correctness, definitions, lines
 from multical.metrics.abstention import Ranked
 from multical.metrics.readouts import Floats, Readout
 
@@ -47,15 +47,19 @@ def test_least_squares_is_the_textbook_line() -> None:
     x, y = rng.random((2, 12))
     x[3] = np.nan
     known = ~np.isnan(x)
-    line = correctness.least_squares(x, y)
+    line = lines.least_squares(x, y)
     slope, intercept = np.polyfit(x[known], y[known], 1)
     assert (line.slope, line.intercept) == pytest.approx((slope, intercept))
     residual = y[known] - slope * x[known] - intercept
     assert line.r**2 == pytest.approx(1 - residual.var() / y[known].var())
     assert line.p == pytest.approx(stats.pearsonr(x[known], y[known]).pvalue)
     assert line.n == 11
+    fit = stats.linregress(x[known], y[known])
+    of_scipy = (fit.slope, fit.intercept, fit.rvalue, fit.pvalue)
+    assert (line.slope, line.intercept, line.r, line.p) == of_scipy
+    assert lines.least_squares(y[known][:5], 2 * y[known][:5] + 1).p < 1e-12
     for few in (np.array([1.0, 2.0]), np.array([3.0, 3.0, 3.0]), np.full(4, np.nan)):
-        assert np.isnan(correctness.least_squares(few, few).r)
+        assert np.isnan(lines.least_squares(few, few).r)
 
 
 def test_one_sample_takes_wilcoxon_for_aurocs_and_t_for_standard_normal_values() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from textwrap import dedent
 
@@ -67,6 +68,7 @@ class Tree:
     def code(self) -> str:
         module.fingerprint.cache_clear()
         module._parsed.cache_clear()
+        module._files.cache_clear()
         module._lock.cache_clear()
         return module.fingerprint("job")
 
@@ -183,6 +185,35 @@ def test_imports_that_are_refused(tree: Tree, old: str, new: str, sentence: str)
     tree.edit("scripts/job.py", old, new)
     with pytest.raises(InputError, match=sentence):
         tree.code()
+
+
+def test_what_was_found_is_kept_beside_byte_code(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tree.code()
+    kept = tree.root / "scripts" / "__pycache__" / "job.fingerprint.json"
+    assert kept.is_file()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_found", None)  # no file is parsed again
+        assert tree.code() == before
+    for content in ("", "[1", "3", "[1, 2]", json.dumps(["0" * 64, "0", []])):
+        kept.write_text(content)
+        assert tree.code() == before
+    monkeypatch.setattr(module, "_reader", lambda: b"another Python")
+    parsed: list[str] = []
+
+    def found(text: bytes, name: str) -> tuple[str, list[str]]:
+        parsed.append(name)
+        return str(len(text)), []
+
+    monkeypatch.setattr(module, "_found", found)
+    assert tree.code() != before
+    assert parsed == ["job.py"]
+
+
+def test_a_folder_that_takes_no_files_is_read_all_the_same(tree: Tree) -> None:
+    (tree.root / "scripts" / "__pycache__").write_text("no folder")
+    assert tree.code() == tree.code()
 
 
 def test_a_script_that_is_not_there(tree: Tree) -> None:
