@@ -31,6 +31,7 @@ from multical.files import sha256
 from multical.models import adapters, checkpoints, placement, quantized
 from multical.models.chat import LETTERS, Chat, letter_ids
 from multical.params import command_line
+from multical.patches.malloc import keep_freed_memory
 from multical.scoring.encoding import Encoder
 from multical.scoring.params import ScoringJob
 from multical.scoring.prompting import (
@@ -52,6 +53,7 @@ SHARED = ("run", "model", "sft", "smoothing", "seed", "benchmark")
 def main() -> None:
     """Score part by part (see multical.scoring.prompting), then write the records."""
     started = time.monotonic()
+    keep_freed_memory()
     args = arguments()
     job: ScoringJob = args.params
     chosen = choose_questions(questions.read(args.questions), job, args.questions)

@@ -73,8 +73,9 @@ PROGRAMS = {
 #: What a script reads beside its table
 BESIDE = {"plot_ece_vs_fertility": ["fertility"]}
 EVERY = pytest.mark.parametrize("name", PROGRAMS)
-#: The settings of programs
-REAL = {key: style.plt.rcParams[key] for key in figure_data.QUICK}
+#: matplotlib's settings, and those of programs that tests change
+RC: Any = style.plt.rcParams
+REAL = {key: RC[key] for key in figure_data.QUICK}
 
 
 def arguments(name: str, table: Path, out: Path, *beside: Path, **changes: Any) -> list[str]:
@@ -94,7 +95,7 @@ def make(
     """Run a script's main in this process; its outputs by suffix. Warnings are errors."""
 
     for key, quick in figure_data.QUICK.items():
-        monkeypatch.setitem(style.plt.rcParams, key, quick)
+        monkeypatch.setitem(RC, key, quick)
 
     def run(name: str, tables: dict[str, Path], out: Path, **changes: Any) -> dict[str, bytes]:
         table = tables[PROGRAMS[name][0]]
@@ -191,7 +192,7 @@ def test_same_input_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     for key, real in REAL.items():
-        monkeypatch.setitem(style.plt.rcParams, key, real)
+        monkeypatch.setitem(RC, key, real)
     here = make(name, small, tmp_path)
     outputs = PROGRAMS[name][2]
     assert [(fresh / f"{name}.{end}").read_bytes() for end in outputs] == [here[e] for e in outputs]

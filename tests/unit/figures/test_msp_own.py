@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -191,8 +191,8 @@ def test_intervals_draw_the_questions_of_both_phrasings(own: Study) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fonts are not cut to what is shown, which is most of the time of a PDF."""
-    key = "pdf.fonttype"
-    monkeypatch.setitem(style.plt.rcParams, key, figure_data.QUICK[key])
+    key, settings = "pdf.fonttype", cast("dict[str, Any]", style.plt.rcParams)
+    monkeypatch.setitem(settings, key, figure_data.QUICK[key])
 
 
 @pytest.fixture(scope="module")
