@@ -28,7 +28,8 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
     languages = tables.languages(rows)[["resource_level", "language"]]
     questions = tables.questions(rows)
     keys = ["language", "condition"]
-    points = dict(iter(tables.points(rows, keys).groupby(keys, observed=True)))
+    every = tables.points(rows, keys)
+    points = dict(iter(every.groupby(keys, observed=True)))
     sums = rows.groupby(keys, observed=True)[["distance", "n"]].sum()
     eces: dict[object, float] = (sums["distance"] / sums["n"]).to_dict()
     figure, axes = panels(len(languages))
@@ -41,7 +42,7 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
                     color=plots.GREY, path_effects=plots.HALO)  # fmt: skip
         for place, condition in enumerate(conditions):
             key = (language, tables.label(condition))
-            diagram(ax, points[key], eces[key], condition, place)
+            diagram(ax, points.get(key, every[:0]), eces[key], condition, place)
     for ax in axes:
         for drawn in (*ax.texts, *ax.lines, *ax.collections):
             drawn.set_in_layout(False)  # it lies inside, and its bounds take long to find

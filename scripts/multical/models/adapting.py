@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -22,6 +21,8 @@ def add(model: PreTrainedModel, adapter: Adapter, seed: int) -> None:
 
     Raises `InputError` for modules that the model does not have, and for experts in 4 bits.
     """
+    from peft import LoraConfig  # most trainings need none of it
+
     names = linear_modules(model)
     chosen = names if adapter.modules == "all" else adapter.modules
     if unknown := [name for name in chosen if name not in names]:
@@ -68,6 +69,8 @@ def train_in_float32(model: Any) -> None:
 
 def restore(model: Any, folder: str | Path) -> None:
     """Give the adapter of a model the weights that transformers saved in a folder."""
+    from peft import set_peft_model_state_dict
+
     saved = load_file(Path(folder) / "adapter_model.safetensors")
     weights = {name.removeprefix("base_model.model."): one for name, one in saved.items()}
     found: Any = set_peft_model_state_dict(model, weights, adapters.NAME)

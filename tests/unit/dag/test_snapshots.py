@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from support import checkout
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of snapshots, beside a copy of some scripts of which one is broken."""
     scripts = tmp_path / "scripts"
     shutil.copytree(fingerprint.SCRIPTS / "multical", scripts / "multical")
@@ -26,8 +27,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (scripts / "foreign.py").write_text("import nothing_known", encoding="utf-8")
     monkeypatch.setattr(fingerprint, "SCRIPTS", scripts)
     monkeypatch.setattr(snapshots, "FOLDER", tmp_path / "snapshots")
-    fingerprint.fingerprint.cache_clear()
-    return tmp_path / "snapshots"
+    cached = (fingerprint.fingerprint, fingerprint._files)
+    for function in cached:
+        function.cache_clear()
+    yield tmp_path / "snapshots"
+    for function in cached:
+        function.cache_clear()
 
 
 def read(**changed: object) -> Config:

@@ -226,7 +226,11 @@ def test_an_adapter_is_told(paper: SettingsTable, here: pytest.MonkeyPatch) -> N
         lambda raw: raw["params"].update(adapter=adapter),
     )
     table, tex = made(paper, here)
-    assert list(table.reset_index().columns) == [*settings_table.COLUMNS, "adapter"]
+    assert list(table.reset_index().columns) == [
+        *settings_table.COLUMNS,
+        "loss_reduction",
+        "adapter",
+    ]
     told = "alpha 32.0, quantization nf4, rank 16"
     assert table["adapter"].dropna().to_dict() == {SMOOTHED: told}
     assert f"adapter {told}" in tex
