@@ -16,7 +16,7 @@ from multical.bundle.anonymity import Search, names
 from support import checkout, forks
 from support.checkout import SNAKEMAKE, TARGET
 from support.dry_runs import would_run
-from support.rerun_edits import BY_NAME, NONE, SFT, SMOKE, Jobs, jobs, without
+from support.rerun_edits import BY_NAME, LOSSES, NONE, SFT, SMOKE, Jobs, jobs, without
 
 VERDICTS = f"{SMOKE}/claims/verdicts.json"
 pytestmark = [pytest.mark.workflow, pytest.mark.smoke]
@@ -72,7 +72,7 @@ def test_there_is_nothing_to_do_and_figures_are_drawn_byte_for_byte(copy: Path) 
         ("the loss", NONE),
         ("one smoothing more", NONE),
         # what scores needs the weights of SFT runs
-        ("the scoring of options", jobs("train_sft", SFT)),
+        ("the scoring of options", jobs("train_sft", SFT) | LOSSES),
     ],
 )
 def test_what_is_stale_after_an_edit_runs_again(copy: Path, name: str, more: Jobs) -> None:
