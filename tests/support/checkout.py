@@ -60,12 +60,16 @@ def write_config(folder: Path, whole: Mapping[str, Any]) -> None:
 def made(study: str = "smoke") -> Path:
     """A copy with a study: as it was made here, or made now; one copy for all workers."""
     folder = Path(os.environ[SHARED], study)
-    with open(f"{folder}.lock", "w") as lock:
+    with open(f"{folder}.lock", "a") as lock:
         flock(lock, LOCK_EX)
-        if not folder.exists():
+        if not lock.tell():  # the first worker; others copy the folder meanwhile
             copy_made(REPO, folder, "inputs", study)
-        targets = [f"results/{study}/{name}" for name in ("headline.txt", "claims/verdicts.json")]
-        subprocess.run([*SNAKEMAKE, "--rerun-incomplete", "--", *targets], cwd=folder, check=True)
+            targets = [
+                f"results/{study}/{name}" for name in ("headline.txt", "claims/verdicts.json")
+            ]
+            command = [*SNAKEMAKE, "--rerun-incomplete", "--", *targets]
+            subprocess.run(command, cwd=folder, check=True)
+            lock.write("made")
     return folder
 
 

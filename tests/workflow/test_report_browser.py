@@ -70,12 +70,13 @@ def blank(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def report(smoke: Path) -> Path:
-    """The report as `make smoke` makes it."""
+def report(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report as `make smoke` makes it, in a folder of its own: others copy that of `smoke`."""
+    folder = checkout.copy_made(smoke, tmp_path_factory.mktemp("report"), "inputs", "smoke")
     program = f"SNAKEMAKE={shlex.join(checkout.SNAKEMAKE)}"
     make = ["make", "--old-file=env", "report", "STUDY=smoke", program]
-    subprocess.run(make, cwd=smoke, check=True)
-    return smoke / REPORT
+    subprocess.run(make, cwd=folder, check=True)
+    return folder / REPORT
 
 
 @pytest.fixture

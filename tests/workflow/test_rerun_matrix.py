@@ -62,7 +62,10 @@ def test_a_fresh_clone_with_copied_results(finished: Path, tmp_path: Path) -> No
     for path in sorted((clone / ".snakemake").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     everything = INPUTS | jobs("train_sft", SFT) | jobs("score_run", [GEMMA, SMOLLM, *SFT])
-    assert would_run(clone) == everything | table.RESULTS | table.SETTINGS | table.IMPORTED
+    assert (
+        would_run(clone)
+        == everything | table.RESULTS | table.SETTINGS | table.LOSSES | table.IMPORTED
+    )
 
 
 def test_what_a_killed_snakemake_left_is_for_recover(copy: Path) -> None:
