@@ -60,16 +60,16 @@ def write_config(folder: Path, whole: Mapping[str, Any]) -> None:
 def made(study: str = "smoke") -> Path:
     """A copy with a study: as it was made here, or made now; one copy for all workers."""
     folder = Path(os.environ[SHARED], study)
-    with open(f"{folder}.lock", "a") as lock:
+    done = folder.with_suffix(".made")
+    with open(folder.with_suffix(".lock"), "w") as lock:
         flock(lock, LOCK_EX)
-        if not lock.tell():  # the first worker; others copy the folder meanwhile
+        if not folder.exists():
             copy_made(REPO, folder, "inputs", study)
-            targets = [
-                f"results/{study}/{name}" for name in ("headline.txt", "claims/verdicts.json")
-            ]
+        if not done.exists():  # once, since other workers copy the folder meanwhile
+            targets = [f"results/{study}/{x}" for x in ("headline.txt", "claims/verdicts.json")]
             command = [*SNAKEMAKE, "--rerun-incomplete", "--", *targets]
             subprocess.run(command, cwd=folder, check=True)
-            lock.write("made")
+            done.touch()
     return folder
 
 
