@@ -67,7 +67,7 @@ def draw(logs: list[pd.DataFrame], params: TrainingFigure) -> Figure:
     handles = [style.handle(style.tables.label(b), looks[b][0], line="-") for b in conditions]
     if len(sets) > 1:
         handles += [style.handle(name, style.GREY, line=look) for name, look in sets.items()]
-    style.legend(figure, [*handles, style.handle("clipped to", style.GREY, line=":")])
+    style.legend(figure, [*handles, style.handle("norm of the clip", style.GREY, line=":")])
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -21,8 +22,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import gpu
 from gpu_pack import carried, fetch, rows, scoring, shapes, training
-from gpu_pack.machine import Machine
+from gpu_pack.machine import CARDS, Machine
 from gpu_pack.rows import Row
+from multical.workflow import timings
 from support import checkout
 
 TINY = Machine(None, True, None)
@@ -336,3 +338,10 @@ def test_its_program_imports_no_torch() -> None:
     code = "import sys, gpu; sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
     folder = checkout.REPO / "benchmarks"
     assert subprocess.run([sys.executable, "-c", code], cwd=folder, check=False).returncode == 0
+
+
+def test_peaks_are_those_of_plans() -> None:
+    """The pack imports no config, so it has them once more."""
+    known = json.loads(CARDS.read_text(encoding="utf-8"))["peaks"]
+    for card in timings.CARDS.values():
+        assert known[card.name.removesuffix(" SXM")] == card.peak

@@ -44,7 +44,8 @@ class Card:
         return SHARE * self.peak
 
 
-#: Data sheets that give the peak with sparsity alone are halved
+#: Peaks from memory and from public code; we could not open the data sheets. Those that give the
+#: peak with sparsity alone are halved
 CARDS = {
     "a100": Card("A100", 312e12, "NVIDIA A100 data sheet"),
     "h100": Card("H100 SXM", 989.4e12, "NVIDIA H100 data sheet"),
