@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import score_run
 from multical.data import questions
-from multical.models import checkpoints
+from multical.models import checkpoints, cpu_kernels
 from multical.models.chat import LETTERS, Chat, letter_ids
 from multical.params import parse
 from multical.scoring.encoding import Encoder
@@ -55,7 +55,8 @@ def main() -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     cut = [p for p in parts(asked, job, examples) if p.multiple_choice == (args.kind == "letters")]
     found: list[dict[str, Any]] = [{} for _ in range(len(asked))]
-    with TemporaryDirectory() as scratch, tqdm(total=len(asked), unit="question") as bar:
+    bar = tqdm(total=len(asked), unit="question")
+    with TemporaryDirectory() as scratch, bar, cpu_kernels.used_by(model):
         saved = SavedScores(Path(scratch), 60, time.monotonic())
         for number, part in enumerate(cut):
             for index, values in score_run.score(part, number, encoder, scorer, saved, bar):

@@ -28,6 +28,8 @@ rule train_sft:
         paths.log("{root}/train_sft/{run}"),
     benchmark:
         paths.timing("{root}/train_sft/{run}")
+    # first, since scorings wait for it, unless its checkpoint takes space until it is scored
+    priority: 2 if CONFIG.keep_checkpoints else 0
     conda:
         "../envs/environment.yaml"
     # two jobs with a thread each take less time than one after the other with two threads

@@ -28,7 +28,7 @@ from multical import records
 from multical.data import questions
 from multical.errors import program
 from multical.files import sha256
-from multical.models import adapters, checkpoints, placement, quantized
+from multical.models import adapters, checkpoints, cpu_kernels, placement, quantized
 from multical.models.chat import LETTERS, Chat, letter_ids
 from multical.params import command_line
 from multical.patches.malloc import keep_freed_memory
@@ -82,7 +82,8 @@ def main() -> None:
     saved = SavedScores(folder, args.save_every, started)
     results = empty_results(job, chosen)
     total = sum(len(part.rows) for part in all_parts)
-    with tqdm(desc=title, total=total, unit="question", mininterval=5) as bar:
+    bar = tqdm(desc=title, total=total, unit="question", mininterval=5)
+    with bar, cpu_kernels.used_by(model):
         for number, part in enumerate(all_parts):
             for index, values in score(part, number, encoder, scorer, saved, bar):
                 results[part.prompt.name][index] |= values

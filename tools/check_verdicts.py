@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import _path  # noqa: F401  finds multical
 from multical.claims import report
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--expected", required=True, metavar="YAML", help="expected verdicts")
     args = parser.parse_args()
     document = report.read(args.verdicts)
-    expected = load_expected(args.expected).verdicts.get(document["study"])
+    expected = load_expected(args.expected).of(document["study"])
     print(report.markdown(document), end="", flush=True)
     if expected is None:
         reason = f"{args.expected} has none of {document['study']}"
@@ -37,15 +37,15 @@ def main() -> None:
     print(f"all {len(verdicts)} verdicts are the expected ones", file=sys.stderr)
 
 
-def compare(verdicts: dict[str, str], expected: dict[str, Any], place: str) -> None:
-    """Raise `InputError` unless both have the same verdict on the same claims."""
+def compare(verdicts: dict[str, str], expected: Mapping[str, Sequence[str]], place: str) -> None:
+    """Raise `InputError` unless there is an expected verdict on each claim, and it is found."""
     if verdicts.keys() != expected.keys():
         names = f"found verdicts on {sorted(expected)}, expected {sorted(verdicts)}"
         raise InputError(f"{place}: {names}")
     wrong = [
-        f"{name} is {verdict!r}, expected {expected[name]!r}"
+        f"{name} is {verdict!r}, expected {' or '.join(map(repr, expected[name]))}"
         for name, verdict in verdicts.items()
-        if verdict != expected[name]
+        if verdict not in expected[name]
     ]
     if wrong:
         raise InputError(f"{place}: {'; '.join(wrong)}")

@@ -409,7 +409,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def test_reviewers_read_each_claim_as_it_is_tested() -> None:
-    expected = claims_schema.load_expected(ROOT / "expected/claims.yaml").verdicts
+    expected = claims_schema.load_expected(ROOT / "expected/claims.yaml")
     row = r"^\| ([MP]\d) \|.*\| `(.*)` \| `(.*)` \| (.*) \|$"
     table = re.findall(row, text("docs/reviewers.md"), re.M)
     assert [found[0] for found in table] == list(CLAIMS)
@@ -417,7 +417,7 @@ def test_reviewers_read_each_claim_as_it_is_tested() -> None:
         root = "results/" + command.removeprefix("make verify STUDY=")
         assert STUDIES[root].kind in CLAIMS[name].tested_on
         assert {evidence} == {f"{root}/{part.evidence}" for part in CLAIMS[name].parts}
-        assert verdict == expected.get(root, {}).get(name, "not entered yet")
+        assert verdict == " or ".join((expected.of(root) or {}).get(name, ["not entered yet"]))
 
 
 @pytest.mark.parametrize("page", PAGES)

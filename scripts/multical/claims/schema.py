@@ -178,9 +178,19 @@ class Claims(Strict):
 
 
 class Expected(Strict):
-    """The whole of expected/claims.yaml: verdicts by study and claim."""
+    """The whole of expected/claims.yaml: verdicts by study and claim.
 
-    verdicts: dict[str, dict[ClaimId, Verdict]]
+    A list is for a claim at the border of two verdicts, which rounding on another processor moves.
+    """
+
+    verdicts: dict[str, dict[ClaimId, Verdict | list[Verdict]]]
+
+    def of(self, study: str) -> dict[str, list[Verdict]] | None:
+        """By claim, the verdicts that a study may have; None if there are none for it."""
+        found = self.verdicts.get(study)
+        if found is None:
+            return None
+        return {name: [one] if isinstance(one, str) else one for name, one in found.items()}
 
 
 def load(path: str | Path) -> Claims:

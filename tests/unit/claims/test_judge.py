@@ -232,6 +232,10 @@ def test_expected_verdicts_are_compared(
 ) -> None:
     check(tmp_path, monkeypatch, {"results/made": {"M1": REPRODUCED}})
     assert "| M1 |" in capsys.readouterr().out
+    check(tmp_path, monkeypatch, {"results/made": {"M1": [CONTRADICTED, REPRODUCED]}})
+    message = "M1 is 'reproduced', expected 'contradicted' or 'inconclusive'"
+    with pytest.raises(InputError, match=message):
+        check(tmp_path, monkeypatch, {"results/made": {"M1": [CONTRADICTED, INCONCLUSIVE]}})
     check(tmp_path, monkeypatch, {"results/other": {}})
     assert "nothing was compared: " in capsys.readouterr().err
 
