@@ -37,7 +37,9 @@ def serve(kind: str, place: Path, owner: Path) -> None:
         place.with_suffix(".new").rename(place)
         for name in LIBRARIES[kind].split():
             import_module(name)
+        assert kind != "tables" or "huggingface_hub" not in sys.modules
         if kind == "tables":
+            collect_plugins()
             share_compiled(place.with_name("compiled"))
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while owner.exists():
@@ -48,6 +50,13 @@ def serve(kind: str, place: Path, owner: Path) -> None:
                     attend(connection)
                     os._exit(0)
                 connection.close()
+
+
+def collect_plugins() -> None:
+    """Let Snakemake look for its plugins once. Those of loggers may lie in a fork's own folders."""
+    for kind in ("executor", "storage", "report", "scheduler"):
+        registry = import_module(f"snakemake_interface_{kind}_plugins.registry")
+        getattr(registry, f"{kind.title()}PluginRegistry")()
 
 
 def share_compiled(folder: Path) -> None:

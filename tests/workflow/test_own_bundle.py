@@ -58,7 +58,7 @@ def fresh(author: Path, tmp_path: Path) -> Path:
     """A fresh clone, which has none of it."""
     git(tmp_path, "clone", "--quiet", str(author), "fresh")
     assert not [name for name in [LOCAL, *OWN] if (tmp_path / "fresh" / name).exists()]
-    return tmp_path / "fresh"
+    return checkout.warm(tmp_path / "fresh")
 
 
 def git(folder: Path, *arguments: str) -> None:
