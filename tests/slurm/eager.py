@@ -19,5 +19,5 @@ async def sleep(executor: RemoteExecutor) -> None:
 
 
 if __name__ == "__main__":
-    RemoteExecutor.sleep = sleep  # type: ignore[method-assign]
+    RemoteExecutor.sleep = sleep
     sys.exit(main())

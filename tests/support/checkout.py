@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from copy import deepcopy
 from fcntl import LOCK_EX, flock
 from functools import cache
 from pathlib import Path
@@ -73,6 +74,15 @@ def _of_code() -> Path:
 
 def config(folder: Path = REPO) -> dict[str, Any]:
     """The config of a copy, or of the repository, with all defaults; nobody else's to change."""
+    return deepcopy(_own_config()) if folder == REPO else _read_config(folder)
+
+
+@cache
+def _own_config() -> dict[str, Any]:
+    return _read_config(REPO)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
     return files.checked(files.read(folder=folder)).model_dump(mode="json")
 
 
