@@ -60,9 +60,10 @@ def _of_code() -> Path:
         flock(lock, LOCK_EX)
         if not folder.exists():
             new = folder.with_suffix(".new")
+            # what another process is about to write may be gone in a moment
+            passing = shutil.ignore_patterns("*.pyc*", "*.nb?", ".*")
             for name in ("scripts", "tools"):
-                byte_code = shutil.ignore_patterns("*.pyc")
-                shutil.copytree(REPO / name, new / name, ignore=byte_code)
+                shutil.copytree(REPO / name, new / name, ignore=passing)
             for file in new.rglob("*.py"):
                 # a copy has another time
                 py_compile.compile(str(file), invalidation_mode=PycInvalidationMode.CHECKED_HASH)
