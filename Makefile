@@ -84,7 +84,7 @@ recover: env         ## go on after a killed Snakemake; ARGS=--cancel cancels it
 test: env tests/.venv/lock ## check, and all tests that are not slow; a smoke study, its report and bundle
 	$(MAKE) --no-print-directory --jobs=2 test-smoke check test-unit
 
-test-all: env tests/.venv/lock ## test, then papers' studies, reruns, the browser; and SLURM (root)
+test-all: env tests/.venv/lock ## test, then other studies, reruns, the browser, make gpu; and SLURM (root)
 	$(MAKE) --no-print-directory --jobs=2 test-slurm test-smoke check test-unit test-slow
 
 # CI makes the smoke study once, here; tests work on copies of it.

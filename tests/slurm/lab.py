@@ -30,6 +30,8 @@ from support import checkout, tiny
 HERE = Path(__file__).parent
 STATE = Path(os.environ.get("SLURMLAB", "/var/tmp/multical-slurm"))
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
+#: The same in a clone, but asking for its jobs more often
+EAGER = [sys.executable, "tests/slurm/eager.py", "--profile", "slurm"]
 
 ROOT = "results/lab"
 RUN = "tiny.facts.ls0.1.s0"
@@ -153,7 +155,7 @@ class Driver:
         self.log = folder / f"driver{len(list(folder.glob('driver*.log')))}.log"
         command = [
             *(("runuser", "-u", user, "--", "env", f"HOME={folder.parent}") if user else ()),
-            *(SNAKEMAKE, "--profile", "slurm"),
+            *EAGER,
             *("--slurm-init-seconds-before-status-checks", "3"),
             *(arguments or (TARGET,)),
         ]
@@ -227,7 +229,7 @@ def programs(folder: Path, name: str) -> list[psutil.Process]:
 
 def hold_training(folder: Path) -> tuple[str, psutil.Process]:
     """Stop the training once it has saved something to resume from; its job and process."""
-    wait_for(lambda: steps_saved(folder), every=0.02)
+    wait_for(lambda: steps_saved(folder), every=0.05)
     (process,) = programs(folder, "train_sft")
     process.suspend()
     number = running(folder, "train_sft")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from copy import deepcopy
 from fcntl import LOCK_EX, flock
+from functools import cache
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from typing import Any
 
 from multical.config import files
+from multical.provenance import code_parts, fingerprint
 from support import forks
 from support.fork_client import SHARED
 
@@ -32,11 +37,53 @@ def copy(folder: Path) -> Path:
         if (REPO / name).is_file():  # not one that is deleted but not yet committed
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPO / name, folder / name)
+    return warm(folder)
+
+
+def warm(folder: Path) -> Path:
+    """Give a clone what is kept beside code, which its first program would take seconds to make.
+
+    That is byte code, and what fingerprints found in it. All of it is compared with the code, so
+    that edits count. Returns `folder`.
+    """
+    for kept in _of_code().rglob("__pycache__"):
+        place = folder / kept.relative_to(_of_code())
+        shutil.copytree(kept, place, copy_function=shutil.copy, dirs_exist_ok=True)
+    return folder
+
+
+@cache
+def _of_code() -> Path:
+    """A folder with the code of this repository and what is kept beside it, of all workers."""
+    folder = Path(os.environ[SHARED], "code")
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        flock(lock, LOCK_EX)
+        if not folder.exists():
+            new = folder.with_suffix(".new")
+            # what another process is about to write may be gone in a moment
+            passing = shutil.ignore_patterns("*.pyc*", "*.nb?", ".*")
+            for name in ("scripts", "tools"):
+                shutil.copytree(REPO / name, new / name, ignore=passing)
+            for file in new.rglob("*.py"):
+                # a copy has another time
+                py_compile.compile(str(file), invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+                fingerprint._read(file)
+                code_parts.parts(file)
+            new.rename(folder)
     return folder
 
 
 def config(folder: Path = REPO) -> dict[str, Any]:
     """The config of a copy, or of the repository, with all defaults; nobody else's to change."""
+    return deepcopy(_own_config()) if folder == REPO else _read_config(folder)
+
+
+@cache
+def _own_config() -> dict[str, Any]:
+    return _read_config(REPO)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
     return files.checked(files.read(folder=folder)).model_dump(mode="json")
 
 

@@ -1,18 +1,16 @@
 """Ask a process of `forks` to run a program: python -ISE fork_client.py SCRIPT ARGUMENT...
 
-It imports little, since jobs of Snakemake start it in the place of Python.
+Jobs of Snakemake start it in the place of Python: so it imports next to nothing, since `json`,
+`socket` and `pathlib` would take three times as long as all the rest.
 """
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
-import socket
-import subprocess
 import sys
-import time
-from fcntl import LOCK_EX, flock
-from pathlib import Path
+from _socket import AF_UNIX, SCM_RIGHTS, SOL_SOCKET, socket
+from array import array
 
 #: The variable that names a folder which all workers share; tests/conftest.py sets it
 SHARED = "MULTICAL_TESTS"
@@ -24,31 +22,45 @@ ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1
 
 def ask(command: list[str], files: list[int], folder: str, environ: dict[str, str]) -> int:
     """Run SCRIPT ARGUMENT... with these three files as its standard ones; its exit status."""
-    kind = "models" if Path(command[0]).stem in OF_MODELS else "tables"
-    said = json.dumps([command, folder, environ]).encode()
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(started(kind)))
-        socket.send_fds(connection, [b"%9d" % len(said)], files)
+    program = os.path.basename(command[0]).partition(".")[0]  # noqa: PTH119
+    said = marshal.dumps([command, folder, environ])
+    connection = socket(AF_UNIX)
+    try:
+        connection.connect(started("models" if program in OF_MODELS else "tables"))
+        descriptors = (SOL_SOCKET, SCM_RIGHTS, array("i", files))
+        connection.sendmsg([b"%9d" % len(said)], [descriptors])
         connection.sendall(said)
         return int(connection.recv(9) or 1)
+    finally:
+        connection.close()
 
 
-def started(kind: str) -> Path:
+def started(kind: str) -> str:
     """The socket of a process, which is started if no other worker has."""
-    folder = Path(os.environ[SHARED])
-    place = folder / f"{kind}.socket"
-    if not place.exists():
-        with open(folder / "owner") as owner, open(folder / f"{kind}.log", "a") as log:
-            flock(owner, LOCK_EX)
-            server = Path(__file__).with_name("fork_server.py")
-            command = [sys.executable, str(server), kind, str(place), f"/proc/{owner.read()}"]
-            if not place.exists():
-                environ = os.environ | ENVIRONMENT
-                subprocess.Popen(command, stdout=log, stderr=log, env=environ, process_group=0)
-            while not place.exists():
-                time.sleep(0.02)
+    place = f"{os.environ[SHARED]}/{kind}.socket"
+    if not os.path.exists(place):  # noqa: PTH110
+        start(kind, place)
     return place
 
 
+def start(kind: str, place: str) -> None:
+    """Start a process of `forks`, and wait for it."""
+    import subprocess
+    import time
+    from fcntl import LOCK_EX, flock
+    from pathlib import Path
+
+    folder = Path(place).parent
+    with open(folder / "owner") as owner, open(folder / f"{kind}.log", "a") as log:
+        flock(owner, LOCK_EX)
+        server = Path(__file__).with_name("fork_server.py")
+        command = [sys.executable, str(server), kind, place, f"/proc/{owner.read()}"]
+        if not Path(place).exists():
+            environ = os.environ | ENVIRONMENT
+            subprocess.Popen(command, stdout=log, stderr=log, env=environ, process_group=0)
+        while not Path(place).exists():
+            time.sleep(0.02)
+
+
 if __name__ == "__main__":
-    sys.exit(ask(sys.argv[1:], [0, 1, 2], str(Path.cwd()), dict(os.environ)))
+    sys.exit(ask(sys.argv[1:], [0, 1, 2], os.getcwd(), dict(os.environ)))  # noqa: PTH109

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import json
+import marshal
 import os
 import runpy
 import select
@@ -37,7 +37,9 @@ def serve(kind: str, place: Path, owner: Path) -> None:
         place.with_suffix(".new").rename(place)
         for name in LIBRARIES[kind].split():
             import_module(name)
+        assert kind != "tables" or "huggingface_hub" not in sys.modules
         if kind == "tables":
+            collect_plugins()
             share_compiled(place.with_name("compiled"))
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while owner.exists():
@@ -48,6 +50,13 @@ def serve(kind: str, place: Path, owner: Path) -> None:
                     attend(connection)
                     os._exit(0)
                 connection.close()
+
+
+def collect_plugins() -> None:
+    """Let Snakemake look for its plugins once. Those of loggers may lie in a fork's own folders."""
+    for kind in ("executor", "storage", "report", "scheduler"):
+        registry = import_module(f"snakemake_interface_{kind}_plugins.registry")
+        getattr(registry, f"{kind.title()}PluginRegistry")()
 
 
 def share_compiled(folder: Path) -> None:
@@ -88,7 +97,7 @@ def attend(connection: socket.socket) -> None:
         said += connection.recv(1 << 20)
     if (job := os.fork()) == 0:
         connection.close()
-        command, folder, environ = json.loads(said)
+        command, folder, environ = marshal.loads(said)
         become(command, folder, environ, files)
     for file in files:
         os.close(file)

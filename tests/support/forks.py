@@ -4,8 +4,8 @@ There are two, one of tables and of Snakemake, the other of models. Each is star
 who needs it, serves all workers of pytest-xdist, and has nothing of multical, so that a fork takes
 the modules of the copy that it runs in. A program does what it does in a process of its own, but
 
-- libraries are there before it sets what they read when they start, as HF_ENDPOINT: so programs
-  that ask a hub stay out of forks;
+- libraries are there before it sets what they read when they start: so that of tables has none
+  that reads HF_ENDPOINT, since programs that ask a hub run there;
 - sidecars name all libraries of the process.
 """
 
@@ -21,12 +21,10 @@ from tempfile import TemporaryFile
 from support import fork_client
 from support.fork_client import SHARED
 
-ALONE = ("fetch_model", "make_benchmark", "make_sft_data")
 #: For bash: a program that a rule starts
 FUNCTION = """\
 python() {
   case "$1" in
-    %s) command python "$@";;
     scripts/*) command python -ISE %s "$@";;
     *) command python "$@";;
   esac
@@ -60,6 +58,5 @@ def run(
 def environment() -> dict[str, str]:
     """Variables with which Snakemake runs the programs of its jobs in forks."""
     folder = Path(os.environ[SHARED])
-    alone = "|".join(f"scripts/{name}.py" for name in ALONE)
-    (folder / f"{os.getpid()}.sh").write_text(FUNCTION % (alone, fork_client.__file__))
+    (folder / f"{os.getpid()}.sh").write_text(FUNCTION % fork_client.__file__)
     return {SHARED: str(folder), "BASH_ENV": str(folder / f"{os.getpid()}.sh")}

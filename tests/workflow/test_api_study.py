@@ -232,6 +232,7 @@ def snakemake(folder: Path, *targets: str, key: str | None = KEY) -> tuple[int, 
 
 
 @pytest.mark.workflow
+@pytest.mark.slow  # a study of its own
 def test_a_study_from_questions_to_a_figure(server: Api, tmp_path: Path) -> None:
     folder, source = checkout.copy(tmp_path), {"url": server.url}
     write(folder, raw(**source))

@@ -63,7 +63,7 @@ def made(tiny: Path, tmp_path: Path) -> Path:
 def fresh(tiny: Path, tmp_path: Path) -> Path:
     """A fresh clone of it, as a reader has one."""
     run(tmp_path, "git", "clone", "--quiet", str(tiny), "fresh")
-    return tmp_path / "fresh"
+    return checkout.warm(tmp_path / "fresh")
 
 
 @pytest.fixture(scope="session")
@@ -132,10 +132,10 @@ def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
 
 def would_run(folder: Path) -> dict[str, int]:
     """The jobs by rule that a dry run for the figure lists."""
-    done = run(folder, *checkout.SNAKEMAKE, "--dry-run", "--", FIGURE)
-    if "Nothing to be done" in done.stdout + done.stderr:
+    told = checkout.snakemake(folder, "--dry-run", "--", FIGURE)
+    if "Nothing to be done" in told:
         return {}
-    table = (done.stdout + done.stderr).split("Job stats:")[1].split("total")[0]
+    table = told.split("Job stats:")[1].split("total")[0]
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from multical.bundle import archive
 from multical.bundle.anonymity import Search, names
 from support import checkout, forks
-from support.checkout import SNAKEMAKE, TARGET
+from support.checkout import TARGET, snakemake
 from support.dry_runs import would_run
 from support.rerun_edits import BY_NAME, LOSSES, NONE, SFT, SMOKE, Jobs, jobs, without
 
@@ -58,7 +57,7 @@ def test_there_is_nothing_to_do_and_figures_are_drawn_byte_for_byte(copy: Path) 
     figures = (copy / "results/smoke/bundle/figures.txt").read_text(encoding="utf-8").split()
     assert {path.with_suffix(".pdf") for path in drawn} == {copy / name for name in figures}
     shutil.rmtree(copy / "results/smoke/figures")
-    subprocess.run([*SNAKEMAKE, "--", *figures], cwd=copy, check=True)
+    snakemake(copy, "--", *figures)
     assert {path: sha256(path.read_bytes()).hexdigest() for path in drawn} == drawn
     assert not list(copy.rglob("*.safetensors"))
 

@@ -80,7 +80,7 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "make doctor STUDY=results/demo": DOCTOR,
     "make doctor STUDY=results/msp": DOCTOR,
     "make plan TARGET=results/headline.txt": Run("GPU-hours"),
-    LITE_PLAN: By("tests/workflow/test_docs.py", "bash(LITE_PLAN"),
+    LITE_PLAN: By("tests/workflow/test_docs.py", "shlex.split(LITE_PLAN"),
     "make plan TARGET=results/demo/headline.txt": PLAN,
     "make plan TARGET=results/msp/headline.txt": PLAN,
     "make explain TARGET=results/demo/headline.txt": Run("never made"),
@@ -275,8 +275,13 @@ def test_the_plan_of_one_gpu_is_that_of_its_table(copy: Path) -> None:
     rows = re.findall(row, text("docs/costs.md"), re.M)
     assert len(rows) == 3
     (total,) = re.findall(r"^\| all, .* \| 29 \| +\| +\| +\| (.*) \|$", text("docs/costs.md"), re.M)
+    environ = {key: value for key, value in os.environ.items() if "MULTICAL" not in key}
     for card, name in enumerate(("rtx-4090", "a5000")):
-        done = bash(LITE_PLAN.replace("rtx-4090", name), copy)
+        words = shlex.split(LITE_PLAN.replace("rtx-4090", name))
+        given = dict(word.split("=", 1) for word in words[2:])
+        arguments = [given["TARGET"], *given["ARGS"].split()]
+        program = [sys.executable, "tools/show_plan.py", *arguments]
+        done = forks.run(program, cwd=copy, env=environ)
         assert done.returncode == 0, done.stderr
         assert f" {total.split(' | ')[card]} of wall time" in done.stdout
         for verb, data, sizes, hours in rows:
@@ -285,7 +290,8 @@ def test_the_plan_of_one_gpu_is_that_of_its_table(copy: Path) -> None:
             assert re.search(f"{line}$", done.stdout, re.M), line
 
 
-#: In the place of Snakemake: notes its arguments, and leaves files for what make does next
+#: In the place of Snakemake and of Python: notes its arguments, and leaves files for what make does
+#: next
 RECORDER = """#!/bin/sh
 printf '%s\\n' "$*" >> calls
 for word; do case $word in
@@ -309,14 +315,16 @@ def test_it_hands_snakemake_its_targets(
 
 def calls(command: str, folder: Path) -> list[str]:
     """How a verb of the Makefile calls Snakemake, in an empty folder."""
-    with_environment(folder)
-    for name in ("Makefile", "envs", "report", "tools", "scripts", "expected"):
+    for name in ("Makefile", "envs", "report"):
         (folder / name).symlink_to(ROOT / name)
-    recorder = folder / "snakemake"
-    recorder.write_text(RECORDER)
-    recorder.chmod(0o755)
-    bash(f"{command} SNAKEMAKE={recorder}", folder)
-    return (folder / "calls").read_text().splitlines()
+    (folder / ".venv/bin").mkdir(parents=True)
+    shutil.copy(ROOT / "envs/requirements.lock", folder / ".venv/lock")
+    for name in ("snakemake", "python"):
+        (folder / ".venv/bin" / name).write_text(RECORDER)
+        (folder / ".venv/bin" / name).chmod(0o755)
+    bash(f"{command} SNAKEMAKE={folder}/.venv/bin/snakemake", folder)
+    lines = (folder / "calls").read_text().splitlines()
+    return [line for line in lines if not line.startswith("tools/")]
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,13 @@ def table() -> list[list[str]]:
 
 
 @pytest.mark.gpu
+@pytest.mark.slow
 def test_every_check_runs(table: list[list[str]]) -> None:
     assert list(dict.fromkeys(cells[0] for cells in table)) == CHECKS
 
 
 @pytest.mark.gpu
+@pytest.mark.slow
 def test_what_cannot_run_on_a_processor_is_said(table: list[list[str]]) -> None:
     assert {cells[-1] for cells in table} == {"yes", "-", "absent"}
     absent = {(name, found.split(":")[0]) for name, _, found, _, ok in table if ok == "absent"}

@@ -39,6 +39,7 @@ def snakemake(clone: Path, told: dict[str, Any], *targets: str) -> tuple[int, st
 
 
 @pytest.mark.workflow
+@pytest.mark.slow  # a study of its own
 def test_logs_become_metrics_and_figures(clone: Path) -> None:
     told = raw(
         mine=study(RUN),

@@ -57,6 +57,7 @@ def clone(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.workflow
+@pytest.mark.slow  # a study of its own
 def test_inputs_from_the_hub_and_records_of_them(clone: Path, hub: Hub) -> None:
     files = ["benchmarks/mmlu.fewshot.parquet", "sft/hermes.jsonl", "sft/hermes.heldout.jsonl"]
     targets = [str(INPUTS / name) for name in files]

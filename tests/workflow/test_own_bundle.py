@@ -58,7 +58,15 @@ def fresh(author: Path, tmp_path: Path) -> Path:
     """A fresh clone, which has none of it."""
     git(tmp_path, "clone", "--quiet", str(author), "fresh")
     assert not [name for name in [LOCAL, *OWN] if (tmp_path / "fresh" / name).exists()]
-    return tmp_path / "fresh"
+    return checkout.warm(tmp_path / "fresh")
+
+
+@pytest.fixture(scope="session")
+def bundle(author: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the study, without its data."""
+    path = tmp_path_factory.mktemp("bundle") / "tiny.zip"
+    bundled(author, path)
+    return path
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -134,9 +142,8 @@ def test_only_data_of_others_can_be_shared(author: Path, tmp_path: Path) -> None
     assert done.stderr == "error: --share: found 'little', expected one of ['own', 'quiz']\n"
 
 
-def test_own_data_that_come_back_or_change_count(author: Path, fresh: Path, tmp_path: Path) -> None:
-    bundled(author, tmp_path / "tiny.zip")
-    program(fresh, "unpack_bundle", str(tmp_path / "tiny.zip"))
+def test_own_data_that_come_back_or_change_count(author: Path, bundle: Path, fresh: Path) -> None:
+    program(fresh, "unpack_bundle", str(bundle))
     for name in OWN:
         (fresh / name).parent.mkdir(exist_ok=True)
         shutil.copy(author / name, fresh / name)
@@ -146,24 +153,23 @@ def test_own_data_that_come_back_or_change_count(author: Path, fresh: Path, tmp_
     assert "make_benchmark" in checkout.snakemake(fresh, "--dry-run", "--", FIGURE)
 
 
-def test_what_needs_own_data_says_so(author: Path, fresh: Path, tmp_path: Path) -> None:
-    bundled(author, tmp_path / "tiny.zip")
-    program(fresh, "unpack_bundle", str(tmp_path / "tiny.zip"))
+def test_what_needs_own_data_says_so(bundle: Path, fresh: Path) -> None:
+    program(fresh, "unpack_bundle", str(bundle))
     command = [*checkout.SNAKEMAKE, "--forcerun", "make_benchmark", "--", DATA[0]]
     done = forks.run(command, cwd=fresh)
     assert done.returncode != 0
     assert "error: quiz.jsonl: " in done.stdout + done.stderr
 
 
-def test_results_may_be_a_link_to_another_disk(author: Path, fresh: Path, tmp_path: Path) -> None:
+def test_results_may_be_a_link_to_another_disk(
+    author: Path, bundle: Path, fresh: Path, tmp_path: Path
+) -> None:
     linked = shutil.copytree(author, tmp_path / "linked", symlinks=True)
     for folder in (linked, fresh):
         (folder / "results").rename(tmp_path / f"{folder.name}-disk")
         (folder / "results").symlink_to(tmp_path / f"{folder.name}-disk")
-    for folder in (author, linked):
-        bundled(folder, tmp_path / f"{folder.name}.zip")
-    first, second = (archive.read(tmp_path / f"{x.name}.zip").files for x in (author, linked))
-    assert second == first
+    bundled(linked, tmp_path / "linked.zip")
+    assert archive.read(tmp_path / "linked.zip").files == archive.read(bundle).files
     assert program(fresh, "unpack_bundle", str(tmp_path / "linked.zip"))[-1] == "nothing to do"
     shutil.rmtree(fresh / "results/tiny/figures")
     checkout.snakemake(fresh, "--", FIGURE)
@@ -177,15 +183,14 @@ def test_results_may_be_a_link_to_another_disk(author: Path, fresh: Path, tmp_pa
     assert (tmp_path / "crate" / FIGURE).is_file(), said
 
 
-def test_own_entries_stay_as_they_are(author: Path, fresh: Path, tmp_path: Path) -> None:
-    bundled(author, tmp_path / "tiny.zip")
+def test_own_entries_stay_as_they_are(bundle: Path, fresh: Path) -> None:
     before = "# mine\nmodels:\n    # of mine\n    other: # too\n        chat_format: plain\n"
     before += "        source: {kind: folder, path: elsewhere}\n"
     (fresh / LOCAL).write_text(before, encoding="utf-8")
-    assert program(fresh, "unpack_bundle", str(tmp_path / "tiny.zip"))[-1] == "nothing to do"
+    assert program(fresh, "unpack_bundle", str(bundle))[-1] == "nothing to do"
     text = (fresh / LOCAL).read_text(encoding="utf-8")
     assert set(before.splitlines()) <= set(text.splitlines())
     assert set(yaml.safe_load(text)["models"]) == {"other", "little"}
     digest = sha256((fresh / LOCAL).read_bytes()).hexdigest()
-    program(fresh, "unpack_bundle", str(tmp_path / "tiny.zip"))
+    program(fresh, "unpack_bundle", str(bundle))
     assert sha256((fresh / LOCAL).read_bytes()).hexdigest() == digest

@@ -165,6 +165,7 @@ def test_the_headline_needs_the_figures_of_all_views(clone: Path) -> None:
 
 
 @pytest.mark.workflow
+@pytest.mark.slow  # a study of its own
 def test_figures_of_another_view(clone: Path, tmp_path: Path) -> None:
     panel = f"{ROOT}/figures/mmlu.lite.other-2.5"
     names = ["culture", "conditions_by_resource", "reliability_by_lang.little", "ece_by_lang"]

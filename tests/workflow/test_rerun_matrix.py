@@ -54,6 +54,7 @@ def test_a_fresh_clone_with_copied_results(finished: Path, tmp_path: Path) -> No
     """All times are new, and say nothing."""
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", str(finished), str(clone))
+    checkout.warm(clone)
     assert would_run(clone) > INPUTS
     for name in ("results", ".snakemake"):
         checkout.copy_light(finished / name, clone / name, times=False)

@@ -114,12 +114,10 @@ def test_such_programs_would_be_found(source: str) -> None:
 
 
 @pytest.mark.workflow
-def test_rules_quote_all_that_they_hand_to_the_shell() -> None:
-    listed = subprocess.run(
-        [sys.executable, "-c", COMMANDS],
-        cwd=checkout.REPO, env=os.environ | {"PYTHONPATH": "scripts"},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+def test_rules_quote_all_that_they_hand_to_the_shell(tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(COMMANDS, encoding="utf-8")
+    environ = os.environ | {"PYTHONPATH": "scripts"}
+    listed = forks.run([tmp_path / "x.py"], cwd=checkout.REPO, env=environ, check=True)
     commands = json.loads(listed.stdout.splitlines()[-1])
     assert {rule for rule, command in commands.items() if command is None} == WITHOUT_COMMAND
     for rule, command in commands.items():

@@ -81,7 +81,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("languages", "size", "scoring", "jobs"),
     [
-        (["en", "ja", "fr"], 1, {}, []),
         (["ja", "fr", "en"], 1, {}, []),
         (["en", "ar", "ja", "fr"], 1, {}, ["quiz", "quiz/ar"]),
         (["en", "fr"], 1, {}, ["quiz"]),

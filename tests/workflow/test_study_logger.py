@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from support import forks
+
 ROOT = Path(__file__).parents[2]
 SNAKEFILE = """
 rule all:
@@ -56,9 +58,9 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
     """The exit code, and what was said beside the output of jobs."""
-    process = start(folder, *arguments)
-    _, said = process.communicate(timeout=120)
-    return process.returncode, said
+    environ = os.environ | {"PYTHONPATH": str(ROOT / "tools")}
+    done = forks.run(arguments, cwd=folder, env=environ)
+    return done.returncode, done.stderr
 
 
 def test_a_line_for_each_job_and_the_output_of_jobs_in_their_logs(folder: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from multical.provenance.fingerprint import without_docstrings
+from multical.provenance.fingerprint import kept, without_docstrings
 
 #: Hash of each part, by its name
 Parts = dict[str, str]
@@ -23,11 +23,17 @@ REST = "module level"
 @cache
 def parts(path: Path) -> Parts:
     """The parts of a file; raises `OSError` and `SyntaxError` where it cannot be read."""
-    tree = without_docstrings(ast.parse(path.read_text(encoding="utf-8"), filename=path.name))
-    texts: dict[str, str] = {}
-    for name, text in _named_parts(tree.body):
-        texts[name] = texts.get(name, "") + text
-    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()}
+    found: Parts = kept(path, "parts", _parts, __file__)
+    return found
+
+
+def _parts(text: bytes, name: str) -> Parts:
+    """The parts of the text of a file."""
+    tree = without_docstrings(ast.parse(text, filename=name))
+    codes: dict[str, str] = {}
+    for part, code in _named_parts(tree.body):
+        codes[part] = codes.get(part, "") + code
+    return {part: hashlib.sha256(code.encode()).hexdigest()[:16] for part, code in codes.items()}
 
 
 def _named_parts(body: Iterable[ast.stmt], within: str = "") -> Iterator[tuple[str, str]]:

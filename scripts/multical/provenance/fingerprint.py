@@ -12,11 +12,12 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from packaging.utils import canonicalize_name
 
@@ -97,27 +98,34 @@ def _parsed(path: Path) -> tuple[str, set[Path], set[str]]:
 
 
 def _read(path: Path) -> tuple[str, list[str]]:
-    """Digest of a file's code, and the names that it imports.
-
-    To parse all files is a third of a dry run. So what was found is kept beside Python's byte code,
-    with a digest of all that it was found from.
-    """
+    """Digest of a file's code, and the names that it imports."""
     try:
-        text = path.read_bytes()
+        digest, names = kept(path, "fingerprint", _found)
     except OSError as error:
         raise InputError(f"{path.relative_to(SCRIPTS)}: no such script") from error
-    key = hashlib.sha256(_reader() + text).hexdigest()
-    kept = path.parent / "__pycache__" / f"{path.stem}.fingerprint.json"
+    return digest, names
+
+
+def kept(path: Path, kind: str, find: Callable[[bytes, str], Any], *readers: str) -> Any:
+    """What `find` finds in the text of a file, given with its name, as JSON has it.
+
+    To parse all files is a third of a dry run. So what was found is kept beside Python's byte code,
+    with a digest of all that it was found from: the text, Python, this module and the other files
+    of code that it is read by. Raises `OSError` for a file that cannot be read.
+    """
+    text = path.read_bytes()
+    key = hashlib.sha256(_reader(*readers) + text).hexdigest()
+    place = path.parent / "__pycache__" / f"{path.stem}.{kind}.json"
     try:
-        found, digest, names = json.loads(kept.read_bytes())
-        if found == key:
-            return digest, names
+        before, found = json.loads(place.read_bytes())
+        if before == key:
+            return found
     except (OSError, ValueError, TypeError):
         pass  # not kept yet, or not whole
-    digest, names = _found(text, path.name)
-    with suppress(OSError), atomic(kept) as temporary:  # a folder may take no files
-        temporary.write_text(json.dumps([key, digest, names]), encoding="utf-8")
-    return digest, names
+    found = find(text, path.name)
+    with suppress(OSError), atomic(place) as temporary:  # a folder may take no files
+        temporary.write_text(json.dumps([key, found]), encoding="utf-8")
+    return found
 
 
 def _found(text: bytes, name: str) -> tuple[str, list[str]]:
@@ -130,9 +138,10 @@ def _found(text: bytes, name: str) -> tuple[str, list[str]]:
 
 
 @cache
-def _reader() -> bytes:
-    """What reads files: this module and Python."""
-    return Path(__file__).read_bytes() + sys.version.encode()
+def _reader(*others: str) -> bytes:
+    """What reads files: this module, others, and Python."""
+    files = [Path(file).read_bytes() for file in (__file__, *others)]
+    return b"".join([*files, sys.version.encode()])
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:

@@ -7,6 +7,7 @@ from textwrap import dedent
 
 import pytest
 
+from multical.provenance import code_parts
 from multical.provenance.code_parts import describe, parts
 
 CODE = '''
@@ -97,6 +98,18 @@ def test_several_edits_of_a_file(tmp_path: Path) -> None:
     assert found(tmp_path, *edits) == (
         "WIDTH, draw changed; more, Box.surface added; HEIGHT, Box.area removed"
     )
+
+
+def test_parts_are_kept_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = found(tmp_path, ("WIDTH = 3", "WIDTH = 4"))
+    with monkeypatch.context() as patch:
+        patch.setattr(code_parts, "_parts", None)  # no file is parsed again
+        parts.cache_clear()
+        assert found(tmp_path, ("WIDTH = 3", "WIDTH = 4")) == said == "WIDTH changed"
+    parts.cache_clear()
+    assert found(tmp_path, ("WIDTH = 3", "DEPTH = 4")) == "DEPTH added; WIDTH removed"
 
 
 def test_two_of_one_name_are_one_part(tmp_path: Path) -> None:
