@@ -30,7 +30,7 @@ RELIABILITY += ["point", "point_confidence", "point_accuracy", "point_low", "poi
 RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
 MODELS = ("gemma3-270m", "smollm2-135m-instruct")
 #: What matplotlib does fast: small images, and fonts as it has them, none cut to what is shown
-QUICK: dict[str, Any] = {"savefig.dpi": 40, "pdf.fonttype": 3}
+QUICK: Any = {"savefig.dpi": 40, "pdf.fonttype": 3}
 #: In place of a PDF
 NOT_DRAWN = b"%PDF-" + b" not drawn" * 100
 PARAMS = {

@@ -120,7 +120,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return figure_data.write_tables(tmp_path_factory.mktemp("small"), levels)
 
 
-def settings(name: str) -> dict[str, Any]:
+def settings(name: str) -> Any:
     """Those of matplotlib with which a program is run twice."""
     return {} if name in WHOLE else figure_data.QUICK
 
