@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pandas as pd
+import pytest
+from matplotlib import rcParams
+from matplotlib.figure import Figure
 
 from multical.metrics import declared
 from multical.metrics.params import Metric
@@ -27,7 +30,9 @@ RELIABILITY += ["point", "point_confidence", "point_accuracy", "point_low", "poi
 RUN = ["run", "model", "sft", "smoothing", "seed", "benchmark"]
 MODELS = ("gemma3-270m", "smollm2-135m-instruct")
 #: What matplotlib does fast: small images, and fonts as it has them, none cut to what is shown
-QUICK: dict[str, Any] = {"savefig.dpi": 40, "pdf.fonttype": 3}
+QUICK: Any = {"savefig.dpi": 40, "pdf.fonttype": 3}
+#: In place of a PDF
+NOT_DRAWN = b"%PDF-" + b" not drawn" * 100
 PARAMS = {
     "study": "results/demo",
     "benchmark": "cldr-facts",
@@ -40,6 +45,20 @@ PARAMS = {
     "options": 4,
     "model": "gemma3-270m",
 }
+
+
+def draw_once(patch: pytest.MonkeyPatch) -> None:
+    """Draw figures as small images, and no PDFs, which show the same in the same layout."""
+    save = Figure.savefig
+
+    def quickly(figure: Figure, file: Path, **more: Any) -> None:
+        if file.suffix == ".pdf":
+            file.write_bytes(NOT_DRAWN)
+        else:
+            save(figure, file, **more)
+
+    patch.setattr(Figure, "savefig", quickly)
+    patch.setitem(cast("dict[str, Any]", rcParams), "savefig.dpi", QUICK["savefig.dpi"])
 
 
 def write_tables(

@@ -9,6 +9,7 @@ GPUs, and nothing else.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -77,6 +78,7 @@ REAL = PartialState.__init__
 def main() -> None:
     cases, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     torch.set_num_threads(1)
+    gc.freeze()  # as tests/conftest.py does
     for case in cases:
         sharded = case["params"]["scale"].get("sharding") == "fsdp"
         os.environ["ACCELERATE_USE_FSDP"] = str(sharded).lower()

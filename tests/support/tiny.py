@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -114,6 +117,11 @@ def config(kind: str, vocabulary: int = 400) -> Any:
 
 def model(kind: str, vocabulary: int = 400, seed: int = 0) -> PreTrainedModel:
     """A tiny random model in float32 and evaluation mode, the same for the same seed."""
+    return deepcopy(_model(kind, vocabulary, seed))
+
+
+@cache
+def _model(kind: str, vocabulary: int, seed: int) -> PreTrainedModel:
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         attention = "eager" if kind == "gemma2" else "sdpa"  # as checkpoints.load has it
@@ -129,11 +137,22 @@ def folder(
     path: Path, kind: str = "llama", chat_template: str | None = TEMPLATE, seed: int = 0
 ) -> Path:
     """Write model, tokenizer and manifest as a model folder; returns the manifest's path."""
-    made = tokenizer(chat_template)
-    model(kind, len(made), seed).save_pretrained(path / "checkpoint")
-    made.save_pretrained(path / "checkpoint")
-    write_manifest(path / "manifest.json", path / "checkpoint", {"model": kind})
+    (path / "checkpoint").mkdir(parents=True, exist_ok=True)
+    for name, content in _files(kind, chat_template, seed).items():
+        (path / name).write_bytes(content)
     return path / "manifest.json"
+
+
+@cache
+def _files(kind: str, chat_template: str | None, seed: int) -> dict[str, bytes]:
+    """What a model folder holds, by names in it."""
+    with TemporaryDirectory() as folder:
+        path, made = Path(folder), tokenizer(chat_template)
+        model(kind, len(made), seed).save_pretrained(path / "checkpoint")
+        made.save_pretrained(path / "checkpoint")
+        write_manifest(path / "manifest.json", path / "checkpoint", {"model": kind})
+        files = filter(Path.is_file, path.rglob("*"))
+        return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
 
 
 def pairs(n: int = 10) -> list[Conversation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -22,6 +23,14 @@ def libraries() -> dict[str, str]:
     direct = {canonicalize_name(Requirement(text).name) for text in requirements}
     imported = {module.partition(".")[0] for module in list(sys.modules)}
     used = {canonicalize_name(DISTRIBUTIONS.get(module, module)) for module in imported}
-    # as its metadata spell it, and not by `packages_distributions`, which reads all that is there
-    own = sorted(metadata.metadata(name)["Name"] for name in direct & used)
-    return {name: metadata.version(name) for name in own}
+    return dict(sorted(map(_distribution, direct & used)))
+
+
+@cache
+def _distribution(name: str) -> tuple[str, str]:
+    """Name, as its metadata spell it, and version.
+
+    Not by `packages_distributions`, which reads all that is there.
+    """
+    found = metadata.metadata(name)
+    return found["Name"], found["Version"]

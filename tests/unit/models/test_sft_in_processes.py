@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -24,7 +25,7 @@ from multical.models import checkpoints, distributed, sft
 from multical.models.chat import Chat
 from multical.models.params import TrainingJob
 from multical.params import parse
-from support import programs, tiny
+from support import fork_client, programs, tiny
 from support import sft_in_processes as alone
 
 #: Two epochs of ten conversations, four a step: the third step of an epoch has two, so that
@@ -113,15 +114,25 @@ def log(folder: Path, name: str) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
 
 
+def once(name: str, folder: Path) -> str:
+    """The run in one process that a case must equal; cases that differ in their scale share it.
+
+    It has padded batches and keeps its activations, in the precision of the case.
+    """
+    kind, b, _, more = CASES[name]
+    precision, own = more.get("precision", "float32"), OF_CASES.get(name, {})
+    run = " ".join(["one", kind, str(b), precision, *own])
+    if not (folder / f"{run}.jsonl").exists():
+        params = {**PARAMS, **own, "smoothing": b, "scale": {"precision": precision}}
+        alone.run(run, kind, params, folder)
+    return run
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_weights_of_two_are_those_of_one(name: str, two: Path) -> None:
-    """One has padded batches and keeps its activations, in the precision of the two."""
-    kind, b, _, more = CASES[name]
-    scale = {"precision": more.get("precision", "float32")}
-    params = {**PARAMS, **OF_CASES.get(name, {}), "smoothing": b, "scale": scale}
-    alone.run("one", kind, params, two)
-    found, expected = log(two, name), log(two, "one")
-    rough = "precision" in more
+    one = once(name, two)
+    found, expected = log(two, name), log(two, one)
+    rough = "precision" in CASES[name][3]
     assert len(expected) == 6
     assert [step["learning_rate"] for step in found] == [step["learning_rate"] for step in expected]
     for key in ("loss", "grad_norm"):
@@ -130,20 +141,18 @@ def test_losses_and_weights_of_two_are_those_of_one(name: str, two: Path) -> Non
             [step[key] for step in expected], rel=near
         )
     assert expected[0]["loss"] - expected[-1]["loss"] > 0.5
-    after, once = (load_file(two / run / "model.safetensors") for run in (name, "one"))
+    after, wanted = (load_file(two / run / "model.safetensors") for run in (name, one))
     assert {key: (w.shape, w.dtype) for key, w in after.items()} == {
-        key: (w.shape, w.dtype) for key, w in once.items()
+        key: (w.shape, w.dtype) for key, w in wanted.items()
     }
     # a key's bias has no gradient but rounding, which AdamW makes as large as any
-    for key in () if rough else [key for key in once if not key.endswith("k_proj.bias")]:
-        torch.testing.assert_close(after[key], once[key], rtol=0, atol=1e-5)
+    for key in () if rough else [key for key in wanted if not key.endswith("k_proj.bias")]:
+        torch.testing.assert_close(after[key], wanted[key], rtol=0, atol=1e-5)
 
 
 def test_fillers_count_for_nothing_but_one_token(two: Path) -> None:
-    alone.run("one", "llama", {**PARAMS, "smoothing": 0.1}, two)
-    seen = [
-        run[-1]["num_input_tokens_seen"] for run in (log(two, "llama 0.1 none"), log(two, "one"))
-    ]
+    name = "llama 0.1 none"
+    seen = [log(two, run)[-1]["num_input_tokens_seen"] for run in (name, once(name, two))]
     assert seen[0] - seen[1] == 2 * 2  # two epochs of twelve rows
 
 
@@ -192,9 +201,10 @@ def base(tmp_path: Path) -> Path:
 
 
 def start(base: Path, out: str, **changes: Any) -> subprocess.Popen[str]:
+    """The program, in a fork that becomes the launcher and so needs no libraries of its own."""
     changes = {"scale": {"processes": 2}, **changes}
     return subprocess.Popen(
-        [sys.executable, *programs.command(base, out, **changes)],
+        [sys.executable, "-ISE", fork_client.__file__, *programs.command(base, out, **changes)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
@@ -217,16 +227,17 @@ def workers(base: Path) -> list[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("victim", ["launcher", "worker"])
 def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) -> None:
-    process = start(base, "killed", steps=60, save_every=20)
-    deadline = time.monotonic() + 120
+    process = start(base, "killed", steps=40, save_every=10)
+    deadline = time.monotonic() + 300
     while not list(base.glob("killed.scratch-*/checkpoint-*")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
     children = workers(base)
     assert len(children) == 2
-    os.kill(process.pid if victim == "launcher" else children[1], signal.SIGKILL)
-    process.communicate(timeout=60)
+    launcher = psutil.Process(children[1]).ppid()
+    os.kill(launcher if victim == "launcher" else children[1], signal.SIGKILL)
+    process.communicate(timeout=300)
     assert process.returncode != 0
     while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -234,8 +245,8 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) 
     assert not (base / "killed").exists()
     if victim == "launcher":
         return
-    again = start(base, "killed", steps=60, save_every=20)
-    told = again.communicate(timeout=120)[1]
+    again = start(base, "killed", steps=40, save_every=10)
+    told = again.communicate(timeout=300)[1]
     assert again.returncode == 0, told[-2000:]
     assert told.count("goes on from checkpoint-") == 1
     assert not list(base.glob("killed.scratch*"))
@@ -243,7 +254,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) 
     losses = [step["loss"] for step in programs.read_log(base / "killed")]
     # the same as one process, which was not interrupted
     examples = sft.Examples.of(tiny.pairs(), Chat(tiny.tokenizer(), "plain"), 64, "")
-    settings = TrainingJob(**{**programs.TRAINING, "steps": 60, "save_every": 60})
+    settings = TrainingJob(**{**programs.TRAINING, "steps": 40, "save_every": 40})
     expected, _ = sft.train(
         tiny.model("tied", len(tiny.tokenizer())), tiny.tokenizer(), examples, settings,
         base / "one.scratch",
@@ -253,7 +264,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) 
 
 def test_a_wrong_run_ends_all_with_one_sentence(base: Path) -> None:
     process = start(base, "bad", max_length=8)
-    told = process.communicate(timeout=120)[1]
+    told = process.communicate(timeout=300)[1]
     assert process.returncode == 1
     assert told.count("error: ") == 1
     assert "data.jsonl: no token to train in 10 conversations" in told

@@ -319,14 +319,16 @@ def test_the_crossed_test_keeps_its_level(languages: int, spread: float, shared:
     19 %, and in 63 and 54 %, where `shared` of the variance is the questions'.
     """
     generator, n, times = np.random.default_rng(languages), 104, 300
-    counts = generator.multinomial(n, np.full(n, 1 / n), size=200)
+    counts = generator.multinomial(n, np.full(n, 1 / n), size=200).astype(float)
     rejected = np.zeros(times, bool)
     for place in range(times):
         noise = 0.4 * (1 - shared) ** 0.5 * generator.normal(size=(languages, n))
         table = noise + 0.4 * shared**0.5 * generator.normal(size=n)
         table += spread * generator.normal(size=(languages, 1))
+        drawn = table @ counts.T / n
         effects = [
-            Effect(float(row.mean()), counts @ row / n, n, (-1, 1), row[:1]) for row in table
+            Effect(float(row.mean()), one, n, (-1, 1), row[:1])
+            for row, one in zip(table, drawn, strict=True)
         ]
         rejected[place] = crossed(effects)["p_all"] < 0.05
     assert rejected.mean() <= 0.09  # 0.05 + 3 standard errors
@@ -341,16 +343,16 @@ def test_tests_of_several_seeds_keep_their_level(seeds: int, between: float) -> 
     by .1.
     """
     generator, n, languages, times = np.random.default_rng(seeds), 104, 9, 300
-    counts = generator.multinomial(n, np.full(n, 1 / n), size=100)
+    counts = generator.multinomial(n, np.full(n, 1 / n), size=100).astype(float)
     rejected = np.zeros((2, times), bool)
     for place in range(times):
         table = generator.normal(0, 0.3, (seeds, languages, n))
         table += generator.normal(0, 0.1, n) + generator.normal(0, between, (seeds, 1, 1))
-        means = table.mean(axis=2)
+        means, drawn = table.mean(axis=2), table.mean(axis=0) @ counts.T / n
         effects = [
             Effect(
                 float(means[:, language].mean()),
-                counts @ table[:, language].mean(axis=0) / n,
+                drawn[language],
                 n,
                 (-np.inf, np.inf),
                 means[:, language],
