@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from multical.data.sources import (
     FactKinds,
@@ -40,6 +40,13 @@ class QuestionFile(File):
 #: A column or a config of a data set, or a value in it, as its authors wrote it
 Written = Annotated[
     str, matching(r"^[^\x00-\x1f\x7f]+$", "a text without control characters that is not empty")
+]
+Codes = Annotated[Distinct[Language], Field(min_length=1)]
+CodesByName = Annotated[dict[Written, Language], Field(min_length=1)]
+#: A list or a mapping, by its type, so that a wrong value gets the sentence of the one it is in
+NamedLanguages = Annotated[
+    Annotated[Codes, Tag("list")] | Annotated[CodesByName, Tag("mapping")],
+    Discriminator(lambda value: "mapping" if isinstance(value, dict) else "list"),
 ]
 #: How a column names the right option
 AnswerForm = Literal["letter", "index", "number", "text"]
@@ -112,8 +119,7 @@ class HubBenchmark(Strict):
     fewshot_split: Split | None = Field(
         default=None, description="split with the few-shot examples, dev or validation; null: none"
     )
-    languages: Distinct[Language] | dict[Written, Language] = Field(
-        min_length=1,
+    languages: NamedLanguages = Field(
         description="the languages to read: a list if the data set calls them by their codes; "
         "else a mapping from its names of them to codes",
     )
