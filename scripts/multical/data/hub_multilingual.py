@@ -98,7 +98,7 @@ def _questions(
 def _names(columns: Columns) -> list[str]:
     """The columns that a data set must have."""
     others = [columns.language, columns.subject, columns.passage, columns.question]
-    culture = columns.culture and columns.culture.column
+    culture = columns.culture.column if columns.culture else None
     names = [*columns.id, *others, *columns.options, *columns.answer, culture]
     return list(dict.fromkeys(name for name in names if name is not None))
 

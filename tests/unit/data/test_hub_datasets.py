@@ -157,7 +157,7 @@ def test_odd_rows_of_global_mmlu(
     rows[2] |= changes
     files = hub_repos.global_mmlu(["en", "yo"], yo=rows)
     repo = served.add("datasets", "a/mmlu", files)
-    own = {"languages": ["en", "yo"]}
+    own: dict[str, Any] = {"languages": ["en", "yo"]}
     settings = benchmark(repo, "global-mmlu", **own)
     told = refused(tmp_path, lambda: program(make_benchmark, settings))
     assert told.startswith(f"a/mmlu yo test: row 2: {said}")

@@ -97,7 +97,7 @@ def test_names_of_languages() -> None:
     """Those of Belebele and INCLUDE mean what CLDR says, but for what it does not have."""
     belebele, include = (hub_repos.source(name)["languages"] for name in ("belebele", "include"))
     assert (len(belebele), len(include)) == (122, 44)
-    aliases = get_global("language_aliases") | {"pbt": "ps"}
+    aliases = {**get_global("language_aliases"), "pbt": "ps"}
     likely = get_global("likely_subtags")
     for name, code in belebele.items():
         language, script = name.split("_")
