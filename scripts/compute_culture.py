@@ -33,7 +33,7 @@ CULTURES = ["CS", "CA"]
 DIFFERENCE = "CS-CA"
 NONE = (
     f"records: culture: no question is labelled, expected some of {CULTURES} "
-    "(benchmarks of kind global_mmlu have them)"
+    "(columns.culture of a benchmark from the hub says where they are)"
 )
 COLUMNS = [*RUN, "culture", *SUMMARY[len(RUN) :]]
 

@@ -59,9 +59,8 @@ def make(
             count = Counter(zip(frame["language"], frame["subject"], strict=True))
             return frame, questions.counted(count, odd.by_group), {path.name: sha256(path)}
         case HubBenchmark():
-            options = source.model_dump(exclude={"fewshot_split"})
-            options["split"] = source.fewshot_split if examples else source.split
-            return hub_multilingual.benchmark(**options)
+            fewshot = source.fewshot_split if examples else None
+            return hub_multilingual.benchmark(source, fewshot or source.split)
         case _:
             return hub_english.benchmark(**source.model_dump(), examples=examples)
 

@@ -2,12 +2,13 @@
 
 English questions are MMLU's own where ../shared/data/mmlu is, else made up. In other
 languages they are the same ones with a mark of the language's script: for tests of
-loading, not of languages. Columns and layouts are as scripts/multical/data/hub_multilingual.py
-and hub_sft.py say; what else is in them is made up.
+loading, not of languages. Columns and layouts are as config/benchmarks.yaml and
+scripts/multical/data/hub_sft.py say; what else is in them is made up.
 """
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -17,10 +18,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from multical import yaml_files
+
+CONFIG = Path(__file__).parents[2] / "config/benchmarks.yaml"
 MMLU = Path(__file__).parents[2] / "shared/data/mmlu/mmlu_csv.tar.xz"
 GLOBAL_MMLU = (
     "am ar bn cs de el en es fa fil fr ha he hi id ig it ja ko ky lt mg ms ne nl ny pl pt ro ru "
@@ -66,6 +71,16 @@ def _real(split: str, count: int) -> list[tuple[str, str, list[str], int]]:
     return [row for rows in zip(*by_subject, strict=False) for row in rows][:count]
 
 
+@cache
+def _entries() -> dict[str, Any]:
+    return yaml_files.mapping(CONFIG)["benchmarks"]
+
+
+def source(name: str, **changes: Any) -> dict[str, Any]:
+    """The source of a benchmark of the repository's config, with other values of some keys."""
+    return copy.deepcopy(_entries()[name]["source"]) | changes
+
+
 def told(text: str, language: str) -> str:
     """A text as of another language."""
     return text if language == "en" else f"{SCRIPTS.get(language, language)}: {text}"
@@ -83,8 +98,8 @@ def card(configs: list[dict[str, Any]]) -> bytes:
     return f"---\n{yaml.safe_dump({'configs': configs})}---\n\n# A data set\n".encode()
 
 
-def splits(rows: dict[str, dict[str, Rows]], schema: pa.Schema) -> Files:
-    """A repository with a config a language, as both benchmarks have it."""
+def splits(rows: dict[str, dict[str, Rows]], schema: pa.Schema | None = None) -> Files:
+    """A repository with a config a language, and a file for each of its splits."""
     files: Files = {}
     configs = []
     for language, by_split in rows.items():
@@ -212,6 +227,79 @@ def mmlu_prox(
         for language in languages or MMLU_PROX
     }
     return splits(rows, MMLU_PROX_SCHEMA)
+
+
+def mmmlu(languages: dict[str, str], count: int = 4) -> Files:
+    """OpenAI's MMMLU: a config and a CSV file a language; the numbers of rows have no header."""
+    files, configs = {}, []
+    for name, language in languages.items():
+        rows = [
+            [told(text, language) for text in (question, *options)] + ["ABCD"[answer], subject]
+            for subject, question, options, answer in mmlu("test", count)
+        ]
+        path = f"test/mmlu_{name.replace('_', '-')}.csv"
+        frame = pd.DataFrame(rows, columns=["Question", *"ABCD", "Answer", "Subject"])
+        files[path] = frame.to_csv().encode()
+        places = [{"split": "test", "path": path}]
+        configs.append({"config_name": name, "data_files": places})
+    return {"README.md": card(configs), **files}
+
+
+def belebele_rows(name: str, language: str, count: int = 4) -> Rows:
+    """Rows of Belebele: two questions on each passage, whose answers are texts of numbers."""
+    rows: Rows = []
+    for i, (_, question, options, answer) in enumerate(mmlu("test", count)):
+        link = f"https://en.wikibooks.org/wiki/Page_{i // 2}"
+        passage = told(f"Passage {i // 2}.", language)
+        texts = {f"mc_answer{n}": told(text, language) for n, text in enumerate(options, 1)}
+        row = {"link": link, "question_number": i % 2 + 1, "flores_passage": passage}
+        asked = {"question": told(question, language), **texts, "ds": "2023-05-03"}
+        rows.append({**row, **asked, "correct_answer_num": str(answer + 1), "dialect": name})
+    return rows
+
+
+def belebele(languages: dict[str, str], count: int = 4) -> Files:
+    """Belebele: a config and a file of JSON lines a variant of a language."""
+    files, configs = {}, []
+    for name, language in languages.items():
+        path = f"data/{name}.jsonl"
+        lines = [json.dumps(row) + "\n" for row in belebele_rows(name, language, count)]
+        files[path] = "".join(lines).encode()
+        places = [{"split": "test", "path": path}]
+        configs.append({"config_name": name, "data_files": places})
+    return {"README.md": card(configs), **files}
+
+
+#: Labels of INCLUDE's questions, in turn
+REGIONAL = ("agnostic", "culture", "region explicit", "region implicit")
+
+
+def include_rows(name: str, language: str, split: str, count: int, lite: bool = False) -> Rows:
+    """Rows of INCLUDE, without ids; in its Lite version, options are one list."""
+    rows: Rows = []
+    for i, (subject, question, options, answer) in enumerate(mmlu(split, count)):
+        texts = [told(text, language) for text in options]
+        columns = {f"option_{x}": text for x, text in zip("abcd", texts, strict=True)}
+        rows.append(
+            {
+                "language": name, "country": "Somewhere", "domain": "STEM", "subject": subject,
+                "regional_feature": REGIONAL[i % 4], "level": "Academic",
+                "question": told(question, language),
+                **({"choices": texts} if lite else columns),
+                "answer": answer,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def include(languages: dict[str, str], count: int = 4, lite: bool = False) -> Files:
+    """INCLUDE, or its Lite version, which has no split validation."""
+    rows: dict[str, dict[str, Rows]] = {}
+    for name, language in languages.items():
+        rows[name] = {"test": include_rows(name, language, "test", count, lite)}
+        if not lite:
+            rows[name]["validation"] = include_rows(name, language, "val", 2)
+    return splits(rows)
 
 
 def pairs(count: int) -> list[tuple[str, str]]:

@@ -9,14 +9,19 @@ from typing import Any
 import pytest
 import yaml
 
+import compute_metrics
 from multical import records
+from multical.config import files as config_files
 from multical.data import conversations, questions
+from multical.workflow import job_params
 from support import checkout, hub_repos, hub_server, tiny
 from support.hub_server import GOOD_TOKEN, Hub
 from support.paper_study import snakemake
 
 STUDY = "results/demo"
 INPUTS = Path("results/inputs")
+#: Languages of which resource_levels lists one
+READ = {"eng_Latn": "en", "asm_Beng": "as", "hin_Latn": "hi-Latn"}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +34,12 @@ def source(kind: str, repo: hub_server.Repo, **more: Any) -> dict[str, Any]:
     return {"source": {"kind": kind, "repo": repo.name, "revision": repo.revision, **more}}
 
 
+def questions_of(name: str, repo: hub_server.Repo, languages: Any) -> dict[str, Any]:
+    """A benchmark of the repository's config, from a repository of fewer languages."""
+    place = {"repo": repo.name, "revision": repo.revision, "languages": languages}
+    return {"source": hub_repos.source(name, **place)}
+
+
 @pytest.fixture(scope="module")
 def clone(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository with a config of its own, and one model's records of it."""
@@ -38,17 +49,19 @@ def clone(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = hub.add("models", "lab/tiny", folder / "made/checkpoint", gated=True)
     mmlu = hub.add("datasets", "lab/Global-MMLU", hub_repos.global_mmlu(["en", "sw", "zh"]))
     prox = hub.add("datasets", "lab/MMLU-ProX", hub_repos.mmlu_prox(["en", "yo"]))
+    belebele = hub.add("datasets", "lab/belebele", hub_repos.belebele(READ))
     hermes = hub.add("datasets", "lab/hermes", hub_repos.openhermes(40))
     raw: dict[str, Any] = checkout.config()
     raw["models"] = {"tiny": source("hub", model) | {"chat_format": "tulu"}}
     raw["benchmarks"] = {
-        "mmlu": source("global_mmlu", mmlu, fewshot_split="dev") | {"options": 4},
-        "prox": source("mmlu_prox", prox, languages=["yo"]) | {"options": None},
+        "mmlu": questions_of("global-mmlu", mmlu, ["en", "sw", "zh"]) | {"options": 4},
+        "prox": questions_of("mmlu-prox", prox, ["yo"]) | {"options": None},
+        "reading": questions_of("belebele", belebele, READ) | {"options": 4},
     }
     chosen = source("hub", hermes, layout="sharegpt", seed=1, examples=8, held_out=4)
     raw["sft_data"] = {"hermes": chosen}
     study = raw["studies"][STUDY] | {
-        "models": ["tiny"], "benchmarks": ["mmlu", "prox"], "sft_data": ["hermes"]
+        "models": ["tiny"], "benchmarks": ["mmlu", "prox", "reading"], "sft_data": ["hermes"]
     }  # fmt: skip
     study["figures"] |= {"benchmark": "mmlu", "sft": "hermes"}
     raw["studies"] = {STUDY: study}
@@ -61,7 +74,7 @@ def clone(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_inputs_from_the_hub_and_records_of_them(clone: Path, hub: Hub) -> None:
     files = ["benchmarks/mmlu.fewshot.parquet", "sft/hermes.jsonl", "sft/hermes.heldout.jsonl"]
     targets = [str(INPUTS / name) for name in files]
-    targets += [f"{STUDY}/records/tiny/{name}.parquet" for name in ("mmlu", "prox")]
+    targets += [f"{STUDY}/records/tiny/{name}.parquet" for name in ("mmlu", "prox", "reading")]
     snakemake(clone, hub, *targets)
     fewshot = questions.read(clone / targets[0])
     assert set(fewshot["language"]) == {"en", "sw", "zh"}
@@ -80,6 +93,16 @@ def test_inputs_from_the_hub_and_records_of_them(clone: Path, hub: Hub) -> None:
     assert set(prox["language"]) == {"yo"}
     assert prox["n_options"].max() == 10
     assert prox["culture"].isna().all()
+
+    # languages that no level lists are a group of their own, whatever benchmark they are from
+    loaded = config_files.checked(config_files.read(folder=clone))
+    few: dict[str, Any] = {"readouts": ["text_ppl"], "metrics": ["accuracy"]}
+    parameters = job_params.metrics(loaded, STUDY).model_copy(update=few)
+    by_language, groups, *_ = compute_metrics.compute([str(clone / targets[-1])], parameters)
+    levels = by_language.groupby("language")["resource_level"].unique().map(list).to_dict()
+    assert levels == {"en": ["high"], "as": ["unknown"], "hi-Latn": ["unknown"]}
+    sizes = groups.groupby("group")["languages"].max().to_dict()
+    assert sizes == {"non-english": 2, "high": 1, "unknown": 2, "all": 3}
 
     # the token that the hub was asked with is in nothing that was made, logged or remembered
     places = ["results", "logs", ".snakemake", "cache"]

@@ -184,7 +184,7 @@ def test_seeds_are_found_at_any_depth() -> None:
     assert dict(seeds(settings)) == {"seed": 1, "bootstrap.seed": 2, "bootstrap_seed": 3}
 
 
-HUB = {"kind": "mmlu_prox", "repo": "a/b"}
+HUB = {"kind": "hub", "repo": "a/b"}
 
 
 @pytest.mark.parametrize(

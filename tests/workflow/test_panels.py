@@ -14,11 +14,11 @@ from multical.config import schema
 from multical.errors import InputError
 from multical.figures.params import ByLanguageAndGuess, ModelByLanguage, ModelConditions, Panel
 from multical.workflow import job_params
-from support import checkout, forks
+from support import checkout, forks, hub_repos
 
 ROOT = "results/two"
 RAW: dict[str, Any] = checkout.config()
-MMLU = {"kind": "global_mmlu", "repo": "a/b", "revision": "0" * 40, "languages": ["en", "sw"]}
+MMLU = hub_repos.source("global-mmlu", languages=["en", "sw"])
 
 
 def raw(*, benchmarks: list[str] | None = None, sets: list[str] | None = None) -> dict[str, Any]:

@@ -33,7 +33,7 @@ join those of `resource_levels`.
 | file | content |
 |---|---|
 | `demo.yaml` | `results/demo`, `results/smoke`, `results/demo/msp`, and their models and data |
-| `lite.yaml` | `results/lite`: paper 1 for one GPU, and its model and data |
+| `lite.yaml` | `results/lite`: paper 1 for one GPU, and its model and SFT data |
 | `models.yaml` | models from the Hugging Face hub and behind APIs |
 | `benchmarks.yaml` | benchmarks and SFT data from the hub |
 | `languages.yaml` | resource levels of languages |

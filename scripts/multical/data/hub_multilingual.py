@@ -1,88 +1,205 @@
-"""Global-MMLU and MMLU-ProX from the hub, in the schema of multical.data.questions.
+"""Multiple-choice data sets of the hub in many languages, in the schema of multical.data.questions.
 
-Each language is a config, named by its tag. We know the columns and values from different sources
-([T] the card of the data set, [S] code and texts of others, [I] inferred):
+The config says what the columns of a data set mean (`Columns` of multical.data.benchmark_params),
+so that a data set needs an entry in the config, and no code.
 
-- Global-MMLU and its Lite version: `sample_id`, the same in all languages, `subject`, `question`,
-  `option_a` to `option_d`, `answer` (a letter) and `cultural_sensitivity_label` [T], which is CS,
-  CA, or - if nobody annotated the question [S]. We do not use the ten other columns.
-- MMLU-ProX and its Lite version: `question`, `option_0` to `option_9`, null after the last option,
-  `answer` (a letter) and `category` [S]; `question_id` or, in some commits, only `question_id_src`
-  [S]; `answer_index`, which must agree with the letter if it is present [I].
-
-A row is odd, and makes no valid question, if its question or an option is empty, if two options are
-equal (as in some rows of MMLU), or if its letter and `answer_index` disagree (question 3787 of
-MMLU-ProX at 8e6106a, in every language that we looked at). Depending on the config, an odd row is
-an error, or it is left out and counted. Any other deviation is an error.
+A row is odd, and makes no valid question, if its passage, its question or an option is empty, if
+two options are equal (as in some rows of MMLU), if no column names its right option, or if the
+columns that name it disagree (question 3787 of MMLU-ProX at 8e6106a, in every language that we
+looked at). Depending on the config, an odd row is an error, or it is left out and counted. Any
+other deviation is an error: it is more likely to be a wrong entry than a wrong row.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from multical.data import hub_datasets
-from multical.data.odd_rows import OddRowError, OddRows
-from multical.data.questions import bare, counted
+from multical.data.benchmark_params import AnswerForm, Columns, CultureColumn, HubBenchmark
+from multical.data.odd_rows import OddRowError, OddRows, shown
+from multical.data.questions import MAX_OPTIONS, bare, counted
 from multical.errors import InputError
 
 LETTERS = "ABCDEFGHIJ"
 Row = dict[str, Any]
-#: By the label of cultural sensitivity, the value of the column `culture`
-CULTURE = {"CS": "CS", "CA": "CA", "-": None, "": None, None: None}
 
 
 def benchmark(
-    kind: str,
-    repo: str,
-    revision: str | None,
-    split: str,
-    languages: list[str] | None,
-    odd_rows: str,
+    source: HubBenchmark, split: str
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
-    """Questions, a report on their number, and the SHA-256 of their files.
+    """Questions of a split, a report on their number, and the SHA-256 of their files.
 
-    `kind` is a key of `READERS`. If `languages` is None, all configs are read. `odd_rows` is
-    `error` or `leave_out`. The report has a row per (language, kind of question) with the number of
-    `questions`, and of rows `left_out`.
+    The report has a row per (language, kind of question) with the number of `questions`, and of
+    rows `left_out`. Raises `InputError` for a data set that differs from its entry in the config.
     """
     rows: list[Row] = []
-    odd = OddRows(odd_rows)
+    odd = OddRows(source.odd_rows)
     files: dict[str, str] = {}
-    for language in hub_datasets.configs(repo, revision) if languages is None else languages:
-        part = hub_datasets.split(repo, revision, language, split)
+    for part, codes in _parts(source, split):
         files |= part.files
-        seen: dict[str, str] = {}
-        group = partial(_group, language)
-        for place, question in rows_of(part, COLUMNS[kind], READERS[kind], odd, group):
-            if question is not None:
-                check_new(seen, question["question_id"], place)
-                rows.append({"language": language, **question})
+        rows += _questions(part, codes, source.columns, split, odd)
     odd.check()
-    if not rows:
-        raise InputError(f"{repo} {split}: found no questions, expected at least one")
-    count = Counter((row["language"], row["subject"]) for row in rows)
+    found = {row["language"] for row in rows}
+    if missing := [name for name, code in source.codes.items() if code not in found]:
+        sentence = f"found no questions of languages {missing}, expected some of each"
+        raise InputError(f"{source.repo} {split}: {sentence}")
+    count = Counter((row["language"], row.get("subject")) for row in rows)
     return pd.DataFrame(rows), counted(count, odd.by_group), files
 
 
-def _group(language: str, row: Row) -> tuple[str, str | None]:
-    return language, row.get("subject") or row.get("category")
+def _parts(
+    source: HubBenchmark, split: str
+) -> Iterator[tuple[hub_datasets.Split, Mapping[str, str]]]:
+    """The parts of the data set to read, with the codes of the languages by their names there."""
+    if source.columns.language is not None:
+        yield hub_datasets.split(source.repo, source.revision, source.config, split), source.codes
+        return
+    for name, code in source.codes.items():
+        yield hub_datasets.split(source.repo, source.revision, name, split), {name: code}
+
+
+def _questions(
+    part: hub_datasets.Split,
+    codes: Mapping[str, str],
+    columns: Columns,
+    split: str,
+    odd: OddRows,
+) -> Iterator[Row]:
+    """The questions of a part, whose ids are checked; `odd` notes its odd rows."""
+
+    only = next(iter(codes.values()))
+
+    def language(row: Row) -> str | None:
+        """The code of a row's language; None if nobody asked for it."""
+        return codes.get(str(row[columns.language])) if columns.language else only
+
+    def read(row: Row, place: str) -> Row | None:
+        code = language(row)
+        return {"language": code, **question_of(row, columns, place)} if code else None
+
+    def group(row: Row) -> tuple[Any, Any]:
+        return language(row), row[columns.subject] if columns.subject else None
+
+    seen: dict[str, dict[str, str]] = defaultdict(dict)
+    questions = rows_of(part, _names(columns), read, odd, group)
+    for number, (place, question) in enumerate(questions):
+        if question is not None:
+            code = question["language"]
+            # such an id names no question of another language, and no few-shot example
+            question.setdefault("question_id", f"{split}.{code}.{number:06d}")
+            check_new(seen[code], question["question_id"], place)
+            yield question
+
+
+def _names(columns: Columns) -> list[str]:
+    """The columns that a data set must have."""
+    others = [columns.language, columns.subject, columns.passage, columns.question]
+    culture = columns.culture.column if columns.culture else None
+    names = [*columns.id, *others, *columns.options, *columns.answer, culture]
+    return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def question_of(row: Row, columns: Columns, place: str) -> Row:
+    """A row as a question, without its language. Raises `OddRowError`."""
+    options, names = _options(row, columns, place)
+    question = texts(row[columns.question], names, options, place, columns.question)
+    if len(options) > MAX_OPTIONS:
+        message = f"{columns.options[0]}: found {len(options)}, expected at most {MAX_OPTIONS}"
+        raise OddRowError("too many options", message)
+    question["answer"] = _answer(row, columns.answer, options, place)
+    if columns.passage:
+        passage = row[columns.passage]
+        check_text(columns.passage, passage, place)
+        question["question"] = f"{passage}\n\n{question['question']}"
+    if columns.id:
+        question["question_id"] = "#".join(id_of(row, name, place) for name in columns.id)
+    if columns.subject:
+        question["subject"] = row[columns.subject]
+    if columns.culture:
+        question["culture"] = _culture(row, columns.culture, place)
+    return question
+
+
+def _options(row: Row, columns: Columns, place: str) -> tuple[list[Any], list[str]]:
+    """The options of a row, and what to call them; there may be one name more."""
+    first, *others = columns.options
+    if others:
+        options = [row[name] for name in columns.options]
+        while columns.fewer_options and options and options[-1] is None:
+            options.pop()
+        return options, columns.options
+    if not isinstance(row[first], list):
+        raise InputError(f"{place}: {first}: found {shown(row[first])}, expected a list")
+    return row[first], [f"{first}[{i}]" for i in range(len(row[first]) + 1)]
+
+
+def _answer(row: Row, forms: Mapping[str, AnswerForm], options: list[str], place: str) -> int:
+    """The index of the right option, on which all columns agree. Raises `OddRowError`."""
+    given = {name: row[name] for name in forms if row[name] not in (None, "")}
+    if not given:
+        raise OddRowError("no right option", f"{' and '.join(forms)}: found nothing")
+    first, *others = given
+    found = _index(given[first], forms[first], options)
+    if found is None:
+        last = len(options) - 1
+        expected = {
+            "letter": f"a letter from A to {LETTERS[last]}",
+            "index": f"an index from 0 to {last}",
+            "number": f"a number from 1 to {len(options)}",
+            "text": "the text of an option",
+        }[forms[first]]
+        raise InputError(f"{place}: {first}: found {shown(given[first])}, expected {expected}")
+    for name in others:
+        if _index(given[name], forms[name], options) != found:
+            raise OddRowError(
+                "answers that contradict each other",
+                f"{name}: found {given[name]!r}, which contradicts {first} {given[first]!r}",
+            )
+    return found
+
+
+def _index(value: Any, form: AnswerForm, options: Sequence[str]) -> int | None:
+    """The index of the option that a value names; None if it names none."""
+    names: Sequence[str]
+    match form:
+        case "letter":
+            names = LETTERS
+        case "text":
+            names, value = [*map(bare, options)], bare(str(value))
+        case _:
+            first = 0 if form == "index" else 1
+            names = [str(first + i) for i in range(len(options))]
+    value = None if isinstance(value, bool) else str(value)
+    return next((i for i, name in enumerate(names[: len(options)]) if name == value), None)
+
+
+def _culture(row: Row, culture: CultureColumn, place: str) -> str | None:
+    """The value of the column `culture`."""
+    label = row[culture.column]
+    if label is None or label == "":
+        return None
+    if str(label) not in culture.values:
+        raise InputError(
+            f"{place}: {culture.column}: found {shown(label)}, expected one of {[*culture.values]}"
+        )
+    return culture.values[str(label)]
 
 
 def rows_of(
     part: hub_datasets.Split,
     columns: Sequence[str],
-    read: Callable[[Row, str], Row],
+    read: Callable[[Row, str], Row | None],
     odd: OddRows,
     group: Callable[[Row], Any],
 ) -> Iterator[tuple[str, Row | None]]:
     """Yield the place and the question of each row; None for an odd one, which `odd` notes.
 
-    `group` tells what a row belongs to, for the counts of odd rows.
+    `read` may return None for a row that nobody asked for. `group` tells what a row belongs to, for
+    the counts of odd rows.
     """
     part.needs(columns)
     for number, row in enumerate(part.rows.to_list()):
@@ -101,65 +218,31 @@ def check_new(seen: dict[str, str], name: str, place: str) -> None:
         raise InputError(f"{place}: id {name!r} was already in {first}")
 
 
-def global_mmlu(row: Row, place: str) -> Row:
-    """A row of Global-MMLU as a question."""
-    options = [row[f"option_{letter}"] for letter in "abcd"]
-    label = row["cultural_sensitivity_label"]
-    if label not in CULTURE:
-        raise InputError(
-            f"{place}: cultural_sensitivity_label: found {label!r}, expected CS, CA or -"
-        )
-    return {
-        "question_id": id_of(row, "sample_id", place),
-        "subject": row["subject"],
-        "culture": CULTURE[label],
-        **_question(row, [f"option_{letter}" for letter in "abcd"], options, place),
-    }
-
-
-def mmlu_prox(row: Row, place: str) -> Row:
-    """A row of MMLU-ProX as a question."""
-    names = [f"option_{number}" for number in range(10)]
-    options = [row[name] for name in names]
-    while options and options[-1] is None:
-        options.pop()
-    question = _question(row, names, options, place)
-    index = row.get("answer_index")
-    if index is not None and str(index) != str(question["answer"]):
-        raise OddRowError(
-            "answers that contradict each other",
-            f"answer_index: found {index!r}, which contradicts answer {row['answer']!r}",
-        )
-    name = "question_id" if "question_id" in row else "question_id_src"
-    return {"question_id": id_of(row, name, place), "subject": row["category"], **question}
-
-
-def _question(row: Row, names: list[str], options: list[Any], place: str) -> Row:
-    """The question, its options and the index of the right option. Raises `OddRowError`."""
-    answer = row["answer"]
-    question = texts(row["question"], names, options, place)
-    if not isinstance(answer, str) or len(answer) != 1 or answer not in LETTERS[: len(options)]:
-        raise InputError(
-            f"{place}: answer: found {answer!r}, expected a letter from A to "
-            f"{LETTERS[len(options) - 1]}"
-        )
-    return {**question, "answer": LETTERS.index(answer)}
-
-
-def texts(question: Any, names: Sequence[str], options: Sequence[Any], place: str) -> Row:
+def texts(
+    question: Any,
+    names: Sequence[str],
+    options: Sequence[Any],
+    place: str,
+    column: str = "question",
+) -> Row:
     """The question and its options, which are in the columns `names`. Raises `OddRowError`."""
     if len(options) < 2:
         message = f"{names[len(options)]}: found nothing, which leaves under 2 options"
         raise OddRowError("too few options", message)
-    for name, value in [("question", question), *zip(names, options, strict=False)]:
-        if value is not None and not isinstance(value, str):
-            raise InputError(f"{place}: {name}: found {value!r}, expected a text")
-        if not (value or "").strip():
-            raise OddRowError("an empty text", f"{name}: found {value!r}, which is empty")
+    for name, value in [(column, question), *zip(names, options, strict=False)]:
+        check_text(name, value, place)
     seen = [*map(bare, options)]
     if equal := [name for name, text in zip(names, seen, strict=False) if seen.count(text) > 1]:
         raise OddRowError("two options alike", f"{' and '.join(equal)}: found two alike")
     return {"question": question, "options": list(options)}
+
+
+def check_text(name: str, value: Any, place: str) -> None:
+    """Check the value of a column of texts; raises `OddRowError` if it is empty."""
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"{place}: {name}: found {value!r}, expected a text")
+    if not (value or "").strip():
+        raise OddRowError("an empty text", f"{name}: found {value!r}, which is empty")
 
 
 def id_of(row: Row, name: str, place: str) -> str:
@@ -167,16 +250,3 @@ def id_of(row: Row, name: str, place: str) -> str:
     if isinstance(row.get(name), bool) or not isinstance(row.get(name), int | str):
         raise InputError(f"{place}: {name}: found {row.get(name)!r}, expected a name or number")
     return str(row[name])
-
-
-READERS: dict[str, Callable[[Row, str], Row]] = {
-    "global_mmlu": global_mmlu,
-    "mmlu_prox": mmlu_prox,
-}
-COLUMNS = {
-    "global_mmlu": [
-        *("sample_id", "subject", "question", "option_a", "option_b", "option_c", "option_d"),
-        *("answer", "cultural_sensitivity_label"),
-    ],
-    "mmlu_prox": ["question", *(f"option_{i}" for i in range(10)), "answer", "category"],
-}

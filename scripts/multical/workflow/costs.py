@@ -49,12 +49,8 @@ RECORD_BYTES = 400
 CLDR_BYTES = 200
 #: Territories in CLDR, at most: each gives a question of each kind
 TERRITORIES = 260
-#: Questions of a data set of the hub in each language, by its name there, or else its kind
+#: Questions of the English data sets of the hub, by kind
 HUB_QUESTIONS = {
-    "CohereLabs/Global-MMLU-Lite": 400,
-    "li-lab/MMLU-ProX-Lite": 588,
-    "global_mmlu": 14042,
-    "mmlu_prox": 11759,
     "arc": 2590,
     "hellaswag": 39905,
     "mmlu": 14042,
@@ -218,7 +214,7 @@ class Sizes:
             source = self.config.benchmarks[benchmark].source
             odd_rows = source.odd_rows if isinstance(source, File) else None
             self._texts[benchmark] = (
-                read_texts(data, odd_rows) if isinstance(data, Path) else _bound(data)
+                read_texts(data, odd_rows) if isinstance(data, Path) else _bound(benchmark, data)
             )
         return self._texts[benchmark]
 
@@ -264,7 +260,7 @@ class Sizes:
         data = self._benchmark(benchmark)
         if isinstance(data, Path):
             return size(data)
-        return int(sum(texts.count * texts.size for texts in _bound(data).values()))
+        return int(sum(texts.count * texts.size for texts in _bound(benchmark, data).values()))
 
     def _sft_bytes(self, sft: str) -> int:
         data = self._sft(sft)
@@ -308,12 +304,19 @@ class Sizes:
         return self.folder / pattern.format(**wildcards)
 
 
-def _bound(source: CldrBenchmark | HubBenchmark | ChoiceBenchmark) -> dict[str, Texts]:
+def _bound(name: str, source: CldrBenchmark | HubBenchmark | ChoiceBenchmark) -> dict[str, Texts]:
     """An upper bound of the questions, by language, of a benchmark that is not yet made."""
     if isinstance(source, CldrBenchmark):
         return dict.fromkeys(source.languages, Texts(source.questions_per_language, CLDR_BYTES))
-    known = HUB_QUESTIONS.get(source.repo) or HUB_QUESTIONS[source.kind]
-    count = getattr(source, "questions", None) or known
+    if isinstance(source, ChoiceBenchmark):
+        count = source.questions or HUB_QUESTIONS[source.kind]
+    elif source.rows is not None:
+        count = source.rows
+    else:
+        raise InputError(
+            f"config: benchmarks.{name}.source.rows: found null, expected the number of questions "
+            "of a language, since the benchmark is not made yet"
+        )
     return dict.fromkeys(source.spoken, Texts(count, HUB_QUESTION_BYTES))
 
 

@@ -129,11 +129,11 @@ def model(config: Config, name: str) -> FetchJob:
 def benchmark(config: Config, name: str, part: str = "") -> BenchmarkJob:
     """Where a benchmark's questions come from; for the part `FEWSHOT`, its few-shot examples."""
     source = config.benchmarks[name].source
-    if part:
-        return BenchmarkJob(source=_without(source, "questions", "split"), examples=True)
+    if part:  # sizes (rows) only serve `make plan`
+        return BenchmarkJob(source=_without(source, "questions", "split", "rows"), examples=True)
     if isinstance(source, ChoiceBenchmark):  # its examples are questions, and no longer asked
         return BenchmarkJob(source=source)
-    return BenchmarkJob(source=_without(source, "fewshot", "fewshot_split"))
+    return BenchmarkJob(source=_without(source, "fewshot", "fewshot_split", "rows"))
 
 
 def with_fewshot(config: Config) -> list[str]:
@@ -415,7 +415,7 @@ def labelled(config: Config, root: str, benchmark: str) -> bool:
     """Whether a benchmark labels some questions as culturally sensitive or agnostic."""
     if not isinstance(config.measured(root), Scored):
         return False
-    return config.benchmarks[benchmark].source.kind == "global_mmlu"
+    return getattr(config.benchmarks[benchmark].source, "has_cultures", False)
 
 
 def shown_seeds(study: Measured) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from multical.cluster import inputs
-from support import checkout, hub_server
+from support import checkout, hub_repos, hub_server
 from support.doctor_house import MSP, SMOKE, edit_config, finding, findings
 from support.fake_slurm import Slurm
 
@@ -188,7 +188,7 @@ def test_a_model_that_is_not_at_the_hub(
 
 @pytest.mark.parametrize(
     "kind",
-    [{"kind": "mmlu_prox", "languages": ["en", "fr", "bn", "yo"]}, {"kind": "arc", "seed": 0}],
+    [hub_repos.source("mmlu-prox", languages=["en", "fr", "bn", "yo"]), {"kind": "arc", "seed": 0}],
 )
 def test_data_sets_of_the_hub(
     slurm: Slurm, monkeypatch: pytest.MonkeyPatch, kind: dict[str, Any]

@@ -6,8 +6,7 @@ import hashlib
 import json
 import random
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ import pytest
 import make_benchmark
 from multical import paths
 from multical.config import schema
-from multical.data import hub, questions
+from multical.data import questions
 from multical.errors import InputError
 from multical.params import canonical
 from multical.scoring import prompting
 from multical.workflow import job_params
-from support import choice_repos, hub_repos, hub_server
+from support import choice_repos, hub_repos
 from support.hub_repos import Rows
 from support.hub_server import Hub, Repo
 
@@ -36,22 +35,6 @@ ASKED = {
     "truthfulqa": ["validation"],
     "winogrande": ["train", "validation"],
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Hub]:
-    with hub_server.serve() as served:
-        yield served
-
-
-@pytest.fixture
-def served(server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """The hub, with nothing in it and a fresh cache; nobody waits."""
-    server.repos.clear()
-    server.point(monkeypatch, tmp_path / "cache")
-    hub.check.cache_clear()
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    return server
 
 
 def serve(served: Hub, kind: str, by_split: dict[str, Rows] | None = None) -> Repo:

@@ -109,7 +109,7 @@ def test_a_difference_and_its_interval(frame: pd.DataFrame, table: pd.DataFrame)
 def test_no_labelled_question(frame: pd.DataFrame, tmp_path: Path) -> None:
     paths = written(tmp_path, frame[frame["benchmark"] == "other"])
     with pytest.raises(
-        InputError, match=r"no question is labelled, expected some of .*global_mmlu"
+        InputError, match=r"no question is labelled, expected some of .*columns.culture"
     ):
         compute_culture.compute(paths, JOB)
 

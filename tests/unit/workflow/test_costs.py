@@ -23,7 +23,7 @@ from multical.workflow.timings import (
     Timings,
     recorded_seconds,
 )
-from support import checkout, tiny
+from support import checkout, hub_repos, tiny
 
 RAW: dict[str, Any] = checkout.config()
 ROOT, LITE = "results/demo", "results/lite"
@@ -171,9 +171,10 @@ def test_data_of_the_hub_that_are_not_made(tmp_path: Path) -> None:
     """At most as many questions as the data set has; conversations as many as are asked for."""
     raw = json.loads(json.dumps(RAW))
     hub = {"repo": "a/b", "revision": "0" * 40}
+    few: dict[str, Any] = {"languages": ["en", "sw"]}
     raw["benchmarks"] = {
-        "all": {"options": 4, "source": {"kind": "global_mmlu", **hub}},
-        "few": {"options": 4, "source": {"kind": "mmlu_prox", **hub, "languages": ["en", "sw"]}},
+        "all": {"options": 4, "source": hub_repos.source("global-mmlu")},
+        "few": {"options": 4, "source": hub_repos.source("mmlu-prox", **few)},
         "arc": {"options": None, "source": {"kind": "arc", **hub, "seed": 0}},
         "swag": {"options": 4, "source": {"kind": "hellaswag", **hub, "seed": 0, "questions": 9}},
     }
@@ -188,8 +189,12 @@ def test_data_of_the_hub_that_are_not_made(tmp_path: Path) -> None:
     assert needed["records"] == 8 * questions * 400
     sizes = Sizes(schema.load(raw), tmp_path)
     job = scoring_params.scoring(sizes.config, ROOT, BASE, "few")
-    few = job.model_copy(update={"languages": ["sw", "yo"], "questions_per_language": 50})
-    assert {k: v.count for k, v in sizes.questions(few).items()} == {"sw": 50}
+    own = job.model_copy(update={"languages": ["sw", "yo"], "questions_per_language": 50})
+    assert {k: v.count for k, v in sizes.questions(own).items()} == {"sw": 50}
+    raw["benchmarks"]["few"]["source"]["rows"] = None
+    with pytest.raises(InputError, match=r"^config: benchmarks.few.source.rows: found null"):
+        disk_bytes(schema.load(raw), ROOT, tmp_path)
+    raw["benchmarks"]["few"]["source"]["rows"] = 11759
     training = sizes.config.multilingual(ROOT).training
     changed = {"steps": None, "epochs": 2.0, "batch_size": 8, "max_length": 9}
     assert sizes.steps("facts", training.model_copy(update=changed)) == 25

@@ -156,7 +156,7 @@ HUB: dict[str, Any] = {"repo": "a/b", "revision": "0" * 40}
 
 def from_hub(raw: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """The sources of benchmarks and of SFT data of the hub, which the config then has."""
-    questions = {"kind": "mmlu_prox", **HUB, "fewshot_split": "validation"}
+    questions = raw["benchmarks"]["mmlu-prox"]["source"] | HUB
     pairs = {"kind": "hub", **HUB, "layout": "sharegpt", "seed": 0, "examples": 8, "held_out": 2}
     choices = {"kind": "arc", **HUB, "seed": 0, "questions": 9, "fewshot": 2}
     raw["benchmarks"]["prox"] = {"options": None, "source": questions}
@@ -172,6 +172,7 @@ def from_hub(raw: dict[str, Any]) -> tuple[dict[str, Any], ...]:
         ({"split": "test_2"}, ["benchmark prox"]),
         ({"fewshot_split": "dev"}, ["fewshot prox"]),
         ({"fewshot_split": None}, ["fewshot prox"]),
+        ({"rows": 9}, []),
         ({"languages": ["en"]}, ["benchmark prox", "fewshot prox"]),
         ({"examples": 9}, ["sft hermes"]),
         ({"held_out": 3}, ["heldout hermes", "sft hermes"]),
@@ -187,16 +188,17 @@ def test_an_edit_of_data_from_the_hub(changes: dict[str, Any], edited: list[str]
     for change in ({}, changes):
         raw = own(RAW)
         for source in from_hub(raw):
-            source |= {key: value for key, value in change.items() if key in KEYS[source["kind"]]}
+            keys = KEYS[source.get("layout") or source["kind"]]
+            source |= {key: value for key, value in change.items() if key in keys}
         found.append(jobs(raw))
     before, after = found
     assert sorted(x for x in before | after if before.get(x) != after.get(x)) == edited
 
 
 KEYS = {
-    "mmlu_prox": ("split", "fewshot_split", "languages"),
+    "hub": ("split", "fewshot_split", "languages", "rows"),
     "arc": ("questions", "fewshot", "seed"),
-    "hub": ("examples", "held_out", "seed"),
+    "sharegpt": ("examples", "held_out", "seed"),
 }
 
 
