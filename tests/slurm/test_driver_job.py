@@ -18,6 +18,7 @@ import pytest
 
 import lab
 from lab import digest, hold_training, job_logs, jobs, resumed_from, slurm, wait_for
+from multical.cluster import queries
 
 Result = dict[str, str]
 #: So that four drivers have room on a node
@@ -74,8 +75,11 @@ def state(driver: str) -> str:
 
 def timed_out_and_killed(study: Path, local: Result) -> None:
     """The driver goes on by itself after its time limit, and by `make recover` after a kill."""
-    driver = submit(study, "--time=2")
+    driver = submit(study)
     _, training = hold_training(study)
+    elapsed = queries.number(slurm("squeue", "--noheader", "--jobs", driver, "--format", "%M"))
+    # within the five minutes before which SLURM warns
+    slurm("scontrol", "update", f"JobId={driver}", f"TimeLimit={round(elapsed) + 4}")
     wait_for(lambda: "the time limit is near" in log(study, driver))
     wait_for(lambda: jobs(study).get(driver) == "PENDING")
     slurm("scontrol", "update", f"JobId={driver}", "TimeLimit=60")

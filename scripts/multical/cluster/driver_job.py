@@ -218,7 +218,7 @@ def _run(job: str, command: list[str]) -> int:
     recovery.check_killed(on_record, own_job=job)
     recovery.settle(on_record, patience_s=recovery.PATIENCE_S)
     say("snakemake " + shlex.join(command[3:]))
-    code = subprocess.run(command, check=False).returncode
+    code = subprocess.Popen(command).wait()  # `run` would kill it without its children
     if code < 0:
         say(f"Snakemake was killed by signal {-code}; its jobs go on: make recover")
         return 128 - code

@@ -44,7 +44,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fake_slurm.Slurm:
 def in_queue(slurm: fake_slurm.Slurm, *rows: str) -> None:
     """Jobs of this user as `id state name`, all submitted from the present folder."""
     lines = ["|".join([*row.split(), str(Path.cwd())]) for row in rows]
-    slurm.says("squeue --me --noheader --format %i|%T|%j|%Z", "\n".join(lines))
+    text = "".join(f"{line}\\n" for line in lines)
+    slurm.does("squeue --me --noheader --format %i|%T|%j|%Z", f"printf '{text}'")
 
 
 def knows(slurm: fake_slurm.Slurm, job: str, state: str) -> None:
@@ -172,7 +173,10 @@ def test_a_second_driver_is_refused(slurm: fake_slurm.Slurm) -> None:
     record(replace(KILLED, job="", host="login9"))
     with pytest.raises(InputError, match="only login9 can tell whether it runs"):
         driver_job.check_folder()
-    slurm.remove("sbatch")
+
+
+def test_submitting_needs_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="sbatch: not found here, expected SLURM's commands"):
         driver_job.check_folder()
 
