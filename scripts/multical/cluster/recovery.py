@@ -159,10 +159,11 @@ def unrecorded(command: list[str]) -> list[str]:
 
 def snakemake(command: list[str], *more: str) -> str:
     """The output of Snakemake; raises `InputError` if it fails."""
-    process = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+    start, rest = command[:3], command[3:]  # `more` goes first, since all after -- are targets
+    process = subprocess.run([*start, *more, *rest], capture_output=True, text=True, check=False)
     if process.returncode:
         reason = "".join((process.stderr.strip() or process.stdout.strip()).splitlines()[-1:])
-        raise InputError(f"snakemake {' '.join([*command[3:], *more])}: failed: {reason}")
+        raise InputError(f"snakemake {' '.join([*more, *rest])}: failed: {reason}")
     return process.stdout
 
 

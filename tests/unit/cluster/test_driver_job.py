@@ -340,6 +340,13 @@ def test_the_record_of_a_requeued_job_is_that_of_a_dead_one(slurm: fake_slurm.Sl
         recovery.check_killed([KILLED], own_job="18")
 
 
+def test_options_are_no_targets() -> None:
+    """A command may have `--` before its targets."""
+    show = "import sys; print(sys.argv[1:])"
+    said = recovery.snakemake([sys.executable, "-c", show, "--cores", "1", "--", "x"], "--unlock")
+    assert said.strip() == "['--unlock', '--cores', '1', '--', 'x']"
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkout.copy(tmp_path_factory.mktemp("clone"))
