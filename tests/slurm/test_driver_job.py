@@ -106,6 +106,7 @@ def requeued(study: Path, local: Result) -> None:
         assert f"job {driver} drives this folder: found it RUNNING, expected none" in said
     slurm("scontrol", "requeue", driver)
     wait_for(lambda: "ended by SLURM" in log(study, driver))
+    wait_for(lambda: jobs(study).get(driver) == "PENDING")  # before, it is completing
     training.resume()
     assert f"finished meanwhile, accepted: {lab.MANIFEST}" in finish(study, driver)
     assert len(job_logs(study, "train_sft")) == 1
