@@ -17,7 +17,7 @@ FOLLOWED := PYTHONPATH=tools $(SNAKEMAKE) --logger study
 QUIET  := --quiet rules host progress reason
 REPORT = $(FOLLOWED) --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance bundle unbundle doctor recover test test-all test-smoke test-unit test-slow test-slurm bench gpu gpu-wheels check schema format clean
+.PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance bundle unbundle doctor submit stop recover test test-all test-smoke test-unit test-slow test-slurm bench gpu gpu-wheels check schema format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -76,6 +76,13 @@ unbundle: env        ## check BUNDLE=FILE and unpack it here; ARGS=--overwrite r
 
 doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings and errors with cures
 	@$(BIN)/python tools/doctor.py $${STUDY:+--study "$$STUDY"} $(ARGS)
+
+submit: env          ## TARGET=... on SLURM, with Snakemake as a job of its own; ARGS="--time 2-0 --mem 8000"
+	$(if $(TARGET),,$(error submit: which TARGET=results/demo/headline.txt|...?))
+	@$(BIN)/python tools/submit.py $(ARGS) -- "$$TARGET"
+
+stop: env            ## end the job of make submit, and cancel its jobs
+	@$(BIN)/python tools/stop.py
 
 recover: env         ## go on after a killed Snakemake; ARGS=--cancel cancels its jobs
 	@$(BIN)/python tools/recover.py $(ARGS)

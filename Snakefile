@@ -21,6 +21,7 @@ os.environ.update(
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from multical.claims import schema as claims_schema
+from multical.cluster import site
 from multical.config import files, studies
 from multical.dag import snapshots
 from multical.errors import InputError
@@ -47,6 +48,7 @@ try:
     CONFIG = files.checked(config, included)
     config |= captions.functions(CONFIG)
     CLAIMS = claims_schema.load(Path(workflow.basedir, "claims.yaml"))
+    SITE = site.load()
     patch_snakemake(
         left=[file for driver in drivers.load_all() for file in driver.products]
     )

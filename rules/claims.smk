@@ -34,7 +34,7 @@ rule verify_claims:
         paths.log("{root}/verify_claims"),
     benchmark:
         paths.timing("{root}/verify_claims")
-    localrule: True
+    localrule: not SITE.submits("verify_claims")
     conda:
         "../envs/environment.yaml"
     threads: 2

@@ -1,6 +1,6 @@
 # Functions that the rules share: the inputs, outputs and settings of jobs.
 #
-# Needs  CONFIG and CLAIMS, the validated config and claims (Snakefile)
+# Needs  CONFIG, CLAIMS and SITE, the validated config, claims and cluster's values (Snakefile)
 
 
 def study(root):
@@ -321,7 +321,7 @@ def make_rule(name, inputs, outputs, settings, options=(CODE,), threads=1, root=
             paths.timing(f"{{root}}/{panel}{name}")
         wildcard_constraints:
             root=root or one_of(CONFIG.studies),
-        localrule: True
+        localrule: not SITE.submits(name)
         conda:
             "../envs/environment.yaml"
         threads: threads

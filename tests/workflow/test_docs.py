@@ -58,6 +58,7 @@ PROVENANCE = By("tests/workflow/test_lineage.py", '"tools/show_provenance.py"')
 #: Its parts; peers are installed and timed by nobody but who asks
 BENCH = By("tests/workflow/test_benchmarks.py", "paper_statistics.check_truth")
 GPU = By("tests/workflow/test_gpu_pack.py", "benchmarks/gpu.py")
+SUBMIT = By("tests/slurm/test_driver_job.py", '"tools/submit.py"')
 DEMO, MANIFEST = "results/demo/headline.txt", "results/inputs/models/gemma3-270m/manifest.json"
 VERIFICATION = "results/msp/tables/verification.csv"
 ONE_SHOT = "results/msp_v2/one_shot/headline.txt"
@@ -87,6 +88,9 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "make explain TARGET=FILE": EXPLAIN,
     "make provenance TARGET=results/demo/figures/ece_by_lang.pdf": PROVENANCE,
     "make provenance TARGET=FILE": PROVENANCE,
+    "make submit TARGET=results/demo/headline.txt": SUBMIT,
+    "make submit TARGET=results/headline.txt": SUBMIT,
+    "make stop": By(SUBMIT.file, '"tools/stop.py"'),
     "make recover ARGS=--cancel": By("tests/slurm/test_killed_driver.py", '"--cancel"'),
     "make bundle STUDY=demo": BUNDLE,
     "make bundle STUDY=smoke": BUNDLE,

@@ -44,7 +44,7 @@ def test_every_cluster_rule_has_its_needs_and_no_other_name_is_in_the_profile(
 ) -> None:
     listed = forks.run([*SNAKEMAKE, "--list-rules"], cwd=REPO, check=True)
     assert set(rules()) <= set(listed.stdout.split())
-    cluster = {name for name, body in rules().items() if "    localrule: True\n" not in body}
+    cluster = {name for name, body in rules().items() if "    localrule: " not in body}
     needs = profile(monkeypatch)["set-resources"]
     assert set(needs) == cluster == {"train_sft", "evaluate_sft", "score_run"}
     threads = profile(monkeypatch)["set-threads"]
@@ -208,6 +208,40 @@ def test_account_and_partitions_are_optional(monkeypatch: pytest.MonkeyPatch) ->
     given = profile(monkeypatch, account="my-project", partitions="a100,h100")
     assert given["default-resources"]["slurm_account"] == "'my-project'"
     assert given["default-resources"]["slurm_partition"] == "'a100,h100'"
+
+
+def test_jobs_without_gpus_have_partitions_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = profile(monkeypatch, partitions="a100,h100", cpu_partitions="cpu")
+    assert given["default-resources"]["slurm_partition"] == "'cpu'"
+    asked = {one["slurm_partition"] for one in given["set-resources"].values()}
+    assert asked == {"'a100,h100'"}
+    monkeypatch.setenv("MULTICAL_PARTITIONS", "")
+    with pytest.raises(InputError, match="CPU_PARTITIONS: cpu_partitions: found no partitions, ex"):
+        site.load()
+
+
+@pytest.mark.parametrize(
+    ("key", "submitted"),
+    [
+        ("models", set()),
+        ("statistics", {"compute_metrics"}),
+        ("figures", {"compute_metrics", "plot_ece_by_lang", "make_main_table"}),
+    ],
+)
+def test_more_rules_are_jobs_by_one_key(tmp_path: Path, key: str, submitted: set[str]) -> None:
+    assert site.Site(submit=key).submits("verify_claims") == (key != "models")
+    checkout.copy(tmp_path)
+    done = forks.run(
+        [sys.executable, "tools/show_plan.py", "results/smoke/headline.txt"],
+        cwd=tmp_path,
+        env={**os.environ, "MULTICAL_SUBMIT": key},
+    )
+    assert done.returncode == 0, done.stderr
+    where = dict(re.findall(r"^  (\w+) +\d+  (here|cluster) ", done.stdout, re.M))
+    more = {"compute_metrics", "plot_ece_by_lang", "make_main_table"} - submitted
+    beside = {"fetch_model", "make_benchmark", "write_headline", *more}
+    assert {where[rule] for rule in beside} == {"here"}
+    assert {where[rule] for rule in {"train_sft", "score_run", *submitted}} == {"cluster"}
 
 
 @pytest.fixture(scope="module")

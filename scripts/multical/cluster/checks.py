@@ -20,6 +20,7 @@ from typing import Any, Literal
 import psutil
 
 from multical import paths
+from multical.cluster import recovery
 from multical.cluster.queries import SlurmError
 from multical.cluster.site import Site
 from multical.config.schema import Config
@@ -145,10 +146,10 @@ def folder() -> Findings:
         yield warn("profile", message, f"rename {name}, or give Snakemake --workflow-profile none")
     on_record = drivers.load_all()
     for driver in on_record:
-        if not driver.here:
+        if not (driver.job or driver.here):
             message = f"{driver} is on record, and only {driver.host} can tell whether it runs"
             yield warn("driver", message, f"make doctor on {driver.host}")
-        elif driver.alive:
+        elif recovery.in_queue(driver.job) if driver.job else driver.alive:
             yield ok("driver", f"{driver} runs here")
         else:
             yield warn("driver", f"{driver} was killed; its jobs may still run", "make recover")

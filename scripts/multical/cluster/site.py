@@ -9,6 +9,11 @@ variable takes precedence. None is needed where the cluster's defaults serve.
     MULTICAL_QOS          qos          quality of service; default: the user's own
     MULTICAL_GPUS         gpus         gpus (--gpus=1, the default), gpus:MODEL, gres
                                        (--gres=gpu:1), gres:MODEL, or none (CPU only)
+    MULTICAL_CPU_PARTITIONS  cpu_partitions   as partitions, for jobs without GPUs: the driver of
+                                       `make submit`, and jobs by the next key; default: partitions
+    MULTICAL_SUBMIT       submit       what is a job of the cluster: models (the default), what runs
+                                       a model; statistics, tables, tests and verdicts too;
+                                       figures, and figures
 """
 
 from __future__ import annotations
@@ -34,6 +39,15 @@ SHAPES = {
     "partitions": r"\w[\w.-]*(,\w[\w.-]*)*",
     "qos": r"\w[\w.-]*",
     "gpus": r"none|(gpus|gres)(:[\w.]+)?",
+    "cpu_partitions": r"\w[\w.-]*(,\w[\w.-]*)*",
+    "submit": "models|statistics|figures",
+}
+#: The pattern of rules that are jobs too, by `submit`; all other rules run beside Snakemake.
+STATISTICS = "compute_.*|bin_reliability|verify_claims"
+SUBMITTED = {
+    "models": "(?!)",
+    "statistics": STATISTICS,
+    "figures": f"{STATISTICS}|plot_.*|make_.*_table",
 }
 
 
@@ -45,6 +59,17 @@ class Site:
     partitions: str | None = None
     gpus: str = "gpus"
     qos: str | None = None
+    cpu_partitions: str | None = None
+    submit: str = "models"
+
+    @property
+    def cpu(self) -> str | None:
+        """The partitions of jobs without GPUs."""
+        return self.cpu_partitions or self.partitions
+
+    def submits(self, rule: str) -> bool:
+        """Whether a rule that runs no model is a job of the cluster all the same."""
+        return bool(re.fullmatch(SUBMITTED[self.submit], rule))
 
     def request(self, gpus: int | str) -> dict[str, str | int]:
         """The Snakemake resources that request GPUs; `gpus` is a number or an expression."""
@@ -75,6 +100,10 @@ def load(file: Path = FILE, environ: Mapping[str, str] = os.environ) -> Site:
             raise InputError(
                 f"{sources[key]}: {key}: found {value!r}, expected a match of {SHAPES[key]}"
             )
+    if "cpu_partitions" in values and "partitions" not in values:
+        raise InputError(
+            f"{sources['cpu_partitions']}: cpu_partitions: found no partitions, expected them too"
+        )
     return Site(**values)
 
 

@@ -184,16 +184,16 @@ def partitions(
     """
     known = queries.partitions()
     try:
-        chosen = _chosen(known, site)
+        named = chosen(known, site)
     except InputError as error:
         yield fail("partitions", str(error), "set MULTICAL_PARTITIONS to some of them")
         return
     requests = profile.requests(values, runs)
     model = _model(site)
     suitable = [x.name for x in known.values() if any(node.count_gpus(model) for node in x.nodes)]
-    faults = {part.name: list(_faults(part, site, requests, suitable)) for part in chosen}
+    faults = {part.name: list(_faults(part, site, requests, suitable)) for part in named}
     enough = not all(faults.values()) and settings.get("EnforcePartLimits") != "ALL"
-    for part in chosen:
+    for part in named:
         subject = f"partition {part.name}"
         for fault in faults[part.name]:
             yield (warn if enough else fail)(subject, *fault)
@@ -210,7 +210,7 @@ def partitions(
             yield warn(subject, f"{message}for them forever", remedy)
 
 
-def _chosen(known: dict[str, Partition], site: Site) -> list[Partition]:
+def chosen(known: dict[str, Partition], site: Site) -> list[Partition]:
     """The partitions that jobs go to; raises `InputError` for one that does not exist."""
     names = site.partitions.split(",") if site.partitions else []
     missing = [name for name in names if name not in known]

@@ -30,11 +30,13 @@ class Job:
     wildcards: dict[str, str]
     local: bool  # it runs beside Snakemake; otherwise it is submitted to the cluster
     gpus: int
-    limit: float | None  # time limit in seconds, if it is submitted
+    limit: float | None  # time limit in seconds, with a profile that submits jobs
     record: str | None  # its benchmark file
     made: bool  # all its outputs exist, even if they are out of date
     reasons: tuple[str, ...]  # why it runs, apart from jobs that make its inputs again
     after: tuple[int, ...]  # the positions of those jobs in the list of all jobs
+    mem_mb: int = 0
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,11 @@ class DryRun:
     settings: Callable[[str], dict[str, Any] | None]  # of an output when it was made, if known
 
 
-def run(target: str | None, profile: str | None, command: Sequence[str] = ()) -> DryRun:
-    """The jobs that would run for `target` now; raises what `opened` raises."""
-    with opened(target, profile, command) as (workflow, remote):
+def run(
+    targets: str | Sequence[str] | None, profile: str | None, command: Sequence[str] = ()
+) -> DryRun:
+    """The jobs that would run for targets now; raises what `opened` raises."""
+    with opened(targets, profile, command) as (workflow, remote):
         return DryRun(_jobs(workflow, remote), lambda path: _settings(workflow, path))
 
 
@@ -153,6 +157,8 @@ def _jobs(workflow: Any, remote: bool) -> list[Job]:
             reasons=tuple(own_reasons(workflow, job, edits))
             or (() if rerun_makers(dag, job) else (str(dag.reason(job)),)),
             after=tuple(sorted(positions[maker] for maker in rerun_makers(dag, job))),
+            mem_mb=int(job.resources.get("mem_mb", 0)),
+            threads=job.threads,
         )
         for job in jobs
     ]

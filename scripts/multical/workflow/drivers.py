@@ -9,10 +9,11 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,8 @@ from multical.provenance.fingerprint import fingerprint
 from multical.workflow import job_params, scoring_params
 
 FOLDER = Path(".snakemake/drivers")
+#: Set where Snakemake runs in a job of its own: the job's id, and the arguments of `make submit`
+JOB, SUBMITTED = "MULTICAL_DRIVER_JOB", "MULTICAL_DRIVER_SUBMITTED"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Driver:
     started: float  # seconds from 1970, since a later process may have the same id
     command: list[str]
     products: dict[str, str]  # as the function `products` gives them
+    job: str = ""  # the id of the cluster job that it ran in, if any
+    submitted: list[str] = field(default_factory=list)  # the arguments of tools/submit.py then
 
     @property
     def here(self) -> bool:
@@ -63,7 +68,8 @@ class Driver:
         self.file.unlink(missing_ok=True)
 
     def __str__(self) -> str:
-        return f"Snakemake {self.pid} on {self.host}"
+        place = f"{self.host} in job {self.job}" if self.job else self.host
+        return f"Snakemake {self.pid} on {place}"
 
 
 def record(config: Config) -> None:
@@ -71,8 +77,9 @@ def record(config: Config) -> None:
     process = psutil.Process()
     command = [sys.executable, "-m", "snakemake", *sys.argv[1:]]
     driver = Driver(
-        socket.gethostname(), process.pid, process.create_time(), command, products(config)
-    )
+        socket.gethostname(), process.pid, process.create_time(), command, products(config),
+        os.environ.pop(JOB, ""), json.loads(os.environ.pop(SUBMITTED, "[]")),
+    )  # fmt: skip
     write_json(driver.file, asdict(driver))
     atexit.register(driver.forget)
 

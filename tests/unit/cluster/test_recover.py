@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-import recover
+from multical.cluster import recovery
 from multical.config import schema
 from multical.errors import InputError
 from multical.workflow import drivers
@@ -53,7 +53,7 @@ def test_this_process_is_on_record_and_alive(dead: Driver) -> None:
     assert driver.alive
     assert driver.command[1:3] == ["-m", "snakemake"]
     with pytest.raises(InputError, match="still runs here: found it alive"):
-        recover.check_killed([driver], [])
+        recovery.check_killed([driver], [])
     # another process that has got the same number is not the driver
     assert not replace(driver, started=driver.started - 1).alive
     driver.forget()
@@ -62,14 +62,14 @@ def test_this_process_is_on_record_and_alive(dead: Driver) -> None:
 
 def test_a_dead_one_is_accepted(dead: Driver) -> None:
     assert not dead.alive
-    recover.check_killed([dead], [])
+    recovery.check_killed([dead], [])
 
 
 def test_only_its_own_host_can_tell(dead: Driver) -> None:
     elsewhere = replace(dead, host="login2")
     with pytest.raises(InputError, match=r"login2 is on record: only login2 can tell .* --dead"):
-        recover.check_killed([elsewhere], ["login3"])
-    recover.check_killed([elsewhere], ["login2"])
+        recovery.check_killed([elsewhere], ["login3"])
+    recovery.check_killed([elsewhere], ["login2"])
 
 
 def test_a_record_that_is_not_one(dead: Driver) -> None:
@@ -125,11 +125,11 @@ def test_jobs_of_this_folder_alone(
         f"echo '8|PENDING|other|{tmp_path}'\necho '9|RUNNING|multical_b|/elsewhere'\n"
     )
     squeue.chmod(0o755)
-    assert recover.queue() == {"7": "RUNNING"}
+    assert recovery.queue() == {"7": "RUNNING"}
     squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: refused' >&2; exit 1\n")
     with pytest.raises(InputError, match="squeue: slurm_load_jobs error: refused: cannot tell"):
-        recover.queue()
+        recovery.queue()
     squeue.unlink()
-    recover.end_jobs(needs_slurm=False, cancel=False)
+    recovery.end_jobs(needs_slurm=False, cancel=False)
     with pytest.raises(InputError, match="squeue: not found here"):
-        recover.end_jobs(needs_slurm=True, cancel=False)
+        recovery.end_jobs(needs_slurm=True, cancel=False)
