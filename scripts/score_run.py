@@ -64,8 +64,7 @@ def main() -> None:
     placement.check(model, args.gpus)
     encoder = Encoder(Chat(tokenizer, job.chat_format, job.chat_date), job.option_order == "cyclic")
     n_letters = max(map(len, chosen["options"]))
-    letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:n_letters]]
-    scorer = Scorer(model, letters, job.batch_tokens)
+    scorer = Scorer(model, letter_ids(tokenizer, LETTERS[:n_letters]), job.batch_tokens)
     check_longest(uncut_parts, encoder, scorer)
     title = f"{job.run} on {job.benchmark}"
     print(f"{title}: {len(chosen)} questions, {model.dtype}", file=sys.stderr)
