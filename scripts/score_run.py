@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from multical import records
 from multical.data import questions
@@ -45,6 +44,9 @@ from multical.scoring.prompting import (
 from multical.scoring.resume import SavedScores
 from multical.scoring.scorer import Group, Scorer, Scores
 from multical.scoring.tokenized import TokenizedQuestion
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 #: Columns with the same value in all records of a job
 SHARED = ("run", "model", "sft", "smoothing", "seed", "benchmark")

@@ -83,6 +83,10 @@ def load(
     """
     import torch
     from safetensors import SafetensorError
+
+    from multical.patches.imports import import_models
+
+    import_models()
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if not Path(checkpoint).is_dir():
