@@ -6,7 +6,7 @@ reader of PDF files looks at them.
 
 from __future__ import annotations
 
-from fontTools.subset import Options
+from matplotlib.backends._backend_pdf_ps import subset
 
 #: Tables of OpenType Layout
 UNREAD = ("GDEF", "GPOS", "GSUB")
@@ -14,5 +14,5 @@ UNREAD = ("GDEF", "GPOS", "GSUB")
 
 def embed_glyphs_alone() -> None:
     """Leave these tables out of the fonts that this process embeds."""
-    dropped = Options._drop_tables_default
+    dropped = subset.Options._drop_tables_default
     dropped += [table for table in UNREAD if table not in dropped]

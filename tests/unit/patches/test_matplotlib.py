@@ -23,4 +23,4 @@ def test_embedded_glyphs_are_those_of_the_font() -> None:
             expected = whole["glyf"][whole.getGlyphName(glyph)]
             assert own.getCoordinates(part.font["glyf"]) == expected.getCoordinates(whole["glyf"])
     patch.embed_glyphs_alone()
-    assert patch.Options().drop_tables.count("GSUB") == 1
+    assert patch.subset.Options().drop_tables.count("GSUB") == 1
