@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import TICKDOWN, TICKLEFT
+from matplotlib.markers import TICKDOWN, TICKLEFT
 from matplotlib.transforms import ScaledTranslation
 
 from multical.errors import program
@@ -56,8 +56,9 @@ class Panels(NamedTuple):
         """Write at a point of a panel, shifted by points on paper."""
         figure = self.ax.get_figure()
         assert figure is not None
-        moved = ScaledTranslation(*np.divide(shift, 72), figure.dpi_scale_trans)
-        self.ax.text(*self.corners[place] + at, text, transform=self.ax.transData + moved, **look)
+        moved = ScaledTranslation(shift[0] / 72, shift[1] / 72, figure.dpi_scale_trans)
+        x, y = self.corners[place] + at
+        self.ax.text(x, y, text, transform=self.ax.transData + moved, **look)
 
     def lines(self, x: tuple[float, float], y: tuple[float, float], **look: Any) -> None:
         """The same line in every panel, from its first to its last point."""
