@@ -25,7 +25,7 @@ def import_models() -> None:
 
     def found(path: str, prefix: str | None = None) -> dict[Any, dict[str, set[str]]]:
         if prefix is None and Path(path) == models / "__init__.py":
-            return without_prefix(structure(models, prefix="models"))  # type: ignore[arg-type]
+            return without_prefix(structure(models, prefix="models"))
         return structure(path, prefix)
 
     with (

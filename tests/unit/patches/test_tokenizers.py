@@ -18,9 +18,8 @@ from multical.patches.tokenizers import read_once
 def folder(tmp_path: Path) -> Path:
     """A tokenizer of the class of Gemma's, and the config of such a model."""
     marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", "a", "b", "ab", "▁ab"]
-    made = GemmaTokenizer(
-        vocab={mark: place for place, mark in enumerate(marks)}, merges=[("a", "b"), ("▁", "ab")]
-    )
+    merges: Any = [("a", "b"), ("▁", "ab")]
+    made = GemmaTokenizer(vocab={mark: place for place, mark in enumerate(marks)}, merges=merges)
     made.add_tokens(["<start>"], special_tokens=True)
     made.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "gemma3_text"}', encoding="utf-8")
