@@ -49,7 +49,7 @@ def main() -> None:
     asked = questions.read(file)
     examples = FewShot(questions.read(fewshot), job.num_fewshot, str(fewshot))
     encoder = Encoder(Chat(tokenizer, job.chat_format))
-    letters = [letter_ids(tokenizer, letter) for letter in LETTERS[: max(map(len, asked.options))]]
+    letters = letter_ids(tokenizer, LETTERS[: max(map(len, asked.options))])
     scorer = Scorer(model, letters, job.batch_tokens)
 
     wall, cpu = time.perf_counter(), time.process_time()

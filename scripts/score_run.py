@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from multical import records
 from multical.data import questions
@@ -46,6 +45,9 @@ from multical.scoring.resume import SavedScores
 from multical.scoring.scorer import Group, Scorer, Scores
 from multical.scoring.tokenized import TokenizedQuestion
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 #: Columns with the same value in all records of a job
 SHARED = ("run", "model", "sft", "smoothing", "seed", "benchmark")
 
@@ -64,8 +66,7 @@ def main() -> None:
     placement.check(model, args.gpus)
     encoder = Encoder(Chat(tokenizer, job.chat_format, job.chat_date), job.option_order == "cyclic")
     n_letters = max(map(len, chosen["options"]))
-    letters = [letter_ids(tokenizer, letter) for letter in LETTERS[:n_letters]]
-    scorer = Scorer(model, letters, job.batch_tokens)
+    scorer = Scorer(model, letter_ids(tokenizer, LETTERS[:n_letters]), job.batch_tokens)
     check_longest(uncut_parts, encoder, scorer)
     title = f"{job.run} on {job.benchmark}"
     print(f"{title}: {len(chosen)} questions, {model.dtype}", file=sys.stderr)

@@ -34,6 +34,7 @@ from pydantic import BaseModel
 from multical.figures import outputs, tables
 from multical.figures.params import ByLanguage
 from multical.files import atomic
+from multical.patches.matplotlib import embed_glyphs_alone
 
 LineStyle = Literal["-", "--", "-.", ":", ""]
 
@@ -97,6 +98,8 @@ plt.rcParams.update(
     }
 )
 
+embed_glyphs_alone()
+
 
 def arguments(description: str | None, schema: type[BaseModel], *tables: str) -> argparse.Namespace:
     """Parse the command line of a figure program. `tables` are the options of its input tables."""
@@ -104,10 +107,14 @@ def arguments(description: str | None, schema: type[BaseModel], *tables: str) ->
 
 
 def save(fig: Figure, pdf: str | Path, png: str | Path) -> None:
-    """Write `fig` as PDF and PNG, both or neither. The same figure gives the same bytes."""
+    """Write `fig` as PDF and PNG, both or neither. The same figure gives the same bytes.
+
+    The PNG has the layout of the PDF, since to find one takes as long as to draw it.
+    """
     undated = {"Creator": None, "Producer": None, "CreationDate": None}
     with atomic(pdf) as new_pdf, atomic(png) as new_png:
         fig.savefig(new_pdf, metadata=undated)
+        fig.set_layout_engine("none")
         fig.savefig(new_png, metadata={"Software": None})
     plt.close(fig)
 

@@ -313,13 +313,17 @@ def fill(
     return re.sub(rf"\{{({names})\}}", lambda field: texts[field[1]], template)
 
 
-def letter_ids(tokenizer: PreTrainedTokenizerBase, letter: str) -> list[int]:
-    """All token ids whose text, without spaces and BPE marks, is `letter`.
+def letter_ids(tokenizer: PreTrainedTokenizerBase, letters: str) -> list[list[int]]:
+    """Per letter, all token ids whose text, without spaces and BPE marks, is the letter.
 
-    This is the definition of arXiv 2402.13213 (v4). Raises `InputError` if there are none.
+    This is the definition of arXiv 2402.13213 (v4). Raises `InputError` for a letter without any.
     """
     marks = "▁Ġ \t\n"
-    ids = sorted(i for token, i in tokenizer.get_vocab().items() if token.strip(marks) == letter)
-    if not ids:
-        raise InputError(f"{tokenizer.name_or_path}: no token for the letter {letter!r}")
-    return ids
+    found: dict[str, list[int]] = {letter: [] for letter in letters}
+    for token, number in tokenizer.get_vocab().items():
+        if (text := token.strip(marks)) in found:
+            found[text].append(number)
+    for letter, ids in found.items():
+        if not ids:
+            raise InputError(f"{tokenizer.name_or_path}: no token for the letter {letter!r}")
+    return [sorted(ids) for ids in found.values()]

@@ -8,11 +8,13 @@ Programs load a checkpoint only if its files match the manifest.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,13 +83,17 @@ def load(
     """
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from multical.patches.imports import import_models
+
+    import_models()
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     if not Path(checkpoint).is_dir():
         raise InputError(f"{checkpoint}: no such folder, expected a model in it")
     try:
         config = AutoConfig.from_pretrained(checkpoint, **SAFE)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **SAFE)
+        tokenizer = load_tokenizer(checkpoint)
         # only the eager implementation has capped attention scores; by default transformers takes
         # sdpa where an architecture has it, and else eager
         capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
@@ -111,6 +117,29 @@ def load(
     if device is None and torch.cuda.is_available() and not hasattr(model, "hf_device_map"):
         model.cuda()
     return model.eval(), tokenizer
+
+
+def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder, read once and without searches for garbage, which take longer."""
+    from transformers import AutoTokenizer
+
+    from multical.patches.tokenizers import read_once
+
+    with read_once(Path(checkpoint) / "tokenizer.json"), collector_paused():
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(checkpoint, **SAFE)
+    return tokenizer
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """No search for garbage inside the `with` block, where large lists would start many."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def save(

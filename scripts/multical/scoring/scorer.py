@@ -17,17 +17,20 @@ from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 
 from multical.errors import InputError
 from multical.models import logits as model_logits
 from multical.models.trie import Trie
 from multical.scoring.tokenized import Read, TokenizedQuestion, shared_prefix
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: Tokens of a trie, unless its only question or the shared prefix is longer: enough for little
 #: padding, and so few that attention among questions, which the mask hides, costs little

@@ -173,8 +173,7 @@ def test_the_tokenizer_is_of_the_real_kind(fetched: dict[str, Path], name: str) 
         assert (ids[0] == tokenizer.bos_token_id) == begins
         assert tokenizer.unk_token is None or tokenizer.unk_token_id not in ids
         assert tokenizer.decode(ids, skip_special_tokens=True) == text
-    for letter in "ABCDEFGHIJ":
-        ids = letter_ids(tokenizer, letter)
+    for letter, ids in zip("ABCDEFGHIJ", letter_ids(tokenizer, "ABCDEFGHIJ"), strict=True):
         assert {str(tokenizer.decode([i])).strip() for i in ids} == {letter}
     answer = [{"role": "user", "content": "How?"}, {"role": "assistant", "content": "Σo."}]
     ids, labels = Chat(tokenizer, "tulu").encode_for_training(answer)  # type: ignore[arg-type]

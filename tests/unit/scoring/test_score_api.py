@@ -217,8 +217,7 @@ def test_letters() -> None:
     assert letters([("A", 0.0), ("B", -9999.0)], 2)[0] == [0.0, -9999.0]
     # the same tokens as of models whose vocabulary is at hand
     tokenizer = tiny.tokenizer()
-    for letter in "AB":
-        ids = chat.letter_ids(tokenizer, letter)
+    for letter, ids in zip("AB", chat.letter_ids(tokenizer, "AB"), strict=True):
         own = [t for t, i in tokenizer.get_vocab().items() if t.strip(api.MARKS) == letter]
         assert len(own) == len(ids)
 
