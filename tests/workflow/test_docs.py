@@ -88,6 +88,7 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "make provenance TARGET=results/demo/figures/ece_by_lang.pdf": PROVENANCE,
     "make provenance TARGET=FILE": PROVENANCE,
     "make recover ARGS=--cancel": By("tests/slurm/test_killed_driver.py", '"--cancel"'),
+    "make fetch STUDY=results/lite": By("tests/workflow/test_fetch.py", '"tools/fetch.py"'),
     "make bundle STUDY=demo": BUNDLE,
     "make bundle STUDY=smoke": BUNDLE,
     "make bundle STUDY=demo ARGS=--anonymous": By(BUNDLE.file, "--anonymous"),
@@ -141,6 +142,7 @@ STUDY = {"docs/paper2.md": "results/msp"}
 OTHERS = [
     "slurm/site.yaml",  # of a user's cluster
     "config/local.yaml",  # a user's own entries
+    "results/inputs/fetched.sha256",  # of make fetch
     ".snakemake/.*",
     "cache/api/MODEL.sqlite",  # see multical.paths
     ".*report.html",  # of the Makefile

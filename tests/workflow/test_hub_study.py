@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from multical import records
 from multical.data import conversations, questions
-from support import checkout, hub_repos, hub_server, tiny
+from support import hub_server, hub_study
 from support.hub_server import GOOD_TOKEN, Hub
+from support.hub_study import STUDY
 from support.paper_study import snakemake
 
-STUDY = "results/demo"
 INPUTS = Path("results/inputs")
 
 
@@ -25,35 +23,10 @@ def hub() -> Iterator[Hub]:
         yield served
 
 
-def source(kind: str, repo: hub_server.Repo, **more: Any) -> dict[str, Any]:
-    return {"source": {"kind": kind, "repo": repo.name, "revision": repo.revision, **more}}
-
-
 @pytest.fixture(scope="module")
 def clone(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository with a config of its own, and one model's records of it."""
-    folder = tmp_path_factory.mktemp("clone")
-    checkout.copy(folder)
-    tiny.folder(folder / "made")
-    model = hub.add("models", "lab/tiny", folder / "made/checkpoint", gated=True)
-    mmlu = hub.add("datasets", "lab/Global-MMLU", hub_repos.global_mmlu(["en", "sw", "zh"]))
-    prox = hub.add("datasets", "lab/MMLU-ProX", hub_repos.mmlu_prox(["en", "yo"]))
-    hermes = hub.add("datasets", "lab/hermes", hub_repos.openhermes(40))
-    raw: dict[str, Any] = checkout.config()
-    raw["models"] = {"tiny": source("hub", model) | {"chat_format": "tulu"}}
-    raw["benchmarks"] = {
-        "mmlu": source("global_mmlu", mmlu, fewshot_split="dev") | {"options": 4},
-        "prox": source("mmlu_prox", prox, languages=["yo"]) | {"options": None},
-    }
-    chosen = source("hub", hermes, layout="sharegpt", seed=1, examples=8, held_out=4)
-    raw["sft_data"] = {"hermes": chosen}
-    study = raw["studies"][STUDY] | {
-        "models": ["tiny"], "benchmarks": ["mmlu", "prox"], "sft_data": ["hermes"]
-    }  # fmt: skip
-    study["figures"] |= {"benchmark": "mmlu", "sft": "hermes"}
-    raw["studies"] = {STUDY: study}
-    (folder / "config.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
-    return folder
+    return hub_study.make(tmp_path_factory.mktemp("clone"), hub)
 
 
 @pytest.mark.workflow
