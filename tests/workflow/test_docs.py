@@ -88,6 +88,7 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "make provenance TARGET=results/demo/figures/ece_by_lang.pdf": PROVENANCE,
     "make provenance TARGET=FILE": PROVENANCE,
     "make recover ARGS=--cancel": By("tests/slurm/test_killed_driver.py", '"--cancel"'),
+    "make env TORCH=cuda": By("tests/workflow/test_environment.py", '"env", "TORCH=cuda"'),
     "make fetch STUDY=results/lite": By("tests/workflow/test_fetch.py", '"tools/fetch.py"'),
     "make bundle STUDY=demo": BUNDLE,
     "make bundle STUDY=smoke": BUNDLE,
