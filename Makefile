@@ -17,7 +17,7 @@ FOLLOWED := PYTHONPATH=tools $(SNAKEMAKE) --logger study
 QUIET  := --quiet rules host progress reason
 REPORT = $(FOLLOWED) --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance fetch bundle unbundle doctor recover test test-all test-smoke test-unit test-slow test-slurm bench gpu gpu-wheels check schema format clean
+.PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance fetch bundle unbundle doctor recover test test-all test-smoke test-unit test-slow test-slurm bench canary gpu gpu-wheels check schema format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -114,6 +114,9 @@ bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv
 	$(SNAKEMAKE) $(QUIET) -- results/inputs/models/gemma3-270m/manifest.json \
 	  results/inputs/benchmarks/cldr-facts.parquet
 	set -e; for item in $(ITEMS); do $(BIN)/python benchmarks/$$item.py $(ARGS); done
+
+canary: env          ## try the newest release of each library: which one breaks what? ARGS="tests/unit/..." tries a part
+	@$(BIN)/python tools/canary.py $(ARGS)
 
 # Only a Python with torch and transformers: machines with a GPU may have nothing else to offer.
 gpu:                 ## every check that needs a GPU, and speed on one: docs/gpu.md; without one, at tiny shapes
