@@ -9,6 +9,7 @@ models behind APIs need a network.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -26,7 +27,6 @@ from multical.dag.downloads import Download
 from multical.dag.dryrun import counted
 from multical.errors import InputError, program
 from multical.files import atomic
-from multical.models import checkpoints
 
 LIST = Path(paths.FETCHED)
 
@@ -108,21 +108,32 @@ def check(here: list[Download]) -> str:
     found: dict[str, str] = {}
     for one in here:
         sums = one.checksums()
-        for manifest in [output for output in one.outputs if output.endswith("/manifest.json")]:
-            checkpoints.verified(manifest)
-        if one.made and one.ended < then:
-            for file, digest in sums.items():
-                if listed.get(file, digest) != digest:
-                    raise InputError(
-                        f"{file}: its content is not the one listed in {LIST}; remove it, and "
-                        "fetch it again"
-                    )
+        expected = manifest(one)
+        if one.made and one.ended < then:  # else the list is of files that were there before
+            expected |= {file: listed[file] for file in sums.keys() & listed.keys()}
+        for file, digest in sorted(expected.items()):
+            if sums.get(file) != digest:
+                (output,) = [output for output in one.outputs if Path(file).is_relative_to(output)]
+                raise InputError(
+                    f"{file}: its content is not what was fetched; remove {output}, and fetch it "
+                    "again"
+                )
         found |= sums
     with atomic(LIST) as temporary:
         rows = sorted((listed | found).items())
         temporary.write_text("".join(f"{digest}  {file}\n" for file, digest in rows), "utf-8")
     size = sum(Path(file).stat().st_size for file in found)
     return f"{counted(len(found), 'file')}, {size / 1e9:.1f} GB"
+
+
+def manifest(one: Download) -> dict[str, str]:
+    """The SHA-256 of each file of a model, by its manifest; empty for other data."""
+    return {
+        str(Path(output).with_name("checkpoint") / name): about["sha256"]
+        for output in one.outputs
+        if output.endswith("/manifest.json")
+        for name, about in json.loads(Path(output).read_text(encoding="utf-8"))["files"].items()
+    }
 
 
 def read() -> dict[str, str]:

@@ -110,8 +110,8 @@ def test_another_content_is_found(clone: Path, hub: Hub) -> None:
     done = fetch(clone, hub)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"error: {BENCHMARK}: its content is not the one listed in {LIST}; remove it, and fetch it "
-        "again"
+        f"error: {BENCHMARK}: its content is not what was fetched; remove {BENCHMARK}, and fetch "
+        "it again"
     )
     file.unlink()
     assert fetch(clone, hub).returncode == 0

@@ -7,9 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
+import fetch
+from multical import paths
 from multical.config import files, schema
 from multical.dag import downloads
 from multical.dag.downloads import Download
+from multical.errors import InputError
+from multical.models import checkpoints
 from support import checkout
 
 
@@ -63,3 +67,29 @@ def test_checksums_are_those_of_all_files(tmp_path: Path) -> None:
     assert one.is_here
     (tmp_path / "manifest.json").unlink()
     assert not one.is_here
+
+
+def test_files_are_compared_with_manifests_and_with_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    manifest, folder = (
+        path.format(model="tiny") for path in (paths.MODEL_MANIFEST, paths.MODEL_CHECKPOINT)
+    )
+    weights = Path(folder, "model.safetensors")
+    weights.parent.mkdir(parents=True)
+    weights.write_text("weights")
+    checkpoints.write_manifest(manifest, folder, {})
+    one = Download("fetch_model", "tiny", [folder, manifest], made=False, ended=0.0)
+    assert fetch.check([one]) == "2 files, 0.0 GB"
+    assert set(fetch.read()) == {str(weights), manifest}
+    weights.write_text("weightz")
+    error = f"^{weights}: its content is not what was fetched; remove {folder}, and fetch it again$"
+    with pytest.raises(InputError, match=error):
+        fetch.check([one])
+    checkpoints.write_manifest(manifest, folder, {})  # by whom?
+    assert fetch.check([one])  # since it was made anew
+    weights.write_text("weights")
+    checkpoints.write_manifest(manifest, folder, {})
+    with pytest.raises(InputError, match="its content is not what was fetched"):
+        fetch.check([Download("fetch_model", "tiny", [folder, manifest], made=True, ended=1.0)])
