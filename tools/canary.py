@@ -29,6 +29,8 @@ from multical.provenance.libraries import DISTRIBUTIONS, REQUIREMENTS
 REPO = SCRIPTS.parent
 FOLDER = REPO / ".canary"
 CLONE, PYTHON = FOLDER / "multical", FOLDER / "venv/bin/python"
+CORES = str(os.cpu_count())
+PIP = [sys.executable, "-m", "pip", "--python", str(PYTHON)]
 SMOKE = "results/smoke/headline.txt"
 #: It fails for each newer library that a patch is for, which the report says by itself
 ENDS = "tests/unit/patches/test_ends.py"
@@ -64,8 +66,8 @@ def main() -> None:
 def prepare() -> None:
     """Make the clone, whose lock has the newest versions, and the environment."""
     shutil.rmtree(FOLDER, ignore_errors=True)
-    call(["git", "clone", "--quiet", REPO, CLONE])
-    call([sys.executable, "-m", "venv", "--without-pip", PYTHON.parents[1]])
+    call(["git", "clone", "--quiet", str(REPO), str(CLONE)])
+    call([sys.executable, "-m", "venv", "--without-pip", str(PYTHON.parents[1])])
     text = REQUIREMENTS.read_text(encoding="utf-8")
     names = [line.partition("#")[0].partition("==")[0].strip() for line in text.splitlines()]
     install(filter(None, names))
@@ -75,14 +77,12 @@ def prepare() -> None:
 
 def install(requirements: Iterable[str]) -> None:
     """Install libraries into the environment."""
-    pip = [sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet", "--upgrade"]
-    call([*pip, *requirements])
+    call([*PIP, "install", "--quiet", "--upgrade", *requirements])
 
 
 def versions() -> dict[str, str]:
     """The version of each library of the environment, without its build."""
-    pip = [sys.executable, "-m", "pip", "--python", PYTHON, "list", "--format", "json"]
-    listed = json.loads(call(pip))
+    listed = json.loads(call([*PIP, "list", "--format", "json"]))
     return {normal(one["name"]): one["version"].partition("+")[0] for one in listed}
 
 
@@ -111,11 +111,9 @@ def run_tests(python: Path, tests: Collection[str]) -> Failures:
     """The error of each test that fails."""
     found = FOLDER / "tests.xml"
     found.unlink(missing_ok=True)
-    command = [python, "-m", "pytest", "--quiet", "--numprocesses", str(os.cpu_count())]
-    command += ["-m", "not smoke and not slow", f"--junit-xml={found}", "-o", "junit_family=xunit1"]
-    command += [f"--deselect={ENDS}"]
-    done = subprocess.run([*command, *tests], cwd=CLONE, env=environment(python), text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    chosen = ["-m", "not smoke and not slow", f"--deselect={ENDS}", *tests]
+    written = [f"--junit-xml={found}", "-o", "junit_family=xunit1"]
+    done = start(python, "pytest", "--quiet", "--numprocesses", CORES, *written, *chosen)
     if not found.exists():
         return {"pytest": done.stdout}
     return dict(failed(ElementTree.parse(found).getroot()))
@@ -133,24 +131,17 @@ def failed(suites: ElementTree.Element) -> Iterator[tuple[str, str]]:
 
 def run_smoke(python: Path) -> Failures:
     """The errors of the smoke study; jobs that have ended well do not run again."""
-    command = [
-        python,
-        "-m",
-        "snakemake",
-        "--cores",
-        str(os.cpu_count()),
-        "--keep-going",
-        "--",
-        SMOKE,
-    ]
-    done = subprocess.run(command, cwd=CLONE, env=environment(python), text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    done = start(python, "snakemake", "--cores", CORES, "--keep-going", "--", SMOKE)
     return {SMOKE: done.stdout} if done.returncode else {}
 
 
-def environment(python: Path) -> dict[str, str]:
-    """For programs of an environment."""
-    return os.environ | {"PATH": os.pathsep.join([str(python.parent), os.environ["PATH"]])}
+def start(python: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of an environment in the clone; all that it prints is its output."""
+    path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
+    return subprocess.run(
+        [python, "-m", *words], cwd=CLONE, env=os.environ | {"PATH": path}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
 
 
 def blame(broken: Failures, newer: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -222,12 +213,12 @@ def listed(newer: Mapping[str, tuple[str, str]]) -> str:
     return ", ".join(f"{name} {then} -> {now}" for name, (then, now) in newer.items())
 
 
-def call(command: list[str | Path]) -> str:
+def call(command: list[str]) -> str:
     """The output of a command; raises `InputError` if it fails."""
     done = subprocess.run(command, text=True, capture_output=True)
     if done.returncode:
         reason = (done.stderr.strip() or "no reason").splitlines()[-1]
-        raise InputError(f"{' '.join(map(str, command[:6]))} ...: {reason}")
+        raise InputError(f"{' '.join(command[:6])} ...: {reason}")
     return done.stdout
 
 
