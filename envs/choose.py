@@ -1,8 +1,8 @@
 """Choose torch's build for an environment, and write what pip is to install there.
 
 `make env` runs it with a Python that has nothing but pip. TORCH=cpu or cuda chooses. By default it
-is the CUDA build where there is an NVIDIA GPU, and where pip knows of no other; it takes three
-times the space of the CPU build. The lock has the checksums of both, and after `#cuda` what only
+is the CUDA build where there is an NVIDIA GPU, and where pip knows of no other; it takes twice
+the space of the CPU build. The lock has the checksums of both, and after `#cuda` what only
 the CUDA build needs.
 """
 
@@ -49,7 +49,7 @@ def chosen(wanted: str, version: str) -> str:
         return "cpu"
     print(
         f"torch: the CUDA build, though no NVIDIA GPU is here, since pip finds no {local(version)} "
-        f"(to save 4 GB, {REMEDY}, and make env TORCH=cpu)",
+        f"(to save 3 GB, {REMEDY}, and make env TORCH=cpu)",
         file=sys.stderr,
     )
     return "cuda"
