@@ -17,24 +17,24 @@ FOLLOWED := PYTHONPATH=tools $(SNAKEMAKE) --logger study
 QUIET  := --quiet rules host progress reason
 REPORT = $(FOLLOWED) --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance bundle unbundle doctor submit stop recover test test-all test-smoke test-unit test-slow test-slurm bench gpu gpu-wheels check schema format clean
+.PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance fetch bundle unbundle doctor submit stop recover test test-all test-smoke test-unit test-slow test-slurm bench canary gpu gpu-wheels check schema format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
-env: .venv/lock      ## create or reuse .venv, the one pinned environment
+env: .venv/lock      ## create or reuse .venv, the one pinned environment; TORCH=cpu|cuda: with this torch
 
-# Made without ensurepip, which Debian's python3.11 lacks; the pip of $(PYTHON) fills it.
-.venv/lock: $(LOCK)
-	cmp -s $(LOCK) $@ || { $(PYTHON) -m venv --clear --without-pip .venv && \
-	$(PYTHON) -m pip --python $(BIN)/python install --progress-bar off --requirement $(LOCK); }
+# Made without ensurepip, which Debian's python3.11 lacks; the pip of $(PYTHON) fills it. It is made
+# anew for another lock, or if TORCH asks for another build of torch than is there.
+OTHER := $(if $(TORCH),$(filter-out $(shell cat .venv/torch 2>/dev/null),$(TORCH)))
+.PHONY: anew
+.venv/lock: $(LOCK) $(if $(OTHER),anew)
+	$(if $(OTHER),false,cmp -s $(LOCK) $@) || { $(PYTHON) -m venv --clear --without-pip .venv && \
+	$(PYTHON) envs/choose.py .venv && $(PYTHON) -m pip --python $(BIN)/python install \
+	--progress-bar off --require-hashes --requirement .venv/requirements.txt; }
 	cp $(LOCK) $@
 
 lock:                ## resolve envs/requirements.in into the lock anew
-	$(PYTHON) -m venv --clear --without-pip .venv.lock
-	$(PYTHON) -m pip --python .venv.lock/bin/python install --quiet --requirement envs/requirements.in
-	(sed -n '/^#/p' $(LOCK); .venv.lock/bin/python -m pip freeze --all | sed 's/+cpu$$//') > $(LOCK).tmp
-	mv $(LOCK).tmp $(LOCK); rm -r .venv.lock
-	$(PYTHON) envs/generate.py
+	$(PYTHON) envs/lock.py
 
 demo smoke lite: env ## make a study with its report: of packaged models, or lite on one GPU of 24 GB
 	@$(MAKE) --no-print-directory --silent report STUDY=$@
@@ -52,7 +52,7 @@ msp_v2: env          ## make paper 2 from its released outputs, with its report,
 	@$(BIN)/python tools/show_finding.py --study results/msp_v2
 
 # STUDY is the root of a study, without or with its results/.
-report verify bundle: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
+report verify fetch bundle: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
 verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error where a verdict is unexpected
 	$(if $(STUDY),,$(error verify: which STUDY=demo|msp_v2|...?))
 	$(SNAKEMAKE) $(QUIET) -- "$$ROOT/claims/verdicts.json"
@@ -66,6 +66,10 @@ explain: env         ## why TARGET=... would run again: each edit, and what foll
 
 provenance: env      ## all that TARGET=... was made from, and what is missing; ARGS="--crate FOLDER" for an RO-Crate
 	@$(BIN)/python tools/show_provenance.py $(ARGS) $${TARGET:+"$$TARGET"}
+
+fetch: env           ## all that STUDY=... needs from a network, and nothing else: the rest then runs without one
+	$(if $(STUDY),,$(error fetch: which STUDY=demo|msp_v2|...?))
+	@$(BIN)/python tools/fetch.py --study "$$ROOT" --cores $(CORES) $(ARGS)
 
 bundle: env          ## one archive of STUDY=demo|msp_v2|... to keep or hand on; ARGS=--anonymous for review
 	$(if $(STUDY),,$(error bundle: which STUDY=demo|msp_v2|...?))
@@ -117,6 +121,9 @@ bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv
 	$(SNAKEMAKE) $(QUIET) -- results/inputs/models/gemma3-270m/manifest.json \
 	  results/inputs/benchmarks/cldr-facts.parquet
 	set -e; for item in $(ITEMS); do $(BIN)/python benchmarks/$$item.py $(ARGS); done
+
+canary: env          ## try the newest release of each library: which one breaks what? ARGS="tests/unit/..." tries a part
+	@$(BIN)/python tools/canary.py $(ARGS)
 
 # Only a Python with torch and transformers: machines with a GPU may have nothing else to offer.
 gpu:                 ## every check that needs a GPU, and speed on one: docs/gpu.md; without one, at tiny shapes

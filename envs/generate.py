@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -41,7 +42,7 @@ END
 def generated() -> dict[str, str]:
     """The text of each file, by its name."""
     lock = (HERE / "requirements.lock").read_text(encoding="utf-8")
-    pins = [line for line in lock.splitlines() if line and not line.startswith("#")]
+    pins = re.findall(r"^[\w.-]+==\S+", lock, re.MULTILINE)  # for any processor, so no checksums
     conda = "\n".join(f"      - {pin}" for pin in pins)
     return {
         "environment.yaml": CONDA.format(conda=conda),

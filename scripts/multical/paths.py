@@ -25,6 +25,8 @@ SFT_PART_ABOUT = f"{INPUTS}/sft/{{sft}}{{part}}.about.json"
 SFT_DATA = SFT_PART.replace("{part}", "")
 SFT_ABOUT = SFT_PART_ABOUT.replace("{part}", "")
 HELDOUT_DATA = SFT_PART.replace("{part}", HELDOUT)
+#: The checksums of all that `make fetch` has fetched
+FETCHED = f"{INPUTS}/fetched.sha256"
 
 # -- SFT runs, and the trials of learning rates
 RUN_MANIFEST = "{root}/runs/{run}/manifest.json"

@@ -92,6 +92,8 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "make submit TARGET=results/headline.txt": SUBMIT,
     "make stop": By(SUBMIT.file, '"tools/stop.py"'),
     "make recover ARGS=--cancel": By("tests/slurm/test_killed_driver.py", '"--cancel"'),
+    "make env TORCH=cuda": By("tests/workflow/test_environment.py", '"env", "TORCH=cuda"'),
+    "make fetch STUDY=results/lite": By("tests/workflow/test_fetch.py", '"tools/fetch.py"'),
     "make bundle STUDY=demo": BUNDLE,
     "make bundle STUDY=smoke": BUNDLE,
     "make bundle STUDY=demo ARGS=--anonymous": By(BUNDLE.file, "--anonymous"),
@@ -145,6 +147,7 @@ STUDY = {"docs/paper2.md": "results/msp"}
 OTHERS = [
     "slurm/site.yaml",  # of a user's cluster
     "config/local.yaml",  # a user's own entries
+    "results/inputs/fetched.sha256",  # of make fetch
     ".snakemake/.*",
     "cache/api/MODEL.sqlite",  # see multical.paths
     ".*report.html",  # of the Makefile

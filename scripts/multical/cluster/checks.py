@@ -26,6 +26,7 @@ from multical.cluster.site import Site
 from multical.config.schema import Config
 from multical.config.studies import MultilingualStudy, scored
 from multical.errors import InputError
+from multical.provenance.fingerprint import read_lock
 from multical.workflow import drivers
 
 Level = Literal["ok", "warning", "error"]
@@ -85,8 +86,7 @@ def versions(lock: Path) -> Findings:
         yield ok("python", python)
     else:
         yield warn("python", f"{python}, but the lock is for {PYTHON}", "make env")
-    lines = [line for line in lock.read_text().splitlines() if not line.startswith("#")]
-    pins = dict(line.split("==") for line in lines)
+    pins = read_lock(lock)
     missing, different = [], []
     for name, pin in pins.items():
         try:
@@ -133,7 +133,7 @@ def cuda(site: Site) -> Findings:
         message = (
             f"{version} is a build for CPUs, and jobs request GPUs (MULTICAL_GPUS={site.gpus})"
         )
-        remedy = "install torch's CUDA build of the same version, or set MULTICAL_GPUS=none"
+        remedy = "make env TORCH=cuda, or set MULTICAL_GPUS=none"
         yield warn("torch", message, remedy)
     else:
         yield ok("torch", f"{version}, {platform or 'for CPUs'}")

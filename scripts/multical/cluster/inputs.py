@@ -217,7 +217,8 @@ def hub(
             remedy = f"name one ({page}/commits lists them), then {elsewhere}"
     else:
         if source.revision:
-            yield ok(subject, f"not fetched yet; {repo} at the hub is open to you")
+            gate = "gated, and " if info.gated else ""
+            yield ok(subject, f"not fetched yet; {repo} at the hub is {gate}open to you")
             return
         message = f"no commit is named; the newest of {repo} is {info.sha}"
         remedy = f"set {key}.revision to it in the config"

@@ -1,4 +1,7 @@
-"""accelerate 1.15 adds up sharded gradients in the type of the forward pass."""
+"""accelerate 1.15 adds up sharded gradients in the type of the forward pass.
+
+Until accelerate > 1.15.0: a setting for the type of these sums.
+"""
 
 from __future__ import annotations
 

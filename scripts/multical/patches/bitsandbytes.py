@@ -1,6 +1,8 @@
 """bitsandbytes 0.50 has a fast path on CPUs that gives other numbers.
 
 Its import, and so that of peft, warns that a library for that path is missing.
+
+Until bitsandbytes > 0.50.2: a layer that takes that path for bfloat16 alone.
 """
 
 from __future__ import annotations

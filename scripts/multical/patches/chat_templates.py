@@ -1,6 +1,8 @@
 """transformers 5.23 tells chat templates today's date, so that a prompt would change overnight.
 
 It accepts no other date: it replaces functions among a template's variables by texts.
+
+Until transformers > 5.23.0: a date that the caller of a template gives.
 """
 
 from __future__ import annotations

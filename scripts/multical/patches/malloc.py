@@ -1,4 +1,7 @@
-"""glibc gives freed memory back to the system, and gets it back page by page."""
+"""glibc gives freed memory back to the system, and gets it back page by page.
+
+Until never: it is a default of glibc that suits other programs.
+"""
 
 from __future__ import annotations
 

@@ -20,6 +20,9 @@ which rules make a file, and say no more than the sentence of an `InputError` th
 raises.
 
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
+
+Until snakemake > 9.27.1: comparisons of jobs without records, of the content of older files, and of
+large files by default.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""transformers 5.23 has a layer in Falcon that it cannot quantize."""
+"""transformers 5.23 has a layer in Falcon that it cannot quantize.
+
+Until transformers > 5.23.0: a Falcon of torch's own layers, or one whose layers are quantized.
+"""
 
 from __future__ import annotations
 

@@ -1,14 +1,18 @@
 """Changes to TRL 1.16's trainer and head, with transformers 5.23 and accelerate 1.15 beneath them.
 
 - TRL's fused head computes no other loss than the NLL. `head_calls` has it call another function.
+  Until trl > 1.16.0: a head that takes a loss, or label smoothing.
 - The trainer writes checkpoints into the folder where it looks for them, so that it would take an
   incomplete checkpoint for a complete one. `Trainer` writes them elsewhere and renames them.
+  Until transformers > 5.23.0: checkpoints that have their name only when they are complete.
 - With several processes, accelerate fills the last micro-batches with rows from the start of the
   epoch, which would count twice, and the order of rows is not that of a single process. `Trainer`
   draws the order of a single process, and fills up with rows that do not count.
+  Until accelerate > 1.15.0: the order of one process for all, and rows that do not count.
 - When several processes resume within an epoch, accelerate's `skip_first_batches` hides the
   sampler from `set_epoch`, so that they would take the order of epoch 0. `Epochs` tells the
   sampler which epoch begins.
+  Until accelerate > 1.15.0: a loader of skipped batches whose `set_epoch` reaches the sampler.
 """
 
 from __future__ import annotations
