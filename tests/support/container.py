@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class Builder:
 
 def _pip_of_this_machine(folder: Path) -> dict[str, Path]:
     """The files that tell pip where its packages are, by their places in a container."""
-    told = _run("python3.11", "-m", "pip", "config", "list")
+    told = _run(sys.executable, "-m", "pip", "config", "list")
     config, volumes = ConfigParser(interpolation=None), {}
     config["global"] = {}
     for line in told.splitlines():
