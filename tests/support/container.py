@@ -1,12 +1,13 @@
 """The container of envs/Containerfile, built without a registry of images, and run in a folder.
 
 Its base is a clean root of Debian that debootstrap makes, in place of the image of the same
-release. buildah builds and runs it with its isolation `chroot`, which needs root but no daemon.
+release. buildah builds it with its isolation `chroot`, which needs root but no daemon.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -52,21 +53,31 @@ class Builder:
         self.buildah("copy", "--quiet", empty, f"{root}/", "/")
         self.buildah("commit", "--quiet", "--rm", empty, BASE)
         shutil.rmtree(root)
+        mounts = [f"--volume={source}:{target}:ro" for target, source in self.volumes.items()]
         self.buildah(
-            "build", *self.options(), "--layers=false", "--build-arg", f"BASE={BASE}",
+            "build", "--isolation=chroot", *mounts, "--layers=false", "--build-arg", f"BASE={BASE}",
             "--tag", IMAGE, "--file", f"{REPO}/envs/Containerfile", f"{REPO}/envs",
         )  # fmt: skip
         return self.buildah("from", IMAGE)
 
     def run(self, container: str, folder: Path, *command: str) -> str:
-        """Run a command in a container, with `folder` as its working directory."""
-        place = ["--volume", f"{folder}:/multical", "--workingdir", "/multical"]
-        return self.buildah("run", *self.options(), *place, container, "--", *command)
+        """The output of a command in a container, with `folder` as its working directory.
 
-    def options(self) -> list[str]:
-        """Options of building and running: no daemon, and what pip of this machine is told."""
-        mounts = [f"--volume={source}:{target}:ro" for target, source in self.volumes.items()]
-        return ["--isolation=chroot", *mounts]
+        By chroot in a namespace of its own, since buildah's isolation has a /dev that is read-only.
+        """
+        root = Path(self.buildah("mount", container))
+        environment = self.buildah("inspect", "--format", "{{.OCIv1.Config.Env}}", container)
+        lines = [f"mount --rbind /dev {root}/dev", f"mount -t proc proc {root}/proc"]
+        for target, source in {"/multical": folder, **self.volumes}.items():
+            place = f"{root}{target}"
+            make = "mkdir -p" if source.is_dir() else "touch"
+            lines.append(f"mkdir -p $(dirname {place}) && {make} {place}")
+            lines.append(f"mount --bind {source} {place}")
+        inside = f"cd /multical && exec {shlex.join(command)}"
+        lines.append(
+            f"exec chroot {root} env -i {environment.strip('[]')} sh -c {shlex.quote(inside)}"
+        )
+        return _run("unshare", "--mount", "sh", "-ec", "\n".join(lines))
 
 
 def _pip_of_this_machine(folder: Path) -> dict[str, Path]:
