@@ -1,7 +1,7 @@
-"""The container of envs/Containerfile, built without a registry of images, and run in a folder.
+"""The container of envs/Containerfile, without a builder: its steps, one by one, in a clean root.
 
-Its base is a clean root of Debian that debootstrap makes, in place of the image of the same
-release. buildah builds it with its isolation `chroot`, which needs root but no daemon.
+debootstrap makes the root of Debian, in place of the image that the recipe starts from. Steps and
+programs run in it by chroot, with the mounts in a namespace of their own, which needs root.
 """
 
 from __future__ import annotations
@@ -16,72 +16,59 @@ from pathlib import Path
 
 from support.checkout import REPO
 
-BASE, IMAGE = "localhost/base", "localhost/multical"
+RECIPE = REPO / "envs/Containerfile"
 RELEASE = "bookworm"
 #: Options of pip that name a file or folder of this machine
 PATHS = ("cert", "find-links", "constraint")
 
 
 def impossible() -> str | None:
-    """Why no container can be built here, or None."""
+    """Why no container can be made here, or None."""
     if os.geteuid() != 0:
-        return "only root builds containers here"
-    for program in ("debootstrap", "buildah"):
-        if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None:
-            return f"{program} is not installed (Debian: {program})"
+        return "only root can"
+    if shutil.which("debootstrap", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        return "debootstrap is not installed (Debian: debootstrap)"
     return None
 
 
-class Builder:
-    """Builds the image and runs programs in it; all it keeps lies in `folder`."""
+class Container:
+    """A root in which the steps of the recipe have run; all of it lies in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.root = folder / "root"
         self.volumes = _pip_of_this_machine(folder)
+        self.environment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+        paths = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+        _run("debootstrap", "--variant=minbase", RELEASE, str(self.root), environment=paths)
+        for line in RECIPE.read_text(encoding="utf-8").splitlines():
+            step, _, rest = line.partition(" ")
+            if step == "COPY":
+                source, target = rest.split()
+                shutil.copy(RECIPE.parent / source, f"{self.root}{target}")
+            elif step == "RUN":
+                self.run(folder, "sh", "-c", rest)
+            elif step == "ENV":
+                _, path = self.environment[0].split("=", 1)
+                self.environment = rest.replace("$PATH", path).split()
+            else:
+                assert step in ("#", "ARG", "FROM", "WORKDIR"), line
 
-    def buildah(self, command: str, *arguments: str) -> str:
-        """The output of buildah, or a failed test that shows it."""
-        storage = ["--root", f"{self.folder}/images", "--runroot", f"{self.folder}/run"]
-        return _run("buildah", *storage, command, *arguments).strip()
-
-    def build(self) -> str:
-        """Build the image, and return a container of it."""
-        root = self.folder / "root"
-        environment = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
-        _run("debootstrap", "--variant=minbase", RELEASE, str(root), environment=environment)
-        empty = self.buildah("from", "scratch")
-        self.buildah("copy", "--quiet", empty, f"{root}/", "/")
-        self.buildah("commit", "--quiet", "--rm", empty, BASE)
-        shutil.rmtree(root)
-        mounts = [f"--volume={source}:{target}:ro" for target, source in self.volumes.items()]
-        self.buildah(
-            "build", "--isolation=chroot", *mounts, "--layers=false", "--build-arg", f"BASE={BASE}",
-            "--tag", IMAGE, "--file", f"{REPO}/envs/Containerfile", f"{REPO}/envs",
-        )  # fmt: skip
-        return self.buildah("from", IMAGE)
-
-    def run(self, container: str, folder: Path, *command: str) -> str:
-        """The output of a command in a container, with `folder` as its working directory.
-
-        By chroot in a namespace of its own, since buildah's isolation has a /dev that is read-only.
-        """
-        root = Path(self.buildah("mount", container))
-        environment = self.buildah("inspect", "--format", "{{.OCIv1.Config.Env}}", container)
-        lines = [f"mount --rbind /dev {root}/dev", f"mount -t proc proc {root}/proc"]
+    def run(self, folder: Path, *command: str) -> str:
+        """The output of a command in the root, with `folder` as its working directory."""
+        lines = [f"mount --rbind /dev {self.root}/dev", f"mount -t proc proc {self.root}/proc"]
         for target, source in {"/multical": folder, **self.volumes}.items():
-            place = f"{root}{target}"
+            place = f"{self.root}{target}"
             make = "mkdir -p" if source.is_dir() else "touch"
             lines.append(f"mkdir -p $(dirname {place}) && {make} {place}")
             lines.append(f"mount --bind {source} {place}")
-        inside = f"cd /multical && exec {shlex.join(command)}"
-        lines.append(
-            f"exec chroot {root} env -i {environment.strip('[]')} sh -c {shlex.quote(inside)}"
-        )
+        inside = shlex.quote(f"cd /multical && exec {shlex.join(command)}")
+        told = " ".join(self.environment)
+        lines.append(f"exec chroot {self.root} env -i {told} sh -c {inside}")
         return _run("unshare", "--mount", "sh", "-ec", "\n".join(lines))
 
 
 def _pip_of_this_machine(folder: Path) -> dict[str, Path]:
-    """The files that tell pip where its packages are, by their places in a container."""
+    """The files that tell pip where its packages are, by their places in the root."""
     told = _run(sys.executable, "-m", "pip", "config", "list")
     config, volumes = ConfigParser(interpolation=None), {}
     config["global"] = {}
