@@ -23,7 +23,7 @@ KEYS = ["run", "language", "readout", "metric"]
 
 def validated(folder: Path) -> tuple[int, str]:
     """What the validator says of all files below `data/`; it exits with 2 for warnings alone."""
-    command = [VALIDATOR, "-m", "every_eval_ever.validate", "--format", "github"]
+    command = [str(VALIDATOR), "-m", "every_eval_ever.validate", "--format", "github"]
     done = subprocess.run(
         [*command, "data/*/*/*/*.json*"], cwd=folder, capture_output=True, text=True, check=False
     )

@@ -216,7 +216,7 @@ def _model(export: Export, part: Part) -> dict[str, Any]:
     keys = part.block.keys
     entry = export.config.models.get(keys["model"])
     source = entry.source if entry else None
-    published = isinstance(source, HubModel) and not keys["sft"]
+    published = source.repo if isinstance(source, HubModel) and not keys["sft"] else None
     is_open = isinstance(source, HubModel | PypiModel) and not keys["sft"]
     details = {
         "deployment_type": "externally_managed" if isinstance(source, ApiModel) else
@@ -229,7 +229,7 @@ def _model(export: Export, part: Part) -> dict[str, Any]:
         details["source"] = canonical(source.asked if isinstance(source, ApiModel) else source)
     return {
         "name": keys["run"],
-        "id": source.repo if published else f"{DEVELOPER}/{keys['run']}",
+        "id": published or f"{DEVELOPER}/{keys['run']}",
         "additional_details": details,
     }
 

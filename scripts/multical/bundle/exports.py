@@ -77,8 +77,8 @@ class Part:
 @lru_cache(maxsize=1)
 def _known(path: str) -> dict[tuple[str, str], Texts]:
     return {
-        (row.language, row.question_id): Texts(row.question, row.options, True)
-        for row in questions.read(path).itertuples()
+        (row["language"], row["question_id"]): Texts(row["question"], row["options"], True)
+        for row in questions.read(path).to_dict("records")
     }
 
 
@@ -124,8 +124,8 @@ def collect(study: str, shared: Collection[str] = ()) -> Export:
     for name in sorted(traced.steps[-1].inputs):
         benchmark = Path(name).stem
         asked = paths.BENCHMARK.format(benchmark=benchmark)
-        known = asked not in withheld and Path(asked).is_file()
-        inputs.append(RecordFile(benchmark, name, ended.get(name, 0), asked if known else None))
+        is_shown = asked not in withheld and Path(asked).is_file()
+        inputs.append(RecordFile(benchmark, name, ended.get(name, 0), asked if is_shown else None))
     return Export(
         study=study,
         config=config,

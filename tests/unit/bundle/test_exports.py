@@ -47,11 +47,12 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
     """A study of two runs, with the texts of its questions."""
     folder = tmp_path_factory.mktemp("study")
     frame = make_records(RUNS, LANGUAGES, 60, 0).astype(object)
-    frame = frame.assign(text_bytes=[[len(text.encode()) for text in OPTIONS]] * len(frame))
+    sizes = pd.Series([[len(text.encode()) for text in OPTIONS]] * len(frame), frame.index)
+    frame = frame.assign(text_bytes=sizes)
     asked = frame[frame["run"] == "tiny"]
     asked = asked.assign(
         question=asked["question_id"].map(QUESTION.format),
-        options=[OPTIONS] * len(asked),
+        options=pd.Series([OPTIONS] * len(asked), asked.index),
         answer=asked["gold"],
     )
     questions.write(folder / "synthetic.parquet", asked[questions.SCHEMA.names])
