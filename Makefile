@@ -17,7 +17,7 @@ FOLLOWED := PYTHONPATH=tools $(SNAKEMAKE) --logger study
 QUIET  := --quiet rules host progress reason
 REPORT = $(FOLLOWED) --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance fetch bundle unbundle doctor submit stop recover test test-all test-smoke test-unit test-slow test-slurm bench canary gpu gpu-wheels check schema format clean
+.PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance fetch bundle unbundle export doctor submit stop recover test test-all test-smoke test-unit test-slow test-slurm bench canary gpu gpu-wheels check schema format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -52,7 +52,7 @@ msp_v2: env          ## make paper 2 from its released outputs, with its report,
 	@$(BIN)/python tools/show_finding.py --study results/msp_v2
 
 # STUDY is the root of a study, without or with its results/.
-report verify fetch bundle: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
+report verify fetch bundle export: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
 verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error where a verdict is unexpected
 	$(if $(STUDY),,$(error verify: which STUDY=demo|msp_v2|...?))
 	$(SNAKEMAKE) $(QUIET) -- "$$ROOT/claims/verdicts.json"
@@ -77,6 +77,10 @@ bundle: env          ## one archive of STUDY=demo|msp_v2|... to keep or hand on;
 
 unbundle: env        ## check BUNDLE=FILE and unpack it here; ARGS=--overwrite replaces other results
 	@$(BIN)/python tools/unpack_bundle.py $(ARGS) $${BUNDLE:+"$$BUNDLE"}
+
+export: env          ## records and metrics of STUDY=demo|... for Every Eval Ever and lm-eval; ARGS="--share NAME"
+	$(if $(STUDY),,$(error export: which STUDY=demo|lite|...?))
+	@$(BIN)/python tools/export_results.py --study "$$ROOT" $(ARGS)
 
 doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings and errors with cures
 	@$(BIN)/python tools/doctor.py $${STUDY:+--study "$$STUDY"} $(ARGS)
@@ -111,10 +115,12 @@ test-slow: smoke
 test-slurm: smoke    ## a smoke study and every fault on a real SLURM cluster on this machine (root)
 	$(PYTEST) tests/slurm
 
-# Of what wants other versions than multical: the peers, and the validator of RO-Crates.
+# Of what wants other versions than multical: the peers, and the validators of exports and crates.
+# Of those the list is whole, and one declares a newer Python than its validator needs.
+tests/.venv/lock: PIP_OPTIONS := --no-deps --ignore-requires-python
 %/.venv/lock: %/requirements.txt | env
 	$(PYTHON) -m venv --clear --without-pip $*/.venv
-	$(PYTHON) -m pip --python $*/.venv/bin/python install --progress-bar off --requirement $<
+	$(PYTHON) -m pip --python $*/.venv/bin/python install --progress-bar off $(PIP_OPTIONS) --requirement $<
 	cp $< $@
 
 bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv: an hour; ITEMS=verbs times the demo and the tests
@@ -140,10 +146,11 @@ check: env           ## formatting, lint, layers and types
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-schema: env          ## write the schemas that editors read, and the table of the config's keys, anew
+schema: env          ## write the schemas that editors read, the config's keys, and the columns of data anew
 	cd scripts && ../$(BIN)/python -m multical.config.schema > ../config.schema.json
 	cd scripts && ../$(BIN)/python -m multical.claims.schema > ../claims.schema.json
 	cd scripts && ../$(BIN)/python -m multical.config.keys > ../config/README.md
+	cd scripts && ../$(BIN)/python -m multical.bundle.dictionary > ../docs/data.md
 
 format: env          ## format everything
 	$(BIN)/ruff format $(PYTHON_CODE)

@@ -1,6 +1,7 @@
-"""Write the lock in the two other forms that Snakemake can deploy: conda and Apptainer.
+"""Write the lock in the other forms that Snakemake and builders of containers take.
 
-`make lock` runs it; a test fails when they differ from the lock.
+`make lock` runs it; a test fails when they differ from the lock. The two containers have one base,
+Debian 12, and the same steps.
 """
 
 from __future__ import annotations
@@ -21,21 +22,44 @@ dependencies:
 {conda}
 """
 
+#: What a container needs besides the lock, and the environment that `make env` makes
+STEPS = [
+    "apt-get update",
+    "apt-get install --yes --no-install-recommends ca-certificates git make python3.11 python3-pip",
+    "rm -rf /var/lib/apt/lists/*",
+    "python3.11 -m venv --without-pip /opt/venv",
+    "python3.11 -m pip --python /opt/venv/bin/python install --no-cache-dir"
+    " --requirement /opt/requirements.lock",
+]
+
 APPTAINER = """\
 # The pins of requirements.lock as a container; made by `make lock`, do not edit.
 #   apptainer build envs/multical.sif envs/apptainer.def
 #   snakemake --sdm apptainer ...          (for GPUs: --apptainer-args=--nv)
 Bootstrap: docker
-From: python:3.11-slim-bookworm
+From: {base}
 
 %post
     cat >/opt/requirements.lock <<'END'
 {pins}
 END
-    pip install --no-cache-dir --requirement /opt/requirements.lock
+{steps}
 
 %environment
-    export LC_ALL=C.UTF-8
+    export PATH=/opt/venv/bin:$PATH LC_ALL=C.UTF-8
+"""
+
+BASE = "debian:bookworm-slim"
+CONTAINERFILE = """\
+# The pins of requirements.lock as a container; made by `make lock`, do not edit.
+#   podman build --tag multical --file envs/Containerfile envs
+#   podman run --rm --volume "$PWD:/multical" multical snakemake -c2 results/smoke/headline.txt
+ARG BASE=docker.io/library/{base}
+FROM ${{BASE}}
+COPY requirements.lock /opt/requirements.lock
+{steps}
+ENV PATH=/opt/venv/bin:$PATH LC_ALL=C.UTF-8
+WORKDIR /multical
 """
 
 
@@ -46,7 +70,12 @@ def generated() -> dict[str, str]:
     conda = "\n".join(f"      - {pin}" for pin in pins)
     return {
         "environment.yaml": CONDA.format(conda=conda),
-        "apptainer.def": APPTAINER.format(pins="\n".join(pins)),
+        "apptainer.def": APPTAINER.format(
+            base=BASE, pins="\n".join(pins), steps="\n".join(f"    {step}" for step in STEPS)
+        ),
+        "Containerfile": CONTAINERFILE.format(
+            base=BASE, steps="\n".join(f"RUN {step}" for step in STEPS)
+        ),
     }
 
 

@@ -97,6 +97,7 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "make bundle STUDY=demo": BUNDLE,
     "make bundle STUDY=smoke": BUNDLE,
     "make bundle STUDY=demo ARGS=--anonymous": By(BUNDLE.file, "--anonymous"),
+    "make export STUDY=demo": By("tests/workflow/test_export.py", '"tools/export_results.py"'),
     "make unbundle BUNDLE=multical-demo.zip": UNBUNDLE,
     "make unbundle BUNDLE=FILE": UNBUNDLE,
     "rm -r results/demo/figures": FIGURES,
@@ -152,6 +153,7 @@ OTHERS = [
     "cache/api/MODEL.sqlite",  # see multical.paths
     ".*report.html",  # of the Makefile
     "results/[A-Za-z_]*/bundle/.*|restore.json|ro-crate-metadata.json|figures.txt",  # of a bundle
+    "multical/RUN|lm_eval/RUN/|data/BENCHMARK/DEVELOPER/MODEL/|UUID.*",  # of an export
     "records/RUN/BENCHMARK.usage.json",  # of models behind APIs
     "results/(mine|tiny)[./].*",  # of examples
     "figures/BENCHMARK.SFT/",  # a panel

@@ -50,12 +50,12 @@ def collect(
     records = dict(_records())
     targets = _targets(study, records)
     with dryrun.opened(targets, None) as (workflow, _):
-        _check_current(workflow, study)
+        check_current(workflow, study)
         traced = lineage.recorded(workflow, targets)
         local = {rule.name for rule in workflow.rules if is_localrule(rule)}
         written = {key: of for key, of in workflow.config.items() if not callable(of)}
         config = json.loads(json.dumps(written, default=str))  # dates become texts
-    _check_shared(traced, shared)
+    check_shared(traced, shared)
     digests = {name: sha for step in traced.steps for name, sha in step.outputs.items()}
     _check_unchanged(name for name, sha in digests.items() if sha)
     ended = {name: int(step.ended or 0) for step in traced.steps for name in step.outputs}
@@ -84,7 +84,7 @@ def collect(
     return traced, restore, entries.of_studies(config, roots)
 
 
-def _check_shared(traced: Lineage, shared: Collection[str]) -> None:
+def check_shared(traced: Lineage, shared: Collection[str]) -> None:
     """Raise `InputError` for the name of something else than data of others or of the user."""
     owned = sorted({step.owned for step in traced.steps if step.owned})
     if unknown := sorted(set(shared) - set(owned)):
@@ -174,7 +174,7 @@ def _has_a_job(workflow: Any, name: str) -> bool:
         return False
 
 
-def _check_current(workflow: Any, study: str) -> None:
+def check_current(workflow: Any, study: str) -> None:
     """Raise `InputError` if a job would run, since the bundle would be stale from the start."""
     stale = [job for job in workflow.dag.needrun_jobs(exclude_finished=False) if job.output]
     if stale:
