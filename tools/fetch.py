@@ -71,13 +71,16 @@ def access(config: Config, one: Download) -> Findings:
         case "fetch_model":
             yield from inputs.model(config, name)
         case "import_released":
-            yield from inputs.release(name, config.studies[name])
+            yield from inputs.release(name, config.released(name))
         case "make_benchmark":
-            source, made = config.benchmarks[name].source, paths.BENCHMARK.format(benchmark=name)
-            yield from inputs.data(one.subject, source, Path(made), f"benchmarks.{name}.source")
+            made = Path(paths.BENCHMARK.format(benchmark=name))
+            source = config.benchmarks[name].source
+            yield from inputs.data(one.subject, source, made, f"benchmarks.{name}.source")
         case "make_sft_data":
-            source, made = config.sft_data[name].source, paths.SFT_DATA.format(sft=name)
-            yield from inputs.data(one.subject, source, Path(made), f"sft_data.{name}.source")
+            made = Path(paths.SFT_DATA.format(sft=name))
+            yield from inputs.data(
+                one.subject, config.sft_data[name].source, made, f"sft_data.{name}.source"
+            )
         case _:
             message = f"{config.api(name).url} is asked while the study runs"
             yield warn(one.subject, message, "run the study where there is a network")

@@ -74,6 +74,10 @@ class Config(Strict):
         """The study at `root`; raises `InputError` unless it is of the kind chat_confidence."""
         return self._study(root, ChatConfidenceStudy, "chat_confidence")
 
+    def released(self, root: str) -> ReleasedStudy:
+        """The study at `root`; raises `InputError` unless it is of the kind released."""
+        return self._study(root, ReleasedStudy, "released")
+
     def model_study(self, root: str) -> ModelStudy:
         """The study at `root`; raises `InputError` if it does not score models."""
         return self._study(root, ModelStudy, "multilingual, api or chat_confidence")

@@ -91,7 +91,7 @@ def _needs_network(config: Config, job: Any) -> bool:
         case "make_sft_data":
             return not isinstance(config.sft_data[name].source, LOCAL)
         case "import_released":
-            return config.studies[name].source.local is None
+            return config.released(name).source.local is None
     return job.rule.name == "score_api"
 
 
