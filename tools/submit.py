@@ -17,14 +17,12 @@ from multical.cluster import driver_job, profile, queries, site
 from multical.cluster.driver_job import Local
 from multical.cluster.recovery import SNAKEMAKE
 from multical.config import files
-from multical.dag import dryrun
+from multical.dag import downloads, dryrun
 from multical.dag.dryrun import Job, counted
 from multical.errors import InputError, program
 from multical.workflow import drivers
 
 DRIVE = "--drive"
-#: Rules that need a network, which compute nodes may lack
-FETCHING = ("fetch_model", "make_benchmark", "make_sft_data", "import_released", "score_api")
 
 
 def main() -> None:
@@ -91,12 +89,12 @@ def submit(args: argparse.Namespace) -> None:
 
 def network(beside: list[Job]) -> str:
     """What to do where the driver's node has no network but jobs beside it need one."""
-    rules = sorted({job.rule for job in beside if job.rule in FETCHING})
+    rules = sorted({job.rule for job in beside if job.rule in downloads.RULES})
     if not rules:
         return ""
     return (
-        f"  {', '.join(rules)} may need a network: where compute nodes have none, make what they "
-        "make on the login node first (docs/slurm.md)"
+        f"  {', '.join(rules)} may need a network: where compute nodes have none, run make "
+        "fetch on the login node first (docs/slurm.md)"
     )
 
 
