@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import _path  # noqa: F401  finds multical
+from multical import paths
 from multical.cluster import driver_job, profile, queries, site
 from multical.cluster.driver_job import Local
 from multical.cluster.recovery import SNAKEMAKE
@@ -80,7 +81,7 @@ def submit(args: argparse.Namespace) -> None:
     if note := network(beside):
         print(note)
     print(
-        f"  tail -f {driver_job.LOG.format(job=job)}",
+        f"  tail -f {paths.DRIVER_LOG.format(job=job)}",
         '  squeue --me --format "%.10i %.9T %.12M %.28j %k"',
         "  make stop",
         sep="\n",

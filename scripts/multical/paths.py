@@ -79,6 +79,8 @@ VERDICTS_SIDECAR = "{root}/claims/provenance.json"
 # -- logs of jobs, and the time and memory that they took, as Snakemake records them
 LOG = "logs/{job}.log"
 TIMING = "logs/{job}.tsv"
+#: What a Snakemake that is a job of a cluster says
+DRIVER_LOG = "logs/slurm/driver/{job}.log"
 TRAINING_TIMING = TIMING.replace("{job}", "{root}/train_sft/{run}")
 HELDOUT_TIMING = TIMING.replace("{job}", "{root}/evaluate_sft/{run}")
 SCORING_TIMING = TIMING.replace("{job}", "{root}/score_run/{run}.{benchmark}{shard}")

@@ -24,6 +24,7 @@ from typing import Any
 
 import psutil
 
+from multical import paths
 from multical.cluster import queries, recovery, slurm
 from multical.cluster.queries import SlurmError
 from multical.cluster.recovery import say
@@ -33,7 +34,6 @@ from multical.workflow import drivers
 
 #: How the names of drivers begin; those of their jobs begin with `recovery.PREFIX`
 PREFIX = "driver-"
-LOG = "logs/slurm/driver/{job}.log"
 #: The most minutes that are requested where a partition has no limit
 WEEK = 7 * 24 * 60
 #: MB of Snakemake itself
@@ -102,8 +102,13 @@ def time_limit(site: Site) -> float:
 
 
 def check_none() -> None:
-    """Raise `InputError` if a driver of this folder waits or runs."""
-    for job, state in recovery.queue(prefix=PREFIX).items():
+    """Raise `InputError` if a driver of this folder waits or runs; wait for one that just ended."""
+    end = time.monotonic() + recovery.PATIENCE_S
+    while (found := recovery.queue(prefix=PREFIX)) and time.monotonic() < end:
+        if {*found.values()} != {"COMPLETING"}:
+            break
+        time.sleep(recovery.POLL_S)
+    for job, state in found.items():
         raise InputError(
             f"job {job} drives this folder: found it {state}, expected none; make stop ends it and "
             "its jobs, or let it end"
@@ -132,7 +137,7 @@ def name(target: str, roots: Iterable[str]) -> str:
 
 def submit(job_name: str, target: str, asked: Request, site: Site, arguments: list[str]) -> str:
     """Submit `tools/submit.py --drive ARGUMENTS`; the job's id. Raises `InputError`."""
-    file = Path(LOG)
+    file = Path(paths.DRIVER_LOG)
     file.parent.mkdir(parents=True, exist_ok=True)
     options = {
         "job-name": job_name,

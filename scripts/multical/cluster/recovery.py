@@ -55,7 +55,17 @@ def check_killed(
 
 
 def in_queue(job: str) -> bool:
-    """Whether a job of whatever user waits or runs; raises `InputError` if SLURM does not say."""
+    """Whether a job of whatever user waits or runs, once it is no longer about to end.
+
+    Raises `InputError` if SLURM does not say.
+    """
+    end = time.monotonic() + PATIENCE_S
+    while (state := _state(job)) == "COMPLETING" and time.monotonic() < end:
+        time.sleep(POLL_S)
+    return bool(state)
+
+
+def _state(job: str) -> str:
     try:
         squeue = queries.run("squeue", "--noheader", "--jobs", job, "--format", "%T")
     except SlurmError as error:
@@ -63,7 +73,7 @@ def in_queue(job: str) -> bool:
     if squeue.returncode and "Invalid job id" not in squeue.stderr:  # one that it has forgotten
         reason = queries.reason(squeue)
         raise InputError(f"{reason}: cannot tell whether job {job} runs; try later")
-    return bool(squeue.stdout.strip())
+    return squeue.stdout.strip()
 
 
 def settle(killed: list[Driver], cancel: bool = False, patience_s: float = 0) -> None:
