@@ -87,7 +87,7 @@ doctor: env          ## is all ready for STUDY=results/... on SLURM? warnings an
 
 submit: env          ## TARGET=... on SLURM, with Snakemake as a job of its own; ARGS="--time 2-0 --mem 8000"
 	$(if $(TARGET),,$(error submit: which TARGET=results/demo/headline.txt|...?))
-	@$(BIN)/python tools/submit.py $(ARGS) -- $${TARGET:+"$$TARGET"}
+	@$(BIN)/python tools/submit.py $(ARGS) $${TARGET:+-- "$$TARGET"}
 
 stop: env            ## end the job of make submit, and cancel its jobs
 	@$(BIN)/python tools/stop.py

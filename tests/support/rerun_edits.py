@@ -330,7 +330,8 @@ EDITS = [
     # metrics
     Edit("a metric's definition", code("multical/metrics/definitions"), DRAWN | BINS | LOGS),
     Edit("a module that only modules import", code("multical/metrics/bootstrap"), DRAWN | LOGS),
-    Edit("a library of a library of metrics", lock("llvmlite"), DRAWN | LOGS),
+    # which compiles loops of metrics, and those of scoring on CPUs
+    Edit("a library of a library of metrics", lock("llvmlite"), SCORES | LOGS),
     Edit("the seed of intervals", SEED, DRAWN),
     Edit("the folds of recalibration", FOLDS, RECALIBRATION),
     Edit("a method of recalibration", code("multical/metrics/recalibration"), RECALIBRATION),

@@ -32,7 +32,6 @@ ROUNDS: list[tuple[list[str], tuple[str, ...]]] = [
             "a library of that library",
             "a metric's definition",
             "a module that only modules import",
-            "a library of a library of metrics",
             "the seed of intervals",
             "a language's resource level",
             "one model less",
@@ -40,7 +39,15 @@ ROUNDS: list[tuple[list[str], tuple[str, ...]]] = [
         ],
         (GEMMA,),
     ),
-    (["a prompt", "another language", "lost records of another program"], (GEMMA,)),
+    (
+        [
+            "a library of a library of metrics",
+            "a prompt",
+            "another language",
+            "lost records of another program",
+        ],
+        (GEMMA,),
+    ),
     (
         [
             "the loss",
