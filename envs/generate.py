@@ -28,8 +28,9 @@ STEPS = [
     "apt-get install --yes --no-install-recommends ca-certificates git make python3.11 python3-pip",
     "rm -rf /var/lib/apt/lists/*",
     "python3.11 -m venv --without-pip /opt/venv",
-    "python3.11 -m pip --python /opt/venv/bin/python install --no-cache-dir"
-    " --requirement /opt/requirements.lock",
+    "python3.11 /opt/choose.py /opt/venv",
+    "python3.11 -m pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes"
+    " --requirement /opt/venv/requirements.txt",
 ]
 
 APPTAINER = """\
@@ -39,10 +40,12 @@ APPTAINER = """\
 Bootstrap: docker
 From: {base}
 
+%files
+    envs/requirements.lock /opt/requirements.lock
+    envs/choose.py /opt/choose.py
+
+# torch is of the build that `make env` would choose on the machine that builds this
 %post
-    cat >/opt/requirements.lock <<'END'
-{pins}
-END
 {steps}
 
 %environment
@@ -57,6 +60,9 @@ CONTAINERFILE = """\
 ARG BASE=docker.io/library/{base}
 FROM ${{BASE}}
 COPY requirements.lock /opt/requirements.lock
+COPY choose.py /opt/choose.py
+# cpu or cuda; by default as `make env` chooses where this is built
+ARG TORCH=
 {steps}
 ENV PATH=/opt/venv/bin:$PATH LC_ALL=C.UTF-8
 WORKDIR /multical
@@ -71,7 +77,7 @@ def generated() -> dict[str, str]:
     return {
         "environment.yaml": CONDA.format(conda=conda),
         "apptainer.def": APPTAINER.format(
-            base=BASE, pins="\n".join(pins), steps="\n".join(f"    {step}" for step in STEPS)
+            base=BASE, steps="\n".join(f"    {step}" for step in STEPS)
         ),
         "Containerfile": CONTAINERFILE.format(
             base=BASE, steps="\n".join(f"RUN {step}" for step in STEPS)

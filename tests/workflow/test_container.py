@@ -33,4 +33,4 @@ def test_a_study_is_made_in_the_container(tmp_path: Path) -> None:
     sidecar = json.loads((folder / "results/smoke/figures/ece_by_lang.json").read_text("utf-8"))
     assert sidecar["python"].startswith("3.11.")
     for name, version in sidecar["libraries"].items():
-        assert f"{name}=={version.partition('+')[0]}\n".lower() in lock.lower()
+        assert f"\n{name}=={version.partition('+')[0]} ".lower() in lock.lower()

@@ -44,9 +44,11 @@ def test_conda_has_the_pins_of_the_lock() -> None:
     assert set(inner["pip"]) == LOCK
 
 
-def test_apptainer_has_the_pins_of_the_lock() -> None:
-    recipe = (ENVS / "apptainer.def").read_text()
-    assert pins(recipe.split("<<'END'")[1].split("\nEND")[0]) == LOCK
+@pytest.mark.parametrize("name", ["apptainer.def", "Containerfile"])
+def test_containers_have_the_lock_and_its_checksums(name: str) -> None:
+    recipe = (ENVS / name).read_text()
+    assert re.search(r"requirements\.lock /opt/requirements\.lock$", recipe, re.MULTILINE)
+    assert "--require-hashes --requirement /opt/venv/requirements.txt" in recipe
 
 
 def test_lock_has_what_was_asked_for() -> None:
