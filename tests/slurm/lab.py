@@ -150,12 +150,17 @@ class Driver:
     """`snakemake --profile slurm` in a folder, its output in a file."""
 
     def __init__(
-        self, folder: Path, *arguments: str, user: str | None = None, **environment: str
+        self,
+        folder: Path,
+        *arguments: str,
+        user: str | None = None,
+        eager: bool = True,
+        **environment: str,
     ) -> None:
         self.log = folder / f"driver{len(list(folder.glob('driver*.log')))}.log"
         command = [
             *(("runuser", "-u", user, "--", "env", f"HOME={folder.parent}") if user else ()),
-            *EAGER,
+            *(EAGER if eager else (SNAKEMAKE, "--profile", "slurm")),
             *("--slurm-init-seconds-before-status-checks", "3"),
             *(arguments or (TARGET,)),
         ]

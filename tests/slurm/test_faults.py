@@ -67,7 +67,8 @@ def requeued_by_hand(study: Path, undisturbed: Result) -> None:
 
 def interrupted(study: Path, undisturbed: Result) -> None:
     """Ctrl-C cancels the jobs and leaves a folder in which one can simply start again."""
-    driver = Driver(study)
+    # While SLURM's plugin asks for its jobs it knows of none, and Ctrl-C would cancel none.
+    driver = Driver(study, eager=False)
     hold_training(study)
     driver.kill(signal.SIGINT)
     assert driver.process.returncode != 0
