@@ -217,12 +217,13 @@ def _rows(meanings: Mapping[str, tuple[str, str]]) -> list[tuple[str, str, str]]
 
 def _documented(word: str, functions: Mapping[str, Any]) -> str:
     """A table of the first paragraph of each function's docstring."""
-    docs = {name: inspect.getdoc(function) or "" for name, function in functions.items()}
-    lines = [
-        f"| `{name}` | {' '.join(doc.split(chr(10) * 2)[0].split())} |"
-        for name, doc in docs.items()
-    ]
+    lines = [f"| `{name}` | {described(function)} |" for name, function in functions.items()]
     return "\n".join([f"| {word} | meaning |", "|---|---|", *lines, ""])
+
+
+def described(function: Any) -> str:
+    """The first paragraph of a function's docstring, in one line."""
+    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
 
 
 def _keys(model: type[BaseModel]) -> str:

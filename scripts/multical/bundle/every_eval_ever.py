@@ -12,7 +12,6 @@ Models without a repository on the hub have an id of the made-up developer `mult
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import math
 import uuid
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from multical.bundle.dictionary import described
 from multical.bundle.exports import Export, Part, Texts, text_or_none, write_lines
 from multical.data.benchmark_params import ChoiceBenchmark, HubBenchmark
 from multical.files import sha256, write_json
@@ -174,7 +174,7 @@ def _result(row: Any, export: Export, part: Part, source: dict[str, Any]) -> dic
         "evaluation_name": _name(part, row.language),
         "source_data": source,
         "metric_config": {
-            "evaluation_description": _described(inspect.getdoc(metric.function)),
+            "evaluation_description": described(metric.function),
             "metric_id": row.metric if row.metric in CANONICAL else f"multical.{row.metric}",
             "metric_name": row.metric,
             "metric_kind": row.metric,
@@ -184,7 +184,7 @@ def _result(row: Any, export: Export, part: Part, source: dict[str, Any]) -> dic
             "min_score": low,
             "max_score": "Infinity" if math.isinf(high) else high,
             "additional_details": {
-                "readout": _described(inspect.getdoc(READOUTS[row.readout])), **neither,
+                "readout": described(READOUTS[row.readout]), **neither,
             },
         },
         # a mean may exceed the bound of its terms by a rounding error
@@ -196,11 +196,6 @@ def _result(row: Any, export: Export, part: Part, source: dict[str, Any]) -> dic
             }
         },
     }  # fmt: skip
-
-
-def _described(doc: str | None) -> str:
-    """The first paragraph of a docstring, in one line."""
-    return " ".join((doc or "").split("\n\n")[0].split())
 
 
 def _name(part: Part, language: str) -> str:

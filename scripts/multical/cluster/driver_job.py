@@ -155,7 +155,7 @@ def submit(job_name: str, target: str, asked: Request, site: Site, arguments: li
         "qos": site.qos,
     }
     given = [f"--{key}={value}" for key, value in options.items() if value is not None]
-    # The program takes bash's place, so that it is told of the time limit.
+    # The program takes bash's place, so that it gets the signal before the time limit.
     command = [sys.executable, "tools/submit.py", "--drive", *arguments]
     environ = dict(os.environ)
     leave_job(environ)

@@ -27,6 +27,8 @@ ROWS, SIZES = 32, (1.0, 1e-3, 30.0)
 SAME = 0.99
 #: The function by which models of transformers turn queries and keys
 ROTARY = "apply_rotary_pos_emb"
+#: bfloat16 is the upper half of the bits of float32
+HALF = np.uint32(16)
 
 
 @contextmanager
@@ -190,10 +192,6 @@ def _rotate(x: Any, cos: Any, sin: Any, out: Any, rows: Any) -> None:
                     values[2, j] += values[3, j]
                 for j in range(width):
                     out[b, i, head, j] = _nearest(rows[2, j])
-
-
-#: bfloat16 is the upper half of the bits of float32
-HALF = np.uint32(16)
 
 
 @njit(cache=True)
