@@ -77,12 +77,12 @@ def main() -> None:
 
 def trained(
     data: dict[str, dict[str, Answers]], k: int | str, seed: int, params: AbstentionTables
-) -> Iterator[tuple[str, list[str], str, dict[str, Ranked], Floats, list[Counts]]]:
-    """What thresholds are chosen from, for each scope and model of one split.
+) -> Iterator[tuple[str, list[str], dict[str, dict[str, Ranked]], Floats, Counts]]:
+    """What thresholds are chosen from, for each scope of one split.
 
     A scope is a data set or `all`. It is left out if k leaves one of its data sets nothing to
-    test. Yields the scope, its data sets, the model, its training answers by data set, the grid
-    of thresholds that the scope's models share, and the training counts on that grid.
+    test. Yields the scope, its data sets, the training answers by model and data set, the grid of
+    T thresholds that the models share, and (models, data sets, 3, T) training counts on that grid.
     """
     training = {
         model: {
@@ -95,12 +95,26 @@ def trained(
     for dataset, chosen in msp_tables.scopes(params):
         if any(set(chosen) - set(by_dataset) for by_dataset in training.values()):
             continue
-        points = abstention.grid(
-            [training[model][name] for model in data for name in chosen], params.abstention.grid
-        )
-        for model, by_dataset in training.items():
-            counts = [by_dataset[name].counts(points) for name in chosen]
-            yield dataset, chosen, model, by_dataset, points, counts
+        ranked = [[by_dataset[name] for name in chosen] for by_dataset in training.values()]
+        points = abstention.grid([one for row in ranked for one in row], params.abstention.grid)
+        counts = np.array([[one.counts(points) for one in row] for row in ranked])
+        yield dataset, chosen, training, points, counts
+
+
+def tested(
+    data: dict[str, dict[str, Answers]],
+    training: dict[str, dict[str, Ranked]],
+    chosen: list[str],
+    thresholds: Floats,
+) -> Counts:
+    """(models, data sets, 3, T) counts of the answers that do not train.
+
+    `thresholds` (models, T) has those of each model.
+    """
+    return np.array([
+        [data[model][name].test_counts(training[model][name], row) for name in chosen]
+        for model, row in zip(data, thresholds, strict=True)
+    ])  # fmt: skip
 
 
 def draw(
@@ -111,24 +125,24 @@ def draw(
     params: AbstentionTables,
 ) -> Iterator[tuple[str, tuple, float]]:
     """Table, key and value of each number from one split."""
-    for dataset, chosen, model, training, points, counts in trained(data, k, seed, params):
-        answers = data[model]
-        for scheme, penalty in params.abstention.schemes.items():
-            threshold = abstention.choose(counts, points, penalty)
-            # The threshold -inf gives the score without abstention.
-            tests = [
-                answers[name].test_counts(training[name], np.array([-np.inf, threshold]))
-                for name in chosen
-            ]
-            score = np.mean([abstention.scores(test, penalty) for test in tests], axis=0)
-            key = (dataset, model, str(k), scheme)
-            yield "scores", (*key, method), score[1]
-            share = np.mean([abstention.abstained(test) for test in tests], axis=0)
-            yield "abstention", (*key, method), share[1]
-            yield "thresholds", (*key, method), threshold
-            if method == "msp":
-                yield "scores", (*key, "none"), score[0]
-                yield "abstention", (*key, "none"), 0.0
+    schemes = params.abstention.schemes
+    for dataset, chosen, training, points, counts in trained(data, k, seed, params):
+        # The threshold -inf gives the score without abstention.
+        never = np.full(len(data), -np.inf)
+        best = [abstention.choose(counts, points, penalty) for penalty in schemes.values()]
+        thresholds = np.stack([never, *best], axis=1)
+        tests = tested(data, training, chosen, thresholds)
+        shares = abstention.abstained(tests).mean(axis=1)
+        for column, (scheme, penalty) in enumerate(schemes.items(), start=1):
+            score = abstention.scores(tests, penalty).mean(axis=1)
+            for row, model in enumerate(data):
+                key = (dataset, model, str(k), scheme)
+                yield "scores", (*key, method), score[row, column]
+                yield "abstention", (*key, method), shares[row, column]
+                yield "thresholds", (*key, method), thresholds[row, column]
+                if method == "msp":
+                    yield "scores", (*key, "none"), score[row, 0]
+                    yield "abstention", (*key, "none"), 0.0
 
 
 def spread(values: dict[tuple, list[float]], params: AbstentionTables) -> pd.DataFrame:
@@ -178,21 +192,25 @@ def score_curves(
     The column `chosen` marks the threshold that training chose.
     """
     k, seed = params.abstention.main_k, params.abstention.seed
-    for dataset, chosen, model, training, points, counts in trained(data, k, seed, params):
-        answers = data[model]
-        tests = [answers[name].test_counts(training[name], points) for name in chosen]
+    for dataset, chosen, training, points, counts in trained(data, k, seed, params):
+        tests = tested(data, training, chosen, np.tile(points, (len(data), 1)))
+        shares = abstention.abstained(tests).mean(axis=1)
+        best, score = {}, {}
         for scheme, penalty in params.abstention.schemes.items():
-            threshold = abstention.choose(counts, points, penalty)
-            yield pd.DataFrame({
-                "dataset": dataset,
-                "model": model,
-                "method": method,
-                "scheme": scheme,
-                "threshold": points,
-                "score": np.mean([abstention.scores(test, penalty) for test in tests], axis=0),
-                "abstained": np.mean([abstention.abstained(test) for test in tests], axis=0),
-                "chosen": points == threshold,
-            })  # fmt: skip
+            best[scheme] = abstention.choose(counts, points, penalty)
+            score[scheme] = abstention.scores(tests, penalty).mean(axis=1)
+        for row, model in enumerate(data):
+            for scheme in params.abstention.schemes:
+                yield pd.DataFrame({
+                    "dataset": dataset,
+                    "model": model,
+                    "method": method,
+                    "scheme": scheme,
+                    "threshold": points,
+                    "score": score[scheme][row],
+                    "abstained": shares[row],
+                    "chosen": points == best[scheme][row],
+                })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ def gain(
             for rows in (slice(20), slice(20, None))
         )
         points = abstention.grid([train], "min")
-        threshold = abstention.choose([train.counts(points)], points, 1.0)
+        threshold = abstention.choose(train.counts(points)[None], points, 1.0)
         none, some = abstention.scores(test.counts(np.array([-np.inf, threshold])), 1.0)
         gains.append(some - max(none, 0.0))
     p, _ = msp.gain_test(np.array(gains))

@@ -75,20 +75,20 @@ class Ranked:
 
     def counts(self, thresholds: Floats) -> Counts:
         """(3, T) numbers of right answers, wrong answers and abstentions at T thresholds."""
-        below = np.searchsorted(self.confidence, thresholds, side="left")
+        below = self.confidence.searchsorted(thresholds)
         right = self.right[-1] - self.right[below]
-        return np.stack([right, len(self) - below - right, below])
+        return np.array([right, len(self.confidence) - below - right, below])
 
 
 def scores(counts: Counts, penalty: float) -> Floats:
-    """(T,) scores from `Ranked.counts`: 100 times the mean over all questions."""
-    right, wrong, _ = counts
-    return np.asarray(100 * ((right - penalty * wrong) / counts.sum(axis=0)))
+    """(..., T) scores from (..., 3, T) `Ranked.counts`: 100 times the mean over all questions."""
+    right, wrong = counts[..., 0, :], counts[..., 1, :]
+    return np.asarray(100 * ((right - penalty * wrong) / counts.sum(axis=-2)))
 
 
 def abstained(counts: Counts) -> Floats:
-    """(T,) percentages of abstentions from `Ranked.counts`."""
-    return np.asarray(100 * (counts[2] / counts.sum(axis=0)))
+    """(..., T) percentages of abstentions from (..., 3, T) `Ranked.counts`."""
+    return np.asarray(100 * (counts[..., 2, :] / counts.sum(axis=-2)))
 
 
 def grid(training: Sequence[Ranked], start: str = "zero") -> Floats:
@@ -109,10 +109,9 @@ def grid(training: Sequence[Ranked], start: str = "zero") -> Floats:
     return np.unique(points)
 
 
-def choose(training: Sequence[Counts], points: Floats, penalty: float) -> float:
-    """The threshold of the highest mean score over the data sets, the first among equals.
+def choose(training: Counts, points: Floats, penalty: float) -> Floats:
+    """The threshold of the highest mean score over D data sets, the first among equals.
 
-    `training` holds one model's counts at `points`, one entry for each data set.
+    `training` (..., D, 3, T) holds counts at the `points` (T,). The result has the shape (...).
     """
-    mean = np.mean([scores(counts, penalty) for counts in training], axis=0)
-    return float(points[np.argmax(mean)])
+    return np.asarray(points[scores(training, penalty).mean(axis=-2).argmax(axis=-1)])

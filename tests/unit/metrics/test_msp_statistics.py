@@ -140,12 +140,12 @@ def test_the_first_best_threshold_wins_over_all_data_sets() -> None:
     parts = [answers(seed, 20) for seed in (4, 5, 6)]
     ranked = [Ranked(*part) for part in parts]
     points = abstention.grid(ranked)
-    chosen = abstention.choose([part.counts(points) for part in ranked], points, 2)
+    chosen = abstention.choose(np.array([part.counts(points) for part in ranked]), points, 2)
     table = [np.mean([plain_score(*part, point, 2) for part in parts]) for point in points]
     assert chosen == points[int(np.argmax(table))]
     all_right = Ranked(np.array([0.4, 0.6]), np.array([True, True]))
     points = abstention.grid([all_right])
-    assert abstention.choose([all_right.counts(points)], points, 1) == -abstention.MARGIN
+    assert abstention.choose(all_right.counts(points)[None], points, 1) == -abstention.MARGIN
 
 
 def test_grids() -> None:
