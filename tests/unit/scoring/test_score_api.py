@@ -385,13 +385,13 @@ def test_a_job_that_is_killed_goes_on(score: Score, server: Api, tmp_path: Path)
     whole = (tmp_path / "out.parquet").read_bytes()
     for name in ("out.parquet", "cache/gpt.sqlite"):
         (tmp_path / name).unlink()
-    before, server.answered, server.most = len(server.bodies), 0, 3
+    before, server.answered, server.most = len(server.bodies), 0, 5
     if (fork := os.fork()) == 0:
         try:
             score_api.main()
         finally:
             os._exit(1)
-    while len(server.bodies) < before + 5:  # the fifth is asked once an answer is kept
+    while len(server.bodies) < before + 5:  # asked once the four of a language are kept
         time.sleep(0.02)
     os.kill(fork, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == -signal.SIGKILL
