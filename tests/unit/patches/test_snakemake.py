@@ -133,7 +133,8 @@ def interrupted(folder: Path, held: str, patched: bool) -> list[str]:
         (slurm.folder / name).write_text(script, encoding="utf-8")
     options = ["--executor", "slurm", "--jobs", "9", "--slurm-jobname-prefix", "multical"]
     options += ["--slurm-init-seconds-before-status-checks", "1"]
-    options += ["--slurm-status-command", "squeue", "--default-resources", "slurm_account=lab"]
+    options += ["--slurm-status-command", "squeue"]
+    options += ["--default-resources", "slurm_account=lab", "slurm_partition=cpu"]
     with open(folder / "said", "w") as said:
         driver = subprocess.Popen(
             [sys.executable, "-c", FOREGROUND, *options, *["--config", "left=x"] * patched],
