@@ -28,7 +28,7 @@ MARGINAL = 0.03
 ALPHA = 0.05
 #: Metrics whose changes have intervals that hold the truth; those of ECE do not
 TESTED = ("confidence", "accuracy", "debiased_ece2")
-ERROR = "calibration error (ECE)"
+ERROR = "calibration error ECE"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _of_changes(params: Conditions) -> Finding:
     every = _by_language(params, conditions)
     return Finding(
         lead=(
-            f"Fine-tuning (SFT) {_verb(confidence)} the confidence of {names.listed(models)} "
+            f"In {where}, fine-tuning (SFT) {_verb(confidence)} the confidence of {names.listed(models)} "
             f"({_signed(confidence)}), {'hardly moves' if marginal else _verb(accuracy)} the "
             f"accuracy ({_signed(accuracy)}) and {_verb(ece)} the {ERROR} ({_signed(ece)}); "
             f"label smoothing of {smoothed:g} in that training {_verb(smoothing)} "

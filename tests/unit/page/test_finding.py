@@ -71,9 +71,10 @@ def test_paper_1(
             if metric != "accuracy" or before == "":
                 assert f"({first:+.3f} and {second:+.3f})" in lines[2] or metric != "ece"
     assert "means over 40 languages other than English" in lines[3]
-    assert lines[2].startswith(f"Fine-tuning (SFT) raises the confidence of {GEMMA} and {SMOLLM} (")
+    start = "In 40 languages other than English, fine-tuning (SFT) raises the confidence of "
+    assert lines[2].startswith(f"{start}{GEMMA} and {SMOLLM} (")
     assert "hardly moves the accuracy (" in lines[2]
-    assert "raises the calibration error (ECE) (" in lines[2]
+    assert "raises the calibration error ECE (" in lines[2]
     assert "label smoothing of 0.1 in that training lowers it again (" in lines[2]
     assert lines[6:] == ["Claims: M1, P1 reproduced; M2 inconclusive"]
 
@@ -119,7 +120,7 @@ def test_models_that_differ_get_no_common_direction(results: Path) -> None:
     summary.loc[own, "value"] = 0.9
     summary.to_csv(written["summary"], index=False)
     lead = finding.find(files.load(), "results/demo").lead
-    assert lead.startswith("Fine-tuning (SFT) changes the confidence of ")
+    assert ", fine-tuning (SFT) changes the confidence of " in lead
     assert "raises the accuracy" in lead
 
 
