@@ -15,7 +15,7 @@ from multical import paths
 from multical.config import subsets
 from multical.config.chat_confidence import ChatConfidenceStudy, ReleasedStudy
 from multical.config.schema import Config
-from multical.config.studies import ApiStudy, scored
+from multical.config.studies import ApiStudy, Scored, scored
 from multical.params import Name, Strict
 from multical.workflow import job_params
 
@@ -85,7 +85,7 @@ def entries(config: Config, root: str) -> Config:
     }
     kept["studies"] = {
         name: one.model_copy(update={"languages": sorted(one.languages)})
-        if getattr(one, "languages", None)
+        if isinstance(one, Scored) and one.languages
         else one
         for name, one in kept["studies"].items()
     }
