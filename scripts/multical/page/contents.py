@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,8 @@ from multical.workflow import job_params
 TEMPLATE, STYLE = "page.html.jinja", "page.css"
 #: What is read of a study of paper 1 beside its figures and tables
 MEASURED = (paths.METRICS, paths.SUMMARY)
+#: Sizes of data, which only serve `make plan`
+PLANNED = ("rows", "mean_tokens")
 #: The verdicts, and the files whose digests their sidecar has
 VERDICTS = (paths.VERDICTS, paths.VERDICTS_TABLE, paths.VERDICTS_PAGE, paths.VERDICTS_SIDECAR)
 
@@ -77,7 +79,7 @@ def parts(config: Config, root: str) -> list[str]:
 
 
 def entries(config: Config, root: str) -> Config:
-    """The config of a study alone. The order of its languages, which changes no result, is lost."""
+    """The config of a study alone, without what changes no result: sizes, and languages' order."""
     named = subsets.names(config, [root])
     kept = {
         section: {key: one for key, one in getattr(config, section).items() if key in keys}
@@ -89,8 +91,17 @@ def entries(config: Config, root: str) -> Config:
         else one
         for name, one in kept["studies"].items()
     }
+    for section in ("benchmarks", "sft_data"):
+        kept[section] = {name: _without_sizes(one) for name, one in kept[section].items()}
     levels = levels_of(config, root)
     return config.model_copy(update={**kept, "resource_levels": levels, "keep_checkpoints": True})
+
+
+def _without_sizes(entry: Any) -> Any:
+    """An entry whose source has the default sizes."""
+    fields = type(entry.source).model_fields
+    sizes = {name: fields[name].default for name in PLANNED if name in fields}
+    return entry.model_copy(update={"source": entry.source.model_copy(update=sizes)})
 
 
 def levels_of(config: Config, root: str) -> dict[str, list[str]]:

@@ -91,14 +91,14 @@ def _of_changes(params: Conditions) -> Finding:
 
     confidence, accuracy, ece = (shifts(metric, base, plain) for metric in METRICS)
     smoothing = shifts("ece", plain, smoothed)
-    marginal = max(map(abs, accuracy)) < MARGINAL
     every = _by_language(params, conditions)
+    moves = "hardly moves" if max(map(abs, accuracy)) < MARGINAL else _verb(accuracy)
     return Finding(
         lead=(
-            f"In {where}, fine-tuning (SFT) {_verb(confidence)} the confidence of {names.listed(models)} "
-            f"({_signed(confidence)}), {'hardly moves' if marginal else _verb(accuracy)} the "
-            f"accuracy ({_signed(accuracy)}) and {_verb(ece)} the {ERROR} ({_signed(ece)}); "
-            f"label smoothing of {smoothed:g} in that training {_verb(smoothing)} "
+            f"In {where}, fine-tuning (SFT) {_verb(confidence)} the confidence of "
+            f"{names.listed(models)} ({_signed(confidence)}), {moves} the accuracy "
+            f"({_signed(accuracy)}) and {_verb(ece)} the {ERROR} ({_signed(ece)}); label smoothing "
+            f"of {smoothed:g} in that training {_verb(smoothing)} "
             f"{'it again' if _verb(ece) == 'raises' else 'it'} ({_signed(smoothing)})."
         ),
         numbers=[

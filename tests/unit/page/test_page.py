@@ -18,7 +18,7 @@ import make_page
 from multical import paths
 from multical.claims import report
 from multical.claims.schema import load
-from multical.config import files
+from multical.config import files, schema
 from multical.errors import InputError
 from multical.page import build, contents, facts, products
 from multical.page.contents import PageJob, Product
@@ -251,6 +251,19 @@ def test_the_config_of_a_page_is_that_of_its_study_alone() -> None:
     assert set(demo.models) == set(figure_data.MODELS)
     levels = {code for codes in demo.resource_levels.values() for code in codes}
     assert levels == set(figure_data.FORTY_ONE)
+
+
+def test_what_changes_no_result_makes_no_page_stale() -> None:
+    raw = checkout.config()
+    before = canonical(contents.entries(schema.load(raw), "results/lite"))
+    raw["sft_data"]["tulu3-50k"]["source"]["mean_tokens"] = 1
+    raw["benchmarks"]["global-mmlu-lite"]["source"]["rows"] = 1
+    raw["resource_levels"]["high"].reverse()
+    raw["resource_levels"]["low"].append("gsw")
+    raw["studies"]["results/smoke"]["seeds"] = [4]
+    assert canonical(contents.entries(schema.load(raw), "results/lite")) == before
+    raw["studies"]["results/lite"]["metrics"]["bins"] = 7
+    assert canonical(contents.entries(schema.load(raw), "results/lite")) != before
 
 
 def test_the_inputs_of_studies_of_all_kinds() -> None:
