@@ -212,7 +212,7 @@ def _of_base_models(params: Conditions) -> Finding:
         parts=[
             _part(
                 f"{model} is {'overconfident' if gap > 0 else 'underconfident'}",
-                by_language[model], gap,
+                by_language[str(model)], float(gap),
             )
             for model, gap in gaps.items()
         ],

@@ -130,7 +130,7 @@ def test_base_models_alone(results: Path, monkeypatch: pytest.MonkeyPatch) -> No
         table = pd.read_csv(written[kind])
         table[table["sft"].isna()].to_csv(written[kind], index=False)
     config = files.load()
-    study = config.studies["results/demo"]
+    study = config.measured("results/demo")
     figures = {**dict(study.figures), "sft": None, "smoothing": None, "seed": None}
     bare = study.model_copy(update={"figures": study.figures.model_construct(**figures)})
     config = config.model_copy(update={"studies": {**config.studies, "results/demo": bare}})
