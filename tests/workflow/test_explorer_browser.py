@@ -29,9 +29,10 @@ WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 CONDITIONS = {"base": "one", "SFT": "one.own.ls0.s0", "SFT + smoothing 0.1": "one.own.ls0.1.s0"}
 SMOOTHED = "SFT + smoothing 0.1"
 #: The cells of a table by the beginning of its caption
-CELLS = """start => [...document.querySelectorAll('#explorer-root table')]
-    .filter(table => table.caption.innerText.startsWith(start))
-    .map(table => [...table.tBodies[0].rows].map(row => [...row.cells].map(c => c.textContent)))[0]"""
+CELLS = """start => {
+    const tables = [...document.querySelectorAll('#explorer-root table')];
+    const { tBodies } = tables.find(table => table.caption.innerText.startsWith(start));
+    return [...tBodies[0].rows].map(row => [...row.cells].map(cell => cell.textContent)); }"""
 #: What the cards of questions show
 CARDS = """[...document.querySelectorAll('.x-questions > li')].map(card => ({
     text: card.querySelector('.x-text').textContent, link: card.querySelector('a').href,
@@ -456,7 +457,7 @@ def test_an_address_with_unknown_names_says_so(opened: Callable[..., Page], file
     page = opened(file, "#explore?model=three&metric=<b>&language=xx&conditions=none")
     status = page.inner_text("[role=status]")
     for text in ("model “three”", "metric “<b>”", "language “xx”"):
-        assert f"The address names {text}, which is not here." in status
+        assert f"There is no {text} here." in status
     assert set(by_language(page, "")) == set(LANGUAGES)
 
 

@@ -139,7 +139,7 @@
       return el(
         'th',
         { scope: 'col', 'aria-sort': isSorted ? direction : null },
-        el('button', { type: 'button', id: `x-by-${column.key}`, onclick: sort }, column.name, mark),
+        el('button', { type: 'button', id: `x-by-${column.key.replace(/\W+/g, '-')}`, onclick: sort }, column.name, mark),
       );
     });
     const lines = rows.map((row) =>
@@ -572,25 +572,31 @@
         height: tags.length * (conditions.length * 9 + 8),
         autosize: { type: 'fit-x', contains: 'padding' },
         data: { values: filled },
-        encoding: { y, yOffset: offset },
         layer: [
+          {
+            data: { values: unique(filled.map((row) => row.tag)).map((tag) => ({ tag, name: nameOf(tag) })) },
+            mark: { type: 'rect', opacity: 0, cursor: 'pointer' },
+            encoding: { y },
+          },
           ...(isChange ? [zero] : []),
           {
             transform: [{ filter: 'isValid(datum.low)' }],
             mark: { type: 'rule', strokeWidth: 1.5 },
-            encoding: { x: { field: 'low', ...x }, x2: { field: 'high' }, color: look.color },
+            encoding: { y, yOffset: offset, x: { field: 'low', ...x }, x2: { field: 'high' }, color: look.color },
           },
           {
             mark: { type: 'point', filled: true, size: 55, opacity: 1, cursor: 'pointer' },
-            encoding: { x: { field: 'value', ...x }, ...look, tooltip },
+            encoding: { y, yOffset: offset, x: { field: 'value', ...x }, ...look, tooltip },
           },
         ],
       };
     };
     const label = `${title} of ${choice.model} in ${counted(tags.length, 'language')}`;
-    const caption = `${label}. Bars are 95 % intervals, where the table has them. Click a language.`;
-    return { spec, rows, label, caption, click: (row) => go({ language: row.tag }) };
+    const caption = `${label}. Bars are 95 % intervals, where there are any. Click a language to see more.`;
+    return { spec, rows, title, label, caption, click: (row) => go({ language: row.tag }) };
   }
+
+  const ALL_QUESTIONS = 'Questions of all languages, those that changed most first';
 
   function languagesView(choice) {
     const tags = sorted(choice, choice.languages);
@@ -604,9 +610,9 @@
       path: [],
       charts: [chart],
       controls: languageControls(choice),
-      status: `${counted(tags.length, 'language')}, ${choice.model}, ${chart.label}`,
+      status: `${counted(tags.length, 'language')}, ${choice.model}, ${chart.title}`,
       body: [
-        el('p', {}, link('Questions of all languages, those that changed most first', { language: '*' })),
+        choice.questions ? el('p', {}, link(ALL_QUESTIONS, { language: '*' })) : null,
         figure(chart, columns, tags, name),
         table(title, columns, tags, choice),
       ],
@@ -617,6 +623,7 @@
     const sorts = { level: 'resource level', name: 'name', change: `change, ${choice.change}` };
     for (const name of choice.conditions) sorts[`value ${name}`] = `value, ${name}`;
     return [
+      select(choice, 'metric', 'Metric', data.metrics),
       select(choice, 'show', 'Show', { value: 'values', change: 'changes' }),
       choice.changed && select(choice, 'change', 'Change', {}),
       choice.show === 'value' ? checkboxes(choice, 'conditions', 'Conditions') : null,
@@ -663,7 +670,7 @@
             {
               data: { values: [{ at: 0 }, { at: 1 }] },
               mark: { type: 'line', color: colours.muted, strokeDash: [4, 3], strokeWidth: 1 },
-              encoding: { x: { field: 'at', ...unit }, y: { field: 'at', ...unit } },
+              encoding: { x: { ...x, field: 'at' }, y: { ...y, field: 'at' } },
             },
             { mark: { type: 'area', opacity: 0.2, ...mark }, encoding: band },
             { mark: { type: 'rule', strokeWidth: 1.5, ...mark }, encoding: band },
@@ -727,7 +734,11 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
       title: name,
       path: [['All languages', { language: null }]],
       charts: chart ? [chart] : [],
-      controls: [checkboxes(choice, 'conditions', 'Conditions'), ...questionControls(choice)],
+      controls: [
+        select(choice, 'metric', 'Metric', data.metrics),
+        checkboxes(choice, 'conditions', 'Conditions'),
+        ...questionControls(choice),
+      ],
       status: `${nameOf(tag)}, ${choice.model}, ${choice.readout}`,
       body: [
         el('p', {}, el('span', { lang: tag, dir: 'auto' }, own), ` · ${level} resource level · ${script} script`),
@@ -1023,7 +1034,6 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
       select(choice, 'model', 'Model'),
       select(choice, 'benchmark', 'Benchmark'),
       select(choice, 'readout', 'Readout'),
-      select(choice, 'metric', 'Metric', data.metrics),
       select(choice, 'sft', 'SFT data'),
       select(choice, 'seed', 'Seed'),
       select(choice, 'language', 'Language', {
@@ -1278,7 +1288,7 @@ abstention 0; the score is 100 times the mean. The dashed line is the chosen thr
       ...view.path.flatMap(([text, changes]) => [link(text, changes), ' › ']),
       ...(view.path.length ? [view.title] : []),
     );
-    const unknown = view.choice.wrong.map((text) => ` The address names ${text}, which is not here.`);
+    const unknown = view.choice.wrong.map((text) => ` There is no ${text} here.`);
     controls.replaceChildren(...view.controls.filter((control) => control));
     body.replaceChildren(heading, ...view.body.filter((part) => part));
     status.textContent = `Shown: ${view.status}.${unknown.join('')}`;

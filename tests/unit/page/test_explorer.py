@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from multical import paths
-from multical.config.schema import Config
 from multical.errors import InputError
 from multical.metrics.declared import METRICS
 from multical.page import by_language, explorer, language_names, questions
