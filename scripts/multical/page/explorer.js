@@ -333,10 +333,10 @@
     choice.pick('model', unique(here.map((cell) => runs.get(cell.run).model)));
     here = here.filter((cell) => runs.get(cell.run).model === choice.model);
     choice.pick('readout', unique(here.map((cell) => cell.readout)), shown.readout);
+    const all = unique(here.flatMap((cell) => cell.languages)).sort();
     here = here.filter((cell) => cell.readout === choice.readout);
     pickRuns(choice, here);
     pickMetric(choice, here);
-    const all = [...new Set(here.flatMap((cell) => cell.languages))].sort();
     const info = (tag) => data.languages[tag];
     choice.pick('level', ['', ...unique(all.map((tag) => info(tag).level))], '');
     choice.pick('script', ['', ...unique(all.map((tag) => info(tag).script)).sort()], '');
@@ -548,7 +548,7 @@
         type: 'nominal',
         sort: tags.map(nameOf),
         title: null,
-        axis: { labelLimit: width < 500 ? 130 : 220, ticks: false, domain: false, grid: true },
+        axis: { labelLimit: width < 500 ? 130 : 220, ticks: false, domain: false },
         scale: { paddingInner: 0.25 },
       };
       const look = looks(conditions, colours);
@@ -560,7 +560,8 @@
         { field: 'low', format: '.3f' },
         { field: 'high', format: '.3f' },
       ];
-      const x = { type: 'quantitative', title, scale: { zero: false } };
+      const axis = { tickCount: width < 500 ? 4 : 8 };
+      const x = { type: 'quantitative', title, axis, scale: { zero: false } };
       const zero = {
         data: { values: [{ zero: 0 }] },
         mark: { type: 'rule', color: colours.muted, strokeDash: [4, 3] },
@@ -620,12 +621,13 @@
   }
 
   function languageControls(choice) {
+    const isByChange = choice.show === 'change' || choice.sort === 'change';
     const sorts = { level: 'resource level', name: 'name', change: `change, ${choice.change}` };
     for (const name of choice.conditions) sorts[`value ${name}`] = `value, ${name}`;
     return [
       select(choice, 'metric', 'Metric', data.metrics),
       select(choice, 'show', 'Show', { value: 'values', change: 'changes' }),
-      choice.changed && select(choice, 'change', 'Change', {}),
+      isByChange ? select(choice, 'change', 'Change', {}) : null,
       choice.show === 'value' ? checkboxes(choice, 'conditions', 'Conditions') : null,
       select(choice, 'sort', 'Sort by', sorts),
       select(choice, 'direction', 'Order', { up: 'ascending', down: 'descending' }),
