@@ -36,19 +36,18 @@ OTHER := $(if $(TORCH),$(filter-out $(shell cat .venv/torch 2>/dev/null),$(TORCH
 lock:                ## resolve envs/requirements.in into the lock anew
 	$(PYTHON) envs/lock.py
 
-demo smoke lite: env ## make a study with its report: of packaged models, or lite on one GPU of 24 GB
-	@$(MAKE) --no-print-directory --silent report STUDY=$@
+demo smoke lite: env ## make a study and its page: of packaged models, or lite on one GPU of 24 GB
+	@$(FOLLOWED) -- results/$@/headline.txt results/$@/index.html >/dev/null
 	@$(BIN)/python tools/show_finding.py --study results/$@
 
 # The report cannot be a rule of Snakemake: it reports on a workflow that has run.
-report: env          ## make STUDY=demo|... whole, and its report: all of it in one file
+report: env          ## make STUDY=demo|... whole: its page, and Snakemake's report of all files
 	$(if $(STUDY),,$(error report: which STUDY=demo|msp_v2|...?))
-	@$(FOLLOWED) -- "$$ROOT/headline.txt" "$$ROOT/claims/verdicts.json" >/dev/null
-	@$(REPORT) "$$ROOT/report.html" -- "$$ROOT/headline.txt" "$$ROOT/claims/verdicts.json"
+	@$(FOLLOWED) -- "$$ROOT/headline.txt" "$$ROOT/index.html" >/dev/null
+	@$(REPORT) "$$ROOT/report.html" -- "$$ROOT/headline.txt" "$$ROOT/index.html"
 
-msp_v2: env          ## make paper 2 from its released outputs, with its report, and compare with the published
-	@$(FOLLOWED) -- msp_v2 msp_v2_verify results/msp_v2/claims/verdicts.json >/dev/null
-	@$(REPORT) results/msp_v2/report.html -- msp_v2 results/msp_v2/claims/verdicts.json
+msp_v2: env          ## make paper 2 from its released outputs, with its page, and compare with the published
+	@$(FOLLOWED) -- msp_v2_verify results/msp_v2/index.html >/dev/null
 	@$(BIN)/python tools/show_finding.py --study results/msp_v2
 
 # STUDY is the root of a study, without or with its results/.

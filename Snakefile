@@ -27,6 +27,8 @@ from multical.dag import snapshots
 from multical.errors import InputError
 from multical import paths
 from multical.figures import params as figure_params
+from multical.page import contents
+from multical.page.contents import Product
 from multical.params import SEGMENT, canonical, option
 from multical.patches.snakemake import patch_snakemake
 from multical.provenance import hosts
@@ -93,4 +95,5 @@ include: "rules/metrics.smk"
 include: "rules/figures.smk"
 include: "rules/msp.smk"
 include: "rules/claims.smk"
+include: "rules/page.smk"
 include: "rules/docs.smk"

@@ -210,18 +210,6 @@ def report_labels(label, kind="of"):
     return labels
 
 
-def readable(name):
-    """The name of a figure or table in words."""
-    words = {
-        "ece": "ECE",
-        "auroc": "AUROC",
-        "platt": "(Platt)",
-        "lang": "language",
-        "vs": "against",
-    }
-    return " ".join(words.get(word, word) for word in name.split("_"))
-
-
 def figure(name, panel="{panel}", category="Figures"):
     """The files of a figure. If there is one for each model, its name ends with `.{model}`.
 
@@ -229,7 +217,7 @@ def figure(name, panel="{panel}", category="Figures"):
     """
     stem = paths.FIGURE.replace("{panel}", panel).replace("{name}", name)
     name = name.removesuffix(".{model}")
-    label = readable(name)
+    label = captions.readable(name)
     screen = report(
         f"{stem}.png",
         caption=f"../report/{name}.rst",
@@ -245,7 +233,7 @@ def table(name, pattern=paths.TABLE, labels=report_labels):
 
     `labels` gives the report's labels, as `report_labels` does.
     """
-    stem, label = pattern.replace("{name}", name), readable(name)
+    stem, label = pattern.replace("{name}", name), captions.readable(name)
     csv = report(
         f"{stem}.csv",
         caption=f"../report/{name}_table.rst",
@@ -347,32 +335,54 @@ def compared_figure(among):
     )
 
 
-def figure_files(root, panel, names):
-    """The PDF files of the figures with the given names."""
-    return [paths.FIGURE.format(root=root, panel=panel, name=f"{x}.pdf") for x in names]
-
-
-def table_files(root, panel, names):
-    """The CSV files of the tables with the given names."""
-    return [paths.TABLE.format(root=root, panel=panel, name=f"{x}.csv") for x in names]
-
-
 def figures_and_tables(w):
     """The figures and tables of all panels of a study."""
+    ends = {"figure": "pdf", "table": "csv"}
+    return [f"{one.stem(w.root)}.{ends[one.form]}" for one in products(w.root)]
+
+
+def products(root):
+    """The figures and tables of a study, in the order of its page: those of a panel together."""
+    if study(root).kind in ("released", "chat_confidence"):
+        return [
+            Product(form=form, name=name, panel=panel)
+            for form, panel, name in msp_params.shown(CONFIG, root)
+        ]
+    job_params.check_products(CONFIG, root)
     made = []
-    job_params.check_products(CONFIG, w.root)
-    for panel, (benchmark, _) in job_params.panels(CONFIG, w.root).items():
-        models = job_params.shown_models(CONFIG, w.root, benchmark)
-        left_out = job_params.left_out(CONFIG, w.root, benchmark)
-        figures = [name for name in FIGURES if product(name) not in left_out]
-        tables = [name for name in TABLES if name not in left_out]
-        drawn = {name.format(model=model) for name in figures for model in models}
-        made += figure_files(w.root, panel, sorted(drawn))
-        made += table_files(w.root, panel, tables)
-    if study(w.root).kind == "multilingual":
-        made += table_files(w.root, "", ["settings"])
-        made += figure_files(w.root, "", ["training"])
+    for panel, (benchmark, _) in job_params.panels(CONFIG, root).items():
+        models = job_params.shown_models(CONFIG, root, benchmark)
+        left_out = job_params.left_out(CONFIG, root, benchmark)
+        made += [
+            Product(form="figure", name=product(name), panel=panel, model=model)
+            for name in FIGURES
+            if product(name) not in left_out
+            for model in (models if name.endswith(".{model}") else [None])
+        ]
+        made += [
+            Product(form="table", name=name, panel=panel)
+            for name in TABLES
+            if name not in left_out
+        ]
+        if study(root).kind == "multilingual" and not panel:
+            made.append(Product(form="figure", name="training"))
+            made.append(Product(form="table", name="settings"))
     return made
+
+
+def page_settings(w):
+    """The settings of the page of a study."""
+    return canonical(contents.job(CONFIG, w.root, products(w.root)))
+
+
+def page_inputs(w):
+    """The files that the page of a study is made from."""
+    return contents.inputs(contents.job(CONFIG, w.root, products(w.root)))
+
+
+def pages_of_parts(w):
+    """The pages of the studies inside the folder of this one, to which its page has links."""
+    return [paths.PAGE.format(root=part) for part in contents.parts(CONFIG, w.root)]
 
 
 def product(name):

@@ -48,7 +48,7 @@ def headline(rows: pd.DataFrame, params: Conditions) -> str:
         f"Made in {root}: figures/ (pdf, png, provenance), tables/main.csv and .tex,",
         "  metrics.csv, summary.csv, reliability.csv, records/, and runs/.",
         f"Look first at {root}/figures/ece_by_lang.pdf. `make report "
-        f"STUDY={root.removeprefix('results/')}` makes {root}/report.html.",
+        f"STUDY={root.removeprefix('results/')}` makes {root}/index.html, all on one page.",
         f"Mean over {rows['languages'].max():.0f} {GROUPS[rows['group'].iloc[0]]}{counted}, "
         f"{params.benchmark}, readout {params.readout}{seeds} [bootstrap interval]:",
     ]

@@ -68,6 +68,9 @@ TABLE = "{root}/tables/{panel}{name}"
 #: A table that does not depend on a panel
 STUDY_TABLE = "{root}/tables/{name}"
 HEADLINE = "{root}/headline.txt"
+#: All of a study on one page, and Snakemake's own report
+PAGE = "{root}/index.html"
+PAGE_SIDECAR = "{root}/index.json"
 REPORT = "{root}/report.html"
 
 # -- claims

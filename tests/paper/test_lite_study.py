@@ -19,7 +19,7 @@ from support.hub_server import Hub
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 ROOT = "results/lite"
-TARGETS = [f"{ROOT}/headline.txt", f"{ROOT}/claims/verdicts.json"]
+TARGETS = [f"{ROOT}/{name}" for name in ("headline.txt", "claims/verdicts.json", "index.html")]
 OWN = checkout.config()
 LANGUAGES = {
     "global-mmlu-lite": OWN["benchmarks"]["global-mmlu-lite"]["source"]["languages"],
@@ -83,6 +83,12 @@ def test_each_figure_of_each_view_shows_something(study: Path, hub: Hub) -> None
     chosen = schema.load(config(hub))
     assert len(job_params.panels(chosen, ROOT)) == 2
     paper_study.assert_figures(study, chosen, ROOT, without_culture="mmlu-prox-lite")
+
+
+def test_the_page_has_each_figure_of_each_view(study: Path) -> None:
+    text = (study / ROOT / "index.html").read_text("utf-8")
+    assert text.count("<figure ") == len(list((study / ROOT / "figures").rglob("*.png")))
+    assert "fine-tuning (SFT)" in text.partition("<figure ")[0]
 
 
 def test_metrics_cover_every_run_language_and_readout(study: Path, hub: Hub) -> None:

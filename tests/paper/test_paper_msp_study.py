@@ -91,6 +91,14 @@ def test_the_headline_tells_of_all_models_and_of_the_studies_inside(
     assert told[-2:] == [f"See also {root}/headline.txt" for root in (BASE, FIVE_SHOT)]
 
 
+@pytest.mark.parametrize("root", [CHAT, BASE, FIVE_SHOT])
+def test_the_page_has_each_figure_and_table(study: Path, hub: Hub, root: str) -> None:
+    paper_msp.snakemake(study, hub, f"{root}/index.html")
+    text = (study / root / "index.html").read_text("utf-8")
+    assert text.count("<figure ") == len(list((study / root / "figures").rglob("*.png")))
+    assert "chat models misses their accuracy by" in text.partition("<figure ")[0]
+
+
 def test_both_phrasings_are_asked_of_all(study: Path, hub: Hub, api: Api) -> None:
     loaded = schema.load(paper_msp.config(hub, api))
     for root in (CHAT, BASE, FIVE_SHOT):

@@ -87,6 +87,12 @@ def test_tables_and_headline_tell_of_all_models(study: Path, hub: Hub) -> None:
         assert all(model in text for model in settings(hub).multilingual(ROOT).models), name
 
 
+def test_the_page_has_each_figure_of_each_view(study: Path, hub: Hub) -> None:
+    paper_study.snakemake(study, hub, f"{ROOT}/index.html")
+    text = (study / ROOT / "index.html").read_text("utf-8")
+    assert text.count("<figure ") == len(list((study / ROOT / "figures").rglob("*.png")))
+
+
 def test_metrics_cover_every_run_and_language(study: Path, hub: Hub) -> None:
     table = pd.read_csv(study / ROOT / "metrics.csv")
     chosen = settings(hub).multilingual(ROOT)

@@ -10,7 +10,7 @@ from pathlib import Path
 from support import checkout
 from support.rerun_edits import SMOKE, Jobs
 
-TARGETS = [checkout.TARGET, f"{SMOKE}/claims/verdicts.json", "results/logs/metrics.csv"]
+TARGETS = [checkout.TARGET, f"{SMOKE}/index.html", "results/logs/metrics.csv"]
 
 
 def git(folder: Path, *arguments: str) -> None:

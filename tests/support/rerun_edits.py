@@ -12,7 +12,7 @@ import re
 import shutil
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow.parquet
@@ -24,6 +24,7 @@ SFT = [
 ]
 RECORD = f"{SMOKE}/records/{SMOLLM}/cldr-facts.parquet"
 LOG = "data/samples_quiz.jsonl"
+PAGE_CODE = "scripts/multical/page"
 
 Jobs = frozenset[str]
 Change = Callable[[Path], None]
@@ -51,6 +52,8 @@ LOSSES = rules("plot_training")
 PLOTS = SHIFTS | RELIABILITY | BY_RESOURCE | TRANSFER | EFFECTS | rules("plot_smoothing_sweep")
 PLOTS |= LOSSES
 HEADLINE, VERDICTS = rules("write_headline"), rules("verify_claims")
+#: It shows all that a study makes
+PAGE = rules("make_page")
 SETTINGS = rules("make_settings_table", "write_headline")
 LOGS = rules("compute_metrics of logs")
 IMPORTED = rules("import_harness of logs") | LOGS
@@ -312,8 +315,12 @@ EDITS = [
     Edit("another study's settings", OTHER_STUDY, NONE),
     Edit("a comment in the claims", text("claims.yaml", "# Paper 1.", "# Of paper 1."), NONE),
     Edit("the expected verdicts", _appended("expected/claims.yaml", "# as of now\n"), NONE),
-    Edit("the report's captions", _appended("report/reliability.rst", "\nMore.\n"), NONE),
     Edit("lost logs", lost("logs"), NONE),
+    # the page alone
+    Edit("captions", _appended("report/reliability.rst", "\nMore.\n"), PAGE),
+    Edit("the style of the page", _appended(f"{PAGE_CODE}/page.css", "a { color: red }\n"), PAGE),
+    Edit("the program of the page", code("multical/page/facts"), PAGE),
+    Edit("what only `make plan` reads", config("parameters: 134515008", "parameters: 1"), PAGE),
     Edit("a lost intermediate", LOST_METRICS, NONE),
     # figures, tables and verdicts
     Edit("one figure's program", code("plot_ece_by_resource"), figure("plot_ece_by_resource")),
@@ -369,4 +376,5 @@ EDITS = [
     Edit("a touched data file of more than 1 MB", _touched(LOG), NONE, overlooked=True),
 ]  # fmt: skip
 
+EDITS = [replace(edit, jobs=edit.jobs | PAGE) if edit.jobs - IMPORTED else edit for edit in EDITS]
 BY_NAME = {edit.name: edit for edit in EDITS}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from support import checkout
+from support.browser import CHROMIUM
 from support.dry_runs import git, run
 from support.harness_study import RUN, study
 from support.rerun_edits import IMPORTED, LOG
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +41,19 @@ def finished(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(folder, "commit", "--quiet", "--message", "finished")
     assert run(folder) == IMPORTED
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM)
+
+
+@pytest.fixture
+def blank(browser: Browser) -> Iterator[Page]:
+    """A page without a network."""
+    with browser.new_context(viewport={"width": 1440, "height": 900}, offline=True) as context:
+        context.set_default_timeout(60_000)
+        yield context.new_page()

@@ -18,7 +18,7 @@ from support.crates import VALIDATOR, validated
 from support.dry_runs import would_run
 from support.rerun_edits import BY_NAME, LOSSES, NONE, SFT, SMOKE, Jobs, jobs, without
 
-VERDICTS = f"{SMOKE}/claims/verdicts.json"
+PAGE = f"{SMOKE}/index.html"
 pytestmark = [pytest.mark.workflow, pytest.mark.smoke]
 
 
@@ -50,7 +50,7 @@ def copy(unpacked: Path, tmp_path: Path) -> Path:
 
 
 def test_there_is_nothing_to_do_and_figures_are_drawn_byte_for_byte(copy: Path) -> None:
-    assert would_run(copy, [TARGET, VERDICTS]) == NONE
+    assert would_run(copy, [TARGET, PAGE]) == NONE
     drawn = {
         path: sha256(path.read_bytes()).hexdigest()
         for path in copy.glob("results/smoke/figures/*.p*")
@@ -83,7 +83,7 @@ def test_it_is_a_valid_crate(unpacked: Path) -> None:
 def test_what_is_stale_after_an_edit_runs_again(copy: Path, name: str, more: Jobs) -> None:
     edit = BY_NAME[name]
     edit.change(copy)
-    assert would_run(copy, [TARGET, VERDICTS]) == without(edit.jobs, "of logs") | more
+    assert would_run(copy, [TARGET, PAGE]) == without(edit.jobs, "of logs") | more
 
 
 def test_an_anonymous_one_names_nobody(smoke: Path, tmp_path: Path) -> None:

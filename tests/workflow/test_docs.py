@@ -66,14 +66,14 @@ LITE_PLAN = 'make plan TARGET=results/lite/headline.txt ARGS="--profile none --c
 GROUPS = "--groups score_run=score --group-components score=8"
 #: How each command of README and docs is run by a test
 COMMANDS: dict[str, Run | Dry | By] = {
-    "make demo": Dry(f"{DEMO} results/demo/claims/verdicts.json"),
-    "make msp_v2": Dry("msp_v2 msp_v2_verify results/msp_v2/claims/verdicts.json"),
+    "make demo": Dry(f"{DEMO} results/demo/index.html"),
+    "make msp_v2": Dry("msp_v2_verify results/msp_v2/index.html"),
     "MSP_V2_ARCHIVE=main_results.tar.xz make msp_v2": By(
         "tests/support/msp_study.py", "MSP_V2_ARCHIVE"
     ),
-    "make lite": Dry("results/lite/headline.txt results/lite/claims/verdicts.json"),
-    "make lite CORES=1": Dry("results/lite/headline.txt results/lite/claims/verdicts.json"),
-    "make report STUDY=demo": Dry(f"{DEMO} results/demo/claims/verdicts.json"),
+    "make lite": Dry("results/lite/headline.txt results/lite/index.html"),
+    "make lite CORES=1": Dry("results/lite/headline.txt results/lite/index.html"),
+    "make report STUDY=demo": Dry(f"{DEMO} results/demo/index.html"),
     "make report STUDY=mine": By("tests/workflow/test_docs.py", '("mine", "results/mine")'),
     "make verify STUDY=demo": Dry("results/demo/claims/verdicts.json"),
     "make verify STUDY=msp_v2": Dry("results/msp_v2/claims/verdicts.json"),
@@ -341,7 +341,7 @@ def calls(command: str, folder: Path) -> list[str]:
     [("mine", "results/mine"), ("results/mine", "results/mine"), ("results", "results")],
 )
 def test_a_report_is_made_from_nothing(tmp_path: Path, study: str, root: str) -> None:
-    targets = [f"{root}/headline.txt", f"{root}/claims/verdicts.json"]
+    targets = [f"{root}/headline.txt", f"{root}/index.html"]
     made, reported = calls(f"make report STUDY={study}", tmp_path)
     assert parse_args(shlex.split(made))[1].targets == targets
     assert parse_args(shlex.split(reported))[1].targets == targets

@@ -6,7 +6,6 @@ import base64
 import json
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Page
 
 from support import checkout
+from support.browser import CHROMIUM, Log
 from support.rerun_edits import PLOTS
 
 REPORT = "results/smoke/report.html"
@@ -27,46 +27,11 @@ ROWS = "[...document.querySelectorAll('nav tbody tr')]"
 FITS = "(column => column.scrollWidth <= column.clientWidth)(document.querySelector('nav'))"
 FIGURE = "[...document.images].find(image => image.src.startsWith('data:image/png'))"
 
-#: Debian's, by its name there
-CHROMIUM = shutil.which("chromium")
-
 pytestmark = [
     pytest.mark.workflow,
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: chromium)"),
 ]
-
-
-class Log:
-    """What the console and the scripts of a page complained of, and each URL that it asked for."""
-
-    def __init__(self, page: Page) -> None:
-        self.errors: list[str] = []
-        self.asked: list[str] = []
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", self._request)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "assert"):
-            self.errors.append(message.text)
-
-    def _request(self, request: Request) -> None:
-        self.asked.append(request.url)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM)
-
-
-@pytest.fixture
-def blank(browser: Browser) -> Iterator[Page]:
-    """A page without a network."""
-    with browser.new_context(viewport={"width": 1440, "height": 900}, offline=True) as context:
-        context.set_default_timeout(60_000)
-        yield context.new_page()
 
 
 @pytest.fixture(scope="module")

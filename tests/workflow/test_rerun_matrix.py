@@ -65,7 +65,7 @@ def test_a_fresh_clone_with_copied_results(finished: Path, tmp_path: Path) -> No
     everything = INPUTS | jobs("train_sft", SFT) | jobs("score_run", [GEMMA, SMOLLM, *SFT])
     assert (
         would_run(clone)
-        == everything | table.RESULTS | table.SETTINGS | table.LOSSES | table.IMPORTED
+        == everything | table.RESULTS | table.SETTINGS | table.LOSSES | table.IMPORTED | table.PAGE
     )
 
 
@@ -73,7 +73,7 @@ def test_what_a_killed_snakemake_left_is_for_recover(copy: Path) -> None:
     """Else it would be made again before anyone could ask whose it is."""
     table.forgotten(f"records/{SMOLLM}/cldr-facts.parquet")(copy)
     scored = jobs("score_run", [SMOLLM])
-    assert would_run(copy) == scored | table.SETTINGS | table.RESULTS
+    assert would_run(copy) == scored | table.SETTINGS | table.RESULTS | table.PAGE
     killed = drivers.Driver("elsewhere", 1, 0.0, ["snakemake"], {table.RECORD: "a digest"})
     write_json(copy / drivers.FOLDER / "elsewhere.1.json", asdict(killed))
     assert would_run(copy) == frozenset()

@@ -66,6 +66,7 @@ UNDONE = (
     | table.SETTINGS
     | table.LOSSES
     | table.IMPORTED
+    | table.PAGE
 )
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from multical import yaml_files
-from multical.config import schema
+from multical.config import schema, subsets
 from multical.config.files import LOCAL, Data
+from multical.config.subsets import SECTIONS
 from multical.errors import InputError
 
-#: Sections with entries by name
-SECTIONS = ("studies", "models", "benchmarks", "sft_data", "prompts")
 LEVELS = "resource_levels"
 
 
@@ -29,20 +28,10 @@ def of_studies(config: Data, roots: Collection[str]) -> Data:
 
     `config` is the whole config as plain data.
     """
-    checked = schema.load(config)
-    found: dict[str, set[str]] = {section: set() for section in SECTIONS}
-    waiting = list(roots)
-    while waiting:
-        root = waiting.pop()
-        found["studies"].add(root)
-        texts = set(_texts(checked.studies[root].model_dump(mode="json")))
-        waiting += (texts & checked.studies.keys()) - found["studies"]
-        for section in SECTIONS[1:]:
-            found[section] |= texts & config.get(section, {}).keys()
     entries = {
-        section: {name: config[section][name] for name in sorted(names)}
-        for section, names in found.items()
-        if names
+        section: {name: config[section][name] for name in sorted(needed)}
+        for section, needed in subsets.names(schema.load(config), roots).items()
+        if needed
     }
     return entries | {LEVELS: config.get(LEVELS, {})}
 
@@ -133,12 +122,3 @@ def _with_section(text: str, section: str, named: dict[str, Any]) -> str:
     first = re.match(r"(?:[ ]*(?:#.*)?\n)*([ ]+)", text[head.end() :])
     indent = first[1] if first else "  "
     return text[: head.end()] + textwrap.indent(block, indent) + text[head.end() :]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in JSON."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _texts(part)

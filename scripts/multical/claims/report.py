@@ -79,28 +79,30 @@ def page(document: dict[str, Any]) -> str:
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
         f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(_counted(document))}</p>",
+        f"<p>{escape(counted(document))}</p>",
         _table("claims", COLUMNS, _rows(document)),
-        f"<p>{escape(_note(document))}</p>",
+        f"<p>{escape(note(document))}</p>",
     ]
     for name, claim in document["claims"].items():
         for part in claim["parts"]:
             lines.append(f"<h2>{escape(name)}: {escape(part['said'])}</h2>")
-            lines.append(f"<p>{escape(_judgement(claim, part))}</p>")
-            lines.append(_table("tests", TESTS, [_test_row(part, test) for test in part["tests"]]))
+            lines.append(f"<p>{escape(judgement(claim, part))}</p>")
+            lines.append(_table("tests", TESTS, [test_row(part, test) for test in part["tests"]]))
             if part["variants"]:
                 lines.append(f"<p>{escape(OTHERWISE)}</p>")
-                rows = [_variant_row(variant) for variant in part["variants"]]
+                rows = [variant_row(variant) for variant in part["variants"]]
                 lines.append(_table("variants", VARIANTS, rows))
     return "\n".join([*lines, "</body>", "</html>", ""])
 
 
-def _counted(document: dict[str, Any]) -> str:
+def counted(document: dict[str, Any]) -> str:
+    """How many claims have each verdict."""
     counts = Counter(claim["verdict"] for claim in document["claims"].values())
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
 
 
-def _note(document: dict[str, Any]) -> str:
+def note(document: dict[str, Any]) -> str:
+    """What verdicts and tests mean."""
     return (
         "A claim is reproduced where all its parts hold, contradicted where tests find the "
         "contrary of a part, and otherwise inconclusive. Claims are the papers'; metrics, "
@@ -121,7 +123,7 @@ def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
         rows.append([
             [name],
             [f"{claim['says']} ({claim['source']})"],
-            [_measured(part) for part in claim["parts"]] or [claim["reason"]],
+            [measured(part) for part in claim["parts"]] or [claim["reason"]],
             [claim["verdict"]],
             [f"{claim.get('study', document['study'])}/{file}" for file in files] or ["none"],
             [document["command"]],
@@ -130,7 +132,14 @@ def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
     return rows
 
 
-def _measured(part: dict[str, Any]) -> str:
+def result(part: dict[str, Any]) -> str:
+    """What was measured of a part of a claim, against what was claimed."""
+    limit = LIMITS[part["direction"]].format(part["threshold"])
+    return f"{part['said']}: {_value(part)}, claimed {limit}: {part['status']}"
+
+
+def measured(part: dict[str, Any]) -> str:
+    """The result of a part, with how many tests pass and what they could have shown."""
     told = [f"{part['passed']} of {len(part['tests'])} tests pass"]
     if part["detectable"] is not None:
         told.append(f"could have shown {SHOWN[part['direction']].format(part['detectable'])}")
@@ -140,19 +149,20 @@ def _measured(part: dict[str, Any]) -> str:
         counts = Counter(variant["status"] for variant in part["variants"])
         statuses = ", ".join(f"{status} {n}" for status, n in counts.items())
         told.append(f"other choices: {statuses}")
-    limit = LIMITS[part["direction"]].format(part["threshold"])
-    return f"{part['said']}: {_value(part)}, claimed {limit}: {part['status']} ({'; '.join(told)})"
+    return f"{result(part)} ({'; '.join(told)})"
 
 
-def _judgement(claim: dict[str, Any], part: dict[str, Any]) -> str:
+def judgement(claim: dict[str, Any], part: dict[str, Any]) -> str:
+    """What was measured, and by which test."""
     correction = "" if claim["correction"] == "none" else f", correction {claim['correction']}"
     return (
-        f"{_measured(part)}. Test {part['test']}, level {claim['alpha']:g}{correction}; "
+        f"{measured(part)}. Test {part['test']}, level {claim['alpha']:g}{correction}; "
         f"{part['share']:.0%} of the tests must pass."
     )
 
 
-def _test_row(part: dict[str, Any], test: dict[str, Any]) -> list[list[str]]:
+def test_row(part: dict[str, Any], test: dict[str, Any]) -> list[list[str]]:
+    """The cells of a test, under `TESTS`."""
     names = ("p", "p_adjusted", "p_against", "p_against_adjusted")
     shown, least = SHOWN[part["direction"]], test["detectable"]
     return [
@@ -163,7 +173,8 @@ def _test_row(part: dict[str, Any], test: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def _variant_row(variant: dict[str, Any]) -> list[list[str]]:
+def variant_row(variant: dict[str, Any]) -> list[list[str]]:
+    """The cells of another choice, under `VARIANTS`."""
     return [
         [variant["of"]], [f"{variant['value']:.3f}"], [f"{variant['p']:.2g}"], [variant["status"]]
     ]  # fmt: skip

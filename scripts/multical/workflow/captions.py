@@ -203,6 +203,18 @@ class AboutAnswers:
             self.runs = f"Runs of this study, with its prompts {', '.join(study.prompt_names)}."
 
 
+def readable(name: str) -> str:
+    """The name of a figure or table in words."""
+    words = {
+        "ece": "ECE",
+        "auroc": "AUROC",
+        "platt": "(Platt)",
+        "lang": "language",
+        "vs": "against",
+    }
+    return " ".join(words.get(word, word) for word in name.split("_"))
+
+
 def about(config: Config, wildcards: Any) -> About | AboutAnswers:
     """What the captions of a job with these wildcards can say."""
     root, panel = wildcards.root, wildcards.get("panel", "")

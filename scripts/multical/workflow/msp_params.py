@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from multical import paths
 from multical.claims.params import AnswerClaims
 from multical.claims.schema import Claims
@@ -70,19 +72,26 @@ def records(config: Config, root: str) -> list[str]:
     return [paths.RECORDS.format(root=root, run=run, benchmark=name) for run, name in scored(study)]
 
 
-def products(config: Config, root: str) -> list[str]:
-    """Every table and figure of a study."""
+def shown(config: Config, root: str) -> list[tuple[Literal["figure", "table"], str, str]]:
+    """Every figure and table of a study: its form, its panel and its name."""
     study = study_at(config, root)
     names = [*FIGURES, *(OWN_FIGURES if methods(config, root, OWN) else ())]
-    drawn = [(panel, name) for name in names for panel in panels(config, root)]
-    drawn += [
-        ("", name)
-        for name in ["dataset_bars", *["prompts"] * isinstance(study, ChatConfidenceStudy)]
-    ]
+    once = ["dataset_bars", *["prompts"] * isinstance(study, ChatConfidenceStudy)]
     tables = [*TABLES, *(CHANGES if study.compared_with else ())]
     return [
-        *(paths.STUDY_TABLE.format(root=root, name=f"{name}.csv") for name in tables),
-        *(paths.FIGURE.format(root=root, panel=panel, name=f"{x}.pdf") for panel, x in drawn),
+        *(("figure", "", name) for name in [*names, *once]),
+        *(("table", "", name) for name in tables),
+        *(("figure", panel, name) for panel in panels(config, root) if panel for name in names),
+    ]
+
+
+def products(config: Config, root: str) -> list[str]:
+    """The files of every table and figure of a study."""
+    return [
+        paths.STUDY_TABLE.format(root=root, name=f"{name}.csv")
+        if form == "table"
+        else paths.FIGURE.format(root=root, panel=panel, name=f"{name}.pdf")
+        for form, panel, name in shown(config, root)
     ]
 
 

@@ -81,8 +81,8 @@ def test_three_lines_a_model_with_the_numbers_of_the_summary(
 
 def test_it_says_what_was_made_and_where_to_look(write: Write) -> None:
     text = "\n".join(write())
-    for said in ("results/demo/figures/ece_by_lang.pdf", "results/demo/report.html",
-                 "`make report STUDY=demo` makes results/demo/report.html.\n",
+    for said in ("results/demo/figures/ece_by_lang.pdf",
+                 "`make report STUDY=demo` makes results/demo/index.html, all on one page.\n",
                  "40 languages other than English", "cldr-facts", "readout text_ppl"):  # fmt: skip
         assert said in text
 

@@ -1,0 +1,183 @@
+"""What the explorer shows of a study of paper 1: metrics, changes and diagrams, by language.
+
+All numbers are those of the study's tables, to nine digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multical import paths
+from multical.config.schema import Config
+from multical.figures import style, tables
+from multical.figures.params import Conditions
+from multical.labels import label
+from multical.metrics.declared import METRICS
+from multical.page import questions
+from multical.page.language_names import named
+from multical.workflow import job_params
+
+#: What the page calls metrics, if not by their names
+NAMES = {
+    "confidence_right": "confidence in right answers",
+    "confidence_wrong": "confidence in wrong answers",
+    "confidence_at_equal_accuracy": "confidence, same accuracy",
+    "gap": "confidence - accuracy",
+    "ece": "ECE",
+    "ece_equal_mass": "ECE, bins of equal mass",
+    "rmsce": "RMS calibration error",
+    "mce": "maximum calibration error",
+    "debiased_ece2": "debiased ECE\u00b2",
+    "smece": "smooth ECE",
+    "ece_classwise": "classwise ECE",
+    "ece_all": "ECE of all options",
+    "brier": "Brier score",
+    "nll": "negative log-likelihood",
+    "normalised_entropy": "entropy, normalised",
+    "auroc": "AUROC",
+    "aurc": "AURC",
+    "augrc": "AUGRC",
+}
+#: Vega's shapes by matplotlib's markers
+SHAPES = {
+    "o": "circle",
+    "s": "square",
+    "v": "triangle-down",
+    "^": "triangle-up",
+    "<": "triangle-left",
+    ">": "triangle-right",
+    "D": "diamond",
+    "d": "diamond",
+    "P": "cross",
+    "X": "cross",
+}
+RUN = ["run", "model", "sft", "smoothing", "seed"]
+BLOCK = ["benchmark", "readout", "run"]
+COMPARISON = ["model", "sft", "benchmark", "before", "after", "seeds", "readout"]
+POINT = ["n", "confidence", "accuracy", "low", "high"]
+
+
+def data(config: Config, root: str) -> dict[str, Any]:
+    """All that the explorer shows of a study; texts and answers only of a small one."""
+    shown = job_params.figure(config, root, Conditions)
+    metrics = tables.read(paths.METRICS.format(root=root), "metrics")
+    bins = tables.read(paths.RELIABILITY_BY_LANG.format(root=root), "reliability_by_lang")
+    effects = Path(paths.EFFECTS.format(root=root))
+    changed = tables.read(effects, "effects") if shown.sft else None
+    names = sorted({*metrics["metric"], *(() if changed is None else changed["metric"])}, key=_rank)
+    runs = metrics[RUN].drop_duplicates()
+    return {
+        "kind": "languages",
+        "study": root,
+        "shown": _shown(shown, names),
+        "languages": _languages(metrics),
+        "metrics": {name: NAMES.get(name, name.replace("_", " ")) for name in names},
+        "runs": list(_runs(runs)),
+        "looks": _looks(runs["smoothing"].drop_duplicates()),
+        "cells": list(_cells(metrics)),
+        "changes": [] if changed is None else list(_changes(changed)),
+        "diagrams": list(_diagrams(bins)),
+        "questions": questions.data(config, root),
+        "records": questions.described(config, root),
+    }
+
+
+def _rank(metric: str) -> tuple[int, str]:
+    """Metrics in the order in which they are declared, then those of changes alone."""
+    return (METRICS.index(metric) if metric in METRICS else len(METRICS), metric)
+
+
+def _shown(params: Conditions, metrics: Sequence[str]) -> dict[str, Any]:
+    """What is shown first: what the study's figures show."""
+    conditions = [label(condition) for condition in tables.conditions(params)]
+    keys = ("benchmark", "readout", "sft", "seed")
+    first = "ece" if "ece" in metrics else metrics[0]
+    shown = {key: getattr(params, key) for key in keys}
+    return shown | {"metric": first, "conditions": conditions}
+
+
+def _languages(metrics: pd.DataFrame) -> dict[str, Any]:
+    levels = metrics.drop_duplicates("language").set_index("language")["resource_level"]
+    return {tag: {**named(tag), "level": levels[tag]} for tag in sorted(levels.index)}
+
+
+def _runs(runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for row in runs.itertuples(index=False):
+        is_base = pd.isna(row.sft)
+        yield {
+            "id": row.run,
+            "model": row.model,
+            "sft": None if is_base else row.sft,
+            "seed": None if pd.isna(row.seed) else int(row.seed),
+            "condition": label(None if is_base else row.smoothing),
+        }
+
+
+def _looks(smoothings: pd.Series) -> dict[str, tuple[str, str]]:
+    """Colour and shape of each condition, in their order, as in the figures."""
+    conditions = [None if pd.isna(value) else float(value) for value in smoothings]
+    styles = style.condition_styles(conditions)
+    order = sorted(styles, key=lambda b: -1.0 if b is None else b)
+    return {label(b): (styles[b][0], SHAPES.get(styles[b][1], "stroke")) for b in order}
+
+
+def _cells(metrics: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Of each benchmark, readout and run: its languages, and lists as long by metric."""
+    for keys, rows in metrics.groupby(BLOCK, sort=False):
+        numbers = rows.drop_duplicates("language").set_index("language")["n"]
+        values = _by_metric(rows, list(numbers.index), tables.INTERVAL)
+        yield _keys(BLOCK, keys) | {
+            "languages": list(numbers.index),
+            "n": [int(n) for n in numbers],
+            "metrics": values,
+        }
+
+
+def _changes(effects: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Of each comparison and readout: its languages, and lists as long by metric."""
+    for keys, rows in effects.groupby(COMPARISON, sort=False):
+        languages = list(rows["language"].unique())
+        values = _by_metric(rows, languages, [*tables.INTERVAL, "p_holm"])
+        found = _keys(COMPARISON, keys) | {"languages": languages, "metrics": values}
+        yield found | {"seeds": int(found["seeds"])}
+
+
+def _by_metric(
+    rows: pd.DataFrame, languages: list[str], columns: Sequence[str]
+) -> dict[str, list[list[float | None]]]:
+    """By metric, a list per column with a number per language; without columns of no numbers."""
+    values = {}
+    for metric, part in rows.groupby("metric", sort=False):
+        part = part.set_index("language").reindex(languages)
+        lists = [short(part[column]) for column in columns]
+        while len(lists) > 1 and not any(number is not None for number in lists[-1]):
+            lists.pop()
+        values[str(metric)] = lists
+    return values
+
+
+def _diagrams(bins: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Of each benchmark, readout and run: by language, points as `POINT` has them."""
+    points = tables.points(bins, [*BLOCK, "language"]).reset_index()
+    for keys, rows in points.groupby(BLOCK, sort=False):
+        by_language = {
+            str(language): [short(point) for point in part[POINT].to_numpy(float)]
+            for language, part in rows.groupby("language", sort=False)
+        }
+        yield _keys(BLOCK, keys) | {"points": by_language}
+
+
+def _keys(names: Sequence[str], values: Any) -> dict[str, Any]:
+    return dict(zip(names, values, strict=True))
+
+
+def short(values: Any) -> list[float | None]:
+    """Numbers to nine digits; None for one that is not finite."""
+    return [
+        float(f"{value:.9g}") if np.isfinite(value) else None for value in np.asarray(values, float)
+    ]

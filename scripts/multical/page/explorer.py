@@ -1,0 +1,51 @@
+"""The explorer of a study's page: what it asks of the study's files, and the library of its charts.
+
+explorer.js draws it from `data`, explorer.css styles it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from snakemake.assets import Assets
+
+from multical.config.schema import Config
+from multical.config.studies import Measured
+from multical.page import by_language, by_model, sources
+
+SCRIPT, STYLE = (Path(__file__).with_name(f"explorer.{kind}") for kind in ("js", "css"))
+#: Snakemake's package has the libraries of its report, whose checksums it compares
+LIBRARY = ("vega/vega.js", "vega-lite/vega-lite.js")
+
+
+def data(config: Config, root: str) -> dict[str, Any] | None:
+    """What the explorer shows of a study, ready for JSON; None if there is nothing to explore."""
+    return _kind(config, root).data(config, root)
+
+
+def inputs(config: Config, root: str) -> list[str]:
+    """The files that `data` reads."""
+    return sources.inputs(config, root)
+
+
+def embedded(found: Any) -> str:
+    """JSON that a script element can hold: no text in it begins or ends an element."""
+    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for mark in "<>&\u2028\u2029":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return text
+
+
+def library() -> str:
+    """Vega and Vega-Lite as one script, with their licences; it needs no network."""
+    parts = []
+    for path in LIBRARY:
+        licence = Assets.get_content(str(Path(path).with_name("LICENSE")))
+        parts += [f"/*\n{licence.strip()}\n*/", Assets.get_content(path)]
+    return "\n".join(parts).replace("</script", "<\\/script")
+
+
+def _kind(config: Config, root: str) -> Any:
+    return by_language if isinstance(config.studies[root], Measured) else by_model

@@ -1,0 +1,156 @@
+"""What a study ran, and the verdicts on claims, as the template of the page takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from multical import paths
+from multical.claims import report
+from multical.config.chat_confidence import ChatConfidenceStudy
+from multical.config.schema import Config
+from multical.config.studies import MultilingualStudy, runs
+from multical.figures import msp_tables, tables
+from multical.labels import LEVELS
+from multical.page import names
+from multical.page.contents import answered, levels_of, usage
+from multical.provenance import usage as usages
+from multical.workflow import captions, msp_params
+
+KINDS = {
+    "multilingual": "Paper 1: language models before and after fine-tuning, in many languages",
+    "harness": "Runs of lm-evaluation-harness, from their sample logs",
+    "api": "Models behind APIs, in many languages",
+    "released": "Paper 2: chat models' confidence, from the answers that its authors released",
+    "chat_confidence": "Paper 2: chat models' confidence, from our own runs",
+}
+#: A mark beside each verdict, since colour alone says nothing to some readers
+MARKS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?", "not testable here": "–"}
+
+#: A term, and what there is to say of it
+Fact = tuple[str, str]
+
+
+def facts(config: Config, root: str) -> list[Fact]:
+    """Models, data, languages, questions and hours of a study; without what it does not have."""
+    found = _of_answers(config, root) if answered(config, root) else _of_languages(config, root)
+    return [(term, text) for term, text in [*found, *_hours(config, root)] if text]
+
+
+def _of_languages(config: Config, root: str) -> Iterator[Fact]:
+    study = config.measured(root)
+    rows = tables.read(paths.METRICS.format(root=root), "metrics")
+    rows = rows[(rows["metric"] == "accuracy") & (rows["readout"] == study.figures.readout)]
+    yield "Models", ", ".join(map(_sized(config), rows["model"].unique()))
+    if isinstance(study, MultilingualStudy):
+        yield (
+            "Fine-tuning",
+            (
+                f"{len(runs(study)) - len(study.models)} runs: SFT data "
+                f"{', '.join(study.sft_data)}; label smoothing "
+                f"{', '.join(f'{b:g}' for b in study.smoothing)}; training seeds "
+                f"{', '.join(map(str, study.seeds))}"
+            ),
+        )
+    yield "Benchmarks", ", ".join(rows["benchmark"].unique())
+    known = {code: level for level, codes in levels_of(config, root).items() for code in codes}
+    asked = sorted(rows["language"].unique())
+    for level in LEVELS:
+        own = [names.language(code) for code in asked if known.get(code, LEVELS[-1]) == level]
+        yield f"Languages, {level}-resource", f"{len(own)}: {', '.join(own)}" if own else ""
+    yield "Questions", captions.About(config, root).questions
+    yield "Answers", f"{rows['n'].sum():,.0f} answers of {rows['run'].nunique()} runs"
+    yield "Confidence", f"figures show the readout {study.figures.readout}"
+
+
+def _sized(config: Config) -> Any:
+    """A function that names a model with the number of its weights."""
+
+    def sized(name: str) -> str:
+        entry = config.models.get(name)
+        if entry is None or entry.parameters is None:
+            return name
+        return f"{name} ({entry.parameters / 1e9:.2g} billion weights)"
+
+    return sized
+
+
+def _of_answers(config: Config, root: str) -> Iterator[Fact]:
+    study = msp_params.study_at(config, root)
+    yield "Models", ", ".join(model.name for model in study.models)
+    if left_out := msp_params.headline(config, root).left_out:
+        yield "Left out of means", f"{', '.join(left_out)}: without a whole data set"
+    path = paths.STUDY_TABLE.format(root=root, name="datasets.csv")
+    table = msp_tables.read_table(path, ["dataset", "questions"]).set_index("dataset")
+    counts = table["questions"].to_dict()
+    yield (
+        "Data sets",
+        ", ".join(
+            f"{one.name} ({counts[one.id]:,.0f} questions)" if one.id in counts else one.name
+            for one in study.datasets
+        ),
+    )
+    yield "Phrasings of the prompt", ", ".join(study.prompt_names)
+    if isinstance(study, ChatConfidenceStudy):
+        yield "Examples before the question", str(study.scoring.num_fewshot or "none")
+
+
+def _hours(config: Config, root: str) -> Iterator[Fact]:
+    """The time that models took, as their jobs recorded it, and on what."""
+    if isinstance(config.studies[root], MultilingualStudy):
+        table = pd.read_csv(paths.STUDY_TABLE.format(root=root, name="settings.csv"))
+        for work in ("training", "scoring"):
+            yield (
+                f"Time of {work}",
+                _time(table[f"{work}_hours"].sum(), table[f"{work}_gpu_hours"].sum()),
+            )
+        yield "Hardware", "; ".join(sorted(set("; ".join(table["hardware"]).split("; "))))
+    elif used := [usages.read(path) for path in usage(config, root)]:
+        hours, gpus = (sum(job[key] for job in used) / 3600 for key in ("seconds", "gpu_seconds"))
+        yield "Time of scoring", _time(hours, gpus)
+
+
+def _time(hours: float, gpu_hours: float) -> str:
+    text = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
+    return f"{text} ({gpu_hours:,.1f} GPU-hours)" if gpu_hours else f"{text}, without a GPU"
+
+
+def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The claims of a study, each with its verdict and what that rests on."""
+    return [
+        {
+            "name": name,
+            "says": claim["says"],
+            "source": claim["source"],
+            "verdict": claim["verdict"],
+            "mark": MARKS[claim["verdict"]],
+            "reason": claim["reason"],
+            "study": claim.get("study", document["study"]),
+            "parts": [
+                {
+                    "result": report.result(part),
+                    "judgement": report.judgement(claim, part),
+                    "evidence": part["evidence"],
+                    "tests": [_joined(report.test_row(part, test)) for test in part["tests"]],
+                    "variants": [_joined(report.variant_row(one)) for one in part["variants"]],
+                }
+                for part in claim["parts"]
+            ],
+        }
+        for name, claim in document["claims"].items()
+    ]
+
+
+def _joined(cells: list[list[str]]) -> list[str]:
+    """Cells of one line each, from cells of lines."""
+    return ["; ".join(lines) for lines in cells]
+
+
+def inside(root: str, parts: list[str]) -> list[dict[str, str]]:
+    """The studies in the folder of this one, with the links to their pages."""
+    return [
+        {"root": part, "page": paths.PAGE.format(root=part.removeprefix(f"{root}/"))}
+        for part in parts
+    ]

@@ -1,0 +1,638 @@
+"""The explorer of a tiny study as a reader uses it: in Chromium, without a network."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qs
+from xml.etree import ElementTree
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from playwright.sync_api import Page
+
+from multical import paths
+from multical.page import explorer, questions
+from support import explored
+from support.browser import AXE, CHROMIUM, Log, audit
+from support.explored import LANGUAGES, MODELS_ROOT, ROOT
+
+WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+CONDITIONS = {"base": "one", "SFT": "one.own.ls0.s0", "SFT + smoothing 0.1": "one.own.ls0.1.s0"}
+SMOOTHED = "SFT + smoothing 0.1"
+#: The cells of a table by the beginning of its caption
+CELLS = """start => {
+    const tables = [...document.querySelectorAll('#explorer-root table')];
+    const { tBodies } = tables.find(table => table.caption.textContent.startsWith(start));
+    return [...tBodies[0].rows].map(row => [...row.cells].map(cell => cell.textContent)); }"""
+#: What the cards of questions show
+CARDS = """[...document.querySelectorAll('.x-questions > li')].map(card => ({
+    text: card.querySelector('.x-text').textContent, link: card.querySelector('a').href,
+    lang: card.querySelector('.x-text a').lang, dir: card.querySelector('.x-text a').dir,
+    side: getComputedStyle(card.querySelector('.x-text a')).direction,
+    options: [...card.querySelectorAll('.x-options li')].map(option => ({
+        text: option.querySelector('[lang]')?.textContent, right: option.matches('.x-right'),
+        picks: [...option.querySelectorAll('.x-pick')].map(pick => pick.textContent)})),
+    labels: card.querySelector('.x-labels').textContent}))"""
+
+pytestmark = [
+    pytest.mark.workflow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: chromium)"),
+]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study of two models."""
+    place = tmp_path_factory.mktemp("explored")
+    return explored.write(place, explored.answers(), explored.config())
+
+
+@pytest.fixture(scope="module")
+def file(study: Path) -> Path:
+    """Its page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(study)
+        text = explored.page(explorer.data(explored.config(), ROOT))
+    (study / "page.html").write_text(text, encoding="utf-8")
+    return study / "page.html"
+
+
+@pytest.fixture
+def opened(blank: Page, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """Opens a page; at the end it has complained of nothing, and asked for nothing but itself."""
+    log = Log(blank)
+
+    def open_page(file: Path, view: str = "") -> Page:
+        blank.goto("about:blank")
+        blank.goto(file.as_uri() + view)
+        drawn(blank)
+        return blank
+
+    blank.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    yield open_page
+    blank.screenshot(path=tmp_path / "last.png", full_page=True)
+    assert log.errors == []
+    own = ("data:", "blob:", "about:", "file://")
+    assert [url[:200] for url in log.asked if not url.startswith(own)] == []
+
+
+@pytest.fixture
+def page(opened: Callable[..., Page], file: Path) -> Page:
+    return opened(file)
+
+
+def drawn(page: Page) -> None:
+    """Wait until all charts are drawn."""
+    page.wait_for_function(
+        "[...document.querySelectorAll('.x-chart')].every(chart => chart.dataset.drawn)"
+    )
+
+
+def choose(page: Page, name: str, value: str) -> None:
+    """Choose in a list of choices, by its name in the address."""
+    page.select_option(f"#x-{name}", value)
+    asked(page, name, value)
+    drawn(page)
+
+
+def asked(page: Page, name: str, value: str) -> None:
+    page.wait_for_function(
+        "([name, value]) => new URLSearchParams(location.hash.slice(9)).get(name) == value",
+        arg=[name, value],
+    )
+
+
+def follow(page: Page, text: str) -> None:
+    """Follow a link of the explorer."""
+    page.locator("#explorer-root a", has_text=re.compile(rf"^{re.escape(text)}$")).first.click()
+    drawn(page)
+
+
+def title(page: Page) -> str:
+    return page.inner_text("#x-title")
+
+
+def shown(value: float, low: float, high: float) -> str:
+    """A cell of a table, from numbers of metrics.csv."""
+    if pd.isna(value):
+        return "–"
+    return f"{value:.3f}" if pd.isna(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def alike(cell: str, value: float, low: float, high: float) -> bool:
+    """Whether a cell shows these numbers; a last 5 may be rounded up or down."""
+    wanted = shown(value, low, high)
+    numbers, others = (list(map(float, re.findall(r"-?[\d.]+", x))) for x in (cell, wanted))
+    return len(numbers) == len(others) and all(
+        abs(a - b) < 0.0011 and abs(a - exact) < 0.000501
+        for a, b, exact in zip(numbers, others, (value, low, high), strict=False)
+    )
+
+
+def metrics_of(study: Path) -> pd.DataFrame:
+    table = pd.read_csv(study / paths.METRICS.format(root=ROOT))
+    return table.set_index(["run", "readout", "metric", "language"])
+
+
+def language_of(cell: str) -> str:
+    """The tag at the end of a cell that names a language."""
+    return cell.split(" ")[-1]
+
+
+def by_language(page: Page, caption: str) -> dict[str, list[str]]:
+    """The rows of the table of languages, by tag and in their order."""
+    return {language_of(row[0]): row for row in page.evaluate(CELLS, caption)}
+
+
+def download(page: Page, button: str, place: int = 0) -> tuple[str, str]:
+    """The name and the text of a file that a button saves."""
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=button).nth(place).click()
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_text("utf-8")
+
+
+@pytest.mark.parametrize("metric", ["ece", "accuracy", "auroc", "mce"])
+def test_values_are_those_of_metrics_csv(page: Page, study: Path, metric: str) -> None:
+    choose(page, "metric", metric)
+    rows = by_language(page, "")
+    metrics = metrics_of(study)
+    assert set(rows) == set(LANGUAGES)
+    for language, cells in rows.items():
+        for cell, run in zip(cells[4:], CONDITIONS.values(), strict=True):
+            row = metrics.loc[run, "text_ppl", metric, language]
+            assert alike(cell, row["value"], row["ci_low"], row["ci_high"]), (cell, row)
+        assert int(cells[3]) == explored.QUESTIONS
+        assert cells[1] == row["resource_level"]
+
+
+def test_each_choice_is_in_the_address_and_a_link_reproduces_it(
+    page: Page, opened: Callable[..., Page], file: Path, study: Path
+) -> None:
+    choose(page, "model", "two")
+    choose(page, "readout", "letter")
+    choose(page, "metric", "brier")
+    choose(page, "sort", f"value {SMOOTHED}")
+    choose(page, "direction", "down")
+    page.get_by_label("SFT", exact=True).uncheck()
+    asked(page, "conditions", f"base|{SMOOTHED}")
+    drawn(page)
+    table = page.evaluate(CELLS, "Brier score")
+    metrics = metrics_of(study)
+    for row in table:
+        tag = language_of(row[0])
+        if tag == "bn":
+            assert row[4:] == ["–", "–"], "no letters there"
+            continue
+        for cell, run in zip(row[4:], ("two", "two.own.ls0.1.s0"), strict=True):
+            cells = metrics.loc[run, "letter", "brier", tag]
+            assert alike(cell, cells["value"], cells["ci_low"], cells["ci_high"])
+    values = [float(row[5].split(" ")[0]) for row in table if row[5] != "–"]
+    assert values == sorted(values, reverse=True)
+    assert language_of(table[-1][0]) == "bn"
+    view = page.evaluate("location.hash")
+    assert {name: one for name, (one,) in parse_qs(view.partition("?")[2]).items()} == {
+        "model": "two", "readout": "letter", "metric": "brier", "direction": "down",
+        "sort": f"value {SMOOTHED}", "conditions": f"base|{SMOOTHED}",
+    }  # fmt: skip
+    again = opened(file, view)
+    assert again.evaluate(CELLS, "Brier score") == table
+    assert again.input_value("#x-model") == "two"
+
+
+def test_back_leads_to_the_view_before(page: Page) -> None:
+    first = page.inner_html("#explorer-root table")
+    choose(page, "metric", "accuracy")
+    follow(page, "Hebrew")
+    assert title(page) == "Hebrew"
+    page.go_back()
+    page.wait_for_function("document.getElementById('x-title').innerText != 'Hebrew'")
+    assert title(page) == "accuracy by language"
+    page.go_back()
+    page.wait_for_function("document.getElementById('x-metric').value == 'ece'")
+    assert page.inner_html("#explorer-root table") == first
+
+
+def test_languages_are_sorted_by_their_columns(page: Page) -> None:
+    def order() -> list[str]:
+        return list(by_language(page, ""))
+
+    levels = {"ar": 0, "en": 0, "bn": 1, "he": 1, "yo": 2}
+    ranks = [levels[tag] for tag in order()]
+    assert ranks == sorted(ranks)
+    page.get_by_role("button", name="Language").click()
+    asked(page, "sort", "name")
+    assert order() == ["ar", "bn", "en", "he", "yo"]
+    head = page.locator("th[aria-sort]")
+    assert head.count() == 1
+    assert head.get_attribute("aria-sort") == "ascending"
+    page.keyboard.press("Enter")  # the button kept the focus
+    asked(page, "direction", "down")
+    assert order() == ["yo", "he", "en", "bn", "ar"]
+    assert head.get_attribute("aria-sort") == "descending"
+    assert page.evaluate("document.activeElement.id") == "x-by-name"
+
+
+def test_filters_leave_languages_of_a_level_or_script(page: Page) -> None:
+    choose(page, "level", "mid")
+    assert set(by_language(page, "")) == {"bn", "he"}
+    choose(page, "script", "Hebrew")
+    assert set(by_language(page, "")) == {"he"}
+    choose(page, "level", "")
+    choose(page, "script", "Latin")
+    assert set(by_language(page, "")) == {"en", "yo"}
+    assert page.inner_text("[role=status]").startswith("Shown: 2 languages")
+
+
+def test_changes_are_those_of_effects_csv(page: Page, study: Path) -> None:
+    choose(page, "show", "change")
+    choose(page, "metric", "debiased_ece2")
+    effects = pd.read_csv(study / paths.EFFECTS.format(root=ROOT))
+    effects = effects.set_index(["model", "before", "after", "readout", "metric", "language"])
+    for change in ("base → SFT", f"SFT → {SMOOTHED}"):
+        choose(page, "change", change)
+        choose(page, "sort", "change")
+        rows = by_language(page, "")
+        values = []
+        for tag, cells in rows.items():
+            row = effects.loc[("one", *change.split(" → "), "text_ppl", "debiased_ece2", tag)]
+            number, _, p = cells[4].partition(", p ")
+            assert alike(number, row["value"], row["ci_low"], row["ci_high"])
+            wanted = "< 0.001" if row["p_holm"] < 0.001 else f"= {row['p_holm']:.3f}"
+            assert p == wanted
+            values.append(row["value"])
+        assert values == sorted(values)
+
+
+def test_a_click_on_the_chart_leads_to_the_language(page: Page) -> None:
+    choose(page, "sort", "name")
+    mark = page.locator(".x-chart path[aria-roledescription], .x-chart g.mark-symbol path").first
+    mark.dispatch_event("click")
+    page.wait_for_function("location.hash.includes('language=')")
+    assert title(page) == "Arabic"
+
+
+def test_a_language_has_its_diagrams_and_their_numbers(page: Page, study: Path) -> None:
+    follow(page, "Hebrew")
+    titles = page.locator(".x-chart text").filter(has_text="ECE")
+    metrics = metrics_of(study)
+    eces = [metrics.loc[run, "text_ppl", "ece", "he"]["value"] for run in CONDITIONS.values()]
+    wanted = [f"{name}ECE {value:.3f}" for name, value in zip(CONDITIONS, eces, strict=True)]
+    assert titles.all_text_contents() == wanted
+    bins = pd.read_csv(study / paths.RELIABILITY_BY_LANG.format(root=ROOT))
+    bins = bins[(bins["language"] == "he") & (bins["readout"] == "text_ppl")]
+    points = []
+    for condition, run in CONDITIONS.items():
+        rows = bins[bins["run"] == run].groupby("point")
+        for _, part in rows:
+            if part["n"].sum():
+                ends = part.iloc[0][
+                    [f"point_{x}" for x in ("confidence", "accuracy", "low", "high")]
+                ]
+                points.append([condition, float(part["n"].sum()), *ends])
+    rows = page.evaluate(CELLS, "Points of the diagrams")
+    assert len(rows) == len(points) > 3
+    for cells, (condition, *numbers) in zip(rows, points, strict=True):
+        assert cells[0] == condition
+        assert list(map(float, cells[1:])) == pytest.approx(numbers, abs=0.000501)
+    for condition, cells in zip(CONDITIONS, page.evaluate(CELLS, "Hebrew (he)"), strict=True):
+        for metric, cell in zip(("ece", "confidence", "accuracy"), cells[1:], strict=True):
+            row = metrics.loc[CONDITIONS[condition], "text_ppl", metric, "he"]
+            assert alike(cell, row["value"], row["ci_low"], row["ci_high"])
+
+
+def given(study: Path, run: str, language: str) -> pd.DataFrame:
+    """Answer, confidence and right option by question, anew from the records."""
+    path = study / paths.RECORDS.format(root=ROOT, run=run, benchmark="synthetic")
+    frame = pq.read_table(path).to_pandas()
+    frame = frame[frame["language"] == language].set_index("question_id")
+    scores = pd.DataFrame(
+        (frame["text_logliks"] / frame["text_tokens"]).to_list(), index=frame.index
+    )
+    answer = scores.to_numpy().argmax(axis=1)
+    shares = (scores.T - scores.max(axis=1)).T.map(lambda x: 2.718281828459045**x)
+    confidence = 1 / shares.sum(axis=1)
+    return pd.DataFrame({"answer": answer, "sure": confidence, "gold": frame["gold"]})
+
+
+def test_questions_show_texts_options_and_what_each_condition_answered(
+    page: Page, study: Path
+) -> None:
+    follow(page, "English")
+    while page.locator("#x-more").count():
+        page.click("#x-more")
+        drawn(page)
+    cards = page.evaluate(CARDS)
+    assert len(cards) == explored.QUESTIONS
+    assert page.locator("#explorer-root img").count() == 0, "texts are no HTML"
+    tables = {name: given(study, run, "en") for name, run in CONDITIONS.items()}
+    changes = []
+    for card in cards:
+        question = re.search(r"question=(q\d+)", card["link"])
+        assert question
+        name = question[1]
+        assert card["text"] == explored.TEXTS["en"].format(name)
+        assert card["lang"] == "en"
+        for place, option in enumerate(card["options"]):
+            assert option["text"] == f"{explored.TEXTS['en'][:4]} {'ABCD'[place]} {name}"
+            assert option["right"] == (place == tables["base"].loc[name, "gold"])
+            picks = [
+                f"{condition} {table.loc[name, 'sure']:.3f}"
+                for condition, table in tables.items()
+                if table.loc[name, "answer"] == place
+            ]
+            assert option["picks"] == picks
+        before, after = (tables[x].loc[name] for x in ("SFT", SMOOTHED))
+        isnew = before["answer"] != after["answer"]
+        change = before["sure"] + after["sure"] if isnew else abs(before["sure"] - after["sure"])
+        number = re.search(r"change ([\d.]+)", card["labels"])
+        assert number
+        assert float(number[1]) == pytest.approx(change, abs=0.0016)
+        changes.append(float(number[1]))
+    assert changes == sorted(changes, reverse=True)
+
+
+def test_questions_are_filtered_and_sorted(page: Page, study: Path) -> None:
+    follow(page, "Hebrew")
+    choose(page, "subject", "art & <b>music</b>")
+    assert page.inner_text("#x-questions") == "16 questions"
+    choose(page, "culture", "CS")
+    assert page.inner_text("#x-questions") == "8 questions"
+    cards = page.evaluate(CARDS)
+    assert {card["labels"].split(" · ")[0] for card in cards} == {"art & <b>music</b>"}
+    assert {card["labels"].split(" · ")[1] for card in cards} == {"culturally sensitive"}
+    choose(page, "order", "wrong")
+    table = given(study, CONDITIONS[SMOOTHED], "he")
+    names = [re.findall(r"question=(q\d+)", card["link"])[0] for card in page.evaluate(CARDS)]
+    wrong = [table.loc[name] for name in names]
+    sure = [row["sure"] if row["answer"] != row["gold"] else -1 for row in wrong]
+    assert sure == sorted(sure, reverse=True)
+
+
+def test_a_question_is_shown_in_all_languages(page: Page) -> None:
+    follow(page, "English")
+    page.locator(".x-text a").first.click()
+    drawn(page)
+    name = re.findall(r"question=(q\d+)", page.url)[0]
+    assert title(page) == f"The question {name} in 5 languages"
+    cards = page.evaluate(CARDS)
+    assert {card["lang"] for card in cards} == set(LANGUAGES)
+    for card in cards:
+        assert card["text"] == explored.TEXTS[card["lang"]].format(name)
+        assert card["dir"] == "auto"
+        assert card["side"] == ("rtl" if card["lang"] in ("ar", "he") else "ltr")
+    choose(page, "script", "Hebrew")
+    assert title(page) == f"The question {name} in 1 language"
+    follow(page, "English")
+    assert title(page) == "English"
+
+
+def test_the_questions_that_changed_most_in_all_languages(page: Page, study: Path) -> None:
+    follow(page, "Questions of all languages, those that changed most first")
+    count = len(LANGUAGES) * explored.QUESTIONS
+    assert page.inner_text("#x-questions") == f"{count} questions"
+    most = 0.0
+    for language in LANGUAGES:
+        before, after = (given(study, CONDITIONS[x], language) for x in ("SFT", SMOOTHED))
+        is_new = before["answer"] != after["answer"]
+        most = max(most, (before["sure"] + after["sure"])[is_new].max())
+    first = page.evaluate(CARDS)[0]["labels"]
+    assert float(re.findall(r"change ([\d.]+)", first)[0]) == pytest.approx(most, abs=0.0016)
+
+
+def test_numbers_are_saved_as_csv(page: Page, study: Path) -> None:
+    name, text = download(page, "Save numbers (CSV)")
+    assert name == "results_tiny-one-synthetic-text_ppl-ece.csv"
+    rows = list(csv.DictReader(io.StringIO(text)))
+    metrics = metrics_of(study)
+    assert {row["language"] for row in rows} == set(LANGUAGES)
+    for row in rows:
+        for condition, run in CONDITIONS.items():
+            cells = metrics.loc[run, "text_ppl", "ece", row["language"]]
+            ends = (
+                ("value", condition),
+                ("ci_low", f"{condition}, low"),
+                ("ci_high", f"{condition}, high"),
+            )
+            for column, title in ends:
+                assert float(row[title]) == pytest.approx(cells[column], rel=1e-8)
+    follow(page, "English")
+    name, text = download(page, "Save numbers (CSV)", 1)
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert len(rows) == explored.QUESTIONS
+    texts = {explored.TEXTS["en"].format(row["question_id"]) for row in rows}
+    assert {row["question"] for row in rows} == texts
+    table = given(study, "one", "en")
+    for row in rows:
+        assert float(row["base: confidence"]) == pytest.approx(
+            table.loc[row["question_id"], "sure"], abs=0.000501
+        )
+
+
+@pytest.mark.parametrize("view", ["", "#explore?language=he", "#explore?question=q00003"])
+def test_charts_are_saved_as_svg(opened: Callable[..., Page], file: Path, view: str) -> None:
+    page = opened(file, view)
+    page.emulate_media(color_scheme="dark")
+    drawn(page)
+    name, text = download(page, "Save chart (SVG)")
+    assert name.endswith(".svg")
+    tree = ElementTree.fromstring(text)
+    assert tree.tag == "{http://www.w3.org/2000/svg}svg"
+    words = " ".join(
+        "".join(one.itertext()) for one in tree.iter("{http://www.w3.org/2000/svg}text")
+    )
+    assert SMOOTHED in words
+    (ground,) = [one for one in tree.iter() if one.get("fill") == "#ffffff" and one.get("width")]
+    assert ground is not None, "on white, also in dark mode"
+
+
+def test_an_address_with_unknown_names_says_so(opened: Callable[..., Page], file: Path) -> None:
+    page = opened(file, "#explore?model=three&metric=<b>&language=xx&conditions=none")
+    status = page.inner_text("[role=status]")
+    for text in ("model “three”", "metric “<b>”", "language “xx”"):
+        assert f"There is no {text} here." in status
+    assert set(by_language(page, "")) == set(LANGUAGES)
+
+
+def test_the_focus_stays_with_its_control_or_goes_to_the_new_view(page: Page) -> None:
+    page.focus("#x-metric")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("location.hash.includes('metric=')")
+    drawn(page)
+    assert page.evaluate("document.activeElement.id") == "x-metric"
+    page.focus("#x-language-he")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.id == 'x-title'")
+    assert title(page) == "Hebrew"
+
+
+VIEWS = [
+    "",
+    "#explore?show=change&metric=accuracy",
+    "#explore?language=he",
+    "#explore?language=*",
+    "#explore?question=q00003",
+]
+
+
+@pytest.mark.skipif(AXE is None, reason="no axe: make test installs it")
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_an_audit_finds_nothing_serious(
+    opened: Callable[..., Page], file: Path, size: Any, colours: Literal["light", "dark"]
+) -> None:
+    for view in VIEWS:
+        page = opened(file, view)
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=colours)
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+        drawn(page)
+        assert audit(page) == []
+
+
+def test_nothing_is_wider_than_a_narrow_screen(opened: Callable[..., Page], file: Path) -> None:
+    for view in VIEWS:
+        page = opened(file, view)
+        page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+        page.wait_for_timeout(50)
+        drawn(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+        charts = "[...document.querySelectorAll('.x-chart svg')].map(svg => svg.clientWidth)"
+        assert all(width > 250 for width in page.evaluate(charts))
+
+
+def test_a_large_study_says_how_to_read_its_questions(
+    opened: Callable[..., Page], study: Path, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(study)
+        patch.setattr(questions, "MOST_RECORDS", 10)
+        text = explored.page(explorer.data(explored.config(), ROOT))
+    (tmp_path / "large.html").write_text(text, encoding="utf-8")
+    page = opened(tmp_path / "large.html", "#explore?language=he")
+    assert "720 records, more than the 10 whose questions" in page.inner_text("#explorer-root")
+    code = page.inner_text("#explorer-root pre")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=study, check=True, capture_output=True, text=True
+    )
+    assert "question" in done.stdout
+    assert "text_logliks" in done.stdout
+    assert "מהו" in done.stdout
+
+
+def test_one_base_model_without_texts(opened: Callable[..., Page], tmp_path: Path) -> None:
+    settings = explored.logs()
+    explored.write(tmp_path, explored.answers(["one"], ["en", "he"]), settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        text = explored.page(explorer.data(settings, ROOT))
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    page = opened(tmp_path / "page.html")
+    assert set(by_language(page, "")) == {"en", "he"}
+    assert page.locator("#x-model, #x-show, #x-change").count() == 0
+    follow(page, "Hebrew")
+    assert "no file with the texts" in page.inner_text("#explorer-root")
+    (card, *_) = page.evaluate(CARDS)
+    assert re.fullmatch(r"q\d+", card["text"])
+
+
+@pytest.fixture(scope="module")
+def duo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a study of paper 2, in the folder of its tables."""
+    folder = explored.write_models(tmp_path_factory.mktemp("duo"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        text = explored.page(explorer.data(explored.models_config(), MODELS_ROOT))
+    (folder / "page.html").write_text(text, encoding="utf-8")
+    return folder / "page.html"
+
+
+def table_of(duo: Path, name: str) -> pd.DataFrame:
+    path = paths.STUDY_TABLE.format(root=MODELS_ROOT, name=f"{name}.csv")
+    return pd.read_csv(duo.parent / path)
+
+
+def test_models_are_points_with_the_values_of_the_tables(
+    opened: Callable[..., Page], duo: Path
+) -> None:
+    page = opened(duo)
+    points = table_of(duo, "points")
+    points = points[points["prompt"].isna()].set_index(["dataset", "model"])
+    assert page.locator(".x-chart").count() == 2
+    for dataset in ("all", "quiz"):
+        choose(page, "dataset", dataset)
+        rows = page.evaluate(CELLS, "Values of the models")
+        assert [row[0] for row in rows] == ["Good", "Poor", "Fair"]
+        names = ["accuracy", "msp_auroc", "margin_auroc", "calibration_error_cells"]
+        for model, *cells in rows:
+            for name, cell in zip(names, cells, strict=False):
+                value = points.loc[(dataset, model), name]
+                assert alike(cell, value, float("nan"), float("nan"))
+        assert rows[1][-1] == "–", "the size is not known"
+    choose(page, "x", "calibration_error_cells")
+    words = page.locator(".x-chart").first.locator("text").all_text_contents()
+    assert {"Good", "Poor", "Fair", "calibration error, mean of cells"} <= set(words)
+    page.get_by_role("button", name="AUROC of MSP").click()
+    asked(page, "sort", "msp_auroc")
+    order = [row[0] for row in page.evaluate(CELLS, "Values of the models")]
+    assert order == list(points.loc["quiz"]["msp_auroc"].sort_values().index)
+
+
+@pytest.mark.parametrize("scheme", ["balanced", "conservative"])
+def test_sliders_give_the_scores_of_the_table(
+    opened: Callable[..., Page], duo: Path, scheme: str
+) -> None:
+    page = opened(duo)
+    curves = table_of(duo, "score_curves")
+    curves = curves[(curves["method"] == "msp") & (curves["dataset"] == "all")]
+    penalty = {"balanced": "1", "conservative": "2"}[scheme]
+    thresholds = sorted(curves["threshold"].unique())
+    at = len(thresholds) // 3
+    for name, value in (("at", str(at)), ("penalty", penalty)):
+        page.fill(f"#x-{name}", value)
+        asked(page, name, value)
+        drawn(page)
+    own = curves[(curves["scheme"] == scheme) & (curves["threshold"] == thresholds[at])]
+    rows = page.evaluate(CELLS, "Scores at the threshold")
+    assert len(rows) == len(own) == 3
+    for model, score, _, _, abstained in rows:
+        row = own[own["model"] == model].iloc[0]
+        assert float(score) == pytest.approx(row["score"], abs=0.0501)
+        assert float(abstained) == pytest.approx(row["abstained"], abs=0.0501)
+    view = page.evaluate("location.hash")
+    again = opened(duo, view)
+    assert again.evaluate(CELLS, "Scores at the threshold") == rows
+    name, text = download(again, "Save numbers (CSV)", 1)
+    assert name == "results_duo-all-msp-abstention.csv"
+    saved = pd.read_csv(io.StringIO(text)).set_index("model")["score"]
+    for model in saved.index:
+        assert saved[model] == pytest.approx(own[own["model"] == model]["score"].iloc[0], abs=1e-6)
+
+
+def test_some_models_can_be_chosen(opened: Callable[..., Page], duo: Path) -> None:
+    page = opened(duo)
+    page.get_by_label("Poor", exact=True).uncheck()
+    asked(page, "models", "Good|Fair")
+    assert [row[0] for row in page.evaluate(CELLS, "Scores at")] == ["Good", "Fair"]
+
+
+@pytest.mark.skipif(AXE is None, reason="no axe: make test installs it")
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_an_audit_of_models_finds_nothing_serious(
+    opened: Callable[..., Page], duo: Path, colours: Literal["light", "dark"]
+) -> None:
+    page = opened(duo)
+    for size in (WIDE, NARROW):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=colours)
+        page.wait_for_timeout(50)
+        drawn(page)
+        assert audit(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
