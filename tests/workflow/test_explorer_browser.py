@@ -214,7 +214,7 @@ def test_back_leads_to_the_view_before(page: Page) -> None:
     assert title(page) == "Hebrew"
     page.go_back()
     page.wait_for_function("document.getElementById('x-title').innerText != 'Hebrew'")
-    assert title(page) == "accuracy by language"
+    assert title(page) == "Accuracy by language"
     page.go_back()
     page.wait_for_function("document.getElementById('x-metric').value == 'ece'")
     assert page.inner_html("#explorer-root table") == first
@@ -387,6 +387,7 @@ def test_a_question_is_shown_in_all_languages(page: Page) -> None:
     for card in cards:
         assert card["text"] == explored.TEXTS[card["lang"]].format(name)
         assert card["dir"] == "auto"
+        assert f"language={card['lang']}" in card["link"]
         assert card["side"] == ("rtl" if card["lang"] in ("ar", "he") else "ltr")
     choose(page, "script", "Hebrew")
     assert title(page) == f"The question {name} in 1 language"
