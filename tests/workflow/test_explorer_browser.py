@@ -462,6 +462,36 @@ def test_an_address_with_unknown_names_says_so(opened: Callable[..., Page], file
     assert set(by_language(page, "")) == set(LANGUAGES)
 
 
+def test_a_link_to_another_part_of_the_page_keeps_the_view(page: Page) -> None:
+    choose(page, "model", "two")
+    page.evaluate("location.hash = '#elsewhere'")
+    choose(page, "metric", "brier")
+    assert page.input_value("#x-model") == "two"
+
+
+def test_filters_may_leave_no_language(opened: Callable[..., Page], file: Path) -> None:
+    page = opened(file, "#explore?level=low&script=Hebrew")
+    assert page.inner_text("[role=status]").startswith("Shown: 0 languages")
+    assert by_language(page, "") == {}
+
+
+def test_runs_are_told_apart_by_their_seed(opened: Callable[..., Page], tmp_path: Path) -> None:
+    runs = ["one", *(f"one.own.ls{b}.s{seed}" for b in ("0", "0.1") for seed in (0, 1))]
+    settings = explored.config(models=["one"], seeds=[0, 1])
+    explored.write(tmp_path, explored.answers(runs, ["en", "he"]), settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        text = explored.page(explorer.data(settings, ROOT))
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    page = opened(tmp_path / "page.html")
+    metrics = metrics_of(tmp_path)
+    for seed in ("0", "1"):
+        choose(page, "seed", seed)
+        for language, cells in by_language(page, "").items():
+            row = metrics.loc[f"one.own.ls0.s{seed}", "text_ppl", "ece", language]
+            assert alike(cells[5], row["value"], row["ci_low"], row["ci_high"])
+
+
 def test_the_focus_stays_with_its_control_or_goes_to_the_new_view(page: Page) -> None:
     page.focus("#x-metric")
     page.keyboard.press("ArrowDown")

@@ -37,10 +37,14 @@
 
   const START = '#explore?';
 
-  /** What the address asks for. */
+  let last = '';
+
+  /** What the address asks for, or asked for before a link led to another part of the page. */
   function asked() {
-    const hash = location.hash;
-    return new URLSearchParams(hash.startsWith(START) ? hash.slice(START.length) : '');
+    const { hash } = location;
+    if (hash.startsWith(START)) last = hash.slice(START.length);
+    else if (hash === '') last = '';
+    return new URLSearchParams(last);
   }
 
   /** The address of the view with some changes; null is the default. */
