@@ -132,8 +132,14 @@ def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
     return rows
 
 
-def measured(part: dict[str, Any]) -> str:
+def result(part: dict[str, Any]) -> str:
     """What was measured of a part of a claim, against what was claimed."""
+    limit = LIMITS[part["direction"]].format(part["threshold"])
+    return f"{part['said']}: {_value(part)}, claimed {limit}: {part['status']}"
+
+
+def measured(part: dict[str, Any]) -> str:
+    """The result of a part, with how many tests pass and what they could have shown."""
     told = [f"{part['passed']} of {len(part['tests'])} tests pass"]
     if part["detectable"] is not None:
         told.append(f"could have shown {SHOWN[part['direction']].format(part['detectable'])}")
@@ -143,8 +149,7 @@ def measured(part: dict[str, Any]) -> str:
         counts = Counter(variant["status"] for variant in part["variants"])
         statuses = ", ".join(f"{status} {n}" for status, n in counts.items())
         told.append(f"other choices: {statuses}")
-    limit = LIMITS[part["direction"]].format(part["threshold"])
-    return f"{part['said']}: {_value(part)}, claimed {limit}: {part['status']} ({'; '.join(told)})"
+    return f"{result(part)} ({'; '.join(told)})"
 
 
 def judgement(claim: dict[str, Any], part: dict[str, Any]) -> str:

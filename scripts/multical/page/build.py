@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from multical import paths
 from multical.claims import report
-from multical.page import facts, finding, products
-from multical.page.contents import STYLE, TEMPLATE, PageJob
+from multical.page import explorer, facts, finding, products
+from multical.page.contents import EXPLORER, STYLE, TEMPLATE, PageJob
 from multical.page.products import Shown
 
 HERE = Path(__file__).parent
@@ -38,7 +38,9 @@ def context(page: PageJob) -> dict[str, Any]:
         "root": root,
         "kind": facts.KINDS[config.studies[root].kind],
         "target": paths.PAGE.format(root=root),
-        "style": Markup((HERE / STYLE).read_text(encoding="utf-8")),
+        "style": Markup("".join(map(_read, (STYLE, EXPLORER[0])))),
+        "explorer": Markup(explorer.embedded(explorer.data(config, root))),
+        "scripts": [Markup(explorer.library()), Markup(_read(EXPLORER[1]))],
         "finding": finding.find(config, root),
         "headline": next(
             one for one in shown if (one.product.name, one.product.panel) == (name, "")
@@ -57,6 +59,10 @@ def context(page: PageJob) -> dict[str, Any]:
         "picture": lambda one: products.picture(f"{root}/{one.stem}.png"),
         "table": lambda one: products.table(f"{root}/{one.stem}.csv"),
     }
+
+
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def by_panel(shown: list[Shown]) -> list[tuple[str, list[Shown]]]:

@@ -62,15 +62,6 @@ COMPARISON = ["model", "sft", "benchmark", "before", "after", "seeds", "readout"
 POINT = ["n", "confidence", "accuracy", "low", "high"]
 
 
-def inputs(config: Config, root: str) -> list[str]:
-    """The files that `data` reads."""
-    study = config.measured(root)
-    made = [paths.METRICS, paths.RELIABILITY_BY_LANG]
-    if study.figures.sft:
-        made.append(paths.EFFECTS)
-    return [path.format(root=root) for path in made] + questions.inputs(config, root)
-
-
 def data(config: Config, root: str) -> dict[str, Any]:
     """All that the explorer shows of a study; texts and answers only of a small one."""
     shown = job_params.figure(config, root, Conditions)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from multical import paths
 from multical.config.schema import Config
 from multical.figures import msp_tables
 from multical.figures.params import Compared
+from multical.page import sources
 from multical.page.by_language import short
 from multical.workflow import msp_params
 
@@ -25,16 +25,11 @@ ERRORS = {
 CURVE = ["dataset", "model", "method", "scheme", "threshold", "score", "abstained"]
 
 
-def inputs(config: Config, root: str) -> list[str]:
-    """The files that `data` reads."""
-    return [_table(root, name) for name in ("points", "score_curves")]
-
-
 def data(config: Config, root: str) -> dict[str, Any]:
     """The points of all models, and how many answers each gives and gets right at a threshold."""
     params = msp_params.compared(config, root)
-    points = msp_tables.read_table(_table(root, "points"), ["dataset", "model", "accuracy"])
-    curves = msp_tables.read_table(_table(root, "score_curves"), CURVE)
+    points = msp_tables.read_table(sources.table(root, "points"), ["dataset", "model", "accuracy"])
+    curves = msp_tables.read_table(sources.table(root, "score_curves"), CURVE)
     schemes = msp_params.abstention(config, root).abstention.schemes
     return {
         "kind": "models",
@@ -47,10 +42,6 @@ def data(config: Config, root: str) -> dict[str, Any]:
         "points": list(_points(params, points)),
         "curves": list(_curves(curves, schemes)),
     }
-
-
-def _table(root: str, name: str) -> str:
-    return paths.STUDY_TABLE.format(root=root, name=f"{name}.csv")
 
 
 def _values(params: Compared, points: pd.DataFrame) -> dict[str, str]:

@@ -16,11 +16,13 @@ from multical.config import subsets
 from multical.config.chat_confidence import ChatConfidenceStudy, ReleasedStudy
 from multical.config.schema import Config
 from multical.config.studies import ApiStudy, Scored, scored
+from multical.page import sources
 from multical.params import Name, Strict
 from multical.workflow import job_params
 
-#: The template and the style of the page
+#: The template and the style of the page, and the style and the script of its explorer
 TEMPLATE, STYLE = "page.html.jinja", "page.css"
+EXPLORER = ("explorer.css", "explorer.js")
 #: What is read of a study of paper 1 beside its figures and tables
 MEASURED = (paths.METRICS, paths.SUMMARY)
 #: Sizes of data, which only serve `make plan`
@@ -122,12 +124,13 @@ def answered(config: Config, root: str) -> bool:
 def inputs(page: PageJob) -> list[str]:
     """All files that the page is made from."""
     root = page.study
-    files = [asset(TEMPLATE), asset(STYLE), *(path.format(root=root) for path in VERDICTS)]
+    files = [asset(name) for name in (TEMPLATE, STYLE, *EXPLORER)]
+    files += [path.format(root=root) for path in VERDICTS]
     if not answered(page.config, root):
         files += [path.format(root=root) for path in MEASURED]
         if page.config.measured(root).figures.sft is not None:
             files.append(paths.EFFECTS_OVER_LANGUAGES.format(root=root))
-    files += usage(page.config, root)
+    files += [*usage(page.config, root), *sources.inputs(page.config, root)]
     for product in page.products:
         files += [product.caption, *product.files(root)]
     return list(dict.fromkeys(files))

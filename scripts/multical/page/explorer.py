@@ -13,7 +13,7 @@ from snakemake.assets import Assets
 
 from multical.config.schema import Config
 from multical.config.studies import Measured
-from multical.page import by_language, by_model
+from multical.page import by_language, by_model, sources
 
 SCRIPT, STYLE = (Path(__file__).with_name(f"explorer.{kind}") for kind in ("js", "css"))
 #: Snakemake's package has the libraries of its report, whose checksums it compares
@@ -27,7 +27,7 @@ def data(config: Config, root: str) -> dict[str, Any] | None:
 
 def inputs(config: Config, root: str) -> list[str]:
     """The files that `data` reads."""
-    return _kind(config, root).inputs(config, root)
+    return sources.inputs(config, root)
 
 
 def embedded(found: Any) -> str:

@@ -130,7 +130,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
             "study": claim.get("study", document["study"]),
             "parts": [
                 {
-                    "measured": report.measured(part),
+                    "result": report.result(part),
                     "judgement": report.judgement(claim, part),
                     "evidence": part["evidence"],
                     "tests": [_joined(report.test_row(part, test)) for test in part["tests"]],

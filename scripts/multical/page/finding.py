@@ -108,7 +108,7 @@ def _of_changes(params: Conditions) -> Finding:
         parts=[
             *_parts("SFT", every, base, plain, dict(zip(models, ece, strict=True))),
             *_parts(
-                f"smoothing {smoothed:g}", every, plain, smoothed,
+                f"Smoothing {smoothed:g}", every, plain, smoothed,
                 dict(zip(models, smoothing, strict=True)),
             ),
         ],
@@ -175,7 +175,7 @@ def _part(says: str, values: pd.Series, mean: float) -> Part:
     """In which languages a value has the sign of the mean."""
     values = values.dropna()
     other = values[values <= 0] if mean > 0 else values[values >= 0]
-    return Part(says, [names.language(str(code)) for code in other.index], len(values))
+    return Part(says, sorted(names.language(str(code)) for code in other.index), len(values))
 
 
 def _verb(shifts: Sequence[float]) -> str:
@@ -212,7 +212,7 @@ def _of_base_models(params: Conditions) -> Finding:
         parts=[
             _part(
                 f"{model} is {'overconfident' if gap > 0 else 'underconfident'}",
-                by_language[model], gap,
+                by_language[str(model)], float(gap),
             )
             for model, gap in gaps.items()
         ],
@@ -272,7 +272,7 @@ def _above_chance(root: str) -> Part:
     rows = _read(root, "intervals", columns)
     rows = rows[(rows["method"] == "msp") & (rows["measure"] == "auroc")]
     near = rows.loc[rows["ci_low"] <= 0.5, "model"]
-    says = "the interval of AUROC lies above 0.5, that of a guess,"
+    says = "The interval of AUROC lies above 0.5, that of a guess,"
     return Part(says, [str(model) for model in near], len(rows))
 
 

@@ -10,7 +10,7 @@ ENGLISH = Locale("en")
 
 
 def language(code: str) -> str:
-    """The name of a language with its script or territory: `Chinese (Traditional Han)`.
+    """The name of a language with its script or territory: `Chinese (Traditional)`.
 
     The code itself where CLDR has no name for it.
     """

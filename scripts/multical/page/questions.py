@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from multical import paths, records
 from multical.config.schema import Config
-from multical.config.studies import Scored, scored
 from multical.errors import InputError
 from multical.metrics.readouts import READOUTS, SCORES
+from multical.page import sources
 from multical.stats.blocks import Block, blocks, recorded
 
 #: A page with more records than that has no questions
@@ -29,19 +29,14 @@ MOST_CHARACTERS = 3_000_000
 KEY = ["language", "question_id"]
 
 
-def inputs(config: Config, root: str) -> list[str]:
-    """The files that `data` reads: all records, and the benchmarks that were scored here."""
-    return [*_records(config, root), *_benchmarks(config, root).values()]
-
-
 def described(config: Config, root: str) -> dict[str, Any]:
     """How many records there are, the most that a page holds, and where questions can be read."""
-    rows = sum(pq.read_metadata(path).num_rows for path in _records(config, root))
+    rows = sum(pq.read_metadata(path).num_rows for path in sources.records(config, root))
     return {
         "count": rows,
         "most": MOST_RECORDS,
         "files": paths.RECORDS.format(root=root, run="{run}", benchmark="{benchmark}"),
-        "questions": _benchmarks(config, root),
+        "questions": sources.benchmarks(config, root),
     }
 
 
@@ -49,26 +44,12 @@ def data(config: Config, root: str) -> dict[str, Any] | None:
     """Questions and answers by benchmark; None if there are too many records."""
     if described(config, root)["count"] > MOST_RECORDS:
         return None
-    frame = records.read(_records(config, root))
-    files, readouts = _benchmarks(config, root), config.measured(root).metrics.readouts
+    frame = records.read(sources.records(config, root))
+    files, readouts = sources.benchmarks(config, root), config.measured(root).metrics.readouts
     return {
         str(name): _benchmark(rows, files.get(str(name)), readouts)
         for name, rows in frame.groupby("benchmark", observed=True)
     }
-
-
-def _records(config: Config, root: str) -> list[str]:
-    return [
-        paths.RECORDS.format(root=root, run=run, benchmark=benchmark)
-        for run, benchmark in scored(config.measured(root))
-    ]
-
-
-def _benchmarks(config: Config, root: str) -> dict[str, str]:
-    """The files with the texts of questions; a log of the harness has them in no such file."""
-    study = config.measured(root)
-    names = study.benchmarks if isinstance(study, Scored) else []
-    return {name: paths.BENCHMARK.format(benchmark=name) for name in names}
 
 
 def _benchmark(rows: pd.DataFrame, file: str | None, readouts: Sequence[str]) -> dict[str, Any]:

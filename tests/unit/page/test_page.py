@@ -197,7 +197,8 @@ def test_claims_have_their_verdict_in_words_and_what_it_rests_on(page: PageJob) 
     part = document["claims"]["M1"]["parts"][0]
     assert report.judgement(document["claims"]["M1"], part) in text
     assert "Evidence: results/demo/summary.csv." in text
-    assert "a model 0.200 [0.100, 0.300] 0.01 0.02 0.9 1 0.100 or more" in text
+    cells = ["0.200 [0.100, 0.300]", "0.01", "0.02", "0.9", "1", "0.100 or more"]
+    assert '<th scope="row">a model</th><td>' + "</td><td>".join(cells) in build.html(page)
     assert report.counted(document) in text
 
 
