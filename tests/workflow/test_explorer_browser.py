@@ -23,6 +23,7 @@ from multical.page import explorer, questions
 from support import explored
 from support.browser import AXE, CHROMIUM, Log, audit
 from support.explored import LANGUAGES, MODELS_ROOT, ROOT
+from support.rerun_edits import GEMMA, SMOKE
 
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 CONDITIONS = {"base": "one", "SFT": "one.own.ls0.s0", "SFT + smoothing 0.1": "one.own.ls0.1.s0"}
@@ -667,3 +668,30 @@ def test_an_audit_of_models_finds_nothing_serious(
         drawn(page)
         assert audit(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+@pytest.mark.smoke
+def test_the_page_of_the_smoke_study_has_it(opened: Callable[..., Page], smoke: Path) -> None:
+    file = smoke / SMOKE / "index.html"
+    page = opened(file)
+    frame = pd.read_csv(file.with_name("metrics.csv"))
+    metrics = frame.set_index(["run", "readout", "metric", "language"])
+    runs = {name: run.replace("one", GEMMA) for name, run in CONDITIONS.items()}
+    runs = {name: run.replace("own", "facts") for name, run in runs.items()}
+    for metric in frame.loc[frame["readout"] == "text_ppl", "metric"].unique():
+        choose(page, "metric", metric)
+        for language, cells in by_language(page, "").items():
+            for cell, run in zip(cells[4:], runs.values(), strict=True):
+                row = metrics.loc[run, "text_ppl", metric, language]
+                assert alike(cell, row["value"], row["ci_low"], row["ci_high"]), (cell, row)
+    questions = pq.read_table(smoke / paths.BENCHMARK.format(benchmark="cldr-facts")).to_pandas()
+    texts = questions.set_index(["language", "question_id"])["question"]
+    for language in frame["language"].unique():
+        choose(page, "language", language)
+        cards = page.evaluate(CARDS)
+        assert 0 < len(cards) <= 10
+        for card in cards:
+            name = re.findall(r"question=([\w.]+)", card["link"])[0]
+            assert card["text"] == texts[language, name]
+            assert sum(option["right"] for option in card["options"]) == 1
+            assert sum(len(option["picks"]) for option in card["options"]) == len(CONDITIONS)
