@@ -23,6 +23,7 @@ from multical.page import explorer, questions
 from support import explored
 from support.browser import AXE, CHROMIUM, Log, audit
 from support.explored import LANGUAGES, MODELS_ROOT, ROOT
+from support.rerun_edits import GEMMA, SMOKE
 
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 CONDITIONS = {"base": "one", "SFT": "one.own.ls0.s0", "SFT + smoothing 0.1": "one.own.ls0.1.s0"}
@@ -214,7 +215,7 @@ def test_back_leads_to_the_view_before(page: Page) -> None:
     assert title(page) == "Hebrew"
     page.go_back()
     page.wait_for_function("document.getElementById('x-title').innerText != 'Hebrew'")
-    assert title(page) == "accuracy by language"
+    assert title(page) == "Accuracy by language"
     page.go_back()
     page.wait_for_function("document.getElementById('x-metric').value == 'ece'")
     assert page.inner_html("#explorer-root table") == first
@@ -387,6 +388,7 @@ def test_a_question_is_shown_in_all_languages(page: Page) -> None:
     for card in cards:
         assert card["text"] == explored.TEXTS[card["lang"]].format(name)
         assert card["dir"] == "auto"
+        assert f"language={card['lang']}" in card["link"]
         assert card["side"] == ("rtl" if card["lang"] in ("ar", "he") else "ltr")
     choose(page, "script", "Hebrew")
     assert title(page) == f"The question {name} in 1 language"
@@ -459,6 +461,36 @@ def test_an_address_with_unknown_names_says_so(opened: Callable[..., Page], file
     for text in ("model “three”", "metric “<b>”", "language “xx”"):
         assert f"There is no {text} here." in status
     assert set(by_language(page, "")) == set(LANGUAGES)
+
+
+def test_a_link_to_another_part_of_the_page_keeps_the_view(page: Page) -> None:
+    choose(page, "model", "two")
+    page.evaluate("location.hash = '#elsewhere'")
+    choose(page, "metric", "brier")
+    assert page.input_value("#x-model") == "two"
+
+
+def test_filters_may_leave_no_language(opened: Callable[..., Page], file: Path) -> None:
+    page = opened(file, "#explore?level=low&script=Hebrew")
+    assert page.inner_text("[role=status]").startswith("Shown: 0 languages")
+    assert by_language(page, "") == {}
+
+
+def test_runs_are_told_apart_by_their_seed(opened: Callable[..., Page], tmp_path: Path) -> None:
+    runs = ["one", *(f"one.own.ls{b}.s{seed}" for b in ("0", "0.1") for seed in (0, 1))]
+    settings = explored.config(models=["one"], seeds=[0, 1])
+    explored.write(tmp_path, explored.answers(runs, ["en", "he"]), settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        text = explored.page(explorer.data(settings, ROOT))
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    page = opened(tmp_path / "page.html")
+    metrics = metrics_of(tmp_path)
+    for seed in ("0", "1"):
+        choose(page, "seed", seed)
+        for language, cells in by_language(page, "").items():
+            row = metrics.loc[f"one.own.ls0.s{seed}", "text_ppl", "ece", language]
+            assert alike(cells[5], row["value"], row["ci_low"], row["ci_high"])
 
 
 def test_the_focus_stays_with_its_control_or_goes_to_the_new_view(page: Page) -> None:
@@ -636,3 +668,30 @@ def test_an_audit_of_models_finds_nothing_serious(
         drawn(page)
         assert audit(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+@pytest.mark.smoke
+def test_the_page_of_the_smoke_study_has_it(opened: Callable[..., Page], smoke: Path) -> None:
+    file = smoke / SMOKE / "index.html"
+    page = opened(file)
+    frame = pd.read_csv(file.with_name("metrics.csv"))
+    metrics = frame.set_index(["run", "readout", "metric", "language"])
+    runs = {name: run.replace("one", GEMMA) for name, run in CONDITIONS.items()}
+    runs = {name: run.replace("own", "facts") for name, run in runs.items()}
+    for metric in frame.loc[frame["readout"] == "text_ppl", "metric"].unique():
+        choose(page, "metric", metric)
+        for language, cells in by_language(page, "").items():
+            for cell, run in zip(cells[4:], runs.values(), strict=True):
+                row = metrics.loc[run, "text_ppl", metric, language]
+                assert alike(cell, row["value"], row["ci_low"], row["ci_high"]), (cell, row)
+    questions = pq.read_table(smoke / paths.BENCHMARK.format(benchmark="cldr-facts")).to_pandas()
+    texts = questions.set_index(["language", "question_id"])["question"]
+    for language in frame["language"].unique():
+        choose(page, "language", language)
+        cards = page.evaluate(CARDS)
+        assert 0 < len(cards) <= 10
+        for card in cards:
+            name = re.findall(r"question=([\w.]+)", card["link"])[0]
+            assert card["text"] == texts[language, name]
+            assert sum(option["right"] for option in card["options"]) == 1
+            assert sum(len(option["picks"]) for option in card["options"]) == len(CONDITIONS)

@@ -23,6 +23,7 @@
   }
 
   const unique = (values) => [...new Set(values)];
+  const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
   const number = (value, digits = 3) => (value === null ? '–' : value.toFixed(digits));
   const counted = (n, word) => `${n.toLocaleString('en')} ${word}${n === 1 ? '' : 's'}`;
 
@@ -36,10 +37,14 @@
 
   const START = '#explore?';
 
-  /** What the address asks for. */
+  let last = '';
+
+  /** What the address asks for, or asked for before a link led to another part of the page. */
   function asked() {
-    const hash = location.hash;
-    return new URLSearchParams(hash.startsWith(START) ? hash.slice(START.length) : '');
+    const { hash } = location;
+    if (hash.startsWith(START)) last = hash.slice(START.length);
+    else if (hash === '') last = '';
+    return new URLSearchParams(last);
   }
 
   /** The address of the view with some changes; null is the default. */
@@ -286,7 +291,7 @@
       'div',
       { class: 'x-figure' },
       chart.node,
-      el('p', { class: 'x-caption' }, chart.caption),
+      el('p', { class: 'x-caption' }, capital(chart.caption)),
       saving(columns, rows, name, el('button', { type: 'button', onclick: saveSvg }, 'Save chart (SVG)')),
     );
   }
@@ -593,7 +598,8 @@
       };
     };
     const label = `${title} of ${choice.model} in ${counted(tags.length, 'language')}`;
-    const caption = `${label}. Bars are 95 % intervals, where there are any. Click a language to see more.`;
+    const tests = isChange ? ' In the table, p is corrected for all tests of the change (Holm).' : '';
+    const caption = `${label}. Bars are 95 % intervals, where there are any.${tests} Click a language to see more.`;
     return { spec, rows, title, label, caption, click: (row) => go({ language: row.tag }) };
   }
 
@@ -605,7 +611,9 @@
     const chart = languagesChart(choice, tags.filter(has));
     const columns = languageColumns(choice);
     const name = [data.study, choice.model, choice.benchmark, choice.readout, choice.metric].join('-');
-    const title = `${data.metrics[choice.metric]} by language`;
+    const metric = data.metrics[choice.metric];
+    const isChange = choice.show === 'change';
+    const title = capital(`${isChange ? `change of ${metric}` : metric} by language`);
     return {
       title,
       path: [],
@@ -893,18 +901,20 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
       );
     });
     const labels = [
-      isNamed ? nameOf(one.tag) : null,
       one.subject,
       CULTURES[one.culture] ?? null,
       one.change === null ? null : `change ${number(one.change)}`,
     ];
+    // in the view of one question, it leads to the language
+    const leads = { language: one.tag, question: choice.question ? null : one.id };
     return el(
       'li',
       {},
+      isNamed ? el('p', { class: 'x-where' }, nameOf(one.tag)) : null,
       el(
         'p',
         { class: 'x-text' },
-        link(label, { question: one.id, language: one.tag }, {
+        link(label, leads, {
           lang: one.text ? one.tag : null, dir: 'auto',
         }),
       ),
@@ -1009,7 +1019,13 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
           title: null,
           axis: { labelLimit: width < 500 ? 130 : 220, ticks: false, domain: false, grid: true },
         },
-        x: { field: 'sure', type: 'quantitative', title: 'confidence in the answer', scale: { zero: false } },
+        x: {
+          field: 'sure',
+          type: 'quantitative',
+          title: 'confidence in the answer',
+          axis: { tickCount: width < 500 ? 4 : 8 },
+          scale: { zero: false },
+        },
         tooltip: ['name', 'condition', 'sure', 'answer'].map((field) => ({ field })),
       };
       return {
@@ -1115,8 +1131,8 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
     const rows = choice.points.filter((point) => point[x] !== null && point[y] !== null);
     const spec = (width, colours) => {
       const { color, shape } = modelLooks(colours);
-      const axis = (field) => ({
-        field, type: 'quantitative', title: data.values[field], scale: { zero: false, nice: true, padding: 12 },
+      const axis = (field, axis) => ({
+        field, axis, type: 'quantitative', title: data.values[field], scale: { zero: false, nice: true, padding: 12 },
       });
       const names = { type: 'text', align: 'left', dx: 8, color: colours.fg, fontSize: 11 };
       return {
@@ -1124,7 +1140,7 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
         height: 360,
         autosize: { type: 'fit-x', contains: 'padding' },
         data: { values: rows },
-        encoding: { x: axis(x), y: axis(y) },
+        encoding: { x: axis(x, { tickCount: width < 500 ? 4 : 8 }), y: axis(y) },
         layer: [
           {
             mark: { type: 'point', filled: true, size: 90, opacity: 1 },
@@ -1170,7 +1186,12 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
     const spec = (width, colours) => {
       const { color, dash } = modelLooks(colours);
       const shown = (channel) => ({ ...channel, legend: { values: choice.models } });
-      const x = { field: 'threshold', type: 'quantitative', title: `threshold of ${data.methods[choice.method]}` };
+      const x = {
+        field: 'threshold',
+        type: 'quantitative',
+        title: `threshold of ${data.methods[choice.method]}`,
+        axis: { tickCount: width < 500 ? 4 : 8 },
+      };
       return {
         width,
         height: 320,
@@ -1256,14 +1277,14 @@ abstention 0; the score is 100 times the mean. The dashed line is the chosen thr
     const curves = abstention(choice);
     return {
       choice,
-      title: `Models, ${data.datasets[choice.dataset]}`,
+      title: `Models: ${data.datasets[choice.dataset]}`,
       path: [],
       charts: [chart, curves.chart].filter((one) => one),
       controls: [
         select(choice, 'dataset', 'Questions', data.datasets),
         select(choice, 'method', 'Confidence', data.methods),
-        select(choice, 'x', 'Across', data.values),
-        select(choice, 'y', 'Up', data.values),
+        select(choice, 'x', 'Horizontal', data.values),
+        select(choice, 'y', 'Vertical', data.values),
       ],
       status: `${data.datasets[choice.dataset]}, ${chart.label}`,
       body: [figure(chart, columns, rows, file), table('Values of the models', columns, rows, choice), ...curves.nodes],
