@@ -2,8 +2,9 @@
 
 A killed job resumes from its saved scores and ends with the same records. The name of the folder
 of saved scores is --scratch followed by a hash of the model, the questions, the examples, the
-precision and the kind of device. No other job may use the folder: the program locks
---scratch.lock, and ends if another process holds it. It removes the folder at the end.
+precision and the kind of device. No other job may use the folder, or make the same records: the
+program holds locks beside --scratch, and ends if another process holds them. It removes the folder
+at the end.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def main() -> None:
     ingredients += [str(model.dtype), model.device.type, job.quantization]
     digest = hashlib.sha256(" ".join(ingredients).encode()).hexdigest()
     folder = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
-    with locks.held(args.scratch):
+    with locks.held(args.scratch, args.output):
         saved = SavedScores(folder, args.save_every, started)
         results = empty_results(job, chosen)
         total = sum(len(part.rows) for part in all_parts)

@@ -4,8 +4,8 @@ A run with several processes restarts itself with `accelerate launch`.
 
 A killed run resumes from its last checkpoint and ends with the same weights. The name of the
 folder of checkpoints is --scratch followed by a hash of the model and the data. No other run may
-use the folder: the program locks --scratch.lock, and ends at once if another process holds it. It
-removes the folder at the end.
+use the folder, or make the same manifest: the program holds locks beside --scratch, and ends at
+once if another process holds them. It removes the folder at the end.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def main() -> None:
     scale = job.scale
     launcher = args.scratch.with_name(f"{args.scratch.name}.yaml")
     if scale.processes > 1 and not distributed.launched():
-        locks.check_free(args.scratch)
+        locks.check_free(args.scratch, args.manifest)
         distributed.launch(distributed.accelerate_config(**scale.model_dump()), launcher)
     group = distributed.Group()
     logging.disable_progress_bar()
     with ExitStack() as at_the_end:
         if group.main:  # the others end when it ends
-            at_the_end.enter_context(locks.held(args.scratch))
+            at_the_end.enter_context(locks.held(args.scratch, args.manifest))
             at_the_end.callback(launcher.unlink, missing_ok=True)
         try:
             run(args, job, group)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from multical.errors import InputError
@@ -51,18 +52,30 @@ def _is(file: Path, descriptor: int) -> bool:
         return False
 
 
-def of(folder: Path) -> Path:
-    """The file whose lock stands for a folder: beside it, since the folder may come and go."""
-    return folder.with_name(f"{folder.name}.lock")
+def of(scratch: Path, output: Path) -> list[Path]:
+    """The files whose locks a job holds: of its scratch folder, and of what it makes.
+
+    A job with other settings has another scratch folder, but makes the same output. The files are
+    beside the scratch folder, which comes and goes.
+    """
+    digest = hashlib.sha256(str(output).encode()).hexdigest()
+    return [scratch.with_name(f"{name}.lock") for name in (scratch.name, digest[:12])]
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Be the only process that works in `folder` during the `with` block.
+def held(scratch: Path, output: Path) -> Iterator[None]:
+    """Be the only process that works in `scratch` and makes `output` during the `with` block.
 
     Raises `InputError`, which names the other process, if there is one.
     """
-    file = of(folder)
+    with ExitStack() as stack:
+        for file in of(scratch, output):
+            stack.enter_context(_held(file, output))
+        yield
+
+
+@contextmanager
+def _held(file: Path, output: Path) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = take(file)
@@ -74,7 +87,7 @@ def held(folder: Path) -> Iterator[None]:
         yield
         return
     if descriptor is None:
-        raise in_use(folder)
+        raise _in_use(file, output)
     try:
         os.truncate(descriptor, 0)
         os.write(descriptor, f"{socket.gethostname()} {os.getpid()}\n".encode())
@@ -82,6 +95,21 @@ def held(folder: Path) -> Iterator[None]:
     finally:
         file.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def check_free(scratch: Path, output: Path) -> None:
+    """Raise the `InputError` of a second process if there is a first."""
+    for file in of(scratch, output):
+        if holder(file):
+            raise _in_use(file, output)
+
+
+def _in_use(file: Path, output: Path) -> InputError:
+    host, pid = holder(file) or UNNAMED
+    return InputError(
+        f"{output}: process {pid} on {host} makes it: found its lock, expected none; wait until "
+        f"it ends, or end it (make recover does); if {host} is gone, remove {file}"
+    )
 
 
 def holder(file: Path) -> tuple[str, int] | None:
@@ -104,18 +132,3 @@ def holder(file: Path) -> tuple[str, int] | None:
         return None
     except ValueError:
         return UNNAMED  # it has not written its name yet
-
-
-def in_use(folder: Path) -> InputError:
-    """The error of a second process."""
-    host, pid = holder(of(folder)) or UNNAMED
-    return InputError(
-        f"{folder}: process {pid} on {host} works there: found its lock, expected none; wait "
-        f"until it ends, or end it (make recover does); if {host} is gone, remove {of(folder)}"
-    )
-
-
-def check_free(folder: Path) -> None:
-    """Raise the `InputError` of a second process if there is a first."""
-    if holder(of(folder)):
-        raise in_use(folder)

@@ -19,16 +19,16 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from multical import locks
-with locks.held(Path(sys.argv[1])):
+with locks.held(*map(Path, sys.argv[1:])):
     print("held", flush=True)
     time.sleep(600)
 """
 
 
-def holding(folder: Path) -> subprocess.Popen[str]:
-    """A process that holds the lock of a folder."""
+def holding(folder: Path, output: Path) -> subprocess.Popen[str]:
+    """A process that works in a folder and makes an output."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder)],
+        [sys.executable, "-c", HOLD, str(folder), str(output)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(locks.__file__).parents[1])},
@@ -38,37 +38,43 @@ def holding(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def enter(folder: Path) -> None:
-    with locks.held(folder):
-        assert locks.holder(locks.of(folder)) == (socket.gethostname(), os.getpid())
+def enter(folder: Path, output: Path) -> None:
+    with locks.held(folder, output):
+        me = (socket.gethostname(), os.getpid())
+        assert [*map(locks.holder, locks.of(folder, output))] == [me, me]
 
 
-def test_a_second_process_is_told_of_the_first_until_it_is_killed(tmp_path: Path) -> None:
-    folder = tmp_path / "scratch" / "key"
-    process = holding(folder)
+@pytest.mark.parametrize("same", ["folder", "output"])
+def test_a_second_process_is_told_of_the_first_until_it_is_killed(
+    tmp_path: Path, same: str
+) -> None:
+    first = tmp_path / "scratch" / "key", tmp_path / "made"
+    folder = first[0] if same == "folder" else tmp_path / "scratch" / "other"
+    output = first[1] if same == "output" else tmp_path / "made elsewhere"
+    process = holding(*first)
     host = socket.gethostname()
+    lock = locks.of(*first)[0 if same == "folder" else 1]
     sentence = (
-        f"{folder}: process {process.pid} on {host} works there: found its lock, expected none; "
-        f"wait until it ends, or end it (make recover does); if {host} is gone, remove "
-        f"{folder}.lock"
+        f"{output}: process {process.pid} on {host} makes it: found its lock, expected none; "
+        f"wait until it ends, or end it (make recover does); if {host} is gone, remove {lock}"
     )
     for ask in (enter, locks.check_free):
         with pytest.raises(InputError) as caught:
-            ask(folder)
+            ask(folder, output)
         assert str(caught.value) == sentence
-    assert [file.name for file in folder.parent.iterdir()] == ["key.lock"]
+    assert sorted(folder.parent.iterdir()) == sorted(locks.of(*first))
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert locks.of(folder).exists()
-    enter(folder)
+    assert lock.exists()
+    enter(*first)
     assert list(folder.parent.iterdir()) == []
 
 
-def test_to_ask_removes_the_lock_of_a_killed_process(tmp_path: Path) -> None:
-    process = holding(tmp_path / "key")
+def test_to_ask_removes_the_locks_of_a_killed_process(tmp_path: Path) -> None:
+    process = holding(tmp_path / "key", tmp_path / "made")
     process.kill()
     process.communicate()
-    locks.check_free(tmp_path / "key")
+    locks.check_free(tmp_path / "key", tmp_path / "made")
     assert list(tmp_path.iterdir()) == []
     assert locks.holder(tmp_path / "key.lock") is None
 
@@ -97,10 +103,14 @@ def test_a_file_system_without_locks_is_told_and_stops_nobody(
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
-    with locks.held(tmp_path / "key"):
+    with locks.held(tmp_path / "key", tmp_path / "made"):
         pass
-    assert capsys.readouterr().err == (
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == (
         f"{tmp_path}/key.lock: cannot be locked (Function not implemented): nothing keeps a second "
-        "process out\n"
+        "process out"
     )
-    locks.check_free(tmp_path / "key")
+    assert second.startswith(
+        f"{locks.of(tmp_path / 'key', tmp_path / 'made')[1]}: cannot be locked"
+    )
+    locks.check_free(tmp_path / "key", tmp_path / "made")

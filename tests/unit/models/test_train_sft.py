@@ -292,10 +292,10 @@ def test_a_run_that_is_killed_while_it_tidies_up_ends_the_same(
 def test_a_second_process_touches_nothing(
     base: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with locks.held(base / "out.scratch"):
+    with locks.held(base / "out.scratch", base / "x"):
         before = contents(base)
         for processes in (1, 2):
-            with pytest.raises(InputError, match=r"out\.scratch: process \d+ on .* works there"):
+            with pytest.raises(InputError, match=r"out/manifest\.json: process \d+ on .* makes it"):
                 run(monkeypatch, base, scale={"processes": processes})
         assert contents(base) == before
     assert contents(run(monkeypatch, base)) == whole
