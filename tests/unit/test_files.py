@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,21 @@ def test_a_folder_is_whole_or_gone_under_its_name(
     assert removed == [False]
     monkeypatch.undo()
     remove(folder)  # again, and it is not there
+
+
+def test_make_clean_removes_what_no_later_writer_does(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("config", "results", "results/README.md", "code.zip")]
+    for folder in kept[:2]:
+        folder.mkdir()
+    for file in kept[2:]:
+        file.touch()
+    (tmp_path / "results/demo/scratch").mkdir(parents=True)
+    for name in ("headline.txt", "config/local.yaml", "multical.zip", "results/demo/scratch/x"):
+        killed_while_it_writes(tmp_path / name)
+    killed_while_it_writes(tmp_path / "results/headline.txt")
+    makefile = Path(__file__).parents[2] / "Makefile"
+    subprocess.run(["make", "-f", makefile, "clean"], cwd=tmp_path, check=True)
+    assert sorted(tmp_path.rglob("*")) == sorted(kept)
 
 
 def test_json_has_sorted_keys_and_no_nan(tmp_path: Path) -> None:

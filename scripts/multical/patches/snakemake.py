@@ -9,8 +9,8 @@ Snakemake compares the code, parameters and inputs of a job with its records of 
 - It compares the content of an input only if the input's modification time is later than the
   outputs'. A file that was moved, unpacked or copied over another keeps its old time. Here the
   content is compared if the file's st_ctime, which no program sets, is after the job's end.
-- It records the outputs of a job that failed and made none as if it had made them. A process that
-  an earlier Snakemake left behind may make them later, with other settings. Here there is no record.
+- It records the outputs of a job that failed as if it had made them. A process that an earlier
+  Snakemake left behind may make them later, with other settings. Here there is no record.
 - It compares no content of inputs over 1 MB, so that copies of large results are out of date. Here
   the limit is `LARGEST`.
 
