@@ -90,7 +90,7 @@ def settle(killed: list[Driver], cancel: bool = False, patience_s: float = 0) ->
     """
     by_slurm = any("slurm" in " ".join(driver.command) for driver in killed)
     end_jobs(by_slurm, cancel, patience_s)
-    end_processes(killed, cancel)
+    end_processes(cancel)
     for driver in killed:
         snakemake(driver.command, "--unlock")
     for driver in killed:
@@ -118,13 +118,13 @@ def end_jobs(needs_slurm: bool, cancel: bool, patience_s: float = 0) -> None:
         time.sleep(POLL_S)
 
 
-def end_processes(killed: Iterable[Driver], cancel: bool) -> None:
-    """Wait until no training or scoring of the killed drivers' studies is at work any more.
+def end_processes(cancel: bool) -> None:
+    """Wait until no training or scoring of this folder's studies is at work any more.
 
     Jobs without a cluster are such processes; if `cancel`, those of this host are told to end.
     """
     last: list[str] = []
-    while found := working(killed):
+    while found := working():
         told = [f"process {pid} on {host} (lock {file})" for file, (host, pid) in found.items()]
         if told != last:
             say("left behind: " + ", ".join(told))
@@ -136,14 +136,11 @@ def end_processes(killed: Iterable[Driver], cancel: bool) -> None:
         time.sleep(POLL_S)
 
 
-def working(killed: Iterable[Driver]) -> dict[Path, tuple[str, int]]:
-    """Locks of the drivers' studies that a process holds, one for each process: its host and id."""
-    commands = [driver.command for driver in killed] or [[]]
-    roots = {root for command in commands for root in files.load(command).studies}
-    scratch = {Path(paths.SCRATCH.format(root=root, key="any")).parent for root in roots}
-    found = {file: locks.holder(file) for place in scratch for file in place.glob("*.lock")}
-    by_process = {holder: file for file, holder in sorted(found.items()) if holder}
-    return {file: holder for holder, file in by_process.items()}
+def working() -> dict[Path, tuple[str, int]]:
+    """Locks of studies that a process holds, one for each process: its host and id."""
+    pattern = paths.SCRATCH.format(root="results/**", key="*.lock")
+    holders = {locks.holder(file): file for file in sorted(Path().glob(pattern))}
+    return {file: holder for holder, file in holders.items() if holder}
 
 
 def queue(patience_s: float = 0, prefix: str = PREFIX) -> dict[str, str]:

@@ -301,7 +301,6 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     monkeypatch.setattr(recovery, "snakemake", lambda command, more: calls.append(more))
     monkeypatch.setattr(recovery, "adopt", lambda driver: calls.append(f"adopt {driver.job}"))
-    monkeypatch.setattr(recovery, "end_processes", lambda killed, cancel: None)
     return calls
 
 

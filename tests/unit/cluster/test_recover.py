@@ -131,15 +131,15 @@ with locks.held(Path("results/smoke/scratch/key"), Path("made")):
 
 @pytest.mark.parametrize(("cancel", "seconds"), [(False, 0.5), (True, 600)])
 def test_it_waits_for_processes_without_a_cluster_or_ends_them(
-    dead: Driver,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     cancel: bool,
     seconds: float,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recovery, "POLL_S", 0.05)
-    checkout.write_config(Path(), RAW)
-    recovery.end_processes([dead], cancel)
+    recovery.end_processes(cancel)
     assert capsys.readouterr().out == ""
     process = subprocess.Popen(
         [sys.executable, "-c", SLEEP, str(seconds)], stdout=subprocess.PIPE, text=True,
@@ -149,7 +149,7 @@ def test_it_waits_for_processes_without_a_cluster_or_ends_them(
     assert process.stdout.readline() == "held\n"
     reaper = threading.Thread(target=process.wait)
     reaper.start()
-    recovery.end_processes([replace(dead, command=[])], cancel)
+    recovery.end_processes(cancel)
     reaper.join()
     assert process.returncode == (-signal.SIGTERM if cancel else 0)
     (told,) = capsys.readouterr().out.splitlines()
