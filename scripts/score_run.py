@@ -2,8 +2,9 @@
 
 A killed job resumes from its saved scores and ends with the same records. The name of the folder
 of saved scores is --scratch followed by a hash of the model, the questions, the examples, the
-precision and the kind of device. No other job may use the folder. The program removes it at the
-end.
+precision and the kind of device. No other job may use the folder, or make the same records: the
+program holds locks beside --scratch, and ends if another process holds them. It removes the folder
+at the end.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from multical import records
+from multical import locks, records
 from multical.data import questions
 from multical.errors import program
 from multical.files import sha256
@@ -80,18 +81,19 @@ def main() -> None:
     ingredients += [str(model.dtype), model.device.type, job.quantization]
     digest = hashlib.sha256(" ".join(ingredients).encode()).hexdigest()
     folder = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
-    saved = SavedScores(folder, args.save_every, started)
-    results = empty_results(job, chosen)
-    total = sum(len(part.rows) for part in all_parts)
-    bar = tqdm(desc=title, total=total, unit="question", mininterval=5)
-    with bar, cpu_kernels.used_by(model):
-        for number, part in enumerate(all_parts):
-            for index, values in score(part, number, encoder, scorer, saved, bar):
-                results[part.prompt.name][index] |= values
-    shared = {name: getattr(job, name) for name in SHARED}
-    records.write(args.output, records_of(chosen, results, **shared))
-    saved.clock.write(args.usage, args.gpus, quantization=job.quantization)
-    saved.forget()
+    with locks.held(args.scratch, args.output):
+        saved = SavedScores(folder, args.save_every, started)
+        results = empty_results(job, chosen)
+        total = sum(len(part.rows) for part in all_parts)
+        bar = tqdm(desc=title, total=total, unit="question", mininterval=5)
+        with bar, cpu_kernels.used_by(model):
+            for number, part in enumerate(all_parts):
+                for index, values in score(part, number, encoder, scorer, saved, bar):
+                    results[part.prompt.name][index] |= values
+        shared = {name: getattr(job, name) for name in SHARED}
+        records.write(args.output, records_of(chosen, results, **shared))
+        saved.clock.write(args.usage, args.gpus, quantization=job.quantization)
+        saved.forget()
 
 
 def arguments() -> argparse.Namespace:

@@ -4,7 +4,8 @@ A run with several processes restarts itself with `accelerate launch`.
 
 A killed run resumes from its last checkpoint and ends with the same weights. The name of the
 folder of checkpoints is --scratch followed by a hash of the model and the data. No other run may
-use the folder. The program removes it at the end.
+use the folder, or make the same manifest: the program holds locks beside --scratch, and ends at
+once if another process holds them. It removes the folder at the end.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from transformers.utils import logging
 
+from multical import files, locks
 from multical.data import conversations
 from multical.errors import InputError, program
 from multical.files import atomic, sha256
@@ -49,17 +51,19 @@ def main() -> None:
     scale = job.scale
     launcher = args.scratch.with_name(f"{args.scratch.name}.yaml")
     if scale.processes > 1 and not distributed.launched():
+        locks.check_free(args.scratch, args.manifest)
         distributed.launch(distributed.accelerate_config(**scale.model_dump()), launcher)
     group = distributed.Group()
     logging.disable_progress_bar()
-    try:
-        run(args, job, group)
-    except InputError:
-        group.leave_to_first()
-        raise
-    finally:
-        if group.main:
-            launcher.unlink(missing_ok=True)
+    with ExitStack() as at_the_end:
+        if group.main:  # the others end when it ends
+            at_the_end.enter_context(locks.held(args.scratch, args.manifest))
+            at_the_end.callback(launcher.unlink, missing_ok=True)
+        try:
+            run(args, job, group)
+        except InputError:
+            group.leave_to_first()
+            raise
 
 
 def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) -> None:
@@ -72,6 +76,9 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
     # so that a run with other weights or data does not resume from this checkpoint
     digest = hashlib.sha256(f"{sha256(args.model)} {sha256(args.data)}".encode()).hexdigest()
     scratch = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
+    if group.main:
+        for target in (scratch, args.checkpoint):
+            files.remove_leftovers(target)
     clock = Clock(scratch, started)
     adapter, precision = job.adapter, job.scale.precision
     device = "cpu" if job.scale.processes > 1 else None
@@ -112,7 +119,7 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
     }
     clock.write(args.usage, job.scale.processes)
     checkpoints.write_manifest(args.manifest, args.checkpoint, about)
-    shutil.rmtree(scratch, ignore_errors=True)
+    files.remove(scratch)
 
 
 def arguments() -> argparse.Namespace:

@@ -1,11 +1,12 @@
-"""Go on after a Snakemake that was killed while its cluster jobs ran.
+"""Go on after a Snakemake that was killed while its jobs ran.
 
 These jobs go on, and a new Snakemake would start them a second time, with the same output files.
 So, in the folder where Snakemake was started, this program
 
 1. refuses to go on while a Snakemake still runs here;
-2. finds the jobs that were submitted from this folder, cancels pending jobs, and waits for
-   running jobs (with --cancel, it cancels these too);
+2. finds the cluster jobs that were submitted from this folder, cancels pending jobs, and waits
+   for running jobs, and for trainings and scorings that run without a cluster (with --cancel, it
+   ends all of these);
 3. unlocks the folder;
 4. has Snakemake accept the files that those jobs finished, but removes files whose settings or
    code have changed since (Snakemake makes these and half-written files again, and a training
@@ -18,6 +19,7 @@ If the killed Snakemake was a job of the cluster (`make submit`), such a job doe
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -42,6 +44,9 @@ def main() -> None:
         "--dead", metavar="HOST", action="append", default=[], help="a host that no longer exists"
     )
     args = parser.parse_args()
+    # for `--logger study`, which the Makefile gives to Snakemake
+    tools = [str(Path(__file__).resolve().parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(tools)
     if not Path("Snakefile").is_file():
         raise InputError(f"{Path.cwd()}: no Snakefile here, expected multical's own folder")
     if shutil.which("squeue"):

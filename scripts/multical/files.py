@@ -6,35 +6,91 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from multical import locks
 from multical.errors import InputError
+
+#: The end of a temporary folder's name, and the file in it whose lock its process holds
+TEMPORARY, LOCK = ".tmp", ".lock"
 
 
 @contextmanager
 def atomic(target: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; rename it to `target` on success.
+    """Yield a temporary path with the name of `target`; rename it to `target` on success.
 
-    The caller makes a file or a folder at the temporary path. On an exception it is removed, and
-    an existing `target` stays as it was. The temporary name keeps the suffix, since writers
-    choose their format by it.
+    The caller makes a file or a folder at the temporary path, and may put more in its parent, a
+    folder of this call alone. On an exception all of it goes, and an existing `target` stays as it
+    was. What a killed process leaves goes when the same target is next written.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
-    try:
+    with _private(target) as folder:
+        temporary = folder / target.name
         yield temporary
         if temporary.is_dir() and target.is_dir():
-            shutil.rmtree(target)
+            target.rename(folder / f"{target.name}.old")
         temporary.replace(target)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, if it exists. Under its name it is whole or gone, even after a kill."""
+    with _private(folder) as place, suppress(FileNotFoundError):
+        folder.rename(place / folder.name)
+
+
+@contextmanager
+def _private(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target`, locked, so that a later process knows if it is in use."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target)
+    prefix = f"{_start(target)}{os.getpid()}."
+    folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=TEMPORARY, dir=target.parent))
+    descriptor = None
+    with suppress(OSError):  # a file system without locks
+        descriptor = locks.take(folder / LOCK)
+    try:
+        yield folder
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        if descriptor is not None:
+            os.close(descriptor)  # first, since NFS keeps an open file
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what a killed process of this host left when it wrote or removed `target`.
+
+    A folder of a process that lives stays, and so does one whose lock is held or cannot be asked.
+    """
+    start = _start(target)
+    for folder in target.parent.iterdir() if target.parent.is_dir() else ():
+        pid = folder.name.removeprefix(start).partition(".")[0]
+        if not (folder.name.startswith(start) and folder.suffix == TEMPORARY and pid.isdecimal()):
+            continue
+        with suppress(OSError):
+            if _lives(int(pid)) or (descriptor := locks.take(folder / LOCK)) is None:
+                continue
+            os.close(descriptor)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(target: Path) -> str:
+    """How the names of the temporary folders begin that this host makes for `target`."""
+    return f".{target.name}.{socket.gethostname()}."
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # of another user
+    return True
 
 
 def sha256(path: str | Path) -> str:

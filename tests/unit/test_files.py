@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from multical import locks
 from multical.errors import InputError, program
-from multical.files import atomic, sha256, write_json
+from multical.files import atomic, remove, remove_leftovers, sha256, write_json
 
 
 def test_a_file_appears_whole_with_its_folders(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b.csv"
     with atomic(target) as temporary:
-        assert temporary.parent == target.parent  # the rename stays within one file system
-        assert temporary.suffix == ".csv"
+        assert temporary.parent.parent == target.parent  # the rename stays in one file system
+        assert temporary.name == "b.csv"
         temporary.write_text("new")
         assert not target.exists()
     assert target.read_text() == "new"
@@ -66,6 +71,92 @@ def test_a_writer_that_wrote_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic(tmp_path / "a.txt"):
         pass
     assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def killed_while_it_writes(target: Path) -> Path:
+    """The temporary folder that a process leaves which SIGKILL ends as it writes `target`."""
+    before = set(target.parent.iterdir())
+    if (fork := os.fork()) == 0:
+        try:
+            with atomic(target) as temporary:
+                temporary.mkdir()
+                (temporary / "weights").write_text("half")
+                (temporary.parent / "download").write_text("half")
+                os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == -signal.SIGKILL
+    (left,) = set(target.parent.iterdir()) - before
+    assert sorted(file.name for file in left.iterdir()) == [".lock", "download", target.name]
+    return left
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    killed_while_it_writes(tmp_path / "model")
+    left = killed_while_it_writes(tmp_path / "other")
+    with atomic(tmp_path / "model") as folder:
+        folder.mkdir()
+    assert sorted(tmp_path.iterdir()) == [left, tmp_path / "model"]
+    remove(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == [left]
+
+
+@pytest.mark.parametrize("why", ["lives", "lock is held", "other host"])
+def test_what_a_living_process_may_use_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    target = tmp_path / "model"
+    left = killed_while_it_writes(target)
+    start, pid, rest = left.name.rsplit(".", 3)[0], left.name.split(".")[-3], left.suffixes[-2:]
+    if why == "lives":
+        left = left.rename(tmp_path / "".join([start, f".{os.getpid()}", *rest]))
+    elif why == "other host":
+        left = left.rename(tmp_path / "".join([f".model.elsewhere.{pid}", *rest]))
+    held = locks.take(left / ".lock") if why == "lock is held" else None
+    remove_leftovers(target)
+    assert list(tmp_path.iterdir()) == [left]
+    if held is not None:
+        os.close(held)
+        remove_leftovers(target)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_two_writers_at_once(tmp_path: Path) -> None:
+    """Each has its own temporary folder; the last to end wins."""
+    with atomic(tmp_path / "a") as first, atomic(tmp_path / "a") as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "a").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_a_folder_is_whole_or_gone_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    (folder / "weights").write_text("all")
+    removed = []
+    monkeypatch.setattr(shutil, "rmtree", lambda place, **_: removed.append(folder.exists()))
+    remove(folder)
+    assert removed == [False]
+    monkeypatch.undo()
+    remove(folder)  # again, and it is not there
+
+
+def test_make_clean_removes_what_no_later_writer_does(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("config", "results", "results/README.md", "code.zip")]
+    for folder in kept[:2]:
+        folder.mkdir()
+    for file in kept[2:]:
+        file.touch()
+    (tmp_path / "results/demo/scratch").mkdir(parents=True)
+    for name in ("headline.txt", "config/local.yaml", "multical.zip", "results/demo/scratch/x"):
+        killed_while_it_writes(tmp_path / name)
+    killed_while_it_writes(tmp_path / "results/headline.txt")
+    makefile = Path(__file__).parents[2] / "Makefile"
+    subprocess.run(["make", "-f", makefile, "clean"], cwd=tmp_path, check=True)
+    assert sorted(tmp_path.rglob("*")) == sorted(kept)
 
 
 def test_json_has_sorted_keys_and_no_nan(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Put a folder in order after a Snakemake that was killed while its cluster jobs ran.
+"""Put a folder in order after a Snakemake that was killed while its jobs ran.
 
 These jobs go on, and a new Snakemake would start them a second time, with the same output files.
 """
@@ -6,13 +6,18 @@ These jobs go on, and a new Snakemake would start them a second time, with the s
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+from multical import locks, paths
 from multical.cluster import queries
 from multical.cluster.queries import SlurmError
 from multical.config import files
@@ -79,11 +84,13 @@ def _state(job: str) -> str:
 def settle(killed: list[Driver], cancel: bool = False, patience_s: float = 0) -> None:
     """Have a later Snakemake go on where the killed ones were.
 
-    Waits for their running jobs, or cancels them; unlocks the folder; has Snakemake accept what
-    those jobs finished, but for files whose settings or code have changed since, which go.
+    Waits for their running jobs and processes, or ends them; unlocks the folder; has Snakemake
+    accept what those jobs finished, but for files whose settings or code have changed since, which
+    go.
     """
     by_slurm = any("slurm" in " ".join(driver.command) for driver in killed)
     end_jobs(by_slurm, cancel, patience_s)
+    end_processes(cancel)
     for driver in killed:
         snakemake(driver.command, "--unlock")
     for driver in killed:
@@ -109,6 +116,31 @@ def end_jobs(needs_slurm: bool, cancel: bool, patience_s: float = 0) -> None:
         if ends:
             subprocess.run(["scancel", *ends], check=False)
         time.sleep(POLL_S)
+
+
+def end_processes(cancel: bool) -> None:
+    """Wait until no training or scoring of this folder's studies is at work any more.
+
+    Jobs without a cluster are such processes; if `cancel`, those of this host are told to end.
+    """
+    last: list[str] = []
+    while found := working():
+        told = [f"process {pid} on {host} (lock {file})" for file, (host, pid) in found.items()]
+        if told != last:
+            say("left behind: " + ", ".join(told))
+            last = told
+        for host, pid in found.values():
+            if cancel and host == socket.gethostname() and pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        time.sleep(POLL_S)
+
+
+def working() -> dict[Path, tuple[str, int]]:
+    """Locks of studies that a process holds, one for each process: its host and id."""
+    pattern = paths.SCRATCH.format(root="results/**", key="*.lock")
+    holders = {locks.holder(file): file for file in sorted(Path().glob(pattern))}
+    return {file: holder for holder, file in holders.items() if holder}
 
 
 def queue(patience_s: float = 0, prefix: str = PREFIX) -> dict[str, str]:
@@ -149,7 +181,9 @@ def adopt(driver: Driver) -> None:
                 Path(file).unlink()
     if accepted:
         say("finished meanwhile, accepted: " + ", ".join(accepted))
-        snakemake([*SNAKEMAKE, "--cores", "1", "--touch", "--force", "--", *accepted])
+        # without a cluster Snakemake takes what it did not see end for incomplete
+        touch = ["--touch", "--force", "--ignore-incomplete"]
+        snakemake([*SNAKEMAKE, "--cores", "1", *touch, "--", *accepted])
 
 
 def unrecorded(command: list[str]) -> list[str]:

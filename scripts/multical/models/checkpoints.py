@@ -171,9 +171,15 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def check_saving(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise the `InputError` of `save` before anything was computed: save all but the weights."""
-    with tempfile.TemporaryDirectory() as folder:
+def check_saving(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scratch: str | Path
+) -> None:
+    """Raise the `InputError` of `save` before anything was computed: save all but the weights.
+
+    They are saved in a folder in `scratch`, which is gone at the end of the job if not before.
+    """
+    Path(scratch).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
         save(model, tokenizer, folder, state_dict={})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallb
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
+from multical import digests, files
 from multical.errors import InputError
 from multical.models import adapting, checkpoints, prefixes, smoothing
 from multical.models import logits as model_logits
@@ -26,7 +26,7 @@ from multical.models.distributed import Group
 from multical.models.examples import Examples, Row, row_of
 from multical.models.params import Scale, TrainingJob
 from multical.patches.accelerate import add_gradients_in_float32
-from multical.patches.trl import PARTIAL, Trainer
+from multical.patches.trl import CHECKPOINTS, Trainer, discard
 from multical.provenance.usage import Clock
 
 #: Conversations that are converted to a table at a time
@@ -167,7 +167,7 @@ class Savable(TrainerCallback):
         self.model, self.tokenizer = model, tokenizer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        checkpoints.check_saving(self.model, self.tokenizer)
+        checkpoints.check_saving(self.model, self.tokenizer, args.output_dir)
 
 
 class Progress(ProgressCallback):
@@ -235,13 +235,15 @@ def train(
     if clock is not None and group.main:
         trainer.add_callback(Saved(clock))
     with group.first():
-        last = last_checkpoint(scratch)
+        last = last_checkpoint(scratch, group.main)
+    if clock is not None and last is None:
+        clock.before = 0.0
     if last and group.main:
         print(f"{job.run}: goes on from {Path(last).name} in {scratch}", file=sys.stderr)
     try:
         trainer.train(resume_from_checkpoint=last)
     except InputError:
-        shutil.rmtree(scratch, ignore_errors=True)  # a resumed run would fail again
+        files.remove(scratch)  # a resumed run would fail again
         raise
     steps = [log for log in trainer.state.log_history if "loss" in log]
     weights: dict[str, Any] | None = None
@@ -319,10 +321,15 @@ def _dataset(rows: list[Row]) -> Dataset:
     return concatenate_datasets([Dataset.from_list(rows[at : at + PART]) for at in starts])
 
 
-def last_checkpoint(scratch: Path) -> str | None:
-    """The newest complete checkpoint, or None. Removes a partial one of a killed run."""
+def last_checkpoint(scratch: Path, main: bool = True) -> str | None:
+    """The newest complete checkpoint, or None. Process 0, `main`, first removes all others."""
     if not scratch.is_dir():
         return None
-    shutil.rmtree(scratch / PARTIAL, ignore_errors=True)
+    if main:
+        discard(scratch, [])
+        for folder in sorted(scratch.glob(CHECKPOINTS)):
+            if fault := digests.fault(folder):
+                print(f"{folder}: {fault}: does not go on from there", file=sys.stderr)
+                discard(scratch, [folder])
     newest: str | None = get_last_checkpoint(str(scratch))
     return newest

@@ -1,7 +1,7 @@
 """Makes Snakemake 9.27 notice outdated results that it overlooks.
 
 Snakemake compares the code, parameters and inputs of a job with its records of the job's outputs
-(`.snakemake/metadata`). It has three gaps:
+(`.snakemake/metadata`). It has four gaps:
 
 - If any output of a job has no record, it compares nothing, and takes the job for current. This
   happens after the rule gained an output, or with results that came without their records. Here
@@ -9,6 +9,8 @@ Snakemake compares the code, parameters and inputs of a job with its records of 
 - It compares the content of an input only if the input's modification time is later than the
   outputs'. A file that was moved, unpacked or copied over another keeps its old time. Here the
   content is compared if the file's st_ctime, which no program sets, is after the job's end.
+- It records the outputs of a job that failed as if it had made them. A process that an earlier
+  Snakemake left behind may make them later, with other settings. Here there is no record.
 - It compares no content of inputs over 1 MB, so that copies of large results are out of date. Here
   the limit is `LARGEST`.
 
@@ -65,6 +67,13 @@ class Records(FilePersistence):
     def has_metadata(self, job: Any) -> bool:
         """Whether any output of a job has a record or exists, so that there is a comparison."""
         return any(self.metadata(file) or Path(file).exists() for file in job.output)
+
+    async def finished(self, job: Any) -> None:
+        """Record the outputs that there are."""
+        await super().finished(job)
+        for file in job.output:
+            if not await file.exists():
+                self.cleanup_metadata(file)
 
     def _code_changed(self, job: Any, file: Any = None) -> bool:
         return bool(super()._code_changed(job, file)) or self.unrecorded(file)

@@ -3,8 +3,10 @@
 - TRL's fused head computes no other loss than the NLL. `head_calls` has it call another function.
   Until trl > 1.16.0: a head that takes a loss, or label smoothing.
 - The trainer writes checkpoints into the folder where it looks for them, so that it would take an
-  incomplete checkpoint for a complete one. `Trainer` writes them elsewhere and renames them.
-  Until transformers > 5.23.0: checkpoints that have their name only when they are complete.
+  incomplete checkpoint for a complete one; and it goes on from one that lacks the optimizer, with
+  another result. `Trainer` writes them elsewhere, lists their digests, and renames them.
+  Until transformers > 5.23.0: checkpoints that have their name only when they are complete, and
+  an error for one that is not.
 - With several processes, accelerate fills the last micro-batches with rows from the start of the
   epoch, which would count twice, and the order of rows is not that of a single process. `Trainer`
   draws the order of a single process, and fills up with rows that do not count.
@@ -18,7 +20,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,12 +32,13 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
+from multical import digests
 from multical.patches.replace import replaced
 
 #: The name, in trl.trainer.utils, of the function that TRL's head calls
 HEAD = "_ChunkedLogProbFunction"
-#: The folder inside the output folder that a checkpoint is in until it is complete
-PARTIAL = "partial"
+#: Complete checkpoints, and the folder beside them for one that is not complete, or no longer
+CHECKPOINTS, PARTIAL = "checkpoint-*", "partial"
 
 
 @contextmanager
@@ -103,15 +106,24 @@ class Trainer(SFTTrainer):
         super()._save_checkpoint(model, trial)
         self.processes.wait()  # until all processes have written their parts
         if self.processes.main:
-            older = list(self.scratch.glob("checkpoint-*"))
+            older = list(self.scratch.glob(CHECKPOINTS))
             name = f"checkpoint-{step}"
+            digests.write(self.scratch / PARTIAL / name)
             (self.scratch / PARTIAL / name).rename(self.scratch / name)
-            for folder in older:
-                shutil.rmtree(folder)
+            discard(self.scratch, older)
         self.processes.wait()  # otherwise a process could start to write the next checkpoint
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.scratch / PARTIAL)
+
+
+def discard(scratch: Path, checkpoints: Iterable[Path]) -> None:
+    """Remove checkpoints, and what is not complete: none has its name while its files go."""
+    partial = scratch / PARTIAL
+    partial.mkdir(exist_ok=True)
+    for folder in checkpoints:
+        folder.rename(partial / folder.name)
+    shutil.rmtree(partial)
 
 
 class Filled(Sampler[int]):

@@ -7,7 +7,6 @@ or absent, and the scores read from it are bit-identical.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from multical import files
 from multical.files import atomic
 from multical.provenance.usage import Clock
 from multical.scoring.scorer import Scores
@@ -61,7 +61,7 @@ class SavedScores:
 
     def forget(self) -> None:
         """Remove the folder at the end of the job."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        files.remove(self.folder)
 
 
 def _read(file: Path) -> dict[str, list[Any]]:

@@ -6,8 +6,12 @@ What it does to jobs is tested on a running cluster: tests/slurm/test_killed_dri
 from __future__ import annotations
 
 import copy
+import os
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +117,44 @@ def test_a_product_is_known_by_its_own_settings(
     assert before.keys() == after.keys() >= {WEIGHTS, RECORD, USAGE, *TRIAL}
     assert ADOPTED not in before
     assert {name for name in (WEIGHTS, RECORD) if before[name] != after[name]} == changed
+
+
+SLEEP = """
+import sys, time
+from pathlib import Path
+from multical import locks
+with locks.held(Path("results/smoke/scratch/key"), Path("made")):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(("cancel", "seconds"), [(False, 0.5), (True, 600)])
+def test_it_waits_for_processes_without_a_cluster_or_ends_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cancel: bool,
+    seconds: float,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recovery, "POLL_S", 0.05)
+    recovery.end_processes(cancel)
+    assert capsys.readouterr().out == ""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEP, str(seconds)], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(checkout.REPO / "scripts")},
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    reaper = threading.Thread(target=process.wait)
+    reaper.start()
+    recovery.end_processes(cancel)
+    reaper.join()
+    assert process.returncode == (-signal.SIGTERM if cancel else 0)
+    (told,) = capsys.readouterr().out.splitlines()
+    assert f": left behind: process {process.pid} on {socket.gethostname()} (lock results/" in told
+    assert list(Path("results/smoke/scratch").iterdir()) == []
 
 
 def test_jobs_of_this_folder_alone(

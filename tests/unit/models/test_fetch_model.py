@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -63,6 +64,27 @@ def refused(fetch: Fetch, tmp_path: Path, source: Any) -> str:
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
     assert not (tmp_path / "out" / "checkpoint").exists()
     return str(caught.value)
+
+
+def test_what_it_downloads_goes_with_its_temporary_folder(
+    fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that nothing stays after a SIGKILL: see tests/unit/test_files.py."""
+    places = []
+
+    def stop(command: list[Any], **options: Any) -> Any:
+        if "download" in command:
+            places.extend([command[command.index("--dest") + 1], options["env"]["TMPDIR"]])
+            raise KeyboardInterrupt
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(fetch_model.subprocess, "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(packages(tmp_path, CONTENT))
+    for place in map(Path, places):
+        assert place.parent.parent == tmp_path / "out"
+        assert place.parent.name.startswith(".checkpoint.")
+    assert [*(tmp_path / "out").iterdir()] == []
 
 
 def write_gguf(path: Path, left_out: str = "") -> None:

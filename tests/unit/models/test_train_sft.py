@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import xxhash
 from safetensors.torch import load_file
 
 import evaluate_sft
 import train_sft
+from multical import digests, files, locks
 from multical.data import conversations
 from multical.errors import InputError
 from multical.models import checkpoints, sft
@@ -125,7 +129,7 @@ def test_interrupted_run_ends_the_same(
     assert not (base / "resumed").exists()
     (scratch,) = base.glob("resumed.scratch-*")
     kept = sorted(folder.name for folder in scratch.iterdir() if folder.is_dir())
-    assert kept == ["checkpoint-3", "partial"]
+    assert kept == ["checkpoint-3", "partial"][: 2 if when.startswith("in the middle") else 1]
     assert (scratch / "partial" / "checkpoint-6").exists() == (when != "between checkpoints")
     assert contents(run(monkeypatch, base, "resumed")) == whole
 
@@ -151,6 +155,150 @@ def test_killed_run_ends_the_same(
     assert not (base / "killed").exists()
     assert list(base.glob("killed.scratch-*/checkpoint-3"))
     assert contents(run(monkeypatch, base, "killed")) == whole
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, base: Path, step: int) -> Path:
+    """A run that was interrupted before it logged a step: its folder of checkpoints."""
+    real = sft.SmoothedTrainer.log
+
+    def stop(self: Any, *args: Any) -> None:
+        if self.state.global_step == step:
+            raise KeyboardInterrupt
+        real(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft.SmoothedTrainer, "log", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(patch, base, "damaged")
+    (scratch,) = base.glob("damaged.scratch-*")
+    return scratch
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run that stopped after the checkpoint of step 3."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = with_dropout(tmp_path_factory.mktemp("stopped"))
+        assert [file.name for file in stop_at(patch, folder, 5).glob("checkpoint-*")] == [
+            "checkpoint-3"
+        ]
+    return folder
+
+
+#: All files of a checkpoint to resume from
+STATE = [
+    "chat_template.jinja", "config.json", "digests.json", "generation_config.json",
+    "model.safetensors", "optimizer.pt", "rng_state.pth", "scheduler.pt", "tokenizer.json",
+    "tokenizer_config.json", "trainer_state.json", "training_args.bin",
+]  # fmt: skip
+DAMAGE: dict[str, Callable[[Path], Any]] = {
+    "missing": Path.unlink,
+    "empty": lambda file: os.truncate(file, 0),
+    "cut off": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "zeros at its end": lambda file: file.write_bytes(
+        file.read_bytes()[: -max(1, file.stat().st_size // 3)]
+        + bytes(max(1, file.stat().st_size // 3))
+    ),
+    "one bit": lambda file: file.write_bytes(
+        file.read_bytes()[:-1] + bytes([file.read_bytes()[-1] ^ 1])
+    ),
+}
+
+
+def test_the_state_to_resume_from_is_all_listed(stopped: Path) -> None:
+    (checkpoint,) = stopped.glob("damaged.scratch-*/checkpoint-3")
+    assert sorted(file.name for file in checkpoint.iterdir()) == STATE
+    listed = json.loads((checkpoint / digests.LIST).read_text())
+    assert sorted([*listed, digests.LIST]) == STATE
+    (one,) = [file for file in checkpoint.iterdir() if file.name == "scheduler.pt"]
+    assert listed["scheduler.pt"] == xxhash.xxh3_128_hexdigest(one.read_bytes())
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", STATE)
+def test_a_damaged_checkpoint_is_known(
+    stopped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, damage: str
+) -> None:
+    """An older one that is whole is taken instead, if there is one."""
+    (scratch,) = stopped.glob("damaged.scratch-*")
+    shutil.copytree(scratch / "checkpoint-3", tmp_path / "checkpoint-2")
+    shutil.copytree(scratch / "checkpoint-3", tmp_path / "checkpoint-3")
+    assert sft.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-3")
+    DAMAGE[damage](tmp_path / "checkpoint-3" / name)
+    assert sft.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+    (told,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        rf".*/checkpoint-3: (found no )?{name}[:,] .*expected .*: does not go on from there", told
+    )
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint-2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("optimizer.pt", "missing"), ("scheduler.pt", "missing"), ("rng_state.pth", "missing"),
+        ("model.safetensors", "zeros at its end"), ("digests.json", "missing"),
+    ],
+)  # fmt: skip
+def test_a_run_with_a_damaged_checkpoint_starts_over_and_ends_the_same(
+    stopped: Path,
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    damage: str,
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(stopped, base)
+    (checkpoint,) = base.glob("damaged.scratch-*/checkpoint-3")
+    DAMAGE[damage](checkpoint / name)
+    assert contents(run(monkeypatch, base, "damaged")) == whole
+    told = capsys.readouterr().err
+    assert "does not go on from there" in told
+    assert "goes on from" not in told
+
+
+@pytest.mark.parametrize("survived", [0, 4, 10])
+def test_a_run_that_is_killed_while_it_tidies_up_ends_the_same(
+    base: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, survived: int
+) -> None:
+    """In a fork, as it removes one of the files of its last checkpoint."""
+    real_remove, real_unlink = files.remove, os.unlink
+    left = iter(range(survived))
+
+    def unlink(path: Any, **more: Any) -> None:
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real_unlink(path, **more)
+
+    def remove(folder: Path) -> None:
+        os.unlink = unlink
+        real_remove(folder)
+
+    if (fork := os.fork()) == 0:
+        monkeypatch.setattr(files, "remove", remove)
+        try:
+            run(monkeypatch, base, "tidied")
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == -signal.SIGKILL
+    (half,) = base.glob(".tidied.scratch-*/tidied.scratch-*/checkpoint-6")
+    assert len([*half.iterdir()]) <= len(STATE)
+    assert contents(run(monkeypatch, base, "tidied")) == whole
+    assert sorted(path.name for path in base.iterdir()) == ["base", "data.jsonl", "tidied"]
+
+
+def test_a_second_process_touches_nothing(
+    base: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locks.held(base / "out.scratch", base / "x"):
+        before = contents(base)
+        for processes in (1, 2):
+            with pytest.raises(InputError, match=r"out/manifest\.json: process \d+ on .* makes it"):
+                run(monkeypatch, base, scale={"processes": processes})
+        assert contents(base) == before
+    assert contents(run(monkeypatch, base)) == whole
 
 
 def test_smoothing_raises_the_entropy(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,21 @@ def test_snakemake_alone_is_wrong(
         assert not stale(tmp_path, "left=more.txt")
 
 
+@pytest.mark.workflow
+def test_what_a_failed_job_did_not_make_is_not_recorded(tmp_path: Path) -> None:
+    """Snakemake alone takes a file for made by the failed job, whoever makes it later."""
+    text = SNAKEFILE.replace("cp given.txt made.txt", "exit 3")
+    (tmp_path / "given.txt").write_text("x", encoding="utf-8")
+    for patched in (False, True):
+        (tmp_path / "Snakefile").write_text(text, encoding="utf-8")
+        left = ["--config", "left=none"] if patched else []
+        command = [str(Path(sys.executable).with_name("snakemake")), "--cores", "1", *left]
+        assert forks.run(command, cwd=tmp_path).returncode == 1
+        (tmp_path / "made.txt").write_text("of a process that was left behind", encoding="utf-8")
+        assert stale(tmp_path, *left[1:]) is patched
+        (tmp_path / "made.txt").unlink()
+
+
 @pytest.mark.parametrize(("error", "traced"), [("InputError", False), ("ValueError", True)])
 def test_a_sentence_has_no_traceback(tmp_path: Path, error: str, traced: bool) -> None:
     text = SNAKEFILE.replace(

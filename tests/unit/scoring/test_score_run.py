@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import score_run
-from multical import records
+from multical import locks, records
 from multical.data import questions
 from multical.errors import InputError
 from multical.models import checkpoints
@@ -231,6 +231,16 @@ def test_the_same_bytes_twice(score: Score, place: Path) -> None:
     score(output="a.parquet")
     score(output="b.parquet")
     assert (place / "a.parquet").read_bytes() == (place / "b.parquet").read_bytes()
+
+
+def test_a_second_process_touches_nothing(score: Score, place: Path) -> None:
+    with locks.held(place / "scratch" / "out.parquet", place / "x"):
+        before = sorted(place.rglob("*"))
+        with pytest.raises(InputError, match=r"out\.parquet: process \d+ on .* makes it"):
+            score()
+        assert sorted(place.rglob("*")) == before
+    score()
+    assert list((place / "scratch").iterdir()) == []
 
 
 def test_a_base_model_has_no_sft(score: Score) -> None:
