@@ -35,6 +35,12 @@ from multical.workflow import captions, drivers, job_params, msp_params
 from multical.workflow import question_checks, scoring_params
 
 
+try:
+    files.check_first(workflow.basedir)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
 configfile: "config.yaml"
 
 

@@ -670,6 +670,9 @@ def test_answers_stay_as_they_came(score: Score, server: Api, tmp_path: Path) ->
         ({"languages": ["fr"]}, "no questions in .*fr"),
         ({"num_fewshot": 9}, "found 4 examples in en, expected 9"),
         ({"prompts": [{"name": "x"}]}, "missing keys .*multiple_choice"),
+        ({"timeout": 1e300}, "timeout: found 1e.300, expected: .* less than or equal to 86400"),
+        ({"requests_per_minute": 1e-300}, "requests_per_minute: found 1e-300, expected"),
+        ({"tokens_per_minute": 1e-300}, "tokens_per_minute: found 1e-300, expected"),
         ({"concurrency": 1.5}, "concurrency: found 1.5, expected: Input should be a valid integer"),
     ],
 )
