@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -29,11 +30,14 @@ from multical.models.params import TrainingJob
 from multical.models.sft import check_tool, train
 from multical.params import command_line, validated
 from multical.patches.malloc import keep_freed_memory
+from multical.provenance import surroundings
 from multical.provenance.usage import Clock
 
 
 def main() -> None:
     """Write the checkpoint and the loss log, then the manifest."""
+    if not distributed.launched():
+        surroundings.clear(os.environ)
     args = arguments()
     check_tool(args.report_to)
     job: TrainingJob = args.params
