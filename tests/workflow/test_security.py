@@ -125,6 +125,15 @@ def test_no_code_in_a_config_runs(tmp_path: Path) -> None:
     assert not (folder / "ran").exists()
 
 
+@pytest.mark.workflow
+def test_no_file_beside_programs_hides_a_library(tmp_path: Path) -> None:
+    folder = checkout.copy(tmp_path / "clone")
+    (folder / "scripts/scipy.py").touch()
+    done = forks.run([*checkout.SNAKEMAKE, "--dry-run"], cwd=folder)
+    assert done.returncode != 0
+    assert "scripts/scipy: hides the module of that name" in done.stdout + done.stderr
+
+
 #: JSON of our own, which no one else wrote: "file: function"
 OWN_JSON = {
     "adopt_trial.py: main",  # compared before
