@@ -31,10 +31,18 @@ from multical.page import contents
 from multical.page.contents import Product
 from multical.params import SEGMENT, canonical, option
 from multical.patches.snakemake import patch_snakemake
-from multical.provenance import hosts
+from multical.provenance import hosts, surroundings
 from multical.provenance.fingerprint import fingerprint as code, not_as_locked
 from multical.workflow import captions, drivers, job_params, msp_params
 from multical.workflow import question_checks, scoring_params
+
+CLEARED = surroundings.clear(os.environ)
+
+try:
+    surroundings.check_scripts(Path(workflow.basedir, "scripts"))
+    files.check_first(workflow.basedir)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
 
 
 configfile: "config.yaml"
@@ -61,7 +69,7 @@ except InputError as error:
 # Records for `make recover`, if this Snakemake is killed, and for `make provenance` and
 # `make explain`. The warnings matter because results count as made with the lock's libraries.
 onstart:
-    for line in not_as_locked():
+    for line in [*not_as_locked(), *CLEARED]:
         logger.warning(line)
     drivers.record(CONFIG)
     hosts.record()

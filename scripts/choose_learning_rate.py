@@ -47,7 +47,7 @@ def read_trial(manifest: Path, loss: Path) -> dict[str, Any]:
         evaluated = json.loads(loss.read_text(encoding="utf-8"))
         rate, run = trained["params"]["learning_rate"], trained["run"]
         about = {key: evaluated[key] for key in ("loss", "tokens", "conversations")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"{manifest}, {loss}: not a trial and its loss ({error!r})") from error
     if evaluated.get("run") != run:
         raise InputError(f"{loss}: of {evaluated.get('run')!r}, expected {run!r}")

@@ -112,13 +112,19 @@ class ApiScorer:
         return keyed
 
     def announce(self, all_parts: list[Part]) -> None:
-        """Print the number of open requests and their cost; raise `InputError` over the budget."""
+        """Print the number of open requests and their cost.
+
+        Raises `InputError` over the budget, and if an answer was of no use in an earlier run.
+        """
+        refused = self.cache.refused()
         bills = {
             name: expected(body)
             for part in all_parts
             for name, body in self.requests(part).values()
             if self.cache.get(name) is None
         }
+        if reasons := [refused[name] for name in bills if name in refused]:
+            raise InputError(reasons[0])
         bill = sum(bills.values(), Bill())
         cost = bill.describe(self.access.prices)
         print(f"{self.title}: still to ask, by our estimate: {cost}", file=sys.stderr)
@@ -136,7 +142,11 @@ class ApiScorer:
     def score(self, part: Part) -> list[tuple[Any, dict[str, Any]]]:
         """The index of each question of a part, and its values for the records."""
         keyed = self.requests(part)
-        todo = {name: body for name, body in keyed.values() if self.cache.get(name) is None}
+        todo = {
+            name: (f"{part.language}, question {part.rows.loc[index, 'question_id']}", body)
+            for index, (name, body) in keyed.items()
+            if self.cache.get(name) is None
+        }
         # closed, so that an error here also stops the requests
         with closing(self.client.fill(todo, self.cache)) as answers:
             for answer in answers:

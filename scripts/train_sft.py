@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 import time
 from contextlib import ExitStack
@@ -31,11 +32,14 @@ from multical.models.params import TrainingJob
 from multical.models.sft import check_tool, train
 from multical.params import command_line, validated
 from multical.patches.malloc import keep_freed_memory
+from multical.provenance import surroundings
 from multical.provenance.usage import Clock
 
 
 def main() -> None:
     """Write the checkpoint and the loss log, then the manifest."""
+    if not distributed.launched():
+        surroundings.clear(os.environ)
     args = arguments()
     check_tool(args.report_to)
     job: TrainingJob = args.params

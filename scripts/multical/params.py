@@ -206,7 +206,7 @@ def parse(schema: type[Schema], text: str, option: str = "--params") -> Schema:
     """
     try:
         raw = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{option}: found {text!r}, expected a JSON object ({error})") from error
     if not isinstance(raw, dict):
         raise InputError(f"{option}: found {text!r}, expected a JSON object")

@@ -14,6 +14,9 @@ from yaml.composer import Composer
 
 from multical.errors import InputError
 
+#: A key with which Snakemake runs expressions of Python in a config
+CODE = "__use_yte__"
+
 
 # The C parser is quick. Only Python's composer refuses what is nested too deeply, since that of C
 # ends the whole process.
@@ -36,13 +39,16 @@ class _Texts(Composer, yaml.CBaseLoader):
 def mapping(path: str | Path, *, as_texts: bool = False) -> dict[Any, Any]:
     """The keys and values of a file; with `as_texts`, all scalars as texts: an account may be 007.
 
-    Raises `InputError` if the file is not readable, is no mapping, or has a key twice.
+    Raises `InputError` if the file is not readable, is no mapping, has a key twice, or would have
+    Snakemake run code in it.
     """
     content = read(path, as_texts=as_texts)
     if content is None:  # no content, or comments alone
         return {}
     if not isinstance(content, dict):
         raise InputError(f"{path}: found {type(content).__name__}, expected keys and values")
+    if CODE in content:
+        raise InputError(f"{path}: {CODE}: found code for Snakemake to run, expected only values")
     return content
 
 
@@ -59,8 +65,12 @@ def read(path: str | Path, *, as_texts: bool = False) -> Any:
             return None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
-    # ValueError: not UTF-8, or a date that does not exist; RecursionError: an alias of itself
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    # ValueError: not UTF-8, or a date that does not exist; RecursionError: an alias of itself;
+    # the others: a scalar that is not of its tag, such as `!!int ""`
+    except (
+        OSError, ValueError, RecursionError, ArithmeticError, AttributeError, LookupError,
+        TypeError, yaml.YAMLError,
+    ) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not readable as YAML ({reason})") from error
 

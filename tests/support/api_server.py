@@ -1,8 +1,8 @@
 """An OpenAI-compatible API on loopback, for tests: log-probabilities, limits and faults.
 
 The model behind it is a hash of the prompt: `listed` tells what it lists. What goes wrong is
-asked for with `fail`, each fault for one request: a status, with headers; `cut`, `slow`, and
-bodies that are no answers.
+asked for with `fail`, each fault for one request: a status, with headers; `cut`, `slow`, `drip` of
+a body or of headers, `flood` and `bomb`, `echo` of the key, and bodies that are no answers.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import ssl
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
@@ -27,7 +30,34 @@ ODD = {
     "no logprobs": b'{"choices": [{"index": 0, "logprobs": null}]}',
     "not numbers": b'{"choices": [{"logprobs": {"content": [{"top_logprobs": '
     b'[{"token": "A", "logprob": 3.5}]}], "top_logprobs": [{"A": "high"}]}}]}',
+    "sum": b'{"choices": [{"logprobs": {"content": [{"top_logprobs": '
+    b'[{"token": "A", "logprob": -0.1}, {"token": "B", "logprob": -0.1}]}]}}]}',
+    "deep": b'{"choices": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "digits": b'{"choices": [], "created": ' + b"9" * 5000 + b"}",
+    "no float": b'{"choices": [{"logprobs": {"content": [{"top_logprobs": '
+    b'[{"token": "A", "logprob": -' + b"9" * 400 + b"}]}]}}]}",
 }
+#: Bytes of `flood`, and of what `bomb` unpacks to
+MUCH = 300_000_000
+#: A certificate for 127.0.0.1 that nobody signed but itself
+CERTIFICATE = """
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgKmGfy8YqVwOmv70p
+fmMnKY5xte17UYuN0zLWtxkDGC6hRANCAATb49jFFajGFPaDQk5YimU3s6zMQ8CZ
+LEwgVzwXfYFf9aQmYMMZGpHldbQVkEkdNG3acD46BItkWRM776rqqQn6
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBkDCCATagAwIBAgIUGWF/a2tO+VvVx3alWBJsznr3cw4wCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJMTI3LjAuMC4xMCAXDTI2MTEyOTE2NTAyNFoYDzIxMjYxMTA1
+MTY1MDI0WjAUMRIwEAYDVQQDDAkxMjcuMC4wLjEwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAATb49jFFajGFPaDQk5YimU3s6zMQ8CZLEwgVzwXfYFf9aQmYMMZGpHl
+dbQVkEkdNG3acD46BItkWRM776rqqQn6o2QwYjAdBgNVHQ4EFgQUUjh7HlUMy7zv
+l1bl+BMFZwZl1zgwHwYDVR0jBBgwFoAUUjh7HlUMy7zvl1bl+BMFZwZl1zgwDwYD
+VR0TAQH/BAUwAwEB/zAPBgNVHREECDAGhwR/AAABMAoGCCqGSM49BAMCA0gAMEUC
+IFqK5XcfEw5NdoPD6ToRZIdipeKUyT8ziLxVpCmem9V/AiEA36nHcZ5jBpBNKoF9
+i1ZoXFn4CoUea0ZsxZWMeMTPzy8=
+-----END CERTIFICATE-----
+"""
 TOKENS = ["A", " A", "B", "ĠB", "C", "▁C", "D", "The", "\n", "**", "(A", "E", " I", "a"]
 
 
@@ -40,6 +70,14 @@ def listed(text: str, count: int) -> list[tuple[str, float]]:
     total = math.log(sum(map(math.exp, scores.values())))
     ordered = sorted(scores, key=lambda token: -scores[token])[:count]
     return [(token, round(scores[token] - total, 6)) for token in ordered]
+
+
+def bomb() -> bytes:
+    """Many zeros in gzip, packed without a copy of them all."""
+    packer = zlib.compressobj(1, wbits=31)
+    return b"".join(packer.compress(bytes(1_000_000)) for _ in range(MUCH // 1_000_000)) + (
+        packer.flush()
+    )
 
 
 @dataclass
@@ -55,6 +93,7 @@ class Api:
     patience: int | None = None  # answers after which all is refused
     most: int | None = None  # answers after which none comes, and no refusal either
     usage: Any = None  # what is told of tokens instead
+    changed: dict[str, Any] = field(default_factory=dict)  # parts of each answer
     slowness: float = 0.0  # seconds of an answer at most, by its prompt
     lock: Any = field(default_factory=Lock)
 
@@ -94,11 +133,20 @@ class Handler(BaseHTTPRequestHandler):
             return self.error(fault, code, f"a fault, asked with {self.token}", headers)
         if fault == "slow":
             time.sleep(2)
+        if fault in ("drip", "drip of headers"):
+            return self.drip(fault)
+        if fault in ("flood", "bomb"):
+            return self.pour(fault)
         if fault in ODD:
             return self.send(200, ODD[fault])
         while api.most is not None and api.answered >= api.most:
             time.sleep(0.02)
-        content = json.dumps(self.answer(body)).encode()
+        answer = self.answer(body)
+        if fault == "echo":  # \u0073\u006b...
+            spelled = "".join(f"\\u{ord(letter):04x}" for letter in self.token)
+            content = json.dumps(answer | {"model": "@"}).replace("@", spelled).encode()
+        else:
+            content = json.dumps(answer | api.changed).encode()
         self.cut = fault == "cut"
         with api.lock:
             api.answered += not fault
@@ -148,6 +196,33 @@ class Handler(BaseHTTPRequestHandler):
             content, self.close_connection = content[: len(content) // 2], True
         self.wfile.write(content)
 
+    def drip(self, fault: str) -> None:
+        """A byte now and then, for ever: no single wait is long."""
+        start = (
+            b"HTTP/1.1 200 OK\r\nX: "
+            if fault == "drip of headers"
+            else (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+        )
+        self.wfile.write(start)
+        for _ in range(200):
+            time.sleep(0.05)
+            self.wfile.write(b" ")
+        self.close_connection = True
+
+    def pour(self, fault: str) -> None:
+        """Blanks without end, as they are or packed."""
+        self.close_connection = True
+        self.send_response(200)
+        packed = bomb() if fault == "bomb" else b""
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(packed) or MUCH))
+        self.end_headers()
+        if packed:
+            self.wfile.write(packed)
+        for _ in range(0 if packed else MUCH // 1_000_000):
+            self.wfile.write(b" " * 1_000_000)
+
     def log_message(self, *_: object) -> None:
         """Silence."""
 
@@ -162,11 +237,17 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve() -> Iterator[Api]:
-    """An API, until the end of the block."""
+def serve(certificate: Path | None = None) -> Iterator[Api]:
+    """An API, until the end of the block; encrypted if there is a file for its `CERTIFICATE`."""
     api = Api()
     server = Server(("127.0.0.1", 0), type("OwnHandler", (Handler,), {"api": api}))
     api.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    if certificate:
+        certificate.write_text(CERTIFICATE.strip(), encoding="utf-8")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        api.url = api.url.replace("http:", "https:")
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -47,6 +47,7 @@ def make(folder: Path, hub: Hub) -> Path:
         "models": ["tiny"], "benchmarks": ["mmlu", "prox", "reading"], "sft_data": ["hermes"]
     }  # fmt: skip
     study["figures"] |= {"benchmark": "mmlu", "sft": "hermes"}
+    study["scoring"] |= {"multiple_choice_languages": ["en", "zh", "sw", "yo"]}
     raw["studies"] = {STUDY: study}
     (folder / "config.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     return folder

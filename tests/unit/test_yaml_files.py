@@ -58,8 +58,10 @@ def test_scalars_as_texts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a: [1", "\tb: 1", "a: 2020-13-45", "a: &a [*a]\nb: !x 1", "- " * 5000]
-)
+    "text",
+    ["a: [1", "\tb: 1", "a: 2020-13-45", "a: &a [*a]\nb: !x 1", "- " * 5000, 'a: !!int ""',
+     "a: !!bool x", 'a: !!float ""', "a: !!timestamp x", "a: !!binary 1"],
+)  # fmt: skip
 def test_what_is_not_readable(tmp_path: Path, text: str) -> None:
     assert refusal(tmp_path, text).startswith("x.yaml: not readable as YAML (")
 
@@ -71,6 +73,12 @@ def test_other_bytes_and_no_file(tmp_path: Path) -> None:
     file.write_bytes(b"a: \xff")
     with pytest.raises(InputError, match=r"x\.yaml: not readable as YAML"):
         yaml_files.read(file)
+
+
+def test_code_for_snakemake(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text('__use_yte__: true\n"?1": 1', encoding="utf-8")
+    with pytest.raises(InputError, match=r"x\.yaml: __use_yte__: found code for Snakemake"):
+        yaml_files.mapping(tmp_path / "x.yaml")
 
 
 def test_what_is_no_mapping(tmp_path: Path) -> None:

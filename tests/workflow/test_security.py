@@ -114,6 +114,59 @@ def test_such_programs_would_be_found(source: str) -> None:
 
 
 @pytest.mark.workflow
+def test_no_code_in_a_config_runs(tmp_path: Path) -> None:
+    """Snakemake would run it with `__use_yte__`; it reads config.yaml before we are asked."""
+    folder = checkout.copy(tmp_path / "clone")
+    code = "__use_yte__: true\n__definitions__:\n- import os\n- os.mkdir('ran')\n"
+    (folder / "config.yaml").write_text(code, encoding="utf-8")
+    done = forks.run([*checkout.SNAKEMAKE, "--dry-run"], cwd=folder)
+    assert done.returncode != 0
+    assert "config.yaml: __use_yte__: found code for Snakemake to run" in done.stdout + done.stderr
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.workflow
+def test_no_file_beside_programs_hides_a_library(tmp_path: Path) -> None:
+    folder = checkout.copy(tmp_path / "clone")
+    (folder / "scripts/scipy.py").touch()
+    done = forks.run([*checkout.SNAKEMAKE, "--dry-run"], cwd=folder)
+    assert done.returncode != 0
+    assert "scripts/scipy: hides the module of that name" in done.stdout + done.stderr
+
+
+#: JSON of our own, which no one else wrote: "file: function"
+OWN_JSON = {
+    "adopt_trial.py: main",  # compared before
+    "bundle/contents.py: _machines", "bundle/contents.py: collect", "workflow/drivers.py: record",
+    "cluster/inputs.py: _not_found",  # of pip
+    "data/outlines.py: _rows",  # errors are those of its caller
+}  # fmt: skip
+
+
+def test_json_that_is_too_deep_is_refused_wherever_it_is_read() -> None:
+    """Lists in lists in lists raise a RecursionError, which is no ValueError."""
+    found = set()
+    for path in (checkout.REPO / "scripts").rglob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                unguarded = _json_loads(function) - {
+                    call
+                    for one in ast.walk(function)
+                    if isinstance(one, ast.Try)
+                    and any("RecursionError" in ast.unparse(h.type or h) for h in one.handlers)
+                    for call in _json_loads(*one.body)
+                }
+                if unguarded:
+                    found.add(f"{'/'.join(path.parts[-2:])}: {function.name}")
+    assert {name.removeprefix("scripts/") for name in found} == OWN_JSON
+
+
+def _json_loads(*nodes: ast.AST) -> set[ast.AST]:
+    called = {one for node in nodes for one in ast.walk(node) if isinstance(one, ast.Call)}
+    return {call for call in called if ast.unparse(call.func) == "json.loads"}
+
+
+@pytest.mark.workflow
 def test_rules_quote_all_that_they_hand_to_the_shell(tmp_path: Path) -> None:
     (tmp_path / "x.py").write_text(COMMANDS, encoding="utf-8")
     environ = os.environ | {"PYTHONPATH": "scripts"}

@@ -155,7 +155,7 @@ def _records() -> Iterator[tuple[str, dict[str, Any]]]:
                 name = urlsafe_b64decode("".join(part.removeprefix("@") for part in parts))
                 record = json.loads(file.read_text(encoding="utf-8"))
                 yield name.decode(), record | dict.fromkeys(VOLATILE_KEYS)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # Snakemake ignores a broken record, too
 
 
@@ -209,7 +209,7 @@ def _check_unchanged(names: Iterator[str]) -> None:
         if name.endswith(".json"):
             try:
                 document = json.loads(Path(name).read_text(encoding="utf-8"))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{name}: not readable as JSON any more ({error})") from error
             if isinstance(document, dict) and {"params_sha256", "outputs"} <= document.keys():
                 sidecar.check(name)

@@ -8,7 +8,7 @@ from pydantic import Field, RootModel
 
 from multical.claims.schema import Claims
 from multical.figures.params import Answers
-from multical.metrics.params import Bootstrap
+from multical.metrics.params import Bins, Bootstrap
 from multical.stats.params import MetricsJob
 
 
@@ -23,7 +23,7 @@ class AnswerClaims(Answers, Claims):
     """Claims to test on a study of paper 2."""
 
     kind: Literal["released", "chat_confidence"]
-    bins: int = Field(ge=1)
+    bins: Bins
     bootstrap: Bootstrap
 
 

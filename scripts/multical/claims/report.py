@@ -55,7 +55,7 @@ def read(path: str) -> dict[str, Any]:
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(document, dict) or not {"study", "kind", "claims"} <= document.keys():
         raise InputError(f"{path}: expected the verdicts of a study, with study, kind and claims")

@@ -290,7 +290,7 @@ def _is_fetched(source: Strict, manifest: Path) -> bool:
     try:
         recorded = json.loads(manifest.read_text(encoding="utf-8"))["source"]
         return type(source).model_validate(recorded) == source
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return False
 
 

@@ -42,6 +42,19 @@ def read(command: Sequence[str] = (), folder: Path = Path()) -> Data:
     return config
 
 
+def check_first(folder: str | Path) -> None:
+    """Check what Snakemake cannot take: its folders' names, and config.yaml before it reads that.
+
+    Snakemake fills in braces of paths, ends with a traceback where a file is not UTF-8, and would
+    run code in it. Raises `InputError`.
+    """
+    for path in map(str, (folder, Path.cwd())):
+        if "{" in path or "}" in path:
+            raise InputError(f"{path}: found braces, expected a folder without them in its path")
+    if Path(ENTRY).exists():
+        yaml_files.mapping(ENTRY)
+
+
 def add_included(config: Data, folder: Path = Path(), read: Sequence[str | Path] = ()) -> list[str]:
     """Replace `include` in `config` by the content of the files it lists, and add one's own file.
 

@@ -238,6 +238,15 @@ def _references(config: Config) -> Iterator[tuple[str, list[Any], Any]]:
             trainable = {
                 name for name, model in config.models.items() if model.chat_format != "none"
             }
+            # a study may have fewer languages than its benchmarks, and as few with letters
+            sources = [
+                config.benchmarks[x].source for x in study.benchmarks if x in config.benchmarks
+            ]
+            there = [available(source) for source in sources]
+            if None not in there:
+                lettered = study.scoring.multiple_choice_languages or []
+                known = {language for languages in there for language in languages or ()}
+                references.append(("scoring.multiple_choice_languages", lettered, known))
             references += [
                 ("scoring.prompt, which needs cloze", [study.scoring.prompt], cloze),
                 ("models: chat_format none cannot be trained", study.models, trainable),

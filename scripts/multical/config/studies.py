@@ -35,7 +35,8 @@ ShownSmoothing = Annotated[
 ModelNames = Annotated[Distinct[Name], Field(min_length=1, description="names of models")]
 BenchmarkNames = Annotated[Distinct[Name], Field(min_length=1, description="names of benchmarks")]
 Languages = Annotated[
-    Distinct[Language] | None, Field(description="null: all languages of each benchmark")
+    Annotated[Distinct[Language], Field(min_length=1)] | None,
+    Field(description="null: all languages of each benchmark"),
 ]
 QuestionLimit = Annotated[
     int | None,

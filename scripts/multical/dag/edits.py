@@ -185,7 +185,7 @@ def decoded(text: str) -> Any:
     try:
         value = ast.literal_eval(text)
         return json.loads(value) if isinstance(value, str) and value[:1] == "{" else value
-    except (ValueError, SyntaxError):
+    except (ValueError, RecursionError, MemoryError, SyntaxError):
         return text
 
 

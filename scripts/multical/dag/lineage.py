@@ -238,7 +238,7 @@ def _documents(step: Step) -> Iterator[tuple[str, Any]]:
         if name.endswith(".json") and step.outputs[name]:
             try:
                 yield name, json.loads(Path(name).read_text(encoding="utf-8"))
-            except ValueError:
+            except (ValueError, RecursionError):
                 step.breaks.append(f"{name}: not JSON any more")
 
 

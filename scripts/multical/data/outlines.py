@@ -22,7 +22,11 @@ def outline(path: str | Path) -> Outline | None:
     try:
         changed = Path(path).stat().st_mtime_ns
         return _outline(Path(path), changed)
-    except (OSError, ValueError):  # json's and pyarrow's errors are ValueErrors, too
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ):  # json's and pyarrow's errors are ValueErrors, too
         return None
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from multical.data.release_params import DatasetId
-from multical.metrics.params import Abstention, Bootstrap, Readout, Split
+from multical.metrics.params import Abstention, Bins, Bootstrap, Readout, Split
 from multical.params import Distinct, Language, Name, Options, Seed, Strict
 
 Smoothed = Annotated[float, Field(gt=0, lt=1, description="compared with 0, that of plain SFT")]
@@ -186,7 +186,7 @@ class ChangesTable(Answers):
         min_length=1, description="the other study's phrasing, by this one's"
     )
     unpaired: list[DatasetId] = Field(default=[], description="data sets of other questions")
-    bins: int = Field(ge=1)
+    bins: Bins
     bootstrap: Bootstrap
 
 
@@ -201,7 +201,7 @@ class AnswerHeadline(Product):
 class CalibrationTables(Answers):
     """Calibration errors, before and after Platt scaling on the training answers."""
 
-    bins: int = Field(ge=1)
+    bins: Bins
     split: Split
 
 

@@ -280,7 +280,7 @@ def read(schema: type[File], path: str) -> File:
     """Read a JSON file and validate it."""
     try:
         raw = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error})") from error
     return validated(schema, raw, path)
 

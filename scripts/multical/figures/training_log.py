@@ -40,7 +40,7 @@ def _rows(path: str) -> Iterator[list[float]]:
         with open(path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 yield _row(json.loads(line), f"{path}: line {number}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable loss log ({error})") from error
 
 

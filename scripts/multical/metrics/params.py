@@ -17,6 +17,9 @@ else:
     Readout = Literal[declared.READOUTS]
     Metric = Literal[declared.METRICS]
     Distribution = Literal[declared.DISTRIBUTIONS]
+#: Bins of calibration errors, and numbers of draws: more would fill the memory, or take for ever
+Bins = Annotated[int, Field(ge=1, le=10_000)]
+Draws = Annotated[int, Field(ge=1, le=1_000_000)]
 #: Readouts that paper 2 compares
 Confidence = Literal["msp", "max_logit", "margin", "entropy"]
 
@@ -31,7 +34,7 @@ class Interval(Strict):
 class Bootstrap(Interval):
     """Parameters of the bootstrap over questions."""
 
-    replicates: int = Field(default=1000, ge=0, description="number of resamplings")
+    replicates: int = Field(default=1000, ge=0, le=1_000_000, description="number of resamplings")
 
 
 class Binned(Strict):
@@ -42,7 +45,7 @@ class Binned(Strict):
         min_length=1,
         description="how to read answers and confidences off the scores",
     )
-    bins: int = Field(default=15, ge=1, description="number of bins of calibration errors")
+    bins: Bins = Field(default=15, description="number of bins of calibration errors")
     least_questions: int = Field(
         default=1,
         ge=1,
@@ -97,7 +100,7 @@ class Split(Strict):
 class Abstention(Split):
     """How to choose thresholds, and how to score with abstention."""
 
-    seeds: int = Field(default=100, ge=0, description="number of splits for the spread")
+    seeds: int = Field(default=100, ge=0, le=100_000, description="number of splits for the spread")
     ks: list[Annotated[int, Field(ge=1)] | Literal["half"]] = Field(
         default=[1, 2, 5, 10, 20, 50, 100, 200, 500],
         min_length=1,
@@ -130,7 +133,7 @@ class AnswerStatistics(Strict):
     significance: Number = Field(
         default=1e-4, gt=0, lt=1, description="cells with a p-value below it are counted"
     )
-    bins: int = Field(default=10, ge=1, description="number of bins of calibration errors")
+    bins: Bins = Field(default=10, description="number of bins of calibration errors")
     bootstrap: Bootstrap = Bootstrap()
     abstention: Abstention = Abstention()
 
@@ -138,17 +141,17 @@ class AnswerStatistics(Strict):
 class Procedures(Bootstrap):
     """Parameters of simulated tests."""
 
-    simulations: int = Field(default=1000, ge=1)
-    replicates: int = Field(default=200, ge=1)
-    bins: int = Field(default=10, ge=1)
+    simulations: Draws = 1000
+    replicates: Draws = 200
+    bins: Bins = 10
 
 
 class Coverage(Bootstrap):
     """Parameters of simulated benchmarks, and of the metrics computed from each."""
 
-    simulations: int = Field(default=300, ge=1)
-    replicates: int = Field(default=200, ge=1)
-    bins: int = Field(default=15, ge=1)
+    simulations: Draws = 300
+    replicates: Draws = 200
+    bins: Bins = 15
     languages: list[Annotated[int, Field(ge=1)]] = Field(default=[1, 4, 40], min_length=1)
     questions: list[Annotated[int, Field(ge=2)]] = Field(default=[20, 100, 1000], min_length=1)
     powers: list[Annotated[float, Field(ge=1)]] = Field(default=[1.0, 1.5, 2.5], min_length=1)

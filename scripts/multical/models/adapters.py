@@ -52,7 +52,7 @@ def load(
     try:
         about = json.loads((folder / BASE).read_text(encoding="utf-8"))
         model, tokenizer = base(checkpoint, about["quantization"], about["precision"], "cpu")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: not an adapter ({error!r})") from error
     model.load_adapter(str(folder))
     made: Any = merged(model, checkpoints.fastest_dtype() if dtype == "auto" else dtype, options)

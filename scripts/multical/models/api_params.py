@@ -32,14 +32,16 @@ class Access(Strict):
         "null: no key is sent. The name must contain API_KEY, TOKEN or SECRET, so that logs hide "
         "the value",
     )
-    requests_per_minute: float | None = Field(default=None, gt=0, description="null: no limit")
-    tokens_per_minute: float | None = Field(default=None, gt=0, description="null: no limit")
+    requests_per_minute: float | None = Field(default=None, ge=0.01, description="null: no limit")
+    tokens_per_minute: float | None = Field(default=None, ge=1, description="null: no limit")
     concurrency: int = Field(
         default=4, ge=1, le=64, description="largest number of requests at a time"
     )
-    timeout: float = Field(default=60, gt=0, description="seconds to wait for an answer")
+    timeout: float = Field(
+        default=60, gt=0, le=86_400, description="seconds to wait for a whole answer"
+    )
     retries: int = Field(
-        default=8, ge=0, description="repetitions of a request after a temporary error"
+        default=8, ge=0, le=1000, description="repetitions of a request after a temporary error"
     )
     prices: Prices | None = Field(default=None, description="null: count tokens, not costs")
     budget: float | None = Field(
@@ -57,6 +59,8 @@ class Access(Strict):
         return self
 
 
+#: Addresses of this machine
+LOOPBACK = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)")
 #: Keys of a request that `request` in the config must not set
 RESERVED_KEYS = {"model", "messages", "prompt", "logprobs", "top_logprobs", "n", "stream", "echo"}
 
@@ -99,6 +103,11 @@ class Endpoint(Strict):
             raise ValueError(f"found {reserved}, expected other keys")
         return request
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the API is on this machine, where no proxy and no encryption is needed."""
+        return LOOPBACK.match(self.url) is not None
+
     def check_format(self, chat_format: ChatFormat) -> None:
         """Raise `ValueError` unless the endpoint can use the format."""
         wanted = ["template"] if self.endpoint == "chat" else ["plain", "tulu", "none"]
@@ -117,8 +126,7 @@ class ApiModel(Endpoint):
 
     @model_validator(mode="after")
     def _sends_its_key_encrypted(self) -> ApiModel:
-        local = re.match(r"http://(localhost|127\.0\.0\.1|\[::1\])[:/]", self.url)
-        if self.access.key and not (local or self.url.startswith("https:")):
+        if self.access.key and not (self.is_local or self.url.startswith("https:")):
             raise ValueError(f"url: found {self.url}, expected https, since a key is sent there")
         return self
 

@@ -57,7 +57,7 @@ def verified(manifest: str | Path, contents: bool = True) -> Path:
     try:
         files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
         listed = {name: (about["bytes"], about["sha256"]) for name, about in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{manifest}: not a manifest of a checkpoint ({error!r})") from error
     for name, (size, digest) in listed.items():
         file = checkpoint / name

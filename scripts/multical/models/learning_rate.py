@@ -13,5 +13,5 @@ def read(path: Path) -> tuple[str, float]:
     try:
         choice = json.loads(path.read_text(encoding="utf-8"))
         return str(choice["run"]), float(choice["learning_rate"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not the choice of a learning rate ({error!r})") from error

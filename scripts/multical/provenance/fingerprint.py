@@ -120,7 +120,7 @@ def kept(path: Path, kind: str, find: Callable[[bytes, str], Any], *readers: str
         before, found = json.loads(place.read_bytes())
         if before == key:
             return found
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, RecursionError, TypeError):
         pass  # not kept yet, or not whole
     found = find(text, path.name)
     with suppress(OSError), atomic(place) as temporary:  # a folder may take no files

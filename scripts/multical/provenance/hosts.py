@@ -50,5 +50,5 @@ def _entries() -> Iterator[dict[str, Any]]:
     for line in FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else ():
         try:
             yield json.loads(line)
-        except ValueError:  # a crash cut it short
+        except (ValueError, RecursionError):  # a crash cut it short
             continue

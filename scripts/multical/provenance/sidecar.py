@@ -91,7 +91,7 @@ def check(path: str | Path) -> None:
     """Raise `InputError` for an output that is gone or changed since the sidecar `path`."""
     try:
         outputs = dict(json.loads(Path(path).read_text(encoding="utf-8"))["outputs"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
         raise InputError(f"{path}: not readable as a sidecar ({error!r})") from error
     for name, then in outputs.items():
         if not Path(name).is_file():

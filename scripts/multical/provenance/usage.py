@@ -68,7 +68,7 @@ def read(path: str | Path) -> dict[str, Any]:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
         numbers = {key: float(document[key]) for key in ("seconds", "gpu_seconds")}
         return {**numbers, "machines": list(document["machines"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not what a job used ({error!r})") from error
 
 

@@ -34,8 +34,10 @@ from typing import Any
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from multical import jsonl
 from multical.data.conversations import Message
 from multical.errors import InputError
+from multical.files import atomic
 from multical.models.api_params import Endpoint
 from multical.models.chat import LETTERS, TEMPLATES
 from multical.params import canonical
@@ -47,8 +49,14 @@ MARKS = "▁Ġ \t\n"
 #: For estimates of the number of tokens
 BYTES_PER_TOKEN = 4
 TEMPLATE_TOKENS = 20
-#: Largest log-probability, which rounding may bring above 0
+#: Largest log-probability, and sum of probabilities, which rounding may bring above 0 and 1: a
+#: server may round log-probabilities to two decimals, or to bfloat16
 ROUNDING = 1e-3
+LARGEST_SUM = 1.01
+#: Largest number of tokens; servers that give more do not count
+MOST_TOKENS = 2**31 - 1
+#: Longest name of a model that is recorded
+NAME_LENGTH = 200
 
 Body = dict[str, Any]
 
@@ -114,7 +122,7 @@ def _logsumexp(values: list[float]) -> float:
 
 
 def read(text: str, api: Endpoint) -> Answer:
-    """An answer from its JSON; raises `InputError` if it has no log-probabilities."""
+    """An answer from its JSON; raises `InputError` if it has no sound log-probabilities."""
     try:
         answer = json.loads(text)
         logprobs = answer["choices"][0]["logprobs"]
@@ -130,7 +138,13 @@ def read(text: str, api: Endpoint) -> Answer:
         listed = sorted(listed, key=lambda pair: -pair[1])[: api.top_logprobs]
         if not all(-math.inf < value <= ROUNDING for _, value in listed):
             raise ValueError("not log-probabilities")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        total = math.fsum(math.exp(value) for _, value in listed)
+        if total > LARGEST_SUM:
+            raise ValueError(f"the listed probabilities sum to {total:.3f}")
+    # OverflowError: an integer beyond all floats; RecursionError: lists in lists in lists
+    except (
+        ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError
+    ) as error:  # fmt: skip
         raise InputError(
             f"found no log-probabilities in {text[:200]!r} ({error!r}), expected "
             f"choices.0.logprobs: not every model and server gives them"
@@ -138,26 +152,29 @@ def read(text: str, api: Endpoint) -> Answer:
     usage = answer.get("usage")
     sent, received = (_count(usage, key) for key in ("prompt_tokens", "completion_tokens"))
     names = [answer.get("model"), answer.get("system_fingerprint")]
-    model = " ".join(str(name) for name in names if name)
+    model = " ".join(str(name) for name in names if name)[:NAME_LENGTH]
+    model = model.encode("utf-8", "backslashreplace").decode("utf-8")  # halves of characters
     return Answer(listed, sent, Bill(1, sent or 0, received or 0), model)
 
 
 def _count(usage: Any, key: str) -> int | None:
-    """A number of tokens; None if the API gives none."""
+    """A number of tokens; None if the API gives none, or one that cannot be."""
     count = usage.get(key) if isinstance(usage, dict) else None
-    return count if type(count) is int and count >= 0 else None
+    return count if type(count) is int and 0 <= count <= MOST_TOKENS else None
 
 
 class Cache:
     """Answers by the keys of their requests in an SQLite file, each stored as soon as it comes.
 
     Only one job at a time has the file open. Others wait, so that the jobs together do not exceed
-    the rate limits.
+    the rate limits. Answers that are of no use are kept in a file beside it, in JSON Lines, so that
+    no rerun pays for them again.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self._lock = path, Lock()
+        self.refusals = path.with_suffix(".refused.jsonl")
         self._lock_file = open(path.with_name(f"{path.name}.lock"), "w")  # noqa: SIM115
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,6 +205,28 @@ class Cache:
     def put(self, request: str, answer: str) -> None:
         """Store an answer."""
         self._execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", request, answer)
+
+    def refuse(self, request: str, answer: str, reason: str) -> InputError:
+        """Keep an answer that is of no use, and return the error to raise, now and in reruns."""
+        reason = f"{reason}; the answer is kept in {self.refusals}: remove that to ask again"
+        with self._lock:
+            before = self.refusals.read_text(encoding="utf-8") if self.refusals.exists() else ""
+            line = json.dumps({"request": request, "reason": reason, "answer": answer})
+            with atomic(self.refusals) as temporary:
+                temporary.write_text(f"{before}{line}\n", encoding="utf-8")
+        return InputError(reason)
+
+    def refused(self) -> dict[str, str]:
+        """Why answers are of no use, by the keys of their requests."""
+        if not self.refusals.exists():
+            return {}
+        try:
+            lines = [line for _, line in jsonl.read(self.refusals)]
+            return {str(line["request"]): str(line["reason"]) for line in lines}
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.refusals}: found a line without request and reason, expected both"
+            ) from error
 
     def _execute(self, query: str, *values: str) -> list[Any]:
         try:

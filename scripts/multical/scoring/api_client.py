@@ -8,11 +8,13 @@ import os
 import random
 import re
 import time
-from collections.abc import Generator, Mapping
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from threading import Event, Lock, local
+from functools import partial
+from threading import Event, Lock, Thread, local
+from typing import Any, TypeVar
 
 import requests
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
@@ -27,9 +29,31 @@ from multical.scoring.api import PATHS, Answer, Body, Cache, expected, read
 RETRYABLE = (408, 409, 425, 429)
 #: Error codes with the status 429 that are not temporary
 FINAL = ("insufficient_quota", "billing_hard_limit_reached")
+#: Largest answer in bytes, unpacked, and what is read of it at a time
+LARGEST = 16 * 1024**2
+CHUNK = 64 * 1024
+#: What OpenSSL says of certificates, and of servers that do not encrypt; no other try helps
+UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
 #: Longest wait in seconds: if we choose it, and if the server does
 LONGEST_WAIT = 60.0
 PATIENCE = 3600.0
+
+
+Value = TypeVar("Value")
+
+
+#: Errors of connections
+PASSING = (
+    requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError
+)  # fmt: skip
+
+
+class UselessError(InputError):
+    """An answer that is of no use."""
+
+    def __init__(self, reason: str, answer: str) -> None:
+        super().__init__(reason)
+        self.answer = answer
 
 
 class RetryableError(Exception):
@@ -89,16 +113,20 @@ class Client:
         self._failed: InputError | None = None
         self._key = ""
 
-    def fill(self, todo: Mapping[str, Body], cache: Cache) -> Generator[Answer, None, None]:
-        """Send the requests `todo`, by key, and store the answers. Yields them in any order.
+    def fill(
+        self, todo: Mapping[str, tuple[str, Body]], cache: Cache
+    ) -> Generator[Answer, None, None]:
+        """Send requests and store the answers. Yields them in any order.
 
-        Raises `InputError` for the first permanent error. The answers so far stay stored.
+        `todo` has by key what a request is about, for messages, and its body. Raises `InputError`
+        for the first permanent error. The answers so far stay stored.
         """
         if todo:
             self._read_key()
         with ThreadPoolExecutor(self.access.concurrency) as pool:
             futures = [
-                pool.submit(self._ask_and_store, key, body, cache) for key, body in todo.items()
+                pool.submit(self._ask_and_store, key, *request, cache)
+                for key, request in todo.items()
             ]
             try:
                 for future in as_completed(futures):
@@ -121,16 +149,23 @@ class Client:
             return sorted(str(model["id"]) for model in json.loads(text)["data"])
         except RetryableError as error:
             raise InputError(f"{self.base}: {error}") from None
-        except (ValueError, KeyError, TypeError):  # not a list of models
+        except (ValueError, KeyError, TypeError, RecursionError):  # not a list of models
             return []
 
     def _read_key(self) -> None:
         if self.access.key:
             self._key = secret(self.access.key)
 
-    def _ask_and_store(self, key: str, body: Body, cache: Cache) -> Answer:
+    def _ask_and_store(self, key: str, about: str, body: Body, cache: Cache) -> Answer:
         try:
-            text, answer = self._ask(body)
+            try:
+                text, answer = self._ask(body)
+            except UselessError as error:
+                raise cache.refuse(key, error.answer, f"{about}: {error}") from error
+            except InputError as error:
+                if error is self._failed:  # another request
+                    raise
+                raise InputError(f"{about}: {error}") from error
             cache.put(key, text)
         except InputError as error:
             self._failed = self._failed or error
@@ -181,32 +216,60 @@ class Client:
             raise self._refusal(response, text)
         try:
             content = json.loads(text)
-        except ValueError:
+            text = self._without_key(text, content)
+        except json.JSONDecodeError:
             raise RetryableError(f"an answer that is not JSON, {text[:60]!r}") from None
+        except (ValueError, RecursionError):  # which `read` refuses
+            content = None
         if isinstance(content, dict) and content.get("error"):  # from a server behind a proxy
             raise RetryableError(f"200 {_error(text)[1]}")
         try:
             return text, read(text, self.api)
         except InputError as error:
-            raise InputError(f"{self.url}: {error}") from error
+            raise UselessError(f"{self.url}: {error}", text) from error
+
+    def _without_key(self, text: str, content: Any) -> str:
+        """An answer without the key in any spelling; JSON can spell each letter as a number."""
+        spelled, key = json.dumps(content), json.dumps(self._key)[1:-1]
+        return spelled.replace(key, HIDDEN) if key and key in spelled else text
 
     def _send(self, method: str, url: str, body: Body | None) -> tuple[requests.Response, str]:
+        """A response and its text; raises `RetryableError` and `InputError` if there is none."""
         try:
-            response = self._session.request(
-                method,
-                url,
-                json=body,
-                auth=self._sign,
-                timeout=self.access.timeout,
-                allow_redirects=False,  # the key is only for this server
+            response, content = within(
+                self.access.timeout, partial(self._exchange, self._session, method, url, body)
             )
-        except (
-            requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError
-        ) as error:  # fmt: skip
-            raise RetryableError(self._hidden(f"no answer ({_line(error)})")) from None
-        except requests.RequestException as error:
-            raise InputError(self._hidden(f"{url}: {_line(error)}")) from None
-        return response, self._hidden(response.content.decode("utf-8", "replace"))
+        except TimeoutError:
+            del self._thread.session  # which may still be receiving
+            seconds = f"{self.access.timeout:g} s"
+            raise RetryableError(f"no whole answer within {seconds} (access.timeout)") from None
+        except (OSError, ValueError) as error:  # as all errors of requests are
+            reason = self._hidden(_line(error))
+            if isinstance(error, PASSING) and not any(word in str(error) for word in UNTRUSTED):
+                raise RetryableError(f"no answer ({reason})") from None
+            raise InputError(f"{url}: {reason}") from None
+        return response, self._hidden(content.decode("utf-8", "replace"))
+
+    def _exchange(
+        self, session: requests.Session, method: str, url: str, body: Body | None
+    ) -> tuple[requests.Response, bytes]:
+        """A response and its unpacked content; raises `InputError` if that is too large."""
+        content = bytearray()
+        with session.request(
+            method,
+            url,
+            json=body,
+            auth=self._sign,
+            timeout=self.access.timeout,
+            stream=True,
+            allow_redirects=False,  # the key is only for this server
+            proxies={"no_proxy": "*"} if self.api.is_local else None,
+        ) as response:
+            for chunk in response.iter_content(CHUNK):
+                content += chunk
+                if len(content) > LARGEST:
+                    raise InputError(f"{url}: found more than {LARGEST:,} bytes, expected fewer")
+        return response, bytes(content)
 
     @property
     def _session(self) -> requests.Session:
@@ -228,7 +291,7 @@ class Client:
     def _refusal(self, response: requests.Response, text: str) -> Exception:
         """The error to raise for a status other than 200."""
         status, (code, message) = response.status_code, _error(text)
-        sentence = f"{status} {message or response.reason}".strip()
+        sentence = self._hidden(f"{status} {message or response.reason}".strip())
         name = self.access.key
         if status == 401:  # its message may contain a part of the key
             remedy = f"${name}: the key is refused" if name else "wants a key (access.key)"
@@ -236,6 +299,24 @@ class Client:
         if (status in RETRYABLE or status >= 500) and code not in FINAL:
             return RetryableError(sentence, retry_after(response.headers.get("Retry-After")))
         return InputError(f"{self.url}: {sentence}")
+
+
+def within(seconds: float, call: Callable[[], Value]) -> Value:
+    """What `call` returns; raises `TimeoutError` if it takes longer.
+
+    It then goes on unheard, in a thread that ends with this process: the time limit of a socket
+    starts anew with each byte, so that a server could hold a request for ever.
+    """
+    outcome: Future[Value] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return outcome.result(seconds)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -285,7 +366,7 @@ def _error(text: str) -> tuple[str, str]:
             code, message = error.get("code") or error.get("type"), error.get("message") or ""
             return str(code), _short(str(message))
         return "", _short(str(error))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return "", _short(text)
 
 

@@ -68,6 +68,6 @@ def _read(file: Path) -> dict[str, list[Any]]:
     """The batches in a file; none if a crash of the machine left it empty or truncated."""
     try:
         batches: dict[str, list[Any]] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return batches

@@ -385,7 +385,15 @@ def weights(file: Path) -> int:
             (length,) = struct.unpack("<Q", stream.read(8))
             header = json.loads(stream.read(length))
         return sum(math.prod(header[name]["shape"]) for name in header if name != "__metadata__")
-    except (OSError, ValueError, KeyError, TypeError, struct.error, OverflowError) as error:
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+        KeyError,
+        TypeError,
+        struct.error,
+        OverflowError,
+    ) as error:
         raise InputError(f"{file}: not a safetensors file ({error!r})") from error
 
 
@@ -394,7 +402,7 @@ def listed_bytes(manifest: Path) -> int:
     try:
         files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
         return sum(entry["bytes"] for entry in files.values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{manifest}: not a manifest of a checkpoint ({error!r})") from error
 
 

@@ -92,7 +92,7 @@ def load_all() -> list[Driver]:
             drivers.append(Driver(**json.loads(file.read_text(encoding="utf-8"))))
         except FileNotFoundError:
             continue  # it has just ended
-        except (ValueError, TypeError) as error:
+        except (ValueError, RecursionError, TypeError) as error:
             raise InputError(
                 f"{file}: {error}, expected what multical.workflow.drivers writes"
             ) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from multical.config.chat_confidence import ChatConfidenceStudy
-from multical.config.schema import Config
+from multical.config.schema import Config, available
 from multical.config.studies import ModelStudy, Scored
 from multical.data.benchmark_params import QuestionFile
 from multical.data.outlines import Outline, length, outline
@@ -30,6 +30,7 @@ def faults(config: Config, root: str) -> Iterator[str]:
     if not isinstance(study, ModelStudy):
         return
     yield from _held_out(config, study)
+    yield from _unknown_letters(config, study, root)
     for name in study.benchmarks:
         source = config.benchmarks[name].source
         if isinstance(source, QuestionFile) and (found := outline(source.path)):
@@ -47,6 +48,21 @@ def _letters(study: ModelStudy, root: str, languages: list[str]) -> Iterator[str
     if listed and languages and not {*listed} & {*languages}:
         key = f"studies.{root}.scoring.multiple_choice_languages"
         yield f"{key}: found {sorted(listed)}, expected some of {languages}, or null"
+
+
+def _unknown_letters(config: Config, study: ModelStudy, root: str) -> Iterator[str]:
+    """Letters in a language that no level and no benchmark has: a slip of the pen."""
+    listed = getattr(study.scoring, "multiple_choice_languages", None) or []
+    known = {language for level in config.resource_levels.values() for language in level}
+    for name in study.benchmarks:
+        source = config.benchmarks[name].source
+        there = outline(source.path) if isinstance(source, QuestionFile) else available(source)
+        if there is None:
+            return
+        known |= {*there}
+    if unknown := sorted({*listed} - known):
+        key = f"studies.{root}.scoring.multiple_choice_languages"
+        yield f"{key}: found {unknown}, expected languages of {list(study.benchmarks)}, or null"
 
 
 def _held_out(config: Config, study: ModelStudy) -> Iterator[str]:

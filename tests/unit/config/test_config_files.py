@@ -146,6 +146,31 @@ def test_snakemake_s_files_are_read_again_for_keys_that_it_drops(folder: Path) -
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"a: \xff", "config.yaml: not readable as YAML ('utf-8' codec can't decode byte 0xff"),
+        (b"[" * 9999, "config.yaml: not readable as YAML (maximum recursion depth exceeded"),
+        (b"__use_yte__: true", "config.yaml: __use_yte__: found code for Snakemake to run"),
+    ],
+)
+def test_what_snakemake_should_not_read(folder: Path, content: bytes, sentence: str) -> None:
+    Path("config.yaml").write_bytes(content)
+    assert refusal(files.check_first, folder).startswith(sentence)
+
+
+@pytest.mark.parametrize("name", ["a{b}", "a{", "}"])
+def test_folders_whose_names_snakemake_would_fill_in(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder / name
+    place.mkdir()
+    sentence = f"{place}: found braces, expected a folder without them in its path"
+    assert refusal(files.check_first, place) == sentence
+    monkeypatch.chdir(place)
+    assert refusal(files.check_first, folder) == sentence
+
+
 def test_git_ignores_one_s_own_file() -> None:
     ignored = (checkout.REPO / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert f"/{files.LOCAL}" in ignored

@@ -221,6 +221,8 @@ VALUES = [
         "scoring.num_fewshot: found 2, expected 0, since cldr-facts has no examples$",
     ),
     ("metrics.bins", 0, "found 0"),
+    ("metrics.bins", 10**9, "metrics.bins: found 1000000000, .* less than or equal to 10000"),
+    ("metrics.bootstrap.replicates", 10**12, "replicates: found .* or equal to 1000000"),
     ("metrics.bootstrap.level", 1, "found 1, .* less than 1"),
     ("metrics.bootstrap.replicates", -1, "found -1"),
     ("figures.smoothing", 0, "found 0, .* greater than 0"),
@@ -236,6 +238,7 @@ VALUES = [
         "needs unconditional for the readout text_pmi: found 'default'",
     ),
     ("metrics.metrics", ["ECE"], "found 'ECE', .*'ece'"),
+    ("languages", [], "languages: Value should have at least 1 item"),
     ("languages", ["en", "tlh"], "found 'tlh', expected one of"),
     ("languages", ["en", "ny"], "found 'ny', expected one of"),  # not a language of cldr-facts
     ("languages", ["en", False], "found False, .*string"),  # what YAML makes of `no`
@@ -252,6 +255,11 @@ VALUES = [
     ("seeds", [0, 1, 0], "found 0 twice"),
     ("benchmarks", ["cldr-facts", "cldr-facts"], "found 'cldr-facts' twice"),
     ("languages", ["en", "fr", "en"], "found 'en' twice"),
+    (
+        "scoring.multiple_choice_languages",
+        ["en", "tlh"],
+        "_languages: found 'tlh', expected one of",
+    ),
     ("scoring.multiple_choice_languages", ["en", "en"], "found 'en' twice"),
     ("metrics.readouts", ["text_ppl", "text_ppl"], "found 'text_ppl' twice"),
     ("metrics.metrics", ["ece", "ece"], "found 'ece' twice"),
@@ -373,6 +381,9 @@ def test_a_benchmark_has_the_languages_of_its_source() -> None:
     assert f"{key}: found 'en', expected one of ['de', 'sw']" in refusal(raw)
     study["languages"] = None
     source["languages"] = ["ru", "sw"]
+    letters = "scoring.multiple_choice_languages: found 'en', expected one of ['ru', 'sw']"
+    assert letters in refusal(raw)
+    study["scoring"]["multiple_choice_languages"] = ["sw"]
     assert f"{key}: found 'en', expected one of ['ru', 'sw']" in refusal(raw)
     counts = {name: len(RAW["benchmarks"][name]["source"]["languages"]) for name in AT_HUB}
     assert counts == AT_HUB

@@ -104,6 +104,14 @@ def test_same_run_same_bytes(
     assert contents(run(monkeypatch, base, "b", seed=1)) != whole
 
 
+def test_no_setting_of_accelerate_from_outside(
+    base: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "2")
+    assert contents(run(monkeypatch, base)) == whole
+
+
 def test_epochs_and_the_last_short_batch(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten conversations in batches of 4 are 3 steps an epoch."""
     log = read_log(run(monkeypatch, base, epochs=2.0, steps=None))

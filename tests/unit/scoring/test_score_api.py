@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -227,8 +228,8 @@ def test_what_is_listed_beside_the_likeliest_does_not_count() -> None:
         return json.dumps({"choices": [{"logprobs": {"top_logprobs": [top]}}]})
 
     about = Endpoint(url="https://a", model="m", endpoint="completions", top_logprobs=2)
-    found = api.read(told({"The": -3.0, "A": -0.1, "B": -2.0}), about)  # The was sampled
-    assert found.listed == [("A", -0.1), ("B", -2.0)]
+    found = api.read(told({"The": -4.0, "A": -0.1, "B": -3.0}), about)  # The was sampled
+    assert found.listed == [("A", -0.1), ("B", -3.0)]
     assert (found.prompt_tokens, found.bill) == (None, Bill(1, 0, 0))
     assert api.read(told({"A": -0.1, "B": -math.inf}), about).listed == [("A", -0.1)]
     for odd in ("nan", 0.5):
@@ -292,6 +293,128 @@ def test_faults_that_stay(
     assert KEY not in str(caught.value)
     assert len(server.bodies) == 1  # never again, and no other
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_probabilities_that_sum_to_more_than_one() -> None:
+    def told(first: float, second: float) -> str:
+        top = {"A": math.log(first), "B": math.log(second)}
+        return json.dumps({"choices": [{"logprobs": {"top_logprobs": [top]}}]})
+
+    about = Endpoint(url="https://a", model="m", endpoint="completions", top_logprobs=2)
+    assert len(api.read(told(0.6, 0.405), about).listed) == 2  # rounded
+    with pytest.raises(InputError, match=r"the listed probabilities sum to 1\.200"):
+        api.read(told(0.6, 0.6), about)
+
+
+@pytest.mark.parametrize(
+    "fault", ["no logprobs", "not numbers", "sum", "deep", "digits", "no float"]
+)
+def test_an_answer_of_no_use_is_paid_for_once(
+    score: Score, server: Api, fault: str, tmp_path: Path
+) -> None:
+    server.fail(fault)
+    sentence = r"en, question q0: .* found no log-probabilities in .*: remove that to ask again"
+    for _ in range(2):
+        with pytest.raises(InputError, match=sentence):
+            score(concurrency=1)
+        assert len(server.bodies) == 1
+    assert not (tmp_path / "out.parquet").exists()
+    (refused,) = (tmp_path / "cache").glob("*.refused.jsonl")
+    refused.unlink()
+    assert len(score()) == 12
+
+
+def test_refusals_that_someone_changed(score: Score, server: Api, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/gpt.refused.jsonl").write_text("[7]\n")
+    with pytest.raises(InputError, match=r"gpt.refused.jsonl: found a line without request"):
+        score()
+    assert not server.bodies
+
+
+@pytest.mark.parametrize("fault", ["drip", "drip of headers"])
+def test_an_answer_that_drips(score: Score, server: Api, fault: str) -> None:
+    """Each byte comes in time; all of them would take 10 s."""
+    server.fail(fault)
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"q0: .* no whole answer within 0.5 s .* in each of 1"):
+        score(timeout=0.5, retries=0, concurrency=1)
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("fault", ["flood", "bomb"])
+def test_an_answer_without_end(score: Score, server: Api, fault: str) -> None:
+    server.fail(fault)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"q0: .*: found more than 16,777,216 bytes"):
+        score(concurrency=1)
+    assert tracemalloc.get_traced_memory()[1] < api_server.MUCH / 4
+    tracemalloc.stop()
+    assert len(server.bodies) == 1
+
+
+def test_a_key_that_an_answer_echoes(score: Score, server: Api, tmp_path: Path) -> None:
+    server.fail("echo")
+    assert len(score(concurrency=1)) == 12
+    assert used(tmp_path)["models"] == {"*** fp_1": 1, "m-1-2026 fp_1": 11}
+    spelled = "".join(f"\\u{ord(letter):04x}" for letter in KEY).encode()
+    for path in filter(Path.is_file, tmp_path.rglob("*")):
+        assert KEY.encode() not in path.read_bytes()
+        assert spelled not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("usage", "model"),
+    [
+        ({"prompt_tokens": 2**31, "completion_tokens": 10**400}, "m-1"),
+        ({"prompt_tokens": 7, "completion_tokens": 1}, "m-\ud83d" + "x" * 1000),
+    ],
+)
+def test_counts_and_names_that_cannot_be(
+    score: Score, server: Api, tmp_path: Path, usage: dict[str, int], model: str
+) -> None:
+    server.usage, server.changed = usage, {"model": model}
+    found = score()
+    few = usage["prompt_tokens"] == 7
+    assert found["prompt_tokens"].isna().all() != few
+    assert used(tmp_path)["answers"]["input_tokens"] == (84 if few else 0)
+    (name,) = used(tmp_path)["models"]
+    assert name == ("m-\\ud83d" + "x" * 197 if few else "m-1 fp_1")
+
+
+def test_no_proxy_between_this_machine_and_itself(
+    score: Score, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with api_server.serve() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
+        monkeypatch.setenv("no_proxy", "example.org")
+        assert len(score()) == 12
+        assert not proxy.bodies
+
+
+def test_a_certificate_that_nobody_signed(
+    score: Score, server: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "certificate.pem"
+    with api_server.serve(file) as encrypted:
+        monkeypatch.setattr(server, "url", encrypted.url)
+        with pytest.raises(InputError, match=r"SSLError: .*CERTIFICATE_VERIFY_FAILED") as caught:
+            score(concurrency=1)
+        assert "in each of" not in str(caught.value)
+        assert not encrypted.bodies
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+        with pytest.raises(InputError, match=r"none.pem"):
+            score(concurrency=1)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+        assert len(score()) == 12
+
+
+def test_https_of_a_server_without_it(score: Score, server: Api) -> None:
+    server.url = server.url.replace("http:", "https:")
+    with pytest.raises(InputError, match=r"WRONG_VERSION_NUMBER") as caught:
+        score(concurrency=1)
+    assert "in each of" not in str(caught.value)
 
 
 def test_an_answer_that_is_slow(score: Score, server: Api) -> None:
@@ -547,6 +670,9 @@ def test_answers_stay_as_they_came(score: Score, server: Api, tmp_path: Path) ->
         ({"languages": ["fr"]}, "no questions in .*fr"),
         ({"num_fewshot": 9}, "found 4 examples in en, expected 9"),
         ({"prompts": [{"name": "x"}]}, "missing keys .*multiple_choice"),
+        ({"timeout": 1e300}, "timeout: found 1e.300, expected: .* less than or equal to 86400"),
+        ({"requests_per_minute": 1e-300}, "requests_per_minute: found 1e-300, expected"),
+        ({"tokens_per_minute": 1e-300}, "tokens_per_minute: found 1e-300, expected"),
         ({"concurrency": 1.5}, "concurrency: found 1.5, expected: Input should be a valid integer"),
     ],
 )

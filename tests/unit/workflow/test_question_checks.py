@@ -98,6 +98,8 @@ def test_letters_in_no_language(raw: dict[str, Any]) -> None:
     scoring["multiple_choice_languages"] = ["ja"]
     key = f"{KEY}.scoring.multiple_choice_languages"
     assert faults(raw) == [f"{key}: found ['ja'], expected some of ['en', 'fr', 'tlh'], or null"]
+    scoring["multiple_choice_languages"] = ["tlh", "fr", "fx"]
+    assert faults(raw) == [f"{key}: found ['fx'], expected languages of ['cldr-facts'], or null"]
 
 
 @pytest.mark.parametrize(("held_out", "fault"), [(0, False), (2, False), (3, True)])

@@ -1,0 +1,77 @@
+"""What surrounds a process and could change its results without a trace: variables and modules.
+
+The Snakefile clears it before any job. Jobs inherit what is left.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+from collections.abc import MutableMapping
+from functools import cache
+from pathlib import Path
+
+from multical.errors import InputError
+
+#: Variables with which accelerate, FSDP and CUDA replace settings of a run. `accelerate launch`
+#: sets some of them for the processes that it starts.
+SETTINGS = re.compile(
+    r"(ACCELERATE|FSDP|MEGATRON_LM|PARALLELISM_CONFIG)_\w+|(NVIDIA|TORCH_ALLOW)_TF32\w*_OVERRIDE"
+    r"|((LOCAL|GROUP|ROLE)_)?RANK|((LOCAL|ROLE|GROUP)_)?WORLD_SIZE"
+)
+PYTHONPATH = "PYTHONPATH"
+
+
+def clear(environ: MutableMapping[str, str]) -> list[str]:
+    """Remove `SETTINGS`, and folders of PYTHONPATH with a module that hides one of a library.
+
+    Returns a line for each.
+    """
+    lines = []
+    for name in sorted(filter(SETTINGS.fullmatch, environ)):
+        del environ[name]
+        lines.append(f"${name}: not handed to jobs, since it would change their results")
+    folders = environ.get(PYTHONPATH, "").split(os.pathsep)
+    foreign = {folder: hidden for folder in folders if folder and (hidden := hides(Path(folder)))}
+    for folder, hidden in foreign.items():
+        lines.append(f"${PYTHONPATH}: {folder}: not handed to jobs, since it hides {hidden[0]}")
+    if foreign:
+        environ[PYTHONPATH] = os.pathsep.join(one for one in folders if one not in foreign)
+    return lines
+
+
+def check_scripts(folder: Path) -> None:
+    """Raise `InputError` for a file beside the programs that they would import for a library."""
+    if hidden := hides(folder):
+        raise InputError(
+            f"{folder.name}/{hidden[0]}: hides the module of that name, which programs import; "
+            "expected another name"
+        )
+
+
+def hides(folder: Path) -> list[str]:
+    """The modules in a folder that have the name of a library's module, or of Python's own."""
+    return sorted(_modules(folder) & (_installed() | sys.stdlib_module_names))
+
+
+@cache
+def _installed() -> frozenset[str]:
+    places = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    return frozenset().union(*(_modules(Path(place)) for place in places))
+
+
+def _modules(folder: Path) -> frozenset[str]:
+    """The names of the modules and packages in a folder; none if there is no such folder."""
+    try:
+        found = [*os.scandir(folder)]
+    except OSError:
+        return frozenset()
+    # a folder counts only with an __init__, since any module elsewhere goes before it otherwise
+    return frozenset(
+        entry.name.partition(".")[0]
+        for entry in found
+        if entry.name.endswith((".py", ".so", ".pyc"))
+        or (entry.is_dir() and Path(entry.path, "__init__.py").exists())
+    )
