@@ -90,7 +90,8 @@ def test_each_figure_is_there_as_it_was_drawn_with_its_caption(page: Page) -> No
             wanted = np.asarray(drawn.convert("RGB"))
         data = base64.b64decode(figure["picture"].partition(",")[2])
         with Image.open(io.BytesIO(data)) as shown:
-            assert np.array_equal(np.asarray(shown.convert("RGB")), wanted)
+            seen = np.asarray(shown.convert("RGB"))
+        assert np.abs(seen.astype(int) - wanted.astype(int)).max() <= products.STEP / 2
         assert figure["wide"] == wanted.shape[1]
         assert len(figure["caption"].split()) > 20
 

@@ -34,6 +34,8 @@ INPUTS = f"{paths.INPUTS}/"
 METADATA = Path(".snakemake/metadata")
 #: Keys of its records that differ from run to run, and that nothing compares
 VOLATILE_KEYS = ("job_hash", "external_jobid")
+#: The rule that makes pages, which show the texts of questions
+PAGE = "make_page"
 #: The code that makes results
 CODE = ["Snakefile", "rules", "scripts", "config.yaml", "config", "claims.yaml", "envs", "expected"]
 
@@ -48,14 +50,11 @@ def collect(
     is not made or not up to date, and a result that was changed by hand.
     """
     records = dict(_records())
-    targets = _targets(study, records)
-    with dryrun.opened(targets, None) as (workflow, _):
-        check_current(workflow, study)
-        traced = lineage.recorded(workflow, targets)
-        local = {rule.name for rule in workflow.rules if is_localrule(rule)}
-        written = {key: of for key, of in workflow.config.items() if not callable(of)}
-        config = json.loads(json.dumps(written, default=str))  # dates become texts
+    traced, local, config = _traced(study, records)
     check_shared(traced, shared)
+    if _pages(traced, traced.withheld(shared)):
+        records = {name: one for name, one in records.items() if one["rule"] != PAGE}
+        traced, local, config = _traced(study, records)
     digests = {name: sha for step in traced.steps for name, sha in step.outputs.items()}
     _check_unchanged(name for name, sha in digests.items() if sha)
     ended = {name: int(step.ended or 0) for step in traced.steps for name in step.outputs}
@@ -66,7 +65,7 @@ def collect(
         anonymous=anonymous,
         commit=revision,
         modified=modified,
-        targets=targets,
+        targets=traced.targets,
         needed=dict(_needed(traced, records)),
         left_out={
             name: Entry(bytes=Path(name).stat().st_size, sha256=sha, time=ended[name])
@@ -82,6 +81,23 @@ def collect(
     )
     roots = {study, *(step.wildcards["root"] for step in traced.steps if "root" in step.wildcards)}
     return traced, restore, entries.of_studies(config, roots)
+
+
+def _traced(study: str, records: dict[str, Any]) -> tuple[Lineage, set[str], files.Data]:
+    """The lineage of a study, the rules whose jobs run beside Snakemake, and the config."""
+    targets = _targets(study, records)
+    with dryrun.opened(targets, None) as (workflow, _):
+        check_current(workflow, study)
+        local = {rule.name for rule in workflow.rules if is_localrule(rule)}
+        written = {key: of for key, of in workflow.config.items() if not callable(of)}
+        config = json.loads(json.dumps(written, default=str))  # dates become texts
+        return lineage.recorded(workflow, targets), local, config
+
+
+def _pages(traced: Lineage, withheld: Collection[str]) -> list[str]:
+    """The pages that show the texts of data which only their owners may hand on."""
+    pages = (step for step in traced.steps if step.rule == PAGE)
+    return [page for step in pages if step.inputs.keys() & withheld for page in step.outputs]
 
 
 def check_shared(traced: Lineage, shared: Collection[str]) -> None:

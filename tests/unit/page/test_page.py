@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import sys
 from html.parser import HTMLParser
@@ -13,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import image
+from PIL import Image
 
 import make_page
 from multical import paths
@@ -40,7 +43,7 @@ SETTINGS = {"run": ["a", "b"], "training_hours": [None, 1.5], "training_gpu_hour
 
 
 class Reader(HTMLParser):
-    """The elements of a page, with their attributes, and its text."""
+    """The elements of a page, with their attributes, and its text but for styles and scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -52,7 +55,8 @@ class Reader(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.elements and self.elements[-1][0] not in ("script", "style"):
+            self.text += data
 
     def all(self, *tags: str) -> list[dict[str, str | None]]:
         return [attributes for tag, attributes in self.elements if tag in tags]
@@ -117,6 +121,8 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PageJob:
     pd.DataFrame(MAIN).to_csv(root / "tables/main.csv", index=False)
     pd.DataFrame(SETTINGS).to_csv(root / "tables/settings.csv", index=False)
     verdicts(root / "claims")
+    monkeypatch.setattr("multical.page.explorer.data", lambda config, root: {"kind": "none"})
+    monkeypatch.setattr("multical.page.sources.inputs", lambda config, root: [])
     return contents.job(config, ROOT, PRODUCTS)
 
 
@@ -126,12 +132,12 @@ def test_it_opens_on_the_finding_and_loads_nothing(page: PageJob) -> None:
     read = Reader(text)
     found = build.context(page)["finding"]
     assert read.text.index(found.lead) < read.text.index("Where it does not hold")
-    for tag in ("link", "img", "script", "iframe"):
-        for attributes in read.all(tag):
-            assert (attributes.get("src") or attributes.get("href") or "").startswith("data:")
+    for attributes in read.all("link", "img", "script", "iframe"):
+        assert (attributes.get("src") or attributes.get("href") or "data:").startswith("data:")
     assert "://" not in "".join(a["href"] or "" for a in read.all("a"))
-    assert "url(" not in text
-    assert "@import" not in text
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
 
 
 def test_it_is_made_of_landmarks_headings_and_labels(page: PageJob) -> None:
@@ -171,6 +177,20 @@ def test_figures_have_captions_and_provenance_and_the_headline_is_shown_once(pag
     links = {one["href"] for one in read.all("a")}
     assert {"figures/ece_by_lang.pdf", "tables/main.csv", "tables/main.tex",
             "tables/main.json", "msp/index.html"} <= links  # fmt: skip
+
+
+def test_a_picture_is_that_of_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    image.imsave(stream := io.BytesIO(), pixels, format="png")
+    Path("x.png").write_bytes(stream.getvalue())
+    shown = products.picture("x.png")
+    assert (shown.width, shown.height) == (30, 20)
+    kind, _, data = shown.source.partition(",")
+    assert kind == "data:image/webp;base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as seen:
+        found = np.asarray(seen.convert("RGB")).astype(int)
+    assert np.abs(found - pixels).max() <= products.STEP / 2
 
 
 def test_a_table_has_intervals_beside_values_and_escapes_names(page: PageJob) -> None:
