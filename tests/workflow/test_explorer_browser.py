@@ -399,7 +399,7 @@ def test_a_question_is_shown_in_all_languages(page: Page) -> None:
 
 
 def test_the_questions_that_changed_most_in_all_languages(page: Page, study: Path) -> None:
-    follow(page, "Questions of all languages, those that changed most first")
+    follow(page, f"Which answers changed most, in all languages? (SFT → {SMOOTHED})")
     count = len(LANGUAGES) * explored.QUESTIONS
     assert page.inner_text("#x-questions") == f"{count} questions"
     most = 0.0
@@ -409,6 +409,9 @@ def test_the_questions_that_changed_most_in_all_languages(page: Page, study: Pat
         most = max(most, (before["sure"] + after["sure"])[is_new].max())
     first = page.evaluate(CARDS)[0]["labels"]
     assert float(re.findall(r"change ([\d.]+)", first)[0]) == pytest.approx(most, abs=0.0016)
+    page.get_by_label("SFT", exact=True).uncheck()
+    asked(page, "conditions", f"base|{SMOOTHED}")
+    assert page.evaluate(CARDS)[0]["labels"] == first, "the change is between what is not shown"
 
 
 def test_numbers_are_saved_as_csv(page: Page, study: Path) -> None:
