@@ -6,6 +6,7 @@ parts of files (streams of PDF and PNG, columns of Parquet) are searched as well
 
 from __future__ import annotations
 
+import base64
 import getpass
 import io
 import json
@@ -27,6 +28,9 @@ SHORT, SHORT_IN_BYTES = 2, 6
 HUB = re.compile(HUB_TOKEN.pattern.encode())
 #: How a compressed stream of zlib begins
 ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+#: Parts of a page: a picture, which is binary data, and a library, the same wherever it was made
+PICTURE = re.compile(rb"data:image/\w+;base64,([A-Za-z0-9+/=]+)")
+LIBRARY = re.compile(rb'<script class="library">.*?</script>', re.DOTALL)
 #: How many bytes of a compressed stream are searched at most
 MOST = 2**26
 
@@ -148,6 +152,10 @@ def _is_text(piece: bytes) -> bool:
 
 def _pieces(name: str, content: bytes) -> Iterator[bytes]:
     """The content of a file, and each compressed part of it, inflated."""
+    if name.endswith(".html"):
+        yield LIBRARY.sub(b"", PICTURE.sub(b"", content))
+        yield from (base64.b64decode(data) for data in PICTURE.findall(content))
+        return
     yield content
     if name.endswith((".pdf", ".png")):
         for match in ZLIB.finditer(content):

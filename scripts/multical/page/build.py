@@ -40,7 +40,8 @@ def context(page: PageJob) -> dict[str, Any]:
         "target": paths.PAGE.format(root=root),
         "style": Markup("".join(map(_read, (STYLE, EXPLORER[0])))),
         "explorer": Markup(explorer.embedded(explorer.data(config, root))),
-        "scripts": [Markup(explorer.library()), Markup(_read(EXPLORER[1]))],
+        "library": Markup(explorer.library()),
+        "script": Markup(_read(EXPLORER[1])),
         "finding": finding.find(config, root),
         "headline": next(
             one for one in shown if (one.product.name, one.product.panel) == (name, "")

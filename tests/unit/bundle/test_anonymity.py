@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import subprocess
 from pathlib import Path
@@ -86,6 +87,19 @@ def test_parquet_is_searched_column_by_column(tmp_path: Path, column: object) ->
     pd.DataFrame({"a": column, "n": [1, 2]}).to_parquet(path, compression="zstd")
     assert "user" in (SEARCH.find("a.parquet", path.read_bytes()) or "")
     assert Search({"nobody": "user"}).find("a.parquet", path.read_bytes()) is None
+
+
+def test_a_page_is_searched_without_its_library_and_with_its_pictures() -> None:
+    library = '<script class="library">run(vm)</script>'
+    picture = base64.b64encode(b"\xff by nobodys \xfe").decode()
+    for text, what in (
+        (f"<p>x</p>{library}<img src='data:image/webp;base64,q/vm+q=='>", None),
+        (f"<p>ran on vm</p>{library}", "host"),
+        (f"{library}<script>by('nobodys')</script>", "user"),
+        (f"{library}<img src='data:image/webp;base64,{picture}'>", "user"),
+    ):
+        found = SEARCH.find("index.html", text.encode())
+        assert (what is None and found is None) or (what and found and what in found), text
 
 
 def test_all_that_tells_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
