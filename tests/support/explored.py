@@ -38,7 +38,7 @@ TEXTS = {
     "bn": "{}-এর মুদ্রা কী?",
     "en": f"{HOSTILE} {{}}?",
     "he": "מהו המטבע של {}?",
-    "yo": "Kí ni owó {}?",
+    "yo": "=Kí ni owó {}?",
 }
 FIGURES = {
     "benchmark": "synthetic",

@@ -433,6 +433,10 @@ def test_numbers_are_saved_as_csv(page: Page, study: Path) -> None:
     follow(page, "English")
     name, text = download(page, "Save numbers (CSV)", 1)
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    choose(page, "language", "yo")
+    _, other = download(page, "Save numbers (CSV)", 1)
+    saved = {row["question"][:4] for row in csv.DictReader(io.StringIO(other))}
+    assert saved == {"'=Kí"}, "no formula for a spreadsheet"
     assert len(rows) == explored.QUESTIONS
     texts = {explored.TEXTS["en"].format(row["question_id"]) for row in rows}
     assert {row["question"] for row in rows} == texts
