@@ -38,7 +38,7 @@ TEXTS = {
     "bn": "{}-এর মুদ্রা কী?",
     "en": f"{HOSTILE} {{}}?",
     "he": "מהו המטבע של {}?",
-    "yo": "Kí ni owó {}?",
+    "yo": "=Kí ni owó {}?",
 }
 FIGURES = {
     "benchmark": "synthetic",
@@ -230,7 +230,7 @@ def write_models(folder: Path) -> Path:
     study.records = " ".join(files)
     study.tables()
     for name in ("points", "score_curves"):
-        place = folder / paths.STUDY_TABLE.format(root=MODELS_ROOT, name=f"{name}.csv")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.csv").rename(place)
+        table = folder / paths.STUDY_TABLE.format(root=MODELS_ROOT, name=f"{name}.csv")
+        table.parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.csv").rename(table)
     return folder

@@ -138,9 +138,10 @@ def alike(cell: str, value: float, low: float, high: float) -> bool:
     )
 
 
-def metrics_of(study: Path) -> pd.DataFrame:
-    table = pd.read_csv(study / paths.METRICS.format(root=ROOT))
-    return table.set_index(["run", "readout", "metric", "language"])
+def metrics_of(folder: Path, root: str = ROOT) -> Any:
+    """The rows of metrics.csv by run, readout, metric and language."""
+    table = pd.read_csv(folder / paths.METRICS.format(root=root))
+    return table.set_index(["run", "readout", "metric", "language"]).to_dict("index")
 
 
 def language_of(cell: str) -> str:
@@ -168,7 +169,7 @@ def test_values_are_those_of_metrics_csv(page: Page, study: Path, metric: str) -
     assert set(rows) == set(LANGUAGES)
     for language, cells in rows.items():
         for cell, run in zip(cells[4:], CONDITIONS.values(), strict=True):
-            row = metrics.loc[run, "text_ppl", metric, language]
+            row = metrics[run, "text_ppl", metric, language]
             assert alike(cell, row["value"], row["ci_low"], row["ci_high"]), (cell, row)
         assert int(cells[3]) == explored.QUESTIONS
         assert cells[1] == row["resource_level"]
@@ -193,7 +194,7 @@ def test_each_choice_is_in_the_address_and_a_link_reproduces_it(
             assert row[4:] == ["–", "–"], "no letters there"
             continue
         for cell, run in zip(row[4:], ("two", "two.own.ls0.1.s0"), strict=True):
-            cells = metrics.loc[run, "letter", "brier", tag]
+            cells = metrics[run, "letter", "brier", tag]
             assert alike(cell, cells["value"], cells["ci_low"], cells["ci_high"])
     values = [float(row[5].split(" ")[0]) for row in table if row[5] != "–"]
     assert values == sorted(values, reverse=True)
@@ -256,14 +257,15 @@ def test_changes_are_those_of_effects_csv(page: Page, study: Path) -> None:
     choose(page, "show", "change")
     choose(page, "metric", "debiased_ece2")
     effects = pd.read_csv(study / paths.EFFECTS.format(root=ROOT))
-    effects = effects.set_index(["model", "before", "after", "readout", "metric", "language"])
+    keys = ["model", "before", "after", "readout", "metric", "language"]
+    changes: Any = effects.set_index(keys).to_dict("index")
     for change in ("base → SFT", f"SFT → {SMOOTHED}"):
         choose(page, "change", change)
         choose(page, "sort", "change")
         rows = by_language(page, "")
         values = []
         for tag, cells in rows.items():
-            row = effects.loc[("one", *change.split(" → "), "text_ppl", "debiased_ece2", tag)]
+            row = changes["one", *change.split(" → "), "text_ppl", "debiased_ece2", tag]
             number, _, p = cells[4].partition(", p ")
             assert alike(number, row["value"], row["ci_low"], row["ci_high"])
             wanted = "< 0.001" if row["p_holm"] < 0.001 else f"= {row['p_holm']:.3f}"
@@ -284,7 +286,7 @@ def test_a_language_has_its_diagrams_and_their_numbers(page: Page, study: Path) 
     follow(page, "Hebrew")
     titles = page.locator(".x-chart text").filter(has_text="ECE")
     metrics = metrics_of(study)
-    eces = [metrics.loc[run, "text_ppl", "ece", "he"]["value"] for run in CONDITIONS.values()]
+    eces = [metrics[run, "text_ppl", "ece", "he"]["value"] for run in CONDITIONS.values()]
     wanted = [f"{name}ECE {value:.3f}" for name, value in zip(CONDITIONS, eces, strict=True)]
     assert titles.all_text_contents() == wanted
     bins = pd.read_csv(study / paths.RELIABILITY_BY_LANG.format(root=ROOT))
@@ -305,7 +307,7 @@ def test_a_language_has_its_diagrams_and_their_numbers(page: Page, study: Path) 
         assert list(map(float, cells[1:])) == pytest.approx(numbers, abs=0.000501)
     for condition, cells in zip(CONDITIONS, page.evaluate(CELLS, "Hebrew (he)"), strict=True):
         for metric, cell in zip(("ece", "confidence", "accuracy"), cells[1:], strict=True):
-            row = metrics.loc[CONDITIONS[condition], "text_ppl", metric, "he"]
+            row = metrics[CONDITIONS[condition], "text_ppl", metric, "he"]
             assert alike(cell, row["value"], row["ci_low"], row["ci_high"])
 
 
@@ -333,7 +335,7 @@ def test_questions_show_texts_options_and_what_each_condition_answered(
     cards = page.evaluate(CARDS)
     assert len(cards) == explored.QUESTIONS
     assert page.locator("#explorer-root img").count() == 0, "texts are no HTML"
-    tables = {name: given(study, run, "en") for name, run in CONDITIONS.items()}
+    tables: Any = {name: given(study, run, "en") for name, run in CONDITIONS.items()}
     changes = []
     for card in cards:
         question = re.search(r"question=(q\d+)", card["link"])
@@ -397,7 +399,7 @@ def test_a_question_is_shown_in_all_languages(page: Page) -> None:
 
 
 def test_the_questions_that_changed_most_in_all_languages(page: Page, study: Path) -> None:
-    follow(page, "Questions of all languages, those that changed most first")
+    follow(page, f"Which answers changed most, in all languages? (SFT → {SMOOTHED})")
     count = len(LANGUAGES) * explored.QUESTIONS
     assert page.inner_text("#x-questions") == f"{count} questions"
     most = 0.0
@@ -407,6 +409,9 @@ def test_the_questions_that_changed_most_in_all_languages(page: Page, study: Pat
         most = max(most, (before["sure"] + after["sure"])[is_new].max())
     first = page.evaluate(CARDS)[0]["labels"]
     assert float(re.findall(r"change ([\d.]+)", first)[0]) == pytest.approx(most, abs=0.0016)
+    page.get_by_label("SFT", exact=True).uncheck()
+    asked(page, "conditions", f"base|{SMOOTHED}")
+    assert page.evaluate(CARDS)[0]["labels"] == first, "the change is between what is not shown"
 
 
 def test_numbers_are_saved_as_csv(page: Page, study: Path) -> None:
@@ -417,7 +422,7 @@ def test_numbers_are_saved_as_csv(page: Page, study: Path) -> None:
     assert {row["language"] for row in rows} == set(LANGUAGES)
     for row in rows:
         for condition, run in CONDITIONS.items():
-            cells = metrics.loc[run, "text_ppl", "ece", row["language"]]
+            cells = metrics[run, "text_ppl", "ece", row["language"]]
             ends = (
                 ("value", condition),
                 ("ci_low", f"{condition}, low"),
@@ -428,6 +433,10 @@ def test_numbers_are_saved_as_csv(page: Page, study: Path) -> None:
     follow(page, "English")
     name, text = download(page, "Save numbers (CSV)", 1)
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    choose(page, "language", "yo")
+    _, other = download(page, "Save numbers (CSV)", 1)
+    saved = {row["question"][:4] for row in csv.DictReader(io.StringIO(other))}
+    assert saved == {"'=Kí"}, "no formula for a spreadsheet"
     assert len(rows) == explored.QUESTIONS
     texts = {explored.TEXTS["en"].format(row["question_id"]) for row in rows}
     assert {row["question"] for row in rows} == texts
@@ -489,7 +498,7 @@ def test_runs_are_told_apart_by_their_seed(opened: Callable[..., Page], tmp_path
     for seed in ("0", "1"):
         choose(page, "seed", seed)
         for language, cells in by_language(page, "").items():
-            row = metrics.loc[f"one.own.ls0.s{seed}", "text_ppl", "ece", language]
+            row = metrics[f"one.own.ls0.s{seed}", "text_ppl", "ece", language]
             assert alike(cells[5], row["value"], row["ci_low"], row["ci_high"])
 
 
@@ -674,19 +683,18 @@ def test_an_audit_of_models_finds_nothing_serious(
 def test_the_page_of_the_smoke_study_has_it(opened: Callable[..., Page], smoke: Path) -> None:
     file = smoke / SMOKE / "index.html"
     page = opened(file)
-    frame = pd.read_csv(file.with_name("metrics.csv"))
-    metrics = frame.set_index(["run", "readout", "metric", "language"])
+    metrics = metrics_of(smoke, SMOKE)
     runs = {name: run.replace("one", GEMMA) for name, run in CONDITIONS.items()}
     runs = {name: run.replace("own", "facts") for name, run in runs.items()}
-    for metric in frame.loc[frame["readout"] == "text_ppl", "metric"].unique():
+    for metric in dict.fromkeys(key[2] for key in metrics if key[1] == "text_ppl"):
         choose(page, "metric", metric)
         for language, cells in by_language(page, "").items():
             for cell, run in zip(cells[4:], runs.values(), strict=True):
-                row = metrics.loc[run, "text_ppl", metric, language]
+                row = metrics[run, "text_ppl", metric, language]
                 assert alike(cell, row["value"], row["ci_low"], row["ci_high"]), (cell, row)
     questions = pq.read_table(smoke / paths.BENCHMARK.format(benchmark="cldr-facts")).to_pandas()
-    texts = questions.set_index(["language", "question_id"])["question"]
-    for language in frame["language"].unique():
+    texts: Any = questions.set_index(["language", "question_id"])["question"]
+    for language in dict.fromkeys(key[3] for key in metrics):
         choose(page, "language", language)
         cards = page.evaluate(CARDS)
         assert 0 < len(cards) <= 10

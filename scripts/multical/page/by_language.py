@@ -107,14 +107,14 @@ def _languages(metrics: pd.DataFrame) -> dict[str, Any]:
 
 
 def _runs(runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    for row in runs.itertuples(index=False):
-        is_base = pd.isna(row.sft)
+    for row in runs.to_dict("records"):
+        is_base = pd.isna(row["sft"])
         yield {
-            "id": row.run,
-            "model": row.model,
-            "sft": None if is_base else row.sft,
-            "seed": None if pd.isna(row.seed) else int(row.seed),
-            "condition": label(None if is_base else row.smoothing),
+            "id": row["run"],
+            "model": row["model"],
+            "sft": None if is_base else row["sft"],
+            "seed": None if pd.isna(row["seed"]) else int(row["seed"]),
+            "condition": label(None if is_base else row["smoothing"]),
         }
 
 
@@ -130,7 +130,7 @@ def _cells(metrics: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Of each benchmark, readout and run: its languages, and lists as long by metric."""
     for keys, rows in metrics.groupby(BLOCK, sort=False):
         numbers = rows.drop_duplicates("language").set_index("language")["n"]
-        values = _by_metric(rows, list(numbers.index), tables.INTERVAL)
+        values = _by_metric(rows, list(numbers.index), list(tables.INTERVAL))
         yield _keys(BLOCK, keys) | {
             "languages": list(numbers.index),
             "n": [int(n) for n in numbers],

@@ -350,7 +350,8 @@
         (!choice.level || info(tag).level === choice.level) &&
         (!choice.script || info(tag).script === choice.script),
     );
-    choice.pick('language', ['', '*', ...all], '');
+    const byName = [...all].sort((a, b) => nameOf(a).localeCompare(nameOf(b), 'en'));
+    choice.pick('language', ['', '*', ...byName], '');
     pickQuestions(choice);
     return choice;
   }
@@ -603,7 +604,10 @@
     return { spec, rows, title, label, caption, click: (row) => go({ language: row.tag }) };
   }
 
-  const ALL_QUESTIONS = 'Questions of all languages, those that changed most first';
+  const allQuestions = (choice) =>
+    choice.changed
+      ? `Which answers changed most, in all languages? (${choice.change})`
+      : 'Questions of all languages';
 
   function languagesView(choice) {
     const tags = sorted(choice, choice.languages);
@@ -621,7 +625,7 @@
       controls: languageControls(choice),
       status: `${counted(tags.length, 'language')}, ${choice.model}, ${chart.title}`,
       body: [
-        choice.questions ? el('p', {}, link(ALL_QUESTIONS, { language: '*' })) : null,
+        choice.questions ? el('p', {}, link(allQuestions(choice), { language: '*' })) : null,
         figure(chart, columns, tags, name),
         table(title, columns, tags, choice),
       ],
@@ -767,19 +771,21 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
   /** A language's questions, with what each condition answered and how sure it was. */
   function questionsIn(choice, tag) {
     const { ids, subjects, cultures, asked: places, gold, texts, answers } = choice.questions;
-    const given = choice.conditions.map((condition) => {
-      const run = choice.runs.get(condition);
-      const found = answers.find((one) => one.run === run && one.readout === choice.readout);
-      return [condition, found?.languages[tag]];
-    });
-    const conditions = choice.changed ? [choice.changed.before, choice.changed.after] : [];
+    const given = new Map(
+      [...choice.runs].map(([condition, run]) => {
+        const found = answers.find((one) => one.run === run && one.readout === choice.readout);
+        return [condition, found?.languages[tag]];
+      }),
+    );
+    const answer = (condition, at) => {
+      const [options, sure] = given.get(condition) ?? [];
+      const isThere = (options?.[at] ?? '-') !== '-';
+      return isThere ? { option: Number(options[at]), sure: sure[at] } : null;
+    };
     return (places[tag] ?? []).map((place, at) => {
-      const picks = new Map(
-        given
-          .filter(([, list]) => list && list[0][at] !== '-')
-          .map(([condition, list]) => [condition, { option: Number(list[0][at]), sure: list[1][at] }]),
-      );
-      const [before, after] = conditions.map((condition) => picks.get(condition));
+      const picks = choice.conditions.map((condition) => [condition, answer(condition, at)]);
+      const before = choice.changed && answer(choice.changed.before, at);
+      const after = choice.changed && answer(choice.changed.after, at);
       return {
         tag,
         id: ids[place],
@@ -788,13 +794,15 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
         text: texts?.[tag][at][0] ?? null,
         options: texts?.[tag][at][1] ?? null,
         gold: gold[tag][at] === '-' ? null : Number(gold[tag][at]),
-        picks,
+        picks: new Map(picks.filter(([, pick]) => pick)),
         change: before && after ? distance(choice, before, after) : null,
       };
     });
   }
 
-  /** How far apart two answers are: the sum of the confidences if they differ. */
+  const DISTANCE = 'the difference of the two confidences, or their sum if the answers differ';
+
+  /** How far apart two answers are. */
   function distance(choice, before, after) {
     const isProbability = diagrams.has(key(choice.benchmark, choice.readout, [...choice.runs.values()][0]));
     if (isProbability && before.option !== after.option) return before.sure + after.sure;
@@ -871,6 +879,7 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
       { 'aria-labelledby': 'x-questions' },
       el('h4', { id: 'x-questions' }, counted(questions.length, 'question')),
       choice.questions.texts ? null : el('p', {}, noTexts(choice)),
+      choice.changed ? el('p', { class: 'x-labels' }, `Change, ${choice.change}: ${DISTANCE}.`) : null,
       saving(QUESTION_COLUMNS, questions, `${file}-questions`),
       el('ol', { class: 'x-questions' }, shown.map((one) => card(choice, one, tags.length > 1))),
       shown.length < questions.length ? more : null,

@@ -18,6 +18,8 @@ from multical.page import by_language, by_model, sources
 SCRIPT, STYLE = (Path(__file__).with_name(f"explorer.{kind}") for kind in ("js", "css"))
 #: Snakemake's package has the libraries of its report, whose checksums it compares
 LIBRARY = ("vega/vega.js", "vega-lite/vega-lite.js")
+#: What follows them there
+NEXT = "vega-embed/vega-embed.js"
 
 
 def data(config: Config, root: str) -> dict[str, Any] | None:
@@ -39,11 +41,14 @@ def embedded(found: Any) -> str:
 
 
 def library() -> str:
-    """Vega and Vega-Lite as one script, with their licences; it needs no network."""
+    """Vega and Vega-Lite as one script that needs no network, with the licences of all in it."""
+    listed = list(Assets.spec)
     parts = []
-    for path in LIBRARY:
-        licence = Assets.get_content(str(Path(path).with_name("LICENSE")))
-        parts += [f"/*\n{licence.strip()}\n*/", Assets.get_content(path)]
+    # a library is followed by the licences of what it is made from, up to the next library
+    for path in listed[listed.index(LIBRARY[0]) : listed.index(NEXT)]:
+        text = Assets.get_content(path)
+        name = path.partition("/")[0]
+        parts.append(text if path in LIBRARY else f"/*! {name}\n{text.strip()}\n*/")
     return "\n".join(parts).replace("</script", "<\\/script")
 
 

@@ -97,9 +97,10 @@ def _texts(by_language: dict[str, pd.DataFrame], file: str) -> dict[str, list[An
     columns = [*KEY, "question", "options", "answer"]
     kept = pq.read_table(file, columns=columns, filters=[("question_id", "in", ids)]).to_pylist()
     found = {(row["language"], row["question_id"]): row for row in kept}
-    texts, characters = {}, 0
+    texts: dict[str, list[Any]] = {}
+    characters = 0
     for language, part in by_language.items():
-        texts[language] = lines = []
+        lines = texts.setdefault(language, [])
         for name, gold in zip(part["question_id"], part["gold"], strict=True):
             row = found.get((language, name))
             if row is None or row["answer"] != gold:
