@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support import checkout, forks
+from support import checkout
 from support.tiny_study import tiny_study
 
 MADE = "results/inputs/benchmarks/quiz.parquet"
@@ -76,14 +76,6 @@ def test_a_job_goes_on_when_its_terminal_is_closed(folder: Path) -> None:
         said += os.read(end, 65536)
     os.close(end)
     check(folder, process)
-
-
-def test_a_job_goes_on_when_its_log_cannot_be_written(folder: Path) -> None:
-    (folder / LOG).parent.mkdir(parents=True)
-    (folder / LOG).symlink_to("/dev/full")
-    done = forks.run([*checkout.SNAKEMAKE, "--", MADE], cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert (folder / MADE).exists()
 
 
 def test_all_rules_print_in_this_way() -> None:

@@ -41,8 +41,8 @@ OTHER = 4
 FLOPS = 2e11
 #: For this long, what this run has measured says little
 SETTLED = 60  # seconds
-#: A bar of tqdm in a log: what it is of, the share in percent, and the counts
-TQDM = re.compile(r"([^\r\n]*?) *(\d{1,3})%\|[^|\r\n]*\| (\S+/\S+) \[")
+#: A bar of tqdm in a log: the share in percent, and the counts
+TQDM = re.compile(r" *(\d{1,3})%\|[^|]*\| (\S+/\S+) \[")
 #: What a bar is of that counts none of a job's own work
 LOADING = "Loading weights"
 #: How many bytes at the end of a log hold its last bar
@@ -257,14 +257,14 @@ def counts(log: str, since: float) -> tuple[float, str] | None:
         with open(log, "rb") as stream:
             status = os.fstat(stream.fileno())
             stream.seek(max(0, status.st_size - TAIL))
-            tail = stream.read().decode(errors="replace")
+            tail = re.split("[\r\n]", stream.read().decode(errors="replace"))
     except OSError:
         return None
-    own = [found[1:] for found in TQDM.findall(tail) if not found[0].startswith(LOADING)]
-    if status.st_mtime < since or not own:
-        return None
-    percent, done = own[-1]
-    return int(percent) / 100, done
+    whole = tail[1:] if status.st_size > TAIL else tail
+    for line in reversed(whole if status.st_mtime >= since else []):
+        if (bar := TQDM.search(line)) and not line.startswith(LOADING):
+            return int(bar[1]) / 100, bar[2]
+    return None
 
 
 def duration(seconds: float) -> str:
