@@ -22,10 +22,12 @@ from multical.errors import InputError
 #: Sections with entries by name
 SECTIONS = ("studies", "models", "benchmarks", "sft_data", "prompts")
 LEVELS = "resource_levels"
+#: How figures are drawn, which is not of one study
+FIGURES = "figures"
 
 
 def of_studies(config: Data, roots: Collection[str]) -> Data:
-    """The entries of some studies, those that they name, and the levels of languages.
+    """The entries of some studies, those that they name, levels of languages, and keys of figures.
 
     `config` is the whole config as plain data.
     """
@@ -44,7 +46,8 @@ def of_studies(config: Data, roots: Collection[str]) -> Data:
         for section, names in found.items()
         if names
     }
-    return entries | {LEVELS: config.get(LEVELS, {})}
+    drawn = {FIGURES: config[FIGURES]} if config.get(FIGURES) else {}
+    return entries | drawn | {LEVELS: config.get(LEVELS, {})}
 
 
 def missing(entries: Data, config: Data) -> Data:
@@ -90,10 +93,11 @@ def joined(config: Data, added: Data) -> Data:
 def read(file: Path) -> Data:
     """The entries in an unpacked bundle; raises `InputError` if they are none."""
     entries = yaml_files.mapping(file)
-    for key in (*SECTIONS, LEVELS):
+    keys = (*SECTIONS, FIGURES, LEVELS)
+    for key in keys:
         if not isinstance(section := entries.get(key, {}), dict):
             raise InputError(f"{file}: {key}: found {section!r}, expected entries by name")
-    return {key: entries[key] for key in (*SECTIONS, LEVELS) if key in entries}
+    return {key: entries[key] for key in keys if key in entries}
 
 
 def with_own(entries: Data) -> str:
@@ -121,7 +125,8 @@ def with_own(entries: Data) -> str:
 
 def names_of(entries: Data) -> list[str]:
     """The keys of entries, such as `models.little`, but for levels."""
-    return [f"{section}.{name}" for section in SECTIONS for name in entries.get(section, ())]
+    sections = (*SECTIONS, FIGURES)
+    return [f"{section}.{name}" for section in sections for name in entries.get(section, ())]
 
 
 def _with_section(text: str, section: str, named: dict[str, Any]) -> str:
