@@ -32,6 +32,7 @@ class Screen:
         self.lock = threading.RLock()
         self.bars: Sequence[Bar] = ()
         self.drawn: list[str] = []
+        self.left = self.right = 0  # widths of names and details
         self.relay: threading.Thread | None = None
         if self.is_terminal:
             self.take(stream.fileno())
@@ -90,9 +91,10 @@ class Screen:
         columns, rows = self.size()
         room = max(1, rows - 1)  # the cursor is below them
         shown = bars if len(bars) <= room else bars[: room - 1] or bars[:1]
-        right = max(len(bar.detail) for bar in shown)
-        left = max(len(bar.name) for bar in shown)
-        left = max(1, min(left, columns - 1 - right - BESIDE - SHORTEST))
+        # no narrower than they were, so that bars stay in their place
+        self.right = right = max(self.right, *(len(bar.detail) for bar in shown))
+        self.left = max(self.left, *(len(bar.name) for bar in shown))
+        left = max(1, min(self.left, columns - 1 - right - BESIDE - SHORTEST))
         lines = [self.line(bar, columns - 1, left, right) for bar in shown]
         if 1 < room < len(bars):
             lines.append(f"and {len(bars) - len(shown)} more")

@@ -47,7 +47,7 @@ TQDM = re.compile(r" *(\d{1,3})%\|[^|]*\| (\S+/\S+) \[")
 LOADING = "Loading weights"
 #: How many bytes at the end of a log hold its last bar
 TAIL = 4096
-#: A job that has not ended is not drawn as if it had
+#: What has not ended is not drawn as if it had
 ALMOST = 0.99
 
 
@@ -221,7 +221,7 @@ class Progress:
         """How far the run has come, and each job that runs."""
         if self.ended.total() == self.total:
             return []
-        whole = Bar(self._count, self._share(now), self._rest(now))
+        whole = Bar(self._count, min(self._share(now), ALMOST), self._rest(now))
         return [whole, *(self._bar(job, now) for job in self.running.values())]
 
     @property
