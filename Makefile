@@ -11,10 +11,8 @@ PYTEST := .venv/bin/python -m pytest
 PYTHON_CODE := scripts tools tests benchmarks
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources trainings=1 --rerun-incomplete
-# A line of progress for the whole run. What jobs print is in logs/, too.
+# Bars of the run and its jobs instead of Snakemake's lines. What jobs print is in logs/, too.
 FOLLOWED := PYTHONPATH=tools $(SNAKEMAKE) --logger study
-# Errors are shown: `--quiet all` would swallow them.
-QUIET  := --quiet rules host progress reason
 REPORT = $(FOLLOWED) --report-stylesheet report/style.css --report
 
 .PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance fetch bundle unbundle export doctor submit stop recover test test-all test-smoke test-unit test-slow test-slurm bench canary gpu gpu-wheels check schema format clean
@@ -54,7 +52,7 @@ msp_v2: env          ## make paper 2 from its released outputs, with its page, a
 report verify fetch bundle export: export ROOT = $(if $(filter results results/%,$(STUDY)),$(STUDY),results/$(STUDY))
 verify: env          ## do the claims hold in STUDY=demo|msp_v2|...? an error where a verdict is unexpected
 	$(if $(STUDY),,$(error verify: which STUDY=demo|msp_v2|...?))
-	$(SNAKEMAKE) $(QUIET) -- "$$ROOT/claims/verdicts.json"
+	@$(FOLLOWED) -- "$$ROOT/claims/verdicts.json" >/dev/null
 	@$(BIN)/python tools/check_verdicts.py --verdicts "$$ROOT/claims/verdicts.json" --expected expected/claims.yaml
 
 plan: env            ## what TARGET=... would run on SLURM, why, and its cost; runs nothing
@@ -123,8 +121,8 @@ tests/.venv/lock: PIP_OPTIONS := --no-deps --ignore-requires-python
 	cp $< $@
 
 bench: benchmarks/.venv/lock ## speed against peers, into benchmarks/results.csv: an hour; ITEMS=verbs times the demo and the tests
-	$(SNAKEMAKE) $(QUIET) -- results/inputs/models/gemma3-270m/manifest.json \
-	  results/inputs/benchmarks/cldr-facts.parquet
+	@$(FOLLOWED) -- results/inputs/models/gemma3-270m/manifest.json \
+	  results/inputs/benchmarks/cldr-facts.parquet >/dev/null
 	set -e; for item in $(ITEMS); do $(BIN)/python benchmarks/$$item.py $(ARGS); done
 
 canary: env          ## try the newest release of each library: which one breaks what? ARGS="tests/unit/..." tries a part

@@ -18,6 +18,11 @@ min_version("9.27")
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
 )
+# A job ends well and its log is whole even if nobody reads what it prints, as when its terminal was
+# closed. It is said here, since an edit of a rule's shell command would run its jobs again.
+shell.prefix(
+    'set -euo pipefail; tee() {{ trap "" PIPE; command tee "$@" || cat >/dev/null; }}; '
+)
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from multical.claims import schema as claims_schema

@@ -213,7 +213,7 @@ def report_labels(label, kind="of"):
 def figure(name, panel="{panel}", category="Figures"):
     """The files of a figure. If there is one for each model, its name ends with `.{model}`.
 
-    The screen version and the sidecar go into the report.
+    The screen version and the sidecar go into the report. The forms are those of `figures.formats`.
     """
     stem = paths.FIGURE.replace("{panel}", panel).replace("{name}", name)
     name = name.removesuffix(".{model}")
@@ -225,7 +225,8 @@ def figure(name, panel="{panel}", category="Figures"):
         labels=report_labels(label, "figure"),
     )
     sidecar = report(f"{stem}.json", category="Provenance", labels=report_labels(label))
-    return {"pdf": f"{stem}.pdf", "png": screen, "sidecar": sidecar}
+    files = {form: f"{stem}.{form}" for form in CONFIG.figures.formats}
+    return files | {"png": screen, "sidecar": sidecar}
 
 
 def table(name, pattern=paths.TABLE, labels=report_labels):
@@ -249,7 +250,7 @@ def table(name, pattern=paths.TABLE, labels=report_labels):
 def figures(*names, panel="{panel}"):
     """The files of the figures of paper 2 that one job draws."""
     drawn = [figure(name, panel=panel, category="Paper 2") for name in names]
-    return {form: [one[form] for one in drawn] for form in ("pdf", "png", "sidecar")}
+    return {form: [one[form] for one in drawn] for form in drawn[0]}
 
 
 def tables(*names):
@@ -270,6 +271,9 @@ def settings_of(function, *more):
     """A function of wildcards: a job's settings, which `function` computes for a study."""
     return lambda w: canonical(function(CONFIG, w.root, *more))
 
+
+#: The styles of all figures, as an input
+STYLES = {"style": [paths.STYLE, *filter(None, [CONFIG.figures.style])]}
 
 #: The option of programs that write the code's fingerprint into sidecars
 CODE = "--code {params.code:q}"
@@ -295,6 +299,7 @@ def make_rule(name, inputs, outputs, settings, options=(CODE,), threads=1, root=
     """
     program = name.removesuffix(".{model}").removesuffix("_margin_entropy")
     panel = "{panel}" if "{panel}" in str(outputs) else ""
+    inputs = inputs | STYLES if "pdf" in outputs else inputs
 
     rule:
         name:

@@ -47,6 +47,7 @@ rule plot_coverage:
     input:
         coverage="docs/coverage.csv",
         procedures="docs/procedures.csv",
+        style=paths.STYLE,
     output:
         pdf="docs/coverage.pdf",
         png="docs/coverage.png",
@@ -64,7 +65,7 @@ rule plot_coverage:
     shell:
         command(
             "plot_coverage",
-            ["coverage", "procedures"],
+            ["coverage", "procedures", "style"],
             ["pdf", "png", "sidecar"],
             CODE,
         )

@@ -11,10 +11,10 @@
 #: Each figure: the tables that it is drawn from, and its parameters. `.{model}` ends the names of
 #: figures that each model has.
 FIGURES = {
-    "ece_by_lang": (paths.METRICS, figure_params.ByLanguage),
+    "ece_by_lang": (paths.METRICS, figure_params.NamedByLanguage),
     "confidence_vs_accuracy_shift": (paths.METRICS, figure_params.ByLanguage),
     "gap_vs_accuracy": (paths.METRICS, figure_params.ByLanguageAndGuess),
-    "entropy_by_lang": (paths.METRICS, figure_params.ByLanguageAndGuess),
+    "entropy_by_lang": (paths.METRICS, figure_params.NamedByLanguageAndGuess),
     "reliability": (paths.RELIABILITY, figure_params.ConditionsAndGuess),
     "reliability_by_lang.{model}": (
         paths.RELIABILITY_BY_LANG,
@@ -28,7 +28,7 @@ FIGURES = {
     "effects_by_resource": (paths.EFFECTS_OVER_LANGUAGES, figure_params.Conditions),
     "ece_vs_fertility": ([paths.METRICS, paths.FERTILITY], figure_params.ByLanguage),
     "recalibration_transfer": (paths.RECALIBRATION, figure_params.ByLanguage),
-    "temperatures_by_lang": (paths.TEMPERATURES, figure_params.ByLanguage),
+    "temperatures_by_lang": (paths.TEMPERATURES, figure_params.NamedByLanguage),
 }
 #: Each table: the tables that it is made from, and its parameters.
 TABLES = {
@@ -62,6 +62,7 @@ for name, (sources, schema) in TABLES.items():
 rule plot_training:
     input:
         lambda w: job_params.loss_logs(CONFIG, w.root),
+        **STYLES,
     output:
         **figure("training", panel=""),
     log:
@@ -77,7 +78,7 @@ rule plot_training:
         settings=settings_of(job_params.training_figure),
         code=code("plot_training"),
     shell:
-        command("plot_training", [], ["pdf", "png", "sidecar"], CODE) + " >{log:q} 2>&1"
+        command("plot_training", STYLES, figure("training"), CODE) + " >{log:q} 2>&1"
 
 
 # A large study has hundreds of inputs here, so the program finds them by the names in its settings.

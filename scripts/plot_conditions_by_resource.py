@@ -71,7 +71,8 @@ def draw(rows: pd.DataFrame, params: Guess) -> Figure:
         names(ax, places, style.WIDTH * 72 * 0.9 / len(models))
         ax.set_xlabel("label smoothing b, by SFT data")
     figure.align_ylabels(axes[:, 0])
-    style.level_legend(figure, levels, "base", guess=bool(params.options))
+    bars = style.bars(rows, params.level)
+    style.level_legend(figure, levels, bars, "base", guess=bool(params.options))
     return figure
 
 

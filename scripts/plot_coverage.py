@@ -133,7 +133,9 @@ def listed(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set(xlim=(-0.3, max(12.0, float(share.max()) + 1)), ylim=(len(rows) - 0.4, -0.6))
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
-    ax.legend(fontsize=7, loc="lower right")
+    kinds, _ = ax.get_legend_handles_labels()
+    handles = [*kinds, style.bar("95 % Wilson interval", "_")]
+    ax.legend(handles=handles, fontsize=7, loc="lower right")
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
         top.set_title(model)
         style.name_levels(bottom, levels)
     figure.align_ylabels(axes[:, 0])
-    entries = style.condition_handles(conditions)
+    entries = [*style.condition_handles(conditions), *style.bars(rows, params.level)]
     entries += [
         style.handle(name, style.GREY, "o", filled=culture == "CS")
         for culture, name in CULTURES.items()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from multical.errors import program
 from multical.figures import style, tables
-from multical.figures.params import ByLanguage
+from multical.figures.params import NamedByLanguage
 
 
 def main() -> None:
-    args = style.arguments(__doc__, ByLanguage, "metrics")
+    args = style.arguments(__doc__, NamedByLanguage, "metrics")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(args.metrics, "metrics", args.params, conditions, metric="ece")
     style.finish(style.by_language(rows, args.params, "ECE"), args)

@@ -14,7 +14,8 @@ from multical.figures import style, tables
 from multical.figures.params import Panel
 
 
-def draw(rows: pd.DataFrame, conditions: list[float | None]) -> Figure:
+def draw(rows: pd.DataFrame, conditions: list[float | None], level: float) -> Figure:
+    """The figure; `level` is that of the intervals."""
     models, levels = tables.models(rows), tables.levels(rows, "group")
     sharey = not style.squeezes(rows, *style.ENDS, zero=True)
     figure, axes = style.panels(1, len(models), 2.6, sharey=sharey)
@@ -29,7 +30,7 @@ def draw(rows: pd.DataFrame, conditions: list[float | None]) -> Figure:
         ax.set_ylim(bottom=0)
         style.name_levels(ax, levels)
     axes[0, 0].set_ylabel("mean ECE over languages")
-    style.legend(figure, style.condition_handles(conditions))
+    style.legend(figure, [*style.condition_handles(conditions), *style.bars(rows, level)])
     return figure
 
 
@@ -38,7 +39,7 @@ def main() -> None:
     rows = tables.chosen(args.summary, "summary", args.params, metric="ece")
     conditions = [None, *tables.smoothings(rows, args.params)]
     rows = rows[rows["group"].isin(tables.LEVELS)]
-    style.finish(draw(rows, conditions), args)
+    style.finish(draw(rows, conditions, args.params.level), args)
 
 
 if __name__ == "__main__":

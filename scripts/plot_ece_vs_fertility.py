@@ -72,8 +72,9 @@ def write_correlation(ax: Axes, part: pd.DataFrame) -> None:
     """Spearman's r in a corner of a panel, if there are three languages or more."""
     if len(part) > 2:
         r = part["fertility"].rank().corr(part["value"].rank())
+        text = f"r = {round(r, 2) + 0:.2f}".replace("-", "\N{MINUS SIGN}")
         ax.annotate(
-            f"r = {round(r, 2) + 0:.2f}", (1, 1), xycoords="axes fraction", xytext=(-2, -1),
+            text, (1, 1), xycoords="axes fraction", xytext=(-2, -1),
             textcoords="offset points", ha="right", va="top", color=style.GREY,
             path_effects=style.HALO,
         )  # fmt: skip

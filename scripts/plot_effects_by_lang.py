@@ -36,13 +36,18 @@ def draw(rows: pd.DataFrame, params: ModelByLanguage) -> Figure:
         style.small_ticks(ax, "change")
         for first in languages.drop_duplicates("resource_level")["place"].iloc[1:]:
             ax.axhline(first - 1, color=style.GREY, linewidth=0.6)
-    names(axes[0, 0], y, params.reference_language, tables.few(rows, params.least_questions))
+    few = tables.few(rows, params.least_questions)
+    named = style.on_axis(y, few, params.language_names)
+    names(axes[0, 0], y, named, named.get(params.reference_language, ""))
     for level, part in languages.groupby("resource_level"):
         axes[0, -1].annotate(
             level, (1.02, part["place"].mean()), xycoords=("axes fraction", "data"), rotation=270,
             va="center", fontsize=7.5, color=style.GREY, fontstyle="italic", annotation_clip=False,
         )  # fmt: skip
-    style.change_legend(figure, conditions, title=params.model)
+    entries = style.bars(rows, params.level, marker="_")
+    if rows["seed_sd"].notna().any():
+        entries.append(style.bar("SD between seeds", "_", width=0.5))
+    style.change_legend(figure, conditions, entries, title=params.model)
     return figure
 
 
@@ -58,13 +63,12 @@ def bars(ax: Axes, y: np.ndarray, rows: pd.DataFrame, colour: str, marker: str) 
                 markersize=3, **look)  # fmt: skip
 
 
-def names(ax: Axes, y: dict[str, float], bold: str, few: dict[str, int]) -> None:
+def names(ax: Axes, y: dict[str, float], named: dict[str, str], bold: str) -> None:
     """Label the y axis with the languages, from top to bottom."""
-    named = style.name_few(y, few)
     ax.set_yticks(list(y.values()), list(named.values()), fontsize=6 if len(y) < 60 else 5)
     ax.set_ylim(max(y.values()) + 0.8, -0.8)
     for text in ax.get_yticklabels():
-        if text.get_text() == named.get(bold):
+        if text.get_text() == bold:
             text.set_fontweight("bold")
 
 

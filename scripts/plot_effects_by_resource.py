@@ -40,7 +40,8 @@ def draw(rows: pd.DataFrame, params: Conditions) -> Figure:
     for ax in axes[-1]:
         style.name_levels(ax, levels, 0.5)
     figure.align_ylabels(axes[:, 0])
-    style.change_legend(figure, conditions)
+    kind = "interval (questions, languages)"
+    style.change_legend(figure, conditions, style.bars(rows, params.level, kind))
     return figure
 
 

@@ -11,13 +11,13 @@ import math
 
 from multical.errors import program
 from multical.figures import style, tables
-from multical.figures.params import ByLanguageAndGuess
+from multical.figures.params import NamedByLanguageAndGuess
 
 NATS, SHARE = "entropy", "normalised_entropy"
 
 
 def main() -> None:
-    args = style.arguments(__doc__, ByLanguageAndGuess, "metrics")
+    args = style.arguments(__doc__, NamedByLanguageAndGuess, "metrics")
     conditions, options = tables.conditions(args.params), args.params.options
     known = set(tables.read(args.metrics, "metrics")["metric"])
     mixed = options is None and SHARE in known  # a study may have left the metric out

@@ -34,6 +34,7 @@ def main() -> None:
             scaling = "platt" if after else "none"
             figure = curves(table[table["scaling"] == scaling], looks, scaling)
         figure.axes[0].set_title(args.params.title)
+        settle(figure)
         style.finish(figure, args, name)
 
 
@@ -51,6 +52,12 @@ def curves(table: pd.DataFrame, looks: Looks, scaling: str) -> Figure:
     ax.grid(axis="x")
     msp_style.model_legend(figure, looks, table["model"])
     return figure
+
+
+def settle(figure: Figure) -> None:
+    """Find the layout of a square: matplotlib needs a few rounds until its labels have room."""
+    for _ in range(3):
+        figure.draw_without_rendering()
 
 
 def scatter(points: pd.DataFrame, error: str, looks: Looks) -> Figure:

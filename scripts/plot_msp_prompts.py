@@ -56,9 +56,11 @@ def panels(texts: dict[str, str]) -> Figure:
         ax.set_title(f"Prompt {name}", loc="left")
         ax.set(xticks=[], yticks=[])
         ax.spines[["top", "right"]].set_visible(True)
-        ax.annotate(text, (0, 1), xycoords="axes fraction", xytext=(5, -5), va="top",
-                    textcoords="offset points", family="DejaVu Sans Mono", fontsize=7.5,
-                    parse_math=False)  # fmt: skip
+        written = ax.annotate(
+            text, (0, 1), xycoords="axes fraction", xytext=(5, -5), va="top",
+            textcoords="offset points", family="DejaVu Sans Mono", fontsize=7.5, parse_math=False,
+        )  # fmt: skip
+        written.set_in_layout(False)  # the frame is as wide as the page, and holds the text
     return figure
 
 

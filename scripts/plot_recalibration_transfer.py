@@ -43,7 +43,7 @@ def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
     for ax in axes[:, 0]:
         ax.set_ylim(bottom=0)
     axes[0, 0].set_xlim(-0.8, max(places.values()) + 0.8)
-    style.legend(figure, style.condition_handles(conditions))
+    style.legend(figure, [*style.condition_handles(conditions), *style.bars(rows, params.level)])
     return figure
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from multical.errors import program
 from multical.figures import style, tables
@@ -43,7 +44,8 @@ def draw(rows: pd.DataFrame, params: ConditionsAndGuess) -> Figure:
         bottom.set_xlabel("confidence")
     axes[-1, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     figure.align_ylabels(axes[:, 0])
-    style.level_legend(figure, levels, "calibrated", guess=bool(params.options))
+    band = Patch(color=style.GREY, alpha=0.25, linewidth=0, label="95 % Wilson interval")
+    style.level_legend(figure, levels, [band], "calibrated", guess=bool(params.options))
     return figure
 
 

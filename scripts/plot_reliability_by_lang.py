@@ -96,6 +96,7 @@ def draw(rows: pd.DataFrame, params: ModelConditions) -> Figure:
     figure.supxlabel("confidence", fontsize=8)
     figure.supylabel("accuracy", fontsize=8)
     entries = plots.condition_handles(conditions, line="-")
+    entries.append(plots.bar("95 % Wilson interval", "|"))
     entries.append(plots.handle("calibrated", plots.GREY, line="--"))
     plots.legend(figure, entries, title=params.model)
     return figure

@@ -35,7 +35,8 @@ def draw(rows: pd.DataFrame, params: Guess) -> Figure:
         ax.set_xlabel("label smoothing b")
     for ax in axes[:, 0]:
         ax.set_ylim(bottom=0)
-    style.level_legend(figure, levels, "base", guess=bool(params.options))
+    bars = style.bars(rows, params.level)
+    style.level_legend(figure, levels, bars, "base", guess=bool(params.options))
     return figure
 
 

@@ -7,25 +7,28 @@ temperatures of a fit on all high-resource languages together.
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from multical.errors import program
 from multical.figures import style, tables
-from multical.figures.params import ByLanguage
+from multical.figures.params import NamedByLanguage
 
-#: Ticks of an axis, times the powers of 10
-TICKS, CLOSE_TICKS = (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+#: Ticks of an axis, times the powers of 10, by how many times its end is its start at most
+TICKS = {5: (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), 200: (1, 2, 5), math.inf: (1, 3)}
 
 
-def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
+def draw(rows: pd.DataFrame, params: NamedByLanguage) -> Figure:
     own, high = (rows[rows["fit"] == fit] for fit in ("own", "high"))
     figure = style.by_language(own, params, "temperature T", (1, "T = 1"))
     for ax, model in zip(figure.axes, tables.models(rows), strict=True):
         ax.set_yscale("log")
         bottom, top = ax.get_ylim()
-        ax.yaxis.set_major_locator(LogLocator(subs=TICKS if top / bottom > 5 else CLOSE_TICKS))
+        ticks = next(ticks for most, ticks in TICKS.items() if top / bottom <= most)
+        ax.yaxis.set_major_locator(LogLocator(subs=ticks))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         for condition in tables.conditions(params):
@@ -37,7 +40,7 @@ def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
 
 
 def main() -> None:
-    args = style.arguments(__doc__, ByLanguage, "temperatures")
+    args = style.arguments(__doc__, NamedByLanguage, "temperatures")
     conditions = tables.conditions(args.params)
     rows = tables.chosen(args.temperatures, "temperatures", args.params, conditions)
     style.finish(draw(rows, args.params), args)

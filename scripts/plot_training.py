@@ -80,10 +80,9 @@ def windows(log: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     args = style.arguments(__doc__, TrainingFigure)
-    args.inputs = training_log.files(args.params)
-    logs = [
-        pd.DataFrame(training_log.read(path), columns=training_log.COLUMNS) for path in args.inputs
-    ]
+    files = training_log.files(args.params)
+    args.inputs += files
+    logs = [pd.DataFrame(training_log.read(path), columns=training_log.COLUMNS) for path in files]
     style.finish(draw(logs, args.params), args)
 
 

@@ -87,7 +87,7 @@ def access(config: Config, one: Download) -> Findings:
 
 
 def fetch(missing: list[Download], cores: str) -> None:
-    """Have Snakemake run jobs, with one line of progress; what fails leaves no files."""
+    """Have Snakemake run jobs, with bars of its progress; what fails leaves no files."""
     if not missing:
         return
     command = [sys.executable, "-m", "snakemake", "--cores", cores, "--rerun-incomplete"]

@@ -64,6 +64,7 @@ EFFECTS_OVER_LANGUAGES = "{root}/stats/effects_over_languages.csv"
 # -- figures and tables; the wildcard `panel` is empty or a folder such as `global-mmlu.tulu3/`
 FIGURES = "{root}/figures"
 FIGURE = "{root}/figures/{panel}{name}"
+STYLE = "scripts/multical/figures/default.mplstyle"
 TABLE = "{root}/tables/{panel}{name}"
 #: A table that does not depend on a panel
 STUDY_TABLE = "{root}/tables/{name}"

@@ -41,7 +41,9 @@ PARAMS = {
     "seed": 0,
     "smoothing": 0.1,
     "least_questions": 1,
+    "level": 0.95,
     "reference_language": "en",
+    "language_names": False,
     "options": 4,
     "model": "gemma3-270m",
 }

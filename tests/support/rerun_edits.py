@@ -24,6 +24,7 @@ SFT = [
 ]
 RECORD = f"{SMOKE}/records/{SMOLLM}/cldr-facts.parquet"
 LOG = "data/samples_quiz.jsonl"
+STYLE = "scripts/multical/figures/default.mplstyle"
 PAGE_CODE = "scripts/multical/page"
 
 Jobs = frozenset[str]
@@ -48,6 +49,8 @@ RELIABILITY = rules("plot_reliability") | jobs("plot_reliability_by_lang", [GEMM
 BY_RESOURCE = rules("plot_ece_by_resource", "plot_conditions_by_resource")
 TRANSFER = rules("plot_recalibration_transfer", "plot_temperatures_by_lang")
 EFFECTS = rules("plot_effects_by_resource") | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
+NAMED = rules("plot_ece_by_lang", "plot_entropy_by_lang", "plot_temperatures_by_lang")
+NAMED |= jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
 LOSSES = rules("plot_training")
 PLOTS = SHIFTS | RELIABILITY | BY_RESOURCE | TRANSFER | EFFECTS | rules("plot_smoothing_sweep")
 PLOTS |= LOSSES
@@ -231,6 +234,11 @@ def figures(setting: str) -> Change:
     return change
 
 
+def drawing(setting: str) -> Change:
+    """A setting of the figures of all studies."""
+    return _appended("config.yaml", f"\nfigures: {{{setting}}}\n")
+
+
 def smoothing(values: str) -> Change:
     """Other smoothings of the smoke study."""
     return config("smoothing: [0.0, 0.1]\n", f"smoothing: [{values}]\n")
@@ -329,6 +337,9 @@ EDITS = [
          SHIFTS | RECALIBRATION | jobs("plot_effects_by_lang", [GEMMA, SMOLLM])
          | rules("make_selective_table")),
     Edit("plot style", code("multical/figures/style"), PLOTS | HEADLINE),
+    Edit("the style file", _appended(STYLE, "lines.markersize: 5\n"), PLOTS | HEADLINE),
+    Edit("a format of figures", drawing("formats: [pdf, png, svg]"), PLOTS | HEADLINE),
+    Edit("names of languages", drawing("language_names: true"), NAMED | HEADLINE),
     Edit("a library that only figures use", lock("matplotlib"), PLOTS | HEADLINE),
     Edit("a library of that library", lock("pillow"), PLOTS | HEADLINE),
     Edit("a claim's threshold", CLAIM, VERDICTS),

@@ -21,10 +21,12 @@ from multical.config.subsets import SECTIONS
 from multical.errors import InputError
 
 LEVELS = "resource_levels"
+#: How figures are drawn, which is not of one study
+FIGURES = "figures"
 
 
 def of_studies(config: Data, roots: Collection[str]) -> Data:
-    """The entries of some studies, those that they name, and the levels of languages.
+    """The entries of some studies, those that they name, levels of languages, and keys of figures.
 
     `config` is the whole config as plain data.
     """
@@ -33,7 +35,8 @@ def of_studies(config: Data, roots: Collection[str]) -> Data:
         for section, needed in subsets.names(schema.load(config), roots).items()
         if needed
     }
-    return entries | {LEVELS: config.get(LEVELS, {})}
+    drawn = {FIGURES: config[FIGURES]} if config.get(FIGURES) else {}
+    return entries | drawn | {LEVELS: config.get(LEVELS, {})}
 
 
 def missing(entries: Data, config: Data) -> Data:
@@ -79,10 +82,11 @@ def joined(config: Data, added: Data) -> Data:
 def read(file: Path) -> Data:
     """The entries in an unpacked bundle; raises `InputError` if they are none."""
     entries = yaml_files.mapping(file)
-    for key in (*SECTIONS, LEVELS):
+    keys = (*SECTIONS, FIGURES, LEVELS)
+    for key in keys:
         if not isinstance(section := entries.get(key, {}), dict):
             raise InputError(f"{file}: {key}: found {section!r}, expected entries by name")
-    return {key: entries[key] for key in (*SECTIONS, LEVELS) if key in entries}
+    return {key: entries[key] for key in keys if key in entries}
 
 
 def with_own(entries: Data) -> str:
@@ -110,7 +114,8 @@ def with_own(entries: Data) -> str:
 
 def names_of(entries: Data) -> list[str]:
     """The keys of entries, such as `models.little`, but for levels."""
-    return [f"{section}.{name}" for section in SECTIONS for name in entries.get(section, ())]
+    sections = (*SECTIONS, FIGURES)
+    return [f"{section}.{name}" for section in sections for name in entries.get(section, ())]
 
 
 def _with_section(text: str, section: str, named: dict[str, Any]) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from multical import paths
 from multical.config.chat_confidence import AnswerStudy, ChatConfidenceStudy, ReleasedStudy
 from multical.config.inputs import Benchmark, Model, SftData
 from multical.config.studies import (
@@ -29,7 +30,16 @@ from multical.data.sft_params import CldrSft
 from multical.errors import InputError
 from multical.labels import KnownLevel
 from multical.models.api_params import ApiModel
-from multical.params import Distinct, Language, Name, Strict, matching, twice, validated
+from multical.params import (
+    Distinct,
+    Language,
+    LocalPath,
+    Name,
+    Strict,
+    matching,
+    twice,
+    validated,
+)
 from multical.scoring.params import Prompt
 
 #: Folder names that a study must not have, since other outputs use them
@@ -41,6 +51,29 @@ INCLUDE = "include"
 #: A study may lie inside another
 ROOT = r"^results(/[a-z0-9_]+){0,2}$"
 ROOT_WORDS = "results, or at most two folders in it of lower-case letters, digits and underscores"
+
+
+class Drawing(Strict):
+    """How the figures of all studies are drawn."""
+
+    style: LocalPath | None = Field(
+        default=None,
+        description="a style file of matplotlib (.mplstyle), whose settings replace those of "
+        f"{paths.STYLE}; null: none",
+    )
+    formats: Distinct[Literal["pdf", "png", "svg"]] = Field(
+        default=["pdf", "png"], description="pdf and png, which other outputs need, and perhaps svg"
+    )
+    language_names: bool = Field(
+        default=False, description="whether axes name languages in English beside their codes"
+    )
+
+    @field_validator("formats")
+    @classmethod
+    def _needed(cls, formats: list[str]) -> list[str]:
+        if not {"pdf", "png"} <= set(formats):
+            raise ValueError(f"found {formats}, expected pdf and png among them")
+        return formats
 
 
 class Config(Strict):
@@ -58,6 +91,7 @@ class Config(Strict):
         description="false: remove the weights of SFT runs once their outputs are complete; a "
         "later change that needs the weights trains and scores these runs again",
     )
+    figures: Drawing = Drawing()
     studies: dict[Annotated[str, matching(ROOT, ROOT_WORDS)], Study] = Field(
         description="studies by the folder of their results"
     )

@@ -48,6 +48,7 @@ PROFILES = {
 FORMATS = {
     ".pdf": "application/pdf",
     ".png": "image/png",
+    ".svg": "image/svg+xml",
     ".json": "application/json",
     ".jsonl": "application/jsonl",
     ".csv": "text/csv",
@@ -55,6 +56,7 @@ FORMATS = {
     ".txt": "text/plain",
     ".py": "text/x-python",
     ".smk": "text/plain",
+    ".mplstyle": "text/plain",
     ".yaml": "application/yaml",
     ".parquet": "application/vnd.apache.parquet",
 }

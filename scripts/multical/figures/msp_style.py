@@ -13,6 +13,7 @@ from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,6 +23,7 @@ from multical.figures import style
 from multical.figures.params import Answers
 from multical.metrics.lines import least_squares
 
+Floats = npt.NDArray[np.float64]
 #: Line properties of each model, by the model's name
 Looks = dict[str, dict[str, Any]]
 COLOURS = ("#666666", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
@@ -87,4 +89,19 @@ def fitted_scatter(ax: Axes, points: pd.DataFrame, x: str, y: str, looks: Looks)
     note = f"no fit of {line.n} model{'s' * (line.n != 1)}"
     if not np.isnan(line.r):
         note = f"$R^2$ = {line.r**2:.2f}\n$p$ = {line.p:.2g}"
-    ax.text(0.03, 0.97, note, transform=ax.transAxes, va="top", fontsize=7, color=style.GREY)
+    across, up, look = _free_corner(ax, xs, ys)
+    ax.text(across, up, note, transform=ax.transAxes, fontsize=7, color=style.GREY, **look)
+
+
+def _free_corner(ax: Axes, xs: Floats, ys: Floats) -> tuple[float, float, dict[str, str]]:
+    """The place and alignment of a note: the first corner without points, from the upper left."""
+    limits = np.array([ax.get_xlim(), ax.get_ylim()])
+    at = (np.column_stack([xs, ys]) - limits[:, 0]) / np.ptp(limits, axis=1)  # parts of the axes
+    for right, bottom in ((0, 0), (1, 0), (1, 1), (0, 1)):
+        away = np.abs(at - (right, 1 - bottom))
+        if not (away < (0.25, 0.18)).all(axis=1).any():
+            break
+    else:
+        right = bottom = 0
+    look = {"ha": "right" if right else "left", "va": "bottom" if bottom else "top"}
+    return (0.97 if right else 0.03), (0.03 if bottom else 0.97), look

@@ -1,7 +1,7 @@
 """The command line of every program that makes figures or tables, and their sidecars.
 
-A program makes one or several products. A product is a figure (PDF and PNG) or a table (CSV and
-LaTeX), with a sidecar. Its files differ only in their suffix, and their stem is its name.
+A program makes one or several products. A product is a figure (PDF, PNG and perhaps SVG) or a table
+(CSV and LaTeX), with a sidecar. Its files differ only in their suffix, and their stem is its name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from multical.errors import InputError
 from multical.provenance.sidecar import write_sidecar
 
 #: The forms of a product: option, and purpose of the file
-FIGURE = {"pdf": "for print", "png": "for the screen"}
+FIGURE = {"pdf": "for print", "png": "for the screen", "svg": "for the web"}
+#: The form of a figure that may be left out
+OPTIONAL = "svg"
 TABLE = {"csv": "in full precision", "tex": "for print"}
 #: An option for the curves that a program computes for a figure, beside its tables
 CURVES = {"metavar": "FILE", "required": True, "help": "output: CSV in full precision"}
@@ -49,12 +51,13 @@ def arguments(
     forms = forms | {"sidecar": "how it was made, JSON"}
     for form, purpose in forms.items():
         parser.add_argument(
-            f"--{form}", nargs="+", metavar="FILE", required=True, help=f"output: {purpose}"
-        )
+            f"--{form}", nargs="+", metavar="FILE", required=form != OPTIONAL,
+            help=f"output: {purpose}",
+        )  # fmt: skip
     for name, option in more.items():
         parser.add_argument(f"--{name}", **option)
     args = parser.parse_args()
-    args.started, args.forms = time.monotonic(), list(forms)
+    args.started, args.forms = time.monotonic(), [form for form in forms if getattr(args, form)]
     values = (getattr(args, name) for name in inputs)
     args.inputs = [
         path for value in values for path in ([value] if isinstance(value, str) else value)

@@ -33,6 +33,7 @@ class Panel(Product):
     least_questions: int = Field(
         default=1, ge=1, description="of a language that counts in means over languages"
     )
+    level: float = Field(gt=0, lt=1, description="of the intervals of the tables")
 
 
 class Conditions(Panel):
@@ -71,8 +72,22 @@ class ConditionsAndGuess(Conditions, Guess):
     """Conditions, and the accuracy of a random guess."""
 
 
-class ModelByLanguage(ByLanguage, OfModel):
-    """Conditions of one model by language."""
+class Named(Panel):
+    """A figure with an axis of languages."""
+
+    language_names: bool
+
+
+class NamedByLanguage(ByLanguage, Named):
+    """Conditions by language, along an axis."""
+
+
+class NamedByLanguageAndGuess(ByLanguageAndGuess, Named):
+    """Conditions by language, along an axis, and what a guess would have."""
+
+
+class ModelByLanguage(ByLanguage, Named, OfModel):
+    """Conditions of one model by language, along an axis."""
 
 
 class ModelConditions(Conditions, OfModel):

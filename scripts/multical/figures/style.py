@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.collections import PathCollection
@@ -31,8 +33,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from pydantic import BaseModel
 
+from multical.errors import InputError
 from multical.figures import outputs, tables
-from multical.figures.params import ByLanguage
+from multical.figures.params import NamedByLanguage
 from multical.files import atomic
 from multical.patches.matplotlib import embed_glyphs_alone
 
@@ -58,72 +61,83 @@ _SMOOTHING_COLOURS = {0.05: "#003A5D", 0.1: "#0072B2", 0.2: "#56B4E9", 0.4: "#B3
 #: Markers of smoothings 0.05, 0.1, ..., so that each looks the same in every figure
 _SMOOTHING_MARKERS = "v^<D>PdXhp*H8"
 
-plt.rcParams.update(
-    {
-        "font.family": "DejaVu Sans",  # comes with matplotlib, so all machines draw the same bytes
-        **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor"], "0.15"),
-        **dict.fromkeys(["xtick.color", "ytick.color"], "0.15"),
-        "axes.axisbelow": True,
-        "lines.solid_capstyle": "round",
-        "patch.edgecolor": "white",
-        "patch.force_edgecolor": True,
-        "font.size": 8,
-        "axes.labelsize": 8,
-        "axes.titlesize": 8,
-        "axes.titleweight": "bold",
-        "axes.titley": 1.0,  # at the top, where matplotlib would find it to be after a search
-        "axes.linewidth": 0.6,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.grid.axis": "y",
-        "grid.color": "0.9",
-        "grid.linewidth": 0.5,
-        "xtick.labelsize": 7,
-        "ytick.labelsize": 7,
-        "xtick.major.size": 2.5,
-        "ytick.major.size": 2.5,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.minor.size": 2.5,
-        "xtick.minor.width": 0.6,
-        "legend.fontsize": 7.5,
-        "legend.frameon": False,
-        "lines.linewidth": 1.0,
-        "lines.markersize": 4,
-        "figure.constrained_layout.use": True,
-        "savefig.dpi": 250,
-        "pdf.fonttype": 42,  # embedded TrueType, which publishers ask for
-        "svg.hashsalt": "multical",
-    }
-)
+#: The look of all figures, which another style may change
+DEFAULT = Path(__file__).with_name("default.mplstyle")
+#: What no style changes: the layout is made for it, and bytes are the same each time
+FIXED = {"figure.constrained_layout.use": True, "svg.hashsalt": "multical"}
 
+
+def use(*styles: str | Path) -> None:
+    """Set all that style files say, in their order, and nothing else.
+
+    Above all not what a matplotlibrc says, in the folder, in that of the user, or in MATPLOTLIBRC.
+    Raises `InputError` for a file that is not a style of matplotlib.
+    """
+    matplotlib.rcdefaults()
+    for path in styles:
+        plt.style.use(_read(path))
+    plt.rcParams.update(FIXED)
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    """The settings of a style file. matplotlib itself overlooks lines that it does not know."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, 1):
+            key = line.partition("#")[0].partition(":")[0].strip()
+            if key and key not in plt.rcParams:
+                raise InputError(
+                    f"{path}: line {number}: found {key!r}, expected a setting of matplotlib"
+                )
+        found = matplotlib.rc_params_from_file(path, True, use_default_template=False)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a style of matplotlib ({reason})") from error
+    return dict(found)
+
+
+use(DEFAULT)
 embed_glyphs_alone()
 
 
 def arguments(description: str | None, schema: type[BaseModel], *tables: str) -> argparse.Namespace:
-    """Parse the command line of a figure program. `tables` are the options of its input tables."""
-    return outputs.arguments(description, schema, tables, outputs.FIGURE)
+    """Parse the command line of a figure program, and use the styles that it names.
 
-
-def save(fig: Figure, pdf: str | Path, png: str | Path) -> None:
-    """Write `fig` as PDF and PNG, both or neither. The same figure gives the same bytes.
-
-    The PNG has the layout of the PDF, since to find one takes as long as to draw it.
+    `tables` are the options of its input tables.
     """
-    undated = {"Creator": None, "Producer": None, "CreationDate": None}
-    with atomic(pdf) as new_pdf, atomic(png) as new_png:
-        fig.savefig(new_pdf, metadata=undated)
-        fig.set_layout_engine("none")
-        fig.savefig(new_png, metadata={"Software": None})
+    about = {"nargs": "+", "metavar": "FILE", "default": [], "help": "input: styles of matplotlib"}
+    args = outputs.arguments(description, schema, tables, outputs.FIGURE, style=about)
+    if args.style:
+        use(*args.style)
+    args.inputs += args.style
+    return args
+
+
+#: By form: what of a figure's file would differ from one machine or day to another
+UNDATED: dict[str, dict[str, None]] = {
+    "pdf": dict.fromkeys(["Creator", "Producer", "CreationDate"]),
+    "png": {"Software": None},
+    "svg": dict.fromkeys(["Creator", "Date"]),
+}
+
+
+def save(fig: Figure, files: Mapping[str, Path]) -> None:
+    """Write `fig` into a file for each form, all or none. The same figure gives the same bytes.
+
+    All have the layout of the first, since to find one takes as long as to draw it.
+    """
+    with ExitStack() as stack:
+        for form, metadata in UNDATED.items():
+            if form in files:
+                fig.savefig(stack.enter_context(atomic(files[form])), metadata=metadata)
+                fig.set_layout_engine("none")
     plt.close(fig)
 
 
 def finish(fig: Figure, args: argparse.Namespace, name: str | None = None) -> None:
     """Write a figure of the program and its sidecar. `name` defaults to its only figure."""
     name = outputs.names(args)[0] if name is None else name
-    files = outputs.paths(args, name)
-    save(fig, files["pdf"], files["png"])
+    save(fig, outputs.paths(args, name))
     outputs.describe(args, name)
 
 
@@ -230,7 +244,25 @@ def condition_handles(conditions: Sequence[float | None], line: LineStyle = "") 
     return [handle(tables.label(c), *styles[c], line=line) for c in conditions]
 
 
-def legend(fig: Figure, handles: Sequence[Line2D], title: str | None = None) -> None:
+def bars(
+    rows: pd.DataFrame, level: float, kind: str = "bootstrap interval", marker: str = "|"
+) -> list[Artist]:
+    """The entry of a legend that says what the bars of `rows` are, if any has one.
+
+    `marker` looks like a bar.
+    """
+    if rows[["ci_low", "ci_high"]].isna().to_numpy().all():
+        return []
+    return [bar(f"{100 * level:g} % {kind}", marker)]
+
+
+def bar(name: str, marker: str, width: float = 1.0) -> Line2D:
+    """An entry of a legend for bars, which have no marker of their own."""
+    look = {"markersize": 9, "markeredgewidth": width, "alpha": 0.7}
+    return Line2D([], [], color=GREY, marker=marker, linestyle="", label=name, **look)
+
+
+def legend(fig: Figure, handles: Sequence[Artist], title: str | None = None) -> None:
     """One legend for the whole figure, in a row above it."""
     fig.legend(
         handles=list(handles),
@@ -243,7 +275,7 @@ def legend(fig: Figure, handles: Sequence[Line2D], title: str | None = None) -> 
     )
 
 
-def _columns(handles: Sequence[Line2D]) -> int:
+def _columns(handles: Sequence[Artist]) -> int:
     """How many entries of a legend fit beside each other on a page."""
     widest = max(len(str(entry.get_label())) for entry in handles) * 4.0 + 36  # points
     rows = math.ceil(sum(len(str(x.get_label())) * 4.0 + 36 for x in handles) / (WIDTH * 72))
@@ -253,30 +285,51 @@ def _columns(handles: Sequence[Line2D]) -> int:
 
 
 def change_legend(
-    fig: Figure, conditions: Sequence[float | None], title: str | None = None
+    fig: Figure,
+    conditions: Sequence[float | None],
+    bars: Sequence[Artist],
+    title: str | None = None,
 ) -> None:
-    """The legend of the changes to SFT and to SFT with smoothing, and of the open markers."""
+    """The legend of the changes to SFT and to SFT with smoothing, of open markers and of `bars`."""
     befores = [tables.label(None), tables.label(0.0)]
     entries = [
         handle(f"{before} → {tables.label(condition)}", *condition_style(condition))
         for before, condition in zip(befores, conditions, strict=True)
     ]
     entries.append(handle(f"p ≥ {tables.ALPHA:g} (Holm)", GREY, "o", filled=False))
-    legend(fig, entries, title)
+    legend(fig, [*entries, *bars], title)
 
 
-def level_legend(fig: Figure, levels: Sequence[str], dashed: str, guess: bool) -> None:
-    """The legend of the resource levels, the dashed lines and, with `guess`, a random guess."""
-    entries = [handle(name, *LEVEL_STYLE[name], line="-") for name in levels]
-    entries.append(handle(dashed, GREY, line="--"))
+def level_legend(
+    fig: Figure, levels: Sequence[str], intervals: Sequence[Artist], dashed: str, guess: bool
+) -> None:
+    """The legend of resource levels, intervals, dashed lines and, with `guess`, a random guess."""
+    entries: list[Artist] = [handle(name, *LEVEL_STYLE[name], line="-") for name in levels]
+    entries += [*intervals, handle(dashed, GREY, line="--")]
     if guess:
         entries.append(handle("random guess", GREY, line=":"))
     legend(fig, entries)
 
 
-def name_few(languages: Iterable[str], few: dict[str, int]) -> dict[str, str]:
-    """The names of languages on an axis, with their numbers of questions where these are few."""
-    return {name: f"{name} ({few[name]})" if name in few else name for name in languages}
+def on_axis(languages: Iterable[str], few: dict[str, int], named: bool) -> dict[str, str]:
+    """What an axis says of languages, by their codes.
+
+    That is the code, with the English name before it if `named`, and with the number of questions
+    where these are few.
+    """
+    shown = {code: spelt(code) if named else code for code in languages}
+    return {code: f"{name} ({few[code]})" if code in few else name for code, name in shown.items()}
+
+
+def spelt(code: str) -> str:
+    """The English name of a language in CLDR, and its code; the code alone if it has none."""
+    from babel import Locale, UnknownLocaleError  # here, since most figures need none
+
+    name = Locale("en").languages.get(code.replace("-", "_"))
+    if name is None:
+        with suppress(UnknownLocaleError, ValueError):
+            name = Locale.parse(code, sep="-").get_display_name("en")
+    return f"{name} ({code})" if name else code
 
 
 def squeezes(rows: pd.DataFrame, *columns: str, zero: bool = False) -> bool:
@@ -327,7 +380,7 @@ def with_intervals(
 
 
 def by_language(
-    rows: pd.DataFrame, params: ByLanguage, ylabel: str, line: tuple[float, str] | None = None
+    rows: pd.DataFrame, params: NamedByLanguage, ylabel: str, line: tuple[float, str] | None = None
 ) -> Figure:
     """A row of panels per model: `value` of each language, grouped by resource level.
 
@@ -366,13 +419,13 @@ def by_language(
     if zero:
         for ax in axes[:, 0]:
             ax.set_ylim(bottom=0)
-    named = name_few(x, tables.few(rows, params.least_questions))
+    named = on_axis(x, tables.few(rows, params.least_questions), params.language_names)
     at_name = dict(zip(named.values(), x.values(), strict=True))
     _language_names(axes[-1, 0], at_name, named.get(params.reference_language, ""), width < 14)
     xlabel = "language, by resource level" + _number(tables.questions(rows))
     axes[-1, 0].set(xlim=(-0.8, max(x.values()) + 0.8), xlabel=xlabel)
     dotted = [handle(line[1], GREY, line=":")] if line is not None else []
-    legend(fig, condition_handles(conditions) + dotted)
+    legend(fig, [*condition_handles(conditions), *bars(rows, params.level), *dotted])
     return fig
 
 
@@ -406,10 +459,16 @@ def small_ticks(ax: Axes, label: str) -> None:
     ax.locator_params(axis="x", nbins=3)
     low, high = ax.get_xlim()
     exponent = math.floor(math.log10(max(abs(low), abs(high))))
-    if exponent < -2:  # 0.01 and 0.05 are short enough
-        ax.xaxis.set_major_formatter(lambda value, _: f"{round(value / 10.0**exponent, 6):g}")
+    exponent = 0 if exponent >= -2 else exponent  # 0.01 and 0.05 are short enough
+    ax.xaxis.set_major_formatter(lambda value, _: plain(value / 10.0**exponent))
+    if exponent:
         label += f" (10$^{{{exponent}}}$)"
     ax.set_xlabel(label)
+
+
+def plain(value: float) -> str:
+    """A number for readers, as short as it is exact, with the sign that matplotlib writes."""
+    return f"{round(value, 6) + 0:g}".replace("-", "\N{MINUS SIGN}")
 
 
 def label_points(ax: Axes, x: np.ndarray, y: np.ndarray, names: dict[int, str]) -> None:

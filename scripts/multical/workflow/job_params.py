@@ -452,7 +452,9 @@ def figure(
         "seed": seeds[0] if len(seeds := shown_seeds(study)) == 1 else None,
         "smoothing": study.figures.smoothing,
         "least_questions": study.metrics.least_questions,
+        "level": study.metrics.bootstrap.level,
         "reference_language": study.figures.reference_language,
+        "language_names": config.figures.language_names,
         "options": options,
         "model": model,
     }

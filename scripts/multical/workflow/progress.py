@@ -4,13 +4,19 @@ The time left is the work of the jobs that have not ended, shared among the core
 expected to take what it took at its last run here. Otherwise, a job that runs a model takes what
 `multical.workflow.timings` estimates from its size, and any other job what `SECONDS` says. These
 times are then scaled by how long the jobs that have ended took, compared with what was expected.
+
+A job that counts its work, with a bar of tqdm, has come as far as the last bar in its log says. Any
+other job has come as far as its time says.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from multical.config import files
 from multical.config.schema import Config
@@ -35,6 +41,14 @@ OTHER = 4
 FLOPS = 4e11
 #: For this long, what this run has measured says little
 SETTLED = 60  # seconds
+#: A bar of tqdm in a log: the share in percent, and the counts
+TQDM = re.compile(r" *(\d{1,3})%\|[^|]*\| (\S+/\S+) \[")
+#: What a bar is of that counts none of a job's own work
+LOADING = "Loading weights"
+#: How many bytes at the end of a log hold its last bar
+TAIL = 4096
+#: What has not ended is not drawn as if it had
+ALMOST = 0.99
 
 
 @dataclass
@@ -98,6 +112,15 @@ class Running:
     cores: int
     began: float
     expected: float
+    log: str = ""
+
+
+class Bar(NamedTuple):
+    """How far the run or a job of it has come."""
+
+    name: str
+    share: float
+    detail: str
 
 
 @dataclass
@@ -122,11 +145,12 @@ class Progress:
         cores: int,
         now: float,
         record: str | None = None,
+        log: str = "",
     ) -> None:
-        """A job starts, for the first time or again."""
+        """A job starts, for the first time or again; `record` is its benchmark file."""
         values = [value for key, value in wildcards.items() if key != "root" and value]
         expected = self.expected.seconds(rule, wildcards, record)
-        self.running[job] = Running(rule, " ".join([rule, *values]), cores, now, expected)
+        self.running[job] = Running(rule, " ".join([rule, *values]), cores, now, expected, log)
         self._cores[rule] = cores
 
     def fail(self, job: int) -> None:
@@ -184,19 +208,63 @@ class Progress:
 
     def line(self, now: float) -> str:
         """How many jobs have ended, the share of the time that has passed, and the time left."""
-        left, passed = self.left(now), now - self.began
         if self.ended.total() == self.total:
-            return f"{self.total} of {self.total} jobs in {duration(passed)}"
-        share = passed / (passed + left) if passed else 0.0
-        rest = f"{duration(left)} left"
-        if passed < SETTLED:
-            rest = f"about {rest} (estimate)"
-        return f"{self.ended.total()} of {self.total} jobs, {share:.0%}, {rest}"
+            return self.summary(now)
+        estimate = " (estimate)" if now - self.began < SETTLED else ""
+        return f"{self._count}, {self._share(now):.0%}, {self._rest(now)}{estimate}"
 
-    def now_running(self, now: float) -> str:
-        """The names of the jobs that run, and for how long they have run."""
-        jobs = self.running.values()
-        return ", ".join(f"{job.name} ({duration(now - job.began)})" for job in jobs)
+    def summary(self, now: float) -> str:
+        """How many jobs have ended, and how long that took."""
+        return f"{self._count} in {duration(now - self.began)}"
+
+    def bars(self, now: float) -> list[Bar]:
+        """How far the run has come, and each job that runs."""
+        if self.ended.total() == self.total:
+            return []
+        whole = Bar(self._count, min(self._share(now), ALMOST), self._rest(now))
+        return [whole, *(self._bar(job, now) for job in self.running.values())]
+
+    @property
+    def _count(self) -> str:
+        return f"{self.ended.total()} of {self.total} jobs"
+
+    def _share(self, now: float) -> float:
+        left, passed = self.left(now), now - self.began
+        return passed / (passed + left) if passed else 0.0
+
+    def _rest(self, now: float) -> str:
+        about = "about " if now - self.began < SETTLED else ""
+        return f"{about}{duration(self.left(now))} left"
+
+    def _bar(self, job: Running, now: float) -> Bar:
+        passed = now - job.began
+        if counted := counts(job.log, job.began):
+            share, done = counted
+            return Bar(job.name, share, f"{done}, {duration(passed)}")
+        expected = job.expected * self._factor(job.rule, now)
+        if passed >= ALMOST * expected:
+            return Bar(job.name, ALMOST, duration(passed))
+        of = f"{duration(passed)} of about {duration(expected)}"
+        return Bar(job.name, passed / expected, of)
+
+
+def counts(log: str, since: float) -> tuple[float, str] | None:
+    """The share and the counts that a job's log says last, as tqdm writes them.
+
+    `None` if it says none, or was not written `since` the job began.
+    """
+    try:
+        with open(log, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            stream.seek(max(0, status.st_size - TAIL))
+            tail = re.split("[\r\n]", stream.read().decode(errors="replace"))
+    except OSError:
+        return None
+    whole = tail[1:] if status.st_size > TAIL else tail
+    for line in reversed(whole if status.st_mtime >= since else []):
+        if (bar := TQDM.search(line)) and not line.startswith(LOADING):
+            return int(bar[1]) / 100, bar[2]
+    return None
 
 
 def duration(seconds: float) -> str:

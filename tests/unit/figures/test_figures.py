@@ -24,13 +24,14 @@ from multical.params import option
 from support import figure_data, forks
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
-COMMON = ["benchmark", "readout", "sft", "seed"]
+COMMON = ["benchmark", "readout", "sft", "seed", "level"]
+AXIS = ["reference_language", "language_names"]
 #: script -> (table it reads, further parameters, outputs)
 PROGRAMS = {
-    "plot_ece_by_lang": ("metrics", ["smoothing", "reference_language"], ("pdf", "png")),
+    "plot_ece_by_lang": ("metrics", ["smoothing", *AXIS], ("pdf", "png")),
     "plot_entropy_by_lang": (
         "metrics",
-        ["smoothing", "reference_language", "options"],
+        ["smoothing", *AXIS, "options"],
         ("pdf", "png"),
     ),
     "plot_confidence_vs_accuracy_shift": (
@@ -52,7 +53,7 @@ PROGRAMS = {
     "plot_culture": ("culture", ["smoothing", "options"], ("pdf", "png")),
     "plot_effects_by_lang": (
         "effects",
-        ["smoothing", "reference_language", "model"],
+        ["smoothing", *AXIS, "model"],
         ("pdf", "png"),
     ),
     "plot_effects_by_resource": ("effects_over_languages", ["smoothing"], ("pdf", "png")),
@@ -65,7 +66,7 @@ PROGRAMS = {
     ),
     "plot_temperatures_by_lang": (
         "temperatures",
-        ["smoothing", "reference_language"],
+        ["smoothing", *AXIS],
         ("pdf", "png"),
     ),
     "make_recalibration_table": ("recalibration", ["reference_language"], ("csv", "tex")),
@@ -143,7 +144,7 @@ for line in sys.stdin:
 def fresh(small: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what all programs make in another process.
 
-    It has another hash seed, time zone and working folder.
+    It has another hash seed, time zone and working folder, which has a matplotlibrc.
     """
     folder = tmp_path_factory.mktemp("fresh")
     beside = {name: [small[kind] for kind in BESIDE.get(name, [])] for name in PROGRAMS}
@@ -152,6 +153,8 @@ def fresh(small: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> P
         for x, (table, *_) in PROGRAMS.items()
     }
     lines = [json.dumps([settings(x), command]) for x, command in commands.items()]
+    stray = "lines.linewidth: 30\naxes.facecolor: red\nfont.size: 20\npdf.compression: 0\n"
+    (folder / "matplotlibrc").write_text(stray, encoding="utf-8")
     more = {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "PYTHONPATH": str(SCRIPTS)}
     subprocess.run(
         [sys.executable, "-c", RUN_ALL], input="\n".join(lines), text=True, check=True,

@@ -19,10 +19,10 @@ import plot_gap_vs_accuracy
 import plot_reliability
 from multical.figures import style, tables
 from multical.figures.params import (
-    ByLanguageAndGuess,
     Conditions,
     ConditionsAndGuess,
     ModelByLanguage,
+    NamedByLanguageAndGuess,
 )
 from multical.metrics.params import Metrics
 from support import figure_data
@@ -77,7 +77,7 @@ pytestmark = pytest.mark.usefixtures("shown")
 
 
 def test_languages_with_few_questions_are_named_with_their_number(made: dict[str, Path]) -> None:
-    one = params(ByLanguageAndGuess)
+    one = params(NamedByLanguageAndGuess)
     figure = style.by_language(chosen(made, "metrics", one, metric="ece"), one, "ECE")
     labels = {text.get_text() for text in figure.axes[-1].get_xticklabels()}
     assert {"bg (5)", "am (2)", "el", "en"} <= labels
@@ -89,7 +89,7 @@ def test_languages_with_few_questions_are_named_with_their_number(made: dict[str
 def test_means_leave_out_languages_with_fewer_questions_than_the_least(
     made: dict[str, Path],
 ) -> None:
-    one = params(ByLanguageAndGuess, least_questions=20)
+    one = params(NamedByLanguageAndGuess, least_questions=20)
     rows = chosen(made, "metrics", one, metric=["accuracy", "gap"])
     wide = rows.pivot(
         index=["model", "language", "condition", "n"], columns="metric", values="value"
@@ -143,7 +143,7 @@ def test_markers_at_0_and_1_are_whole(made: dict[str, Path]) -> None:
 
 
 def test_an_ece_of_0_is_drawn_whole(made: dict[str, Path]) -> None:
-    one = params(ByLanguageAndGuess)
+    one = params(NamedByLanguageAndGuess)
     rows = chosen(made, "metrics", one, metric="ece")
     rows[["value", "ci_low"]] = 0.0
     figure = style.by_language(rows, one, "ECE")
@@ -254,7 +254,7 @@ def twice(made: dict[str, Path], folder: Path, kind: str) -> Path:
 
 def test_several_seeds_are_drawn_as_their_means(made: dict[str, Path], tmp_path: Path) -> None:
     path = twice(made, tmp_path, "summary")
-    one, all_seeds = params(ByLanguageAndGuess), params(ByLanguageAndGuess, seed=None)
+    one, all_seeds = params(NamedByLanguageAndGuess), params(NamedByLanguageAndGuess, seed=None)
     conditions = tables.conditions(one)
     wanted = {"metric": ["ece", "accuracy"]}
     single = tables.chosen(path, "summary", one, conditions, **wanted)
@@ -274,7 +274,7 @@ def test_a_seed_that_lacks_a_run_is_refused(made: dict[str, Path], tmp_path: Pat
     path = twice(made, tmp_path, "summary")
     frame = pd.read_csv(path)
     frame[frame["run"] != "gemma3-270m.facts.ls0.1.s1"].to_csv(path, index=False)
-    one = params(ByLanguageAndGuess, seed=None)
+    one = params(NamedByLanguageAndGuess, seed=None)
     with pytest.raises(tables.InputError, match="SFT set facts, seed 1"):
         tables.chosen(path, "summary", one, tables.conditions(one), metric="ece")
 
@@ -301,7 +301,7 @@ def test_diagrams_of_several_seeds_pool_their_answers(tmp_path: Path) -> None:
     ]
     path = tmp_path / "reliability.csv"
     pd.concat(parts).to_csv(path, index=False)
-    rows = tables.chosen(path, "reliability", params(ByLanguageAndGuess, seed=None), [0.0])
+    rows = tables.chosen(path, "reliability", params(NamedByLanguageAndGuess, seed=None), [0.0])
     assert rows["n"].tolist() == [20, 20]
     np.testing.assert_allclose(rows["confidence"], [(30 * 0.2 + 10 * 0.4) / 40, (8 + 18) / 40])
     np.testing.assert_allclose(rows["accuracy"], [0.5, (10 * 0.5 + 30 * 0.7) / 40])
@@ -311,7 +311,7 @@ def test_diagrams_of_several_seeds_pool_their_answers(tmp_path: Path) -> None:
     np.testing.assert_allclose(points["confidence"], rows["confidence"])
     parts[1]["point"] = 0  # one seed has few questions in its bins
     pd.concat(parts).to_csv(path, index=False)
-    rows = tables.chosen(path, "reliability", params(ByLanguageAndGuess, seed=None), [0.0])
+    rows = tables.chosen(path, "reliability", params(NamedByLanguageAndGuess, seed=None), [0.0])
     assert set(rows["point"]) == {0}
     assert len(tables.points(rows)) == 1
 

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 
 import plot_temperatures_by_lang
 from multical.figures import style, tables
-from multical.figures.params import ByLanguage
+from multical.figures.params import NamedByLanguage
 from support import figure_data
 
-PARAMS = ByLanguage.model_validate(
-    {key: figure_data.PARAMS[key] for key in ByLanguage.model_fields}
+PARAMS = NamedByLanguage.model_validate(
+    {key: figure_data.PARAMS[key] for key in NamedByLanguage.model_fields}
 )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 from multical import paths
 from multical.config import files
@@ -70,7 +73,7 @@ def test_a_failed_job_is_to_be_run_again(run: Progress) -> None:
     before = run.left(0)
     run.start(1, "train_sft", RUN, cores=2, now=0)
     run.fail(1)
-    assert (run.left(50), run.ended.total(), run.now_running(50)) == (before + 100, 0, "")
+    assert (run.left(50), run.ended.total(), len(run.bars(50))) == (before + 100, 0, 1)
     run.start(1, "train_sft", RUN, cores=2, now=60)
     assert run.end(1, 160) == "train_sft some-model took 2 min"
     assert run.line(160).startswith("1 of 6 jobs, ")
@@ -81,8 +84,64 @@ def test_the_line_says_when_it_is_an_estimate(run: Progress) -> None:
     run.start(1, "train_sft", RUN, cores=2, now=0)
     run.end(1, 100)
     assert run.line(100) == "1 of 6 jobs, 33%, 3 min left"
-    run.start(2, "score_run", RUN, cores=1, now=100)
-    assert run.now_running(130) == "score_run some-model (30 s)"
+
+
+def test_bars_of_the_run_and_of_the_jobs_that_run(run: Progress) -> None:
+    run.start(1, "train_sft", RUN, cores=2, now=0)
+    run.start(2, "score_run", RUN, cores=1, now=10)
+    assert run.bars(30) == [
+        ("0 of 6 jobs", 30 / (30 + run.left(30)), "about 4 min left"),
+        ("train_sft some-model", 0.3, "30 s of about 2 min"),
+        ("score_run some-model", 0.4, "20 s of about 50 s"),
+    ]
+    late = run.bars(200)
+    assert late[1] == ("train_sft some-model", 0.99, "3 min")
+
+
+def test_a_job_has_come_as_far_as_it_counts(run: Progress, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run.start(1, "train_sft", RUN, cores=2, now=0, log=str(log))
+    assert run.bars(30)[1].share == 0.3  # it has not counted yet
+    counted(log, 7, 32)
+    assert run.bars(30)[1] == ("train_sft some-model", 0.22, "7/32, 30 s")
+
+
+def counted(log: Path, done: int, total: int, **options: Any) -> None:
+    """Write what a job does that counts its work."""
+    with open(log, "a", encoding="utf-8") as stream:
+        bar = tqdm(total=total, file=stream, mininterval=0, miniters=1, **options)
+        for _ in range(done):
+            bar.set_postfix(loss="5.5544")
+            bar.update()
+
+
+def test_counts_are_those_of_the_last_bar(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert progress.counts(str(log), 0) is None
+    log.write_text("340 conversations, 1052 tokens (0 truncated)\n")
+    assert progress.counts(str(log), 0) is None
+    counted(log, 236, 236, desc="Loading weights")
+    assert progress.counts(str(log), 0) is None  # no work of its own
+    counted(log, 104, 4140, desc="a run on a benchmark", unit="question")
+    assert progress.counts(str(log), 0) == (0.03, "104/4140")
+    counted(log, 3, 8, ascii=True, unit="B", unit_scale=True, unit_divisor=1024)
+    assert progress.counts(str(log), 0) == (0.38, "3.00/8.00")
+    counted(log, 2, 2, desc="Loading weights")
+    assert progress.counts(str(log), 0) == (0.38, "3.00/8.00")
+
+
+def test_the_log_of_an_earlier_run_counts_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    counted(log, 3, 8)
+    os.utime(log, (50, 50))
+    assert progress.counts(str(log), 50) == (0.38, "3/8")
+    assert progress.counts(str(log), 51) is None
+
+
+def test_a_log_of_other_bytes_has_no_counts(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(bytes(range(256)) * 20)
+    assert progress.counts(str(log), 0) is None
 
 
 def test_the_end_says_how_long_it_took() -> None:

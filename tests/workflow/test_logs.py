@@ -1,0 +1,90 @@
+"""A job ends well, and its log is whole, whatever becomes of what it prints to."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import checkout
+from support.tiny_study import tiny_study
+
+MADE = "results/inputs/benchmarks/quiz.parquet"
+LOG = Path("logs/make_benchmark/quiz.log")
+#: Says something before and after its output is closed, in the place of a program
+TALKS = """
+import subprocess, sys, time
+from pathlib import Path
+
+given = dict(zip(sys.argv[1:], sys.argv[2:]))
+print("started", flush=True)
+time.sleep(1)
+for number in range(20000):
+    print("line", number, flush=not number % 100)
+for flag in ("--output", "--report", "--about"):
+    Path(given[flag]).write_text("{}")
+print("ended", file=sys.stderr)
+"""
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = checkout.copy(tmp_path)
+    tiny_study(folder)
+    (folder / "scripts/make_benchmark.py").write_text(TALKS, encoding="utf-8")
+    return folder
+
+
+def start(folder: Path, out: int) -> subprocess.Popen[bytes]:
+    command = [*checkout.SNAKEMAKE, "--", MADE]
+    return subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def check(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    process.wait(120)
+    assert (folder / MADE).read_text() == "{}"
+    lines = (folder / LOG).read_text().splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("started", "ended", 20002)
+
+
+def test_a_job_goes_on_when_the_pipe_that_it_prints_to_is_closed(folder: Path) -> None:
+    end, out = os.pipe()
+    process = start(folder, out)
+    os.close(out)
+    said = b""
+    while b"started" not in said:
+        said += os.read(end, 65536)
+    os.close(end)
+    check(folder, process)
+
+
+def test_a_job_goes_on_when_its_terminal_is_closed(folder: Path) -> None:
+    """Under nohup or without a controlling terminal; others get SIGHUP, which ends them."""
+    end, out = os.openpty()
+    process = start(folder, out)
+    os.close(out)
+    said = b""
+    while b"started" not in said:
+        said += os.read(end, 65536)
+    os.close(end)
+    check(folder, process)
+
+
+def test_all_rules_print_in_this_way() -> None:
+    """By the function `tee` of the Snakefile, whose end is the end of the shell command."""
+    printing = [
+        line
+        for rules in sorted((checkout.REPO / "rules").glob("*.smk"))
+        for line in rules.read_text(encoding="utf-8").splitlines()
+        if re.search(r"\btee\b|\| *\\\\?$", line)
+    ]
+    assert len(printing) > 10
+    assert [line for line in printing if not re.search(r'2>&1 \| tee \{log:q\}"?$', line)] == []
