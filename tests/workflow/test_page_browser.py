@@ -71,7 +71,7 @@ def test_the_finding_has_the_numbers_of_the_tables(page: Page) -> None:
     assert len(shown) == 1 + 2 * 2
     for after, model, *cells in shown[1:]:
         for metric, cell in zip(metrics, cells, strict=True):
-            row = effects.loc[(after, model, metric)]
+            row: Any = effects.loc[(str(after), str(model), metric)]
             ends = f"{row['value']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
             assert cell == ends
 
