@@ -151,6 +151,7 @@ OTHERS = [
     "results/inputs/fetched.sha256",  # of make fetch
     ".snakemake/.*",
     "cache/api/MODEL.sqlite",  # see multical.paths
+    "cache/api/MODEL.refused.jsonl",  # see multical.scoring.api
     ".*report.html",  # of the Makefile
     "results/[A-Za-z_]*/bundle/.*|restore.json|ro-crate-metadata.json|figures.txt",  # of a bundle
     "multical/RUN|lm_eval/RUN/|data/BENCHMARK/DEVELOPER/MODEL/|UUID.*",  # of an export

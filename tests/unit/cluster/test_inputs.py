@@ -204,6 +204,8 @@ def test_data_sets_of_the_hub(
             "sft_data:facts:source": sft,
             "studies:results/demo/msp:datasets": english,
             "studies:results/smoke:languages": None,
+            "studies:results/demo:scoring:multiple_choice_languages": None,
+            "studies:results/smoke:scoring:multiple_choice_languages": None,
         })  # fmt: skip
         line = finding("benchmark cldr-facts", SMOKE)
         assert line.message == "lab/prox is gated, and closed without a token"
