@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -103,10 +103,10 @@ class Screen:
     def line(self, bar: Bar, width: int, left: int, right: int) -> str:
         """A bar between its name and its detail, which take this many characters."""
         name = bar.name if len(bar.name) <= left else f"{bar.name[: left - 2]}.."
+        words: dict[str, Any] = {"name": name.ljust(left), "detail": bar.detail.ljust(right)}
         line = tqdm.format_meter(
-            bar.share, 1, 0, ncols=width, ascii=self.charset or False, bar_format=FORM,
-            name=name.ljust(left), detail=bar.detail.ljust(right),
-        )  # fmt: skip
+            bar.share, 1, 0, ncols=width, ascii=self.charset or False, bar_format=FORM, **words
+        )
         return line[:width].rstrip()
 
     def size(self) -> os.terminal_size:

@@ -93,7 +93,7 @@ def fitted_scatter(ax: Axes, points: pd.DataFrame, x: str, y: str, looks: Looks)
     ax.text(across, up, note, transform=ax.transAxes, fontsize=7, color=style.GREY, **look)
 
 
-def _free_corner(ax: Axes, xs: Floats, ys: Floats) -> tuple[float, float, dict[str, str]]:
+def _free_corner(ax: Axes, xs: Floats, ys: Floats) -> tuple[float, float, dict[str, Any]]:
     """The place and alignment of a note: the first corner without points, from the upper left."""
     limits = np.array([ax.get_xlim(), ax.get_ylim()])
     at = (np.column_stack([xs, ys]) - limits[:, 0]) / np.ptp(limits, axis=1)  # parts of the axes

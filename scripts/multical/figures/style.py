@@ -64,7 +64,7 @@ _SMOOTHING_MARKERS = "v^<D>PdXhp*H8"
 #: The look of all figures, which another style may change
 DEFAULT = Path(__file__).with_name("default.mplstyle")
 #: What no style changes: the layout is made for it, and bytes are the same each time
-FIXED = {"figure.constrained_layout.use": True, "svg.hashsalt": "multical"}
+FIXED: Any = {"figure.constrained_layout.use": True, "svg.hashsalt": "multical"}
 
 
 def use(*styles: str | Path) -> None:
@@ -258,7 +258,7 @@ def bars(
 
 def bar(name: str, marker: str, width: float = 1.0) -> Line2D:
     """An entry of a legend for bars, which have no marker of their own."""
-    look = {"markersize": 9, "markeredgewidth": width, "alpha": 0.7}
+    look: dict[str, Any] = {"markersize": 9, "markeredgewidth": width, "alpha": 0.7}
     return Line2D([], [], color=GREY, marker=marker, linestyle="", label=name, **look)
 
 
