@@ -103,9 +103,9 @@ class Screen:
     def line(self, bar: Bar, width: int, left: int, right: int) -> str:
         """A bar between its name and its detail, which take this many characters."""
         name = bar.name if len(bar.name) <= left else f"{bar.name[: left - 2]}.."
-        own: Any = {"name": name.ljust(left), "detail": bar.detail.ljust(right)}
+        words: dict[str, Any] = {"name": name.ljust(left), "detail": bar.detail.ljust(right)}
         line = tqdm.format_meter(
-            bar.share, 1, 0, ncols=width, ascii=self.charset or False, bar_format=FORM, **own
+            bar.share, 1, 0, ncols=width, ascii=self.charset or False, bar_format=FORM, **words
         )
         return line[:width].rstrip()
 

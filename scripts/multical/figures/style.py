@@ -89,11 +89,11 @@ def _read(path: str | Path) -> dict[str, Any]:
                 raise InputError(
                     f"{path}: line {number}: found {key!r}, expected a setting of matplotlib"
                 )
-        found = matplotlib.rc_params_from_file(path, True, use_default_template=False)
+        found: Any = matplotlib.rc_params_from_file(path, True, use_default_template=False)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a style of matplotlib ({reason})") from error
-    return {str(key): value for key, value in found.items()}
+    return dict(found)
 
 
 use(DEFAULT)
@@ -258,7 +258,7 @@ def bars(
 
 def bar(name: str, marker: str, width: float = 1.0) -> Line2D:
     """An entry of a legend for bars, which have no marker of their own."""
-    look: Any = {"markersize": 9, "markeredgewidth": width, "alpha": 0.7}
+    look: dict[str, Any] = {"markersize": 9, "markeredgewidth": width, "alpha": 0.7}
     return Line2D([], [], color=GREY, marker=marker, linestyle="", label=name, **look)
 
 
@@ -276,12 +276,16 @@ def legend(fig: Figure, handles: Sequence[Artist], title: str | None = None) -> 
 
 
 def _columns(handles: Sequence[Artist]) -> int:
-    """How many entries of a legend fit beside each other on a page."""
-    widest = max(len(str(entry.get_label())) for entry in handles) * 4.0 + 36  # points
-    rows = math.ceil(sum(len(str(x.get_label())) * 4.0 + 36 for x in handles) / (WIDTH * 72))
-    return (
-        len(handles) if rows < 2 else min(math.ceil(len(handles) / rows), int(WIDTH * 72 / widest))
-    )
+    """How many columns a legend has on a page: its rows are as few as fit, and alike.
+
+    matplotlib fills one column after the other, each as wide as its widest entry.
+    """
+    widths = [len(str(entry.get_label())) * 4.0 + 36 for entry in handles]  # points
+    for rows in range(1, len(widths) + 1):
+        columns = math.ceil(len(widths) / rows)
+        if sum(max(part) for part in np.array_split(widths, columns)) <= WIDTH * 72:
+            return columns
+    return 1
 
 
 def change_legend(

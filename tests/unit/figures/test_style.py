@@ -165,6 +165,27 @@ def test_a_legend_names_the_spread_between_seeds(made: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("labels", "columns"),
+    [
+        (["base", "SFT", "SFT + smoothing 0.1", "95 % bootstrap interval"], 4),
+        (["base", "SFT", "SFT + smoothing 0.1", "95 % bootstrap interval", "culturally sensitive",
+          "agnostic", "random guess"], 4),
+        (["x" * 60] * 3, 1),
+        (["x" * 200] * 2, 1),
+        ([f"SFT + smoothing {0.05 * number:g}" for number in range(13)], 4),
+    ],
+)  # fmt: skip
+def test_a_legend_is_as_wide_as_a_page_at_most(labels: list[str], columns: int) -> None:
+    handles = [style.handle(label, "k", "o") for label in labels]
+    figure, _ = style.panels(1, 1, 3)
+    style.legend(figure, handles)
+    assert style._columns(handles) == columns
+    figure.draw_without_rendering()
+    width = figure.legends[0].get_window_extent().width
+    assert width <= figure.bbox.width or max(map(len, labels)) > 100
+
+
+@pytest.mark.parametrize(
     ("code", "name"),
     [
         ("de", "German (de)"),
