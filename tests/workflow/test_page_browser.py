@@ -65,15 +65,14 @@ def test_the_finding_has_the_numbers_of_the_tables(page: Page) -> None:
         assert f"({changes[0]:+.3f} and {changes[1]:+.3f})" in lead
     effects = pd.read_csv(made_in(page) / "stats/effects_over_languages.csv")
     effects = effects[(effects["group"] == "non-english") & (effects["readout"] == "text_ppl")]
-    effects = effects.set_index(["after", "model", "metric"])
+    rows_of = {(row.after, row.model, row.metric): row for row in effects.itertuples()}
     shown = page.evaluate(CELLS, "Changes by SFT and by smoothing")
     metrics = ["confidence", "accuracy", "debiased_ece2"]
     assert len(shown) == 1 + 2 * 2
     for after, model, *cells in shown[1:]:
         for metric, cell in zip(metrics, cells, strict=True):
-            key: Any = after, model, metric
-            row = effects.loc[key]
-            ends = f"{row['value']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+            row = rows_of[after, model, metric]
+            ends = f"{row.value:+.3f} [{row.ci_low:+.3f}, {row.ci_high:+.3f}]"
             assert cell == ends
 
 

@@ -35,6 +35,7 @@ SECONDS = {
     "compute_msp_intervals": 30,
     "compute_msp_changes": 15,
     "plot_msp_auroc": 6,
+    "make_page": 10,
 }
 OTHER = 4
 #: FLOP/s of a job that runs a model, in training and scoring alike, roughly as in the demo with AMX

@@ -296,3 +296,18 @@ def test_the_inputs_of_studies_of_all_kinds() -> None:
     inputs = contents.inputs(contents.job(config, ROOT, []))
     assert "scripts/multical/page/page.css" in inputs
     assert "results/demo/stats/effects_over_languages.csv" in inputs
+
+
+def test_what_was_released(page: PageJob) -> None:
+    root = "results/msp_v2"
+    config = files.load()
+    study = config.released(root)
+    tables = Path(root, "tables")
+    tables.mkdir(parents=True)
+    ids = [one.id for one in study.datasets]
+    pd.DataFrame({"dataset": ids, "questions": 1200}).to_csv(tables / "datasets.csv", index=False)
+    said = dict(facts.facts(contents.entries(config, root), root))
+    assert said["Models"].split(", ") == [model.name for model in study.models]
+    assert said["Data sets"] == ", ".join(f"{one.name} (1,200 questions)" for one in study.datasets)
+    assert said["Phrasings of the prompt"].split(", ") == study.prompts
+    assert "Time of scoring" not in said, "nothing was scored here"
