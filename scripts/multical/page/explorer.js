@@ -272,9 +272,7 @@
     view.initialize(chart.node);
     if (chart.click) {
       view.addEventListener('click', (event, item) => {
-        const datum = item?.datum ?? {};
-        const row = datum.tag ? datum : chart.rows.find((one) => one.name === datum.value);
-        if (row) chart.click(row);
+        if (item?.datum?.tag) chart.click(item.datum);
       });
     }
     await view.runAsync();
@@ -344,7 +342,7 @@
     pickMetric(choice, here);
     const info = (tag) => data.languages[tag];
     choice.pick('level', ['', ...unique(all.map((tag) => info(tag).level))], '');
-    choice.pick('script', ['', ...unique(all.map((tag) => info(tag).script)).sort()], '');
+    choice.pick('script', [...new Set(['', ...all.map((tag) => info(tag).script)])].sort(), '');
     choice.languages = all.filter(
       (tag) =>
         (!choice.level || info(tag).level === choice.level) &&
@@ -1271,7 +1269,7 @@ abstention 0; the score is 100 times the mean. The dashed line is the chosen thr
         slider('penalty', 'Penalty of a wrong answer', choice.penalty, 5, 0.25, (value) => String(value)),
         checkboxes(choice, 'models', 'Models'),
       ),
-      figure(chart, SCORE_COLUMNS, rows, file),
+      figure(chart, SCORE_COLUMNS, chart.rows, file),
       table(title, SCORE_COLUMNS, rows, choice),
     ];
     return { chart, nodes };
