@@ -29,7 +29,7 @@ def fault(folder: Path) -> str:
         names = sorted(listed)
     except OSError:
         return f"found no {LIST}, expected it beside the other files"
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return f"{LIST}: found no list of digests, expected one"
     found = _digests(folder)
     for name in names:

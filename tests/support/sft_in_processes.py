@@ -43,7 +43,7 @@ def run(name: str, kind: str, params: dict[str, Any], folder: Path, again: bool 
     if not again:
         shutil.rmtree(scratch, ignore_errors=True)
     else:
-        assert sft.last_checkpoint(scratch)
+        assert sft.last_checkpoint(scratch, group.main)
         name = f"{name} again"
     backbone: Any = model.base_model
     whole = []

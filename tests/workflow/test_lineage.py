@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from multical import paths
 from multical.dag.lineage import Lineage, Step, seeds
 from multical.provenance import hosts
 from support import checkout, forks
@@ -74,12 +75,13 @@ def test_a_figure_is_traced_to_all_that_it_was_made_from(made: Path) -> None:
     ]  # fmt: skip
     assert found["rebuild"] == f"snakemake --cores all {FIGURE}"
     given = {
-        name: digest(made / name) for name in ("little/config.json", "quiz.jsonl", "own.jsonl")
+        name: digest(made / name)
+        for name in ("little/config.json", "quiz.jsonl", "own.jsonl", paths.STYLE)
     }
     assert found["given"] == given
     steps = dict(zip(titles, found["steps"], strict=True))
     plot, trained = steps["plot_ece_by_resource"], steps["train_sft little.own.ls0.1.s0"]
-    assert plot["inputs"] == {TABLE: digest(made / TABLE)}
+    assert plot["inputs"] == {name: digest(made / name) for name in (TABLE, paths.STYLE)}
     assert plot["outputs"][FIGURE] == digest(made / FIGURE)
     assert plot["machines"][0]["cpus"] >= 1
     assert "matplotlib" in plot["libraries"]

@@ -65,7 +65,9 @@ def test_a_view_changes_what_is_shown_and_nothing_else() -> None:
     changed = {"benchmark": "mmlu.lite", "sft": "other-2.5", "options": None}
     assert other == first.model_copy(update=changed)
     little = job_params.figure(loaded, ROOT, ModelByLanguage, model="little")
-    assert dict(little) == {**first.model_dump(exclude={"options"}), "model": "little"}
+    assert dict(little) == {
+        **first.model_dump(exclude={"options"}), "model": "little", "language_names": False,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("panel", ["quiz.own/", "quiz.other-2.5", "mmlu.lite/", "quiz.none/"])

@@ -137,7 +137,7 @@ def test_no_file_beside_programs_hides_a_library(tmp_path: Path) -> None:
 #: JSON of our own, which no one else wrote: "file: function"
 OWN_JSON = {
     "adopt_trial.py: main",  # compared before
-    "bundle/contents.py: _machines", "bundle/contents.py: collect", "workflow/drivers.py: record",
+    "bundle/contents.py: _machines", "bundle/contents.py: _traced", "workflow/drivers.py: record",
     "cluster/inputs.py: _not_found",  # of pip
     "data/outlines.py: _rows",  # errors are those of its caller
 }  # fmt: skip

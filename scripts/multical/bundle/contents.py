@@ -39,6 +39,9 @@ PAGE = "make_page"
 #: The code that makes results
 CODE = ["Snakefile", "rules", "scripts", "config.yaml", "config", "claims.yaml", "envs", "expected"]
 
+#: Folders of the repository with files that jobs read
+OWN = ("scripts/", "report/")
+
 
 def collect(
     study: str, anonymous: bool, shared: Collection[str] = ()
@@ -110,12 +113,17 @@ def check_shared(traced: Lineage, shared: Collection[str]) -> None:
 def _needed(
     traced: Lineage, records: dict[str, dict[str, Any]]
 ) -> Iterator[tuple[str, str | None]]:
-    """The files that no job makes, with their SHA-256, now or when a job read them."""
+    """The files that no job makes, with their SHA-256, now or when a job read them.
+
+    Without those of the repository, such as the style of figures: a clone has them.
+    """
     checksums: dict[str, str] = {}
     for step in traced.steps:
         for name in step.outputs:
             checksums |= records.get(name, {}).get("input_checksums") or {}
     for name, digest in traced.original_files.items():
+        if name.startswith(OWN):
+            continue
         then = str(checksums.get(name, "")).removeprefix("sha256:")
         yield name, digest or then or None
 

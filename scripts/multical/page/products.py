@@ -195,5 +195,5 @@ def sidecar(path: str) -> dict[str, Any]:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
         keys = ("rebuild", "code", "seed", "params", "inputs", "python", "libraries", "machine")
         return {key: document[key] for key in keys}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not readable as a sidecar ({error!r})") from error
