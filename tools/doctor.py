@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import _path  # noqa: F401  finds multical
-from multical.cluster import checks, inputs, profile, queries, site
+from multical.cluster import checks, driver_job, inputs, profile, queries, site
 from multical.cluster import slurm as preflight_slurm
 from multical.cluster.checks import LEVELS, Finding, Findings, checked
 from multical.config import files
@@ -84,6 +84,7 @@ def slurm(values: site.Site, jobs: list[tuple[str, str]]) -> Findings:
     yield from checked("qos", preflight_slurm.qos, settings, values)
     yield from checked("gpus", preflight_slurm.gpus, settings, values)
     yield from checked("partitions", preflight_slurm.partitions, settings, requests, values, jobs)
+    yield from checked("cpu_partitions", driver_job.check_partitions, settings, requests, values)
 
 
 def study(config: Config, root: str) -> Findings:

@@ -7,6 +7,7 @@ a quiz in two languages.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -62,6 +63,32 @@ def wait_for(what: Callable[[], Any], seconds: float = PATIENCE, every: float = 
             return found
         time.sleep(every)
     raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+@contextmanager
+def no_network() -> Iterator[None]:
+    """The cluster anew, in a network namespace with nothing but loopback; after that as it was.
+
+    All that this thread starts inside the block, Snakemake too, has no other network either.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as before:
+        run_script("down.sh")
+        try:
+            assert libc.unshare(0x40000000) == 0, os.strerror(ctypes.get_errno())  # CLONE_NEWNET
+            slurm("ip", "link", "set", "lo", "up")
+            run_script("up.sh")
+            yield
+        finally:
+            run_script("down.sh")
+            assert libc.setns(before.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
+            run_script("up.sh")
+
+
+def run_script(name: str, *arguments: str) -> None:
+    """Run one of the scripts, which must succeed."""
+    done = script(name, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def make_study(folder: Path, steps: int = STEPS) -> Path:
@@ -150,17 +177,12 @@ class Driver:
     """`snakemake --profile slurm` in a folder, its output in a file."""
 
     def __init__(
-        self,
-        folder: Path,
-        *arguments: str,
-        user: str | None = None,
-        eager: bool = True,
-        **environment: str,
+        self, folder: Path, *arguments: str, user: str | None = None, **environment: str
     ) -> None:
         self.log = folder / f"driver{len(list(folder.glob('driver*.log')))}.log"
         command = [
             *(("runuser", "-u", user, "--", "env", f"HOME={folder.parent}") if user else ()),
-            *(EAGER if eager else (SNAKEMAKE, "--profile", "slurm")),
+            *EAGER,
             *("--slurm-init-seconds-before-status-checks", "3"),
             *(arguments or (TARGET,)),
         ]
@@ -258,7 +280,8 @@ def resumed_from(folder: Path) -> list[int]:
 
 def digest(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of the study that depends on nothing but its inputs."""
-    made = [*folder.glob(f"{ROOT}/runs/**/*"), *folder.glob(f"{ROOT}/records/**/*")]
+    patterns = ("runs/**/*", "records/**/*", "metrics.csv", "figures/*.p*")
+    made = [path for pattern in patterns for path in folder.glob(f"{ROOT}/{pattern}")]
     return {
         path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest()
         for path in sorted(made)

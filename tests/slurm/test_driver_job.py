@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ import pytest
 import lab
 from lab import digest, hold_training, job_logs, jobs, resumed_from, slurm, wait_for
 from multical.cluster import queries
+from support import checkout, hub_repos, hub_server, hub_study
+from support.hub_server import Hub
 
 Result = dict[str, str]
 #: So that four drivers have room on a node
@@ -73,9 +76,8 @@ def state(driver: str) -> str:
     return slurm("sacct", "-nXP", "-j", driver, "--format", "State").split()[0]
 
 
-def timed_out_and_killed(study: Path, local: Result) -> None:
-    """The driver goes on by itself after its time limit, and by `make recover` after a kill."""
-    driver = submit(study)
+def time_out_and_kill(study: Path, driver: str) -> lab.psutil.Process:
+    """Have a driver meet its time limit in the training, then kill it; the training, held."""
     _, training = hold_training(study)
     elapsed = queries.number(slurm("squeue", "--noheader", "--jobs", driver, "--format", "%M"))
     # within the five minutes before which SLURM warns
@@ -86,6 +88,12 @@ def timed_out_and_killed(study: Path, local: Result) -> None:
     wait_for(lambda: "jobs left behind" in log(study, driver))
     slurm("scancel", "--signal=KILL", "--full", driver)
     wait_for(lambda: driver not in jobs(study))
+    return training
+
+
+def timed_out_and_killed(study: Path, local: Result) -> None:
+    """The driver goes on by itself after its time limit, and by `make recover` after a kill."""
+    training = time_out_and_kill(study, submit(study))
     code, said = tool(study, "tools/recover.py")
     assert code == 0, said
     again = driver_of(said)
@@ -206,8 +214,72 @@ def test_the_node_of_a_driver_dies(study: Path, local: Result) -> None:
         training.resume()
         wait_for(lambda: jobs(study).get(driver) == "PENDING")
     finally:
-        up = lab.script("up.sh")
-        assert up.returncode == 0, up.stdout + up.stderr
+        lab.run_script("up.sh")
     finish(study, driver)
     assert len(job_logs(study, "train_sft")) == 1
+    assert digest(study) == local
+
+
+FIGURE = f"{lab.ROOT}/figures/ece_by_lang.pdf"
+
+
+def from_hub(study: Path, hub: Hub) -> None:
+    """Have the model and the data of a study come from a hub."""
+    model = hub.add("models", "lab/tiny", study / "parts/tiny/checkpoint")
+    mmlu = hub.add("datasets", "lab/Global-MMLU", hub_repos.global_mmlu(["en", "sw"]))
+    hermes = hub.add("datasets", "lab/hermes", hub_repos.openhermes(80))
+    said = hub_study.source("hub", hermes, layout="sharegpt", seed=1, examples=64, held_out=4)
+    checkout.edit_config(
+        study,
+        {
+            "models:tiny": hub_study.source("hub", model) | {"chat_format": "tulu"},
+            "benchmarks:quiz": hub_study.questions_of("global-mmlu", mmlu, ["en", "sw"])
+            | {"options": 4},
+            "sft_data:facts": said,
+            f"studies:{lab.ROOT}:languages": ["en", "sw"],
+        },
+    )
+
+
+def make(study: Path, verb: str, *words: str, **environ: str) -> str:
+    """What a verb of the Makefile says, in a clone with the environment of these tests."""
+    command = ["make", "--silent", "--old-file=env", verb, *words]
+    site = {"MULTICAL_PARTITIONS": "gpu", "MULTICAL_CPU_PARTITIONS": "cpu"}
+    done = subprocess.run(
+        command, cwd=study, env=os.environ | site | environ, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_fetched_then_submitted_without_a_network(cluster: None, tmp_path: Path) -> None:
+    """The same bytes as a local run, by a driver that is timed out once and killed once.
+
+    The hub is gone then, and login node, compute nodes and their daemons have loopback alone.
+    """
+    study = lab.make_study(tmp_path / "study")
+    (study / ".venv").symlink_to(sys.prefix)
+    with hub_server.serve() as hub:
+        from_hub(study, hub)
+        said = make(study, "fetch", "STUDY=lab", **hub.environment(tmp_path / "cache"))
+        assert said.splitlines()[-1] == f"{lab.ROOT}: all is here"
+    here = shutil.copytree(study, tmp_path / "local", symlinks=True)
+    with lab.no_network():
+        tried = ["srun", "--quiet", "bash", "-c", ": </dev/tcp/192.0.2.1/80"]
+        reached = subprocess.run(tried, capture_output=True, text=True, check=False)
+        assert "Network is unreachable" in reached.stderr
+        subprocess.run([lab.SNAKEMAKE, "--cores", "2", FIGURE], cwd=here, check=True)
+        # one job at a time, so that only one training is to be held
+        options = "--mem=4000 --jobs=1 --slurm-init-seconds-before-status-checks=3"
+        said = make(study, "submit", f"TARGET={FIGURE}", f"ARGS={options}")
+        training = time_out_and_kill(study, driver_of(said))
+        again = driver_of(make(study, "recover"))
+        training.resume()
+        said = finish(study, again)
+    assert re.search(rf"finished meanwhile, accepted: {lab.ROOT}/runs/\S+/manifest.json", said)
+    assert len(job_logs(study, "train_sft")) == 2  # a run each
+    local = digest(here)
+    names = {Path(file).name for file in local}
+    assert {"quiz.parquet", "metrics.csv", "ece_by_lang.pdf", "ece_by_lang.png"} <= names
     assert digest(study) == local

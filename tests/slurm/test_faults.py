@@ -67,8 +67,7 @@ def requeued_by_hand(study: Path, undisturbed: Result) -> None:
 
 def interrupted(study: Path, undisturbed: Result) -> None:
     """Ctrl-C cancels the jobs and leaves a folder in which one can simply start again."""
-    # While SLURM's plugin asks for its jobs it knows of none, and Ctrl-C would cancel none.
-    driver = Driver(study, eager=False)
+    driver = Driver(study)
     hold_training(study)
     driver.kill(signal.SIGINT)
     assert driver.process.returncode != 0

@@ -11,12 +11,6 @@ from lab import Driver, digest, hold_training, resumed_from, slurm, wait_for
 Result = dict[str, str]
 
 
-def restart() -> None:
-    """Start what is missing of the cluster."""
-    up = lab.script("up.sh")
-    assert up.returncode == 0, up.stdout + up.stderr
-
-
 def test_a_node_dies(study: Path, undisturbed: Result) -> None:
     """SLURM puts the job on another node, where training does not start over."""
     driver = Driver(study)
@@ -27,7 +21,7 @@ def test_a_node_dies(study: Path, undisturbed: Result) -> None:
         assert crashed.returncode == 0, crashed.stderr
         driver.finish()
     finally:
-        restart()
+        lab.run_script("up.sh")
     assert lab.asked(study, "train_sft", "NodeList")[-1] != node
     assert resumed_from(study) == [saved]
     assert digest(study) == undisturbed
@@ -60,7 +54,7 @@ def test_controller_restarted(study: Path, undisturbed: Result) -> None:
         wait_for((study / lab.MANIFEST).exists)
         time.sleep(5)
     finally:
-        restart()
+        lab.run_script("up.sh")
     driver.finish()
     assert not resumed_from(study)
     assert digest(study) == undisturbed
@@ -74,21 +68,20 @@ def test_accounting_away_for_a_while(study: Path, undisturbed: Result) -> None:
         training.resume()
         time.sleep(20)  # four times it is asked for jobs
     finally:
-        restart()
+        lab.run_script("up.sh")
     driver.finish()
     assert digest(study) == undisturbed
 
 
 def test_no_accounting_at_all(study: Path, undisturbed: Result) -> None:
     """A job that fails is noticed and retried without slurmdbd too."""
-    up = lab.script("up.sh", "--no-dbd")
-    assert up.returncode == 0, up.stdout + up.stderr
+    lab.run_script("up.sh", "--no-dbd")
     try:
         driver = Driver(study)
         job, _ = hold_training(study)
         slurm("scancel", job)
         driver.finish()
     finally:
-        restart()
+        lab.run_script("up.sh")
     assert resumed_from(study)
     assert digest(study) == undisturbed

@@ -44,6 +44,7 @@ def healthy_clone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> fake_slurm.S
         "LOGNAME": "ada",
         "MULTICAL_ACCOUNT": "",
         "MULTICAL_PARTITIONS": "gpu",
+        "MULTICAL_CPU_PARTITIONS": "",
         "MULTICAL_QOS": "",
         "MULTICAL_GPUS": "gpus",
         "MSP_V2_ARCHIVE": "",

@@ -25,7 +25,8 @@ from typing import Any
 import psutil
 
 from multical import paths
-from multical.cluster import queries, recovery, slurm
+from multical.cluster import profile, queries, recovery, slurm
+from multical.cluster.checks import Findings
 from multical.cluster.queries import SlurmError
 from multical.cluster.recovery import say
 from multical.cluster.site import Site
@@ -99,6 +100,25 @@ def time_limit(site: Site) -> float:
     except SlurmError as error:
         raise InputError(f"{error}: no driver can be submitted now") from error
     return min(part.limit("MaxTime") for part in chosen)
+
+
+def check_partitions(settings: dict[str, str], values: dict[str, Any], site: Site) -> Findings:
+    """Whether partitions of their own for jobs without GPUs would run them, the driver first.
+
+    `values` is the profile. It needs more than any of the jobs, which may also run beside it.
+    """
+    if site.cpu_partitions is None:
+        return
+    cpu = replace(site, partitions=site.cpu, gpus="none")
+    job = profile.other(values)
+    try:
+        limit = time_limit(site)
+    except InputError:
+        limit = WEEK  # a partition that does not exist, which is found below
+    beside = Local("each other job", job.minutes, job.mem_mb, job.cpus)
+    asked = request([beside], int(values.get("local-cores", 1)), limit)
+    driver = profile.Request("make submit", asked.minutes, asked.mem_mb, asked.cpus)
+    yield from slurm.would_run(settings, [driver], cpu, "cpu_partitions")
 
 
 def check_none() -> None:

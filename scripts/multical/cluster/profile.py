@@ -40,16 +40,23 @@ def load(file: Path = FILE) -> dict[str, Any]:
 def requests(profile: dict[str, Any], runs: Sequence[tuple[str, str]] = ()) -> list[Request]:
     """What each rule requests: the most for any of the `runs`, which are pairs (root, id)."""
     jobs = [Namespace(root=root, run=run) for root, run in runs or [("", "")]]
-    requested = []
-    for rule, resources in profile.get("set-resources", {}).items():
-        values = {**profile.get("default-resources", {}), **resources}
-        cpus = int(profile.get("set-threads", {}).get(rule, 1))
-        minutes, mem_mb, gpus = (
-            max(_evaluate(key, values.get(key, 0), cpus, job) for job in jobs)
-            for key in ("runtime", "mem_mb", "gres" if "gres" in values else "gpu")
-        )
-        requested.append(Request(rule, minutes, mem_mb, cpus, gpus))
-    return requested
+    return [_request(profile, rule, jobs) for rule in profile.get("set-resources", {})]
+
+
+def other(profile: dict[str, Any]) -> Request:
+    """What each rule requests that the profile does not name."""
+    return _request(profile, "", [Namespace(root="", run="")])
+
+
+def _request(profile: dict[str, Any], rule: str, jobs: list[Namespace]) -> Request:
+    own = profile.get("set-resources", {}).get(rule, {})
+    values = {**profile.get("default-resources", {}), **own}
+    cpus = int(profile.get("set-threads", {}).get(rule, 1))
+    minutes, mem_mb, gpus = (
+        max(_evaluate(key, values.get(key, 0), cpus, job) for job in jobs)
+        for key in ("runtime", "mem_mb", "gres" if "gres" in values else "gpu")
+    )
+    return Request(rule, minutes, mem_mb, cpus, gpus)
 
 
 def _evaluate(name: str, value: Any, threads: int, wildcards: Namespace) -> int:

@@ -182,19 +182,26 @@ def partitions(
 
     `values` is the profile. `runs` are the runs of the jobs, as pairs (root, id), if known.
     """
+    yield from would_run(settings, profile.requests(values, runs), site)
+
+
+def would_run(
+    settings: dict[str, str], requests: list[Request], site: Site, key: str = "partitions"
+) -> Findings:
+    """Whether `site.partitions`, which `key` of slurm/site.yaml sets, would run such jobs."""
     known = queries.partitions()
+    variable = f"MULTICAL_{key.upper()}"
     try:
         named = chosen(known, site)
     except InputError as error:
-        yield fail("partitions", str(error), "set MULTICAL_PARTITIONS to some of them")
+        yield fail(key, str(error), f"set {variable} to some of them")
         return
-    requests = profile.requests(values, runs)
     model = _model(site)
     suitable = [x.name for x in known.values() if any(node.count_gpus(model) for node in x.nodes)]
-    faults = {part.name: list(_faults(part, site, requests, suitable)) for part in named}
+    faults = {part.name: list(_faults(part, site, requests, suitable, variable)) for part in named}
     enough = not all(faults.values()) and settings.get("EnforcePartLimits") != "ALL"
     for part in named:
-        subject = f"partition {part.name}"
+        subject = f"{key.replace('_', ' ').removesuffix('s')} {part.name}"
         for fault in faults[part.name]:
             yield (warn if enough else fail)(subject, *fault)
         if not faults[part.name]:
@@ -206,7 +213,7 @@ def partitions(
         higher = sorted(x.name for x in known.values() if x.tier > part.tier)
         if higher and part.settings.get("PreemptMode") == "CANCEL":
             message = f"jobs of {', '.join(higher)} may cancel its jobs, and Snakemake then waits "
-            remedy = "set MULTICAL_PARTITIONS to another, or press Ctrl-C and start again"
+            remedy = f"set {variable} to another, or press Ctrl-C and start again"
             yield warn(subject, f"{message}for them forever", remedy)
 
 
@@ -229,13 +236,14 @@ def _model(site: Site) -> str:
 
 
 def _faults(
-    part: Partition, site: Site, requests: list[Request], suitable: list[str]
+    part: Partition, site: Site, requests: list[Request], suitable: list[str], variable: str
 ) -> Iterator[tuple[str, str]]:
     """Each reason why a partition would not run the jobs, with its remedy.
 
-    `suitable` are the partitions with GPUs of the model that jobs request.
+    `suitable` are the partitions with GPUs of the model that jobs request, and `variable` sets
+    which ones they go to.
     """
-    another = "set MULTICAL_PARTITIONS to another"
+    another = f"set {variable} to another"
     if (state := part.settings.get("State", "UP")) != "UP":
         yield f"its state is {state}", another
     if refusal := _refusal(part.settings, site):
@@ -253,7 +261,7 @@ def _faults(
     if not able and part.nodes:
         gpus = describe_gpus(sum((Counter(node.gpus) for node in part.nodes), Counter()))
         message = f"sinfo shows {gpus or 'no GPU'}, and jobs request {model or 'one'}"
-        others = f"MULTICAL_PARTITIONS to some of {', '.join(suitable)}, or " if suitable else ""
+        others = f"{variable} to some of {', '.join(suitable)}, or " if suitable else ""
         remedy = f"set {others}MULTICAL_GPUS=none for CPUs"
         yield f"{message} (MULTICAL_GPUS={site.gpus})", remedy
         return

@@ -19,10 +19,15 @@ It also has Snakemake look once, and not for every job, at which parameters a fu
 which rules make a file, and say no more than the sentence of an `InputError` that such a function
 raises.
 
+After Ctrl-C its plugin for SLURM cancels only the jobs that it has on a list. The list is empty
+while it asks for their states, which may take minutes, and those that wait to be submitted are
+submitted after that. Here no more are submitted, and all jobs of the run's name are cancelled.
+
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
 
 Until snakemake > 9.27.1: comparisons of jobs without records, of the content of older files, and of
 large files by default.
+Until snakemake-executor-plugin-slurm > 2.8.0: Ctrl-C cancels all jobs of a run, whenever it comes.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ from snakemake.exceptions import InputFunctionException
 from snakemake.output_index import OutputIndex
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from multical.errors import InputError
 from multical.files import sha256
@@ -127,6 +133,16 @@ class Producers(OutputIndex):
         return set(self.found[name])
 
 
+def cancel_run(executor: Any, active: Any) -> None:
+    """Cancel all jobs that an executor of SLURM's plugin has submitted, and submit no more."""
+    from snakemake_executor_plugin_slurm import cancel_slurm_jobs  # it runs SLURM's commands
+
+    executor._job_submission_executor.shutdown(cancel_futures=True)
+    # in the place of ids for scancel
+    whole = SubmittedJobInfo(None, external_jobid=f"--name={executor.run_uuid}")
+    cancel_slurm_jobs([whole], executor._submitted_job_clusters, executor.logger)
+
+
 #: The parameters of a function. Snakemake looks at each function of a rule again for each job.
 _parameters = cache(snakemake.common.get_function_params)
 
@@ -136,12 +152,14 @@ def patch_snakemake(left: Iterable[str]) -> None:
     import snakemake.dag
     import snakemake.rules
     import snakemake.workflow  # here, since another module of Snakemake must be imported before it
+    import snakemake_executor_plugin_slurm
 
     Records.left = frozenset(left)
     snakemake.workflow.FilePersistence = Records
     snakemake.dag.OutputIndex = Producers
     snakemake.rules.InputFunctionException = FunctionError
     snakemake.common.get_function_params = snakemake.rules.get_function_params = _parameters
+    snakemake_executor_plugin_slurm.Executor.cancel_jobs = cancel_run
 
 
 def workflow_of(api: Any) -> Any:

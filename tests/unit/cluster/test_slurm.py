@@ -270,6 +270,32 @@ def test_a_limit_that_suffices(slurm: Slurm, limit: str) -> None:
     assert finding("partition gpu").level == "ok"
 
 
+def test_partitions_for_jobs_without_gpus(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert findings("cpu partition cpu") == []
+    monkeypatch.setenv("MULTICAL_CPU_PARTITIONS", "cpu")
+    line = finding("cpu partition cpu")
+    assert line.level == "ok"
+    assert line.message.endswith("for 1-00:00:00 at most; cpu1 has 2 CPUs, 30000 MB")
+    assert finding("partition gpu").level == "ok"
+    slurm.edit(fake_slurm.SINFO, "|2|30000|(null)", "|2|2999|(null)")
+    assert str(finding("cpu partition cpu")) == (
+        "error    cpu partition cpu: make submit requests 3000 MB, 1 CPUs; no node has all (cpu1 "
+        "has 2 CPUs, 2999 MB) -> set MULTICAL_CPU_PARTITIONS to another, or request less in "
+        "slurm/profile.yaml"
+    )
+    slurm.edit(fake_slurm.SHOW_PARTITIONS, "State=UP", "State=DOWN")
+    assert findings("cpu partition cpu")[0].message == "its state is DOWN"
+    slurm.edit(fake_slurm.SHOW_PARTITIONS, "MaxTime=1-00:00:00", "MaxTime=30:00")
+    assert finding("cpu_partitions").message == (
+        "each other job: runs beside Snakemake for up to 30 minutes; found a time limit of 30, "
+        "expected more: set cpu_partitions (slurm/site.yaml)"
+    )
+    monkeypatch.setenv("MULTICAL_CPU_PARTITIONS", "cpu,big")
+    line = finding("cpu_partitions")
+    assert (line.level, line.message) == ("error", "no partition big; the cluster has cpu, gpu")
+    assert line.remedy == "set MULTICAL_CPU_PARTITIONS to some of them"
+
+
 @pytest.mark.parametrize(
     ("states", "message"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
 from multical.patches import snakemake as patches
-from support import forks
+from support import fake_slurm, forks
 
 SNAKEFILE = f"""
 import sys
@@ -98,6 +100,80 @@ def test_a_sentence_has_no_traceback(tmp_path: Path, error: str, traced: bool) -
     assert done.returncode != 0
     assert said.count("x: found 1") == 1, said
     assert ("Traceback" in said) is traced
+
+
+#: Snakemake as a shell starts it in the foreground: Ctrl-C is not ignored
+FOREGROUND = """
+import signal
+from snakemake.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+SUBMITTING = """
+rule all:
+    input: expand("{job}.txt", job=range(3))
+
+rule one:
+    output: "{job}.txt"
+    shell: "echo > {output}"
+"""
+
+
+def interrupted(folder: Path, held: str, patched: bool) -> list[str]:
+    """The commands of SLURM that Snakemake runs, which gets Ctrl-C while one of them is `held`."""
+    text = SNAKEFILE.partition("rule copy")[0] + SUBMITTING
+    (folder / "Snakefile").write_text(text, encoding="utf-8")
+    slurm = fake_slurm.healthy(folder / "bin")
+    answers = {"sbatch": "echo 17", "squeue": "echo '17|COMPLETED'", "scancel": "exit 0"}
+    for name, answer in answers.items():
+        waits = "[ ! -e answer ]" if name == held else "false"
+        script = f'#!/bin/sh\necho {name} "$1" >> called\n'
+        script += f"if {waits}; then : > held; while {waits}; do sleep 0.05; done; fi\n{answer}\n"
+        (slurm.folder / name).write_text(script, encoding="utf-8")
+    options = ["--executor", "slurm", "--jobs", "9", "--slurm-jobname-prefix", "multical"]
+    options += ["--slurm-init-seconds-before-status-checks", "1"]
+    options += ["--slurm-status-command", "squeue"]
+    options += ["--default-resources", "slurm_account=lab", "slurm_partition=cpu"]
+    with open(folder / "said", "w") as said:
+        driver = subprocess.Popen(
+            [sys.executable, "-c", FOREGROUND, *options, *["--config", "left=x"] * patched],
+            cwd=folder, env=os.environ | {"PATH": f"{slurm.folder}:{os.environ['PATH']}"},
+            stdout=said, stderr=said,
+        )  # fmt: skip
+    wait_for(folder, "held", "", driver)
+    driver.send_signal(signal.SIGINT)
+    wait_for(folder, "said", "Terminating processes on user request", driver)
+    (folder / "answer").touch()
+    driver.wait(60)
+    return (folder / "called").read_text(encoding="utf-8").splitlines()
+
+
+def wait_for(folder: Path, name: str, text: str, driver: subprocess.Popen[bytes]) -> None:
+    """Wait until a file has a text."""
+    end = time.monotonic() + 60
+    while not (folder / name).exists() or text not in (folder / name).read_text(encoding="utf-8"):
+        assert driver.poll() is None, (folder / "said").read_text(encoding="utf-8")
+        assert time.monotonic() < end, (folder / "said").read_text(encoding="utf-8")
+        time.sleep(0.05)
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("held", ["squeue", "sbatch"])
+def test_ctrl_c_cancels_all_jobs(tmp_path: Path, held: str) -> None:
+    """While SLURM is asked for the states of jobs, and while two of three jobs are submitted."""
+    for patched in (False, True):
+        folder = tmp_path / str(patched)
+        folder.mkdir()
+        called = interrupted(folder, held, patched)
+        submitted = [line for line in called if line.startswith("sbatch")]
+        assert len(submitted) == (2 if held == "sbatch" and patched else 3)
+        cancelled = [line for line in called if line.startswith("scancel")]
+        if patched:
+            assert called[-1] == cancelled[-1]
+            assert cancelled[-1].startswith("scancel --name=multical_")
+        else:
+            assert not cancelled  # else the patch is no longer needed
 
 
 def test_private_names_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
