@@ -14,6 +14,7 @@ from multical.bundle import archive
 from multical.bundle.anonymity import Search, names
 from support import checkout, forks
 from support.checkout import TARGET, snakemake
+from support.crates import VALIDATOR, validated
 from support.dry_runs import would_run
 from support.rerun_edits import BY_NAME, LOSSES, NONE, SFT, SMOKE, Jobs, jobs, without
 
@@ -60,6 +61,11 @@ def test_there_is_nothing_to_do_and_figures_are_drawn_byte_for_byte(copy: Path) 
     snakemake(copy, "--", *figures)
     assert {path: sha256(path.read_bytes()).hexdigest() for path in drawn} == drawn
     assert not list(copy.rglob("*.safetensors"))
+
+
+@pytest.mark.skipif(not VALIDATOR.exists(), reason="no roc-validator: make test installs it")
+def test_it_is_a_valid_crate(unpacked: Path) -> None:
+    assert validated(unpacked.with_name("smoke.zip")) == (0, "")
 
 
 @pytest.mark.parametrize(
