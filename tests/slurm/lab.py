@@ -77,6 +77,8 @@ def no_network() -> Iterator[None]:
         try:
             assert libc.unshare(0x40000000) == 0, os.strerror(ctypes.get_errno())  # CLONE_NEWNET
             slurm("ip", "link", "set", "lo", "up")
+            # a second address, without which the host's own name is not looked up
+            slurm("ip", "address", "add", "127.0.1.1/32", "dev", "lo")
             run_script("up.sh")
             yield
         finally:
