@@ -49,6 +49,9 @@ def main() -> None:
         "tests", nargs="*", default=["tests/unit", SMOKE], help="(default: %(default)s)"
     )
     asked = parser.parse_args().tests
+    for name in asked:
+        if name != SMOKE and not (REPO / name.partition("::")[0]).exists():
+            raise InputError(f"{name}: no such tests, expected a path, or {SMOKE}")
     say("an environment of the newest releases")
     prepare()
     locked = read_lock(LOCK)

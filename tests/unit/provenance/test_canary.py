@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 import canary
+from multical.errors import InputError
 
 NEWER = {"numpy": ("2.4.6", "2.5.0"), "trl": ("1.16.0", "1.18.0"), "scikit-learn": ("1.8", "1.9")}
 TRL = "tests/unit/patches/test_trl.py::test_head[a]"
@@ -81,6 +82,13 @@ def test_the_report() -> None:
     assert lines[-1].startswith(
         "\nlook at patches/trl.py, which is for trl until: a head that takes"
     )
+
+
+def test_tests_that_do_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it makes an environment."""
+    monkeypatch.setattr(canary.sys, "argv", ["canary.py", canary.SMOKE, "tests/unit/none.py::a"])
+    with pytest.raises(InputError, match=r"tests/unit/none\.py::a: no such tests, expected a path"):
+        canary.main()
 
 
 def test_nothing_broken() -> None:
