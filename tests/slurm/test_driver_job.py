@@ -77,7 +77,7 @@ def state(driver: str) -> str:
 
 
 def time_out_and_kill(study: Path, driver: str) -> lab.psutil.Process:
-    """Have a driver meet its time limit in the training, then kill it; the training, held."""
+    """Have a driver meet its time limit in a training, then kill it; the training, held."""
     _, training = hold_training(study)
     elapsed = queries.number(slurm("squeue", "--noheader", "--jobs", driver, "--format", "%M"))
     # within the five minutes before which SLURM warns
@@ -86,9 +86,16 @@ def time_out_and_kill(study: Path, driver: str) -> lab.psutil.Process:
     wait_for(lambda: jobs(study).get(driver) == "PENDING")
     slurm("scontrol", "update", f"JobId={driver}", "TimeLimit=60")
     wait_for(lambda: "jobs left behind" in log(study, driver))
-    slurm("scancel", "--signal=KILL", "--full", driver)
+    (process,) = (one for one in lab.psutil.process_iter(["cmdline", "cwd"]) if drives(one, study))
+    process.kill()  # scancel would end it by SIGTERM first
     wait_for(lambda: driver not in jobs(study))
     return training
+
+
+def drives(process: lab.psutil.Process, study: Path) -> bool:
+    """Whether a process is a driver itself."""
+    line = process.info["cmdline"] or []
+    return process.info["cwd"] == str(study.resolve()) and "--drive" in line
 
 
 def timed_out_and_killed(study: Path, local: Result) -> None:
