@@ -39,8 +39,8 @@ def main() -> None:
         "--time",
         type=limit,
         metavar="T",
-        help="minutes, or D-HH:MM:SS, until the job requeues itself (default: what the partition "
-        "allows, a week at most)",
+        help="minutes, HH:MM:SS or D-HH, until the job requeues itself (default: what the "
+        "partition allows, a week at most)",
     )
     parser.add_argument(
         "--mem", type=int, metavar="MB", help="memory (default: what the jobs beside it request)"
@@ -112,7 +112,7 @@ def limit(text: str) -> float:
     """Minutes of a time limit, for argparse."""
     minutes = queries.number(text)
     if not 1 <= minutes < float("inf"):
-        raise argparse.ArgumentTypeError(f"found {text}, expected minutes or D-HH:MM:SS")
+        raise argparse.ArgumentTypeError(f"found {text}, expected minutes, HH:MM:SS or D-HH")
     return minutes
 
 

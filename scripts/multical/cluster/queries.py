@@ -111,10 +111,12 @@ def number(text: str) -> float:
     """A limit of SLURM: a time such as `1-12:00:00` in minutes, a plain number, else infinity."""
     if text.isdigit():
         return int(text)
-    if not re.fullmatch(r"(\d+-)?\d+(:\d+){1,2}", text):
+    if not re.fullmatch(r"\d+-\d+(:\d+){0,2}|\d+(:\d+){1,2}", text):
         return math.inf
     days, _, clock = text.rpartition("-")
-    hours, minutes, seconds = [0, 0, *map(int, clock.split(":"))][-3:]
+    parts = [int(part) for part in clock.split(":")]
+    # hours come first after days, else seconds come last
+    hours, minutes, seconds = [*parts, 0, 0][:3] if days else [0, 0, *parts][-3:]
     return int(days or 0) * 24 * 60 + hours * 60 + minutes + seconds / 60
 
 

@@ -5,6 +5,7 @@ A running cluster, and what becomes of a study: tests/slurm/test_driver_job.py.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+import submit
 from multical.cluster import driver_job, recovery
 from multical.cluster.driver_job import Local, Request
 from multical.cluster.site import Site
@@ -80,6 +82,12 @@ def test_time_is_what_the_partition_allows_and_a_week_at_most() -> None:
         r"of 120, expected more: set cpu_partitions \(slurm/site.yaml\)",
     ):
         driver_job.request([SMALL, LARGE], 2, 120)
+
+
+def test_a_time_as_the_docs_have_it() -> None:
+    assert submit.limit("2-0") == 2 * 24 * 60
+    with pytest.raises(argparse.ArgumentTypeError, match="found soon, expected minutes, HH:MM:SS"):
+        submit.limit("soon")
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(2, 30), (20, 300), (10080, 300)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from pathlib import Path
@@ -161,6 +162,14 @@ def test_gpus_by_model(
     monkeypatch.setenv("MULTICAL_GPUS", asked)
     slurm.edit(fake_slurm.SINFO, "|gpu:1", f"|{gres}")
     assert finding("partition gpu").level == level
+
+
+def test_times_as_sbatch_reads_them() -> None:
+    """In minutes: MM, MM:SS, HH:MM:SS, D-HH, D-HH:MM, D-HH:MM:SS."""
+    times = ["90", "01:30", "02:00:00", "2-0", "1-06:30", "1-12:00:30", "UNLIMITED", "2-"]
+    day = 24 * 60
+    expected = [90, 1.5, 120, 2 * day, day + 390, 1.5 * day + 0.5, math.inf, math.inf]
+    assert [queries.number(time) for time in times] == expected
 
 
 def test_gpus_are_counted() -> None:
