@@ -9,6 +9,7 @@ import pandas as pd
 
 from multical import paths
 from multical.claims import report
+from multical.claims.schema import NOT_TESTABLE
 from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import MultilingualStudy, runs
@@ -118,8 +119,8 @@ def _time(hours: float, gpu_hours: float) -> str:
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The claims of a study, each with its verdict and what that rests on."""
-    return [
+    """The claims of a study, each with its verdict and what that rests on; untestable ones last."""
+    shown = [
         {
             "name": name,
             "says": claim["says"],
@@ -141,6 +142,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
         }
         for name, claim in document["claims"].items()
     ]
+    return sorted(shown, key=lambda claim: claim["verdict"] == NOT_TESTABLE)
 
 
 def _joined(cells: list[list[str]]) -> list[str]:

@@ -99,7 +99,8 @@ def _of_changes(params: Conditions) -> Finding:
             f"{names.listed(models)} ({_signed(confidence)}), {moves} the accuracy "
             f"({_signed(accuracy)}) and {_verb(ece)} the {ERROR} ({_signed(ece)}); label smoothing "
             f"of {smoothed:g} in that training {_verb(smoothing)} "
-            f"{'it again' if _verb(ece) == 'raises' else 'it'} ({_signed(smoothing)})."
+            f"{'it again' if _verb(ece) == 'raises' else 'it'} "
+            f"({_signed(smoothing)} against SFT alone)."
         ),
         numbers=[
             f"SFT of {' and '.join(models)} changes {numbers(base, plain)} (means over {where}).",
@@ -233,7 +234,7 @@ def _of_answers(config: Config, root: str) -> Finding:
     means = {name: f"{points[column].mean():.3f}" for name, column in numbers.items()}
 
     def r(column: str) -> str:
-        return f"r = {found['r'][column]:.2f}"
+        return f"r = {found['r'][column]:.2f}, p = {found['p'][column]:.2g}"
 
     def linked(column: str, more: str, less: str) -> str:
         if found["p"][column] >= ALPHA:
@@ -256,10 +257,7 @@ def _of_answers(config: Config, root: str) -> Finding:
                 for name, column in numbers.items()
             ),
             "Correlation with accuracy across models: "
-            + ", ".join(
-                f"{name} {r(column)} (p = {found['p'][column]:.2g})"
-                for name, column in numbers.items()
-            ),
+            + ", ".join(f"{name} ({r(column)})" for name, column in numbers.items()),
         ],
         parts=[knows],
         unit="models",

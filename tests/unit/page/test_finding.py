@@ -68,8 +68,8 @@ def test_paper_1(
                 for model in figure_data.MODELS
             )
             assert f"{name} {first:+.3f} and {second:+.3f}" in line
-            if metric != "accuracy" or before == "":
-                assert f"({first:+.3f} and {second:+.3f})" in lines[2] or metric != "ece"
+            if metric == "ece" or before == "":
+                assert f"({first:+.3f} and {second:+.3f}" in lines[2]
     assert "means over 40 languages other than English" in lines[3]
     start = "In 40 languages other than English, fine-tuning (SFT) raises the confidence of "
     assert lines[2].startswith(f"{start}{GEMMA} and {SMOLLM} (")
@@ -182,13 +182,13 @@ def test_paper_2(
     assert lines[1:] == [
         "Figure: results/msp_v2/figures/accuracy_vs_auroc.pdf",
         "The confidence of 2 chat models misses their accuracy by 0.200 on average (calibration "
-        "error), with no clear link to accuracy (r = -0.10); it tells right answers from wrong "
-        "ones better than a guess in 1 of 2 models (mean AUROC 0.600), better in more accurate "
-        "models (r = 0.80).",
+        "error), with no clear link to accuracy (r = -0.10, p = 0.9); it tells right answers from "
+        "wrong ones better than a guess in 1 of 2 models (mean AUROC 0.600), better in more "
+        "accurate models (r = 0.80, p = 0.001).",
         "Maximum softmax probabilities of 2 models: AUROC 0.600 (0.500 to 0.700), "
         "calibration error 0.200 (0.100 to 0.300)",
-        "Correlation with accuracy across models: AUROC r = 0.80 (p = 0.001), "
-        "calibration error r = -0.10 (p = 0.9)",
+        "Correlation with accuracy across models: AUROC (r = 0.80, p = 0.001), "
+        "calibration error (r = -0.10, p = 0.9)",
         "The interval of AUROC lies above 0.5, that of a guess, in 1 of 2 models.",
         "Claims: M1, P1 reproduced; M2 inconclusive",
     ]
@@ -199,8 +199,8 @@ def test_paper_2(
 def test_a_link_to_accuracy_is_named_by_its_sign(results: Path) -> None:
     answers(results, r=[-0.8, 0.9, 0, 0], p=[0.01, 0.02, 1, 1])
     lead = finding.find(files.load(), "results/msp_v2").lead
-    assert "(calibration error), more in more accurate models (r = 0.90)" in lead
-    assert lead.endswith("worse in more accurate models (r = -0.80).")
+    assert "(calibration error), more in more accurate models (r = 0.90, p = 0.02)" in lead
+    assert lead.endswith("worse in more accurate models (r = -0.80, p = 0.01).")
 
 
 @pytest.mark.usefixtures("results")
