@@ -26,6 +26,7 @@ for number in range(20000):
     print("line", number, flush=not number % 100)
 for flag in ("--output", "--report", "--about"):
     Path(given[flag]).write_text("{}")
+sys.stdout.flush()
 print("ended", file=sys.stderr)
 """
 

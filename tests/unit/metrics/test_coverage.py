@@ -14,7 +14,7 @@ from scipy import special
 
 import simulate_coverage
 import simulate_tests
-from multical import files
+from multical import files, paths
 from multical.errors import InputError
 from multical.metrics.definitions import METRICS
 from multical.metrics.params import Coverage, Procedures
@@ -107,7 +107,7 @@ def test_the_committed_simulations_and_their_figure() -> None:
     procedures_in_limits(procedures)
     assert len(procedures) > 50
     sidecar = json.loads((docs / "coverage.json").read_text("utf-8"))
-    inputs = {f"docs/{name}.csv" for name in ("coverage", "procedures")}
+    inputs = [*(f"docs/{name}.csv" for name in ("coverage", "procedures")), paths.STYLE]
     assert sidecar["inputs"] == {name: files.sha256(checkout.REPO / name) for name in inputs}
     assert sidecar["outputs"]["docs/coverage.png"] == files.sha256(docs / "coverage.png")
 
