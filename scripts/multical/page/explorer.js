@@ -564,7 +564,7 @@
         { field: 'low', format: '.3f' },
         { field: 'high', format: '.3f' },
       ];
-      const axis = { tickCount: width < 500 ? 4 : 8 };
+      const axis = { tickCount: width < 500 ? 4 : 8, orient: 'top' };
       const x = { type: 'quantitative', title, axis, scale: { zero: false } };
       const zero = {
         data: { values: [{ zero: 0 }] },
@@ -981,6 +981,7 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
     const questions = tags.flatMap((tag) =>
       questionsIn(choice, tag).filter((one) => one.id === choice.question),
     );
+    const english = questions.find((one) => one.tag.split('-')[0] === 'en' && one.text);
     const chart = questionChart(choice, questions);
     const own = data.languages[choice.language];
     const file = [data.study, choice.model, choice.readout, choice.question].join('-');
@@ -999,6 +1000,7 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
       ],
       status: `${choice.question}, ${counted(questions.length, 'language')}, ${choice.model}`,
       body: [
+        english ? el('p', {}, 'In English: ', el('q', { lang: 'en' }, english.text)) : null,
         figure(chart, QUESTION_COLUMNS, questions, file),
         el('ol', { class: 'x-questions' }, questions.map((one) => card(choice, one, true))),
       ],
@@ -1030,7 +1032,7 @@ accuracy, the dashed line is calibrated. Points join neighbouring bins with few 
           field: 'sure',
           type: 'quantitative',
           title: 'confidence in the answer',
-          axis: { tickCount: width < 500 ? 4 : 8 },
+          axis: { tickCount: width < 500 ? 4 : 8, orient: 'top' },
           scale: { zero: false },
         },
         tooltip: ['name', 'condition', 'sure', 'answer'].map((field) => ({ field })),
