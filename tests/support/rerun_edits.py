@@ -387,5 +387,8 @@ EDITS = [
     Edit("a touched data file of more than 1 MB", _touched(LOG), NONE, overlooked=True),
 ]  # fmt: skip
 
-EDITS = [replace(edit, jobs=edit.jobs | PAGE) if edit.jobs - IMPORTED else edit for edit in EDITS]
+EDITS = [
+    replace(edit, jobs=edit.jobs | PAGE) if edit.jobs - IMPORTED - HEADLINE else edit
+    for edit in EDITS
+]
 BY_NAME = {edit.name: edit for edit in EDITS}
