@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,20 +57,12 @@ def check(folder: Path, process: subprocess.Popen[bytes]) -> None:
     assert (lines[0], lines[-1], len(lines)) == ("started", "ended", 20002)
 
 
-def test_a_job_goes_on_when_the_pipe_that_it_prints_to_is_closed(folder: Path) -> None:
-    end, out = os.pipe()
-    process = start(folder, out)
-    os.close(out)
-    said = b""
-    while b"started" not in said:
-        said += os.read(end, 65536)
-    os.close(end)
-    check(folder, process)
-
-
-def test_a_job_goes_on_when_its_terminal_is_closed(folder: Path) -> None:
-    """Under nohup or without a controlling terminal; others get SIGHUP, which ends them."""
-    end, out = os.openpty()
+@pytest.mark.parametrize("opened", [os.pipe, os.openpty], ids=["pipe", "terminal"])
+def test_a_job_goes_on_when_what_it_prints_to_is_closed(
+    folder: Path, opened: Callable[[], tuple[int, int]]
+) -> None:
+    """A terminal's under nohup or without a controlling one; others get SIGHUP, which ends them."""
+    end, out = opened()
     process = start(folder, out)
     os.close(out)
     said = b""
