@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -327,13 +327,10 @@ def on_axis(languages: Iterable[str], few: dict[str, int], named: bool) -> dict[
 
 def spelt(code: str) -> str:
     """The English name of a language in CLDR, and its code; the code alone if it has none."""
-    from babel import Locale, UnknownLocaleError  # here, since most figures need none
+    from multical.figures.language_names import language  # here: babel, which most figures need not
 
-    name = Locale("en").languages.get(code.replace("-", "_"))
-    if name is None:
-        with suppress(UnknownLocaleError, ValueError):
-            name = Locale.parse(code, sep="-").get_display_name("en")
-    return f"{name} ({code})" if name else code
+    name = language(code)
+    return code if name == code else f"{name} ({code})"
 
 
 def squeezes(rows: pd.DataFrame, *columns: str, zero: bool = False) -> bool:

@@ -15,11 +15,11 @@ import pandas as pd
 from multical import paths
 from multical.config.schema import Config
 from multical.figures import style, tables
+from multical.figures.language_names import named
 from multical.figures.params import Conditions
 from multical.labels import label
 from multical.metrics.declared import METRICS
 from multical.page import questions
-from multical.page.language_names import named
 from multical.workflow import job_params
 
 #: What the page calls metrics, if not by their names

@@ -14,8 +14,8 @@ from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import MultilingualStudy, runs
 from multical.figures import msp_tables, tables
+from multical.figures.language_names import language
 from multical.labels import LEVELS
-from multical.page import names
 from multical.page.contents import answered, levels_of, usage
 from multical.provenance import usage as usages
 from multical.workflow import captions, msp_params
@@ -59,7 +59,7 @@ def _of_languages(config: Config, root: str) -> Iterator[Fact]:
     known = {code: level for level, codes in levels_of(config, root).items() for code in codes}
     asked = sorted(rows["language"].unique())
     for level in LEVELS:
-        own = [names.language(code) for code in asked if known.get(code, LEVELS[-1]) == level]
+        own = [language(code) for code in asked if known.get(code, LEVELS[-1]) == level]
         yield f"Languages, {level}-resource", f"{len(own)}: {', '.join(own)}" if own else ""
     yield "Questions", captions.About(config, root).questions
     yield "Answers", f"{rows['n'].sum():,.0f} answers of {rows['run'].nunique()} runs"

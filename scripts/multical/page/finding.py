@@ -14,8 +14,8 @@ from multical import paths
 from multical.config.schema import Config
 from multical.errors import InputError
 from multical.figures import msp_tables, tables
+from multical.figures.language_names import language
 from multical.figures.params import Conditions
-from multical.page import names
 from multical.page.contents import answered
 from multical.workflow import job_params, msp_params
 
@@ -96,7 +96,7 @@ def _of_changes(params: Conditions) -> Finding:
     return Finding(
         lead=(
             f"In {where}, fine-tuning (SFT) {_verb(confidence)} the confidence of "
-            f"{names.listed(models)} ({_signed(confidence)}), {moves} the accuracy "
+            f"{_listed(models)} ({_signed(confidence)}), {moves} the accuracy "
             f"({_signed(accuracy)}) and {_verb(ece)} the {ERROR} ({_signed(ece)}); label smoothing "
             f"of {smoothed:g} in that training {_verb(smoothing)} "
             f"{'it again' if _verb(ece) == 'raises' else 'it'} "
@@ -176,7 +176,13 @@ def _part(says: str, values: pd.Series, mean: float) -> Part:
     """In which languages a value has the sign of the mean."""
     values = values.dropna()
     other = values[values <= 0] if mean > 0 else values[values >= 0]
-    return Part(says, sorted(names.language(str(code)) for code in other.index), len(values))
+    return Part(says, sorted(language(str(code)) for code in other.index), len(values))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a sentence: `a, b and c`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _verb(shifts: Sequence[float]) -> str:
@@ -203,7 +209,7 @@ def _of_base_models(params: Conditions) -> Finding:
         lead=(
             f"{len(over)} of {len(gaps)} models ({', '.join(over) or 'none'}) claim to be right "
             f"more often than they are: mean confidence minus accuracy is {_signed(gaps.to_list())}"
-            f" for {names.listed([str(model) for model in gaps.index])} (means over {where})."
+            f" for {_listed([str(model) for model in gaps.index])} (means over {where})."
         ),
         numbers=[
             f"{model}: "

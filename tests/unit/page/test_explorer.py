@@ -15,8 +15,9 @@ import pytest
 
 from multical import paths
 from multical.errors import InputError
+from multical.figures import language_names
 from multical.metrics.declared import METRICS
-from multical.page import by_language, explorer, language_names, questions
+from multical.page import by_language, explorer, questions
 from support import explored
 from support.explored import LANGUAGES, ROOT, RUNS
 
@@ -221,8 +222,8 @@ def test_every_metric_has_a_name() -> None:
         ("he", "Hebrew", "עברית", "Hebrew"),
         ("th", "Thai", "ไทย", "Thai"),
         ("hi", "Hindi", "हिन्दी", "Devanagari"),
-        ("zh-Hant", "Chinese (Traditional)", "中文 (繁體)", "Traditional Han"),
-        ("pt-BR", "Portuguese (Brazil)", "português (Brasil)", "Latin"),
+        ("zh-Hant", "Traditional Chinese", "中文 (繁體)", "Traditional Han"),
+        ("pt-BR", "Brazilian Portuguese", "português (Brasil)", "Latin"),
         ("qaa-x", "qaa-x", "qaa-x", ""),
     ],
 )

@@ -14,7 +14,7 @@ import show_finding
 from multical.config import files
 from multical.errors import InputError
 from multical.files import sha256
-from multical.page import finding, names
+from multical.page import finding
 from support import figure_data
 
 ROOT = Path(__file__).parents[3]
@@ -209,12 +209,3 @@ def test_an_unknown_study_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=r"^results/dem: no such study, expected one of"):
         shown("results/dem", monkeypatch, capsys)
-
-
-@pytest.mark.parametrize(
-    ("code", "name"),
-    [("yo", "Yoruba"), ("fil", "Filipino"), ("zh-Hant", "Chinese (Traditional)"),
-     ("pt-BR", "Portuguese (Brazil)"), ("qj", "qj")],
-)  # fmt: skip
-def test_names_of_languages(code: str, name: str) -> None:
-    assert names.language(code) == name

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TypedDict
 
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
-from multical.page import names
-
+ENGLISH = Locale("en")
 #: Where CLDR's name says too little by itself
 SCRIPTS = {"Hans": "Simplified Han", "Hant": "Traditional Han"}
 
@@ -24,13 +24,22 @@ class Named(TypedDict):
     script: str
 
 
+def language(code: str) -> str:
+    """The English name of a language, with its script or territory; the code if CLDR has none."""
+    name = ENGLISH.languages.get(code.replace("-", "_"))
+    if name is None:
+        with suppress(UnknownLocaleError, ValueError):
+            name = Locale.parse(code, sep="-").get_display_name("en")
+    return name or code
+
+
 def named(tag: str) -> Named:
     """The names of the language of a BCP 47 tag."""
-    language, *subtags = tag.split("-")
-    likely = get_global("likely_subtags").get(language.lower(), "").split("_")
+    base, *subtags = tag.split("-")
+    likely = get_global("likely_subtags").get(base.lower(), "").split("_")
     script = next((part.title() for part in [*subtags, *likely[1:]] if len(part) == 4), "")
-    script = SCRIPTS.get(script) or names.ENGLISH.scripts.get(script, script)
-    return {"name": names.language(tag), "own": _own(tag), "script": script}
+    script = SCRIPTS.get(script) or ENGLISH.scripts.get(script, script)
+    return {"name": language(tag), "own": _own(tag), "script": script}
 
 
 def _own(tag: str) -> str:
