@@ -42,6 +42,10 @@ class Inputs:
     def __init__(self, paths: Iterable[str | Path]) -> None:
         self.digests: dict[str, str] = {}
         self._identities: dict[str, Identity] = {}
+        self.add(paths)
+
+    def add(self, paths: Iterable[str | Path]) -> None:
+        """Further files, before the job reads them."""
         for path in map(str, paths):
             try:
                 self._identities[path] = identity(path)

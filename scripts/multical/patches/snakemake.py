@@ -1,7 +1,7 @@
 """Makes Snakemake 9.27 notice outdated results that it overlooks.
 
 Snakemake compares the code, parameters and inputs of a job with its records of the job's outputs
-(`.snakemake/metadata`). It has five gaps:
+(`.snakemake/metadata`). It has six gaps:
 
 - If any output of a job has no record, it compares nothing, and takes the job for current. This
   happens after the rule gained an output, or with results that came without their records. Here
@@ -15,6 +15,8 @@ Snakemake compares the code, parameters and inputs of a job with its records of 
   Snakemake left behind may make them later, with other settings. Here there is no record.
 - It compares no content of inputs over 1 MB, so that copies of large results are out of date. Here
   there is no limit.
+- It takes a file for current if a function of the rule that makes it refuses, as where the config
+  names an input that is gone. Here it stops with the function's sentence.
 
 One comparison is less strict: a bundle leaves out the user's own files. Without them the jobs that
 read them need not run again, as long as what they made is there (`multical.workflow.own_files`).
@@ -30,7 +32,7 @@ submitted after that. Here no more are submitted, and all jobs of the run's name
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
 
 Until snakemake > 9.27.1: comparisons of jobs without records, of the content of older files, and of
-large files by default, and records of the content before the job.
+large files by default, records of the content before the job, and errors in functions of rules.
 Until snakemake-executor-plugin-slurm > 2.8.0: Ctrl-C cancels all jobs of a run, whenever it comes.
 """
 
@@ -42,8 +44,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import snakemake.api  # first, since its other modules import each other
 import snakemake.common
-from snakemake.exceptions import InputFunctionException
+from snakemake.dag import DAG
+from snakemake.exceptions import InputFunctionException, WorkflowError
 from snakemake.logging import logger
 from snakemake.output_index import OutputIndex
 from snakemake.persistence import MetadataRecord
@@ -141,14 +145,32 @@ async def checksum(file: Any, *limits: Any, **more: Any) -> str | None:
     return found
 
 
+#: The sentences of functions of rules since a graph was begun
+_said: list[str] = []
+
+
 class FunctionError(InputFunctionException):
     """An error in a function of a rule, without a traceback if it is a sentence."""
 
     def __init__(self, msg: Any, wildcards: Any = None, **named: Any) -> None:
         if isinstance(msg, InputError):
+            _said.append(str(msg))
             super(InputFunctionException, self).__init__(str(msg))
         else:
             super().__init__(msg, wildcards=wildcards, **named)
+
+
+class Graph(DAG):
+    """Snakemake's graph of jobs, which is not built without jobs whose functions refuse.
+
+    Snakemake takes files for given, if they exist and it cannot have the job that makes them.
+    """
+
+    async def init(self, progress: bool = False) -> None:
+        _said.clear()
+        await super().init(progress)
+        if _said:
+            raise WorkflowError(_said[0])
 
 
 class Producers(OutputIndex):
@@ -184,11 +206,12 @@ def patch_snakemake(left: Iterable[str]) -> None:
     import snakemake.dag
     import snakemake.io
     import snakemake.rules
-    import snakemake.workflow  # here, since another module of Snakemake must be imported before it
+    import snakemake.workflow
     import snakemake_executor_plugin_slurm
 
     Records.left = frozenset(left)
     snakemake.io._IOFile.checksum = checksum
+    snakemake.workflow.DAG = Graph
     snakemake.workflow.JobScheduler = Scheduler
     snakemake.workflow.FilePersistence = Records
     snakemake.dag.OutputIndex = Producers

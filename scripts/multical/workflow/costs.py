@@ -97,7 +97,8 @@ class Sizes:
         if entry.source.kind == "folder":
             places.append(self.folder / entry.source.path)
         for place in places:
-            if files := sorted(place.glob("*.safetensors")):
+            # a model may keep its weights in sub-folders, or copies of them
+            if files := [*place.glob("*.safetensors")] or [*place.rglob("*.safetensors")]:
                 return sum(map(weights, files))
         if entry.parameters is None:
             raise InputError(
