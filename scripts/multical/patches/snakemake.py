@@ -44,7 +44,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import snakemake.api  # first, since its other modules import each other
+import snakemake.api  # noqa: F401  first, since the others import each other
 import snakemake.common
 from snakemake.dag import DAG
 from snakemake.exceptions import InputFunctionException, WorkflowError

@@ -92,13 +92,20 @@ def moved(folder: Path) -> None:
     (folder / "data2").rename(folder / "data")
 
 
+def exchanged(folder: Path) -> None:
+    moved(folder)
+    (folder / "data.old").rename(folder / "data2")
+
+
 def linked(folder: Path) -> None:
     (folder / "new").symlink_to("data2")
     (folder / "new").replace(folder / "link")
 
 
 @pytest.mark.workflow
-@pytest.mark.parametrize(("change", "place"), [(moved, "data"), (linked, "link")])
+@pytest.mark.parametrize(
+    ("change", "place"), [(moved, "data"), (exchanged, "data"), (linked, "link")]
+)
 def test_another_folder_in_the_place_of_the_inputs(
     tmp_path: Path, change: Callable[[Path], None], place: str
 ) -> None:
