@@ -136,3 +136,27 @@ def test_a_folder_that_is_a_link_counts_as_inside(
     }
     for path, expected in cases.items():
         assert provenance.relative(path) == expected
+
+
+def test_a_change_by_hand_is_found_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where results are a link to another disk; names are those of a plain folder."""
+    (tmp_path / "disk/demo").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("results").symlink_to(tmp_path / "disk")
+    Path("results/demo/a.csv").write_text("1\n")
+    Path("results/demo/a.pdf").write_text("drawn\n")
+    sidecar = Path("results/demo/a.json")
+    provenance.write_sidecar(
+        sidecar, study="results/demo", target="results/demo/a.pdf", params={}, code="c",
+        inputs=Inputs(["results/demo/a.csv"]), outputs=["results/demo/a.pdf"], started=0.0,
+        seed=None,
+    )  # fmt: skip
+    found = json.loads(sidecar.read_text())
+    assert [*found["inputs"], *found["outputs"]] == ["results/demo/a.csv", "results/demo/a.pdf"]
+    provenance.check(sidecar)
+    Path("results/demo/a.pdf").write_text("other\n")
+    with pytest.raises(InputError, match=r"^results/demo/a\.pdf: changed since it was made"):
+        provenance.check(sidecar)
