@@ -38,7 +38,7 @@ from multical.params import SEGMENT, canonical, option
 from multical.patches.snakemake import patch_snakemake
 from multical.provenance import hosts, surroundings
 from multical.provenance.fingerprint import fingerprint as code, not_as_locked
-from multical.workflow import captions, drivers, job_params, msp_params
+from multical.workflow import captions, drivers, job_params, msp_params, own_files
 from multical.workflow import question_checks, scoring_params
 
 CLEARED = surroundings.clear(os.environ)

@@ -10,7 +10,7 @@
 rule score_api:
     input:
         questions=questions_of,
-        fewshot=lambda w: scoring_params.fewshot_file(CONFIG, w.root, w.benchmark),
+        fewshot=lambda w: fewshot_of(w, paths.RECORDS),
     output:
         records=paths.RECORDS,
         usage=paths.SCORING_USAGE,

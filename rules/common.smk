@@ -8,24 +8,6 @@ def study(root):
     return CONFIG.studies[root]
 
 
-def own_files(source, about):
-    """The local files of a source of kind `file` or `folder`; none for other kinds.
-
-    They may be gone if something was made from them, as `about` says: a bundle has it without them.
-    """
-    if source.kind == "folder":
-        return sorted(
-            str(file) for file in Path(source.path).glob("*") if file.is_file()
-        )
-    return present([source.path], about) if source.kind == "file" else []
-
-
-def present(files, made):
-    """Local files as inputs; none if all are gone, but the file `made` from them is here."""
-    any_is_here = any(Path(file).exists() for file in files)
-    return files if any_is_here or not Path(made).exists() else []
-
-
 def one_of(names):
     """A wildcard constraint that matches any of the names, and nothing if there are none."""
     return "|".join(map(re.escape, sorted(names, reverse=True))) or "(?!)"
@@ -101,6 +83,12 @@ def checked(w, path):
 def questions_of(w):
     """The benchmark that a job scores."""
     return checked(w, paths.BENCHMARK.format(benchmark=w.benchmark))
+
+
+def fewshot_of(w, records):
+    """The few-shot examples that a job shows, which makes `records`."""
+    made = records.format(**w)
+    return scoring_params.fewshot_file(CONFIG, w.root, w.benchmark, made)
 
 
 def base_manifest(w):
@@ -273,7 +261,12 @@ def settings_of(function, *more):
 
 
 #: The styles of all figures, as an input
-STYLES = {"style": [paths.STYLE, *filter(None, [CONFIG.figures.style])]}
+STYLES = {
+    "style": lambda w: [
+        paths.STYLE,
+        *own_files.named("figures.style", CONFIG.figures.style),
+    ]
+}
 
 #: The option of programs that write the code's fingerprint into sidecars
 CODE = "--code {params.code:q}"
@@ -438,8 +431,7 @@ def claimed_records(w):
     return all_records(w)
 
 
-def unlisted_files(w):
-    """The local files of a study's released outputs, if no manifest lists their content."""
-    source = study(w.root).source
-    records = paths.RELEASED_RECORDS.format(root=w.root)
-    return [] if source.manifest else present(source.local_files, records)
+def release_manifest(w):
+    """The file with the checksums of a study's released outputs, if it has one."""
+    key, manifest = f"studies.{w.root}.source.manifest", study(w.root).source.manifest
+    return own_files.named(key, manifest, paths.RELEASED_RECORDS.format(root=w.root))

@@ -12,8 +12,10 @@
 
 rule fetch_model:
     input:
-        lambda w: own_files(
-            CONFIG.models[w.model].source, paths.MODEL_MANIFEST.format(model=w.model)
+        lambda w: own_files.of_source(
+            f"models.{w.model}",
+            CONFIG.models[w.model].source,
+            paths.MODEL_MANIFEST.format(model=w.model),
         ),
     output:
         manifest=paths.MODEL_MANIFEST,
@@ -37,7 +39,8 @@ rule fetch_model:
 
 rule make_benchmark:
     input:
-        lambda w: own_files(
+        lambda w: own_files.of_source(
+            f"benchmarks.{w.benchmark}",
             CONFIG.benchmarks[w.benchmark].source,
             paths.BENCHMARK_PART_ABOUT.format(benchmark=w.benchmark, part=w.part),
         ),
@@ -70,7 +73,8 @@ rule make_benchmark:
 
 rule make_sft_data:
     input:
-        lambda w: own_files(
+        lambda w: own_files.of_source(
+            f"sft_data.{w.sft}",
             CONFIG.sft_data[w.sft].source,
             paths.SFT_PART_ABOUT.format(sft=w.sft, part=w.part),
         ),

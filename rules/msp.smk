@@ -30,8 +30,8 @@ rule msp_v2_verify:
 
 rule import_released:
     input:
-        manifest=lambda w: study(w.root).source.manifest or [],
-        answers=unlisted_files,
+        manifest=release_manifest,
+        answers=lambda w: own_files.of_release(CONFIG, w.root),
     output:
         records=paths.RELEASED_RECORDS,
         summary=paths.RELEASED_SUMMARY,
@@ -181,7 +181,11 @@ VERIFIED = (
 
 rule verify_expected:
     input:
-        expected=lambda w: study(w.root).expected,
+        expected=lambda w: own_files.named(
+            f"studies.{w.root}.expected",
+            study(w.root).expected,
+            study_table("verification").format(root=w.root),
+        ),
         tables=[study_table(name) for name in VERIFIED],
     output:
         study_table("verification"),

@@ -12,7 +12,7 @@ rule score_run:
         model=scored_manifest,
         checkpoint=tuned_checkpoint,
         questions=questions_of,
-        fewshot=lambda w: scoring_params.fewshot_file(CONFIG, w.root, w.benchmark),
+        fewshot=lambda w: fewshot_of(w, paths.SHARD_RECORDS),
     output:
         records=paths.SHARD_RECORDS,
         usage=paths.SHARD_USAGE,

@@ -23,7 +23,8 @@ from multical.data.benchmark_params import (
 )
 from multical.data.odd_rows import OddRows
 from multical.errors import program
-from multical.files import atomic, sha256, write_json
+from multical.files import atomic, write_json
+from multical.fixity import Inputs
 from multical.params import command_line
 
 
@@ -55,9 +56,12 @@ def make(
             return *cldr.benchmark(**source.model_dump(exclude={"kind"})), {}
         case QuestionFile():
             path, odd = Path(source.path), OddRows(source.odd_rows)
+            given = Inputs([path])
             frame = questions.read(path, odd)
+            given.check()
             count = Counter(zip(frame["language"], frame["subject"], strict=True))
-            return frame, questions.counted(count, odd.by_group), {path.name: sha256(path)}
+            report = questions.counted(count, odd.by_group)
+            return frame, report, {path.name: given.digests[str(path)]}
         case HubBenchmark():
             fewshot = source.fewshot_split if examples else None
             return hub_multilingual.benchmark(source, fewshot or source.split)

@@ -11,6 +11,7 @@ import time
 
 from multical.errors import program
 from multical.files import atomic
+from multical.fixity import Inputs
 from multical.page import build, contents
 from multical.page.contents import PageJob
 from multical.params import command_line
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecar")
     args = parser.parse_args()
     page: PageJob = args.params
+    inputs = Inputs(contents.inputs(page))
     text = build.html(page)
     with atomic(args.page) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -33,7 +35,7 @@ def main() -> None:
         target=str(args.page),
         params=page.model_dump(mode="json"),
         code=args.code,
-        inputs=contents.inputs(page),
+        inputs=inputs,
         outputs=[args.page],
         started=started,
         seed=None,

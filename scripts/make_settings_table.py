@@ -48,7 +48,7 @@ SHARED = {
 
 def main() -> None:
     args = outputs.arguments(__doc__, SettingsTable, [], outputs.TABLE)
-    args.inputs = settings_table.files(args.params)
+    args.inputs.add(settings_table.files(args.params))
     rows = settings_table.rows(args.params)
     rare = [key for key in settings_table.RARE if any(row[key] is not None for row in rows)]
     table = pd.DataFrame(rows, columns=[*settings_table.COLUMNS, *rare], dtype=object)

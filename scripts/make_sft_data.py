@@ -12,7 +12,8 @@ from multical.data import cldr, conversations, hub_sft
 from multical.data.odd_rows import OddRows
 from multical.data.sft_params import CldrSft, HubSft, SftDataJob, SftFile
 from multical.errors import program
-from multical.files import sha256, write_json
+from multical.files import write_json
+from multical.fixity import Inputs
 from multical.params import command_line
 
 
@@ -41,11 +42,14 @@ def main() -> None:
 def copy(source: SftFile, held_out: bool, output: Path) -> dict[str, Any]:
     """Write the conversations of a file; returns its checksum, and counts of its rows."""
     path, odd = Path(source.path), OddRows(source.odd_rows)
+    given = Inputs([path])
     pairs = conversations.read(path, odd)
+    given.check()
     chosen, same = conversations.part(pairs, source.held_out, held_out, path)
     conversations.write(output, chosen)
     rows = len(pairs) + len(odd.rows)
-    return {"files": {path.name: sha256(path)}, "rows": rows, "left_out": left_out(odd, same)}
+    digests = {path.name: given.digests[str(path)]}
+    return {"files": digests, "rows": rows, "left_out": left_out(odd, same)}
 
 
 def choose(source: HubSft, held_out: bool, output: Path) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def windows(log: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     args = style.arguments(__doc__, TrainingFigure)
     files = training_log.files(args.params)
-    args.inputs += files
+    args.inputs.add(files)
     logs = [pd.DataFrame(training_log.read(path), columns=training_log.COLUMNS) for path in files]
     style.finish(draw(logs, args.params), args)
 

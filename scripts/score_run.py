@@ -27,7 +27,7 @@ from tqdm import tqdm
 from multical import locks, records
 from multical.data import questions
 from multical.errors import program
-from multical.files import sha256
+from multical.fixity import Inputs
 from multical.models import adapters, checkpoints, cpu_kernels, placement, quantized
 from multical.models.chat import LETTERS, Chat, letter_ids
 from multical.params import command_line
@@ -59,6 +59,7 @@ def main() -> None:
     keep_freed_memory()
     args = arguments()
     job: ScoringJob = args.params
+    given = Inputs(filter(None, [args.model, args.questions, args.fewshot]))
     chosen = choose_questions(questions.read(args.questions), job, args.questions)
     fewshot = read_fewshot(job, args.fewshot)
     uncut_parts = list(parts(chosen, job, fewshot, job.multiple_choice_languages))
@@ -77,8 +78,8 @@ def main() -> None:
     if short := sum(len(part.rows) for part in asked if len(part.examples) < count):
         print(f"{title}: fewer than {count} examples fit before {short} prompts", file=sys.stderr)
     # so that a job with other weights, questions or hardware does not resume from these scores
-    ingredients = [*map(sha256, filter(None, [args.model, args.questions, args.fewshot]))]
-    ingredients += [str(model.dtype), model.device.type, job.quantization]
+    given.check()
+    ingredients = [*given.digests.values(), str(model.dtype), model.device.type, job.quantization]
     digest = hashlib.sha256(" ".join(ingredients).encode()).hexdigest()
     folder = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
     with locks.held(args.scratch, args.output):

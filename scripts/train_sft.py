@@ -24,7 +24,8 @@ from transformers.utils import logging
 from multical import files, locks
 from multical.data import conversations
 from multical.errors import InputError, program
-from multical.files import atomic, sha256
+from multical.files import atomic
+from multical.fixity import Inputs
 from multical.models import adapters, adapting, checkpoints, distributed, learning_rate
 from multical.models.chat import Chat
 from multical.models.examples import Examples
@@ -74,11 +75,14 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
     """Train in each process; only process 0 writes the results."""
     started = time.monotonic()
     keep_freed_memory()
+    given = Inputs([args.model, args.data])
     with group.first():
         base = checkpoints.verified(args.model, contents=group.main)
     pairs = conversations.read(args.data)
+    given.check()
+    model_digest, data_digest = given.digests.values()
     # so that a run with other weights or data does not resume from this checkpoint
-    digest = hashlib.sha256(f"{sha256(args.model)} {sha256(args.data)}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{model_digest} {data_digest}".encode()).hexdigest()
     scratch = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
     if group.main:
         for target in (scratch, args.checkpoint):
@@ -112,8 +116,8 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
     about = {
         "run": job.run,
         "params": job.model_dump(mode="json"),
-        "base_manifest_sha256": sha256(args.model),
-        "data_sha256": sha256(args.data),
+        "base_manifest_sha256": model_digest,
+        "data_sha256": data_digest,
         "examples": len(examples.rows),
         "truncated": examples.truncated,
         "dropped": examples.dropped,

@@ -30,6 +30,7 @@ from multical.claims.schema import (
 from multical.errors import InputError, program
 from multical.figures import tables as results
 from multical.files import atomic
+from multical.fixity import Inputs
 from multical.params import command_line
 from multical.provenance import sidecar
 
@@ -56,6 +57,7 @@ def main() -> None:
         "--processes", type=int, default=1, help="processes that share the work if rows are many"
     )
     args = parser.parse_args()
+    inputs = Inputs([*args.records, *args.tables, *args.parts])
     params = args.params.root
     tables = {Path(path).name: path for path in args.tables}
     part_studies = [report.read(path) for path in args.parts]
@@ -72,7 +74,7 @@ def main() -> None:
         target=str(args.json),
         params=params.model_dump(mode="json"),
         code=args.code,
-        inputs=[*args.records, *args.tables, *args.parts],
+        inputs=inputs,
         outputs=[args.json, args.markdown, args.page],
         started=started,
         seed=params.bootstrap.seed,

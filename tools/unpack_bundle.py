@@ -71,7 +71,8 @@ def arguments() -> argparse.Namespace:
 
 
 def check_here() -> None:
-    """Raise `InputError` if a Snakemake runs here."""
+    """Raise `InputError` if a Snakemake runs here, or could not."""
+    files.check_first(".")
     for driver in drivers.load_all():
         if driver.alive or not driver.here:
             raise InputError(f"{driver}: at work in this folder, expected none")

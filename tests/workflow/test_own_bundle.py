@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,38 @@ def test_results_may_be_a_link_to_another_disk(
     }
     said = program(fresh, "show_provenance", FIGURE, "--crate", str(tmp_path / "crate"))
     assert (tmp_path / "crate" / FIGURE).is_file(), said
+
+
+def test_a_figure_changed_by_hand_is_found_behind_a_link(author: Path, tmp_path: Path) -> None:
+    linked = shutil.copytree(author, tmp_path / "linked", symlinks=True)
+    (linked / "results").rename(tmp_path / "disk")
+    (linked / "results").symlink_to(tmp_path / "disk")
+    assert program(linked, "show_provenance", FIGURE)
+    with (linked / FIGURE).open("ab") as stream:
+        stream.write(b"%")
+    for name, *arguments in (
+        ("show_provenance", FIGURE),
+        ("make_bundle", "--study", "results/tiny", "--output", "refused.zip"),
+    ):
+        done = forks.run([sys.executable, f"tools/{name}.py", *arguments], cwd=linked)
+        assert done.returncode == 1
+        assert f"{FIGURE}: " in done.stdout + done.stderr
+    assert not (linked / "refused.zip").exists()
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_there_is_no_bundle_without_what_the_config_names(
+    author: Path, tmp_path: Path, name: str
+) -> None:
+    folder = shutil.copytree(author, tmp_path / "folder", symlinks=True)
+    (folder / name).rename(tmp_path / "aside")
+    command = [sys.executable, "tools/make_bundle.py", "--study", "results/tiny"]
+    done = forks.run([*command, "--output", "refused.zip"], cwd=folder)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"error: .*: config: \w+\.\w+\.source\.path: found .*, expected .*\n", done.stderr
+    )
+    assert not (folder / "refused.zip").exists()
 
 
 def test_own_entries_stay_as_they_are(bundle: Path, fresh: Path) -> None:

@@ -18,6 +18,7 @@ from support.tiny_study import STUB, edit, snakemake, tiny_study
 
 VERDICTS = "results/tiny/claims/verdicts.json"
 SNAPSHOTS = ".snakemake/snapshots"
+RECORDS, TUNED = "results/tiny/records", "little.own.ls0.1.s0"
 Said = dict[str, list[str]]
 
 RUNS = "little.own.ls0.1.s0, little.own.ls0.2.s0, little.own.ls0.s0"
@@ -45,6 +46,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     stub = stub.replace('for flag in ("--output"', 'for flag in ("--sidecar", "--output"')
     (folder / "scripts/verify_claims.py").write_text(stub, encoding="utf-8")
+    for name, weights in (("little", "weights"), ("other", "others!")):
+        (folder / name / "sub").mkdir(parents=True)
+        (folder / name / "config.json").write_text("{}", encoding="utf-8")
+        (folder / name / "sub/model.safetensors").write_text(weights, encoding="utf-8")
+    scored = (folder / "scripts/score_run.py").read_text(encoding="utf-8")
+    scored = scored.replace(
+        'write_text("made\\n")', "write_text(given[flag])"
+    )  # of each run its own
+    (folder / "scripts/score_run.py").write_text(scored, encoding="utf-8")
     snakemake(folder, VERDICTS)
     return folder
 
@@ -233,6 +243,26 @@ EDITS: dict[str, tuple[list[Callable[[Path], Any]], Said]] = {
         {"input appeared: little/other.json": REFETCHED,
          "input vanished: little/config.json": REFETCHED},
     ),
+    "weights in a sub-folder": (
+        [edited("little/sub/model.safetensors", "weights", "others!")],
+        {"input changed: little/sub/model.safetensors": REFETCHED},
+    ),
+    "another folder in the place of a model's": (
+        [lambda folder: (folder / "little").rename(folder / "old"),
+         lambda folder: (folder / "other").rename(folder / "little")],
+        {"input changed: little/sub/model.safetensors": REFETCHED},
+    ),
+    "records of two runs that changed places": (
+        [lambda folder: (folder / RECORDS / "little").rename(folder / "aside"),
+         lambda folder: (folder / RECORDS / TUNED).rename(folder / RECORDS / "little"),
+         lambda folder: (folder / "aside").rename(folder / RECORDS / TUNED)],
+        {f"input changed: {RECORDS}/{name}/quiz.parquet": [MEASURED] for name in ("little", TUNED)},
+    ),
+    "the path of a file that was moved": (
+        [lambda folder: (folder / "own.jsonl").rename(folder / "mine.jsonl"),
+         set_key("sft_data", "own", "source", "path", to="mine.jsonl")],
+        {"config.yaml: sft_data.own.source.path own.jsonl -> mine.jsonl": REMADE},
+    ),
     "a shell command": (
         [edited("rules/train.smk", "--loss-log", "--more --loss-log")],
         {"shell command of train_sft: +--more": RETRAINED},
@@ -316,6 +346,28 @@ def test_each_snapshot_is_kept_once_and_the_one_that_fits_is_found(copy: Path) -
     assert reasons(copy) == RATED  # though the newest snapshot has that rate
     of_study("training", "learning_rate", to=5.0e-5)(copy)
     assert reasons(copy) == {}
+
+
+@pytest.mark.parametrize(
+    ("edits", "sentence"),
+    [
+        ([set_key("models", "little", "source", "path", to="litle")],
+         "models.little.source.path: found litle, expected a folder with files"),
+        ([set_key("benchmarks", "quiz", "source", "path", to="quizz.jsonl")],
+         "benchmarks.quiz.source.path: found quizz.jsonl, expected a file that exists"),
+        ([removed("own.jsonl")],
+         "sft_data.own.source.path: found own.jsonl, expected a file that exists"),
+    ],
+)  # fmt: skip
+def test_files_that_the_config_names_must_be_there(
+    copy: Path, edits: list[Callable[[Path], None]], sentence: str
+) -> None:
+    """Although all results are there."""
+    for change in edits:
+        change(copy)
+    done = explain(copy, VERDICTS)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {VERDICTS}: config: {sentence}\n"
 
 
 @pytest.mark.parametrize(

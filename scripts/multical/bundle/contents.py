@@ -32,7 +32,8 @@ from multical.provenance import hosts, sidecar
 INPUTS = f"{paths.INPUTS}/"
 #: Snakemake's records, a file for each output
 METADATA = Path(".snakemake/metadata")
-#: Keys of its records that differ from run to run, and that nothing compares
+#: Keys of its records that differ from run to run, and that nothing compares; a record without
+#: them came in a bundle (multical.workflow.own_files)
 VOLATILE_KEYS = ("job_hash", "external_jobid")
 #: The rule that makes pages, which show the texts of questions
 PAGE = "make_page"

@@ -43,14 +43,17 @@ def read(command: Sequence[str] = (), folder: Path = Path()) -> Data:
 
 
 def check_first(folder: str | Path) -> None:
-    """Check what Snakemake cannot take: its folders' names, and config.yaml before it reads that.
+    """Check what Snakemake cannot take: its folders, and config.yaml before it reads that.
 
-    Snakemake fills in braces of paths, ends with a traceback where a file is not UTF-8, and would
-    run code in it. Raises `InputError`.
+    Snakemake fills in braces of paths, ends with a traceback where a file is not UTF-8 or a folder
+    is a link to nowhere, and would run code in config.yaml. Raises `InputError`.
     """
     for path in map(str, (folder, Path.cwd())):
         if "{" in path or "}" in path:
             raise InputError(f"{path}: found braces, expected a folder without them in its path")
+    for link in map(Path, ("results", "logs")):
+        if link.is_symlink() and not link.is_dir():
+            raise InputError(f"{link}: found a link to {link.readlink()}, expected one to a folder")
     if Path(ENTRY).exists():
         yaml_files.mapping(ENTRY)
 

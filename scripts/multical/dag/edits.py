@@ -26,6 +26,7 @@ from multical.dag.snapshots import Settings, Snapshot
 from multical.errors import InputError
 from multical.params import canonical, validated
 from multical.provenance import code_parts, fingerprint
+from multical.workflow import own_files
 
 FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 #: The program that a rule's shell command starts
@@ -151,7 +152,8 @@ class Edits:
         now = {name: self._globals[name] for name in ("CONFIG", "CLAIMS")}
         try:
             self._globals.update(CONFIG=config, CLAIMS=claims)
-            yield
+            with own_files.of_the_past():
+                yield
         finally:
             self._globals.update(now)
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from multical.dag.diff import as_text, describe, differences
 from multical.dag.edits import FINGERPRINT, PROGRAM, Edits, decoded, is_derived
-from multical.files import sha256
 
 #: How many names a list has at most
 NAMED = 3
@@ -65,7 +64,7 @@ def own_reasons(workflow: Any, job: Any, edits: Edits) -> Iterator[str]:
         )
         return
     yield from _edits(workflow, job, record, edits)
-    yield from _changed_inputs(job, record, reason)
+    yield from _changed_inputs(workflow, job, record, reason)
     # Snakemake itself looks no further where it has found another reason
     if set(workflow.persistence.code_changed(job)) - unrecorded:
         then = workflow.persistence.code(job.output[0]) or ""
@@ -114,15 +113,15 @@ def _changed_settings(old: list[Any], new: list[Any]) -> Iterator[str]:
         yield "parameters changed: " + " -> ".join(texts)
 
 
-def _changed_inputs(job: Any, record: Any, reason: Any) -> Iterator[str]:
+def _changed_inputs(workflow: Any, job: Any, record: Any, reason: Any) -> Iterator[str]:
     """Inputs that changed since the job read them, except those that another job makes again."""
     made = set(map(str, reason.updated_input_run))
     newer = set(map(str, reason.updated_input)) & set(record.input or ())
     checksums = record.input_checksums or {}
     # Snakemake does not compare the inputs of jobs that run anyway
     for name in sorted({*map(str, job.input)} - made):
-        if name in checksums and Path(name).is_file():
-            if sha256(name) != str(checksums[name]).removeprefix("sha256:"):
+        if name in checksums and (now := workflow.persistence.checksum(name)):
+            if now != checksums[name]:
                 yield f"input changed: {name}"
         elif name in newer:
             yield f"input newer: {name}, of which no content is recorded"

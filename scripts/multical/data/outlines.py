@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from multical.fixity import Identity, identity
+
 #: By language, how many questions have how many options
 Outline = dict[str, Counter[int]]
 
@@ -20,8 +22,7 @@ def outline(path: str | Path) -> Outline | None:
     Rows that make no question do not count: `multical.data.questions` says what is wrong with them.
     """
     try:
-        changed = Path(path).stat().st_mtime_ns
-        return _outline(Path(path), changed)
+        return _outline(Path(path), identity(path))
     except (
         OSError,
         ValueError,
@@ -33,14 +34,14 @@ def outline(path: str | Path) -> Outline | None:
 def length(path: str | Path) -> int | None:
     """The number of lines of a text file that are not blank; none if it cannot be read."""
     try:
-        return _length(Path(path), Path(path).stat().st_mtime_ns)
+        return _length(Path(path), identity(path))
     except OSError:
         return None
 
 
 @cache
-def _length(path: Path, changed: int) -> int:
-    """The same for a file as it was at a time, as in `_outline`."""
+def _length(path: Path, known: Identity) -> int:
+    """The same for a file as it was, as in `_outline`."""
     with path.open("rb") as lines:
         return sum(bool(line.strip()) for line in lines)
 
@@ -55,8 +56,8 @@ def reported(path: str | Path) -> set[str] | None:
 
 
 @cache
-def _outline(path: Path, changed: int) -> Outline:
-    """The outline of a file; its time of change is a key of the cache."""
+def _outline(path: Path, known: Identity) -> Outline:
+    """The outline of a file; its identity is a key of the cache."""
     found: Outline = {}
     for row in _rows(path):
         if isinstance(row, dict):

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from multical import params
 from multical.errors import InputError
+from multical.fixity import Inputs
 from multical.provenance.sidecar import write_sidecar
 
 #: The forms of a product: option, and purpose of the file
@@ -38,8 +39,8 @@ def arguments(
 
     `inputs` are options of one file each, except `records` and `before_records`, which take
     several. `forms` are the options of the products. `more` are further options, as
-    `add_argument` takes them. In the result, `params` is a `schema`, and `inputs` a list of all
-    input files.
+    `add_argument` takes them. In the result, `params` is a `schema`, and `inputs` has all input
+    files.
     """
     parser = params.command_line(description, schema)
     for name in inputs:
@@ -59,9 +60,9 @@ def arguments(
     args = parser.parse_args()
     args.started, args.forms = time.monotonic(), [form for form in forms if getattr(args, form)]
     values = (getattr(args, name) for name in inputs)
-    args.inputs = [
+    args.inputs = Inputs(
         path for value in values for path in ([value] if isinstance(value, str) else value)
-    ]
+    )
     return args
 
 

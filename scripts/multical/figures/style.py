@@ -107,9 +107,9 @@ def arguments(description: str | None, schema: type[BaseModel], *tables: str) ->
     """
     about = {"nargs": "+", "metavar": "FILE", "default": [], "help": "input: styles of matplotlib"}
     args = outputs.arguments(description, schema, tables, outputs.FIGURE, style=about)
+    args.inputs.add(args.style)
     if args.style:
         use(*args.style)
-    args.inputs += args.style
     return args
 
 

@@ -1,21 +1,25 @@
 """Makes Snakemake 9.27 notice outdated results that it overlooks.
 
 Snakemake compares the code, parameters and inputs of a job with its records of the job's outputs
-(`.snakemake/metadata`). It has four gaps:
+(`.snakemake/metadata`). It has six gaps:
 
 - If any output of a job has no record, it compares nothing, and takes the job for current. This
   happens after the rule gained an output, or with results that came without their records. Here
   the other outputs are compared, and an output that exists without a record is out of date.
 - It compares the content of an input only if the input's modification time is later than the
   outputs'. A file that was moved, unpacked or copied over another keeps its old time. Here the
-  content is compared if the file's st_ctime, which no program sets, is after the job's end.
+  content is always compared; it is read again if the file may be another (`multical.fixity`).
+- It records the content that inputs have after the job. Here it is that from before the job, which
+  is out of date if an input changes while the job reads it.
 - It records the outputs of a job that failed as if it had made them. A process that an earlier
   Snakemake left behind may make them later, with other settings. Here there is no record.
 - It compares no content of inputs over 1 MB, so that copies of large results are out of date. Here
-  the limit is `LARGEST`.
+  there is no limit.
+- It takes a file for current if a function of the rule that makes it refuses, as where the config
+  names an input that is gone. Here it stops with the function's sentence.
 
-One comparison is less strict: a user's own files may be gone, as after unpacking a bundle. Then the
-jobs that read them need not run again, as long as what they made is there.
+One comparison is less strict: a bundle leaves out the user's own files. Without them the jobs that
+read them need not run again, as long as what they made is there (`multical.workflow.own_files`).
 
 It also has Snakemake look once, and not for every job, at which parameters a function takes and
 which rules make a file, and say no more than the sentence of an `InputError` that such a function
@@ -28,29 +32,31 @@ submitted after that. Here no more are submitted, and all jobs of the run's name
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
 
 Until snakemake > 9.27.1: comparisons of jobs without records, of the content of older files, and of
-large files by default.
+large files by default, records of the content before the job, and errors in functions of rules.
 Until snakemake-executor-plugin-slurm > 2.8.0: Ctrl-C cancels all jobs of a run, whenever it comes.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import snakemake.api  # noqa: F401  first, since the others import each other
 import snakemake.common
-from snakemake.exceptions import InputFunctionException
+from snakemake.dag import DAG
+from snakemake.exceptions import InputFunctionException, WorkflowError
+from snakemake.logging import logger
 from snakemake.output_index import OutputIndex
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
+from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from multical.errors import InputError
-from multical.files import sha256
-
-#: The most bytes of an input whose content is compared; for larger inputs only the time counts
-LARGEST = 2_000_000_000
+from multical.fixity import Digests
 
 
 class Records(FilePersistence):
@@ -61,19 +67,38 @@ class Records(FilePersistence):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self.max_checksum_file_size: int = max(self.max_checksum_file_size, LARGEST)
-        self.dag.max_checksum_file_size = self.max_checksum_file_size
+        self.max_checksum_file_size = self.dag.max_checksum_file_size = sys.maxsize
+        self.digests = Digests(Path(self.iocache_path, "digests.jsonl"))
+        self.before: dict[Any, dict[str, str]] = {}
 
     def has_metadata(self, job: Any) -> bool:
         """Whether any output of a job has a record or exists, so that there is a comparison."""
         return any(self.metadata(file) or Path(file).exists() for file in job.output)
 
+    def checksum(self, name: Any) -> str | None:
+        """The checksum of a file as Snakemake writes it; None if there is no such file."""
+        digest = self.digests.of(str(name))
+        return digest and f"sha256:{digest}"
+
+    def starting(self, job: Any) -> None:
+        """Note the content of a job's inputs, before it reads them."""
+        found = {str(name): self.checksum(name) for name in job.input}
+        self.before[job] = {name: checksum for name, checksum in found.items() if checksum}
+
     async def finished(self, job: Any) -> None:
-        """Record the outputs that there are."""
+        """Record the outputs that there are, with the content of inputs from before the job."""
         await super().finished(job)
+        before = self.before.pop(job, {})
+        changed = [name for name, checksum in before.items() if checksum != self.checksum(name)]
+        for name in changed:
+            logger.warning(f"{name}: changed while {job.rule.name} ran, which must run again")
+        self._clear_cache()
         for file in job.output:
             if not await file.exists():
                 self.cleanup_metadata(file)
+            elif changed and (record := self.metadata(file)):
+                record.input_checksums = (record.input_checksums or {}) | before
+                self._write_record(self._get_key(file), record)
 
     def _code_changed(self, job: Any, file: Any = None) -> bool:
         return bool(super()._code_changed(job, file)) or self.unrecorded(file)
@@ -81,7 +106,8 @@ class Records(FilePersistence):
     def _input_changed(self, job: Any, file: Any = None) -> bool:
         if super()._input_changed(job, file):
             here = set(self.input(file) or ()) - set(self.gone(job, file))
-            return here != set(map(str, job.input))
+            if here != set(map(str, job.input)):
+                return True
         return any(self.replaced(file))
 
     def unrecorded(self, file: Any) -> bool:
@@ -97,25 +123,30 @@ class Records(FilePersistence):
     def replaced(self, file: Any) -> Iterator[str]:
         """The inputs of an output whose content has changed since the output was made."""
         record = self.metadata(file)
-        if record is None:
-            return
-        for name, checksum in (record.input_checksums or {}).items():
-            if _differs(name, checksum, record.endtime):
+        for name, checksum in ((record and record.input_checksums) or {}).items():
+            if self.checksum(name) not in (checksum, None):
                 yield name
 
 
-def _differs(name: str, checksum: str, ended: float) -> bool:
-    """Whether an input exists with another content than `checksum` since a job ended."""
-    path = Path(name)
-    if not path.is_file() or (status := path.stat()).st_ctime <= ended:
-        return False
-    return _digest(path, status.st_ctime_ns) != checksum
+class Scheduler(JobScheduler):
+    """Snakemake's scheduler, which notes what inputs hold before it starts the jobs."""
+
+    def run(self, jobs: Any, executor: Any = None) -> None:
+        if self.workflow.is_main_process and not (self.dryrun or self.touch):
+            for job in jobs:
+                for one in job if job.is_group() else [job]:
+                    self.workflow.persistence.starting(one)
+        super().run(jobs, executor)
 
 
-@cache
-def _digest(path: Path, changed: int) -> str:
-    """The checksum of a file; its time of change is a key of the cache."""
-    return f"sha256:{sha256(path)}"
+async def checksum(file: Any, *limits: Any, **more: Any) -> str | None:
+    """The checksum of an `_IOFile` of any size."""
+    found: str | None = file.rule.workflow.persistence.checksum(file)
+    return found
+
+
+#: The sentences of functions of rules since a graph was begun
+_said: list[str] = []
 
 
 class FunctionError(InputFunctionException):
@@ -123,9 +154,23 @@ class FunctionError(InputFunctionException):
 
     def __init__(self, msg: Any, wildcards: Any = None, **named: Any) -> None:
         if isinstance(msg, InputError):
+            _said.append(str(msg))
             super(InputFunctionException, self).__init__(str(msg))
         else:
             super().__init__(msg, wildcards=wildcards, **named)
+
+
+class Graph(DAG):
+    """Snakemake's graph of jobs, which is not built without jobs whose functions refuse.
+
+    Snakemake takes files for given, if they exist and it cannot have the job that makes them.
+    """
+
+    async def init(self, progress: bool = False) -> None:
+        _said.clear()
+        await super().init(progress)
+        if _said:
+            raise WorkflowError(_said[0])
 
 
 class Producers(OutputIndex):
@@ -159,16 +204,25 @@ _parameters = cache(snakemake.common.get_function_params)
 def patch_snakemake(left: Iterable[str]) -> None:
     """Have this Snakemake compare as above, except for files `left` by a killed Snakemake."""
     import snakemake.dag
+    import snakemake.io
     import snakemake.rules
-    import snakemake.workflow  # here, since another module of Snakemake must be imported before it
+    import snakemake.workflow
     import snakemake_executor_plugin_slurm
 
     Records.left = frozenset(left)
+    snakemake.io._IOFile.checksum = checksum
+    snakemake.workflow.DAG = Graph
+    snakemake.workflow.JobScheduler = Scheduler
     snakemake.workflow.FilePersistence = Records
     snakemake.dag.OutputIndex = Producers
     snakemake.rules.InputFunctionException = FunctionError
     snakemake.common.get_function_params = snakemake.rules.get_function_params = _parameters
     snakemake_executor_plugin_slurm.Executor.cancel_jobs = cancel_run
+
+
+def record_of(output: str) -> MetadataRecord | None:
+    """Snakemake's record of an output in this folder; None if it has none."""
+    return FilePersistence(nolock=True)._read_record(output)
 
 
 def workflow_of(api: Any) -> Any:

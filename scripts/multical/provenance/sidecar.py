@@ -17,6 +17,7 @@ from typing import Any
 
 from multical import files
 from multical.errors import InputError
+from multical.fixity import Inputs
 from multical.params import canonical
 from multical.provenance.libraries import libraries
 from multical.provenance.machine import machine
@@ -29,7 +30,7 @@ def write_sidecar(
     target: str,
     params: dict[str, Any],
     code: str,
-    inputs: Iterable[str | Path],
+    inputs: Inputs,
     outputs: Iterable[str | Path],
     started: float,
     seed: int | None,
@@ -41,11 +42,14 @@ def write_sidecar(
         target: the product's path, which Snakemake rebuilds.
         params: the canonical parameters of the job; their SHA-256 is written too.
         code: fingerprint of the code that the job ran.
-        inputs: the files read; each is listed with its SHA-256.
+        inputs: the files read; each is listed with its SHA-256 from before.
         outputs: the product's files in all formats; each is listed with its SHA-256.
         started: `time.monotonic()` at the start of the job, for its wall time in seconds.
         seed: seed of the job, None where nothing is random.
+
+    Raises `InputError`, and writes nothing, if an input has changed meanwhile.
     """
+    inputs.check()
     document = {
         "study": without_folders(study),
         "target": without_folders(target),
@@ -53,7 +57,7 @@ def write_sidecar(
         "params": without_folders(params),
         "params_sha256": hashlib.sha256(canonical(params).encode()).hexdigest(),
         "code": code,
-        "inputs": {relative(name): files.sha256(name) for name in inputs},
+        "inputs": {relative(name): digest for name, digest in inputs.digests.items()},
         "outputs": {relative(name): files.sha256(name) for name in outputs},
         "seed": seed,
         "wall_seconds": round(time.monotonic() - started, 3),

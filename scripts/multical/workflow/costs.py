@@ -97,7 +97,8 @@ class Sizes:
         if entry.source.kind == "folder":
             places.append(self.folder / entry.source.path)
         for place in places:
-            if files := sorted(place.glob("*.safetensors")):
+            # beside weights in the folder itself, those in sub-folders are copies
+            if files := [*place.glob("*.safetensors")] or [*place.rglob("*.safetensors")]:
                 return sum(map(weights, files))
         if entry.parameters is None:
             raise InputError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from multical import files, paths
@@ -56,6 +55,7 @@ from multical.stats.params import (
     RecalibrationJob,
     Reliability,
 )
+from multical.workflow import own_files
 
 Settings = dict[str, Any]
 #: Roles of runs in the table of settings, in the table's order
@@ -224,7 +224,7 @@ def samples(config: Config, root: str, name: str, benchmark: str) -> list[str]:
 
 
 def sample_files(config: Config, root: str, name: str, benchmark: str) -> list[str]:
-    """The files of `samples`; none if all are gone, but the records made from them are here.
+    """The files of `samples`; none if all are gone, and the records of them came in a bundle.
 
     Else raises `InputError` where a pattern matches none.
     """
@@ -237,7 +237,7 @@ def sample_files(config: Config, root: str, name: str, benchmark: str) -> list[s
             where = f"config: studies.{root}: run {name} on {benchmark}: samples.{language}"
             wrong.append(f"{where}: {error}")
     records = paths.RECORDS.format(root=root, run=name, benchmark=benchmark)
-    if wrong and (matches or not Path(records).exists()):
+    if wrong and (matches or not own_files.may_be_gone(records)):
         raise InputError(wrong[0])
     return matches
 

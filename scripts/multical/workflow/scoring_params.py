@@ -16,6 +16,7 @@ from multical.data.benchmark_params import QuestionFile
 from multical.params import canonical
 from multical.scoring.api_params import ApiScoringJob
 from multical.scoring.params import JobPrompt, ScoringJob
+from multical.workflow import own_files
 from multical.workflow.job_params import run
 
 #: Some of a job's parameters, by key
@@ -39,13 +40,13 @@ def shards(config: Config, root: str, benchmark: str) -> dict[str, list[str] | N
     return {f"/{'+'.join(group)}": group for group in groups}
 
 
-def fewshot_file(config: Config, root: str, benchmark: str) -> list[str]:
-    """The file of few-shot examples, if the study shows any."""
+def fewshot_file(config: Config, root: str, benchmark: str, records: str) -> list[str]:
+    """The file of few-shot examples, if the study shows any, for a job that makes `records`."""
     if not config.model_study(root).scoring.num_fewshot:
         return []
     source = config.benchmarks[benchmark].source
     if isinstance(source, QuestionFile) and source.fewshot is not None:
-        return [source.fewshot]
+        return own_files.named(f"benchmarks.{benchmark}.source.fewshot", source.fewshot, records)
     return [paths.FEWSHOT_EXAMPLES.format(benchmark=benchmark)]
 
 

@@ -171,6 +171,17 @@ def test_folders_whose_names_snakemake_would_fill_in(
     assert refusal(files.check_first, folder) == sentence
 
 
+@pytest.mark.parametrize("name", ["results", "logs"])
+def test_links_to_nowhere(folder: Path, name: str) -> None:
+    """As when the disk is not mounted, or its administrators have removed what was old."""
+    Path(name).symlink_to("/scratch/gone")
+    said = f"{name}: found a link to /scratch/gone, expected one to a folder"
+    assert refusal(files.check_first, folder) == said
+    Path(name).unlink()
+    Path(name).symlink_to(folder)
+    files.check_first(folder)
+
+
 def test_git_ignores_one_s_own_file() -> None:
     ignored = (checkout.REPO / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert f"/{files.LOCAL}" in ignored

@@ -425,7 +425,7 @@ def test_other_sections(path: Keys, value: Any, sentence: str) -> None:
     assert_match(sentence, refusal(edited(path, value)))
 
 
-def test_what_a_file_of_questions_has_to_say() -> None:
+def test_what_a_file_of_questions_has_to_say(tmp_path: Path) -> None:
     source = {"kind": "file", "path": "quiz.jsonl"}
     raw = edited(("benchmarks", "cldr-facts", "source"), source)
     schema.load(raw)
@@ -433,10 +433,16 @@ def test_what_a_file_of_questions_has_to_say() -> None:
     scoring["num_fewshot"] = 2
     said = refusal(raw)
     assert said.endswith("since cldr-facts has no examples (benchmarks.cldr-facts.source.fewshot)")
-    source["fewshot"] = "fewshot.jsonl"
+    source["fewshot"] = str(tmp_path / "fewshot.jsonl")
     loaded = schema.load(raw)
-    assert scoring_params.fewshot_file(loaded, "results/demo", "cldr-facts") == ["fewshot.jsonl"]
-    assert scoring_params.fewshot_file(loaded, "results/smoke", "cldr-facts") == []
+    assert scoring_params.fewshot_file(loaded, "results/smoke", "cldr-facts", "made") == []
+    with pytest.raises(
+        InputError, match=r"^config: benchmarks\.cldr-facts\.source\.fewshot: found "
+    ):
+        scoring_params.fewshot_file(loaded, "results/demo", "cldr-facts", "made")
+    (tmp_path / "fewshot.jsonl").touch()
+    files = scoring_params.fewshot_file(loaded, "results/demo", "cldr-facts", "made")
+    assert files == [source["fewshot"]]
     job = job_params.benchmark(loaded, "cldr-facts")
     assert job.source.model_dump(exclude_defaults=True) == {"kind": "file", "path": "quiz.jsonl"}
     scoring["languages_per_job"] = 1

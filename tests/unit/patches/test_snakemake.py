@@ -87,6 +87,57 @@ def test_snakemake_alone_is_wrong(
         assert not stale(tmp_path, "left=more.txt")
 
 
+def moved(folder: Path) -> None:
+    (folder / "data").rename(folder / "data.old")
+    (folder / "data2").rename(folder / "data")
+
+
+def exchanged(folder: Path) -> None:
+    moved(folder)
+    (folder / "data.old").rename(folder / "data2")
+
+
+def linked(folder: Path) -> None:
+    (folder / "new").symlink_to("data2")
+    (folder / "new").replace(folder / "link")
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    ("change", "place"), [(moved, "data"), (exchanged, "data"), (linked, "link")]
+)
+def test_another_folder_in_the_place_of_the_inputs(
+    tmp_path: Path, change: Callable[[Path], None], place: str
+) -> None:
+    """The files in it are older than the output, in all their times."""
+    text = SNAKEFILE.replace("given.txt", f"{place}/given.txt")
+    (tmp_path / "Snakefile").write_text(text, encoding="utf-8")
+    for name in ("data", "data2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "given.txt").write_text(name, encoding="utf-8")
+    (tmp_path / "link").symlink_to("data")
+    run(tmp_path, "--config", "left=none")
+    assert not stale(tmp_path, "left=none")
+    change(tmp_path)
+    assert stale(tmp_path, "left=none")
+    run(tmp_path, "--config", "left=none")
+    assert (tmp_path / "made.txt").read_text(encoding="utf-8") == "data2"
+    assert not stale(tmp_path, "left=none")
+
+
+@pytest.mark.workflow
+def test_an_input_that_changes_while_the_job_runs(tmp_path: Path) -> None:
+    """Snakemake alone records the new content, of which nothing is made."""
+    text = SNAKEFILE.replace("cp given.txt made.txt", "cp given.txt made.txt; echo y > given.txt")
+    for patched in (False, True):
+        (tmp_path / "Snakefile").write_text(text, encoding="utf-8")
+        (tmp_path / "given.txt").write_text("x", encoding="utf-8")
+        config = ["left=none"] * patched
+        said = run(tmp_path, "--forceall", *(["--config", *config] if patched else []))
+        assert ("given.txt: changed while copy ran, which must run again" in said) is patched
+        assert stale(tmp_path, *config) is patched
+
+
 @pytest.mark.workflow
 def test_what_a_failed_job_did_not_make_is_not_recorded(tmp_path: Path) -> None:
     """Snakemake alone takes a file for made by the failed job, whoever makes it later."""

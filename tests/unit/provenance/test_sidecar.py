@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from multical.errors import InputError
+from multical.fixity import Inputs
 from multical.provenance import sidecar as provenance
 
 
@@ -29,7 +31,7 @@ def sidecar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         target="results/demo/figures/figure.pdf",
         params={"model": {"folder": str(tmp_path / "models" / "mine")}, "b": 0.1, "n": [1, None]},
         code="0123abcd",
-        inputs=[folder / "results" / "metrics.csv", tmp_path / "elsewhere.csv"],
+        inputs=Inputs([folder / "results" / "metrics.csv", tmp_path / "elsewhere.csv"]),
         outputs=[folder / "results" / "figure.pdf"],
         started=time.monotonic() - 2.0,
         seed=7,
@@ -84,7 +86,7 @@ def test_hash_of_parameters_is_of_the_canonical_text(tmp_path: Path) -> None:
         target="t",
         params=params,
         code="c",
-        inputs=[],
+        inputs=Inputs([]),
         outputs=[],
         started=0.0,
         seed=None,
@@ -104,13 +106,16 @@ def test_libraries_are_direct_imported_ones() -> None:
     assert "iniconfig" not in found  # imported by pytest alone
 
 
-def test_a_missing_input_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+def test_an_input_that_changed_meanwhile_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1\n")
+    inputs = Inputs([tmp_path / "a.csv"])
+    (tmp_path / "a.csv").write_text("2\n")
+    with pytest.raises(InputError, match=r"a\.csv: changed while it was read"):
         provenance.write_sidecar(
             tmp_path / "s.json", study="s", target="t", params={}, code="c",
-            inputs=[tmp_path / "gone.csv"], outputs=[], started=0.0, seed=None,
+            inputs=inputs, outputs=[], started=0.0, seed=None,
         )  # fmt: skip
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
 def test_a_folder_that_is_a_link_counts_as_inside(
@@ -131,3 +136,27 @@ def test_a_folder_that_is_a_link_counts_as_inside(
     }
     for path, expected in cases.items():
         assert provenance.relative(path) == expected
+
+
+def test_a_change_by_hand_is_found_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where results are a link to another disk; names are those of a plain folder."""
+    (tmp_path / "disk/demo").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("results").symlink_to(tmp_path / "disk")
+    Path("results/demo/a.csv").write_text("1\n")
+    Path("results/demo/a.pdf").write_text("drawn\n")
+    sidecar = Path("results/demo/a.json")
+    provenance.write_sidecar(
+        sidecar, study="results/demo", target="results/demo/a.pdf", params={}, code="c",
+        inputs=Inputs(["results/demo/a.csv"]), outputs=["results/demo/a.pdf"], started=0.0,
+        seed=None,
+    )  # fmt: skip
+    found = json.loads(sidecar.read_text())
+    assert [*found["inputs"], *found["outputs"]] == ["results/demo/a.csv", "results/demo/a.pdf"]
+    provenance.check(sidecar)
+    Path("results/demo/a.pdf").write_text("other\n")
+    with pytest.raises(InputError, match=r"^results/demo/a\.pdf: changed since it was made"):
+        provenance.check(sidecar)

@@ -94,6 +94,10 @@ def test_a_local_model_needs_no_number(tmp_path: Path) -> None:
     raw["models"][BASE] = {"source": source, "chat_format": "plain"}
     count = tiny.model("llama", len(tiny.tokenizer())).num_parameters()
     assert Sizes(schema.load(raw), tmp_path).parameters(BASE) == count
+    weights_file = next(tmp_path.rglob("model.safetensors"))
+    weights_file.with_name("sub").mkdir()
+    weights_file.rename(weights_file.parent / "sub" / weights_file.name)
+    assert Sizes(schema.load(raw), tmp_path).parameters(BASE) == count
 
 
 @pytest.mark.parametrize(
