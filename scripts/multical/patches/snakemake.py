@@ -147,9 +147,11 @@ def match(pattern: Any, target: str) -> Any:
 
     Most patterns of a rule that makes a file end with another name than the file.
     """
-    if target.endswith(pattern.constant_suffix()):
-        return pattern.regex().match(target) or None
-    return None
+    try:
+        suffix = pattern.suffix
+    except AttributeError:
+        suffix = pattern.suffix = str(pattern.constant_suffix())
+    return pattern.regex().match(target) if target.endswith(suffix) else None
 
 
 class FilledInOnce:
