@@ -120,10 +120,7 @@ Distinct = Annotated[
 class Strict(BaseModel):
     """A mapping of known keys to finite numbers and other values."""
 
-    # built when it is used: most programs use few of those that they import
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
