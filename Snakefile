@@ -4,6 +4,8 @@
 #   snakemake -c2 results/demo/figures/ece_by_lang.pdf      one figure of it
 #
 # The root of a target's path says which study it belongs to (see config.yaml).
+import functools
+import gc
 import os
 import re
 import sys
@@ -13,6 +15,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.27")
+
+# What is imported, and the rules, jobs and files below, stay: collections of garbage that look
+# through them again and again would be a tenth of a dry run.
+gc.freeze()
+gc.set_threshold(50_000)
 
 # Jobs run with the same Python and modules as this Snakemake.
 os.environ.update(

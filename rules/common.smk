@@ -74,9 +74,15 @@ def sharded_roots():
     )
 
 
+@functools.cache
+def check_questions(root):
+    """Check once for all jobs that the local files of a study's questions suffice."""
+    question_checks.check(CONFIG, root)
+
+
 def checked(w, path):
     """A file of a study that scores models, if its local files of questions suffice."""
-    question_checks.check(CONFIG, w.root)
+    check_questions(w.root)
     return path
 
 
@@ -89,6 +95,18 @@ def fewshot_of(w, records):
     """The few-shot examples that a job shows, which makes `records`."""
     made = records.format(**w)
     return scoring_params.fewshot_file(CONFIG, w.root, w.benchmark, made)
+
+
+@functools.cache
+def training(root, run):
+    """The settings of a training, on which its scratch folder depends, too."""
+    return canonical(job_params.training(CONFIG, root, run))
+
+
+@functools.cache
+def scoring(root, run, benchmark, shard):
+    """The settings of a scoring, on which its scratch folder depends, too."""
+    return canonical(scoring_params.scoring(CONFIG, root, run, benchmark, shard))
 
 
 def base_manifest(w):

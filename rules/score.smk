@@ -32,15 +32,15 @@ rule score_run:
     resources:
         model_gpus=lambda w: scoring_params.gpus(CONFIG, w.root, w.run),
     params:
-        settings=lambda w: canonical(
-            scoring_params.scoring(CONFIG, w.root, w.run, w.benchmark, w.shard)
-        ),
+        settings=lambda w: scoring(w.root, w.run, w.benchmark, w.shard),
         code=code("score_run"),
         # Not an output, so that Snakemake keeps it for the retry that resumes from it.
         scratch=lambda w: paths.SCRATCH.format(
             root=w.root,
-            key=scoring_params.scoring_key(
-                CONFIG, w.root, w.run, w.benchmark, w.shard, code("score_run")
+            key=job_params.scratch_key(
+                f"{w.run}-{w.benchmark}",
+                scoring(w.root, w.run, w.benchmark, w.shard),
+                code("score_run"),
             ),
         ),
     shell:

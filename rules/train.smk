@@ -40,12 +40,14 @@ rule train_sft:
         # not a parameter, since a change of it must not train again
         report_to=lambda w: job_params.report_to(CONFIG, w.root),
     params:
-        settings=lambda w: canonical(job_params.training(CONFIG, w.root, w.run)),
+        settings=lambda w: training(w.root, w.run),
         code=code("train_sft"),
         # Not an output, so that Snakemake keeps it for the retry that resumes from it.
         scratch=lambda w: paths.SCRATCH.format(
             root=w.root,
-            key=job_params.training_key(CONFIG, w.root, w.run, code("train_sft")),
+            key=job_params.scratch_key(
+                w.run, training(w.root, w.run), code("train_sft")
+            ),
         ),
     shell:
         r"""

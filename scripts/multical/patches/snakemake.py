@@ -22,8 +22,8 @@ One comparison is less strict: a bundle leaves out the user's own files. Without
 read them need not run again, as long as what they made is there (`multical.workflow.own_files`).
 
 It also has Snakemake look once, and not for every job, at which parameters a function takes and
-which rules make a file, and say no more than the sentence of an `InputError` that such a function
-raises.
+which rules make a file, fill in a job's shell command once instead of three times, and say no more
+than the sentence of an `InputError` that a function of a rule raises.
 
 After Ctrl-C its plugin for SLURM cancels only the jobs that it has on a list. The list is empty
 while it asks for their states, which may take minutes, and those that wait to be submitted are
@@ -187,6 +187,34 @@ class Producers(OutputIndex):
         return set(self.found[name])
 
 
+def match(pattern: Any, target: str) -> Any:
+    """`_IOFile.match`, which makes the regular expression of a pattern, and takes long to.
+
+    Most patterns of a rule that makes a file end with another name than the file.
+    """
+    try:
+        suffix = pattern.suffix
+    except AttributeError:
+        suffix = pattern.suffix = str(pattern.constant_suffix())
+    return pattern.regex().match(target) if target.endswith(suffix) else None
+
+
+class FilledInOnce:
+    """The shell command of a job. Snakemake fills it in three times when it prints a job."""
+
+    def __init__(self, command: property) -> None:
+        self.command = command
+
+    def __get__(self, job: Any, kind: Any = None) -> Any:
+        if job is None:
+            return self
+        settings = (job.params, job.resources)  # Snakemake makes new ones where they may differ
+        kept = job.__dict__.get("_filled_in")
+        if kept is None or any(one is not other for one, other in zip(kept, settings)):
+            kept = job._filled_in = (*settings, self.command.__get__(job))
+        return kept[2]
+
+
 def cancel_run(executor: Any, active: Any) -> None:
     """Cancel all jobs that an executor of SLURM's plugin has submitted, and submit no more."""
     from snakemake_executor_plugin_slurm import cancel_slurm_jobs  # it runs SLURM's commands
@@ -205,6 +233,7 @@ def patch_snakemake(left: Iterable[str]) -> None:
     """Have this Snakemake compare as above, except for files `left` by a killed Snakemake."""
     import snakemake.dag
     import snakemake.io
+    import snakemake.jobs
     import snakemake.rules
     import snakemake.workflow
     import snakemake_executor_plugin_slurm
@@ -215,6 +244,9 @@ def patch_snakemake(left: Iterable[str]) -> None:
     snakemake.workflow.JobScheduler = Scheduler
     snakemake.workflow.FilePersistence = Records
     snakemake.dag.OutputIndex = Producers
+    if isinstance(snakemake.jobs.Job.shellcmd, property):  # not patched before
+        snakemake.jobs.Job.shellcmd = FilledInOnce(snakemake.jobs.Job.shellcmd)
+    snakemake.io._IOFile.match = match
     snakemake.rules.InputFunctionException = FunctionError
     snakemake.common.get_function_params = snakemake.rules.get_function_params = _parameters
     snakemake_executor_plugin_slurm.Executor.cancel_jobs = cancel_run

@@ -46,11 +46,16 @@ def fingerprint(script: str) -> str:
     Raises `InputError` for an import that is neither in the standard library, nor in
     multical, nor in the lock.
     """
-    parts = []
-    for module in sorted(_closure(SCRIPTS / f"{script}.py")):
-        parts.append(f"{module.relative_to(SCRIPTS)} {_parsed(module)[0]}")
-        parts.extend(_pin(library, module) for library in sorted(_used(module)))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    modules = sorted(_closure(SCRIPTS / f"{script}.py"))
+    lines = (line for module in modules for line in _lines(module))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+@cache
+def _lines(module: Path) -> list[str]:
+    """What a file adds to a fingerprint: the digest of its code, and its libraries' versions."""
+    pins = [_pin(library, module) for library in sorted(_used(module))]
+    return [f"{module.relative_to(SCRIPTS)} {_parsed(module)[0]}", *pins]
 
 
 def libraries(script: str) -> set[str]:
@@ -189,11 +194,11 @@ def _imports(nodes: Iterable[ast.AST], name: str) -> set[str]:
 
 @cache
 def _files(name: str) -> list[Path]:
-    """The files that run on the import of a multical module; none if `name` is none."""
-    base = SCRIPTS.joinpath(*name.split("."))
-    packages = [SCRIPTS / parent / "__init__.py" for parent in base.relative_to(SCRIPTS).parents]
-    files = [base.with_suffix(".py"), base / "__init__.py", *packages]
-    return [file for file in files if file.is_file()]
+    """The files that run on the import of a multical module; those of its package for no module."""
+    base = SCRIPTS / name.replace(".", "/")
+    own = [base.with_suffix(".py"), base / "__init__.py"]
+    package = name.rpartition(".")[0]
+    return [file for file in own if file.is_file()] + (_files(package) if package else [])
 
 
 def _pin(library: str, module: Path) -> str:

@@ -184,9 +184,12 @@ def training(config: Config, root: str, name: str) -> TrainingJob:
     return validated(TrainingJob, raw, f"config: studies.{root}: run {name}")
 
 
-def training_key(config: Config, root: str, name: str, code: str) -> str:
-    """The name of a run's scratch folder, from which other settings or code never resume."""
-    text = canonical([training(config, root, name), code])
+def scratch_key(name: str, settings: str, code: str) -> str:
+    """The name of a job's scratch folder, from which other settings or code never resume.
+
+    `settings` are the job's canonical parameters, and `name` says what it makes.
+    """
+    text = f"[{settings},{canonical(code)}]"
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 

@@ -5,7 +5,6 @@ As in `job_params`, each function gives the parameters of one job as a pydantic 
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from multical import paths
@@ -13,7 +12,6 @@ from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
 from multical.config.studies import ApiStudy, MultilingualStudy
 from multical.data.benchmark_params import QuestionFile
-from multical.params import canonical
 from multical.scoring.api_params import ApiScoringJob
 from multical.scoring.params import JobPrompt, ScoringJob
 from multical.workflow import own_files
@@ -152,9 +150,3 @@ def prompt(config: Config, name: str, languages: list[str] | None, cloze: bool =
         unconditional=texts.unconditional if cloze else None,
         headings=headings,
     )
-
-
-def scoring_key(config: Config, root: str, name: str, benchmark: str, shard: str, code: str) -> str:
-    """The name of a scoring job's scratch folder, as `training_key` gives that of a training."""
-    text = canonical([scoring(config, root, name, benchmark, shard), code])
-    return f"{name}-{benchmark}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -68,6 +68,7 @@ class Tree:
     def code(self) -> str:
         module.fingerprint.cache_clear()
         module._parsed.cache_clear()
+        module._lines.cache_clear()
         module._files.cache_clear()
         module._lock.cache_clear()
         return module.fingerprint("job")

@@ -228,10 +228,18 @@ def test_a_key_with_its_default_is_no_part_of_a_job() -> None:
 def test_scratch_folders_are_of_one_run_with_one_setting_and_code() -> None:
     loaded = schema.load(RAW)
     names = [name for name in studies.runs(loaded.multilingual(DEMO)) if "facts" in name]
-    keys = {job_params.training_key(loaded, root, n, c) for root in (DEMO, SMOKE) for n in names[:2]
-            for c in ("code", "other")}  # fmt: skip
+    settings = {
+        (name, root): canonical(job_params.training(loaded, root, name))
+        for root in (DEMO, SMOKE)
+        for name in names[:2]
+    }
+    keys = {
+        job_params.scratch_key(name, text, code)
+        for (name, _), text in settings.items()
+        for code in ("code", "other")
+    }
     assert len(keys) == 8
-    assert job_params.training_key(loaded, DEMO, names[0], "code") in keys
+    assert job_params.scratch_key(names[0], settings[names[0], DEMO], "code") in keys
 
 
 def test_settings_of_a_run_that_the_study_lacks() -> None:
