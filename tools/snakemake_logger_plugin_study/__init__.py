@@ -104,8 +104,8 @@ class LogHandler(LogHandlerBase):
         return self.format(record) if shown else None
 
     def draw(self, now: float) -> None:
-        """Draw the bars, while the run goes on."""
-        if self.progress and not self.interrupted:
+        """Draw the bars on a terminal, while the run goes on."""
+        if self.progress and self.screen.is_terminal and not self.interrupted:
             self.screen.draw(self.progress.bars(now))
 
     def close(self) -> None:

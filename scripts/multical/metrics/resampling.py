@@ -106,6 +106,8 @@ def replicates(
     if len(sample.places) != len(readout.correct):
         raise IndexError(f"sample: {len(sample.places)} rows of {len(readout.correct)}")
     wanted = set(names)
+    if not wanted:
+        return {}
     with np.errstate(invalid="ignore", divide="ignore"):
         metrics = _answers(readout, sample, bins)
         if "smece" in wanted:

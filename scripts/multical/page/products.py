@@ -27,6 +27,8 @@ from multical.workflow import captions, job_params, msp_params
 ROWS = 24
 #: Red, green and blue, from 0 to 255, are multiples of it in pictures: nobody sees the difference
 STEP = 8
+#: What they become
+FEWER = np.minimum(np.round(np.arange(256) / STEP) * STEP, 255).astype(np.uint8)
 
 
 class Wildcards(dict[str, str]):
@@ -140,8 +142,8 @@ def first_sentence(caption: Markup) -> str:
 
 def picture(path: str) -> Picture:
     """A picture as lossless WebP of fewer colours, which takes a third of the bytes of a PNG."""
-    colours = matplotlib.image.imread(path)[..., :3] * 255
-    pixels = np.minimum(np.round(colours / STEP) * STEP, 255) / 255
+    colours = np.rint(matplotlib.image.imread(path)[..., :3] * 255).astype(np.uint8)
+    pixels = FEWER[colours]
     stream = io.BytesIO()
     lossless = {"lossless": True, "method": 3, "quality": 50}
     matplotlib.image.imsave(stream, pixels, format="webp", pil_kwargs=lossless)

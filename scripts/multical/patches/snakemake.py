@@ -25,6 +25,9 @@ It also has Snakemake look once, and not for every job, at which parameters a fu
 which rules make a file, fill in a job's shell command once instead of three times, and say no more
 than the sentence of an `InputError` that a function of a rule raises.
 
+Each round of its scheduler starts another one a second later, and that one too: in time as many a
+second as jobs have ended. Here at most one waits, and none while no core is free.
+
 After Ctrl-C its plugin for SLURM cancels only the jobs that it has on a list. The list is empty
 while it asks for their states, which may take minutes, and those that wait to be submitted are
 submitted after that. Here no more are submitted, and all jobs of the run's name are cancelled.
@@ -32,13 +35,15 @@ submitted after that. Here no more are submitted, and all jobs of the run's name
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
 
 Until snakemake > 9.27.1: comparisons of jobs without records, of the content of older files, and of
-large files by default, records of the content before the job, and errors in functions of rules.
+large files by default, records of the content before the job, errors in functions of rules, and one
+round of scheduling a second.
 Until snakemake-executor-plugin-slurm > 2.8.0: Ctrl-C cancels all jobs of a run, whenever it comes.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -225,6 +230,25 @@ def cancel_run(executor: Any, active: Any) -> None:
     cancel_slurm_jobs([whole], executor._submitted_job_clusters, executor.logger)
 
 
+#: Schedulers that a thread waits to wake
+_waiting: set[Any] = set()
+
+
+def wake_later(scheduler: Any, delay: int) -> None:
+    """Have a scheduler look for jobs to start in `delay` seconds, since it starts so many a second.
+
+    Not if it will anyway: a thread waits already, or no core is free until a job ends.
+    """
+
+    def wake() -> None:
+        _waiting.discard(scheduler)
+        scheduler._open_jobs.release()
+
+    if scheduler not in _waiting and scheduler.resources["_cores"]:
+        _waiting.add(scheduler)
+        threading.Timer(delay, wake).start()
+
+
 #: The parameters of a function. Snakemake looks at each function of a rule again for each job.
 _parameters = cache(snakemake.common.get_function_params)
 
@@ -250,6 +274,7 @@ def patch_snakemake(left: Iterable[str]) -> None:
     snakemake.rules.InputFunctionException = FunctionError
     snakemake.common.get_function_params = snakemake.rules.get_function_params = _parameters
     snakemake_executor_plugin_slurm.Executor.cancel_jobs = cancel_run
+    JobScheduler._schedule_reevalutation = wake_later
 
 
 def record_of(output: str) -> MetadataRecord | None:

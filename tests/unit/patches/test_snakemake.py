@@ -6,20 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import snakemake.api
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from multical.patches import snakemake as patches
 from support import fake_slurm, forks
 
 SNAKEFILE = f"""
 import sys
+import threading
 
 sys.path.insert(0, {str(Path(patches.__file__).parents[2])!r})
 from multical.patches.snakemake import patch_snakemake
@@ -254,3 +258,26 @@ def test_private_names_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     record = MetadataRecord.model_validate({"rule": "a", "record_format_version": 6})
     patches.write_records({"out": record}, again=())
     assert FilePersistence(nolock=True)._read_record("out").rule == "a"
+
+
+def test_one_round_of_scheduling_waits() -> None:
+    """Snakemake alone starts one more for each round, whether or not a core is free."""
+
+    class Limited:
+        def __init__(self, cores: int) -> None:
+            self._open_jobs, self.resources = threading.Semaphore(0), {"_cores": cores}
+
+        def rounds(self, later: Any) -> int:
+            """How many rounds follow when so many have ended."""
+            for _ in range(5):
+                later(self, 0.05)
+            count = 0
+            while self._open_jobs.acquire(timeout=0.3):
+                count += 1
+            return count
+
+    alone = JobScheduler._schedule_reevalutation
+    assert Limited(0).rounds(alone) == 5, "the patch is no longer needed"
+    free, busy = Limited(1), Limited(0)
+    assert [free.rounds(patches.wake_later) for _ in range(3)] == [1, 1, 1]
+    assert busy.rounds(patches.wake_later) == 0
