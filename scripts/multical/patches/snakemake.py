@@ -14,6 +14,9 @@ Snakemake compares the code, parameters and inputs of a job with its records of 
 - It compares no content of inputs over 1 MB, so that copies of large results are out of date. Here
   the limit is `LARGEST`.
 
+It also records no content of outputs. Here each record has the checksum of its own output, among
+those of inputs, by which `make bundle` and `make provenance` know a file that was changed by hand.
+
 One comparison is less strict: a user's own files may be gone, as after unpacking a bundle. Then the
 jobs that read them need not run again, as long as what they made is there.
 
@@ -75,6 +78,13 @@ class Records(FilePersistence):
             if not await file.exists():
                 self.cleanup_metadata(file)
 
+    def _write_record(self, key: str, record: MetadataRecord) -> None:
+        """Write a record, with the checksum of its output."""
+        if Path(key).is_file():
+            own = {key: f"sha256:{sha256(key)}"}
+            record.input_checksums = (record.input_checksums or {}) | own
+        super()._write_record(key, record)
+
     def _code_changed(self, job: Any, file: Any = None) -> bool:
         return bool(super()._code_changed(job, file)) or self.unrecorded(file)
 
@@ -88,6 +98,13 @@ class Records(FilePersistence):
         """Whether an output exists without a record of how it was made."""
         return self.metadata(file) is None and Path(file).exists() and str(file) not in self.left
 
+    def made(self, file: Any) -> str | None:
+        """The SHA-256 of an output when it was made, if its record has it."""
+        record = self.metadata(file)
+        checksums = record.input_checksums if record else None
+        checksum = (checksums or {}).get(str(file))
+        return str(checksum).removeprefix("sha256:") if checksum else None
+
     def gone(self, job: Any, file: Any) -> list[str]:
         """The inputs of an output that no job makes, if a job finds none of them any more."""
         recorded, now = set(self.input(file) or ()), set(map(str, job.input))
@@ -100,7 +117,7 @@ class Records(FilePersistence):
         if record is None:
             return
         for name, checksum in (record.input_checksums or {}).items():
-            if _differs(name, checksum, record.endtime):
+            if name != str(file) and _differs(name, checksum, record.endtime or 0):
                 yield name
 
 
@@ -181,9 +198,9 @@ def is_localrule(rule: Any) -> bool:
     return rule.name in rule.workflow._localrules
 
 
-def write_records(records: Mapping[str, MetadataRecord], again: Collection[str]) -> None:
+def write_records(records: Mapping[str, Mapping[str, Any]], again: Collection[str]) -> None:
     """Write records of outputs that have none yet, and of the outputs in `again`."""
     persistence = FilePersistence(nolock=True)
     for output, record in records.items():
         if output in again or persistence._read_record(output) is None:
-            persistence._write_record(output, record)
+            persistence._write_record(output, MetadataRecord.model_validate(record))
