@@ -170,7 +170,7 @@ def _targets(study: str, records: dict[str, dict[str, Any]]) -> list[str]:
     last = sorted(name for made in jobs.values() if read.isdisjoint(made) for name in made)
     if not last:
         raise InputError(f"{study}: nothing is made, expected a study to bundle: make it first")
-    latest = max(last, key=lambda name: records[name]["endtime"])
+    latest = max(last, key=lambda name: records[name]["endtime"] or 0)
     with dryrun.opened(latest, None) as (workflow, _):
         return [name for name in last if _has_a_job(workflow, name)]
 
