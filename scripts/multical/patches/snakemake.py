@@ -31,7 +31,7 @@ submitted after that. Here no more are submitted, and all jobs of the run's name
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
 
 Until snakemake > 9.27.1: comparisons of jobs without records, of the content of older files, and of
-large files by default.
+large files by default; checksums of outputs in records.
 Until snakemake-executor-plugin-slurm > 2.8.0: Ctrl-C cancels all jobs of a run, whenever it comes.
 """
 
