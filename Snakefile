@@ -32,6 +32,7 @@ shell.prefix(
 )
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
+from multical.bundle import unbundling
 from multical.claims import schema as claims_schema
 from multical.cluster import site
 from multical.config import files, studies
@@ -52,6 +53,7 @@ CLEARED = surroundings.clear(os.environ)
 
 try:
     surroundings.check_scripts(Path(workflow.basedir, "scripts"))
+    unbundling.finish()
     files.check_first(workflow.basedir)
 except InputError as error:
     raise WorkflowError(str(error)) from None
@@ -71,9 +73,7 @@ try:
     config |= captions.functions(CONFIG)
     CLAIMS = claims_schema.load(Path(workflow.basedir, "claims.yaml"))
     SITE = site.load()
-    patch_snakemake(
-        left=[file for driver in drivers.load_all() for file in driver.products]
-    )
+    patch_snakemake(left=drivers.left())
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -290,15 +290,21 @@ STYLES = {
 CODE = "--code {params.code:q}"
 
 
-def command(program, inputs, outputs, *more):
-    """The command of a program whose options have the names of the rule's inputs and outputs."""
-    options = [
-        f"{option(name)} {{{kind}.{name}:q}}"
-        for kind, names in (("input", inputs), ("output", outputs))
-        for name in names
+def command(program, inputs, outputs, *more, piped="input.records"):
+    """The command of a program whose options have the names of the rule's inputs and outputs.
+
+    The program reads the words of `piped` from its standard input, since a study may have more
+    runs than a command line takes.
+    """
+    fields = {"--params": "params.settings"}
+    fields |= {option(name): f"input.{name}" for name in inputs}
+    words = [
+        f"{name} {'-' if field == piped else f'{{{field}:q}}'}"
+        for name, field in fields.items()
     ]
-    options = ["--params {params.settings:q}", *options, *more]
-    return f"python scripts/{program}.py {' '.join(options)}"
+    words += [f"{option(name)} {{output.{name}:q}}" for name in outputs]
+    listed = f"printf '%s\\n' {{{piped}:q}} | " if piped in fields.values() else ""
+    return f"{listed}python scripts/{program}.py {' '.join([*words, *more])}"
 
 
 # This function makes the rules that differ in their files alone, from tables of jobs. A loop would

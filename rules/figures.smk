@@ -58,7 +58,7 @@ for name, (sources, schema) in TABLES.items():
     make_rule(f"make_{name}_table", inputs, table(name), figure_settings(schema))
 
 
-# As below, the program finds its inputs by the names in its settings.
+# As below, the program finds its inputs by the names in its settings, which may be long.
 rule plot_training:
     input:
         lambda w: job_params.loss_logs(CONFIG, w.root),
@@ -78,7 +78,14 @@ rule plot_training:
         settings=settings_of(job_params.training_figure),
         code=code("plot_training"),
     shell:
-        command("plot_training", STYLES, figure("training"), CODE) + " >{log:q} 2>&1"
+        command(
+            "plot_training",
+            STYLES,
+            figure("training"),
+            CODE,
+            piped="params.settings",
+        )
+        + " >{log:q} 2>&1"
 
 
 # A large study has hundreds of inputs here, so the program finds them by the names in its settings.
@@ -100,7 +107,13 @@ rule make_settings_table:
         settings=settings_of(job_params.settings_table),
         code=code("make_settings_table"),
     shell:
-        command("make_settings_table", [], ["csv", "tex", "sidecar"], CODE)
+        command(
+            "make_settings_table",
+            [],
+            ["csv", "tex", "sidecar"],
+            CODE,
+            piped="params.settings",
+        )
         + " >{log:q} 2>&1"
 
 

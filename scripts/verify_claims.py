@@ -31,7 +31,7 @@ from multical.errors import InputError, program
 from multical.figures import tables as results
 from multical.files import atomic
 from multical.fixity import Inputs
-from multical.params import command_line
+from multical.params import Listed, command_line
 from multical.provenance import sidecar
 
 
@@ -45,7 +45,10 @@ def main() -> None:
         page="output: the table and all tests, HTML",
         sidecar="output: provenance, JSON",
     )
-    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
+    parser.add_argument(
+        "--records", nargs="+", action=Listed, required=True, metavar="PARQUET",
+        help="input; - for a list on the standard input",
+    )  # fmt: skip
     parser.add_argument(
         "--tables", nargs="*", default=[], metavar="CSV", help="tables to test the claims on"
     )

@@ -13,13 +13,14 @@ import argparse
 from pathlib import Path
 
 import _path  # noqa: F401  finds multical
-from multical.bundle import every_eval_ever, exports, harness_samples
+from multical.bundle import every_eval_ever, exports, harness_samples, unbundling
 from multical.errors import InputError, program
 from multical.files import atomic
 
 
 def main() -> None:
     args = arguments()
+    unbundling.finish()
     output = args.output or Path(f"multical-{Path(args.study).name}-export")
     if output.exists():
         raise InputError(f"{output}: exists already, expected a new folder for the export")

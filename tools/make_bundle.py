@@ -23,7 +23,7 @@ from string import Template
 import yaml
 
 import _path  # noqa: F401  finds multical
-from multical.bundle import anonymity, archive, contents
+from multical.bundle import anonymity, archive, contents, unbundling
 from multical.bundle.archive import RESTORE, Restore
 from multical.bundle.entries import names_of
 from multical.config.files import Data
@@ -70,6 +70,7 @@ of a fine-tuned run trains that run again.
 
 def main() -> None:
     args = arguments()
+    unbundling.finish()
     lineage, restore, entries = contents.collect(args.study, args.anonymous, args.share)
     sources = gathered(lineage, restore, entries)
     search(sources, args)

@@ -4,60 +4,43 @@ Run it in the folder that holds the Snakefile. First it checks the size and SHA-
 and that no file is missing, duplicate, a link, or badly named. It refuses a bundle with a bad file,
 which it names, and a bundle whose results differ from results in this folder (--overwrite replaces
 them). Nothing is written then. Only results and logs are unpacked, not the code. If the config here
-does not know the study, its entries are added to config/local.yaml. At the end it says
-which jobs Snakemake would still run, for example because the code is of another commit.
+does not know the study, its entries are added to config/local.yaml. If it is killed meanwhile, the
+next Snakemake or program of bundles goes on. At the end it says which jobs Snakemake would still
+run, for example because the code is of another commit.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import _path  # noqa: F401  finds multical
-from multical.bundle import archive, contents, entries
+from multical.bundle import archive, contents, entries, unbundling
 from multical.bundle.archive import Bundle, Entry, Restore
+from multical.bundle.unbundling import Plan
 from multical.config import files, schema
 from multical.config.files import LOCAL, Data
 from multical.dag import dryrun
 from multical.errors import InputError, program
-from multical.files import atomic, sha256
-from multical.patches.snakemake import write_records
+from multical.files import sha256
 from multical.paths import INPUTS
-from multical.provenance import hosts
 from multical.workflow import drivers
 
 
 def main() -> None:
     args = arguments()
     check_here()
-    with tempfile.TemporaryDirectory(prefix=".unbundle-", dir="results") as folder:
-        bundle = archive.unpack(args.bundle, Path(folder))
-        restore = bundle.restore
-        records = contents.checked_records(restore, f"{args.bundle}: {archive.RESTORE}")
-        conflicts = sorted(differing(bundle))
-        if conflicts and not args.overwrite:
-            more = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
-            raise InputError(
-                f"{args.bundle}: {conflicts[0]}{more}: here with another content, expected the "
-                "same or none (--overwrite replaces it)"
-            )
-        added = new_entries(bundle, Path(folder), args.bundle)
-        text = entries.with_own(added) if added else None
-        put(bundle, Path(folder), args.overwrite)
-        if text:
-            with atomic(LOCAL) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-    write_records(records, again=conflicts)
-    hosts.note([machine.model_dump() for machine in restore.machines])
-    print(f"{args.bundle}: {len(bundle.files)} files of {restore.study}, all as its crate says")
-    if added:
-        print(f"{LOCAL}: has new entries: {', '.join(entries.names_of(added))}")
-    for line in notes(restore):
+    plan = unbundling.unbundle(partial(prepared, args.bundle, args.overwrite))
+    bundle = archive.read(args.bundle)
+    study = bundle.restore.study
+    print(f"{args.bundle}: {len(bundle.files)} files of {study}, all as its crate says")
+    if plan.entries:
+        print(f"{LOCAL}: has new entries: {', '.join(entries.names_of(plan.entries))}")
+    for line in notes(bundle.restore):
         print(line)
 
 
@@ -76,6 +59,31 @@ def check_here() -> None:
     for driver in drivers.load_all():
         if driver.alive or not driver.here:
             raise InputError(f"{driver}: at work in this folder, expected none")
+
+
+def prepared(path: Path, overwrite: bool, folder: Path) -> Plan:
+    """Unpack a bundle into a folder, and check it against what is here; see `unbundling`."""
+    bundle = archive.unpack(path, folder)
+    conflicts = sorted(differing(bundle))
+    if conflicts and not overwrite:
+        more = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
+        raise InputError(
+            f"{path}: {conflicts[0]}{more}: here with another content, expected the "
+            "same or none (--overwrite replaces it)"
+        )
+    added = new_entries(bundle, folder, path)
+    if added:
+        entries.with_own(added)
+    plan = Plan(
+        bundle=str(path),
+        times=dict(earlier_inputs(bundle)),
+        entries=added,
+        again=list(staged(bundle, folder, overwrite)),
+        records={name: record.model_dump() for name, record in bundle.restore.records.items()},
+        machines=[machine.model_dump() for machine in bundle.restore.machines],
+    )
+    check_here()  # again, since it may have taken minutes
+    return plan
 
 
 def new_entries(bundle: Bundle, unpacked: Path, name: Path) -> Data:
@@ -123,20 +131,27 @@ def is_same(name: str, entry: Entry) -> bool:
     return here.is_file() and here.stat().st_size == entry.bytes and sha256(here) == entry.sha256
 
 
-def put(bundle: Bundle, unpacked: Path, overwrite: bool) -> None:
-    """Move files into place with their times. Files with the same content stay as they are."""
+def staged(bundle: Bundle, folder: Path, overwrite: bool) -> Iterator[str]:
+    """The files to put into place, which get their times. Others are removed from the folder."""
     for name, entry in bundle.files.items():
-        here = Path(name)
+        here, unpacked = Path(name), folder / name
         stays = name.startswith("logs/") and here.exists() and not overwrite
-        if not stays and not is_same(name, entry):
-            with atomic(here) as temporary:
-                shutil.move(unpacked / name, temporary)
-                os.utime(temporary, (entry.time, entry.time))
-    for name, content in (bundle.files | bundle.restore.left_out).items():
-        # an input that was made here before must not be newer than what the bundle made from it
-        if content and name.startswith(f"{INPUTS}/") and is_same(name, content):
-            time = min(content.time, Path(name).stat().st_mtime)
-            os.utime(name, (time, time))
+        if stays or is_same(name, entry):
+            unpacked.unlink()
+        else:
+            os.utime(unpacked, (entry.time, entry.time))
+            yield name
+
+
+def earlier_inputs(bundle: Bundle) -> Iterator[tuple[str, int]]:
+    """The inputs that the bundle's author made earlier than they were made here, and when.
+
+    They have the same content, and must not be newer than what the bundle made from them.
+    """
+    for name, entry in (bundle.files | bundle.restore.left_out).items():
+        is_here = entry and name.startswith(f"{INPUTS}/") and is_same(name, entry)
+        if entry and is_here and entry.time < Path(name).stat().st_mtime:
+            yield name, entry.time
 
 
 def notes(restore: Restore) -> Iterator[str]:

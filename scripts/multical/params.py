@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
@@ -202,8 +203,10 @@ def validated(schema: type[Schema], raw: Any, name: str) -> Schema:
 def parse(schema: type[Schema], text: str, option: str = "--params") -> Schema:
     """Check the JSON object in `text`, the value of a program's `option`; return it as `schema`.
 
-    Raises `InputError` with the same sentence that the wrong value would get in config.yaml.
+    If `text` is `-`, the object is read from the standard input. Raises `InputError` with the same
+    sentence that the wrong value would get in config.yaml.
     """
+    text = sys.stdin.read() if text == "-" else text
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -211,6 +214,14 @@ def parse(schema: type[Schema], text: str, option: str = "--params") -> Schema:
     if not isinstance(raw, dict):
         raise InputError(f"{option}: found {text!r}, expected a JSON object")
     return validated(schema, raw, option)
+
+
+class Listed(argparse.Action):
+    """An option of several words. A single `-` stands for the lines of the standard input."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        words = sys.stdin.read().splitlines() if values == ["-"] else values
+        setattr(namespace, self.dest, words)
 
 
 def command_line(

@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from multical import parquet
 from multical.errors import InputError
-from multical.files import atomic
 
 MAX_OPTIONS = 10
 
@@ -119,8 +118,7 @@ def write(path: str | Path, frame: pd.DataFrame) -> None:
     table = pa.Table.from_pandas(frame, schema=SCHEMA, preserve_index=False)
     # pandas' own metadata hold its version and types, which depend on the source of the rows
     table = table.replace_schema_metadata(SCHEMA.metadata)
-    with atomic(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    parquet.write(path, table)
 
 
 def _categories(values: pd.Series) -> pd.Series:
@@ -210,17 +208,12 @@ def contents(path: str | Path, cultures: Sequence[str] | None = None) -> Content
 
 
 def _table(path: str | Path, columns: list[str] | None = None) -> pa.Table:
-    try:
-        schema = pq.read_schema(path)
-        table = pq.read_table(path, columns=columns) if schema.equals(SCHEMA) else None
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({error})") from error
-    if table is None:
+    if not (schema := parquet.schema(path)).equals(SCHEMA):
         types = {f.name: str(f.type) for f in schema}
         expected = {f.name: str(f.type) for f in SCHEMA}
         unequal = sorted(n for n in types.keys() | expected if types.get(n) != expected.get(n))
         raise InputError(f"{path}: not a records file; columns {unequal} differ from the schema")
-    return table
+    return parquet.read(path, columns)
 
 
 def check(frame: pd.DataFrame, path: str | Path) -> None:

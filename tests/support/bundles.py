@@ -12,6 +12,11 @@ from multical.dag.crate import METADATA
 THEN = 1_700_000_000
 RECORD, FIGURE = "results/tiny/records/a/b.parquet", "results/tiny/figures/c.pdf"
 CONTENTS = {RECORD: b"record " * 40_000, FIGURE: b"figure"}
+#: Snakemake's record of an output
+KNOWN: dict[str, Any] = {
+    "rule": "score_run", "input": [], "log": [], "params": ["'then'"], "starttime": 1.0,
+    "endtime": 3.0, "input_checksums": {}, "record_format_version": 6,
+}  # fmt: skip
 
 
 def entry(content: bytes) -> Entry:

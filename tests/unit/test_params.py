@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentParser
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from multical.config import schema
 from multical.errors import InputError
 from multical.models.params import Training, TrainingJob
-from multical.params import Strict, canonical, parse
+from multical.params import Listed, Strict, canonical, parse
 from multical.provenance import fingerprint
 from multical.workflow import job_params, scoring_params
 from support import checkout
@@ -33,6 +35,17 @@ def config(section: str, **changes: Any) -> dict[str, Any]:
     raw: dict[str, Any] = json.loads(json.dumps(RAW))
     raw["studies"][ROOT].setdefault(section, {}).update(changes)
     return raw
+
+
+def test_what_is_long_comes_by_the_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = ArgumentParser()
+    parser.add_argument("--records", nargs="+", action=Listed)
+    monkeypatch.setattr("sys.stdin", StringIO("a b.parquet\nc.parquet\n"))
+    assert parser.parse_args(["--records", "-"]).records == ["a b.parquet", "c.parquet"]
+    assert parser.parse_args(["--records", "a", "b"]).records == ["a", "b"]
+    job = job_params.metrics(schema.load(RAW), ROOT)
+    monkeypatch.setattr("sys.stdin", StringIO(canonical(job) + "\n"))
+    assert parse(type(job), "-") == job
 
 
 def refusal(action: Any, *given: Any) -> str:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -128,6 +129,19 @@ def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
         (folder / name).write_text(text.replace(old, new), encoding="utf-8")
 
     return change
+
+
+def recorded(folder: Path, name: str) -> Path:
+    """Snakemake's record of an output."""
+    return folder / ".snakemake/metadata" / urlsafe_b64encode(name.encode()).decode()
+
+
+def written(folder: Path, name: str, text: str) -> None:
+    """Have an output as if its job had made it so."""
+    (folder / name).write_text(text, encoding="utf-8")
+    record = json.loads(recorded(folder, name).read_text(encoding="utf-8"))
+    record["input_checksums"][name] = f"sha256:{sha256(text.encode()).hexdigest()}"
+    recorded(folder, name).write_text(json.dumps(record), encoding="utf-8")
 
 
 def would_run(folder: Path) -> dict[str, int]:
@@ -258,7 +272,12 @@ def test_other_results_are_kept_unless_told(bundle: Path, made: Path) -> None:
     assert tree(made) == before
     said = program(made, "unpack_bundle", "--overwrite", str(bundle))
     assert said.stdout.splitlines()[1:] == ["nothing to do"]
+    (made / "results/.unbundle/files/results/tiny").mkdir(parents=True)  # as one cut off leaves it
+    (made / "results/.unbundle/files/results/tiny/more").touch()
+    plan = {"bundle": "x", "times": {}, "entries": {}, "records": {}, "again": [], "machines": []}
+    (made / "results/.unbundle/plan.json").write_text(json.dumps(plan), encoding="utf-8")
     assert would_run(made) == {}
+    assert (made / "results/tiny/more").exists()
 
 
 def test_nothing_is_unpacked_while_a_snakemake_is_at_work(bundle: Path, fresh: Path) -> None:
@@ -308,6 +327,39 @@ def test_only_a_study_that_is_made_and_current_is_bundled(made: Path, tmp_path: 
     assert not path.exists()
 
 
+@pytest.mark.parametrize(
+    "name", [f"results/tiny/runs/{TUNED}/loss.jsonl", "results/tiny/metrics.csv"]
+)
+def test_what_was_changed_by_hand_is_not_bundled(made: Path, tmp_path: Path, name: str) -> None:
+    """Files that no job reads, changed without another time, as some programs do."""
+    then = (made / name).stat()
+    (made / name).write_text("mine\n", encoding="utf-8")
+    os.utime(made / name, ns=(then.st_atime_ns, then.st_mtime_ns))
+    assert would_run(made) == {}
+    found, path = sha256(b"mine\n").hexdigest(), tmp_path / "x.zip"
+    assert refused(bundled(made, path)).startswith(
+        f"{name}: changed since it was made: found SHA-256 {found}, expected "
+    )
+    assert not path.exists()
+    said = program(made, "show_provenance", FIGURE)
+    rule = "compute_metrics" if name.endswith("csv") else "train_sft"
+    assert f"{name}: its content is not that which {rule} made" in " ".join(said.stdout.split())
+
+
+def test_what_nobody_saw_made_is_not_bundled(made: Path, tmp_path: Path) -> None:
+    """A Snakemake was killed, and a job of it ended later."""
+    name = f"results/tiny/records/{TUNED}/quiz.parquet"
+    killed = {"host": socket.gethostname(), "pid": 1, "started": 0.0, "command": []}
+    (made / ".snakemake/drivers").mkdir(parents=True, exist_ok=True)
+    (made / ".snakemake/drivers/killed.json").write_text(
+        json.dumps(killed | {"products": {name: "0"}}), encoding="utf-8"
+    )
+    recorded(made, name).unlink()
+    assert would_run(made) == {"score_run": 1, "compute_metrics": 1, "plot_ece_by_resource": 1}
+    said = refused(bundled(made, tmp_path / "x.zip"))
+    assert said.startswith("results/tiny: 3 jobs would run again (")
+
+
 def test_what_a_removed_run_left_behind_stays_behind(made: Path, tmp_path: Path) -> None:
     edit("config.yaml", "  - 0.1\n", "  - 0.2\n")(made)
     edit("config.yaml", "smoothing: 0.1\n", "smoothing: 0.2\n")(made)
@@ -330,7 +382,7 @@ def test_tokens_are_hidden_in_logs_and_refused_elsewhere(made: Path, tmp_path: P
     assert said == "GET https://***@example.org/?token=*** *** ***\n"
     path.unlink()
     usage = f"results/tiny/records/{TUNED}/quiz.usage.json"
-    (made / usage).write_text(json.dumps({"by": TOKEN}), encoding="utf-8")
+    written(made, usage, json.dumps({"by": TOKEN}))
     assert refused(bundled(made, path)) == (
         f"{usage}: has a token of the hub, expected no token in a bundle"
     )
@@ -363,10 +415,9 @@ def test_an_anonymous_bundle_names_nobody_and_works(
 
 def test_a_name_in_a_result_is_refused_in_an_anonymous_bundle(made: Path, tmp_path: Path) -> None:
     name = f"results/tiny/runs/{TUNED}/usage.json"
-    file, path = made / name, tmp_path / "x.zip"
-    time = file.stat().st_mtime
-    file.write_text('{"by": "Jo Nobody"}\n', encoding="utf-8")
-    os.utime(file, (time, time))
+    path, time = tmp_path / "x.zip", (made / name).stat().st_mtime
+    written(made, name, '{"by": "Jo Nobody"}\n')
+    os.utime(made / name, (time, time))
     assert refused(bundled(made, path, "--anonymous")) == (
         f"{name}: has 'Jo Nobody' (author), expected no name in an anonymous bundle (--allow NAME "
         "lets one pass)"

@@ -10,7 +10,6 @@ import ast
 import gzip
 import io
 import json
-import os
 import pickle
 import re
 import subprocess
@@ -33,7 +32,7 @@ from multical.data import hub_datasets
 from multical.errors import InputError, redacted
 from multical.models import checkpoints
 from multical.models.fetch_params import PypiModel
-from support import checkout, forks, hub_server, tiny
+from support import checkout, forks, hub_server, rules, tiny
 from support.hub_server import Hub
 from support.tiny_study import tiny_study
 
@@ -43,14 +42,6 @@ PROGRAMS = sorted(
     for path in (checkout.REPO / folder).rglob("*.py")
     if ".venv" not in path.parts
 )
-#: Prints the shell command of each rule, before anything is filled in
-COMMANDS = """
-import json
-from multical.dag import dryrun
-
-with dryrun.opened(None, None) as (workflow, _):
-    print(json.dumps({rule.name: rule.shellcmd for rule in workflow.rules}))
-"""
 #: Rules that only ask for files
 WITHOUT_COMMAND = {"all", "msp_v2", "msp_v2_verify"}
 RULES = sorted((checkout.REPO / "rules").glob("*.smk"))
@@ -168,15 +159,12 @@ def _json_loads(*nodes: ast.AST) -> set[ast.AST]:
 
 @pytest.mark.workflow
 def test_rules_quote_all_that_they_hand_to_the_shell(tmp_path: Path) -> None:
-    (tmp_path / "x.py").write_text(COMMANDS, encoding="utf-8")
-    environ = os.environ | {"PYTHONPATH": "scripts"}
-    listed = forks.run([tmp_path / "x.py"], cwd=checkout.REPO, env=environ, check=True)
-    commands = json.loads(listed.stdout.splitlines()[-1])
+    commands = rules.commands(tmp_path)
     assert {rule for rule, command in commands.items() if command is None} == WITHOUT_COMMAND
     for rule, command in commands.items():
         fields = set(re.findall(r"\{([^{}]+)\}", command or ""))
         assert [name for name in fields - {"threads"} if not name.endswith(":q")] == [], rule
-    assert not any("\n    run:" in rules.read_text(encoding="utf-8") for rules in RULES)
+    assert not any("\n    run:" in file.read_text(encoding="utf-8") for file in RULES)
 
 
 def test_make_hands_targets_and_studies_on_as_they_are(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from multical.dag.crate import METADATA
 from multical.data.sources import Sha256
 from multical.errors import InputError
 from multical.files import atomic
-from multical.params import Strict, validated
+from multical.params import Strict, matching, validated
 
 RESTORE = "restore.json"
 #: Where a bundle may write
@@ -38,6 +38,8 @@ UNPACKED = ("results/", "logs/")
 NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*(/[A-Za-z0-9_+][A-Za-z0-9_+.-]*)*")
 #: The most bytes of a file that is read into memory
 LARGEST = 2**28
+#: A later time is absurd, and file systems would cut it: the end of 2099, in seconds from 1970
+LATEST = 4_102_444_799
 DAMAGED = (BadZipFile, EOFError, zlib.error, OSError, NotImplementedError, RuntimeError)
 
 
@@ -46,7 +48,35 @@ class Entry(Strict):
 
     bytes: NonNegativeInt
     sha256: Sha256
-    time: NonNegativeInt = Field(description="when its job ended, seconds from 1970")
+    time: int = Field(ge=0, le=LATEST, description="when its job ended, seconds from 1970")
+
+
+Moment = Annotated[float, Field(ge=0, le=LATEST)]
+Output = Annotated[str, matching("^results/", "a path below results/")]
+
+
+class Record(Strict):
+    """Snakemake's record of an output, which each later start compares with the config and files.
+
+    Its fields are those of `snakemake.persistence.MetadataRecord`.
+    """
+
+    rule: str
+    input: list[str]
+    log: list[str]
+    params: list[str]
+    starttime: Moment = Field(description="seconds from 1970")
+    endtime: Moment
+    input_checksums: dict[str, str]
+    record_format_version: int
+    shellcmd: str | None = None
+    code: str | None = None
+    conda_env: str | None = None
+    container_img_url: str | None = None
+    software_stack_hash: str | None = None
+    incomplete: bool | None = None
+    job_hash: None = Field(default=None, description="of one run alone")
+    external_jobid: None = None
 
 
 class Machine(Strict):
@@ -73,7 +103,7 @@ class Restore(Strict):
     left_out: dict[str, Entry | None] = Field(
         description="weights (folders, so null) and downloaded data"
     )
-    records: dict[str, dict[str, Any]] = Field(description="Snakemake's records, by output")
+    records: dict[Output, Record] = Field(description="Snakemake's records, by output")
     machines: list[Machine] = Field(description="where local jobs ran")
 
 
@@ -132,8 +162,8 @@ def unpack(path: Path, folder: Path | None) -> Bundle:
     """
     with _opened(path) as archive:
         bundle, entries = _read(path, archive)
-        total, free = sum(entry.bytes for entry in entries.values()), shutil.disk_usage(".").free
-        if folder and total > free:
+        total = sum(entry.bytes for entry in entries.values())
+        if folder and total > (free := shutil.disk_usage(folder).free):
             raise InputError(f"{path}: unpacked it has {total} bytes, found {free} free here")
         for name, entry in entries.items():
             file = folder / name if folder and name in bundle.files else Path(os.devnull)
@@ -214,14 +244,19 @@ def _entries(path: Path, crate: Any) -> dict[str, Entry]:
         graph = {entity["@id"]: entity for entity in crate["@graph"]}
         published = datetime.fromisoformat(graph["./"]["datePublished"]).timestamp()
         described = [entity for entity in graph.values() if "File" in entity["@type"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: {METADATA}: not an RO-Crate ({error!r})") from error
-    files = [validated(_File, entity, f"{path}: {METADATA}") for entity in described]
+    place = f"{path}: {METADATA}"
+    files = [validated(_File, entity, place) for entity in described]
     return {
-        file.name: Entry(
-            bytes=file.size,
-            sha256=file.sha256,
-            time=int(file.modified.timestamp() if file.modified else published),
+        file.name: validated(
+            Entry,
+            {
+                "bytes": file.size,
+                "sha256": file.sha256,
+                "time": int(file.modified.timestamp() if file.modified else published),
+            },
+            f"{place}: {file.name}",
         )
         for file in files
     }

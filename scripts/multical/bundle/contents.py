@@ -18,13 +18,14 @@ from typing import Any
 
 from multical import paths
 from multical.bundle import entries
-from multical.bundle.archive import Entry, Machine, Restore
+from multical.bundle.archive import Machine, Restore
 from multical.config import files
 from multical.dag import dryrun, lineage
 from multical.dag.edits import Edits
 from multical.dag.lineage import Lineage
 from multical.dag.reasons import first_few, reasons
 from multical.errors import InputError
+from multical.params import validated
 from multical.patches.snakemake import is_localrule
 from multical.provenance import hosts, sidecar
 
@@ -60,29 +61,30 @@ def collect(
         records = {name: one for name, one in records.items() if one["rule"] != PAGE}
         traced, local, config = _traced(study, records)
     digests = {name: sha for step in traced.steps for name, sha in step.outputs.items()}
-    _check_unchanged(name for name, sha in digests.items() if sha)
+    _check_unchanged(traced)
     ended = {name: int(step.ended or 0) for step in traced.steps for name in step.outputs}
     revision, modified = (None, False) if anonymous else commit()
-    restore = Restore(
-        version=2,
-        study=study,
-        anonymous=anonymous,
-        commit=revision,
-        modified=modified,
-        targets=traced.targets,
-        needed=dict(_needed(traced, records)),
-        left_out={
-            name: Entry(bytes=Path(name).stat().st_size, sha256=sha, time=ended[name])
-            if (sha := digests[name])
-            else None
-            for name in sorted(traced.withheld(shared))
-        },
+    left_out = {
+        name: {"bytes": Path(name).stat().st_size, "sha256": sha, "time": ended[name]}
+        if (sha := digests[name])
+        else None
+        for name in sorted(traced.withheld(shared))
+    }
+    started = {step.started for step in traced.steps if step.rule in local and step.started}
+    raw = {
+        "version": 2,
+        "study": study,
+        "anonymous": anonymous,
+        "commit": revision,
+        "modified": modified,
+        "targets": traced.targets,
+        "needed": dict(_needed(traced, records)),
+        "left_out": left_out,
         # temporary outputs too: they are gone, but still have a record
-        records={name: records[name] for name in sorted(digests) if name in records},
-        machines=_machines(
-            {step.started for step in traced.steps if step.rule in local and step.started}
-        ),
-    )
+        "records": {name: records[name] for name in sorted(digests) if name in records},
+        "machines": _machines(started),
+    }
+    restore = validated(Restore, raw, str(METADATA))
     roots = {study, *(step.wildcards["root"] for step in traced.steps if "root" in step.wildcards)}
     return traced, restore, entries.of_studies(config, roots)
 
@@ -141,20 +143,6 @@ def commit() -> tuple[str | None, bool]:
     return outputs[0], bool(outputs[1])
 
 
-def checked_records(restore: Restore, name: str) -> dict[str, Any]:
-    """Snakemake's records in a bundle called `name`; raises `InputError` for invalid ones."""
-    from pydantic import ValidationError
-    from snakemake.persistence import MetadataRecord
-
-    if odd := [name for name in restore.records if not name.startswith("results/")]:
-        raise InputError(f"{name}: {odd[0]!r}: expected a record of a file of results/")
-    try:
-        return {n: MetadataRecord.model_validate(record) for n, record in restore.records.items()}
-    except ValidationError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{name}: not what Snakemake remembers of files ({reason})") from error
-
-
 def _records() -> Iterator[tuple[str, dict[str, Any]]]:
     """The outputs that Snakemake has a record of, each with its record."""
     for file in sorted(METADATA.rglob("*")):
@@ -183,7 +171,7 @@ def _targets(study: str, records: dict[str, dict[str, Any]]) -> list[str]:
     last = sorted(name for made in jobs.values() if read.isdisjoint(made) for name in made)
     if not last:
         raise InputError(f"{study}: nothing is made, expected a study to bundle: make it first")
-    latest = max(last, key=lambda name: records[name]["endtime"])
+    latest = max(last, key=lambda name: records[name]["endtime"] or 0)
     with dryrun.opened(latest, None) as (workflow, _):
         return [name for name in last if _has_a_job(workflow, name)]
 
@@ -212,14 +200,17 @@ def check_current(workflow: Any, study: str) -> None:
         )
 
 
-def _check_unchanged(names: Iterator[str]) -> None:
-    """Raise `InputError` for a figure, table or verdict that was changed by hand."""
-    for name in names:
-        if name.endswith(".json"):
-            try:
-                document = json.loads(Path(name).read_text(encoding="utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{name}: not readable as JSON any more ({error})") from error
+def _check_unchanged(traced: Lineage) -> None:
+    """Raise `InputError` for an output that was changed by hand."""
+    for step in traced.steps:
+        for name, then in step.made.items():
+            if (now := step.outputs[name]) not in (then, None):
+                found = f"found SHA-256 {now}, expected {then}"
+                raise InputError(f"{name}: changed since it was made: {found} as recorded")
+        for name in [name for name, sha in step.outputs.items() if sha and name.endswith(".json")]:
+            if name not in step.documents:
+                raise InputError(f"{name}: not readable as JSON any more")
+            document = step.documents[name]
             if isinstance(document, dict) and {"params_sha256", "outputs"} <= document.keys():
                 sidecar.check(name)
 

@@ -204,7 +204,10 @@ def unrecorded(command: list[str]) -> list[str]:
 def snakemake(command: list[str], *more: str) -> str:
     """The output of Snakemake; raises `InputError` if it fails."""
     start, rest = command[:3], command[3:]  # `more` goes first, since all after -- are targets
-    process = subprocess.run([*start, *more, *rest], capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        [*start, *more, *rest], env=os.environ | {drivers.RECOVERING: "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if process.returncode:
         reason = "".join((process.stderr.strip() or process.stdout.strip()).splitlines()[-1:])
         raise InputError(f"snakemake {' '.join([*more, *rest])}: failed: {reason}")

@@ -69,6 +69,7 @@ class Step:
     stale: tuple[str, ...] = ()  # why Snakemake would run it again
     never_made: list[str] = field(default_factory=list)  # outputs that its rule gained since
     recorded: list[str] = field(default_factory=list)  # files whose content was recorded
+    made: dict[str, str] = field(default_factory=dict)  # outputs' SHA-256 then, where recorded
 
     @property
     def title(self) -> str:
@@ -224,6 +225,11 @@ def _step(workflow: Any, job: Any, digests: dict[str, str | None], edits: Edits 
         if record and workflow.persistence.metadata(name) is None and not Path(name).exists():
             step.never_made.append(str(name))
             step.gaps.append(f"{name}: the job did not make it then")
+        if then := workflow.persistence.made(name):
+            step.made[str(name)] = then
+            if step.outputs[str(name)] not in (then, None):
+                step.breaks.append(f"{name}: its content is not that which {step.rule} made")
+    step.recorded += step.made
     step.program = program[1] if program else None
     if job.benchmark is not None and step.seconds is None:
         step.seconds = recorded_seconds(Path(str(job.benchmark)))

@@ -29,12 +29,10 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from multical import jsonl
+from multical import jsonl, parquet
 from multical.data.odd_rows import OddRowError, OddRows, broken, shown
 from multical.errors import InputError
-from multical.files import atomic
 
 MAX_OPTIONS = 10
 SCHEMA = pa.schema(
@@ -63,7 +61,8 @@ def read(path: str | Path, odd: OddRows | None = None) -> pd.DataFrame:
     """
     odd, suffix = odd or OddRows(), Path(path).suffix
     if suffix == ".parquet":
-        return _frame(_read_parquet(path), path, odd)
+        rows = _texts(parquet.read(path), path)
+        return _frame([(f"row {i}", row) for i, row in enumerate(rows)], path, odd)
     if suffix == ".jsonl":
         return _frame([*jsonl.lines(path)], path, odd)
     raise InputError(f"{path}: found suffix {suffix!r}, expected .parquet or .jsonl")
@@ -78,8 +77,7 @@ def write(path: str | Path, frame: pd.DataFrame) -> None:
     checked = _frame([(f"row {i}", row) for i, row in enumerate(rows)], path, OddRows())
     checked = checked.sort_values(["language", "question_id"], kind="stable", ignore_index=True)
     table = pa.Table.from_pylist(checked.to_dict("records"), schema=SCHEMA)
-    with atomic(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    parquet.write(path, table)
 
 
 def counted(questions: Counter[Any], left_out: Counter[Any]) -> pd.DataFrame:
@@ -105,12 +103,11 @@ def bare(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def _read_parquet(path: str | Path) -> list[tuple[str, Any]]:
+def _texts(table: pa.Table, path: str | Path) -> list[dict[str, Any]]:
     try:
-        rows = pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({error})") from error
-    return [(f"row {i}", row) for i, row in enumerate(rows)]
+        return list(table.to_pylist())
+    except UnicodeDecodeError as error:
+        raise parquet.unreadable(path, error) from error
 
 
 def _frame(rows: list[tuple[str, Any]], path: str | Path, odd: OddRows) -> pd.DataFrame:

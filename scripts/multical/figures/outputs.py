@@ -38,15 +38,15 @@ def arguments(
     """Parse the command line of a program.
 
     `inputs` are options of one file each, except `records` and `before_records`, which take
-    several. `forms` are the options of the products. `more` are further options, as
-    `add_argument` takes them. In the result, `params` is a `schema`, and `inputs` has all input
-    files.
+    several, or `-` for a list on the standard input. `forms` are the options of the products.
+    `more` are further options, as `add_argument` takes them. In the result, `params` is a `schema`,
+    and `inputs` has all input files.
     """
     parser = params.command_line(description, schema)
     for name in inputs:
-        nargs = "+" if name.endswith("records") else None
+        many: Any = {"nargs": "+", "action": params.Listed} if name.endswith("records") else {}
         parser.add_argument(
-            params.option(name), nargs=nargs, metavar="FILE", required=True, help="input"
+            params.option(name), metavar="FILE", required=True, help="input", **many
         )
     parser.add_argument("--code", required=True, help="fingerprint of the code, for the sidecars")
     forms = forms | {"sidecar": "how it was made, JSON"}

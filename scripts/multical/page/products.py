@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from multical.errors import InputError
 from multical.page.contents import PageJob, Product, answered
+from multical.provenance.sidecar import check_output, relative
 from multical.workflow import captions, job_params, msp_params
 
 #: Rows of a table that the page shows; all are in the file beside it
@@ -84,7 +85,7 @@ def show(page: PageJob) -> Iterator[Shown]:
             caption=text,
             summary=first_sentence(text),
             stem=stem.removeprefix(f"{page.study}/"),
-            sidecar=sidecar(f"{stem}.json"),
+            sidecar=sidecar(f"{stem}.json", product.files(page.study)[0]),
         )
 
 
@@ -192,11 +193,17 @@ def number(text: str) -> str:
     return f"{value:.3f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.3g}"
 
 
-def sidecar(path: str) -> dict[str, Any]:
-    """What made a product, without the seconds: the page is the same if it is made again."""
+def sidecar(path: str, shown: str) -> dict[str, Any]:
+    """What made a product, without the seconds: the page is the same if it is made again.
+
+    Raises `InputError` if the file that is shown was changed since.
+    """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
         keys = ("rebuild", "code", "seed", "params", "inputs", "python", "libraries", "machine")
-        return {key: document[key] for key in keys}
+        found, made = {key: document[key] for key in keys}, dict(document["outputs"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not readable as a sidecar ({error!r})") from error
+    if then := made.get(relative(shown)):
+        check_output(shown, then, path)
+    return found

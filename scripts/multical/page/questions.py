@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from multical import paths, records
+from multical import parquet, paths, records
 from multical.config.schema import Config
 from multical.errors import InputError
 from multical.metrics.readouts import READOUTS, SCORES
@@ -96,7 +96,7 @@ def _texts(by_language: dict[str, pd.DataFrame], file: str) -> dict[str, list[An
     """
     ids = sorted({name for part in by_language.values() for name in part["question_id"]})
     columns = [*KEY, "question", "options", "answer"]
-    kept = pq.read_table(file, columns=columns, filters=[("question_id", "in", ids)]).to_pylist()
+    kept = parquet.read(file, columns, [("question_id", "in", ids)]).to_pylist()
     found = {(row["language"], row["question_id"]): row for row in kept}
     texts: dict[str, list[Any]] = {}
     characters = 0

@@ -18,6 +18,9 @@ Snakemake compares the code, parameters and inputs of a job with its records of 
 - It takes a file for current if a function of the rule that makes it refuses, as where the config
   names an input that is gone. Here it stops with the function's sentence.
 
+It also records no content of outputs. Here each record has the checksum of its own output, among
+those of inputs, by which `make bundle` and `make provenance` know a file that was changed by hand.
+
 One comparison is less strict: a bundle leaves out the user's own files. Without them the jobs that
 read them need not run again, as long as what they made is there (`multical.workflow.own_files`).
 
@@ -35,8 +38,8 @@ submitted after that. Here no more are submitted, and all jobs of the run's name
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
 
 Until snakemake > 9.27.1: comparisons of jobs without records, of the content of older files, and of
-large files by default, records of the content before the job, errors in functions of rules, and one
-round of scheduling a second.
+large files by default, records of the content before the job, checksums of outputs in records, errors
+in functions of rules, and one round of scheduling a second.
 Until snakemake-executor-plugin-slurm > 2.8.0: Ctrl-C cancels all jobs of a run, whenever it comes.
 """
 
@@ -105,6 +108,12 @@ class Records(FilePersistence):
                 record.input_checksums = (record.input_checksums or {}) | before
                 self._write_record(self._get_key(file), record)
 
+    def _write_record(self, key: str, record: MetadataRecord) -> None:
+        """Write a record, with the checksum of its output."""
+        if own := self.checksum(key):
+            record.input_checksums = (record.input_checksums or {}) | {key: own}
+        super()._write_record(key, record)
+
     def _code_changed(self, job: Any, file: Any = None) -> bool:
         return bool(super()._code_changed(job, file)) or self.unrecorded(file)
 
@@ -119,6 +128,13 @@ class Records(FilePersistence):
         """Whether an output exists without a record of how it was made."""
         return self.metadata(file) is None and Path(file).exists() and str(file) not in self.left
 
+    def made(self, file: Any) -> str | None:
+        """The SHA-256 of an output when it was made, if its record has it."""
+        record = self.metadata(file)
+        checksums = record.input_checksums if record else None
+        checksum = (checksums or {}).get(str(file))
+        return str(checksum).removeprefix("sha256:") if checksum else None
+
     def gone(self, job: Any, file: Any) -> list[str]:
         """The inputs of an output that no job makes, if a job finds none of them any more."""
         recorded, now = set(self.input(file) or ()), set(map(str, job.input))
@@ -129,7 +145,7 @@ class Records(FilePersistence):
         """The inputs of an output whose content has changed since the output was made."""
         record = self.metadata(file)
         for name, checksum in ((record and record.input_checksums) or {}).items():
-            if self.checksum(name) not in (checksum, None):
+            if name != str(file) and self.checksum(name) not in (checksum, None):
                 yield name
 
 
@@ -292,9 +308,9 @@ def is_localrule(rule: Any) -> bool:
     return rule.name in rule.workflow._localrules
 
 
-def write_records(records: Mapping[str, MetadataRecord], again: Collection[str]) -> None:
+def write_records(records: Mapping[str, Mapping[str, Any]], again: Collection[str]) -> None:
     """Write records of outputs that have none yet, and of the outputs in `again`."""
     persistence = FilePersistence(nolock=True)
     for output, record in records.items():
         if output in again or persistence._read_record(output) is None:
-            persistence._write_record(output, record)
+            persistence._write_record(output, MetadataRecord.model_validate(record))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from multical.files import atomic, remove_leftovers
 from multical.provenance.machine import machine
 
 FILE = Path(".snakemake/machines.jsonl")
@@ -39,15 +40,20 @@ def at(moment: float) -> dict[str, Any] | None:
 
 def note(jobs: list[dict[str, Any]]) -> None:
     """Note machines of jobs that ran elsewhere: each a `machine` and `starts`."""
+    remove_leftovers(FILE)
     known = list(_entries())
-    with FILE.open("a", encoding="utf-8") as stream:
-        for entry in jobs:
-            if entry not in known:
-                stream.write(json.dumps(entry) + "\n")
+    if new := [json.dumps(entry) for entry in jobs if entry not in known]:
+        with atomic(FILE) as temporary:
+            text = "".join(f"{line}\n" for line in [*_lines(), *new])
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _lines() -> list[str]:
+    return FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else []
 
 
 def _entries() -> Iterator[dict[str, Any]]:
-    for line in FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else ():
+    for line in _lines():
         try:
             yield json.loads(line)
         except (ValueError, RecursionError):  # a crash cut it short

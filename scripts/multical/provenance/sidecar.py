@@ -98,8 +98,13 @@ def check(path: str | Path) -> None:
     except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
         raise InputError(f"{path}: not readable as a sidecar ({error!r})") from error
     for name, then in outputs.items():
-        if not Path(name).is_file():
-            raise InputError(f"{name}: no such file, expected what {path} says was made")
-        if (now := files.sha256(name)) != then:
-            found = f"found SHA-256 {now}, expected {then} as in {path}"
-            raise InputError(f"{name}: changed since it was made: {found}")
+        check_output(name, then, path)
+
+
+def check_output(name: str, then: str, path: str | Path) -> None:
+    """Raise `InputError` if an output is gone, or its SHA-256 is not that in the sidecar `path`."""
+    if not Path(name).is_file():
+        raise InputError(f"{name}: no such file, expected what {path} says was made")
+    if (now := files.sha256(name)) != then:
+        found = f"found SHA-256 {now}, expected {then} as in {path}"
+        raise InputError(f"{name}: changed since it was made: {found}")

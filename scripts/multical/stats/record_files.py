@@ -26,7 +26,7 @@ from tqdm import tqdm
 from multical import records
 from multical.errors import InputError
 from multical.files import atomic
-from multical.params import command_line
+from multical.params import Listed, command_line
 from multical.records import Contents
 from multical.stats.blocks import blocks
 
@@ -47,7 +47,10 @@ def write_tables(
     """
     files = {name: f"output, CSV: {content}" for name, content in outputs.items()}
     parser = command_line(description, schema, **files)
-    parser.add_argument("--records", nargs="+", required=True, metavar="PARQUET")
+    parser.add_argument(
+        "--records", nargs="+", action=Listed, required=True, metavar="PARQUET",
+        help="input; - for a list on the standard input",
+    )  # fmt: skip
     parser.add_argument(
         "--processes",
         type=int,

@@ -31,6 +31,8 @@ from multical.workflow import job_params, scoring_params
 FOLDER = Path(".snakemake/drivers")
 #: Set where Snakemake runs in a job of its own: the job's id, and the arguments of `make submit`
 JOB, SUBMITTED = "MULTICAL_DRIVER_JOB", "MULTICAL_DRIVER_SUBMITTED"
+#: Set where `make recover` asks Snakemake
+RECOVERING = "MULTICAL_RECOVERING"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,13 @@ def load_all() -> list[Driver]:
                 f"{file}: {error}, expected what multical.workflow.drivers writes"
             ) from error
     return drivers
+
+
+def left() -> list[str]:
+    """Files that jobs of killed drivers may have finished, for `make recover`; none for others."""
+    if RECOVERING not in os.environ:
+        return []
+    return [file for driver in load_all() for file in driver.products]
 
 
 def products(config: Config) -> dict[str, str]:

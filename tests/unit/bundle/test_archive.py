@@ -134,6 +134,9 @@ def test_a_member_of_another_kind_is_refused(tmp_path: Path, folder: Path, kind:
     assert refused(path, folder) == f"{FIGURE}: no regular file, expected one"
 
 
+LATE = entry(b"figure").model_dump() | {"time": 10**30}
+
+
 def without(name: str) -> dict[str, bytes]:
     return {key: value for key, value in sources().items() if key != name}
 
@@ -156,6 +159,9 @@ def without(name: str) -> dict[str, bytes]:
         (sources(study="../x"), f"{RESTORE}: study"),
         (sources(machines=[{"machine": "x", "starts": []}]), f"{RESTORE}: machines"),
         (sources(more=[{"@id": "x", "@type": "File"}]), f"{METADATA}: "),
+        (sources(left_out={FIGURE: LATE}), f"{RESTORE}: left_out.{FIGURE}.time: found 10000"),
+        (sources(more=[described({"x": b""})[0] | {"dateModified": "9999-01-01T00:00:00Z"}]),
+         f"{METADATA}: x: time: found 253370764800, expected"),
     ],
 )  # fmt: skip
 def test_an_archive_that_is_not_its_crate_is_refused(

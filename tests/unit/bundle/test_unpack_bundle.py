@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import unpack_bundle
-from multical.bundle import contents
+from multical.bundle import unbundling
 from multical.bundle.archive import Bundle, Entry, Restore
+from multical.bundle.unbundling import Plan
 from multical.errors import InputError
+from multical.params import validated
 from multical.patches.snakemake import write_records
 from multical.provenance import hosts
-from support.bundles import CONTENTS, FIGURE, RECORD, THEN, entry, restore
+from support.bundles import CONTENTS, FIGURE, KNOWN, RECORD, THEN, entry, restore
 
 HUB = "results/inputs/benchmarks/mmlu.parquet"
 LOG = "logs/results/tiny/plot.log"
@@ -43,8 +46,22 @@ def here(name: str, content: bytes) -> Path:
     return path
 
 
+def put(said: Bundle, unpacked: Path, overwrite: bool = False) -> list[str]:
+    """Put a bundle's files into place; the names of those that were not here."""
+    staged: list[str] = []
+
+    def prepare(folder: Path) -> Plan:
+        shutil.copytree(unpacked, folder, dirs_exist_ok=True)
+        times = dict(unpack_bundle.earlier_inputs(said))
+        staged.extend(unpack_bundle.staged(said, folder, overwrite))
+        return Plan(bundle="x.zip", times=times, entries={}, records={}, again=[], machines=[])
+
+    unbundling.unbundle(prepare)
+    return staged
+
+
 def test_files_have_the_time_at_which_their_job_had_ended(unpacked: Path) -> None:
-    unpack_bundle.put(manifest(), unpacked, overwrite=False)
+    assert put(manifest(), unpacked) == list(CONTENTS)
     for name, content in CONTENTS.items():
         assert Path(name).read_bytes() == content
         assert Path(name).stat().st_mtime == THEN
@@ -53,17 +70,16 @@ def test_files_have_the_time_at_which_their_job_had_ended(unpacked: Path) -> Non
 def test_what_is_here_with_the_same_content_stays(unpacked: Path) -> None:
     mine = here(FIGURE, b"figure")
     made = mine.stat()
-    unpack_bundle.put(manifest(), unpacked, overwrite=False)
+    assert put(manifest(), unpacked) == [RECORD]
     assert (mine.stat().st_ino, mine.stat().st_mtime) == (made.st_ino, made.st_mtime)
 
 
 def test_a_log_here_stays_unless_told(unpacked: Path) -> None:
     log, said = here(LOG, b"mine"), manifest(CONTENTS | {LOG: b"theirs"})
     assert list(unpack_bundle.differing(said)) == []
-    unpack_bundle.put(said, unpacked, overwrite=False)
+    put(said, unpacked)
     assert log.read_bytes() == b"mine"
-    (unpacked / LOG).write_bytes(b"theirs")
-    unpack_bundle.put(manifest({LOG: b"theirs"}), unpacked, overwrite=True)
+    put(said, unpacked, overwrite=True)
     assert log.read_bytes() == b"theirs"
 
 
@@ -75,30 +91,30 @@ def test_data_that_were_fetched_here_are_no_newer_than_what_is_made_of_them(unpa
         str(other): entry(b"theirs"),
         "results/inputs/models/m/checkpoint": None,
     }
-    said = manifest(left_out=left_out)
-    unpack_bundle.put(said, unpacked, overwrite=False)
+    put(manifest(left_out=left_out), unpacked)
     assert same.stat().st_mtime == THEN
     assert other.stat().st_mtime == later
 
 
-KNOWN = {"rule": "score_run", "params": ["'then'"], "endtime": 3.0, "record_format_version": 6}
-
-
-def records(value: Any) -> dict[str, Any]:
-    return contents.checked_records(Restore.model_validate(restore(records=value)), "x.zip")
+def without(key: str) -> dict[str, Any]:
+    return {name: value for name, value in KNOWN.items() if name != key}
 
 
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ({RECORD: KNOWN | {"params": 3}}, "not what Snakemake remembers of files"),
-        ({"logs/x": KNOWN}, "'logs/x': expected a record of a file of results/"),
-        ({"/etc/x": KNOWN}, "'/etc/x': expected a record of a file of results/"),
+        ({RECORD: KNOWN | {"params": 3}}, f"records.{RECORD}.params: found 3, expected: "),
+        ({RECORD: KNOWN | {"params": [["a"]]}}, f"records.{RECORD}.params.0: "),
+        ({RECORD: KNOWN | {"endtime": None}}, f"records.{RECORD}.endtime: found None, expected: "),
+        ({RECORD: KNOWN | {"endtime": 1e300}}, f"records.{RECORD}.endtime: found 1e\\+300, "),
+        ({RECORD: without("starttime")}, f"records.{RECORD}: missing keys"),
+        ({"logs/x": KNOWN}, "records.logs/x.*: found 'logs/x', expected: a path below results/"),
+        ({"/etc/x": KNOWN}, "records./etc/x.*: found '/etc/x', expected: a path below results/"),
     ],
 )
 def test_other_records_are_refused(value: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=f"^x.zip: {sentence}"):
-        records(value)
+        validated(Restore, restore(records=value), "x.zip")
 
 
 def test_what_is_known_here_stays_unless_it_is_replaced(
@@ -107,8 +123,8 @@ def test_what_is_known_here_stays_unless_it_is_replaced(
     from snakemake.persistence.file import FilePersistence
 
     monkeypatch.chdir(tmp_path)
-    write_records(records({RECORD: KNOWN, FIGURE: KNOWN | {"rule": "plot"}}), again=set())
-    later = records({RECORD: KNOWN | {"rule": "later"}})
+    write_records({RECORD: KNOWN, FIGURE: KNOWN | {"rule": "plot"}}, again=set())
+    later = {RECORD: KNOWN | {"rule": "later"}}
     write_records(later, again=set())
     assert FilePersistence(nolock=True)._read_record(RECORD).rule == "score_run"
     write_records(later, again={RECORD})

@@ -6,6 +6,7 @@ What it does to jobs is tested on a running cluster: tests/slurm/test_killed_dri
 from __future__ import annotations
 
 import copy
+import json
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,16 @@ def test_a_record_that_is_not_one(dead: Driver) -> None:
         InputError, match=r"x\.1\.json: .*expected what multical\.workflow\.drivers writes"
     ):
         drivers.load_all()
+
+
+def test_only_recover_takes_what_was_left(dead: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    drivers.FOLDER.mkdir(parents=True, exist_ok=True)
+    dead.file.write_text(json.dumps(asdict(dead)), encoding="utf-8")
+    assert drivers.left() == []
+    told = recovery.snakemake([sys.executable, "-c", "import os; print(*os.environ)"])
+    (name,) = set(told.split()) - os.environ.keys() - {"LC_CTYPE"}
+    monkeypatch.setenv(name, "1")
+    assert drivers.left() == list(dead.products)
 
 
 def test_outside_of_a_clone(tmp_path: Path) -> None:

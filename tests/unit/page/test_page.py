@@ -23,6 +23,7 @@ from multical.claims import report
 from multical.claims.schema import load
 from multical.config import files, schema
 from multical.errors import InputError
+from multical.files import sha256
 from multical.page import build, contents, facts, products
 from multical.page.contents import PageJob, Product
 from multical.params import canonical
@@ -63,8 +64,9 @@ class Reader(HTMLParser):
         return [attributes for tag, attributes in self.elements if tag in tags]
 
 
-def sidecar(path: Path) -> None:
+def sidecar(path: Path, **outputs: str) -> None:
     document = {
+        "outputs": outputs,
         "rebuild": "snakemake --cores all x", "code": "0123456789abcdef", "seed": 0,
         "params": {"study": ROOT}, "inputs": {"results/demo/metrics.csv": "f" * 64},
         "python": "3.11", "libraries": {"numpy": "1"}, "wall_seconds": 5.25,
@@ -258,6 +260,15 @@ def test_the_program_makes_the_same_bytes_again(
             "results/demo/figures/ece_by_lang.png", "results/demo/claims/verdicts.json",
         }  # fmt: skip
     assert made[0] == made[1]
+
+
+def test_a_picture_that_was_changed_by_hand_is_refused(page: PageJob) -> None:
+    shown = Path(ROOT, "figures/ece_by_lang.png")
+    sidecar(shown.with_suffix(".json"), **{str(shown): sha256(shown)})
+    build.html(page)
+    image.imsave(shown, np.zeros((8, 12, 3)))
+    with pytest.raises(InputError, match=f"^{shown}: changed since it was made: "):
+        build.html(page)
 
 
 def test_a_missing_caption_is_named(page: PageJob) -> None:

@@ -246,6 +246,18 @@ def test_ctrl_c_cancels_all_jobs(tmp_path: Path, held: str) -> None:
             assert not cancelled  # else the patch is no longer needed
 
 
+def test_a_record_without_a_time_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "given.txt").write_text("now", encoding="utf-8")
+    checksums = {str(tmp_path / "given.txt"): "sha256:then", "made.txt": "sha256:its own"}
+    record = MetadataRecord.model_validate({"endtime": None, "input_checksums": checksums})
+    monkeypatch.setattr(patches.Records, "metadata", lambda *_: record)
+    records = object.__new__(patches.Records)
+    assert list(records.replaced("made.txt")) == [str(tmp_path / "given.txt")]
+    assert records.made("made.txt") == "its own"
+
+
 def test_private_names_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("Snakefile").write_text("localrules: a\nrule a:\nrule b:\n", encoding="utf-8")
