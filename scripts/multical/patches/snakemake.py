@@ -38,8 +38,8 @@ submitted after that. Here no more are submitted, and all jobs of the run's name
 Only the Snakefile calls `patch_snakemake`. The last functions use private names of Snakemake.
 
 Until snakemake > 9.27.1: comparisons of jobs without records, of the content of older files, and of
-large files by default, records of the content before the job, checksums of outputs in records, errors
-in functions of rules, and one round of scheduling a second.
+large files by default; records of content before the job, and of outputs; errors in functions of
+rules; one round of scheduling a second.
 Until snakemake-executor-plugin-slurm > 2.8.0: Ctrl-C cancels all jobs of a run, whenever it comes.
 """
 
@@ -231,7 +231,9 @@ class FilledInOnce:
             return self
         settings = (job.params, job.resources)  # Snakemake makes new ones where they may differ
         kept = job.__dict__.get("_filled_in")
-        if kept is None or any(one is not other for one, other in zip(kept, settings)):
+        if kept is None or any(
+            one is not other for one, other in zip(kept, settings, strict=False)
+        ):
             kept = job._filled_in = (*settings, self.command.__get__(job))
         return kept[2]
 

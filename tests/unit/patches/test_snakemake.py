@@ -18,6 +18,7 @@ from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 from snakemake.scheduling.job_scheduler import JobScheduler
 
+from multical.fixity import Digests
 from multical.patches import snakemake as patches
 from support import fake_slurm, forks
 
@@ -254,6 +255,7 @@ def test_a_record_without_a_time_is_compared(
     record = MetadataRecord.model_validate({"endtime": None, "input_checksums": checksums})
     monkeypatch.setattr(patches.Records, "metadata", lambda *_: record)
     records = object.__new__(patches.Records)
+    records.digests = Digests(tmp_path / "digests.jsonl")
     assert list(records.replaced("made.txt")) == [str(tmp_path / "given.txt")]
     assert records.made("made.txt") == "its own"
 
