@@ -211,6 +211,7 @@ rule write_msp_headline:
     input:
         auroc=study_table("auroc"),
         calibration=study_table("calibration"),
+        intervals=study_table("intervals"),
         products=lambda w: msp_params.products(CONFIG, w.root),
         parts=headlines_of_parts,
     output:
@@ -228,5 +229,9 @@ rule write_msp_headline:
         settings=settings_of(msp_params.headline),
         code=code("write_msp_headline"),
     shell:
-        command("write_msp_headline", ["auroc", "calibration", "parts"], ["output"])
+        command(
+            "write_msp_headline",
+            ["auroc", "calibration", "intervals", "parts"],
+            ["output"],
+        )
         + " >{log:q} 2>&1"

@@ -17,25 +17,7 @@ from multical.figures.params import Compared
 from multical.metrics.lines import least_squares
 
 #: Quantities that are not split by phrasing
-ERRORS = (
-    "calibration_error",
-    "calibration_error_cells",
-    "calibration_error_width",
-    "calibration_error_platt",
-    "calibration_error_cells_platt",
-    "calibration_error_width_platt",
-)
-LABELS = {
-    "accuracy": "Accuracy",
-    "size": "Size",
-    **{f"{name}_auroc": f"{msp_tables.METHOD_NAMES[name]} AUROC" for name in msp_tables.METHODS},
-    "calibration_error": "Calibration error",
-    "calibration_error_cells": "Calibration error, mean of cells",
-    "calibration_error_width": "Calibration error, equal width",
-    "calibration_error_platt": "Calibration error, Platt-scaled",
-    "calibration_error_cells_platt": "Calibration error, mean of cells, Platt-scaled",
-    "calibration_error_width_platt": "Calibration error, equal width, Platt-scaled",
-}
+ERRORS = tuple(name for name in msp_tables.QUANTITIES if name.startswith("calibration_error"))
 
 
 def main() -> None:
@@ -81,15 +63,21 @@ def point_table(cells: pd.DataFrame, calibration: pd.DataFrame, params: Compared
     sizes = {model.name: model.size for model in params.models}
     table = table.reset_index()
     table["size"] = table["model"].map(sizes).astype(float)
-    columns = [name for name in LABELS if name in calibration]
+    columns = [name for name in msp_tables.QUANTITIES if name in calibration]
     table = table.merge(
         calibration[["dataset", "model", *columns]].assign(prompt=""), how="left", on=by
     )
     return msp_tables.in_order(table.sort_values("prompt", kind="stable"), params)
 
 
+def title(name: str) -> str:
+    """What a quantity is called at the head of a column."""
+    text = msp_tables.QUANTITIES[name]
+    return text[:1].upper() + text[1:]
+
+
 def print_table(table: pd.DataFrame) -> pd.DataFrame:
-    named = table.assign(x=table["x"].map(LABELS), y=table["y"].map(LABELS))
+    named = table.assign(**{axis: table[axis].map(title) for axis in "xy"})
     return latex.printed(named, {
         "dataset": ("dataset", None),
         "x": ("x", None),
@@ -109,7 +97,7 @@ def print_points(table: pd.DataFrame, aurocs: list[str]) -> pd.DataFrame:
         "model": ("LLM", None),
         "size": ("Size (B)", latex.rounded(1)),
         "accuracy": ("Accuracy", per_cent),
-        **{name: (LABELS[name], per_cent) for name in aurocs},
+        **{name: (title(name), per_cent) for name in aurocs},
         "calibration_error": ("Calibration error", latex.rounded(2)),
     })  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 A line per model has its accuracy, the AUROC of the maximum softmax probability (MSP), the number
 of data sets and phrasings in which wrong answers have significantly smaller MSPs, and its
-calibration error. Models without the answers to a whole data set have no such means.
+calibration error. Models without the answers to a whole data set have no such means. Models whose
+interval of the accuracy reaches down to that of a guess are named.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from multical.params import command_line
 
 AUROC = ["dataset", "model", "accuracy", "msp_auroc", "msp_significant"]
 CALIBRATION = ["dataset", "model", "calibration_error_cells"]
+INTERVALS = ["dataset", "model", "method", "measure", "prompt", "ci_low"]
 
 
 def main() -> None:
-    tables = dict.fromkeys(["auroc", "calibration"], "table of the study, .csv")
+    tables = dict.fromkeys(["auroc", "calibration", "intervals"], "table of the study, .csv")
     parser = command_line(__doc__, AnswerHeadline, **tables, output="the headline, .txt")
     parser.add_argument(
         "--parts", nargs="*", default=[], metavar="TXT", help="headlines of the studies inside"
@@ -33,6 +35,8 @@ def main() -> None:
     )
     with atomic(args.output) as temporary:
         text = headline(table[table["dataset"] == msp_tables.ALL], args.params.study)
+        if args.params.guess is not None:
+            text += guessing(msp_tables.read_table(args.intervals, INTERVALS), args.params.guess)
         if left_out := args.params.left_out:
             text += f"Left out, for want of a whole data set: {', '.join(left_out)}\n"
         text += "".join(f"See also {path}\n" for path in args.parts)
@@ -55,6 +59,20 @@ def headline(rows: pd.DataFrame, study: str) -> str:
         f"records/.\nLook first at {study}/figures/accuracy_vs_auroc.pdf and "
         f"{study}/figures/calibration.pdf.\n"
         f"Maximum softmax probabilities, means over data sets and phrasings:\n{table}\n"
+    )
+
+
+def guessing(rows: pd.DataFrame, guess: float) -> str:
+    """A line that names the models that answer no better than a guess, if there are any."""
+    rows = rows[
+        (rows["dataset"] == msp_tables.ALL)
+        & rows["prompt"].isna()
+        & (rows["method"] == "msp")
+        & (rows["measure"] == "accuracy")
+    ]
+    names = ", ".join(rows.loc[rows["ci_low"] <= guess, "model"])
+    return f"No better than a guess ({guess:.3g}), by the interval of accuracy: {names}\n" * bool(
+        names
     )
 
 

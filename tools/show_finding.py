@@ -12,7 +12,7 @@ from multical import paths
 from multical.claims import report
 from multical.config import files
 from multical.errors import program
-from multical.page import finding
+from multical.page import facts, finding
 
 
 def main() -> None:
@@ -27,7 +27,8 @@ def main() -> None:
     print(f"Page: {paths.PAGE.format(root=root)}")
     print(f"Figure: {paths.FIGURE.format(root=root, panel='', name=figure)}")
     parts = "; ".join(map(str, found.parts))
-    print(found.lead, *found.numbers, f"{parts} {found.unit}.", claims(root), sep="\n")
+    said = [found.lead, facts.scale(config, root), *found.numbers, f"{parts} {found.unit}."]
+    print(*said, claims(root), sep="\n")
 
 
 def claims(root: str) -> str:

@@ -165,10 +165,10 @@ a {{ color: var(--accent); }}
 def page(data: Any) -> str:
     """A page with nothing but the explorer."""
     return PAGE.format(
-        style=explorer.STYLE.read_text(encoding="utf-8"),
+        style=(explorer.HERE / "explorer.css").read_text(encoding="utf-8"),
         data=explorer.embedded(data),
         library=explorer.library(),
-        script=explorer.SCRIPT.read_text(encoding="utf-8"),
+        script=explorer.script(),
     )
 
 

@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Page
 
 from multical import paths
+from multical.figures import msp_style
 from multical.page import explorer, questions
 from support import explored
 from support.browser import AXE, CHROMIUM, Log, audit
@@ -207,6 +208,29 @@ def test_each_choice_is_in_the_address_and_a_link_reproduces_it(
     again = opened(file, view)
     assert again.evaluate(CELLS, "Brier score") == table
     assert again.input_value("#x-model") == "two"
+
+
+def test_choices_have_plain_names_and_their_keys_as_tooltips(page: Page) -> None:
+    for name, key, text in (
+        ("readout", "text_ppl", "perplexity of the texts"),
+        ("metric", "debiased_ece2", "debiased ECE²"),
+    ):
+        option = page.locator(f"#x-{name} option[value={key}]")
+        assert option.text_content() == text
+        assert option.get_attribute("title") == key
+
+
+def test_what_a_reader_of_questions_must_know_is_said(
+    opened: Callable[..., Page], study: Path, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(study)
+        data = explorer.data(explored.config(), ROOT)
+    data["questions"]["synthetic"]["about"] = "names <b> are in the language"
+    (tmp_path / "page.html").write_text(explored.page(data), encoding="utf-8")
+    page = opened(tmp_path / "page.html", "#explore?language=he")
+    said = page.inner_text("section[aria-labelledby=x-questions]")
+    assert "synthetic: names <b> are in the language." in said
 
 
 def test_back_leads_to_the_view_before(page: Page) -> None:
@@ -617,10 +641,13 @@ def test_models_are_points_with_the_values_of_the_tables(
                 value = points.loc[(dataset, model), name]
                 assert alike(cell, value, float("nan"), float("nan"))
         assert rows[1][-1] == "–", "the size is not known"
+    fills = page.locator(".x-chart").first.locator(".mark-symbol path")
+    colours = [fills.nth(place).get_attribute("fill") for place in range(3)]
+    assert [colours[0], colours[2]] == [msp_style.COLOURS[0], msp_style.COLOURS[2].lower()]
     choose(page, "x", "calibration_error_cells")
     words = page.locator(".x-chart").first.locator("text").all_text_contents()
-    assert {"Good", "Poor", "Fair", "calibration error, mean of cells"} <= set(words)
-    page.get_by_role("button", name="AUROC of MSP").click()
+    assert {"Good", "Poor", "Fair", "calibration error by data set"} <= set(words)
+    page.get_by_role("button", name="MSP AUROC").click()
     asked(page, "sort", "msp_auroc")
     order = [row[0] for row in page.evaluate(CELLS, "Values of the models")]
     assert order == list(points.loc["quiz"]["msp_auroc"].sort_values().index)

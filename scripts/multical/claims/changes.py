@@ -36,6 +36,7 @@ from multical.metrics.bootstrap import recentred
 from multical.metrics.definitions import WITHOUT_INTERVAL
 from multical.metrics.params import Metric
 from multical.metrics.readouts import NotRecordedError
+from multical.names import metric_name, readout_name
 from multical.stats import comparisons
 from multical.stats.blocks import Block
 from multical.stats.effects import average, described, effect_of, effect_test, spread
@@ -125,8 +126,8 @@ def change(
     overall = average([replace(one.effect, by_seed=one.effect.by_seed[:seeds]) for one in made])
     interval = described(overall, params.bootstrap.level)
     description = (
-        f"change of {part.metric} from {_named(part.before)} to {_named(part.after)}, "
-        f"{part.readout}, {_GROUPS[part.group]}"
+        f"change of {metric_name(part.metric)} from {_named(part.before)} to "
+        f"{_named(part.after)}, {_GROUPS[part.group]}, by {readout_name(part.readout)}"
     )
     return Measurement(
         description,
@@ -168,7 +169,10 @@ _GROUPS = {
 
 
 def _counted(made: Sequence[_Comparison], alpha: float) -> str:
-    """In how many languages the metric rises and falls, and in how many of them significantly."""
+    """In how many languages of each training the metric rises and falls, and how significantly.
+
+    A training is that of a model on SFT data, on one benchmark, with all its seeds.
+    """
     effects = [effect for one in made for effect in one.by_language]
     significant = [
         effect.value
@@ -185,9 +189,8 @@ def _counted(made: Sequence[_Comparison], alpha: float) -> str:
         (sum(value > 0 for value in some), sum(value < 0 for value in some))
         for some in (values, significant)
     )
-    counts = f"rises in {rises} and falls in {falls} of {len(values)} languages"
-    counts += f", significantly in {rose} and {fell}"
-    return counts + (f", those of {len(made)} trainings together" if len(made) > 1 else "")
+    of = f"{len(values)} " + ("languages" if len(made) == 1 else "pairs of language and training")
+    return f"rises in {rises} and falls in {falls} of {of}, significantly in {rose} and {fell}"
 
 
 def _named(condition: float | str) -> str:

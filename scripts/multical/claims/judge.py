@@ -14,18 +14,18 @@ from scipy import stats
 
 from multical.claims.schema import (
     CONTRADICTED,
+    CONTRADICTION,
+    HOLDS,
     INCONCLUSIVE,
     NOT_TESTABLE,
     REPRODUCED,
+    UNDECIDED,
     Claim,
     Part,
     dumped,
 )
 from multical.metrics.readouts import Floats
 from multical.stats import comparisons
-
-#: What the tests say of a part of a claim
-HOLDS, CONTRADICTION, UNDECIDED = "holds", "contradicted", "undecided"
 
 
 class NotTestableError(Exception):

@@ -83,7 +83,7 @@ def calibration_error(
     def tests(threshold: float) -> list[Test]:
         return [error_test(model, *one, threshold, alpha) for model, one in found.items()]
 
-    description = "mean calibration error of the MSP over {} models"
+    description = "mean over {} models of the calibration error of the MSP, answers pooled"
     measurement = _over_models(description, tests(part.threshold), list(found), bootstrap.level)
     variants = [
         Variant(
@@ -252,7 +252,8 @@ def correlation_test(
     else:
         p, against = (above, 1 - above) if part.direction == "above" else (1 - above, above)
         shown, least = judge.detectable(limit, part.direction, se, alpha), 0.0
-    description = f"correlation of {part.x} and {part.y} over {n:.0f} models"
+    pair = " and ".join(msp_tables.QUANTITIES[name] for name in (part.x, part.y))
+    description = f"correlation of {pair} over {n:.0f} models"
     test = Test(f"{part.x}, {part.y}", r, p, against, low, high, float(np.tanh(shown)))
     return Measurement(description, r, low, high, [test], least=least)
 
@@ -262,21 +263,13 @@ def abstention_gain(
 ) -> Measurement:
     """Mean gain over the models. The gain of a model is its mean over the splits.
 
-    It is over the better of two scores that need no confidence: that without abstention, and 0,
-    that of abstaining from everything.
+    `msp_tables.gains` says what it is compared with.
     """
     columns = ["dataset", "model", "k", "scheme", "method", "mean"]
-    table = msp_tables.read_table(path, columns)
-    rows = _rows(
-        table.assign(k=table["k"].astype(str)),
-        dataset=msp_tables.ALL,
-        k=str(part.k),
-        scheme=part.scheme,
-    )
-    scores = rows.pivot(index="model", columns="method", values="mean")
+    scores = msp_tables.scores(msp_tables.read_table(path, columns), part.scheme, part.k)
     setting = f"{part.scheme}, k = {part.k}"
     need({part.method, "none"} <= set(scores), f"no scores of {part.method} with {setting}")
-    gains = (scores[part.method] - scores["none"].clip(lower=0)).dropna()
+    gains = msp_tables.gains(scores, part.method).dropna()
     need(len(gains) > 1, f"{len(gains)} models with scores, too few for a test over models")
     p, against = gain_test(gains.to_numpy(), part.threshold)
     value, low, high = judge.mean_over(list(gains.index), gains.to_list(), params.bootstrap.level)

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from multical.claims.schema import VERDICTS
+from multical.claims.schema import UNDECIDED, VERDICTS
 from multical.errors import InputError
 from multical.provenance import sidecar
 
@@ -22,6 +22,8 @@ COLUMNS = ["Claim", "The paper says", "We measure", "Verdict", "Evidence", "Comm
 LIMITS = {"above": "above {:g}", "below": "below {:g}", "absent": "within \u00b1{:g}"}
 #: Of a test with the power that `judge.POWER` says
 SHOWN = {"above": "{:.3f} or more", "below": "{:.3f} or less", "absent": "\u00b1{:.3f}"}
+#: Most tests that are named where a part is undecided
+MOST = 6
 #: Verdicts differ in words and marks, not only in colour. Blue and vermilion suit colour-blind
 #: readers.
 STYLE = """
@@ -123,7 +125,7 @@ def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
         rows.append([
             [name],
             [f"{claim['says']} ({claim['source']})"],
-            [measured(part) for part in claim["parts"]] or [claim["reason"]],
+            [measured(claim, part) for part in claim["parts"]] or [claim["reason"]],
             [claim["verdict"]],
             [f"{claim.get('study', document['study'])}/{file}" for file in files] or ["none"],
             [document["command"]],
@@ -132,13 +134,23 @@ def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
     return rows
 
 
-def result(part: dict[str, Any]) -> str:
-    """What was measured of a part of a claim, against what was claimed."""
+def result(claim: dict[str, Any], part: dict[str, Any]) -> str:
+    """What was measured of a part of a claim, against what was claimed, and what leaves it open."""
     limit = LIMITS[part["direction"]].format(part["threshold"])
-    return f"{part['said']}: {_value(part)}, claimed {limit}: {part['status']}"
+    said = f"{part['said']}: {_value(part)}, claimed {limit}: {part['status']}"
+    return said + (_undecided(claim, part) if part["status"] == UNDECIDED else "")
 
 
-def measured(part: dict[str, Any]) -> str:
+def _undecided(claim: dict[str, Any], part: dict[str, Any]) -> str:
+    """The tests that do not pass, which leave a part undecided; none if it has one test alone."""
+    if len(part["tests"]) == 1:
+        return ""
+    names = [test["of"] for test in part["tests"] if test["p_adjusted"] >= claim["alpha"]]
+    more = f" and {len(names) - MOST} more" if len(names) > MOST + 1 else ""
+    return f" for {'; '.join(names[: MOST if more else None])}{more}"
+
+
+def measured(claim: dict[str, Any], part: dict[str, Any]) -> str:
     """The result of a part, with how many tests pass and what they could have shown."""
     told = [f"{part['passed']} of {len(part['tests'])} tests pass"]
     if part["detectable"] is not None:
@@ -149,16 +161,22 @@ def measured(part: dict[str, Any]) -> str:
         counts = Counter(variant["status"] for variant in part["variants"])
         statuses = ", ".join(f"{status} {n}" for status, n in counts.items())
         told.append(f"other choices: {statuses}")
-    return f"{result(part)} ({'; '.join(told)})"
+    return f"{result(claim, part)} ({'; '.join(told)})"
 
 
 def judgement(claim: dict[str, Any], part: dict[str, Any]) -> str:
     """What was measured, and by which test."""
     correction = "" if claim["correction"] == "none" else f", correction {claim['correction']}"
     return (
-        f"{measured(part)}. Test {part['test']}, level {claim['alpha']:g}{correction}; "
-        f"{part['share']:.0%} of the tests must pass."
+        f"{measured(claim, part)}. Test {part['test']}, level {claim['alpha']:g}{correction}; "
+        f"{part['share']:.0%} of the tests must pass.{_keys(part)}"
     )
+
+
+def _keys(part: dict[str, Any]) -> str:
+    """What metric and readout of a change are called in tables and config."""
+    keys = [f"{name} {part[name]}" for name in ("metric", "readout") if name in part]
+    return f" In tables: {', '.join(keys)}." if keys else ""
 
 
 def test_row(part: dict[str, Any], test: dict[str, Any]) -> list[list[str]]:

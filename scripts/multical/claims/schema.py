@@ -23,6 +23,8 @@ Kind = Literal["multilingual", "harness", "released", "chat_confidence"]
 Verdict = Literal["reproduced", "contradicted", "inconclusive", "not testable here"]
 VERDICTS = get_args(Verdict)
 REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_TESTABLE = VERDICTS
+#: What the tests say of a part of a claim
+HOLDS, CONTRADICTION, UNDECIDED = "holds", "contradicted", "undecided"
 
 #: The condition of a run: the base model, or SFT with label smoothing, 0 for none
 Condition = Literal["base"] | Smoothing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -21,6 +21,11 @@ from multical.params import Distinct, Language, LocalPath, Seed, Strict, matchin
 class CldrBenchmark(Strict):
     """Facts about territories from CLDR, with localised names (multical.data.cldr)."""
 
+    #: What a reader of the questions must know
+    about: ClassVar[str] = (
+        "facts about countries from CLDR; all questions are asked in English, and only the names "
+        "in them and the options are in the language"
+    )
     kind: Literal["cldr"]
     seed: Seed
     kinds: FactKinds

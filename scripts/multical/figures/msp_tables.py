@@ -37,6 +37,21 @@ METHOD_NAMES = {
     "entropy": "Entropy",
     "none": "No abstention",
 }
+#: What is correlated, by its column
+QUANTITIES = {
+    "accuracy": "accuracy",
+    "size": "size",
+    **{f"{name}_auroc": f"{METHOD_NAMES[name]} AUROC" for name in METHODS},
+    **{
+        f"{name}{end}": f"{text}{after}"
+        for end, after in (("", ""), ("_platt", ", Platt-scaled"))
+        for name, text in {
+            "calibration_error": "calibration error, answers pooled",
+            "calibration_error_cells": "calibration error by data set",
+            "calibration_error_width": "calibration error by data set, equal width",
+        }.items()
+    },
+}
 ALL = "all"
 
 
@@ -148,6 +163,23 @@ def read_table(path: str | Path, columns: list[str]) -> pd.DataFrame:
     if missing or table.empty:
         raise InputError(f"{path}: no column {missing} or no rows, expected {columns}")
     return table
+
+
+def scores(table: pd.DataFrame, scheme: str, k: int | str) -> pd.DataFrame:
+    """Mean scores over all data sets and splits: a row for each model, a column for each method."""
+    rows = table[
+        (table["dataset"] == ALL) & (table["scheme"] == scheme) & (table["k"].astype(str) == str(k))
+    ]
+    return rows.pivot(index="model", columns="method", values="mean")
+
+
+def gains(scores: pd.DataFrame, method: str) -> pd.Series:
+    """What each model gains by abstaining with a method, from `scores`.
+
+    It is over the better of two scores that need no confidence: that without abstention, and 0,
+    that of abstaining from everything.
+    """
+    return scores[method] - scores["none"].clip(lower=0)
 
 
 def write_table(

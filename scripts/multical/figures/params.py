@@ -211,6 +211,9 @@ class AnswerHeadline(Product):
     left_out: list[str] = Field(
         default=[], description="models without the answers to a whole data set, by name"
     )
+    guess: float | None = Field(
+        default=None, description="mean accuracy of a guess; null: numbers of options vary"
+    )
 
 
 class CalibrationTables(Answers):

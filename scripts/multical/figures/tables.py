@@ -17,6 +17,7 @@ from multical.errors import InputError
 from multical.figures.params import Conditions, Panel
 from multical.labels import FEW, LEVELS, label
 from multical.metrics import declared
+from multical.names import metric_name
 
 RUN = {"run": "text", "model": "text", "sft": "text", "smoothing": "number", "seed": "number"}
 READING = {"benchmark": "text", "readout": "text"}
@@ -82,16 +83,11 @@ COLUMNS = {
 }
 #: Methods of recalibration in their order, with their names in figures and tables
 METHODS = {"none": "none", "temperature": "temperature", "platt": "Platt", "isotonic": "isotonic"}
-_PRINTED = {
-    "confidence_at_equal_accuracy": "confidence, same accuracy",
-    "debiased_ece2": "debiased ECE\u00b2",
-    "brier": "Brier score",
-}
 _TESTED = [
     [x, "confidence_at_equal_accuracy"] if x == "confidence" else [x] for x in declared.TESTED
 ]
 #: Metrics whose changes are tested, with their names in figures and tables
-CHANGED = {x: _PRINTED.get(x, x.replace("_", " ")) for part in _TESTED for x in part}
+CHANGED = {x: metric_name(x) for part in _TESTED for x in part}
 #: Groups of languages in printed tables, with their names there
 GROUPS = {"non-english": "all but English"} | {level: level for level in LEVELS}
 #: Smaller p-values are called significant

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from multical import paths
 from multical.claims import report
 from multical.page import explorer, facts, finding, products
-from multical.page.contents import EXPLORER, STYLE, TEMPLATE, PageJob
+from multical.page.contents import STYLES, TEMPLATE, PageJob
 from multical.page.products import Shown
 
 HERE = Path(__file__).parent
@@ -38,15 +38,16 @@ def context(page: PageJob) -> dict[str, Any]:
         "root": root,
         "kind": facts.KINDS[config.studies[root].kind],
         "target": paths.PAGE.format(root=root),
-        "style": Markup("".join(map(_read, (STYLE, EXPLORER[0])))),
+        "style": Markup("".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)),
         "explorer": Markup(explorer.embedded(explorer.data(config, root))),
         "library": Markup(explorer.library()),
-        "script": Markup(_read(EXPLORER[1])),
+        "script": Markup(explorer.script()),
         "finding": finding.find(config, root),
         "headline": next(
             one for one in shown if (one.product.name, one.product.panel) == (name, "")
         ),
-        "changes": finding.changes(config, root),
+        "detail": finding.detail(config, root),
+        "scale": facts.scale(config, root),
         "facts": facts.facts(config, root),
         "claims": facts.verdicts(document),
         "counted": report.counted(document),
@@ -60,10 +61,6 @@ def context(page: PageJob) -> dict[str, Any]:
         "picture": lambda one: products.picture(f"{root}/{one.stem}.png"),
         "table": lambda one: products.table(f"{root}/{one.stem}.csv"),
     }
-
-
-def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
 
 
 def by_panel(shown: list[Shown]) -> list[tuple[str, list[Shown]]]:

@@ -19,43 +19,10 @@ from multical.figures.language_names import named
 from multical.figures.params import Conditions
 from multical.labels import label
 from multical.metrics.declared import METRICS
-from multical.page import questions
+from multical.names import metric_name, readout_name
+from multical.page import questions, shapes
 from multical.workflow import job_params
 
-#: What the page calls metrics, if not by their names
-NAMES = {
-    "confidence_right": "confidence in right answers",
-    "confidence_wrong": "confidence in wrong answers",
-    "confidence_at_equal_accuracy": "confidence, same accuracy",
-    "gap": "confidence - accuracy",
-    "ece": "ECE",
-    "ece_equal_mass": "ECE, bins of equal mass",
-    "rmsce": "RMS calibration error",
-    "mce": "maximum calibration error",
-    "debiased_ece2": "debiased ECE\u00b2",
-    "smece": "smooth ECE",
-    "ece_classwise": "classwise ECE",
-    "ece_all": "ECE of all options",
-    "brier": "Brier score",
-    "nll": "negative log-likelihood",
-    "normalised_entropy": "entropy, normalised",
-    "auroc": "AUROC",
-    "aurc": "AURC",
-    "augrc": "AUGRC",
-}
-#: Vega's shapes by matplotlib's markers
-SHAPES = {
-    "o": "circle",
-    "s": "square",
-    "v": "triangle-down",
-    "^": "triangle-up",
-    "<": "triangle-left",
-    ">": "triangle-right",
-    "D": "diamond",
-    "d": "diamond",
-    "P": "cross",
-    "X": "cross",
-}
 RUN = ["run", "model", "sft", "smoothing", "seed"]
 BLOCK = ["benchmark", "readout", "run"]
 COMPARISON = ["model", "sft", "benchmark", "before", "after", "seeds", "readout"]
@@ -76,7 +43,8 @@ def data(config: Config, root: str) -> dict[str, Any]:
         "study": root,
         "shown": _shown(shown, names),
         "languages": _languages(metrics),
-        "metrics": {name: NAMES.get(name, name.replace("_", " ")) for name in names},
+        "metrics": {name: metric_name(name) for name in names},
+        "readouts": {name: readout_name(name) for name in metrics["readout"].unique()},
         "runs": list(_runs(runs)),
         "looks": _looks(runs["smoothing"].drop_duplicates()),
         "cells": list(_cells(metrics)),
@@ -123,7 +91,7 @@ def _looks(smoothings: pd.Series) -> dict[str, tuple[str, str]]:
     conditions = [None if pd.isna(value) else float(value) for value in smoothings]
     styles = style.condition_styles(conditions)
     order = sorted(styles, key=lambda b: -1.0 if b is None else b)
-    return {label(b): (styles[b][0], SHAPES.get(styles[b][1], "stroke")) for b in order}
+    return {label(b): (styles[b][0], shapes.of_marker(styles[b][1])) for b in order}
 
 
 def _cells(metrics: pd.DataFrame) -> Iterator[dict[str, Any]]:

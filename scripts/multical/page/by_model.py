@@ -11,17 +11,13 @@ from typing import Any
 import pandas as pd
 
 from multical.config.schema import Config
-from multical.figures import msp_tables
+from multical.figures import msp_style, msp_tables
 from multical.figures.params import Compared
-from multical.page import sources
+from multical.page import shapes, sources
 from multical.page.by_language import short
 from multical.workflow import msp_params
 
-ERRORS = {
-    "calibration_error_cells": "calibration error, mean of cells",
-    "calibration_error_width": "calibration error, equal width",
-    "calibration_error": "calibration error, pooled",
-}
+ERRORS = ("calibration_error_cells", "calibration_error_width", "calibration_error")
 CURVE = ["dataset", "model", "method", "scheme", "threshold", "score", "abstained"]
 
 
@@ -35,7 +31,7 @@ def data(config: Config, root: str) -> dict[str, Any]:
         "kind": "models",
         "study": root,
         "datasets": params.dataset_names,
-        "models": [{"name": model.name, "size": model.size} for model in params.models],
+        "models": list(_models(params)),
         "methods": {name: msp_tables.METHOD_NAMES[name] for name in params.methods},
         "schemes": schemes,
         "values": _values(params, points),
@@ -46,12 +42,25 @@ def data(config: Config, root: str) -> dict[str, Any]:
 
 def _values(params: Compared, points: pd.DataFrame) -> dict[str, str]:
     """The names of what a point can show, by column of the table."""
-    names = {"accuracy": "accuracy"}
-    names |= {
-        f"{name}_auroc": f"AUROC of {msp_tables.METHOD_NAMES[name]}" for name in params.methods
-    }
-    names |= ERRORS | {"size": "parameters (billions)"}
+    shown = ["accuracy", *(f"{name}_auroc" for name in params.methods), *ERRORS]
+    names = {name: msp_tables.QUANTITIES[name] for name in shown}
+    names["size"] = "parameters (billions)"
     return {name: text for name, text in names.items() if name in points}
+
+
+def _models(params: Compared) -> Iterator[dict[str, Any]]:
+    """Each model with its size, and its colour, shape and dashes, those of the figures."""
+    looks = msp_style.styles(params)
+    for model in params.models:
+        look = looks[model.name]
+        line = look["linestyle"]
+        yield {
+            "name": model.name,
+            "size": model.size,
+            "colour": look["color"],
+            "shape": shapes.of_marker(look["marker"]),
+            "dash": [1, 0] if line == "-" else list(line[1]),
+        }
 
 
 def _points(params: Compared, points: pd.DataFrame) -> Iterator[dict[str, Any]]:

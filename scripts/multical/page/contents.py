@@ -20,9 +20,12 @@ from multical.page import sources
 from multical.params import Name, Strict
 from multical.workflow import job_params
 
-#: The template and the style of the page, and the style and the script of its explorer
-TEMPLATE, STYLE = "page.html.jinja", "page.css"
-EXPLORER = ("explorer.css", "explorer.js")
+#: The template of the page, its styles, and the parts of the script of its explorer in their order
+TEMPLATE, STYLES = "page.html.jinja", ("page.css", "explorer.css")
+SCRIPTS = tuple(
+    f"explore/{name}.js"
+    for name in ("controls", "charts", "choices", "languages", "questions", "models", "view")
+)
 #: What is read of a study of paper 1 beside its figures and tables
 MEASURED = (paths.METRICS, paths.SUMMARY)
 #: Sizes of data, which only serve `make plan`
@@ -124,7 +127,7 @@ def answered(config: Config, root: str) -> bool:
 def inputs(page: PageJob) -> list[str]:
     """All files that the page is made from."""
     root = page.study
-    files = [asset(name) for name in (TEMPLATE, STYLE, *EXPLORER)]
+    files = [asset(name) for name in (TEMPLATE, *STYLES, *SCRIPTS)]
     files += [path.format(root=root) for path in VERDICTS]
     if not answered(page.config, root):
         files += [path.format(root=root) for path in MEASURED]
@@ -149,4 +152,5 @@ def usage(config: Config, root: str) -> list[str]:
 
 def asset(name: str) -> str:
     """The path of a file of this folder from the root of the repository."""
-    return Path(__file__).with_name(name).relative_to(Path(__file__).parents[3]).as_posix()
+    here = Path(__file__)
+    return (here.parent / name).relative_to(here.parents[3]).as_posix()

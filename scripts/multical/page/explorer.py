@@ -1,6 +1,6 @@
 """The explorer of a study's page: what it asks of the study's files, and the library of its charts.
 
-explorer.js draws it from `data`, explorer.css styles it.
+The scripts in explore/, one on the page, draw it from `data`, and explorer.css styles it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from snakemake.assets import Assets
 from multical.config.schema import Config
 from multical.config.studies import Measured
 from multical.page import by_language, by_model, sources
+from multical.page.contents import SCRIPTS
 
-SCRIPT, STYLE = (Path(__file__).with_name(f"explorer.{kind}") for kind in ("js", "css"))
+HERE = Path(__file__).parent
 #: Snakemake's package has the libraries of its report, whose checksums it compares
 LIBRARY = ("vega/vega.js", "vega-lite/vega-lite.js")
 #: What follows them there
 NEXT = "vega-embed/vega-embed.js"
 
 
-def data(config: Config, root: str) -> dict[str, Any] | None:
-    """What the explorer shows of a study, ready for JSON; None if there is nothing to explore."""
-    return _kind(config, root).data(config, root)
+def data(config: Config, root: str) -> dict[str, Any]:
+    """What the explorer shows of a study, ready for JSON."""
+    return (by_language if isinstance(config.studies[root], Measured) else by_model).data(
+        config, root
+    )
 
 
 def inputs(config: Config, root: str) -> list[str]:
@@ -40,6 +43,12 @@ def embedded(found: Any) -> str:
     return text
 
 
+def script() -> str:
+    """All that the explorer does, in a scope of its own."""
+    parts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    return "\n".join(["(() => {\n'use strict';\n", *parts]) + "})();\n"
+
+
 def library() -> str:
     """Vega and Vega-Lite as one script that needs no network, with the licences of all in it."""
     listed = list(Assets.spec)
@@ -50,7 +59,3 @@ def library() -> str:
         name = path.partition("/")[0]
         parts.append(text if path in LIBRARY else f"/*! {name}\n{text.strip()}\n*/")
     return "\n".join(parts).replace("</script", "<\\/script")
-
-
-def _kind(config: Config, root: str) -> Any:
-    return by_language if isinstance(config.studies[root], Measured) else by_model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -16,6 +16,8 @@ from multical.config.studies import MultilingualStudy, runs
 from multical.figures import msp_tables, tables
 from multical.figures.language_names import language
 from multical.labels import LEVELS
+from multical.names import readout_name
+from multical.page import sources
 from multical.page.contents import answered, levels_of, usage
 from multical.provenance import usage as usages
 from multical.workflow import captions, msp_params
@@ -30,6 +32,9 @@ KINDS = {
 #: A mark beside each verdict, since colour alone says nothing to some readers
 MARKS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?", "not testable here": "–"}
 
+#: Models of fewer weights make a small demo
+SMALL = 1e9
+
 #: A term, and what there is to say of it
 Fact = tuple[str, str]
 
@@ -38,6 +43,70 @@ def facts(config: Config, root: str) -> list[Fact]:
     """Models, data, languages, questions and hours of a study; without what it does not have."""
     found = _of_answers(config, root) if answered(config, root) else _of_languages(config, root)
     return [(term, text) for term, text in [*found, *_hours(config, root)] if text]
+
+
+def scale(config: Config, root: str) -> str:
+    """How large a study is, and what it is too small to say."""
+    counted = _scale_of_answers if answered(config, root) else _scale_of_languages
+    models, weights, questions = counted(config, root)
+    seeds = len(_seeds(config, root))
+    small = bool(weights) and max(weights) < SMALL
+    sizes = sorted({f"{number / 1e9:.2g}" for number in weights}, key=float)
+    span = " to ".join(dict.fromkeys([*sizes[:1], *sizes[-1:]]))
+    known = " where known" * (len(weights) < models)
+    parts = [
+        _number(models, "model") + f" of {span} billion weights{known}" * bool(weights),
+        *[_number(seeds, "training seed")] * bool(seeds),
+        questions,
+    ]
+    told = [f"{'A small demo' if small else 'The study'}: {', '.join(parts)}."]
+    told += ["Of larger models it says little."] * small
+    told += ["One seed does not show how much trainings differ."] * (seeds == 1)
+    return " ".join(told)
+
+
+def _number(number: int, word: str) -> str:
+    return f"one {word}" if number == 1 else f"{number} {word}s"
+
+
+def _seeds(config: Config, root: str) -> set[int]:
+    """The training seeds of the runs of a study, its own or those of the study that trains them."""
+    study = config.studies[root]
+    if isinstance(study, MultilingualStudy):
+        return set(study.seeds)
+    if not isinstance(study, ChatConfidenceStudy):
+        return set()
+    trained = [runs(config.multilingual(one.of))[one.run] for one in study.models if one.of]
+    return {run.seed for run in trained if run.seed is not None}
+
+
+def _scale_of_languages(config: Config, root: str) -> tuple[int, list[float], str]:
+    """The number of models, the weights of those that are known, and the questions in words."""
+    rows = tables.read(paths.METRICS.format(root=root), "metrics")
+    shown = config.measured(root).figures
+    rows = rows[(rows["readout"] == shown.readout) & (rows["benchmark"] == shown.benchmark)]
+    counts = rows.groupby("language")["n"].max()
+    span = " to ".join(dict.fromkeys(f"{number:,.0f}" for number in (counts.min(), counts.max())))
+    models = rows["model"].unique()
+    entries = [config.models.get(name) for name in models]
+    weights = [float(one.parameters) for one in entries if one and one.parameters]
+    return len(models), weights, f"{span} questions in {_each(len(counts), 'language')}"
+
+
+def _scale_of_answers(config: Config, root: str) -> tuple[int, list[float], str]:
+    models = msp_params.answers(config, root, partial=True).models
+    path = paths.STUDY_TABLE.format(root=root, name="datasets.csv")
+    counts = msp_tables.read_table(path, ["dataset", "questions"])["questions"]
+    weights = [1e9 * model.size for model in models if model.size]
+    return (
+        len(models),
+        weights,
+        f"{counts.sum():,.0f} questions of {_number(len(counts), 'data set')}",
+    )
+
+
+def _each(number: int, word: str) -> str:
+    return f"one {word}" if number == 1 else f"each of {number} {word}s"
 
 
 def _of_languages(config: Config, root: str) -> Iterator[Fact]:
@@ -55,7 +124,7 @@ def _of_languages(config: Config, root: str) -> Iterator[Fact]:
                 f"{', '.join(map(str, study.seeds))}"
             ),
         )
-    yield "Benchmarks", ", ".join(rows["benchmark"].unique())
+    yield "Benchmarks", "; ".join(_described(config, rows["benchmark"].unique()))
     known = {code: level for level, codes in levels_of(config, root).items() for code in codes}
     asked = sorted(rows["language"].unique())
     for level in LEVELS:
@@ -63,7 +132,15 @@ def _of_languages(config: Config, root: str) -> Iterator[Fact]:
         yield f"Languages, {level}-resource", f"{len(own)}: {', '.join(own)}" if own else ""
     yield "Questions", captions.About(config, root).questions
     yield "Answers", f"{rows['n'].sum():,.0f} answers of {rows['run'].nunique()} runs"
-    yield "Confidence", f"figures show the readout {study.figures.readout}"
+    readout = study.figures.readout
+    yield "Confidence", f"figures show that by {readout_name(readout)} (the readout {readout})"
+
+
+def _described(config: Config, benchmarks: Iterable[str]) -> Iterator[str]:
+    """Benchmarks, each with what a reader of its questions must know."""
+    for name in benchmarks:
+        about = sources.about(config, name)
+        yield f"{name} ({about})" if about else name
 
 
 def _sized(config: Config) -> Any:
@@ -95,6 +172,7 @@ def _of_answers(config: Config, root: str) -> Iterator[Fact]:
     )
     yield "Phrasings of the prompt", ", ".join(study.prompt_names)
     if isinstance(study, ChatConfidenceStudy):
+        yield "Benchmarks", "; ".join(_described(config, study.benchmarks))
         yield "Examples before the question", str(study.scoring.num_fewshot or "none")
 
 
@@ -131,7 +209,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
             "study": claim.get("study", document["study"]),
             "parts": [
                 {
-                    "result": report.result(part),
+                    "result": report.result(claim, part),
                     "judgement": report.judgement(claim, part),
                     "evidence": part["evidence"],
                     "tests": [_joined(report.test_row(part, test)) for test in part["tests"]],

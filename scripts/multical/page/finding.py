@@ -1,12 +1,15 @@
 """What a study finds, in sentences made from its numbers. The terminal and the page say the same.
 
 A sentence names a direction only where all models go there, and gives the number of each model.
+Where a finding holds, intervals say: a language or model whose interval holds 0, or what a guess
+has, is undecided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import nan
 
 import pandas as pd
 
@@ -16,6 +19,7 @@ from multical.errors import InputError
 from multical.figures import msp_tables, tables
 from multical.figures.language_names import language
 from multical.figures.params import Conditions
+from multical.names import metric_name
 from multical.page.contents import answered
 from multical.workflow import job_params, msp_params
 
@@ -28,32 +32,70 @@ MARGINAL = 0.03
 ALPHA = 0.05
 #: Metrics whose changes have intervals that hold the truth; those of ECE do not
 TESTED = ("confidence", "accuracy", "debiased_ece2")
+#: The one of calibration, by which the languages are told where a finding does not hold
+SQUARED = "debiased_ece2"
 ERROR = "calibration error ECE"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the finding, and the languages or models that it does not hold for."""
+    """One part of the finding: the languages or models for which it holds, or its contrary does."""
 
     says: str
-    exceptions: list[str]
-    total: int
+    holds: list[str]
+    fails: list[str]
+    undecided: list[str]
+
+    @property
+    def total(self) -> int:
+        """The number of languages or models."""
+        return len(self.holds) + len(self.fails) + len(self.undecided)
 
     def __str__(self) -> str:
-        return f"{self.says} in {self.total - len(self.exceptions)} of {self.total}"
+        return f"{self.says} in {len(self.holds)} of {self.total}"
+
+    def sentence(self, unit: str) -> str:
+        """With names, but for the most frequent outcome, which is that of all others."""
+        outcomes = [
+            (f"{self} {unit}", self.holds),
+            (f"the contrary in {len(self.fails)}", self.fails),
+            (f"undecided in {len(self.undecided)}", self.undecided),
+        ]
+        most = max((names for _, names in outcomes), key=len)
+        first, *others = (
+            text if names is most or not names else f"{text} ({', '.join(names)})"
+            for text, names in outcomes
+        )
+        told = [text for text, (_, names) in zip(others, outcomes[1:], strict=True) if names]
+        return f"{'; '.join([first, *told])}{'' if told else ', without exception'}."
 
 
 @dataclass(frozen=True)
 class Finding:
     """One sentence, the numbers behind it, and its parts: of each, where it does not hold.
 
-    `unit` is what the parts count, languages or models.
+    `unit` is what the parts count, languages or models. `decided` says by what, and `note` what the
+    numbers of the sentence are.
     """
 
     lead: str
     numbers: list[str]
     parts: list[Part]
     unit: str
+    decided: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A table beside the finding. Its first row has the titles. `key` is its name in links."""
+
+    key: str
+    name: str
+    title: str
+    about: str
+    caption: str
+    rows: list[list[str]]
 
 
 def find(config: Config, root: str) -> Finding:
@@ -64,6 +106,18 @@ def find(config: Config, root: str) -> Finding:
         return _of_answers(config, root)
     params = job_params.figure(config, root, Conditions)
     return _of_base_models(params) if params.sft is None else _of_changes(params)
+
+
+def detail(config: Config, root: str) -> Detail | None:
+    """How large the changes of paper 1 are, or what abstention gains in paper 2; None for neither.
+
+    A study of base models alone has no changes, and one without splits no gains.
+    """
+    if answered(config, root):
+        return _abstention(config, root)
+    if config.measured(root).figures.sft is None:
+        return None
+    return _sizes(job_params.figure(config, root, Conditions))
 
 
 def headline_figure(config: Config, root: str) -> str:
@@ -91,7 +145,6 @@ def _of_changes(params: Conditions) -> Finding:
 
     confidence, accuracy, ece = (shifts(metric, base, plain) for metric in METRICS)
     smoothing = shifts("ece", plain, smoothed)
-    every = _by_language(params, conditions)
     moves = "hardly moves" if max(map(abs, accuracy)) < MARGINAL else _verb(accuracy)
     return Finding(
         lead=(
@@ -106,29 +159,20 @@ def _of_changes(params: Conditions) -> Finding:
             f"SFT of {' and '.join(models)} changes {numbers(base, plain)} (means over {where}).",
             f"Smoothing {smoothed:g} in place of none changes {numbers(plain, smoothed)}.",
         ],
-        parts=[
-            *_parts("SFT", every, base, plain, dict(zip(models, ece, strict=True))),
-            *_parts(
-                f"Smoothing {smoothed:g}", every, plain, smoothed,
-                dict(zip(models, smoothing, strict=True)),
-            ),
-        ],
+        parts=list(_parts(params)),
         unit="languages",
-    )  # fmt: skip
+        decided=(
+            f"Counted by the {params.level:.0%} interval of the change of the "
+            f"{metric_name(SQUARED)} (below) in each language, without a correction for their "
+            "number: undecided if it holds 0."
+        ),
+    )
 
 
-def changes(config: Config, root: str) -> list[list[str]]:
-    """A row for each change and model: by what it changes each metric, with the interval.
-
-    The first row has the titles. There are none for a study without SFT runs.
-    """
-    if answered(config, root) or config.measured(root).figures.sft is None:
-        return []
-    params = job_params.figure(config, root, Conditions)
-    path = paths.EFFECTS_OVER_LANGUAGES.format(root=root)
-    rows = tables.compared(path, "effects_over_languages", params)
-    group = next(name for name in GROUPS if name in rows["group"].array)
-    rows = rows[(rows["group"] == group) & rows["metric"].isin(TESTED)]
+def _sizes(params: Conditions) -> Detail:
+    """A row for each change and model: by what it changes each metric, with the interval."""
+    rows = _over_languages(params)
+    rows = rows[rows["metric"].isin(TESTED)]
     spans = {
         (row.condition, row.model, row.metric): f"{row.value:+.3f} "
         f"[{row.ci_low:+.3f}, {row.ci_high:+.3f}]"
@@ -140,7 +184,27 @@ def changes(config: Config, root: str) -> list[list[str]]:
         for condition in rows["condition"].cat.categories
         for model in tables.models(rows)
     ]
-    return [["change", "model", *(tables.CHANGED[name] for name in shown)], *made]
+    return Detail(
+        key="changes",
+        name="Changes",
+        title="How large the changes are",
+        about=(
+            "SFT against the base model, and SFT with label smoothing against SFT without: means "
+            "over languages other than English (over all if there is no other), with bootstrap "
+            f"intervals over questions. The {metric_name(SQUARED)} is the squared calibration "
+            "error without the bias of ECE, whose own changes have no interval that can be trusted."
+        ),
+        caption="Changes by SFT and by smoothing",
+        rows=[["change", "model", *map(metric_name, shown)], *made],
+    )
+
+
+def _over_languages(params: Conditions) -> pd.DataFrame:
+    """The mean changes over languages other than English, or all if there is no other."""
+    path = paths.EFFECTS_OVER_LANGUAGES.format(root=params.study)
+    rows = tables.compared(path, "effects_over_languages", params)
+    group = next(name for name in GROUPS if name in rows["group"].array)
+    return rows[rows["group"] == group]
 
 
 def _means(params: Conditions, conditions: Sequence[float | None]) -> tuple[pd.DataFrame, str]:
@@ -152,31 +216,39 @@ def _means(params: Conditions, conditions: Sequence[float | None]) -> tuple[pd.D
     return rows, f"{rows['languages'].max():.0f} {GROUPS[group]}"
 
 
-def _by_language(params: Conditions, conditions: Sequence[float | None]) -> pd.DataFrame:
-    """A row for each model and language, a column for each metric and condition."""
-    path = paths.METRICS.format(root=params.study)
-    rows = tables.chosen(path, "metrics", params, conditions, metric=list(METRICS))
-    rows = rows.astype({"condition": str})
-    return rows.pivot_table(
-        index=["model", "language"], columns=["metric", "condition"], values="value", sort=False
-    )
+def _parts(params: Conditions) -> Iterator[Part]:
+    """For each change and model, in which languages the calibration error moves as its mean does.
+
+    None if the study has no such metric.
+    """
+    means = _over_languages(params)
+    path = paths.EFFECTS.format(root=params.study)
+    changes = tables.compared(path, "effects", params)
+    changes = changes[changes["metric"] == SQUARED]
+    plain, _ = means["condition"].cat.categories
+    for mean in means[means["metric"] == SQUARED].sort_values("condition").itertuples():
+        what = "SFT" if mean.condition == plain else f"Smoothing {params.smoothing:g}"
+        says = f"{what} {_verb([mean.value])} the calibration error of {mean.model}"
+        own = (changes["condition"] == mean.condition) & (changes["model"] == mean.model)
+        yield _by_language(says, changes[own], mean.value)
 
 
-def _parts(
-    what: str, every: pd.DataFrame, before: float | None, after: float | None,
-    means: dict[str, float],
-) -> Iterator[Part]:  # fmt: skip
-    """For each model, in how many languages ECE moves as its mean does."""
-    shifts = every["ece", tables.label(after)] - every["ece", tables.label(before)]
-    for model, mean in means.items():
-        yield _part(f"{what} {_verb([mean])} the ECE of {model}", shifts[model], mean)
-
-
-def _part(says: str, values: pd.Series, mean: float) -> Part:
+def _by_language(says: str, rows: pd.DataFrame, mean: float) -> Part:
     """In which languages a value has the sign of the mean."""
-    values = values.dropna()
-    other = values[values <= 0] if mean > 0 else values[values >= 0]
-    return Part(says, sorted(language(str(code)) for code in other.index), len(values))
+    names = [language(str(code)) for code in rows["language"]]
+    return _part(says, rows.set_axis(names).sort_index(), above=mean > 0)
+
+
+def _part(says: str, rows: pd.DataFrame, at: float = 0.0, above: bool = True) -> Part:
+    """The names of `rows` whose interval lies above a value, or below it.
+
+    Where there is no interval, the value itself decides.
+    """
+    rows = rows[rows["value"].notna()]
+    low, high = (rows[end].fillna(rows["value"]) for end in ("ci_low", "ci_high"))
+    over, under = low > at, high < at
+    outcomes = [over, under] if above else [under, over]
+    return Part(says, *(list(map(str, rows.index[some])) for some in (*outcomes, ~(over | under))))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -203,8 +275,12 @@ def _of_base_models(params: Conditions) -> Finding:
     means = rows.pivot_table(index="model", columns="metric", values="value", sort=False)
     gaps = means["confidence"] - means["accuracy"]
     over = [str(model) for model in gaps.index[gaps > 0]]
-    distances = _by_language(params, [None])[["confidence", "accuracy"]].droplevel(1, axis=1)
-    by_language = distances["confidence"] - distances["accuracy"]
+    rows = tables.read(paths.METRICS.format(root=params.study), "metrics")
+    rows = rows[
+        (rows["metric"] == "gap")
+        & (rows["benchmark"] == params.benchmark)
+        & (rows["readout"] == params.readout)
+    ]
     return Finding(
         lead=(
             f"{len(over)} of {len(gaps)} models ({', '.join(over) or 'none'}) claim to be right "
@@ -217,13 +293,18 @@ def _of_base_models(params: Conditions) -> Finding:
             for model, row in means.iterrows()
         ],
         parts=[
-            _part(
+            _by_language(
                 f"{model} is {'overconfident' if gap > 0 else 'underconfident'}",
-                by_language[str(model)], float(gap),
+                rows[rows["run"] == model], float(gap),
             )
             for model, gap in gaps.items()
+            if (rows["run"] == model).any()
         ],
         unit="languages",
+        decided=(
+            f"Counted by the {params.level:.0%} interval of the gap in each language, without a "
+            "correction for their number: undecided if it holds 0."
+        ),
     )  # fmt: skip
 
 
@@ -231,13 +312,19 @@ def _of_base_models(params: Conditions) -> Finding:
 
 
 def _of_answers(config: Config, root: str) -> Finding:
-    error = msp_params.calibration_figure(config, root, "").error
+    shown = msp_params.calibration_figure(config, root, "")
+    error, level = shown.error, msp_params.intervals(config, root).bootstrap.level
     numbers = {"AUROC": "msp_auroc", "calibration error": error}
-    points = _read(root, "points", ["dataset", "prompt", "model", *numbers.values()])
+    columns = ["dataset", "prompt", "model", *numbers.values(), "calibration_error"]
+    points = _read(root, "points", columns)
     found = _read(root, "correlations", ["dataset", "prompt", "x", "y", "r", "p"])
     found = found[found["x"] == "accuracy"].set_index("y")
-    knows = _above_chance(root)
     means = {name: f"{points[column].mean():.3f}" for name, column in numbers.items()}
+    guess, gains = msp_params.guess(config, root), _gains(config, root)
+    able = [] if guess is None else [
+        _compared(root, "accuracy", guess, f"The accuracy is above that of a guess, {guess:.3g},")
+    ]  # fmt: skip
+    knows = _compared(root, "auroc", 0.5, "The AUROC is above that of a guess, 0.5,")
 
     def r(column: str) -> str:
         return f"r = {found['r'][column]:.2f}, p = {found['p'][column]:.2g}"
@@ -250,11 +337,11 @@ def _of_answers(config: Config, root: str) -> Finding:
 
     return Finding(
         lead=(
-            f"The confidence of {len(points)} chat models misses their accuracy by "
-            f"{means['calibration error']} on average (calibration error), "
+            f"{''.join(map(_guessing, able))}The confidence of {len(points)} chat models misses "
+            f"their accuracy by {means['calibration error']} on average (calibration error), "
             f"{linked(error, 'more', 'less')}; it tells right answers from wrong ones better than "
-            f"a guess in {knows.total - len(knows.exceptions)} of {knows.total} models (mean "
-            f"AUROC {means['AUROC']}), {linked('msp_auroc', 'better', 'worse')}."
+            f"a guess in {len(knows.holds)} of {knows.total} models (mean AUROC {means['AUROC']}), "
+            f"{linked('msp_auroc', 'better', 'worse')}.{_gained(gains)}"
         ),
         numbers=[
             f"Maximum softmax probabilities of {len(points)} models: "
@@ -265,19 +352,117 @@ def _of_answers(config: Config, root: str) -> Finding:
             "Correlation with accuracy across models: "
             + ", ".join(f"{name} ({r(column)})" for name, column in numbers.items()),
         ],
-        parts=[knows],
+        parts=[
+            *able,
+            knows,
+            *(
+                _part(f"Abstaining gains points where a wrong answer costs {penalty:g},", rows)
+                for penalty, rows in gains.items()
+            ),
+        ],
         unit="models",
+        decided=(
+            f"Counted by the {level:.0%} interval of each model: undecided if it holds what a "
+            "guess has. Gains from abstaining are counted by their values."
+        ),
+        note=(
+            f"The calibration error {means['calibration error']} is the mean over models, data "
+            f"sets and phrasings, in bins of equal {'width' if 'width' in error else 'mass'}. With "
+            "all answers of a model pooled in one set of bins of equal mass, as claim P1 tests it, "
+            f"the mean is {points['calibration_error'].mean():.3f}: there, gaps of opposite sign "
+            "cancel, and more answers share a bin."
+        ),
     )
 
 
-def _above_chance(root: str) -> Part:
-    """The models whose interval of AUROC lies above that of a guess."""
-    columns = ["dataset", "model", "method", "measure", "prompt", "ci_low"]
+def _compared(root: str, measure: str, guess: float, says: str) -> Part:
+    """The models whose interval of a measure lies above that of a guess."""
+    columns = ["dataset", "model", "method", "measure", "prompt", "value", "ci_low", "ci_high"]
     rows = _read(root, "intervals", columns)
-    rows = rows[(rows["method"] == "msp") & (rows["measure"] == "auroc")]
-    near = rows.loc[rows["ci_low"] <= 0.5, "model"]
-    says = "The interval of AUROC lies above 0.5, that of a guess,"
-    return Part(says, [str(model) for model in near], len(rows))
+    rows = rows[(rows["method"] == "msp") & (rows["measure"] == measure)]
+    return _part(says, rows.set_index("model"), guess)
+
+
+def _guessing(able: Part) -> str:
+    """How many models answer no better than a guess, as a sentence; none if there is none."""
+    number = able.total - len(able.holds)
+    if not number:
+        return ""
+    return (
+        f"{number} of {able.total} models answer no better than a guess: the interval of their "
+        "accuracy reaches down to it. "
+    )
+
+
+# -- paper 2: abstention
+
+
+def _gains(config: Config, root: str) -> dict[float, pd.DataFrame]:
+    """By the penalty of a wrong answer, what each model scores and gains (`value`) by abstaining.
+
+    None of a study that has no mean scores over splits.
+    """
+    section = msp_params.abstention(config, root).abstention
+    path = paths.STUDY_TABLE.format(root=root, name="scores.csv")
+    table = msp_tables.read_table(path, ["dataset", "model", "k", "scheme", "method", "mean"])
+    found = {}
+    for scheme, penalty in section.schemes.items():
+        scores = msp_tables.scores(table, scheme, section.main_k)
+        if {"msp", "none"} <= set(scores) and scores["msp"].notna().any():
+            gain = msp_tables.gains(scores, "msp").reindex(table["model"].unique())
+            found[penalty] = scores.assign(value=gain, ci_low=nan, ci_high=nan).loc[gain.index]
+    return found
+
+
+def _gained(gains: dict[float, pd.DataFrame]) -> str:
+    """The mean gains, as a sentence."""
+    if not gains:
+        return ""
+    told = " and ".join(
+        f"{rows['value'].mean():+.1f} points where a wrong answer costs {penalty:g}"
+        for penalty, rows in gains.items()
+    )
+    return (
+        " Abstaining where confidence is low gains, over the better of always and never "
+        f"answering, {told}."
+    )
+
+
+def _abstention(config: Config, root: str) -> Detail | None:
+    """A row for each model: its scores with and without abstention."""
+    gains = _gains(config, root)
+    if not gains:
+        return None
+    k = msp_params.abstention(config, root).abstention.main_k
+    titles = [
+        f"{title}, wrong costs {penalty:g}"
+        for penalty in gains
+        for title in ("never", "abstaining", "gain")
+    ]
+    models = next(iter(gains.values())).index
+    made = [
+        [str(model)]
+        + [
+            f"{rows[column][model]:{sign}.1f}"
+            for rows in gains.values()
+            for column, sign in (("none", ""), ("msp", ""), ("value", "+"))
+        ]
+        for model in models
+    ]
+    return Detail(
+        key="abstention",
+        name="Abstention",
+        title="What abstention gains",
+        about=(
+            "A right answer scores 100, an abstention 0, and a wrong answer loses 100 times its "
+            "cost. The model abstains below a threshold of its confidence (MSP), chosen on "
+            f"{k} labelled questions of each data set. The gain is over the better of never "
+            "abstaining and always abstaining, which scores 0. Scores are means over data sets "
+            "and random splits."
+        ),
+        caption="Scores with and without abstention",
+        rows=[["model", *titles], *made],
+    )
 
 
 def _read(root: str, name: str, columns: list[str]) -> pd.DataFrame:

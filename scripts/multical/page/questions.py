@@ -47,7 +47,8 @@ def data(config: Config, root: str) -> dict[str, Any] | None:
     frame = records.read(sources.records(config, root))
     files, readouts = sources.benchmarks(config, root), config.measured(root).metrics.readouts
     return {
-        str(name): _benchmark(rows, files.get(str(name)), readouts)
+        str(name): {"about": sources.about(config, str(name))}
+        | _benchmark(rows, files.get(str(name)), readouts)
         for name, rows in frame.groupby("benchmark", observed=True)
     }
 

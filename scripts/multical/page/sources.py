@@ -40,3 +40,9 @@ def benchmarks(config: Config, root: str) -> dict[str, str]:
     study = config.measured(root)
     names = study.benchmarks if isinstance(study, Scored) else []
     return {name: paths.BENCHMARK.format(benchmark=name) for name in names}
+
+
+def about(config: Config, benchmark: str) -> str:
+    """What a reader of a benchmark's questions must know; empty if they speak for themselves."""
+    entry = config.benchmarks.get(benchmark)
+    return getattr(entry.source, "about", "") if entry else ""

@@ -208,12 +208,24 @@ def compared_records(config: Config, root: str) -> list[str]:
 
 
 def headline(config: Config, root: str) -> AnswerHeadline:
-    """The study, and the models that its tables leave out."""
+    """The study, the models that its tables leave out, and the accuracy of a guess."""
     shown = answers(config, root).names
     everything = answers(config, root, partial=True).names
-    return AnswerHeadline(
-        study=root, left_out=[name for file, name in everything.items() if file not in shown]
-    )
+    left_out = [name for file, name in everything.items() if file not in shown]
+    return AnswerHeadline(study=root, left_out=left_out, guess=guess(config, root))
+
+
+def guess(config: Config, root: str) -> float | None:
+    """The mean accuracy of a guess over the data sets; None if numbers of options vary in one.
+
+    None of released outputs, whose options are not known.
+    """
+    study = study_at(config, root)
+    if isinstance(study, ReleasedStudy):
+        return None
+    options = [config.benchmarks[dataset.benchmark].options for dataset in study.datasets]
+    known = [1 / number for number in options if number]
+    return sum(known) / len(known) if len(known) == len(options) else None
 
 
 def calibration(config: Config, root: str) -> CalibrationTables:

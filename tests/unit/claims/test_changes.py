@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from multical.claims import judge
+from multical.claims import changes, judge
 from multical.metrics.bootstrap import Bootstrap, recentred
 from multical.metrics.readouts import Floats, Readout
 from multical.metrics.resampling import replicates
@@ -52,3 +55,17 @@ def test_the_debiased_error_keeps_its_level(falls: dict[str, float]) -> None:
 @pytest.mark.parametrize("metric", ["ece", "rmsce"])
 def test_binned_errors_do_not(falls: dict[str, float], metric: str) -> None:
     assert falls[metric] > 0.9
+
+
+@pytest.mark.parametrize(("trainings", "unit"), [(1, "languages"), (2, "pairs of language and ")])
+def test_what_rises_is_counted_by_its_unit(
+    monkeypatch: pytest.MonkeyPatch, trainings: int, unit: str
+) -> None:
+    monkeypatch.setattr(changes, "effect_test", lambda effect: {"p": abs(effect.value)})
+    made: Any = [
+        SimpleNamespace(by_language=[SimpleNamespace(value=value) for value in (0.001, 0.9, -0.5)])
+    ] * trainings
+    said = changes._counted(made, 0.05)
+    assert said.startswith(f"rises in {2 * trainings} and falls in {trainings} of ")
+    assert f" of {3 * trainings} {unit}" in said
+    assert said.endswith(f", significantly in {trainings} and 0")

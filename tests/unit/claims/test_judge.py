@@ -217,6 +217,26 @@ def test_table_and_page_escape_what_they_show() -> None:
     assert "Test paired_bootstrap, level 0.05, correction holm; 100% of the tests" in page.text
 
 
+@pytest.mark.parametrize(
+    ("tests", "said"),
+    [
+        ([FOR, OPEN, OPEN], "undecided for test 1; test 2"),
+        ([OPEN] * 9, "undecided for test 0; test 1; test 2; test 3; test 4; test 5 and 3 more"),
+        ([OPEN], "undecided"),  # by its only test
+        ([FOR, FOR], "holds"),
+    ],
+)
+def test_what_leaves_a_part_undecided_is_named(tests: list[tuple[float, float]], said: str) -> None:
+    (found,) = judge.judged(claim("M1", **ALONE), [measurement(*tests)])["parts"]
+    assert report.result({"alpha": 0.05}, found).endswith(f": {said}")
+
+
+def test_a_change_names_its_metric_and_readout_as_tables_do() -> None:
+    (found,) = document()["claims"]["M1"]["parts"]
+    said = report.judgement(document()["claims"]["M1"], found)
+    assert said.endswith("In tables: metric confidence, readout text_ppl.")
+
+
 def check(folder: Path, patch: pytest.MonkeyPatch, expected: Any, **changes: str) -> None:
     (folder / "v.json").write_text(json.dumps(document(**changes)))
     made = {str(folder / "v.json"): sha256(folder / "v.json")}

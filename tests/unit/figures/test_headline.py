@@ -114,7 +114,7 @@ def test_what_the_summary_lacks(
     assert not (tmp_path / "headline.txt").exists()
 
 
-def test_models_without_a_data_set_are_named(
+def test_models_without_a_data_set_and_those_that_guess_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "auroc.csv").write_text(
@@ -123,12 +123,23 @@ def test_models_without_a_data_set_are_named(
     (tmp_path / "calibration.csv").write_text(
         "dataset,model,calibration_error_cells\nall,Big,0.125\n"
     )
+    (tmp_path / "intervals.csv").write_text(
+        "dataset,model,method,measure,prompt,ci_low\nall,Big,msp,accuracy,,0.25\n"
+        "all,Bad,msp,accuracy,one,0.2\narc,Bad,msp,accuracy,,0.2\nall,Good,msp,accuracy,,0.26\n"
+    )
     monkeypatch.chdir(tmp_path)
     named = "Left out, for want of a whole data set: A, B"
-    for left_out, lines in (([], []), (["A", "B"], [named])):
-        text = json.dumps({"study": "results/x", "left_out": left_out})
+    guesses = "No better than a guess (0.25), by the interval of accuracy: Big"
+    for changes, lines in (
+        ({}, []),
+        ({"left_out": ["A", "B"]}, [named]),
+        ({"left_out": ["A", "B"], "guess": 0.25}, [guesses, named]),
+        ({"guess": 0.2}, []),
+    ):
+        text = json.dumps({"study": "results/x", **changes})
         arguments = ["--params", text, "--output", "headline.txt"]
         arguments += ["--auroc", "auroc.csv", "--calibration", "calibration.csv"]
+        arguments += ["--intervals", "intervals.csv"]
         monkeypatch.setattr(sys, "argv", ["write_msp_headline.py", *arguments])
         write_msp_headline.main()
         found = (tmp_path / "headline.txt").read_text(encoding="utf-8").splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.markers import MarkerStyle
 
 from multical import paths
 from multical.errors import InputError
-from multical.figures import language_names
-from multical.metrics.declared import METRICS
-from multical.page import by_language, explorer, questions
+from multical.figures import language_names, msp_style
+from multical.names import readout_name
+from multical.page import contents, explorer, questions, shapes
+from multical.workflow import msp_params
 from support import explored
 from support.explored import LANGUAGES, ROOT, RUNS
 
@@ -207,12 +210,37 @@ def test_one_base_model_whose_questions_are_in_no_file(
     assert data["records"]["questions"] == {}
 
 
-def test_every_metric_has_a_name() -> None:
-    for metric in METRICS:
-        name = by_language.NAMES.get(metric, metric.replace("_", " "))
-        assert name
-        assert "_" not in name
-    assert set(by_language.NAMES) <= {*METRICS, "confidence_at_equal_accuracy"}
+def test_metrics_and_readouts_have_plain_names(found: dict[str, Any]) -> None:
+    assert found["metrics"]["debiased_ece2"] == "debiased ECE\u00b2"
+    assert found["readouts"] == {
+        name: readout_name(name) for name in ("text_ppl", "letter", "margin")
+    }
+
+
+@pytest.mark.parametrize("marker", msp_style.MARKERS)
+def test_a_marker_has_the_shape_of_the_figures(marker: Any) -> None:
+    outline = shapes.of_marker(marker)
+    assert re.fullmatch(r"(M|L|C|Q|Z|,|-?\d+(\.\d+)?)+", outline)
+    numbers = [float(x) for x in re.findall(r"-?\d+(?:\.\d+)?", outline)]
+    x, y = np.array(numbers).reshape(-1, 2).T
+    drawn = MarkerStyle(marker)
+    ends = drawn.get_path().transformed(drawn.get_transform()).get_extents()
+    assert max(x) <= 2 * ends.x1 + 0.13  # control points lie beyond a curve
+    assert min(y) >= -2 * ends.y1 - 0.13
+    assert 1.4 < max(x) - min(x) < 2.3
+
+
+def test_the_shape_of_a_triangle_points_up() -> None:
+    assert shapes.of_marker("^") == "M0,-1L-1,1L1,1Z"
+
+
+def test_the_scripts_are_one_scope() -> None:
+    text = explorer.script()
+    assert text.startswith("(() => {\n'use strict';\n")
+    assert text.endswith("})();\n")
+    files = sorted(path.name for path in (explorer.HERE / "explore").iterdir())
+    assert sorted(Path(name).name for name in contents.SCRIPTS) == files
+    assert "</script" not in text
 
 
 @pytest.mark.parametrize(
@@ -258,6 +286,10 @@ def test_models_have_the_values_and_scores_of_the_tables(
     }
     points = tables["points"][tables["points"]["prompt"].isna()]
     assert len(found["points"]) == len(points) == 3 * 3
+    looks = msp_style.styles(msp_params.answers(config, explored.MODELS_ROOT))
+    assert {one["name"]: one["colour"] for one in found["models"]} == {
+        name: look["color"] for name, look in looks.items()
+    }
     for shown, row in zip(found["points"], points.to_dict("records"), strict=True):
         assert (shown["dataset"], shown["model"]) == (row["dataset"], row["model"])
         for name in found["values"]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,6 +15,7 @@ from multical.errors import InputError
 from multical.files import sha256
 from multical.page import finding
 from support import figure_data
+from support.answer_tables import write_answers
 
 ROOT = Path(__file__).parents[3]
 VERDICTS = {"M1": "reproduced", "M2": "inconclusive", "P1": "reproduced"}
@@ -47,10 +47,19 @@ def shown(
     return capsys.readouterr().out.splitlines()
 
 
+def demo(results: Path) -> dict[str, Path]:
+    """Write tables of the demo; their paths by kind."""
+    written = figure_data.write_tables(results / "demo")
+    (results / "demo" / "stats").mkdir()
+    for kind in ("effects", "effects_over_languages"):
+        written[kind] = written[kind].rename(results / "demo" / "stats" / f"{kind}.csv")
+    return written
+
+
 def test_paper_1(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figure_data.write_tables(results / "demo")
+    demo(results)
     lines = shown("results/demo", monkeypatch, capsys)
     assert lines[:2] == [
         "Page: results/demo/index.html",
@@ -59,8 +68,8 @@ def test_paper_1(
     summary = pd.read_csv(results / "demo/summary.csv")
     means = summary[summary["group"] == "non-english"].set_index(["run", "metric"])["value"]
     for line, before, after in (
-        (lines[3], "", ".facts.ls0.s0"),
-        (lines[4], ".facts.ls0.s0", ".facts.ls0.1.s0"),
+        (lines[4], "", ".facts.ls0.s0"),
+        (lines[5], ".facts.ls0.s0", ".facts.ls0.1.s0"),
     ):
         for metric, name in finding.METRICS.items():
             first, second = (
@@ -70,49 +79,63 @@ def test_paper_1(
             assert f"{name} {first:+.3f} and {second:+.3f}" in line
             if metric == "ece" or before == "":
                 assert f"({first:+.3f} and {second:+.3f}" in lines[2]
-    assert "means over 40 languages other than English" in lines[3]
+    assert "means over 40 languages other than English" in lines[4]
     start = "In 40 languages other than English, fine-tuning (SFT) raises the confidence of "
     assert lines[2].startswith(f"{start}{GEMMA} and {SMOLLM} (")
     assert "hardly moves the accuracy (" in lines[2]
     assert "raises the calibration error ECE (" in lines[2]
     assert "label smoothing of 0.1 in that training lowers it again (" in lines[2]
-    assert lines[6:] == ["Claims: M1, P1 reproduced; M2 inconclusive"]
+    assert lines[3] == (
+        "A small demo: 2 models of 0.13 to 0.27 billion weights, one training seed, 160 questions "
+        "in each of 41 languages. Of larger models it says little. One seed does not show how much "
+        "trainings differ."
+    )
+    assert lines[7:] == ["Claims: M1, P1 reproduced; M2 inconclusive"]
 
 
-def measured(results: Path, values: dict[str, dict[str, list[float]]]) -> None:
-    """Write tables of the demo in which languages have these ECEs: before, after, smoothed."""
-    written = figure_data.write_tables(results / "demo")
-    metrics = pd.read_csv(written["metrics"])
-    metrics = metrics[metrics["language"].isin(["en", "fr", "yo"])]
-    for model, by_language in values.items():
-        for language, eces in by_language.items():
-            for suffix, value in zip(("", ".facts.ls0.s0", ".facts.ls0.1.s0"), eces, strict=True):
-                own = (metrics["run"] == model + suffix) & (metrics["language"] == language)
-                metrics.loc[own & (metrics["metric"] == "ece"), "value"] = value
-    metrics.to_csv(written["metrics"], index=False)
+#: Value and ends of the interval of a change of the calibration error
+UP, UNCLEAR, DOWN = (0.2, 0.1, 0.3), (0.1, -0.1, 0.3), (-0.2, -0.3, -0.1)
+
+
+def measured(results: Path, changes: dict[tuple[str, str], dict[str, tuple[float, ...]]]) -> None:
+    """Write tables of the demo in three languages, with these changes by (model, condition)."""
+    path = demo(results)["effects"]
+    effects = pd.read_csv(path)
+    effects = effects[effects["language"].isin(["en", "fr", "yo"])]
+    for (model, after), by_language in changes.items():
+        for language, ends in by_language.items():
+            own = (effects["model"] == model) & (effects["after"] == after)
+            own &= (effects["language"] == language) & (effects["metric"] == "debiased_ece2")
+            effects.loc[own, ["value", "ci_low", "ci_high"]] = ends
+    effects.to_csv(path, index=False)
 
 
 def test_the_languages_in_which_it_does_not_hold_are_named(results: Path) -> None:
-    holds = [0.1, 0.2, 0.15]
+    smoothed = "SFT + smoothing 0.1"
     measured(
         results,
         {
-            GEMMA: {"en": holds, "fr": [0.2, 0.2, 0.1], "yo": holds},
-            SMOLLM: {"en": holds, "fr": holds, "yo": [0.1, 0.2, 0.3]},
+            (GEMMA, "SFT"): {"en": UP, "fr": UNCLEAR, "yo": UP},
+            (SMOLLM, "SFT"): {"en": UP, "fr": UP, "yo": UP},
+            (GEMMA, smoothed): {"en": UNCLEAR, "fr": DOWN, "yo": UNCLEAR},
+            (SMOLLM, smoothed): {"en": DOWN, "fr": DOWN, "yo": UP},
         },
     )
     found = finding.find(files.load(), "results/demo")
-    assert [(str(part), part.exceptions) for part in found.parts] == [
-        (f"SFT raises the ECE of {GEMMA} in 2 of 3", ["French"]),
-        (f"SFT raises the ECE of {SMOLLM} in 3 of 3", []),
-        (f"Smoothing 0.1 lowers the ECE of {GEMMA} in 3 of 3", []),
-        (f"Smoothing 0.1 lowers the ECE of {SMOLLM} in 2 of 3", ["Yoruba"]),
+    assert [part.sentence(found.unit) for part in found.parts] == [
+        f"SFT raises the calibration error of {GEMMA} in 2 of 3 languages; "
+        "undecided in 1 (French).",
+        f"SFT raises the calibration error of {SMOLLM} in 3 of 3 languages, without exception.",
+        f"Smoothing 0.1 lowers the calibration error of {GEMMA} in 1 of 3 languages (French); "
+        "undecided in 2.",
+        f"Smoothing 0.1 lowers the calibration error of {SMOLLM} in 2 of 3 languages; the contrary "
+        "in 1 (Yoruba).",
     ]
-    assert found.unit == "languages"
+    assert "95% interval" in found.decided
 
 
 def test_models_that_differ_get_no_common_direction(results: Path) -> None:
-    written = figure_data.write_tables(results / "demo")
+    written = demo(results)
     summary = pd.read_csv(written["summary"])
     own = (summary["run"] == f"{SMOLLM}.facts.ls0.s0") & (summary["metric"] == "confidence")
     summary.loc[own, "value"] = 0.1
@@ -125,7 +148,7 @@ def test_models_that_differ_get_no_common_direction(results: Path) -> None:
 
 
 def test_base_models_alone(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = figure_data.write_tables(results / "demo")
+    written = demo(results)
     for kind in ("metrics", "summary"):
         table = pd.read_csv(written[kind])
         table[table["sft"].isna()].to_csv(written[kind], index=False)
@@ -149,58 +172,76 @@ def test_base_models_alone(results: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert {part.total for part in found.parts} == {41}
 
 
-def answers(results: Path, **changes: Any) -> None:
-    """Tables of two models of paper 2."""
-    tables = results / "msp_v2" / "tables"
-    tables.mkdir()
-    points = {
-        "dataset": ["all", "all", "arc", "all"], "prompt": [None, None, None, "first_prompt"],
-        "model": ["a", "b", "a", "a"], "msp_auroc": [0.5, 0.7, 0.1, 0.2],
-        "calibration_error_width": [0.1, 0.3, 0.9, 0.8],
-    }  # fmt: skip
-    pd.DataFrame(points).to_csv(tables / "points.csv", index=False)
-    found = {
-        "dataset": "all", "prompt": [None, None, "first_prompt", None],
-        "x": ["accuracy", "accuracy", "accuracy", "size"],
-        "y": ["msp_auroc", "calibration_error_width", "msp_auroc", "msp_auroc"],
-        "r": [0.8, -0.1, 0.3, 0.4], "p": [0.001, 0.9, 0.5, 0.6],
-    } | changes  # fmt: skip
-    pd.DataFrame(found).to_csv(tables / "correlations.csv", index=False)
-    intervals = {
-        "dataset": ["all", "all", "all", "arc"], "model": ["a", "b", "a", "a"],
-        "method": "msp", "measure": ["auroc", "auroc", "accuracy", "auroc"], "prompt": None,
-        "ci_low": [0.45, 0.6, 0.1, 0.1],
-    }  # fmt: skip
-    pd.DataFrame(intervals).to_csv(tables / "intervals.csv", index=False)
-
-
 def test_paper_2(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers(results)
-    lines = shown("results/msp_v2", monkeypatch, capsys)
-    assert lines[1:] == [
+    root = write_answers(results)
+    lines = shown(root, monkeypatch, capsys)
+    assert lines[3].startswith(
+        "The study: 14 models of 6 to 70 billion weights where known, 1,200 questions "
+    )
+    assert lines[1:3] + lines[4:] == [
         "Figure: results/msp_v2/figures/accuracy_vs_auroc.pdf",
         "The confidence of 2 chat models misses their accuracy by 0.200 on average (calibration "
         "error), with no clear link to accuracy (r = -0.10, p = 0.9); it tells right answers from "
         "wrong ones better than a guess in 1 of 2 models (mean AUROC 0.600), better in more "
-        "accurate models (r = 0.80, p = 0.001).",
+        "accurate models (r = 0.80, p = 0.001). Abstaining where confidence is low gains, over the "
+        "better of always and never answering, +3.5 points where a wrong "
+        "answer costs 1 and +9.5 points where a wrong answer costs 2.",
         "Maximum softmax probabilities of 2 models: AUROC 0.600 (0.500 to 0.700), "
         "calibration error 0.200 (0.100 to 0.300)",
         "Correlation with accuracy across models: AUROC (r = 0.80, p = 0.001), "
         "calibration error (r = -0.10, p = 0.9)",
-        "The interval of AUROC lies above 0.5, that of a guess, in 1 of 2 models.",
+        "The AUROC is above that of a guess, 0.5, in 1 of 2; Abstaining gains points where a "
+        "wrong answer costs 1, in 2 of 2; Abstaining gains points where a wrong answer costs 2, "
+        "in 1 of 2 models.",
         "Claims: M1, P1 reproduced; M2 inconclusive",
     ]
-    (part,) = finding.find(files.load(), "results/msp_v2").parts
-    assert part.exceptions == ["a"]
+    found = finding.find(files.load(), root)
+    assert [(part.fails, part.undecided) for part in found.parts] == [
+        ([], ["a"]), ([], []), (["a"], [])
+    ]  # fmt: skip
+
+
+def test_where_two_mean_calibration_errors_differ_it_says_why(results: Path) -> None:
+    note = finding.find(files.load(), write_answers(results)).note
+    assert "0.200 is the mean over models, data sets and phrasings, in bins of equal width" in note
+    assert (
+        "pooled in one set of bins of equal mass, as claim P1 tests it, the mean is 0.125" in note
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "said"),
+    [
+        (0.2, "2 of 2 models answer no better than a guess: the interval of their accuracy "),
+        (0.26, "1 of 2 models answer no better than a guess: the interval of their accuracy "),
+    ],
+)
+def test_accuracies_at_chance_are_said_first(results: Path, low: float, said: str) -> None:
+    found = finding.find(files.load(), write_answers(results, "demo/msp", low))
+    assert found.lead.startswith(said)
+    able = found.parts[0]
+    assert able.says == "The accuracy is above that of a guess, 0.25,"
+    assert (able.holds, able.undecided) == ((["b"], ["a"]) if low > 0.25 else ([], ["a", "b"]))
+
+
+def test_what_abstention_gains_is_in_a_table(results: Path) -> None:
+    found = finding.detail(files.load(), write_answers(results))
+    assert found is not None
+    assert (found.key, found.name) == ("abstention", "Abstention")
+    assert found.rows[1:] == [
+        ["a", "-10.0", "5.0", "+5.0", "-50.0", "-1.0", "-1.0"],
+        ["b", "40.0", "42.0", "+2.0", "10.0", "30.0", "+20.0"],
+    ]
+    assert "20 labelled questions" in found.about
 
 
 def test_a_link_to_accuracy_is_named_by_its_sign(results: Path) -> None:
-    answers(results, r=[-0.8, 0.9, 0, 0], p=[0.01, 0.02, 1, 1])
+    write_answers(results, r=[-0.8, 0.9, 0, 0], p=[0.01, 0.02, 1, 1])
     lead = finding.find(files.load(), "results/msp_v2").lead
     assert "(calibration error), more in more accurate models (r = 0.90, p = 0.02)" in lead
-    assert lead.endswith("worse in more accurate models (r = -0.80, p = 0.01).")
+    assert "worse in more accurate models (r = -0.80, p = 0.01). Abstaining" in lead
 
 
 @pytest.mark.usefixtures("results")

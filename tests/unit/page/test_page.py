@@ -27,6 +27,7 @@ from multical.page import build, contents, facts, products
 from multical.page.contents import PageJob, Product
 from multical.params import canonical
 from support import checkout, figure_data
+from support.answer_tables import write_answers
 
 ROOT = "results/demo"
 PRODUCTS = [
@@ -112,7 +113,8 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PageJob:
         (root / folder).mkdir(parents=True)
     (root / "stats").mkdir()
     written = figure_data.write_tables(root)
-    written["effects_over_languages"].rename(root / "stats/effects_over_languages.csv")
+    for kind in ("effects", "effects_over_languages"):
+        written[kind].rename(root / f"stats/{kind}.csv")
     for product in PRODUCTS:
         stem = product.stem(ROOT)
         sidecar(Path(f"{stem}.json"))
@@ -296,6 +298,52 @@ def test_the_inputs_of_studies_of_all_kinds() -> None:
     inputs = contents.inputs(contents.job(config, ROOT, []))
     assert "scripts/multical/page/page.css" in inputs
     assert "results/demo/stats/effects_over_languages.csv" in inputs
+
+
+@pytest.fixture
+def answered(page: PageJob, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The page of a study of paper 2, with a figure of all data sets and one of English alone."""
+    root = write_answers(Path("results"), "demo/msp")
+    shown = [Product(form="figure", name="accuracy_vs_auroc", panel=panel) for panel in ("", "en/")]
+    for product in shown:
+        stem = product.stem(root)
+        Path(stem).parent.mkdir(parents=True, exist_ok=True)
+        sidecar(Path(f"{stem}.json"))
+        image.imsave(f"{stem}.png", np.random.default_rng(0).random((8, 12, 3)))
+    table = Product(form="table", name="points")
+    sidecar(Path(f"{table.stem(root)}.json"))
+    verdicts(Path(root, "claims"))
+    monkeypatch.setattr("multical.page.facts.usage", lambda config, root: [])
+    return build.html(contents.job(files.load(), root, [*shown, table]))
+
+
+def test_figures_of_one_data_set_are_folded(answered: str) -> None:
+    before, _, folded = answered.partition("<summary>Figures of data set English (1)</summary>")
+    assert before.count("<img") == 1
+    assert before.rstrip().endswith("<details>")
+    assert folded.partition('<section id="tables"')[0].count("<img") == 1
+
+
+def test_what_abstention_gains_is_a_part_of_the_page(answered: str) -> None:
+    read = Reader(answered)
+    assert {"href": "#abstention"} in read.all("a")
+    assert {"id": "abstention"} in read.all("h2")
+    assert "+20.0" in read.text
+
+
+def test_the_scale_of_a_study_follows_the_finding(answered: str) -> None:
+    text = " ".join(Reader(answered).text.split())
+    assert (
+        "A small demo: 7 models of 0.14 to 0.27 billion weights, one training seed, 1,200 "
+        "questions of 2 data sets. Of larger models it says little. One seed does not show how "
+        "much trainings differ."
+    ) in text
+
+
+def test_questions_in_two_languages_are_explained(answered: str, page: PageJob) -> None:
+    about = "all questions are asked in English, and only the names in them and the options are in"
+    assert about in " ".join(Reader(answered).text.split())
+    assert about in dict(facts.facts(page.config, ROOT))["Benchmarks"]
 
 
 def test_what_was_released(page: PageJob) -> None:

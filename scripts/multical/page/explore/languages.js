@@ -1,0 +1,317 @@
+// Paper 1: all languages, and one of them.
+
+function languageColumns(choice) {
+  const columns = [
+    {
+      name: 'Language',
+      key: 'name',
+      show: (tag) => [
+        link(data.languages[tag].name, { language: tag }, { id: `x-language-${tag}` }),
+        ' ',
+        el('span', { lang: tag, dir: 'auto', class: 'x-own' }, data.languages[tag].own),
+        ` ${tag}`,
+      ],
+      csv: (tag) => ({ language: tag, name: data.languages[tag].name }),
+    },
+    {
+      name: 'Level',
+      key: 'level',
+      show: (tag) => data.languages[tag].level,
+      csv: (tag) => ({ resource_level: data.languages[tag].level }),
+    },
+    {
+      name: 'Script',
+      show: (tag) => data.languages[tag].script,
+      csv: (tag) => ({ script: data.languages[tag].script }),
+    },
+    {
+      name: 'Questions',
+      show: (tag) => String(questionsOf(choice, tag) ?? '–'),
+      csv: (tag) => ({ questions: questionsOf(choice, tag) }),
+    },
+  ];
+  const shown = choice.show === 'change' ? [changeColumn(choice)] : valueColumns(choice);
+  return [...columns, ...shown];
+}
+
+const questionsOf = (choice, tag) =>
+  [...choice.runs.keys()].map((name) => valueIn(choice, name, tag)?.n).find((n) => n) ?? null;
+
+const valueColumns = (choice) =>
+  choice.conditions.map((condition) => ({
+    name: condition,
+    key: `value ${condition}`,
+    show: (tag) => interval(valueIn(choice, condition, tag)),
+    csv: (tag) => {
+      const cell = valueIn(choice, condition, tag);
+      return {
+        [condition]: cell?.value,
+        [`${condition}, low`]: cell?.low,
+        [`${condition}, high`]: cell?.high,
+      };
+    },
+  }));
+
+function changeColumn(choice) {
+  const tested = (p) => (p === null ? '' : p < 0.001 ? ', p < 0.001' : `, p = ${number(p)}`);
+  return {
+    name: choice.change,
+    key: 'change',
+    show: (tag) => interval(changeIn(choice, tag)) + tested(changeIn(choice, tag)?.p ?? null),
+    csv: (tag) => {
+      const { value, low, high, p } = changeIn(choice, tag) ?? {};
+      return { change: value, low, high, p_holm: p };
+    },
+  };
+}
+
+function languagesChart(choice, tags) {
+  const isChange = choice.show === 'change';
+  const conditions = isChange ? [choice.changed.after] : choice.conditions;
+  const rows = tags.flatMap((tag) =>
+    conditions.map((condition) => ({
+      tag,
+      condition,
+      name: nameOf(tag),
+      ...(isChange ? changeIn(choice, tag) : valueIn(choice, condition, tag)),
+    })),
+  );
+  const metric = data.metrics[choice.metric];
+  const title = isChange ? `change of ${metric}: ${choice.change}` : metric;
+  const spec = (width, colours) => {
+    const y = {
+      field: 'name',
+      type: 'nominal',
+      sort: tags.map(nameOf),
+      title: null,
+      axis: { labelLimit: width < 500 ? 130 : 220, ticks: false, domain: false },
+      scale: { paddingInner: 0.25 },
+    };
+    const look = looks(conditions, colours);
+    const offset = { field: 'condition', type: 'nominal', sort: conditions };
+    const tooltip = [
+      { field: 'name', title: 'language' },
+      { field: 'condition' },
+      { field: 'value', format: '.3f' },
+      { field: 'low', format: '.3f' },
+      { field: 'high', format: '.3f' },
+    ];
+    const axis = { tickCount: width < 500 ? 4 : 8, orient: 'top' };
+    const x = { type: 'quantitative', title, axis, scale: { zero: false } };
+    const zero = {
+      data: { values: [{ zero: 0 }] },
+      mark: { type: 'rule', color: colours.muted, strokeDash: [4, 3] },
+      encoding: { x: { field: 'zero', type: 'quantitative' } },
+    };
+    const filled = rows.filter((row) => (row.value ?? null) !== null);
+    return {
+      width,
+      height: tags.length * (conditions.length * 9 + 8),
+      autosize: { type: 'fit-x', contains: 'padding' },
+      data: { values: filled },
+      layer: [
+        {
+          data: { values: unique(filled.map((row) => row.tag)).map((tag) => ({ tag, name: nameOf(tag) })) },
+          mark: { type: 'rect', opacity: 0, cursor: 'pointer' },
+          encoding: { y },
+        },
+        ...(isChange ? [zero] : []),
+        {
+          transform: [{ filter: 'isValid(datum.low)' }],
+          mark: { type: 'rule', strokeWidth: 1.5 },
+          encoding: { y, yOffset: offset, x: { field: 'low', ...x }, x2: { field: 'high' }, color: look.color },
+        },
+        {
+          mark: { type: 'point', filled: true, size: 55, opacity: 1, cursor: 'pointer' },
+          encoding: { y, yOffset: offset, x: { field: 'value', ...x }, ...look, tooltip },
+        },
+      ],
+    };
+  };
+  const label = `${title} of ${choice.model} in ${counted(tags.length, 'language')}`;
+  const tests = isChange ? ' In the table, p is corrected for all tests of the change (Holm).' : '';
+  const caption = `${label}. Bars are 95 % intervals, where there are any.${tests} Click a language to see more.`;
+  return { spec, rows, title, label, caption, click: (row) => go({ language: row.tag }) };
+}
+
+const allQuestions = (choice) =>
+  choice.changed
+    ? `Which answers changed most, in all languages? (${choice.change})`
+    : 'Questions of all languages';
+
+function languagesView(choice) {
+  const tags = sorted(choice, choice.languages);
+  const has = (tag) => choice.conditions.some((name) => valueIn(choice, name, tag) !== null);
+  const chart = languagesChart(choice, tags.filter(has));
+  const columns = languageColumns(choice);
+  const name = [data.study, choice.model, choice.benchmark, choice.readout, choice.metric].join('-');
+  const metric = data.metrics[choice.metric];
+  const isChange = choice.show === 'change';
+  const title = capital(`${isChange ? `change of ${metric}` : metric} by language`);
+  return {
+    title,
+    path: [],
+    charts: [chart],
+    controls: languageControls(choice),
+    status: `${counted(tags.length, 'language')}, ${choice.model}, ${chart.title}`,
+    body: [
+      choice.questions ? el('p', {}, link(allQuestions(choice), { language: '*' })) : null,
+      figure(chart, columns, tags, name),
+      table(title, columns, tags, choice),
+    ],
+  };
+}
+
+function languageControls(choice) {
+  const isByChange = choice.show === 'change' || choice.sort === 'change';
+  const sorts = { level: 'resource level', name: 'name', change: `change, ${choice.change}` };
+  for (const name of choice.conditions) sorts[`value ${name}`] = `value, ${name}`;
+  return [
+    select(choice, 'metric', 'Metric', data.metrics),
+    select(choice, 'show', 'Show', { value: 'values', change: 'changes' }),
+    isByChange ? select(choice, 'change', 'Change', {}) : null,
+    choice.show === 'value' ? checkboxes(choice, 'conditions', 'Conditions') : null,
+    select(choice, 'sort', 'Sort by', sorts),
+    select(choice, 'direction', 'Order', { up: 'ascending', down: 'descending' }),
+    ...filterControls(choice),
+  ];
+}
+
+const filterControls = (choice) => [
+  select(choice, 'level', 'Resource level', { '': 'all' }, 3),
+  select(choice, 'script', 'Script', { '': 'all' }, 3),
+];
+
+// ---- one language
+
+function reliabilityChart(choice, tag) {
+  const parts = choice.conditions.map((condition) => {
+    const block = diagrams.get(key(choice.benchmark, choice.readout, choice.runs.get(condition)));
+    const points = (block?.points[tag] ?? []).map(([n, confidence, accuracy, low, high]) => ({
+      condition, n, confidence, accuracy, low, high,
+    }));
+    return { condition, points };
+  });
+  const filled = parts.filter((part) => part.points.length);
+  if (!filled.length) return null;
+  const unit = { type: 'quantitative', scale: { domain: [0, 1] } };
+  const spec = (width, colours) => {
+    const columns = Math.min(filled.length, width < 500 ? 2 : 4);
+    const side = Math.floor(Math.min(240, width / columns - 62));
+    const panel = ({ condition, points }) => {
+      const [colour, shape] = data.looks[condition];
+      const mark = { color: legible(colour, colours.bg) };
+      const x = { field: 'confidence', ...unit, axis: { title: 'confidence', values: [0, 0.5, 1] } };
+      const y = { field: 'low', ...unit, axis: { title: 'accuracy', values: [0, 0.5, 1] } };
+      const band = { x, y, y2: { field: 'high' } };
+      const ece = valueIn(choice, condition, tag, 'ece');
+      return {
+        title: ece ? [condition, `ECE ${number(ece.value)}`] : condition,
+        width: side,
+        height: side,
+        data: { values: points },
+        layer: [
+          {
+            data: { values: [{ at: 0 }, { at: 1 }] },
+            mark: { type: 'line', color: colours.muted, strokeDash: [4, 3], strokeWidth: 1 },
+            encoding: { x: { ...x, field: 'at' }, y: { ...y, field: 'at' } },
+          },
+          { mark: { type: 'area', opacity: 0.2, ...mark }, encoding: band },
+          { mark: { type: 'rule', strokeWidth: 1.5, ...mark }, encoding: band },
+          {
+            mark: { type: 'line', strokeWidth: 1.5, ...mark },
+            encoding: { x, y: { ...y, field: 'accuracy' } },
+          },
+          {
+            mark: { type: 'point', filled: true, opacity: 1, shape, ...mark },
+            encoding: {
+              x,
+              y: { ...y, field: 'accuracy' },
+              size: { field: 'n', type: 'quantitative', legend: null, scale: { range: [30, 160] } },
+              tooltip: ['n', 'confidence', 'accuracy', 'low', 'high'].map((field) => ({ field })),
+            },
+          },
+        ],
+      };
+    };
+    return { columns, concat: filled.map(panel), spacing: 16 };
+  };
+  const label = `Reliability diagrams of ${choice.model} in ${nameOf(tag)}, one for each condition`;
+  const caption = `${label}: accuracy against confidence. The band is the 95 % interval of the \
+accuracy, the dashed line is calibrated. Points join neighbouring bins with few questions.`;
+  return { spec, rows: filled.flatMap((part) => part.points), label, caption };
+}
+
+const POINT_COLUMNS = [
+  { name: 'Condition', show: (row) => row.condition, csv: (row) => ({ condition: row.condition }) },
+  { name: 'Questions', show: (row) => String(row.n), csv: (row) => ({ n: row.n }) },
+  ...['confidence', 'accuracy', 'low', 'high'].map((name) => ({
+    name: { low: 'Accuracy, low', high: 'Accuracy, high' }[name] ?? `Mean ${name}`,
+    show: (row) => number(row[name]),
+    csv: (row) => ({ [name]: row[name] }),
+  })),
+];
+
+/** The chosen metric of a language, and what it is made of, in each condition. */
+function summary(choice, tag) {
+  const wanted = unique([choice.metric, 'ece', 'confidence', 'accuracy']);
+  const metrics = wanted.filter((metric) =>
+    choice.conditions.some((name) => valueIn(choice, name, tag, metric)),
+  );
+  const columns = [
+    { name: 'Condition', show: (name) => name, csv: (name) => ({ condition: name }) },
+    ...metrics.map((metric) => ({
+      name: data.metrics[metric],
+      show: (name) => interval(valueIn(choice, name, tag, metric)),
+    })),
+  ];
+  return table(`${nameOf(tag)}: ${choice.model}, ${readoutOf(choice)}`, columns, choice.conditions, choice);
+}
+
+function languageView(choice) {
+  const tag = choice.language;
+  const chart = reliabilityChart(choice, tag);
+  const { name, own, level, script } = data.languages[tag];
+  const file = [data.study, choice.model, choice.benchmark, choice.readout, tag].join('-');
+  const isScored = choice.conditions.some((one) => cellOf(choice, one)?.languages.includes(tag));
+  return {
+    title: name,
+    path: [['All languages', { language: null }]],
+    charts: chart ? [chart] : [],
+    controls: [
+      select(choice, 'metric', 'Metric', data.metrics),
+      checkboxes(choice, 'conditions', 'Conditions'),
+      ...questionControls(choice),
+    ],
+    status: `${nameOf(tag)}, ${choice.model}, ${readoutOf(choice)}`,
+    body: [
+      el('p', {}, el('span', { lang: tag, dir: 'auto' }, own), ` · ${level} resource level · ${script} script`),
+      isScored ? summary(choice, tag) : el('p', {}, `There are no values by ${readoutOf(choice)} in ${name}.`),
+      chart ? figure(chart, POINT_COLUMNS, chart.rows, `${file}-reliability`) : null,
+      chart ? fold('Numbers of the diagrams', table('Points of the diagrams', POINT_COLUMNS, chart.rows, choice)) : null,
+      questionList(choice, [tag], file),
+    ],
+  };
+}
+
+function languageStudy() {
+  const choice = languageChoice();
+  const common = [
+    select(choice, 'model', 'Model'),
+    select(choice, 'benchmark', 'Benchmark'),
+    select(choice, 'readout', 'Confidence by', data.readouts),
+    select(choice, 'sft', 'SFT data'),
+    select(choice, 'seed', 'Seed'),
+    select(choice, 'language', 'Language', {
+      '': 'overview',
+      '*': 'questions of all',
+      ...Object.fromEntries(Object.keys(data.languages).map((tag) => [tag, nameOf(tag)])),
+    }),
+  ];
+  let view = languagesView;
+  if (choice.question) view = questionView;
+  else if (choice.language === '*') view = allQuestionsView;
+  else if (choice.language) view = languageView;
+  const { controls, ...rest } = view(choice);
+  return { choice, controls: [...common, ...controls], ...rest };
+}

@@ -1,0 +1,220 @@
+// Paper 2: models as points, and their scores with abstention.
+
+const LINE_WIDTH = 1.8;
+
+/** The colour, shape and dash of each model, those of the figures. Dashes are as long there. */
+function modelLooks(colours) {
+  const { models } = data;
+  const channel = (range) => ({
+    field: 'model',
+    type: 'nominal',
+    scale: { domain: models.map((model) => model.name), range },
+  });
+  return {
+    color: channel(models.map((model) => legible(model.colour, colours.bg))),
+    shape: channel(models.map((model) => model.shape)),
+    dash: channel(models.map((model) => model.dash.map((part) => part * LINE_WIDTH))),
+  };
+}
+
+function modelChoice() {
+  const choice = new Choice(asked());
+  choice.pick('dataset', unique(data.points.map((point) => point.dataset)), 'all');
+  choice.pick('method', Object.keys(data.methods), 'msp');
+  choice.points = data.points.filter((point) => point.dataset === choice.dataset);
+  const values = Object.keys(data.values);
+  choice.pick('x', values, 'accuracy');
+  choice.pick('y', values, `${choice.method}_auroc`);
+  choice.pick('sort', ['name', ...values], 'name');
+  choice.pick('direction', ['up', 'down'], 'up');
+  choice.curve = data.curves.find(
+    (curve) => curve.dataset === choice.dataset && curve.method === choice.method,
+  );
+  const names = Object.keys(choice.curve?.models ?? {});
+  choice.pickSome('models', names, names);
+  const last = Math.max(0, (choice.curve?.thresholds.length ?? 1) - 1);
+  const whole = (name, first, most) => {
+    const value = Number(choice.params.get(name) ?? first);
+    return Number.isFinite(value) ? Math.min(most, Math.max(0, value)) : first;
+  };
+  choice.at = Math.round(whole('at', Math.round(last / 2), last));
+  choice.penalty = whole('penalty', Object.values(data.schemes)[0], 5);
+  return choice;
+}
+
+function sortedPoints(choice) {
+  const { sort } = choice;
+  const sign = choice.direction === 'down' ? -1 : 1;
+  const order = data.models.map((model) => model.name);
+  const rank = (point) => (sort === 'name' ? order.indexOf(point.model) : point[sort]);
+  return [...choice.points].sort((a, b) => {
+    const [left, right] = [rank(a), rank(b)];
+    if (left === null || right === null) return (left === null) - (right === null);
+    return sign * (left - right);
+  });
+}
+
+function pointsChart(choice) {
+  const { x, y } = choice;
+  const rows = choice.points.filter((point) => point[x] !== null && point[y] !== null);
+  const spec = (width, colours) => {
+    const { color, shape } = modelLooks(colours);
+    const axis = (field, axis) => ({
+      field, axis, type: 'quantitative', title: data.values[field], scale: { zero: false, nice: true, padding: 12 },
+    });
+    const names = { type: 'text', align: 'left', dx: 8, color: colours.fg, fontSize: 11 };
+    return {
+      width,
+      height: 360,
+      autosize: { type: 'fit-x', contains: 'padding' },
+      data: { values: rows },
+      encoding: { x: axis(x, { tickCount: width < 500 ? 4 : 8 }), y: axis(y) },
+      layer: [
+        {
+          mark: { type: 'point', filled: true, size: 90, opacity: 1 },
+          encoding: {
+            color: { ...color, legend: null },
+            shape: { ...shape, legend: null },
+            tooltip: ['model', ...unique([x, y])].map((field) => ({ field })),
+          },
+        },
+        { mark: names, encoding: { text: { field: 'model' } } },
+      ],
+    };
+  };
+  const label = `${data.values[y]} against ${data.values[x]}, ${counted(rows.length, 'model')}`;
+  const without = choice.points.length - rows.length;
+  const caption = `${label}, ${data.datasets[choice.dataset]}, both phrasings together.${
+    without ? ` ${counted(without, 'model')} without one of the two values.` : ''}`;
+  return { spec, rows, label, caption };
+}
+
+const modelColumns = () => [
+  { name: 'Model', key: 'name', show: (point) => point.model, csv: (point) => ({ model: point.model }) },
+  ...Object.entries(data.values).map(([name, text]) => ({
+    name: text,
+    key: name,
+    show: (point) => number(point[name]),
+    csv: (point) => ({ [name]: point[name] }),
+  })),
+];
+
+/** What a model scores at a threshold: 100 (right - penalty wrong), as shares of its answers. */
+function scored(choice, model, at) {
+  const [right, abstained] = choice.curve.models[model].map((list) => list[at]);
+  const wrong = Math.max(0, 1 - right - abstained);
+  const score = 100 * (right - choice.penalty * wrong);
+  return { model, threshold: choice.curve.thresholds[at], score, right, wrong, abstained };
+}
+
+function curvesChart(choice) {
+  const rows = choice.models.flatMap((model) =>
+    choice.curve.thresholds.map((_, at) => scored(choice, model, at)),
+  );
+  const spec = (width, colours) => {
+    const { color, dash } = modelLooks(colours);
+    const shown = (channel) => ({ ...channel, legend: { values: choice.models } });
+    const x = {
+      field: 'threshold',
+      type: 'quantitative',
+      title: `threshold of ${data.methods[choice.method]}`,
+      axis: { tickCount: width < 500 ? 4 : 8 },
+    };
+    return {
+      width,
+      height: 320,
+      autosize: { type: 'fit-x', contains: 'padding' },
+      layer: [
+        {
+          data: { values: rows },
+          mark: { type: 'line', strokeWidth: LINE_WIDTH, clip: true },
+          encoding: {
+            x: { ...x, scale: { zero: false, nice: false } },
+            y: { field: 'score', type: 'quantitative', title: 'score' },
+            color: shown(color),
+            strokeDash: shown(dash),
+          },
+        },
+        {
+          data: { values: [{ threshold: choice.curve.thresholds[choice.at] }] },
+          mark: { type: 'rule', color: colours.fg, strokeDash: [3, 3] },
+          encoding: { x },
+        },
+      ],
+    };
+  };
+  const label = `Score by threshold of ${counted(choice.models.length, 'model')}, a wrong answer costs ${choice.penalty}`;
+  const caption = `${label}: a model abstains below the threshold. A right answer counts 1, an \
+abstention 0; the score is 100 times the mean. The dashed line is the chosen threshold.`;
+  return { spec, rows, label, caption };
+}
+
+const SCORE_COLUMNS = [
+  { name: 'Model', show: (row) => row.model, csv: (row) => ({ model: row.model }) },
+  { name: 'Score', show: (row) => number(row.score, 1), csv: ({ threshold, score }) => ({ threshold, score }) },
+  ...['right', 'wrong', 'abstained'].map((name) => ({
+    name: `${name}, %`,
+    show: (row) => number(100 * row[name], 1),
+    csv: (row) => ({ [name]: row[name] }),
+  })),
+];
+
+/** A slider; it moves the address when it is released, and `follow` meanwhile. */
+function slider(name, label, value, most, step, text) {
+  const output = el('output', { for: `x-${name}` }, text(value));
+  const input = el('input', {
+    type: 'range', id: `x-${name}`, min: 0, max: most, step, value,
+    'aria-valuetext': text(value),
+    oninput: (event) => {
+      output.textContent = text(Number(event.target.value));
+      event.target.setAttribute('aria-valuetext', output.textContent);
+    },
+    onchange: (event) => go({ [name]: event.target.value }),
+  });
+  return el('label', { class: 'x-control' }, el('span', {}, `${label} `, output), input);
+}
+
+function abstention(choice) {
+  if (!choice.curve) return { chart: null, nodes: [el('p', {}, 'No curves of this confidence.')] };
+  const chart = curvesChart(choice);
+  const rows = choice.models.map((model) => scored(choice, model, choice.at));
+  const { thresholds } = choice.curve;
+  const file = [data.study, choice.dataset, choice.method, 'abstention'].join('-');
+  const title = `Scores at the threshold ${number(thresholds[choice.at])}, penalty ${choice.penalty}`;
+  const nodes = [
+    el('h4', {}, 'If a model may abstain'),
+    el(
+      'form',
+      { class: 'x-controls', onsubmit: (event) => event.preventDefault() },
+      slider('at', 'Threshold', choice.at, thresholds.length - 1, 1, (at) => number(thresholds[at])),
+      slider('penalty', 'Penalty of a wrong answer', choice.penalty, 5, 0.25, (value) => String(value)),
+      checkboxes(choice, 'models', 'Models'),
+    ),
+    figure(chart, SCORE_COLUMNS, chart.rows, file),
+    table(title, SCORE_COLUMNS, rows, choice),
+  ];
+  return { chart, nodes };
+}
+
+function modelStudy() {
+  const choice = modelChoice();
+  const chart = pointsChart(choice);
+  const rows = sortedPoints(choice);
+  const columns = modelColumns();
+  const file = [data.study, choice.dataset, 'models'].join('-');
+  const curves = abstention(choice);
+  return {
+    choice,
+    title: `Models: ${data.datasets[choice.dataset]}`,
+    path: [],
+    charts: [chart, curves.chart].filter((one) => one),
+    controls: [
+      select(choice, 'dataset', 'Questions', data.datasets),
+      select(choice, 'method', 'Confidence', data.methods),
+      select(choice, 'x', 'Horizontal', data.values),
+      select(choice, 'y', 'Vertical', data.values),
+    ],
+    status: `${data.datasets[choice.dataset]}, ${chart.label}`,
+    body: [figure(chart, columns, rows, file), table('Values of the models', columns, rows, choice), ...curves.nodes],
+  };
+}

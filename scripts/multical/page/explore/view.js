@@ -1,0 +1,44 @@
+// The view of the address, drawn anew whenever that changes.
+
+const path = el('nav', { 'aria-label': 'Where you are in the explorer', class: 'x-path' });
+const controls = el('form', { class: 'x-controls', onsubmit: (event) => event.preventDefault() });
+const status = el('p', { role: 'status', class: 'x-status' });
+const body = el('div', { class: 'x-body' });
+root.append(path, controls, status, body);
+let before = null;
+
+/** Draw the view of the address, and leave the focus where it was, or at the new view's title. */
+function render() {
+  const focused = document.activeElement?.id;
+  drawn.forEach((view) => view.finalize());
+  drawn = [];
+  const view = data.kind === 'languages' ? languageStudy() : modelStudy();
+  const heading = el('h3', { id: 'x-title', tabindex: -1 }, view.title);
+  path.replaceChildren(
+    ...view.path.flatMap(([text, changes]) => [link(text, changes), ' › ']),
+    ...(view.path.length ? [view.title] : []),
+  );
+  const unknown = view.choice.wrong.map((text) => ` There is no ${text} here.`);
+  controls.replaceChildren(...view.controls.filter((control) => control));
+  body.replaceChildren(heading, ...view.body.filter((part) => part));
+  status.textContent = `Shown: ${view.status}.${unknown.join('')}`;
+  view.charts.forEach(draw);
+  const isOther = before !== null && before !== view.title;
+  before = view.title;
+  const again = focused?.startsWith('x-') ? document.getElementById(focused) : null;
+  if (again) again.focus({ preventScroll: true });
+  else if (isOther) heading.focus();
+}
+
+window.addEventListener('hashchange', () => {
+  // another part of the page has an address of its own
+  if (location.hash.startsWith(START) || location.hash === '') render();
+});
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', render);
+let width = innerWidth;
+window.addEventListener('resize', () => {
+  if (innerWidth !== width) render();
+  width = innerWidth;
+});
+render();
+if (location.hash.startsWith(START)) root.scrollIntoView();
