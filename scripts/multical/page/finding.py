@@ -409,8 +409,9 @@ def _gains(config: Config, root: str) -> dict[float, pd.DataFrame]:
     for scheme, penalty in section.schemes.items():
         scores = msp_tables.scores(table, scheme, section.main_k)
         if {"msp", "none"} <= set(scores) and scores["msp"].notna().any():
-            gain = msp_tables.gains(scores, "msp").reindex(table["model"].unique())
-            found[penalty] = scores.assign(value=gain, ci_low=nan, ci_high=nan).loc[gain.index]
+            scores = scores.reindex(table["model"].unique())
+            gain = msp_tables.gains(scores, "msp")
+            found[penalty] = scores.assign(value=gain, ci_low=nan, ci_high=nan)
     return found
 
 

@@ -103,7 +103,8 @@ def panel_name(page: PageJob, product: Product) -> str:
     )
     shown = panels[product.panel]
     if isinstance(shown, str):
-        return "all data sets" if shown == "all" else f"data set {shown}"
+        name = msp_params.answers(config, root).dataset_names[shown]
+        return "all data sets" if shown == "all" else f"data set {name}"
     benchmark, sft = shown
     return benchmark if sft is None else f"{benchmark}, SFT on {sft}"
 

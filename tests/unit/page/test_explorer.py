@@ -227,7 +227,7 @@ def test_a_marker_has_the_shape_of_the_figures(marker: Any) -> None:
     ends = drawn.get_path().transformed(drawn.get_transform()).get_extents()
     assert max(x) <= 2 * ends.x1 + 0.13  # control points lie beyond a curve
     assert min(y) >= -2 * ends.y1 - 0.13
-    assert 1.4 < max(x) - min(x) < 2.3
+    assert 1.4 < max(x) - min(x) < 2.9
 
 
 def test_the_shape_of_a_triangle_points_up() -> None:
