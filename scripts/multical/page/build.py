@@ -34,6 +34,8 @@ def context(page: PageJob) -> dict[str, Any]:
     document = report.read(paths.VERDICTS.format(root=root))
     shown = list(products.show(page))
     name = finding.headline_figure(config, root)
+    headline = next(one for one in shown if (one.product.name, one.product.panel) == (name, ""))
+    figures = [one for one in shown if one.product.form == "figure" and one is not headline]
     return {
         "root": root,
         "kind": facts.KINDS[config.studies[root].kind],
@@ -43,9 +45,7 @@ def context(page: PageJob) -> dict[str, Any]:
         "library": Markup(explorer.library()),
         "script": Markup(explorer.script()),
         "finding": finding.find(config, root),
-        "headline": next(
-            one for one in shown if (one.product.name, one.product.panel) == (name, "")
-        ),
+        "headline": headline,
         "detail": finding.detail(config, root),
         "scale": facts.scale(config, root),
         "facts": facts.facts(config, root),
@@ -56,7 +56,8 @@ def context(page: PageJob) -> dict[str, Any]:
         "variants": report.VARIANTS,
         "otherwise": report.OTHERWISE,
         "inside": facts.inside(root, page.parts),
-        "figures": by_panel([one for one in shown if one.product.form == "figure"]),
+        "figures": [one for one in figures if not one.product.panel],
+        "panels": by_panel([one for one in figures if one.product.panel]),
         "tables": by_panel([one for one in shown if one.product.form == "table"]),
         "picture": lambda one: products.picture(f"{root}/{one.stem}.png"),
         "table": lambda one: products.table(f"{root}/{one.stem}.csv"),

@@ -388,9 +388,9 @@ def _guessing(able: Part) -> str:
     number = able.total - len(able.holds)
     if not number:
         return ""
+    who = "None" if number == able.total else f"Only {len(able.holds)}"
     return (
-        f"{number} of {able.total} models answer no better than a guess: the interval of their "
-        "accuracy reaches down to it. "
+        f"{who} of {able.total} models answers better than a guess, by the interval of accuracy. "
     )
 
 
@@ -419,13 +419,14 @@ def _gained(gains: dict[float, pd.DataFrame]) -> str:
     """The mean gains, as a sentence."""
     if not gains:
         return ""
+    means = {penalty: float(rows["value"].mean()) for penalty, rows in gains.items()}
     told = " and ".join(
-        f"{rows['value'].mean():+.1f} points where a wrong answer costs {penalty:g}"
-        for penalty, rows in gains.items()
+        f"{mean:+.1f} where a wrong answer costs {penalty:g}" for penalty, mean in means.items()
     )
+    pays = {"raises": "pays", "lowers": "costs"}.get(_verb(list(means.values())), "changes")
     return (
-        " Abstaining where confidence is low gains, over the better of always and never "
-        f"answering, {told}."
+        f" Abstaining where confidence is low {pays} points against the better of always and "
+        f"never answering: {told}."
     )
 
 

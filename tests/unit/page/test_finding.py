@@ -185,9 +185,9 @@ def test_paper_2(
         "The confidence of 2 chat models misses their accuracy by 0.200 on average (calibration "
         "error), with no clear link to accuracy (r = -0.10, p = 0.9); it tells right answers from "
         "wrong ones better than a guess in 1 of 2 models (mean AUROC 0.600), better in more "
-        "accurate models (r = 0.80, p = 0.001). Abstaining where confidence is low gains, over the "
-        "better of always and never answering, +3.5 points where a wrong "
-        "answer costs 1 and +9.5 points where a wrong answer costs 2.",
+        "accurate models (r = 0.80, p = 0.001). Abstaining where confidence is low pays points "
+        "against the better of always and never answering: +3.5 where a wrong answer costs 1 and "
+        "+9.5 where a wrong answer costs 2.",
         "Maximum softmax probabilities of 2 models: AUROC 0.600 (0.500 to 0.700), "
         "calibration error 0.200 (0.100 to 0.300)",
         "Correlation with accuracy across models: AUROC (r = 0.80, p = 0.001), "
@@ -214,8 +214,8 @@ def test_where_two_mean_calibration_errors_differ_it_says_why(results: Path) -> 
 @pytest.mark.parametrize(
     ("low", "said"),
     [
-        (0.2, "2 of 2 models answer no better than a guess: the interval of their accuracy "),
-        (0.26, "1 of 2 models answer no better than a guess: the interval of their accuracy "),
+        (0.2, "None of 2 models answers better than a guess, by the interval of accuracy. The "),
+        (0.26, "Only 1 of 2 models answers better than a guess, by the interval of accuracy. The "),
     ],
 )
 def test_accuracies_at_chance_are_said_first(results: Path, low: float, said: str) -> None:
