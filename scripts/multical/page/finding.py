@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import Any
 
 import pandas as pd
 
@@ -226,7 +227,8 @@ def _parts(params: Conditions) -> Iterator[Part]:
     changes = tables.compared(path, "effects", params)
     changes = changes[changes["metric"] == SQUARED]
     plain, _ = means["condition"].cat.categories
-    for mean in means[means["metric"] == SQUARED].sort_values("condition").itertuples():
+    found: Any = means[means["metric"] == SQUARED].sort_values("condition")
+    for mean in found.itertuples():
         what = "SFT" if mean.condition == plain else f"Smoothing {params.smoothing:g}"
         says = f"{what} {_verb([mean.value])} the calibration error of {mean.model}"
         own = (changes["condition"] == mean.condition) & (changes["model"] == mean.model)
