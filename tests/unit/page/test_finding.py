@@ -203,8 +203,8 @@ def test_paper_2(
         "Correlation with accuracy across models: AUROC (r = 0.80, p = 0.001), "
         "calibration error (r = -0.10, p = 0.9)",
         "Models: The AUROC is above that of a guess, 0.5, in 1 of 2 (1 undecided); Abstaining "
-        "gains points where a wrong answer costs 1, in 2 of 2; Abstaining gains points where a wrong "
-        "answer costs 2, in 1 of 2 (1 the contrary).",
+        "gains points where a wrong answer costs 1, in 2 of 2; Abstaining gains points where a "
+        "wrong answer costs 2, in 1 of 2 (1 the contrary).",
         "Claims: M1, P1 reproduced; M2 inconclusive",
     ]
     found = finding.find(files.load(), root)
