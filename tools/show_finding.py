@@ -27,7 +27,12 @@ def main() -> None:
     print(f"Page: {paths.PAGE.format(root=root)}")
     print(f"Figure: {paths.FIGURE.format(root=root, panel='', name=figure)}")
     parts = "; ".join(map(str, found.parts))
-    said = [found.lead, facts.scale(config, root), *found.numbers, f"{parts} {found.unit}."]
+    said = [
+        found.lead,
+        facts.scale(config, root),
+        *found.numbers,
+        f"{found.unit.capitalize()}: {parts}.",
+    ]
     print(*said, claims(root), sep="\n")
 
 

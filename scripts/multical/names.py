@@ -6,6 +6,7 @@ What code and config call them is the key. docs/glossary.md defines them. They a
 
 from __future__ import annotations
 
+#: All readouts
 _READOUTS = {
     "letter": "softmax of the letters",
     "letter_full": "probability of the letter",

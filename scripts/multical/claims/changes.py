@@ -169,7 +169,7 @@ _GROUPS = {
 
 
 def _counted(made: Sequence[_Comparison], alpha: float) -> str:
-    """In how many languages of each training the metric rises and falls, and how significantly.
+    """How often the metric rises and falls, over the languages of all trainings; how significantly.
 
     A training is that of a model on SFT data, on one benchmark, with all its seeds.
     """

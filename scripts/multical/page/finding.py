@@ -53,12 +53,14 @@ class Part:
         return len(self.holds) + len(self.fails) + len(self.undecided)
 
     def __str__(self) -> str:
-        return f"{self.says} in {len(self.holds)} of {self.total}"
+        others = {"the contrary": self.fails, "undecided": self.undecided}
+        told = ", ".join(f"{len(names)} {what}" for what, names in others.items() if names)
+        return f"{self.says} in {len(self.holds)} of {self.total}" + f" ({told})" * bool(told)
 
     def sentence(self, unit: str) -> str:
         """With names, but for the most frequent outcome, which is that of all others."""
         outcomes = [
-            (f"{self} {unit}", self.holds),
+            (f"{self.says} in {len(self.holds)} of {self.total} {unit}", self.holds),
             (f"the contrary in {len(self.fails)}", self.fails),
             (f"undecided in {len(self.undecided)}", self.undecided),
         ]

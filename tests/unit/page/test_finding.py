@@ -134,6 +134,16 @@ def test_the_languages_in_which_it_does_not_hold_are_named(results: Path) -> Non
     assert "95% interval" in found.decided
 
 
+def test_the_changes_are_in_a_table_with_plain_names(results: Path) -> None:
+    demo(results)
+    found = finding.detail(files.load(), "results/demo")
+    assert found is not None
+    assert found.rows[0] == ["change", "model", "confidence", "accuracy", "debiased ECE\u00b2"]
+    assert [row[:2] for row in found.rows[1:]] == [
+        [change, model] for change in ("SFT", "SFT + smoothing 0.1") for model in figure_data.MODELS
+    ]
+
+
 def test_models_that_differ_get_no_common_direction(results: Path) -> None:
     written = demo(results)
     summary = pd.read_csv(written["summary"])
@@ -192,9 +202,9 @@ def test_paper_2(
         "calibration error 0.200 (0.100 to 0.300)",
         "Correlation with accuracy across models: AUROC (r = 0.80, p = 0.001), "
         "calibration error (r = -0.10, p = 0.9)",
-        "The AUROC is above that of a guess, 0.5, in 1 of 2; Abstaining gains points where a "
-        "wrong answer costs 1, in 2 of 2; Abstaining gains points where a wrong answer costs 2, "
-        "in 1 of 2 models.",
+        "Models: The AUROC is above that of a guess, 0.5, in 1 of 2 (1 undecided); Abstaining "
+        "gains points where a wrong answer costs 1, in 2 of 2; Abstaining gains points where a "
+        "wrong answer costs 2, in 1 of 2 (1 the contrary).",
         "Claims: M1, P1 reproduced; M2 inconclusive",
     ]
     found = finding.find(files.load(), root)
