@@ -77,8 +77,8 @@ def main() -> None:
     asked = [part for part in all_parts if part.multiple_choice or part.cloze]
     if short := sum(len(part.rows) for part in asked if len(part.examples) < count):
         print(f"{title}: fewer than {count} examples fit before {short} prompts", file=sys.stderr)
-    # so that a job with other weights, questions or hardware does not resume from these scores
     given.check()
+    # so that a job with other weights, questions or hardware does not resume from these scores
     ingredients = [*given.digests.values(), str(model.dtype), model.device.type, job.quantization]
     digest = hashlib.sha256(" ".join(ingredients).encode()).hexdigest()
     folder = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")

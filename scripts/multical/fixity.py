@@ -36,28 +36,27 @@ def _identity(status: os.stat_result) -> Identity:
 class Inputs:
     """The files that a job reads, with the SHA-256 of each before the job reads it.
 
-    Raises `InputError` for a file that cannot be read.
+    A file that is not there has none: what reads it says so in words of its own.
     """
 
     def __init__(self, paths: Iterable[str | Path]) -> None:
         self.digests: dict[str, str] = {}
-        self._identities: dict[str, Identity] = {}
+        self._identities: dict[str, Identity | None] = {}
         self.add(paths)
 
     def add(self, paths: Iterable[str | Path]) -> None:
         """Further files, before the job reads them."""
         for path in map(str, paths):
-            try:
+            self._identities[path] = None
+            with suppress(OSError):
                 self._identities[path] = identity(path)
                 self.digests[path] = sha256(path)
-            except OSError as error:
-                raise InputError(f"{path}: not readable ({error})") from error
 
     def check(self) -> None:
         """Raise `InputError` for a file that no longer has the same content."""
         for path, before in self._identities.items():
             try:
-                same = identity(path) == before or sha256(path) == self.digests[path]
+                same = identity(path) == before or sha256(path) == self.digests.get(path)
             except OSError:
                 same = False
             if not same:

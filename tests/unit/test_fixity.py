@@ -119,6 +119,9 @@ def test_inputs_must_stay_as_they_are(change: Callable[[], None]) -> None:
         inputs.check()
 
 
-def test_an_input_that_cannot_be_read_is_named() -> None:
-    with pytest.raises(InputError, match=r"^gone: not readable "):
-        Inputs(["gone"])
+def test_an_input_that_comes_late_has_changed() -> None:
+    inputs = Inputs(["late"])
+    assert inputs.digests == {}
+    Path("late").touch()
+    with pytest.raises(InputError, match=r"^late: changed while it was read"):
+        inputs.check()
