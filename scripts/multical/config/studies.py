@@ -86,6 +86,14 @@ class MultilingualStudy(Strict):
         """All runs and trials, by id."""
         return runs(self) | {run.id: run for run in trials(self)}
 
+    @cached_property
+    def trials_of(self) -> dict[tuple[str, str | None], list[Run]]:
+        """The trials of learning rates, by model and SFT data."""
+        found: dict[tuple[str, str | None], list[Run]] = {}
+        for trial in trials(self):
+            found.setdefault((trial.model, trial.sft), []).append(trial)
+        return found
+
 
 class HarnessRun(HarnessLogs):
     """Sample logs of lm-evaluation-harness from one run on one benchmark."""

@@ -90,8 +90,7 @@ def parts(config: Config, root: str) -> list[str]:
 
 def trials_of(config: Config, root: str, model: str, sft: str) -> list[Run]:
     """The trials of learning rates for a model and SFT data; empty where there is no choice."""
-    study = config.multilingual(root)
-    return [trial for trial in trials(study) if (trial.model, trial.sft) == (model, sft)]
+    return config.multilingual(root).trials_of.get((model, sft), [])
 
 
 def learning_rate_file(config: Config, root: str, name: str) -> list[str]:
@@ -114,7 +113,7 @@ def adopted(config: Config) -> dict[str, list[str]]:
 
 def trained(config: Config, root: str) -> list[Run]:
     """The SFT runs of a study that are trained: the trials, and the runs that adopt no trial."""
-    study, adopting = config.multilingual(root), adopted(config).get(root, [])
+    study, adopting = config.multilingual(root), set(adopted(config).get(root, []))
     return [run for run in study.by_id.values() if run.sft is not None and run.id not in adopting]
 
 
@@ -471,8 +470,9 @@ def settings_table(config: Config, root: str) -> SettingsTable:
         *(("base" if run.sft is None else "run", run) for run in runs(study).values()),
         *(("trial", trial) for trial in trials(study)),
     ]
-    rows.sort(key=lambda row: (study.models.index(row[1].model), ROLES.index(row[0])))
-    adopting = adopted(config).get(root, [])
+    ranks = {model: rank for rank, model in enumerate(study.models)}
+    rows.sort(key=lambda row: (ranks[row[1].model], ROLES.index(row[0])))
+    adopting = set(adopted(config).get(root, []))
     return SettingsTable(
         study=root,
         benchmarks=study.benchmarks,

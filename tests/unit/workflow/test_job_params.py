@@ -283,3 +283,26 @@ def test_jobs_get_the_levels_of_their_own_study(
     questions.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     assert job_params.languages(loaded, DEMO) == {"fr", "bg", "yo"}
     assert job_params.resource_levels(loaded, DEMO) == {"fr": "high", "yo": "low"}
+
+
+def test_the_trials_of_a_study_are_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each job: a study may have thousands."""
+    config, root = schema.load(RAW), "results"
+    study, trials, listed = config.multilingual(root), studies.trials, list[Any]()
+
+    def counted(study: studies.MultilingualStudy) -> list[studies.Run]:
+        listed.append(study)
+        return trials(study)
+
+    monkeypatch.setattr(studies, "trials", counted)
+    monkeypatch.setattr(job_params, "trials", counted)
+    found = [
+        trial
+        for model in study.models
+        for sft in study.sft_data
+        for trial in job_params.trials_of(config, root, model, sft)
+    ]
+    assert sorted(trial.id for trial in found) == sorted(trial.id for trial in trials(study))
+    assert len(found) > 20
+    assert len(listed) == 1
+    assert job_params.trials_of(config, root, "none", "none") == []
