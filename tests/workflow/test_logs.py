@@ -1,4 +1,4 @@
-"""A job ends well, and its log is whole, whatever becomes of what it prints to."""
+"""Each job ends well, with a whole log, whatever becomes of what it prints, and on any cores."""
 
 from __future__ import annotations
 
@@ -82,3 +82,22 @@ def test_all_rules_print_in_this_way() -> None:
     ]
     assert len(printing) > 10
     assert [line for line in printing if not re.search(r'2>&1 \| tee \{log:q\}"?$', line)] == []
+
+
+def test_sums_do_not_depend_on_cores(folder: Path) -> None:
+    """Those of OpenBLAS depend on its threads, which Snakemake makes as many as a job's own."""
+    program = """
+import os, sys
+from pathlib import Path
+
+Path(sys.argv[sys.argv.index("--output") + 1]).write_text(os.environ["OPENBLAS_NUM_THREADS"])
+print(sys.argv[sys.argv.index("--processes") + 1])
+"""
+    (folder / "scripts/simulate_coverage.py").write_text(program, encoding="utf-8")
+    made = folder / "docs/coverage.csv"
+    made.unlink()
+    checkout.snakemake(folder, "--", "docs/coverage.csv")
+    assert (made.read_text(), (folder / "logs/docs/simulate_coverage.log").read_text()) == (
+        "1",
+        "2\n",
+    )
