@@ -99,9 +99,10 @@ test: env tests/.venv/lock ## check, and all tests that are not slow; a smoke st
 test-all: env tests/.venv/lock ## test, then other studies, reruns, the browser, make gpu; and SLURM (root)
 	$(MAKE) --no-print-directory --jobs=2 test-slurm test-smoke check test-unit test-slow
 
-# CI makes the smoke study once, here; tests work on copies of it.
+# CI makes the smoke study once, here; tests work on copies of it. Other files are not imported,
+# which would take longer than some of these tests.
 test-smoke: smoke
-	$(PYTEST) -m smoke
+	$(PYTEST) -m smoke $$(grep -rlF mark.smoke tests --include='*.py')
 
 test-unit: env
 	$(PYTEST) --numprocesses=$(CORES) -m "not smoke and not slow"

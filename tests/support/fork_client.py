@@ -15,7 +15,7 @@ from array import array
 #: The variable that names a folder which all workers share; tests/conftest.py sets it
 SHARED = "MULTICAL_TESTS"
 #: The programs that need the libraries of models
-OF_MODELS = ("train_sft", "evaluate_sft", "score_run")
+OF_MODELS = ("train_sft", "evaluate_sft", "score_run", "sft_in_processes", "launch")
 #: What libraries read when they start
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from support import checkout, hub_repos, hub_server, tiny
+from support import checkout, hub_repos, hub_server
 from support.hub_server import Hub
 
 STUDY = "results/demo"
@@ -27,6 +27,8 @@ def questions_of(name: str, repo: hub_server.Repo, languages: Any) -> dict[str, 
 
 def make(folder: Path, hub: Hub) -> Path:
     """A copy of the repository with such a config; returns `folder`."""
+    from support import tiny  # here, since PyTorch takes seconds to start
+
     checkout.copy(folder)
     tiny.folder(folder / "made")
     model = hub.add("models", "lab/tiny", folder / "made/checkpoint", gated=True)

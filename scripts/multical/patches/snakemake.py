@@ -25,8 +25,9 @@ One comparison is less strict: a bundle leaves out the user's own files. Without
 read them need not run again, as long as what they made is there (`multical.workflow.own_files`).
 
 It also has Snakemake look once, and not for every job, at which parameters a function takes and
-which rules make a file, fill in a job's shell command once instead of three times, and say no more
-than the sentence of an `InputError` that a function of a rule raises.
+which rules make a file, match a file only with patterns that end as it does, fill in a job's shell
+command once instead of three times, and say no more than the sentence of an `InputError` that a
+function of a rule raises.
 
 Each round of its scheduler starts another one a second later, and that one too: in time as many a
 second as jobs have ended. Here at most one waits, and none while no core is free.
@@ -39,7 +40,7 @@ Only the Snakefile calls `patch_snakemake`. The last functions use private names
 
 Until snakemake > 9.27.1: comparisons of jobs without records, of the content of older files, and of
 large files by default; records of content before the job, and of outputs; errors in functions of
-rules; one round of scheduling a second.
+rules; one round of scheduling a second; shell commands that are filled in once.
 Until snakemake-executor-plugin-slurm > 2.8.0: Ctrl-C cancels all jobs of a run, whenever it comes.
 """
 
@@ -229,12 +230,11 @@ class FilledInOnce:
     def __get__(self, job: Any, kind: Any = None) -> Any:
         if job is None:
             return self
-        settings = (job.params, job.resources)  # Snakemake makes new ones where they may differ
         kept = job.__dict__.get("_filled_in")
-        if kept is None or any(
-            one is not other for one, other in zip(kept, settings, strict=False)
-        ):
-            kept = job._filled_in = (*settings, self.command.__get__(job))
+        # Snakemake makes new parameters and resources where they may differ
+        if kept is None or kept[0] is not job.params or kept[1] is not job.resources:
+            command = self.command.__get__(job)
+            kept = job._filled_in = (job.params, job.resources, command)
         return kept[2]
 
 

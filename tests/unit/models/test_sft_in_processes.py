@@ -16,6 +16,7 @@ import psutil
 import pytest
 import torch
 import yaml
+from accelerate.commands import launch as accelerate_launch
 from safetensors.torch import load_file
 
 import train_sft
@@ -25,7 +26,7 @@ from multical.models import checkpoints, distributed, sft
 from multical.models.chat import Chat
 from multical.models.params import TrainingJob
 from multical.params import parse
-from support import fork_client, programs, tiny
+from support import fork_client, forks, programs, tiny
 from support import sft_in_processes as alone
 
 #: Two epochs of ten conversations, four a step: the third step of an epoch has two, so that
@@ -56,21 +57,14 @@ AGAIN = ["gemma2 0.1 none", "gemma2 0.1 fsdp", "bfloat16"]
 
 
 def launch(config: dict[str, Any], folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of tests/ in the processes of `accelerate launch`."""
+    """Run a program of tests/ in the processes of `accelerate launch`, each of them a fork."""
     (folder / "accelerate.yaml").write_text(yaml.safe_dump(config))
-    launcher = [
-        "-m",
-        "accelerate.commands.launch",
-        "--config_file",
-        str(folder / "accelerate.yaml"),
-    ]
     paths = [str(Path(train_sft.__file__).parent), str(Path(__file__).parents[2])]
-    return subprocess.run(
-        [sys.executable, *launcher, *command],
+    launcher = [accelerate_launch.__file__, "--config_file", folder / "accelerate.yaml"]
+    client = ["--no_python", sys.executable, "-ISE", fork_client.__file__]
+    return forks.run(
+        [*launcher, *client, *command],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 

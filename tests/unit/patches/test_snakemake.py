@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import snakemake.api
+from snakemake.io import IOFile
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 from snakemake.scheduling.job_scheduler import JobScheduler
@@ -258,6 +260,55 @@ def test_a_record_without_a_time_is_compared(
     records.digests = Digests(tmp_path / "digests.jsonl")
     assert list(records.replaced("made.txt")) == [str(tmp_path / "given.txt")]
     assert records.made("made.txt") == "its own"
+
+
+class Counted:
+    """A parameter that notes each time that it is written into a command."""
+
+    def __str__(self) -> str:
+        with open("count", "a") as stream:
+            stream.write("x")
+        return "once"
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_a_command_is_filled_in_once(tmp_path: Path, patched: bool) -> None:
+    """Snakemake alone fills it in three times, else the patch is no longer needed."""
+    rule = """
+rule one:
+    output: "made.txt"
+    params: Counted()
+    shell: "echo {params} > {output}"
+"""
+    head = SNAKEFILE.partition("rule copy")[0] + inspect.getsource(Counted)
+    (tmp_path / "Snakefile").write_text(head + rule, encoding="utf-8")
+    said = run(tmp_path, "--dry-run", "-p", *(["--config", "left=none"] * patched))
+    assert "echo once > made.txt" in said
+    assert (tmp_path / "count").read_text(encoding="utf-8") == "x" * (1 if patched else 3)
+
+
+def test_other_settings_are_another_command() -> None:
+    class Job:
+        params, resources = ["a"], ["b"]
+        shellcmd: Any = property(lambda job: f"{job.params} {job.resources}")
+
+    Job.shellcmd = patches.FilledInOnce(Job.shellcmd)
+    job = Job()
+    for _ in range(2):
+        assert job.shellcmd == "['a'] ['b']"
+    for name, command in (("params", "['c'] ['b']"), ("resources", "['c'] ['c']")):
+        setattr(job, name, ["c"])
+        assert job.shellcmd == command
+
+
+def test_a_file_matches_as_before_and_no_expression_is_made_in_vain() -> None:
+    for file in ("{root,a|b}/{x}.pdf", "{x}", "whole.pdf", "a/{x}"):
+        for target in ("a/1.pdf", "c/1.pdf", "whole.pdf", "a/1.png", "a/"):
+            found = patches.match(pattern := IOFile(file), target)
+            expected = pattern.regex().match(target)
+            assert (found and found.groupdict()) == (expected and expected.groupdict())
+    patches.match(pattern := IOFile("{root,a|b}/{x}.pdf"), "a/1.png")
+    assert pattern._regex is None
 
 
 def test_private_names_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
