@@ -53,15 +53,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import snakemake.api  # noqa: F401  first, since the others import each other
 import snakemake.common
-from snakemake.dag import DAG
-from snakemake.exceptions import InputFunctionException, WorkflowError
+from snakemake.exceptions import InputFunctionException
 from snakemake.logging import logger
 from snakemake.output_index import OutputIndex
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
-from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from multical.errors import InputError
@@ -150,17 +147,6 @@ class Records(FilePersistence):
                 yield name
 
 
-class Scheduler(JobScheduler):
-    """Snakemake's scheduler, which notes what inputs hold before it starts the jobs."""
-
-    def run(self, jobs: Any, executor: Any = None) -> None:
-        if self.workflow.is_main_process and not (self.dryrun or self.touch):
-            for job in jobs:
-                for one in job if job.is_group() else [job]:
-                    self.workflow.persistence.starting(one)
-        super().run(jobs, executor)
-
-
 async def checksum(file: Any, *limits: Any, **more: Any) -> str | None:
     """The checksum of an `_IOFile` of any size."""
     found: str | None = file.rule.workflow.persistence.checksum(file)
@@ -168,7 +154,7 @@ async def checksum(file: Any, *limits: Any, **more: Any) -> str | None:
 
 
 #: The sentences of functions of rules since a graph was begun
-_said: list[str] = []
+said: list[str] = []
 
 
 class FunctionError(InputFunctionException):
@@ -176,23 +162,10 @@ class FunctionError(InputFunctionException):
 
     def __init__(self, msg: Any, wildcards: Any = None, **named: Any) -> None:
         if isinstance(msg, InputError):
-            _said.append(str(msg))
+            said.append(str(msg))
             super(InputFunctionException, self).__init__(str(msg))
         else:
             super().__init__(msg, wildcards=wildcards, **named)
-
-
-class Graph(DAG):
-    """Snakemake's graph of jobs, which is not built without jobs whose functions refuse.
-
-    Snakemake takes files for given, if they exist and it cannot have the job that makes them.
-    """
-
-    async def init(self, progress: bool = False) -> None:
-        _said.clear()
-        await super().init(progress)
-        if _said:
-            raise WorkflowError(_said[0])
 
 
 class Producers(OutputIndex):
@@ -277,8 +250,10 @@ def patch_snakemake(left: Iterable[str]) -> None:
     import snakemake.io
     import snakemake.jobs
     import snakemake.rules
-    import snakemake.workflow
+    import snakemake.workflow  # here, since another module of Snakemake must be imported before it
     import snakemake_executor_plugin_slurm
+
+    from multical.patches.snakemake_jobs import Graph, Scheduler  # slow to import
 
     Records.left = frozenset(left)
     snakemake.io._IOFile.checksum = checksum

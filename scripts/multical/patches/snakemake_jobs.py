@@ -1,0 +1,39 @@
+"""Parts of `multical.patches.snakemake` that need modules of Snakemake that are slow to import.
+
+Until snakemake > 9.27.1: records of the content before the job, and errors in functions of rules.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import snakemake.api  # noqa: F401  first, since the others import each other
+from snakemake.dag import DAG
+from snakemake.exceptions import WorkflowError
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+from multical.patches.snakemake import said
+
+
+class Graph(DAG):
+    """Snakemake's graph of jobs, which is not built without jobs whose functions refuse.
+
+    Snakemake takes files for given, if they exist and it cannot have the job that makes them.
+    """
+
+    async def init(self, progress: bool = False) -> None:
+        said.clear()
+        await super().init(progress)
+        if said:
+            raise WorkflowError(said[0])
+
+
+class Scheduler(JobScheduler):
+    """Snakemake's scheduler, which notes what inputs hold before it starts the jobs."""
+
+    def run(self, jobs: Any, executor: Any = None) -> None:
+        if self.workflow.is_main_process and not (self.dryrun or self.touch):
+            for job in jobs:
+                for one in job if job.is_group() else [job]:
+                    self.workflow.persistence.starting(one)
+        super().run(jobs, executor)
