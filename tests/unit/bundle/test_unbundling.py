@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,21 +127,16 @@ def test_killed_at_any_step(
     assert ends.count((False, True)) == 0
 
 
-def at_work(clone: Path) -> Iterator[None]:
-    (clone / STAGED).mkdir()
-    descriptor = locks.take(clone / STAGED / "lock")
-    assert descriptor is not None
-    yield
-    os.close(descriptor)
-
-
 def test_nothing_starts_while_it_is_at_work(clone: Path, bundle: Path) -> None:
-    for _ in at_work(clone):
-        before = tree(clone)
-        for start in (unbundling.finish, lambda: unbundling.unbundle(prepare(bundle))):
-            with pytest.raises(InputError, match="another process unpacks a bundle here"):
-                start()
-        assert tree(clone) == before
+    (clone / STAGED).mkdir()
+    held = locks.take(clone / STAGED / unbundling.LOCK)
+    assert held is not None
+    before = tree(clone)
+    for start in (unbundling.finish, lambda: unbundling.unbundle(prepare(bundle))):
+        with pytest.raises(InputError, match="another process unpacks a bundle here"):
+            start()
+    assert tree(clone) == before
+    os.close(held)
 
 
 def test_results_may_be_on_another_file_system(
