@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -189,3 +190,14 @@ def test_a_program_says_bad_input_in_one_line_and_fails_loudly_otherwise() -> No
     with pytest.raises(SystemExit, match=r"Traceback(?s:.*)\nZeroDivisionError"):
         program(crash)
     program(lambda: None)
+
+
+def test_a_program_ends_without_a_search_for_garbage() -> None:
+    """Nothing is left to look at after what it has registered for its end."""
+    code = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0)); "
+    code += "from multical.errors import program; program(lambda: None)"
+    scripts = Path(__file__).parents[2] / "scripts"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
