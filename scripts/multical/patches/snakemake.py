@@ -24,13 +24,8 @@ those of inputs, by which `make bundle` and `make provenance` know a file that w
 One comparison is less strict: a bundle leaves out the user's own files. Without them the jobs that
 read them need not run again, as long as what they made is there (`multical.workflow.own_files`).
 
-It also has Snakemake look once, and not for every job, at which parameters a function takes and
-which rules make a file, match a file only with patterns that end as it does, fill in a job's shell
-command once instead of three times, and say no more than the sentence of an `InputError` that a
-function of a rule raises.
-
-Each round of its scheduler starts another one a second later, and that one too: in time as many a
-second as jobs have ended. Here at most one waits, and none while no core is free.
+It also says no more than the sentence of an `InputError` that a function of a rule raises, and does
+less (`snakemake_speed`).
 
 After Ctrl-C its plugin for SLURM cancels only the jobs that it has on a list. The list is empty
 while it asks for their states, which may take minutes, and those that wait to be submitted are
@@ -40,29 +35,26 @@ Only the Snakefile calls `patch_snakemake`. The last functions use private names
 
 Until snakemake > 9.27.1: comparisons of jobs without records, of the content of older files, and of
 large files by default; records of content before the job, and of outputs; errors in functions of
-rules; one round of scheduling a second; shell commands that are filled in once.
+rules.
 Until snakemake-executor-plugin-slurm > 2.8.0: Ctrl-C cancels all jobs of a run, whenever it comes.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import snakemake.common
 from snakemake.exceptions import InputFunctionException
 from snakemake.logging import logger
-from snakemake.output_index import OutputIndex
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from multical.errors import InputError
 from multical.fixity import Digests
+from multical.patches import snakemake_speed
 
 
 class Records(FilePersistence):
@@ -168,49 +160,6 @@ class FunctionError(InputFunctionException):
             super().__init__(msg, wildcards=wildcards, **named)
 
 
-class Producers(OutputIndex):
-    """Which rules make a file. Snakemake looks again for each job that reads the file."""
-
-    def __init__(self, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
-        self.found: dict[str, set[Any]] = {}
-
-    def match_producers(self, targetfile: str) -> set[Any]:
-        name = str(targetfile)
-        if name not in self.found:
-            self.found[name] = super().match_producers(targetfile)
-        return set(self.found[name])
-
-
-def match(pattern: Any, target: str) -> Any:
-    """`_IOFile.match`, which makes the regular expression of a pattern, and takes long to.
-
-    Most patterns of a rule that makes a file end with another name than the file.
-    """
-    try:
-        suffix = pattern.suffix
-    except AttributeError:
-        suffix = pattern.suffix = str(pattern.constant_suffix())
-    return pattern.regex().match(target) if target.endswith(suffix) else None
-
-
-class FilledInOnce:
-    """The shell command of a job. Snakemake fills it in three times when it prints a job."""
-
-    def __init__(self, command: property) -> None:
-        self.command = command
-
-    def __get__(self, job: Any, kind: Any = None) -> Any:
-        if job is None:
-            return self
-        kept = job.__dict__.get("_filled_in")
-        # Snakemake makes new parameters and resources where they may differ
-        if kept is None or kept[0] is not job.params or kept[1] is not job.resources:
-            command = self.command.__get__(job)
-            kept = job._filled_in = (job.params, job.resources, command)
-        return kept[2]
-
-
 def cancel_run(executor: Any, active: Any) -> None:
     """Cancel all jobs that an executor of SLURM's plugin has submitted, and submit no more."""
     from snakemake_executor_plugin_slurm import cancel_slurm_jobs  # it runs SLURM's commands
@@ -221,36 +170,11 @@ def cancel_run(executor: Any, active: Any) -> None:
     cancel_slurm_jobs([whole], executor._submitted_job_clusters, executor.logger)
 
 
-#: Schedulers that a thread waits to wake
-_waiting: set[Any] = set()
-
-
-def wake_later(scheduler: Any, delay: int) -> None:
-    """Have a scheduler look for jobs to start in `delay` seconds, since it starts so many a second.
-
-    Not if it will anyway: a thread waits already, or no core is free until a job ends.
-    """
-
-    def wake() -> None:
-        _waiting.discard(scheduler)
-        scheduler._open_jobs.release()
-
-    if scheduler not in _waiting and scheduler.resources["_cores"]:
-        _waiting.add(scheduler)
-        threading.Timer(delay, wake).start()
-
-
-#: The parameters of a function. Snakemake looks at each function of a rule again for each job.
-_parameters = cache(snakemake.common.get_function_params)
-
-
 def patch_snakemake(left: Iterable[str]) -> None:
     """Have this Snakemake compare as above, except for files `left` by a killed Snakemake."""
-    import snakemake.dag
     import snakemake.io
-    import snakemake.jobs
     import snakemake.rules
-    import snakemake.workflow  # here, since another module of Snakemake must be imported before it
+    import snakemake.workflow
     import snakemake_executor_plugin_slurm
 
     from multical.patches.snakemake_jobs import Graph, Scheduler  # slow to import
@@ -260,14 +184,9 @@ def patch_snakemake(left: Iterable[str]) -> None:
     snakemake.workflow.DAG = Graph
     snakemake.workflow.JobScheduler = Scheduler
     snakemake.workflow.FilePersistence = Records
-    snakemake.dag.OutputIndex = Producers
-    if isinstance(snakemake.jobs.Job.shellcmd, property):  # not patched before
-        snakemake.jobs.Job.shellcmd = FilledInOnce(snakemake.jobs.Job.shellcmd)
-    snakemake.io._IOFile.match = match
     snakemake.rules.InputFunctionException = FunctionError
-    snakemake.common.get_function_params = snakemake.rules.get_function_params = _parameters
     snakemake_executor_plugin_slurm.Executor.cancel_jobs = cancel_run
-    JobScheduler._schedule_reevalutation = wake_later
+    snakemake_speed.patch()
 
 
 def record_of(output: str) -> MetadataRecord | None:

@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 from multical.patches.snakemake import said
+from multical.patches.snakemake_speed import wake_later
 
 
 class Graph(DAG):
@@ -30,6 +31,8 @@ class Graph(DAG):
 
 class Scheduler(JobScheduler):
     """Snakemake's scheduler, which notes what inputs hold before it starts the jobs."""
+
+    _schedule_reevalutation = wake_later
 
     def run(self, jobs: Any, executor: Any = None) -> None:
         if self.workflow.is_main_process and not (self.dryrun or self.touch):

@@ -22,6 +22,7 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 
 from multical.fixity import Digests
 from multical.patches import snakemake as patches
+from multical.patches import snakemake_speed
 from support import fake_slurm, forks
 
 SNAKEFILE = f"""
@@ -292,7 +293,7 @@ def test_other_settings_are_another_command() -> None:
         params, resources = ["a"], ["b"]
         shellcmd: Any = property(lambda job: f"{job.params} {job.resources}")
 
-    Job.shellcmd = patches.FilledInOnce(Job.shellcmd)
+    Job.shellcmd = snakemake_speed.FilledInOnce(Job.shellcmd)
     job = Job()
     for _ in range(2):
         assert job.shellcmd == "['a'] ['b']"
@@ -304,10 +305,10 @@ def test_other_settings_are_another_command() -> None:
 def test_a_file_matches_as_before_and_no_expression_is_made_in_vain() -> None:
     for file in ("{root,a|b}/{x}.pdf", "{x}", "whole.pdf", "a/{x}"):
         for target in ("a/1.pdf", "c/1.pdf", "whole.pdf", "a/1.png", "a/"):
-            found = patches.match(pattern := IOFile(file), target)
+            found = snakemake_speed.match(pattern := IOFile(file), target)
             expected = pattern.regex().match(target)
             assert (found and found.groupdict()) == (expected and expected.groupdict())
-    patches.match(pattern := IOFile("{root,a|b}/{x}.pdf"), "a/1.png")
+    snakemake_speed.match(pattern := IOFile("{root,a|b}/{x}.pdf"), "a/1.png")
     assert pattern._regex is None
 
 
@@ -344,5 +345,5 @@ def test_one_round_of_scheduling_waits() -> None:
     alone = JobScheduler._schedule_reevalutation
     assert Limited(0).rounds(alone) == 5, "the patch is no longer needed"
     free, busy = Limited(1), Limited(0)
-    assert [free.rounds(patches.wake_later) for _ in range(3)] == [1, 1, 1]
-    assert busy.rounds(patches.wake_later) == 0
+    assert [free.rounds(snakemake_speed.wake_later) for _ in range(3)] == [1, 1, 1]
+    assert busy.rounds(snakemake_speed.wake_later) == 0

@@ -1,0 +1,98 @@
+"""Has Snakemake 9.27 do less for each job.
+
+- It looks again, for each job, at which parameters a function of a rule takes, and which rules make
+  a file. Here it looks once.
+- It makes the regular expression of a pattern to match a file with it. Here it does so only if the
+  pattern ends as the file does.
+- It fills in a shell command three times to print a job. Here it does so once.
+- Each round of its scheduler starts another one a second later, and that one too: in time as many a
+  second as jobs have ended. Here at most one waits, and none while no core is free.
+
+Until snakemake > 9.27.1: one round of scheduling a second; shell commands that are filled in once.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import Any
+
+from snakemake.output_index import OutputIndex
+
+
+class Producers(OutputIndex):
+    """Which rules make a file. Snakemake looks again for each job that reads the file."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.found: dict[str, set[Any]] = {}
+
+    def match_producers(self, targetfile: str) -> set[Any]:
+        name = str(targetfile)
+        if name not in self.found:
+            self.found[name] = super().match_producers(targetfile)
+        return set(self.found[name])
+
+
+def match(pattern: Any, target: str) -> Any:
+    """`_IOFile.match`, which makes the regular expression of a pattern, and takes long to.
+
+    Most patterns of a rule that makes a file end with another name than the file.
+    """
+    try:
+        suffix = pattern.suffix
+    except AttributeError:
+        suffix = pattern.suffix = str(pattern.constant_suffix())
+    return pattern.regex().match(target) if target.endswith(suffix) else None
+
+
+class FilledInOnce:
+    """The shell command of a job. Snakemake fills it in three times when it prints a job."""
+
+    def __init__(self, command: property) -> None:
+        self.command = command
+
+    def __get__(self, job: Any, kind: Any = None) -> Any:
+        if job is None:
+            return self
+        kept = job.__dict__.get("_filled_in")
+        # Snakemake makes new parameters and resources where they may differ
+        if kept is None or kept[0] is not job.params or kept[1] is not job.resources:
+            command = self.command.__get__(job)
+            kept = job._filled_in = (job.params, job.resources, command)
+        return kept[2]
+
+
+#: Schedulers that a thread waits to wake
+_waiting: set[Any] = set()
+
+
+def wake_later(scheduler: Any, delay: int) -> None:
+    """Have a scheduler look for jobs to start in `delay` seconds, since it starts so many a second.
+
+    Not if it will anyway: a thread waits already, or no core is free until a job ends.
+    """
+
+    def wake() -> None:
+        _waiting.discard(scheduler)
+        scheduler._open_jobs.release()
+
+    if scheduler not in _waiting and scheduler.resources["_cores"]:
+        _waiting.add(scheduler)
+        threading.Timer(delay, wake).start()
+
+
+def patch() -> None:
+    """Have this Snakemake do less, as above; its scheduler is `snakemake_jobs.Scheduler`."""
+    import snakemake.common
+    import snakemake.dag
+    import snakemake.io
+    import snakemake.jobs
+    import snakemake.rules
+
+    snakemake.dag.OutputIndex = Producers
+    if isinstance(snakemake.jobs.Job.shellcmd, property):  # not patched before
+        snakemake.jobs.Job.shellcmd = FilledInOnce(snakemake.jobs.Job.shellcmd)
+    snakemake.io._IOFile.match = match
+    parameters = cache(snakemake.common.get_function_params)
+    snakemake.common.get_function_params = snakemake.rules.get_function_params = parameters
