@@ -152,10 +152,19 @@ class Edits:
         now = {name: self._globals[name] for name in ("CONFIG", "CLAIMS")}
         try:
             self._globals.update(CONFIG=config, CLAIMS=claims)
+            self._forget()
             with own_files.of_the_past():
                 yield
         finally:
             self._globals.update(now)
+            self._forget()
+
+    def _forget(self) -> None:
+        """Have functions of the rules that remember results of a config find them again."""
+        for value in self._globals.values():
+            remembers = hasattr(type(value), "cache_clear")  # of functools
+            if remembers and value.__wrapped__.__globals__ is self._globals:
+                value.cache_clear()
 
     def of_code(self, script: str, then: str) -> list[str]:
         """The edits of a program's code since it had the fingerprint `then`."""
