@@ -685,6 +685,33 @@ def test_sliders_give_the_scores_of_the_table(
     assert list(saved["score"]) == pytest.approx(list(whole["score"]), abs=1e-6)
 
 
+def test_the_page_stays_while_a_slider_moves(opened: Callable[..., Page], duo: Path) -> None:
+    page = opened(duo)
+    page.set_viewport_size({"width": 1400, "height": 400})
+    page.locator("#x-at").evaluate("slider => slider.scrollIntoView({ block: 'center' })")
+    page.focus("#x-at")
+    place = page.evaluate("scrollY")
+    assert place > 0
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+        drawn(page)
+    assert page.evaluate("scrollY") == place
+
+
+def test_a_link_to_the_explorer_leaves_the_view(
+    opened: Callable[..., Page], file: Path, tmp_path: Path
+) -> None:
+    linked = tmp_path / "page.html"
+    text = file.read_text(encoding="utf-8").replace("<main>", '<a href="#explorer">Go</a><main>')
+    linked.write_text(text, encoding="utf-8")
+    page = opened(linked, "#explore?metric=accuracy")
+    title = page.locator("#x-title").text_content()
+    page.get_by_text("Go", exact=True).click()
+    drawn(page)
+    assert page.evaluate("location.hash") == "#explore?metric=accuracy"
+    assert page.locator("#x-title").text_content() == title
+
+
 def test_some_models_can_be_chosen(opened: Callable[..., Page], duo: Path) -> None:
     page = opened(duo)
     page.get_by_label("Poor", exact=True).uncheck()

@@ -55,7 +55,7 @@ def context(page: PageJob) -> dict[str, Any]:
         "tests": report.TESTS,
         "variants": report.VARIANTS,
         "otherwise": report.OTHERWISE,
-        "inside": facts.inside(root, page.parts),
+        "near": facts.near(root, page.near),
         "figures": [one for one in figures if not one.product.panel],
         "panels": by_panel([one for one in figures if one.product.panel]),
         "tables": by_panel([one for one in shown if one.product.form == "table"]),

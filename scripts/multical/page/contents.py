@@ -63,7 +63,9 @@ class PageJob(Strict):
     """A study, its figures and tables in the order of the page, and its part of the config."""
 
     study: str
-    parts: list[str] = Field(default=[], description="the studies inside, by their roots")
+    near: dict[str, str] = Field(
+        default={}, description="kinds of the study around and of those inside, by their roots"
+    )
     products: list[Product]
     config: Config
 
@@ -72,10 +74,16 @@ def job(config: Config, root: str, products: Sequence[Product]) -> PageJob:
     """The parameters of the page of the study at `root`."""
     return PageJob(
         study=root,
-        parts=parts(config, root),
+        near={name: config.studies[name].kind for name in near(config, root)},
         products=list(products),
         config=entries(config, root),
     )
+
+
+def near(config: Config, root: str) -> list[str]:
+    """The study in whose folder this one is, and those in the folder of this one."""
+    around = [name for name in config.studies if root in parts(config, name)]
+    return [*around, *parts(config, root)]
 
 
 def parts(config: Config, root: str) -> list[str]:

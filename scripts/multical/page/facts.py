@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -101,7 +102,8 @@ def _scale_of_answers(config: Config, root: str) -> tuple[int, list[float], str]
     return (
         len(models),
         weights,
-        f"{counts.sum():,.0f} questions of {_number(len(counts), 'data set')}",
+        f"{counts.sum():,.0f} questions of {_number(len(counts), 'data set')}, each answered "
+        "with a letter",
     )
 
 
@@ -228,9 +230,12 @@ def _joined(cells: list[list[str]]) -> list[str]:
     return ["; ".join(lines) for lines in cells]
 
 
-def inside(root: str, parts: list[str]) -> list[dict[str, str]]:
-    """The studies in the folder of this one, with the links to their pages."""
+def near(root: str, kinds: dict[str, str]) -> list[dict[str, str]]:
+    """Links to the pages of studies around and inside this one, from their kinds by root."""
     return [
-        {"root": part, "page": paths.PAGE.format(root=part.removeprefix(f"{root}/"))}
-        for part in parts
+        {
+            "page": paths.PAGE.format(root=os.path.relpath(other, root)),
+            "kind": KINDS[kind],
+        }
+        for other, kind in kinds.items()
     ]

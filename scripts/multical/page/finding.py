@@ -151,7 +151,7 @@ def _of_changes(params: Conditions) -> Finding:
     moves = "hardly moves" if max(map(abs, accuracy)) < MARGINAL else _verb(accuracy)
     return Finding(
         lead=(
-            f"In {where}, fine-tuning (SFT) {_verb(confidence)} the confidence of "
+            f"On average over {where}, fine-tuning (SFT) {_verb(confidence)} the confidence of "
             f"{_listed(models)} ({_signed(confidence)}), {moves} the accuracy "
             f"({_signed(accuracy)}) and {_verb(ece)} the {ERROR} ({_signed(ece)}); label smoothing "
             f"of {smoothed:g} in that training {_verb(smoothing)} "
@@ -388,14 +388,12 @@ def _compared(root: str, measure: str, guess: float, says: str) -> Part:
 
 
 def _guessing(able: Part) -> str:
-    """How many models answer no better than a guess, as a sentence; none if there is none."""
+    """Of how many models it is not shown that they answer better than a guess; none if of none."""
     number = able.total - len(able.holds)
     if not number:
         return ""
     who = "None" if number == able.total else f"Only {len(able.holds)}"
-    return (
-        f"{who} of {able.total} models answers better than a guess, by the interval of accuracy. "
-    )
+    return f"{who} of {able.total} models is shown to answer better than a guess (by accuracy). "
 
 
 # -- paper 2: abstention

@@ -80,8 +80,8 @@ def test_paper_1(
             if metric == "ece" or before == "":
                 assert f"({first:+.3f} and {second:+.3f}" in lines[2]
     assert "means over 40 languages other than English" in lines[4]
-    start = "In 40 languages other than English, fine-tuning (SFT) raises the confidence of "
-    assert lines[2].startswith(f"{start}{GEMMA} and {SMOLLM} (")
+    start = "On average over 40 languages other than English, fine-tuning (SFT) raises the"
+    assert lines[2].startswith(f"{start} confidence of {GEMMA} and {SMOLLM} (")
     assert "hardly moves the accuracy (" in lines[2]
     assert "raises the calibration error ECE (" in lines[2]
     assert "label smoothing of 0.1 in that training lowers it again (" in lines[2]
@@ -224,8 +224,8 @@ def test_where_two_mean_calibration_errors_differ_it_says_why(results: Path) -> 
 @pytest.mark.parametrize(
     ("low", "said"),
     [
-        (0.2, "None of 2 models answers better than a guess, by the interval of accuracy. The "),
-        (0.26, "Only 1 of 2 models answers better than a guess, by the interval of accuracy. The "),
+        (0.2, "None of 2 models is shown to answer better than a guess (by accuracy). The "),
+        (0.26, "Only 1 of 2 models is shown to answer better than a guess (by accuracy). The "),
     ],
 )
 def test_accuracies_at_chance_are_said_first(results: Path, low: float, said: str) -> None:

@@ -346,9 +346,21 @@ def test_the_scale_of_a_study_follows_the_finding(answered: str) -> None:
     text = " ".join(Reader(answered).text.split())
     assert (
         "A small demo: 7 models of 0.14 to 0.27 billion weights, one training seed, 1,200 "
-        "questions of 2 data sets. Of larger models it says little. One seed does not show how "
-        "much trainings differ."
+        "questions of 2 data sets, each answered with a letter. Of larger models it says little. "
+        "One seed does not show how much trainings differ."
     ) in text
+
+
+def test_pages_around_and_inside_are_linked(answered: str) -> None:
+    config = files.load()
+    for study, other, kind, page in (
+        ("results/demo", "results/demo/msp", "chat_confidence", "msp/index.html"),
+        ("results/demo/msp", "results/demo", "multilingual", "../index.html"),
+    ):
+        assert contents.near(config, study) == [other]
+        assert facts.near(study, {other: kind}) == [{"page": page, "kind": facts.KINDS[kind]}]
+    assert contents.near(config, "results/lite") == []
+    assert {"href": "../index.html"} in Reader(answered).all("a")
 
 
 def test_questions_in_two_languages_are_explained(answered: str, page: PageJob) -> None:

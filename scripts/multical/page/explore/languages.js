@@ -130,7 +130,7 @@ function languagesChart(choice, tags) {
   };
   const label = `${title} of ${choice.model} in ${counted(tags.length, 'language')}`;
   const tests = isChange ? ' In the table, p is corrected for all tests of the change (Holm).' : '';
-  const caption = `${label}. Bars are 95 % intervals, where there are any.${tests} Click a language to see more.`;
+  const caption = `${label}. Bars are 95 % intervals, where there are any.${tests} Click a mark, or a language in the table, to see more.`;
   return { spec, rows, title, label, caption, click: (row) => go({ language: row.tag }) };
 }
 

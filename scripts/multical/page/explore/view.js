@@ -13,6 +13,8 @@ function render() {
   drawn.forEach((view) => view.finalize());
   drawn = [];
   const view = data.kind === 'languages' ? languageStudy() : modelStudy();
+  // while charts are missing the page must not get shorter, or it would scroll
+  root.style.minHeight = `${root.offsetHeight}px`;
   const heading = el('h3', { id: 'x-title', tabindex: -1 }, view.title);
   path.replaceChildren(
     ...view.path.flatMap(([text, changes]) => [link(text, changes), ' › ']),
@@ -22,7 +24,9 @@ function render() {
   controls.replaceChildren(...view.controls.filter((control) => control));
   body.replaceChildren(heading, ...view.body.filter((part) => part));
   status.textContent = `Shown: ${view.status}.${unknown.join('')}`;
-  view.charts.forEach(draw);
+  Promise.all(view.charts.map(draw)).then(() => {
+    root.style.minHeight = '';
+  });
   const isOther = before !== null && before !== view.title;
   before = view.title;
   const again = focused?.startsWith('x-') ? document.getElementById(focused) : null;
@@ -34,6 +38,14 @@ window.addEventListener('hashchange', () => {
   // another part of the page has an address of its own
   if (location.hash.startsWith(START) || location.hash === '') render();
 });
+// a link to the explorer leaves the view, and the address that tells it
+for (const anchor of document.querySelectorAll('a[href="#explorer"]')) {
+  anchor.addEventListener('click', (event) => {
+    event.preventDefault();
+    root.scrollIntoView();
+    document.getElementById('x-title').focus({ preventScroll: true });
+  });
+}
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', render);
 let width = innerWidth;
 window.addEventListener('resize', () => {
