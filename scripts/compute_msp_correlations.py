@@ -15,6 +15,7 @@ from multical.errors import program
 from multical.figures import latex, msp_tables, outputs
 from multical.figures.params import Compared
 from multical.metrics.lines import least_squares
+from multical.names import billions
 
 #: Quantities that are not split by phrasing
 ERRORS = tuple(name for name in msp_tables.QUANTITIES if name.startswith("calibration_error"))
@@ -95,7 +96,7 @@ def print_points(table: pd.DataFrame, aurocs: list[str]) -> pd.DataFrame:
     return latex.printed(table[table["prompt"] == ""], {
         "dataset": ("dataset", None),
         "model": ("LLM", None),
-        "size": ("Size (B)", latex.rounded(1)),
+        "size": ("Size (B)", lambda size: "--" if pd.isna(size) else billions(size)),
         "accuracy": ("Accuracy", per_cent),
         **{name: (title(name), per_cent) for name in aurocs},
         "calibration_error": ("Calibration error", latex.rounded(2)),

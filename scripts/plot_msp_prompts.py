@@ -11,6 +11,7 @@ import textwrap
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 
 from multical.data import questions
 from multical.errors import InputError, program
@@ -20,6 +21,15 @@ from multical.models import chat
 
 #: Characters in a line, and the height of a line in points
 COLUMNS, LINE = 104, 10.5
+#: The fonts of matplotlib itself, and those for scripts that they lack, where a machine has them
+OWN_FONTS = ("DejaVu Sans Mono", "DejaVu Sans")
+OTHER_FONTS = (
+    "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Bengali",
+    "Noto Sans Gujarati", "Noto Sans Gurmukhi", "Noto Sans Kannada", "Noto Sans Malayalam",
+    "Noto Sans Sinhala", "Noto Sans Tamil", "Noto Sans Telugu", "Noto Sans Thai",
+    "Noto Sans Khmer", "Noto Sans Lao", "Noto Sans Myanmar", "Noto Sans Ethiopic",
+    "Noto Sans CJK JP", "Noto Sans SC", "PingFang SC", "Microsoft YaHei",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -58,10 +68,16 @@ def panels(texts: dict[str, str]) -> Figure:
         ax.spines[["top", "right"]].set_visible(True)
         written = ax.annotate(
             text, (0, 1), xycoords="axes fraction", xytext=(5, -5), va="top",
-            textcoords="offset points", family="DejaVu Sans Mono", fontsize=7.5, parse_math=False,
+            textcoords="offset points", family=fonts(), fontsize=7.5, parse_math=False,
         )  # fmt: skip
         written.set_in_layout(False)  # the frame is as wide as the page, and holds the text
     return figure
+
+
+def fonts() -> list[str]:
+    """The fonts for a text in any script, of those that there are."""
+    known = set(get_font_names())
+    return [*OWN_FONTS, *(name for name in OTHER_FONTS if name in known)]
 
 
 def wrap(text: str) -> str:

@@ -34,6 +34,13 @@ from multical.fixity import Inputs
 from multical.params import Listed, command_line
 from multical.provenance import sidecar
 
+#: What studies are about, by their kind
+MEASURED = {
+    **dict.fromkeys(["multilingual", "harness"], "models before and after fine-tuning"),
+    "api": "models behind APIs",
+    **dict.fromkeys(["released", "chat_confidence"], "the confidence of chat models"),
+}
+
 
 def main() -> None:
     started = time.monotonic()
@@ -136,9 +143,9 @@ Statistic = Callable[[Any, float], Measurement]
 def _outcome(claim: Claim, params: ClaimsJob, statistic: Statistic) -> dict[str, Any]:
     try:
         if params.kind not in claim.tested_on:
+            wanted = " or ".join(dict.fromkeys(MEASURED[kind] for kind in claim.tested_on))
             raise NotTestableError(
-                f"{params.study} is of kind {params.kind}; this needs "
-                f"{' or '.join(claim.tested_on)}"
+                f"the claim is about {wanted}, and {params.study} is about {MEASURED[params.kind]}"
             )
         measurements = [statistic(part, claim.alpha) for part in claim.parts]
         _check_power(claim, measurements)
@@ -154,7 +161,8 @@ def _check_power(claim: Claim, measurements: list[Measurement]) -> None:
     least *= tests if claim.correction == "holm" else 1
     if least >= claim.alpha:
         raise NotTestableError(
-            f"{tests} tests on so few replicates or models can have no p under {claim.alpha:g}"
+            "too few models or bootstrap replicates: whatever the data, p can be no less than "
+            f"{least:.2g} here, and only a p under {claim.alpha:g} counts"
         )
 
 

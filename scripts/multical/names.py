@@ -1,4 +1,4 @@
-"""What metrics and readouts are called in figures, tables, verdicts and on the page.
+"""How figures, tables, verdicts and the page name metrics and readouts, and how they say sizes.
 
 What code and config call them is the key. docs/glossary.md defines them. They are apart from
 `multical.labels`, so that no metric is computed again for a name.
@@ -50,3 +50,8 @@ def metric_name(metric: str) -> str:
 def readout_name(readout: str) -> str:
     """What a readout is called."""
     return _READOUTS[readout]
+
+
+def billions(size: float) -> str:
+    """A model's size, in billions of parameters, to three digits."""
+    return f"{size:.3g}"

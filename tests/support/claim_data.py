@@ -93,6 +93,7 @@ def released_params(**changes: Any) -> dict[str, Any]:
     settings = Study(Path(), "", MODELS, DATASETS).settings
     own = {key: settings[key] for key in ("models", "datasets", "bins")} | {"study": "results/made"}
     own |= {"kind": "released", "bootstrap": BOOTSTRAP | {"replicates": 1000}}
+    own["schemes"] = {"balanced": 1, "conservative": 2}
     return own | schema.dumped(CLAIMS) | changes
 
 

@@ -685,6 +685,22 @@ def test_sliders_give_the_scores_of_the_table(
     assert list(saved["score"]) == pytest.approx(list(whole["score"]), abs=1e-6)
 
 
+def test_thresholds_chosen_on_labelled_answers_are_marked(
+    opened: Callable[..., Page], duo: Path
+) -> None:
+    page = opened(duo, "#explore?penalty=2")
+    chart = page.locator(".x-figure").nth(1)
+    assert "chosen for this cost on 20 labelled answers" in chart.inner_text()
+    rings = chart.locator(".mark-symbol.role-mark path")
+    curves = table_of(duo, "score_curves")
+    chosen = curves[curves["chosen"] & (curves["scheme"] == "conservative")]
+    assert rings.count() == len(chosen.query("method == 'msp' and dataset == 'all'")) == 3
+    page = opened(duo, "#explore?penalty=3")
+    assert (
+        "No thresholds were chosen for this cost" in page.locator(".x-figure").nth(1).inner_text()
+    )
+
+
 def test_the_page_stays_while_a_slider_moves(opened: Callable[..., Page], duo: Path) -> None:
     page = opened(duo)
     page.set_viewport_size({"width": 1400, "height": 400})

@@ -115,10 +115,11 @@ def change(
 
     `path` is the file of the `summary`, for errors.
     """
-    for key, name in (("readouts", part.readout), ("metrics", part.metric)):
-        need(name in getattr(params, key), f"metrics.{key} of the study has no {name}")
-    need(part.metric not in WITHOUT_INTERVAL, f"{part.metric} has no interval that covers")
-    need(params.bootstrap.replicates, "metrics.bootstrap.replicates of the study is 0")
+    metric, readout = metric_name(part.metric), readout_name(part.readout)
+    need(part.readout in params.readouts, f"the study does not read confidence by {readout}")
+    need(part.metric in params.metrics, f"the study does not measure {metric}")
+    need(part.metric not in WITHOUT_INTERVAL, f"{metric} has no interval that can be trusted")
+    need(params.bootstrap.replicates, "the study has no bootstrap (its replicates are 0)")
     made = [_Comparison(part, pairs, params) for pairs in _by_training(part, scored)]
     for one in made:
         one.agrees(summary, path)
@@ -126,8 +127,8 @@ def change(
     overall = average([replace(one.effect, by_seed=one.effect.by_seed[:seeds]) for one in made])
     interval = described(overall, params.bootstrap.level)
     description = (
-        f"change of {metric_name(part.metric)} from {_named(part.before)} to "
-        f"{_named(part.after)}, {_GROUPS[part.group]}, by {readout_name(part.readout)}"
+        f"change of {metric} from {_named(part.before)} to {_named(part.after)}, "
+        f"{_GROUPS[part.group]}, by {readout}"
     )
     return Measurement(
         description,
@@ -156,7 +157,7 @@ def _variants(
             made = [_Comparison(other, pairs, params, bins) for pairs in _by_training(part, scored)]
         except NotTestableError:
             continue  # the readout has no distribution over the options
-        name = metric if metric in PROPER else f"{metric}, {bins} bins"
+        name = metric_name(metric) + ("" if metric in PROPER else f", {bins} bins")
         value = float(np.mean([one.effect.value for one in made]))
         yield Variant(name, value, [one.test(alpha) for one in made], part.share)
 
@@ -282,7 +283,7 @@ class _Comparison:
         before, after = self.pairs[0]
         keys = after.keys if after.keys["sft"] is not None else before.keys
         seeds = f"seed {keys['seed']}" if len(self.pairs) == 1 else f"{len(self.pairs)} seeds"
-        return f"{keys['model']}, {keys['sft']}, {keys['benchmark']}, {seeds}"
+        return f"{keys['model']}, SFT on {keys['sft']}, {keys['benchmark']}, {seeds}"
 
     def agrees(self, summary: pd.DataFrame, path: str) -> None:
         for pair, sides in zip(self.pairs, self.cells, strict=True):
@@ -300,8 +301,8 @@ def _cells(part: Change, run: Scored, params: MetricsJob, bins: int) -> dict[str
     cells = {language: known[language] for language in chosen if language in known}
     need(
         cells,
-        f"the records of {run.keys['run']} on {benchmark} have no {part.metric} of the readout "
-        f"{part.readout}",
+        f"the records of {run.keys['run']} on {benchmark} have no {metric_name(part.metric)} by "
+        f"{readout_name(part.readout)}",
     )
     return cells
 

@@ -52,7 +52,7 @@ def calibration_error(
     (`error_test`). Both draw questions, each with all its answers (see `errors`).
     """
     bootstrap = params.bootstrap
-    need(bootstrap.replicates, "bootstrap.replicates of the study is 0")
+    need(bootstrap.replicates, "the study has no bootstrap (its replicates are 0)")
     table = _rows(
         msp_tables.read_table(path, ["dataset", "model", "calibration_error"]),
         dataset=msp_tables.ALL,
@@ -181,7 +181,7 @@ def auroc(part: Auroc, path: str, params: AnswerClaims, alpha: float) -> Measure
             continue  # a model that is always wrong, say
         for share in (0.5, 0.8, 0.9, 1.0) if rows else ():
             if (least, share) != (part.min_accuracy, part.share):
-                name = f"accuracy of {least:g} or more, {share:.0%} of cells"
+                name = f"accuracy of {least:g} or more, {share:.0%} of the tests"
                 value = float(np.mean([test.value for test in others]))
                 variants.append(Variant(name, value, others, share))
     measurement = _over_models(
@@ -222,15 +222,20 @@ def correlation(part: Correlation, path: str, params: AnswerClaims, alpha: float
             tests = _correlation(other, table, params.bootstrap.level, alpha).tests
         except judge.NotTestableError:
             continue  # it is not defined
-        variants.append(Variant(f"{part.x}, {name}", tests[0].value, tests, part.share))
+        variants.append(Variant(_pair(other), tests[0].value, tests, part.share))
     return replace(measurement, variants=variants)
 
 
 def _correlation(part: Correlation, table: pd.DataFrame, level: float, alpha: float) -> Measurement:
     table = _rows(table, y=part.y)
-    need(len(table), f"no correlation of {part.x} and {part.y}")
+    need(len(table), f"no correlation of {_pair(part)}")
     r, n = (float(table[name].iloc[0]) for name in ("r", "n"))
     return correlation_test(part, r, n, level, alpha)
+
+
+def _pair(part: Correlation) -> str:
+    """What is correlated."""
+    return " and ".join(msp_tables.QUANTITIES[name] for name in (part.x, part.y))
 
 
 def correlation_test(
@@ -238,7 +243,7 @@ def correlation_test(
 ) -> Measurement:
     """Fisher's interval and test of a correlation over n models."""
     need(n > 3, f"{n:.0f} models, too few for a correlation with an interval")
-    need(abs(r) < 1, f"the correlation of {part.x} and {part.y}, or its interval, is not defined")
+    need(abs(r) < 1, f"the correlation of {_pair(part)}, or its interval, is not defined")
     se = 1 / np.sqrt(n - 3)
     half = stats.norm.ppf((1 + level) / 2) * se
     low, high = (float(np.tanh(np.arctanh(r) + side * half)) for side in (-1, 1))
@@ -252,9 +257,8 @@ def correlation_test(
     else:
         p, against = (above, 1 - above) if part.direction == "above" else (1 - above, above)
         shown, least = judge.detectable(limit, part.direction, se, alpha), 0.0
-    pair = " and ".join(msp_tables.QUANTITIES[name] for name in (part.x, part.y))
-    description = f"correlation of {pair} over {n:.0f} models"
-    test = Test(f"{part.x}, {part.y}", r, p, against, low, high, float(np.tanh(shown)))
+    description = f"correlation of {_pair(part)} over {n:.0f} models"
+    test = Test(_pair(part), r, p, against, low, high, float(np.tanh(shown)))
     return Measurement(description, r, low, high, [test], least=least)
 
 
@@ -267,22 +271,25 @@ def abstention_gain(
     """
     columns = ["dataset", "model", "k", "scheme", "method", "mean"]
     scores = msp_tables.scores(msp_tables.read_table(path, columns), part.scheme, part.k)
-    setting = f"{part.scheme}, k = {part.k}"
-    need({part.method, "none"} <= set(scores), f"no scores of {part.method} with {setting}")
+    method = msp_tables.METHOD_NAMES[part.method]
+    need(part.scheme in params.schemes, f"the study has no score called {part.scheme}")
+    costs = f"where a wrong answer costs {params.schemes[part.scheme]:g}"
+    labelled = f"with thresholds chosen on {part.k} labelled questions of each data set"
+    found = {part.method, "none"} <= set(scores)
+    need(found, f"no scores of abstaining on {method} {costs}, {labelled}")
     gains = msp_tables.gains(scores, part.method).dropna()
     need(len(gains) > 1, f"{len(gains)} models with scores, too few for a test over models")
     p, against = gain_test(gains.to_numpy(), part.threshold)
     value, low, high = judge.mean_over(list(gains.index), gains.to_list(), params.bootstrap.level)
-    method = msp_tables.METHOD_NAMES[part.method]
     description = (
         f"mean gain in score by abstaining on {method}, over the better of never and always "
-        f"abstaining, {setting}"
+        f"abstaining, {costs}, {labelled}"
     )
     detail = f"gain in {(gains > 0).sum()} of {len(gains)} models"
     # Wilcoxon's test has 3 / pi of the efficiency of the t-test, for normal gains
     se = float(gains.std() / np.sqrt(len(gains) * 3 / np.pi))
     limit = judge.detectable(part.threshold, "above", se, alpha)
-    name = f"{len(gains)} models, {part.scheme}"
+    name = f"{len(gains)} models, {costs}"
     tests = [Test(name, value, p, against, low, high, limit)]
     least = 0.5 ** len(gains)  # p if all models gain
     return Measurement(description, value, low, high, tests, detail, least)

@@ -9,13 +9,14 @@ from pydantic import Field, RootModel
 from multical.claims.schema import Claims
 from multical.figures.params import Answers
 from multical.metrics.params import Bins, Bootstrap
+from multical.params import Name
 from multical.stats.params import MetricsJob
 
 
 class MeasuredClaims(MetricsJob, Claims):
     """Claims to test on a study with metrics by language."""
 
-    kind: Literal["multilingual", "harness"]
+    kind: Literal["multilingual", "harness", "api"]
     study: str
 
 
@@ -25,6 +26,7 @@ class AnswerClaims(Answers, Claims):
     kind: Literal["released", "chat_confidence"]
     bins: Bins
     bootstrap: Bootstrap
+    schemes: dict[Name, float] = Field(description="penalty of a wrong answer by score")
 
 
 ClaimsJob = MeasuredClaims | AnswerClaims

@@ -13,8 +13,25 @@ from multical.claims.schema import UNDECIDED, VERDICTS
 from multical.errors import InputError
 from multical.provenance import sidecar
 
-TESTS = ["Of", "Value", "p", "p, adjusted", "p of the contrary", "adjusted", "Could have shown"]
-VARIANTS = ["By another choice", "Value", "Largest p", "It"]
+TESTS = [
+    "Test of", "Value", "p for the claim", "p for it, corrected", "p against the claim",
+    "p against it, corrected", "Could have shown",
+]  # fmt: skip
+VARIANTS = ["By another choice", "Value", "Largest p", "The claim"]
+#: What tests and corrections are called, by their keys in claims.yaml
+TEST_NAMES = {
+    "paired_bootstrap": "a bootstrap over questions, of several seeds a t-test over questions and "
+    "trainings",
+    "wild_cluster_bootstrap": "a wild cluster bootstrap over questions",
+    "mann_whitney": "Mann and Whitney's test of ranks",
+    "fisher_z": "Fisher's test of a correlation",
+    "wilcoxon": "Wilcoxon's test of signed ranks over models",
+}
+CORRECTIONS = {
+    "holm": "are corrected for the number of tests (Holm)",
+    "intersection_union": "then need no correction",
+    "none": "are not corrected for the number of tests",
+}
 OTHERWISE = (
     "The same data by other choices, each corrected by itself. The verdict does not rest on them."
 )
@@ -108,7 +125,8 @@ def note(document: dict[str, Any]) -> str:
     return (
         "A claim is reproduced where all its parts hold, contradicted where tests find the "
         "contrary of a part, and otherwise inconclusive. Claims are the papers'; metrics, "
-        "thresholds, corrections and shares are our own reading of their words (claims.yaml). What "
+        "thresholds, corrections and shares are our own reading of their words (claims.yaml). A "
+        "small p for a claim speaks for it, a small p against it for the contrary. What "
         "a test could have shown is the value that it finds, if it is the only one, with a chance "
         f"of {document['power']:.0%}. A test of several seeds covers other trainings, a test "
         "of one seed takes the training as it is. Languages with a significant change are counted "
@@ -166,17 +184,17 @@ def measured(claim: dict[str, Any], part: dict[str, Any]) -> str:
 
 def judgement(claim: dict[str, Any], part: dict[str, Any]) -> str:
     """What was measured, and by which test."""
-    correction = "" if claim["correction"] == "none" else f", correction {claim['correction']}"
     return (
-        f"{measured(claim, part)}. Test {part['test']}, level {claim['alpha']:g}{correction}; "
-        f"{part['share']:.0%} of the tests must pass.{_keys(part)}"
+        f"{measured(claim, part)}. Tested by {TEST_NAMES[part['test']]}, at the level "
+        f"{claim['alpha']:g}: {part['share']:.0%} of the tests must pass; p-values for the claim "
+        f"{CORRECTIONS[claim['correction']]}.{_keys(part)}"
     )
 
 
 def _keys(part: dict[str, Any]) -> str:
-    """What metric and readout of a change are called in tables and config."""
+    """What metric and readout of a change are called in files and config."""
     keys = [f"{name} {part[name]}" for name in ("metric", "readout") if name in part]
-    return f" In tables: {', '.join(keys)}." if keys else ""
+    return f" In files: {', '.join(keys)}." if keys else ""
 
 
 def test_row(part: dict[str, Any], test: dict[str, Any]) -> list[list[str]]:

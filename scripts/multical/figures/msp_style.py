@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 
 from multical.figures import style
 from multical.figures.params import Answers
-from multical.metrics.lines import least_squares
+from multical.metrics.lines import LEAST, least_squares
 
 Floats = npt.NDArray[np.float64]
 #: Line properties of each model, by the model's name
@@ -86,7 +86,7 @@ def fitted_scatter(ax: Axes, points: pd.DataFrame, x: str, y: str, looks: Looks)
     for model, at, height in zip(known["model"], xs, ys, strict=True):
         ax.plot(at, height, **looks[model] | POINT)
     ax.margins(0.08)
-    note = f"no fit of {line.n} model{'s' * (line.n != 1)}"
+    note = f"no line: fewer than\n{LEAST} different values"
     if not np.isnan(line.r):
         note = f"$R^2$ = {line.r**2:.2f}\n$p$ = {line.p:.2g}"
     across, up, look = _free_corner(ax, xs, ys)

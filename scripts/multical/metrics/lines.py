@@ -9,6 +9,9 @@ from scipy.special import stdtr
 
 from multical.metrics.readouts import Floats
 
+#: A line is fitted to this many different x, or more
+LEAST = 3
+
 
 @dataclass(frozen=True)
 class Line:
@@ -24,13 +27,13 @@ class Line:
 def least_squares(x: Floats, y: Floats) -> Line:
     """The line through the points without NaN.
 
-    With fewer than three points, or if all x are equal, everything but n is NaN. The same numbers
-    as those of scipy.stats.linregress.
+    With fewer than three different x everything but n is NaN: through two, a line shows no more
+    than two means do. The same numbers as those of scipy.stats.linregress.
     """
     known = ~(np.isnan(x) | np.isnan(y))
     x, y = x[known], y[known]
     n = len(x)
-    if n < 3 or np.ptp(x) == 0:
+    if len(np.unique(x)) < LEAST:
         return Line(np.nan, np.nan, np.nan, np.nan, n)
     xx, xy, _, yy = np.cov(x, y, bias=True).flat
     r = float(np.clip(xy / np.sqrt(xx * yy), -1, 1)) if yy else (0.0 if xy else np.nan)

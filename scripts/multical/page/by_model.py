@@ -18,7 +18,7 @@ from multical.page.by_language import short
 from multical.workflow import msp_params
 
 ERRORS = ("calibration_error_cells", "calibration_error_width", "calibration_error")
-CURVE = ["dataset", "model", "method", "scheme", "threshold", "score", "abstained"]
+CURVE = ["dataset", "model", "method", "scheme", "threshold", "score", "abstained", "chosen"]
 
 
 def data(config: Config, root: str) -> dict[str, Any]:
@@ -26,17 +26,18 @@ def data(config: Config, root: str) -> dict[str, Any]:
     params = msp_params.compared(config, root)
     points = msp_tables.read_table(sources.table(root, "points"), ["dataset", "model", "accuracy"])
     curves = msp_tables.read_table(sources.table(root, "score_curves"), CURVE)
-    schemes = msp_params.abstention(config, root).abstention.schemes
+    abstention = msp_params.abstention(config, root).abstention
     return {
         "kind": "models",
         "study": root,
         "datasets": params.dataset_names,
         "models": list(_models(params)),
         "methods": {name: msp_tables.METHOD_NAMES[name] for name in params.methods},
-        "schemes": schemes,
+        "schemes": abstention.schemes,
+        "k": abstention.main_k,
         "values": _values(params, points),
         "points": list(_points(params, points)),
-        "curves": list(_curves(curves, schemes)),
+        "curves": list(_curves(curves, abstention.schemes)),
     }
 
 
@@ -75,11 +76,12 @@ def _curves(curves: pd.DataFrame, schemes: dict[str, float]) -> Iterator[dict[st
     """Of each data set, method and model: shares of right answers and of abstentions by threshold.
 
     A score is 100 (right - penalty wrong), and right + wrong + abstained = 1. So the scores of one
-    penalty give those of all others.
+    penalty give those of all others. `chosen` has by penalty and model the place of the threshold
+    that was chosen on labelled answers.
     """
     scheme, penalty = next(iter(schemes.items()))
-    curves = curves[curves["scheme"] == scheme]
-    for (dataset, method), rows in curves.groupby(["dataset", "method"], sort=False):
+    for (dataset, method), every in curves.groupby(["dataset", "method"], sort=False):
+        rows = every[every["scheme"] == scheme]
         models = {str(name): part for name, part in rows.groupby("model", sort=False)}
         thresholds = next(iter(models.values()))["threshold"]
         found = {}
@@ -92,4 +94,11 @@ def _curves(curves: pd.DataFrame, schemes: dict[str, float]) -> Iterator[dict[st
             "method": method,
             "thresholds": short(thresholds),
             "models": found,
+            "chosen": {
+                f"{schemes[str(name)]:g}": {
+                    str(model): int(part["chosen"].to_numpy(bool).argmax())
+                    for model, part in own.groupby("model", sort=False)
+                }
+                for name, own in every.groupby("scheme", sort=False)
+            },
         }

@@ -17,7 +17,7 @@ from multical.config.studies import MultilingualStudy, runs
 from multical.figures import msp_tables, tables
 from multical.figures.language_names import language
 from multical.labels import LEVELS
-from multical.names import readout_name
+from multical.names import billions, readout_name
 from multical.page import sources
 from multical.page.contents import answered, levels_of, usage
 from multical.provenance import usage as usages
@@ -33,8 +33,8 @@ KINDS = {
 #: A mark beside each verdict, since colour alone says nothing to some readers
 MARKS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?", "not testable here": "–"}
 
-#: Models of fewer weights make a small demo
-SMALL = 1e9
+#: Smaller models, in billions of parameters, make a small demo
+SMALL = 1
 
 #: A term, and what there is to say of it
 Fact = tuple[str, str]
@@ -49,14 +49,13 @@ def facts(config: Config, root: str) -> list[Fact]:
 def scale(config: Config, root: str) -> str:
     """How large a study is, and what it is too small to say."""
     counted = _scale_of_answers if answered(config, root) else _scale_of_languages
-    models, weights, questions = counted(config, root)
+    models, sizes, questions = counted(config, root)
     seeds = len(_seeds(config, root))
-    small = bool(weights) and max(weights) < SMALL
-    sizes = sorted({f"{number / 1e9:.2g}" for number in weights}, key=float)
-    span = " to ".join(dict.fromkeys([*sizes[:1], *sizes[-1:]]))
-    known = " where known" * (len(weights) < models)
+    small = bool(sizes) and max(sizes) < SMALL
+    span = " to ".join(dict.fromkeys(map(billions, [*sorted(sizes)[:1], *sorted(sizes)[-1:]])))
+    known = " where known" * (len(sizes) < models)
     parts = [
-        _number(models, "model") + f" of {span} billion weights{known}" * bool(weights),
+        _number(models, "model") + f" of {span} billion parameters{known}" * bool(sizes),
         *[_number(seeds, "training seed")] * bool(seeds),
         questions,
     ]
@@ -82,7 +81,7 @@ def _seeds(config: Config, root: str) -> set[int]:
 
 
 def _scale_of_languages(config: Config, root: str) -> tuple[int, list[float], str]:
-    """The number of models, the weights of those that are known, and the questions in words."""
+    """The number of models, the sizes that are known (in billions), and the questions in words."""
     rows = tables.read(paths.METRICS.format(root=root), "metrics")
     shown = config.measured(root).figures
     rows = rows[(rows["readout"] == shown.readout) & (rows["benchmark"] == shown.benchmark)]
@@ -90,18 +89,17 @@ def _scale_of_languages(config: Config, root: str) -> tuple[int, list[float], st
     span = " to ".join(dict.fromkeys(f"{number:,.0f}" for number in (counts.min(), counts.max())))
     models = rows["model"].unique()
     entries = [config.models.get(name) for name in models]
-    weights = [float(one.parameters) for one in entries if one and one.parameters]
-    return len(models), weights, f"{span} questions in {_each(len(counts), 'language')}"
+    sizes = [one.parameters / 1e9 for one in entries if one and one.parameters]
+    return len(models), sizes, f"{span} questions in {_each(len(counts), 'language')}"
 
 
 def _scale_of_answers(config: Config, root: str) -> tuple[int, list[float], str]:
     models = msp_params.answers(config, root, partial=True).models
     path = paths.STUDY_TABLE.format(root=root, name="datasets.csv")
     counts = msp_tables.read_table(path, ["dataset", "questions"])["questions"]
-    weights = [1e9 * model.size for model in models if model.size]
     return (
         len(models),
-        weights,
+        [model.size for model in models if model.size],
         f"{counts.sum():,.0f} questions of {_number(len(counts), 'data set')}, each answered "
         "with a letter",
     )
@@ -146,13 +144,13 @@ def _described(config: Config, benchmarks: Iterable[str]) -> Iterator[str]:
 
 
 def _sized(config: Config) -> Any:
-    """A function that names a model with the number of its weights."""
+    """A function that names a model with its size."""
 
     def sized(name: str) -> str:
         entry = config.models.get(name)
         if entry is None or entry.parameters is None:
             return name
-        return f"{name} ({entry.parameters / 1e9:.2g} billion weights)"
+        return f"{name} ({billions(entry.parameters / 1e9)} billion parameters)"
 
     return sized
 

@@ -20,10 +20,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from multical.errors import InputError
+from multical.figures import msp_tables
+from multical.names import billions, metric_name
 from multical.page.contents import PageJob, Product, answered
 from multical.provenance.sidecar import check_output, relative
 from multical.workflow import captions, job_params, msp_params
 
+#: Columns whose cells are keys of metrics
+KEYS = ("metric", "measure", "x", "y")
 #: Rows of a table that the page shows; all are in the file beside it
 ROWS = 24
 #: Red, green and blue, from 0 to 255, are multiples of it in pictures: nobody sees the difference
@@ -65,7 +69,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """The first rows of a table, and how many there are."""
+    """The first rows of a table, and how many there are. Plain names have keys as tooltips."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -166,7 +170,7 @@ def table(path: str, limit: int = ROWS) -> Table:
         name for name in names if name not in {end for pair in ends.values() for end in pair}
     ]
     return Table(
-        columns=columns,
+        columns=list(map(plain, columns)),
         rows=[[_cell(row, name, ends.get(name)) for name in columns] for row in rows[:limit]],
         total=len(rows),
     )
@@ -179,10 +183,20 @@ def _ends(name: str, names: list[str]) -> list[str]:
 
 
 def _cell(row: Mapping[str, str], name: str, ends: list[str] | None) -> str:
+    if name in KEYS:
+        return plain(row[name])
+    if name == "size" and row[name]:
+        return billions(float(row[name]))
     if not ends or not all(row[end] for end in ends):
         return number(row[name])
     low, high = (number(row[end]) for end in ends)
     return f"{number(row[name])} [{low}, {high}]"
+
+
+def plain(key: str) -> Markup:
+    """What a metric or a column is called, with its key as a tooltip if that is another text."""
+    name = msp_tables.QUANTITIES.get(key, metric_name(key))
+    return Markup("{}" if name == key else '<span title="{1}">{0}</span>').format(name, key)
 
 
 def number(text: str) -> str:

@@ -8,7 +8,7 @@ empty. Numbers are read from the study's tables when the report is made.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property, partial
 from pathlib import Path
 from statistics import median
@@ -122,10 +122,12 @@ class About:
         counts = self._counts
         if not counts:
             return ""
+        from multical.figures.language_names import language  # here: babel loads slowly
+
         least, most = min(counts.values()), max(counts.values())
         if least == most:
             return f"Each language has {most} questions."
-        few = [f"{language} ({n})" for language, n in counts.items() if n < self._enough]
+        few = [f"{language(tag)} ({tag}, {n})" for tag, n in counts.items() if n < self._enough]
         text = f"Languages have {least} to {most} questions."
         return f"{text} Values of those with few say little: {', '.join(few)}." if few else text
 
@@ -188,8 +190,23 @@ def _accuracies(path: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(lines) if row["metric"] == "accuracy"]
 
 
+#: What a fit to the points of models says
+LINE = (
+    "With the line go its R² and the p of no slope, which takes the models as the sample; claims "
+    "rest on tests of their own. Models with fewer than three different values have no line."
+)
+
+
+def _either(names: Iterable[str]) -> str:
+    """Names in a sentence: `a, b or c`."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
 class AboutAnswers:
     """A study of paper 2, as one panel of its figures shows it."""
+
+    line = LINE
 
     def __init__(self, config: Config, root: str, panel: str = "") -> None:
         study = msp_params.study_at(config, root)
@@ -197,14 +214,30 @@ class AboutAnswers:
         self.data = f"data set {names[panel[:-1]]}" if panel else "all data sets"
         self.scored_here = isinstance(study, ChatConfidenceStudy)
         self.first = study.datasets[0].name
+        self.k = study.abstention.main_k
+        self.costs = _either(
+            f"{100 * penalty:g} ({name})" for name, penalty in study.abstention.schemes.items()
+        )
         self.num_fewshot, self.runs = 0, ""
         if isinstance(study, ChatConfidenceStudy):
             self.num_fewshot = study.scoring.num_fewshot
             self.runs = f"Runs of this study, with its prompts {', '.join(study.prompt_names)}."
 
 
+#: Names of figures and tables that their parts do not give
+WHOLE = {
+    "accuracy_vs_auroc_margin_entropy": "accuracy against AUROC of margin and entropy",
+    "score_vs_threshold_margin_entropy": "score against threshold of margin and entropy",
+    "mann_whitney": "Mann-Whitney",
+    "p_values": "p-values",
+    "platt": "Platt scaling",
+}
+
+
 def readable(name: str) -> str:
     """The name of a figure or table in words."""
+    if name in WHOLE:
+        return WHOLE[name]
     words = {
         "ece": "ECE",
         "auroc": "AUROC",

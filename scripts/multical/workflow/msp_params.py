@@ -287,4 +287,5 @@ def claims(config: Config, root: str, claims: Claims) -> AnswerClaims:
         kind=study.kind,
         bins=study.bins,
         bootstrap=study.bootstrap,
+        schemes=study.abstention.schemes,
     )

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -214,7 +214,11 @@ def test_table_and_page_escape_what_they_show() -> None:
     assert "b" not in page.tags
     assert not {"script", "link", "img"} & set(page.tags)
     assert "a <b> | c (x)" in page.text
-    assert "Test paired_bootstrap, level 0.05, correction holm; 100% of the tests" in page.text
+    assert (
+        "Tested by a bootstrap over questions, of several seeds a t-test over questions and "
+        "trainings, at the level 0.05: 100% of the tests must pass; p-values for the claim are "
+        "corrected for the number of tests (Holm)."
+    ) in page.text
 
 
 @pytest.mark.parametrize(
@@ -231,10 +235,18 @@ def test_what_leaves_a_part_undecided_is_named(tests: list[tuple[float, float]],
     assert report.result({"alpha": 0.05}, found).endswith(f": {said}")
 
 
+def test_each_test_and_correction_has_a_plain_name() -> None:
+    statistics = {one for kind in schema.STATISTICS.values() for one in kind}
+    tests = {key for one in statistics for key in get_args(one.model_fields["test"].annotation)}
+    assert set(report.TEST_NAMES) == tests
+    corrections = get_args(Claim.model_fields["correction"].annotation)
+    assert set(report.CORRECTIONS) == set(corrections)
+
+
 def test_a_change_names_its_metric_and_readout_as_tables_do() -> None:
     (found,) = document()["claims"]["M1"]["parts"]
     said = report.judgement(document()["claims"]["M1"], found)
-    assert said.endswith("In tables: metric confidence, readout text_ppl.")
+    assert said.endswith("In files: metric confidence, readout text_ppl.")
 
 
 def check(folder: Path, patch: pytest.MonkeyPatch, expected: Any, **changes: str) -> None:

@@ -16,6 +16,7 @@ from multical.claims import report as pages
 from multical.claims.params import AnyClaims, ClaimsJob
 from multical.claims.schema import CONTRADICTED, INCONCLUSIVE, NOT_TESTABLE, REPRODUCED
 from multical.errors import InputError
+from multical.names import metric_name
 from multical.params import parse
 from support import claim_data
 
@@ -65,8 +66,10 @@ def test_study_1_as_it_claims(first: Made) -> None:
 def test_claims_of_study_2_are_not_testable_on_study_1(first: Made) -> None:
     found = verify(first, claim_data.measured())
     assert verdicts(found, SECOND) == dict.fromkeys(SECOND, NOT_TESTABLE)
-    reason = "results/made is of kind multilingual; this needs released or chat_confidence"
-    assert found["P2"]["reason"] == reason
+    assert found["P2"]["reason"] == (
+        "the claim is about the confidence of chat models, and results/made is about models before "
+        "and after fine-tuning"
+    )
 
 
 def test_a_study_inside_of_another_shows_what_that_cannot(first: Made, second: Made) -> None:
@@ -124,20 +127,26 @@ def test_other_bins_and_metrics_are_shown_for_calibration_alone(first: Made) -> 
     accuracy, calibration = found["M2"]["parts"]
     assert accuracy["variants"] == []
     shown = {one["of"]: one for one in calibration["variants"]}
-    binned = {f"{name}, {bins} bins" for name in changes.BINNED for bins in (10, 15, 20, 30)}
-    assert set(shown) == binned - {"debiased_ece2, 10 bins"} | {"brier", "nll"}  # that is its own
+    names = map(metric_name, changes.BINNED)
+    binned = {f"{name}, {bins} bins" for name in names for bins in (10, 15, 20, 30)}
+    proper = {"Brier score", "negative log-likelihood"}
+    assert set(shown) == binned - {"debiased ECE\u00b2, 10 bins"} | proper  # that is its own
     assert {one["status"] for one in shown.values()} == {"holds"}
 
 
 @pytest.mark.parametrize(
     ("lacking", "claims", "reason"),
     [
-        ({"readouts": ["text_sum"]}, FIRST, "metrics.readouts of the study has no text_ppl"),
-        ({"metrics": ["accuracy", "ece"]}, ["M1"], "metrics.metrics of the study has no confid"),
+        (
+            {"readouts": ["text_sum"]},
+            FIRST,
+            "the study does not read confidence by perplexity of the texts",
+        ),
+        ({"metrics": ["accuracy", "ece"]}, ["M1"], "the study does not measure confidence"),
         (
             {"bootstrap": {"replicates": 0, "seed": 1, "level": 0.95}},
             FIRST,
-            "metrics.bootstrap.replicates of the study is 0",
+            "the study has no bootstrap (its replicates are 0)",
         ),
     ],
 )
@@ -153,7 +162,8 @@ def test_what_a_study_lacks_is_the_reason(
 def test_a_metric_without_intervals_is_not_tested(first: Made) -> None:
     settings = claim_data.measured(metrics=["confidence", "mce"])
     settings["claims"]["M1"]["parts"][0]["metric"] = "mce"
-    assert verify(first, settings)["M1"]["reason"] == "mce has no interval that covers"
+    reason = "maximum calibration error has no interval that can be trusted"
+    assert verify(first, settings)["M1"]["reason"] == reason
 
 
 def test_a_study_without_low_resource_languages(tmp_path: Path) -> None:
@@ -167,8 +177,10 @@ def test_too_few_replicates_for_so_many_tests(first: Made) -> None:
     few = claim_data.measured(bootstrap=claim_data.BOOTSTRAP | {"replicates": 10})
     found = verify(first, few)
     assert verdicts(found, FIRST) == dict.fromkeys(FIRST, NOT_TESTABLE)
-    reason = "4 tests on so few replicates or models can have no p under 0.05"
-    assert found["M3"]["reason"] == reason
+    assert found["M3"]["reason"] == (
+        "too few models or bootstrap replicates: whatever the data, p can be no less than 0.091 "
+        "here, and only a p under 0.05 counts"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.font_manager import get_font_names
 from sklearn.metrics import roc_auc_score
 
 import plot_msp_prompts
@@ -18,7 +20,7 @@ from multical.claims.params import AnswerClaims
 from multical.claims.schema import NOT_TESTABLE
 from multical.data import questions
 from multical.errors import InputError
-from multical.figures import msp_style
+from multical.figures import msp_style, style
 from multical.figures.params import AnswerDataset, AnswerModel, Answers, PromptText
 from multical.metrics import abstention
 from multical.metrics.params import Split
@@ -296,6 +298,7 @@ def test_figures_of_nothing_are_drawn(awkward: Study, benchmark: str) -> None:
 def verdicts(study: Study) -> dict[str, Any]:
     settings = {key: study.settings[key] for key in ("study", "models", "datasets", "bins")}
     settings |= {"kind": "chat_confidence", "bootstrap": BOOTSTRAP, **schema.dumped(CLAIMS)}
+    settings["schemes"] = {"balanced": 1, "conservative": 2}
     params = AnswerClaims.model_validate(settings)
     files = {path.name: str(path) for path in study.folder.glob("*.csv")}
     paths = [str(study.folder / name) for name in study.records.split()]
@@ -307,9 +310,44 @@ def test_claims_that_cannot_be_tested(awkward: Study) -> None:
     found = verdicts(awkward)
     assert {one["verdict"] for one in found.values()} == {NOT_TESTABLE}
     assert [found[name]["reason"] for name in ("M1", "P1", "P2", "P3", "P4")] == [
-        "results/x is of kind chat_confidence; this needs multilingual or harness",
+        "the claim is about models before and after fine-tuning, and results/x is about the "
+        "confidence of chat models",
         "the calibration error of RIGHT is not defined",
         "the AUROC of RIGHT, arc, answer, or its test, is not defined",
-        "no correlation of accuracy and msp_auroc",
-        "2 tests on so few replicates or models can have no p under 0.05",
+        "no correlation of accuracy and MSP AUROC",
+        "too few models or bootstrap replicates: whatever the data, p can be no less than 0.25 "
+        "here, and only a p under 0.05 counts",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [([1.0, 1.0, 2.0, 2.0], "no line: fewer than\n3 different values"), ([1, 2, 3, 3], "$R^2$")],
+)
+def test_two_sizes_have_no_line_and_no_p(sizes: list[float], said: str) -> None:
+    raw = {"study": "results/x", "models": [model(run) for run in SKILLS], "datasets": DATASETS}
+    params = Answers.model_validate(raw)
+    names = list(params.names.values())
+    points = pd.DataFrame({"model": names, "size": sizes, "auroc": [0.5, 0.6, 0.8, 0.7]})
+    _, ax = style.subplots()
+    msp_style.fitted_scatter(ax, points, "size", "auroc", msp_style.styles(params))
+    (note,) = ax.texts
+    assert note.get_text().startswith(said)
+    assert len(ax.lines) == len(names) + said.startswith("$")
+
+
+@pytest.mark.parametrize(
+    ("font", "text"),
+    [
+        ("Noto Sans Ethiopic", "የኢትዮጵያ ገንዘብ"),
+        ("Noto Sans Arabic", "عملة"),
+        ("Noto Sans Telugu", "కరెన్సీ"),
+    ],
+)
+def test_a_prompt_in_any_script_has_its_letters(font: str, text: str) -> None:
+    if font not in get_font_names():
+        pytest.skip(f"{font} is not installed")
+    figure = plot_msp_prompts.panels({"own": f"Q: {text}?"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a glyph that no font has
+        figure.draw_without_rendering()

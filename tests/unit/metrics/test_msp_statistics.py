@@ -58,7 +58,7 @@ def test_least_squares_is_the_textbook_line() -> None:
     of_scipy = (fit.slope, fit.intercept, fit.rvalue, fit.pvalue)
     assert (line.slope, line.intercept, line.r, line.p) == of_scipy
     assert lines.least_squares(y[known][:5], 2 * y[known][:5] + 1).p < 1e-12
-    for few in (np.array([1.0, 2.0]), np.array([3.0, 3.0, 3.0]), np.full(4, np.nan)):
+    for few in (np.array([1.0, 2.0, 2.0, 1.0]), np.array([3.0, 3.0, 3.0]), np.full(4, np.nan)):
         assert np.isnan(lines.least_squares(few, few).r)
 
 

@@ -307,3 +307,5 @@ def test_models_have_the_values_and_scores_of_the_tables(
         score = 100 * (right - found["schemes"][row["scheme"]] * (1 - right - abstained))
         assert score == pytest.approx(row["score"], abs=1e-6)
         assert 100 * abstained == pytest.approx(row["abstained"], abs=1e-6)
+        cost = str(found["schemes"][row["scheme"]])
+        assert row["chosen"] == (curve["chosen"][cost][row["model"]] == at)

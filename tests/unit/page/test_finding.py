@@ -86,9 +86,9 @@ def test_paper_1(
     assert "raises the calibration error ECE (" in lines[2]
     assert "label smoothing of 0.1 in that training lowers it again (" in lines[2]
     assert lines[3] == (
-        "A small demo: 2 models of 0.13 to 0.27 billion weights, one training seed, 160 questions "
-        "in each of 41 languages. Of larger models it says little. One seed does not show how much "
-        "trainings differ."
+        "A small demo: 2 models of 0.135 to 0.268 billion parameters, one training seed, 160 "
+        "questions in each of 41 languages. Of larger models it says little. One seed does not "
+        "show how much trainings differ."
     )
     assert lines[7:] == ["Claims: M1, P1 reproduced; M2 inconclusive"]
 
@@ -188,7 +188,7 @@ def test_paper_2(
     root = write_answers(results)
     lines = shown(root, monkeypatch, capsys)
     assert lines[3].startswith(
-        "The study: 14 models of 6 to 70 billion weights where known, 1,200 questions "
+        "The study: 14 models of 6 to 70 billion parameters where known, 1,200 questions "
     )
     assert lines[1:3] + lines[4:] == [
         "Figure: results/msp_v2/figures/accuracy_vs_auroc.pdf",

@@ -204,6 +204,16 @@ def test_a_table_has_intervals_beside_values_and_escapes_names(page: PageJob) ->
     assert '<th scope="row">a&lt;b</th>' in build.html(page)
 
 
+def test_metrics_have_plain_names_with_keys_as_tooltips(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    row = {"metric": "debiased_ece2", "msp_auroc": 0.5, "size": 0.134515, "p": 0.25}
+    pd.DataFrame([row, row | {"size": 70.0}]).to_csv(file, index=False)
+    table = products.table(str(file))
+    named = '<span title="debiased_ece2">debiased ECE\u00b2</span>'
+    assert table.columns == ["metric", '<span title="msp_auroc">MSP AUROC</span>', "size", "p"]
+    assert table.rows == [[named, "0.500", "0.135", "0.250"], [named, "0.500", "70", "0.250"]]
+
+
 def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     pd.DataFrame({"x": range(100)}).to_csv(file, index=False)
@@ -228,7 +238,7 @@ def test_claims_have_their_verdict_in_words_and_what_it_rests_on(page: PageJob) 
 
 def test_what_was_run(page: PageJob) -> None:
     said = dict(facts.facts(page.config, ROOT))
-    assert said["Models"].startswith("gemma3-270m (0.27 billion weights), smollm2-135m-instruct (")
+    assert said["Models"].startswith("gemma3-270m (0.268 billion parameters), smollm2")
     assert said["Fine-tuning"] == (
         "6 runs: SFT data facts; label smoothing 0, 0.1, 0.2; training seeds 0"
     )
@@ -345,7 +355,7 @@ def test_what_abstention_gains_is_a_part_of_the_page(answered: str) -> None:
 def test_the_scale_of_a_study_follows_the_finding(answered: str) -> None:
     text = " ".join(Reader(answered).text.split())
     assert (
-        "A small demo: 7 models of 0.14 to 0.27 billion weights, one training seed, 1,200 "
+        "A small demo: 7 models of 0.135 to 0.268 billion parameters, one training seed, 1,200 "
         "questions of 2 data sets, each answered with a letter. Of larger models it says little. "
         "One seed does not show how much trainings differ."
     ) in text

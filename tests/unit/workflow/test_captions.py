@@ -88,7 +88,8 @@ def test_no_line_starts_with_what_may_be_empty(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CAPTIONS, ids=lambda path: path.stem)
 def test_no_caption_speaks_of_the_demo(path: Path) -> None:
-    own, paper_2 = config(), "accuracy calibration dataset prompts score size".split()
+    own = config()
+    paper_2 = "accuracy calibration dataset prompts score scores size thresholds".split()
     is_2 = path.stem.split("_")[0] in paper_2
     root = "results/msp" if is_2 else ROOT
     text = told(path.stem, own, root, model="own-7b")
@@ -133,10 +134,56 @@ def test_numbers_are_the_study_s(elsewhere: Path) -> None:
          run | {"group": "high", "value": 0.1, "ci_low": 0.0, "ci_high": 0.3}]
     ).to_csv(folder / "summary.csv", index=False)  # fmt: skip
     text = told("ece_by_lang", config(4))
-    assert "Languages have 5 to 300 questions. Values of those with few say little: yo (5)." in text
+    assert (
+        "Languages have 5 to 300 questions. Values of those with few say little: Yoruba (yo, 5)."
+    ) in text
     assert "is not above chance (0.25) for own-7b (base: 0.260)" in text
     assert "chance" not in told("ece_by_resource", config(6)).partition("near chance.")[2]
     assert "Open points are languages with few questions." in told("gap_vs_accuracy", config())
+
+
+def test_what_a_wrong_answer_costs_and_how_thresholds_are_chosen() -> None:
+    raw = checkout.config()
+    abstention = {"schemes": {"mild": 0.5, "even": 1, "harsh": 3}, "main_k": 7}
+    raw["studies"]["results/msp"]["abstention"] = abstention
+    own = schema.load(raw)
+    for name in ("score_vs_threshold", "score_vs_k", "scores_table", "thresholds_table"):
+        text = told(name, own, "results/msp")
+        assert "a wrong answer loses 50 (mild), 100 (even) or 300 (harsh)" in text
+    assert "thresholds that were chosen on 7 labelled answers of each data set" in told(
+        "score_vs_threshold", own, "results/msp"
+    )
+
+
+def test_where_a_p_of_a_line_is_shown_it_is_said_what_it_is() -> None:
+    for name in captions_of_lines():
+        text = told(name, config(), "results/msp")
+        assert "no slope" in text, name
+        assert "fewer than three different values" in text, name
+
+
+def captions_of_lines() -> list[str]:
+    """The captions of figures and tables with a line through the models."""
+    names = {path.stem for path in CAPTIONS}
+    return [name for name in names if "_vs_" in name and name.startswith(("accuracy", "size"))] + [
+        "correlations_table"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("platt", "Platt scaling"),
+        ("mann_whitney", "Mann-Whitney"),
+        ("accuracy_vs_calibration_platt", "accuracy against calibration (Platt)"),
+        (
+            "score_vs_threshold_margin_entropy",
+            "score against threshold of margin and entropy",
+        ),
+    ],
+)
+def test_names_are_words(name: str, words: str) -> None:
+    assert captions.readable(name) == words
 
 
 def test_the_report_lists_its_studies() -> None:

@@ -111,6 +111,10 @@ function curvesChart(choice) {
   const rows = choice.models.flatMap((model) =>
     choice.curve.thresholds.map((_, at) => scored(choice, model, at)),
   );
+  const chosen = choice.models.flatMap((model) => {
+    const at = choice.curve.chosen[choice.penalty]?.[model];
+    return at === undefined ? [] : [scored(choice, model, at)];
+  });
   const spec = (width, colours) => {
     const { color, dash } = modelLooks(colours);
     const shown = (channel) => ({ ...channel, legend: { values: choice.models } });
@@ -136,6 +140,11 @@ function curvesChart(choice) {
           },
         },
         {
+          data: { values: chosen },
+          mark: { type: 'point', filled: true, size: 70, opacity: 1, stroke: colours.fg },
+          encoding: { x, y: { field: 'score', type: 'quantitative' }, color: shown(color) },
+        },
+        {
           data: { values: [{ threshold: choice.curve.thresholds[choice.at] }] },
           mark: { type: 'rule', color: colours.fg, strokeDash: [3, 3] },
           encoding: { x },
@@ -144,8 +153,12 @@ function curvesChart(choice) {
     };
   };
   const label = `Score by threshold of ${counted(choice.models.length, 'model')}, a wrong answer costs ${choice.penalty}`;
+  const rings = chosen.length
+    ? `Ringed points are the thresholds that were chosen for this cost on ${data.k} labelled \
+answers of each data set.`
+    : 'No thresholds were chosen for this cost.';
   const caption = `${label}: a model abstains below the threshold. A right answer counts 1, an \
-abstention 0; the score is 100 times the mean. The dashed line is the chosen threshold.`;
+abstention 0; the score is 100 times the mean. The dashed line is the threshold of the slider. ${rings}`;
   return { spec, rows, label, caption };
 }
 

@@ -29,18 +29,25 @@ function questionsIn(choice, tag) {
       options: texts?.[tag][at][1] ?? null,
       gold: gold[tag][at] === '-' ? null : Number(gold[tag][at]),
       picks: new Map(picks.filter(([, pick]) => pick)),
-      change: before && after ? distance(choice, before, after) : null,
+      ...(before && after ? distance(choice, before, after) : { change: null, isSum: false }),
     };
   });
 }
 
 const DISTANCE = 'the difference of the two confidences, or their sum if the answers differ';
 
-/** How far apart two answers are. */
+/** How far apart two answers are, and whether that is the sum of their confidences. */
 function distance(choice, before, after) {
   const isProbability = diagrams.has(key(choice.benchmark, choice.readout, [...choice.runs.values()][0]));
-  if (isProbability && before.option !== after.option) return before.sure + after.sure;
-  return Math.abs(before.sure - after.sure);
+  const isSum = isProbability && before.option !== after.option;
+  return { change: isSum ? before.sure + after.sure : Math.abs(before.sure - after.sure), isSum };
+}
+
+/** The change of a question in words. */
+function changeOf(one) {
+  if (one.change === null) return null;
+  const what = one.isSum ? 'another answer, sum of the confidences' : 'change of confidence';
+  return `${what} ${number(one.change)}`;
 }
 
 /** Confidence in a wrong answer, of the last condition that is shown. */
@@ -147,7 +154,7 @@ function card(choice, one, isNamed) {
   const labels = [
     one.subject,
     CULTURES[one.culture] ?? null,
-    one.change === null ? null : `change ${number(one.change)}`,
+    changeOf(one),
   ];
   // in the view of one question, it leads to the language
   const leads = { language: one.tag, question: choice.question ? null : one.id };
