@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 import show_plan
+import verify_claims
+from multical.claims.schema import NOT_TESTABLE
 from multical.config import schema, studies
 from multical.dag.dryrun import Job
 from multical.errors import InputError
@@ -25,6 +27,7 @@ from multical.workflow import job_params, scoring_params
 from multical.workflow.costs import Sizes
 from support import api_server, checkout, forks
 from support.api_server import KEY, Api
+from support.claim_data import CLAIMS
 from support.doctor_house import finding, healthy_clone
 
 ROOT = "results/asked"
@@ -179,6 +182,16 @@ def test_letters_are_recalibrated_and_their_entropy_is_not() -> None:
     assert job_params.recalibrated(loaded, ROOT)
     assert not job_params.recalibrated(
         schema.load(edited(f"{STUDY}:figures:readout", "entropy")), ROOT
+    )
+
+
+def test_no_claim_is_about_it() -> None:
+    settings = job_params.claims(schema.load(raw()), ROOT, CLAIMS)
+    claims = verify_claims.verify(settings, [], {}, 1)["claims"]
+    assert {one["verdict"] for one in claims.values()} == {NOT_TESTABLE}
+    assert claims["M1"]["reason"] == (
+        "the claim is about models before and after fine-tuning, and results/asked is about models "
+        "behind APIs"
     )
 
 
