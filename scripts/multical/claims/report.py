@@ -20,8 +20,8 @@ TESTS = [
 VARIANTS = ["By another choice", "Value", "Largest p", "The claim"]
 #: What tests and corrections are called, by their keys in claims.yaml
 TEST_NAMES = {
-    "paired_bootstrap": "a bootstrap over questions, of several seeds a t-test over questions and "
-    "trainings",
+    "paired_bootstrap": "a bootstrap over questions (with several seeds, a t-test over questions "
+    "and trainings)",
     "wild_cluster_bootstrap": "a wild cluster bootstrap over questions",
     "mann_whitney": "Mann and Whitney's test of ranks",
     "fisher_z": "Fisher's test of a correlation",

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from multical import paths
 from multical.claims import report
+from multical.claims.schema import NOT_TESTABLE
 from multical.page import explorer, facts, finding, products
 from multical.page.contents import STYLES, TEMPLATE, PageJob
 from multical.page.products import Shown
@@ -51,6 +52,7 @@ def context(page: PageJob) -> dict[str, Any]:
         "facts": facts.facts(config, root),
         "claims": facts.verdicts(document),
         "counted": report.counted(document),
+        "testable": any(one["verdict"] != NOT_TESTABLE for one in document["claims"].values()),
         "note": report.note(document),
         "tests": report.TESTS,
         "variants": report.VARIANTS,

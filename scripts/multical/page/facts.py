@@ -13,7 +13,7 @@ from multical.claims import report
 from multical.claims.schema import NOT_TESTABLE
 from multical.config.chat_confidence import ChatConfidenceStudy
 from multical.config.schema import Config
-from multical.config.studies import MultilingualStudy, runs
+from multical.config.studies import ApiStudy, MultilingualStudy, runs
 from multical.figures import msp_tables, tables
 from multical.figures.language_names import language
 from multical.labels import LEVELS
@@ -131,7 +131,7 @@ def _of_languages(config: Config, root: str) -> Iterator[Fact]:
         own = [language(code) for code in asked if known.get(code, LEVELS[-1]) == level]
         yield f"Languages, {level}-resource", f"{len(own)}: {', '.join(own)}" if own else ""
     yield "Questions", captions.About(config, root).questions
-    yield "Answers", f"{rows['n'].sum():,.0f} answers of {rows['run'].nunique()} runs"
+    yield "Answers", f"{rows['n'].sum():,.0f} answers of {_number(rows['run'].nunique(), 'run')}"
     readout = study.figures.readout
     yield "Confidence", f"figures show that by {readout_name(readout)} (the readout {readout})"
 
@@ -188,12 +188,21 @@ def _hours(config: Config, root: str) -> Iterator[Fact]:
         yield "Hardware", "; ".join(sorted(set("; ".join(table["hardware"]).split("; "))))
     elif used := [usages.read(path) for path in usage(config, root)]:
         hours, gpus = (sum(job[key] for job in used) / 3600 for key in ("seconds", "gpu_seconds"))
-        yield "Time of scoring", _time(hours, gpus)
+        if isinstance(config.studies[root], ApiStudy):
+            yield "Time of asking", _duration(hours)
+        else:
+            yield "Time of scoring", _time(hours, gpus)
 
 
 def _time(hours: float, gpu_hours: float) -> str:
-    text = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
+    text = _duration(hours)
     return f"{text} ({gpu_hours:,.1f} GPU-hours)" if gpu_hours else f"{text}, without a GPU"
+
+
+def _duration(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    return f"{hours * 60:.1f} minutes" if hours * 60 >= 0.1 else f"{hours * 3600:.1f} seconds"
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -24,8 +24,8 @@ from multical.names import metric_name
 from multical.page.contents import answered
 from multical.workflow import job_params, msp_params
 
-#: The languages of the means, the first that a study has, with their name
-GROUPS = {"non-english": "languages other than English", "all": "languages"}
+#: The languages of the means, the first that a study has, with what follows their number
+GROUPS = {"non-english": " other than English", "all": ""}
 METRICS = {"confidence": "confidence", "accuracy": "accuracy", "ece": "ECE"}
 #: A smaller change of accuracy is marginal, as claim M2 has it
 MARGINAL = 0.03
@@ -216,7 +216,8 @@ def _means(params: Conditions, conditions: Sequence[float | None]) -> tuple[pd.D
     rows = tables.chosen(path, "summary", params, conditions, metric=list(METRICS))
     group = next(name for name in GROUPS if name in rows["group"].array)
     rows = rows[rows["group"] == group]
-    return rows, f"{rows['languages'].max():.0f} {GROUPS[group]}"
+    number = f"{rows['languages'].max():.0f}"
+    return rows, f"{'one language' if number == '1' else f'{number} languages'}{GROUPS[group]}"
 
 
 def _parts(params: Conditions) -> Iterator[Part]:
@@ -287,9 +288,9 @@ def _of_base_models(params: Conditions) -> Finding:
     ]
     return Finding(
         lead=(
-            f"{len(over)} of {len(gaps)} models ({', '.join(over) or 'none'}) claim to be right "
-            f"more often than they are: mean confidence minus accuracy is {_signed(gaps.to_list())}"
-            f" for {_listed([str(model) for model in gaps.index])} (means over {where})."
+            f"{_claiming([str(model) for model in gaps.index], over)}: mean confidence minus "
+            f"accuracy is {_signed(gaps.to_list())} for "
+            f"{_listed([str(model) for model in gaps.index])} (means over {where})."
         ),
         numbers=[
             f"{model}: "
@@ -310,6 +311,16 @@ def _of_base_models(params: Conditions) -> Finding:
             "correction for their number: undecided if it holds 0."
         ),
     )  # fmt: skip
+
+
+def _claiming(models: list[str], over: list[str]) -> str:
+    """Which models are overconfident, in words."""
+    if len(models) == 1:
+        return f"{models[0]} {'claims' if over else 'does not claim'} to be right more often than it is"
+    if not over:
+        return f"None of {len(models)} models claims to be right more often than it is"
+    who = f"{len(over)} of {len(models)} models ({', '.join(over)})"
+    return f"{who} claim to be right more often than they are"
 
 
 # -- paper 2: maximum softmax probabilities (MSP)

@@ -215,8 +215,8 @@ def test_table_and_page_escape_what_they_show() -> None:
     assert not {"script", "link", "img"} & set(page.tags)
     assert "a <b> | c (x)" in page.text
     assert (
-        "Tested by a bootstrap over questions, of several seeds a t-test over questions and "
-        "trainings, at the level 0.05: 100% of the tests must pass; p-values for the claim are "
+        "Tested by a bootstrap over questions (with several seeds, a t-test over questions and "
+        "trainings), at the level 0.05: 100% of the tests must pass; p-values for the claim are "
         "corrected for the number of tests (Holm)."
     ) in page.text
 

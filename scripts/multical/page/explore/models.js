@@ -141,8 +141,8 @@ function curvesChart(choice) {
         },
         {
           data: { values: chosen },
-          mark: { type: 'point', filled: true, size: 70, opacity: 1, stroke: colours.fg },
-          encoding: { x, y: { field: 'score', type: 'quantitative' }, color: shown(color) },
+          mark: { type: 'point', size: 80, opacity: 1, stroke: colours.fg, tooltip: true },
+          encoding: { x, y: { field: 'score', type: 'quantitative' } },
         },
         {
           data: { values: [{ threshold: choice.curve.thresholds[choice.at] }] },
@@ -154,7 +154,7 @@ function curvesChart(choice) {
   };
   const label = `Score by threshold of ${counted(choice.models.length, 'model')}, a wrong answer costs ${choice.penalty}`;
   const rings = chosen.length
-    ? `Ringed points are the thresholds that were chosen for this cost on ${data.k} labelled \
+    ? `Rings are the thresholds that were chosen for this cost on ${data.k} labelled \
 answers of each data set.`
     : 'No thresholds were chosen for this cost.';
   const caption = `${label}: a model abstains below the threshold. A right answer counts 1, an \
