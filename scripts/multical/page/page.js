@@ -1,0 +1,19 @@
+// On a narrow screen, figures and tables are folded. A wide screen, print, and a browser without
+// scripts have them open.
+
+const narrowScreen = matchMedia('screen and (max-width: 40rem)');
+
+function foldLong() {
+  for (const long of document.querySelectorAll('details.long')) long.open = !narrowScreen.matches;
+  openTarget();
+}
+
+/** Open the figure or table whose title the address names. */
+function openTarget() {
+  const target = document.getElementById(location.hash.slice(1));
+  target?.closest('details.long')?.setAttribute('open', '');
+}
+
+narrowScreen.addEventListener('change', foldLong);
+window.addEventListener('hashchange', openTarget);
+foldLong();
