@@ -13,7 +13,7 @@ import show_finding
 from multical.config import files
 from multical.errors import InputError
 from multical.files import sha256
-from multical.page import finding
+from multical.page import finding, finding_parts
 from support import figure_data
 from support.answer_tables import write_answers
 
@@ -71,7 +71,7 @@ def test_paper_1(
         (lines[4], "", ".facts.ls0.s0"),
         (lines[5], ".facts.ls0.s0", ".facts.ls0.1.s0"),
     ):
-        for metric, name in finding.METRICS.items():
+        for metric, name in finding_parts.METRICS.items():
             first, second = (
                 means[model + after, metric] - means[model + before, metric]
                 for model in figure_data.MODELS

@@ -1,0 +1,138 @@
+"""What SFT and smoothing change in a study of paper 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multical import paths
+from multical.figures import tables
+from multical.figures.params import Conditions
+from multical.names import metric_name
+from multical.page.finding_parts import (
+    GROUPS,
+    METRICS,
+    Detail,
+    Finding,
+    Part,
+    listed,
+    mean_values,
+    part_by_language,
+    signed,
+    verb,
+)
+
+#: A smaller change of accuracy is marginal, as claim M2 has it
+MARGINAL = 0.03
+#: Metrics whose changes have intervals that hold the truth; those of ECE do not
+TESTED = ("confidence", "accuracy", "debiased_ece2")
+#: The one of calibration, by which the languages are told where a finding does not hold
+SQUARED = "debiased_ece2"
+ERROR = "calibration error ECE"
+
+
+def find(params: Conditions) -> Finding:
+    """What SFT changes, and what smoothing does to that."""
+    base, plain, smoothed = conditions = tables.conditions(params)
+    rows, where = mean_values(params, conditions)
+    means = rows.set_index(["condition", "metric", "model"])["value"]
+    models = tables.models(rows)
+
+    def shifts(metric: str, before: float | None, after: float | None) -> list[float]:
+        change = means[tables.label(after)] - means[tables.label(before)]
+        return [float(change[metric, model]) for model in models]
+
+    def numbers(before: float | None, after: float | None) -> str:
+        return ", ".join(
+            f"{name} {signed(shifts(metric, before, after))}" for metric, name in METRICS.items()
+        )
+
+    confidence, accuracy, ece = (shifts(metric, base, plain) for metric in METRICS)
+    smoothing = shifts("ece", plain, smoothed)
+    moves = "hardly moves" if max(map(abs, accuracy)) < MARGINAL else verb(accuracy)
+    return Finding(
+        lead=(
+            f"On average over {where}, fine-tuning (SFT) {verb(confidence)} the confidence of "
+            f"{listed(models)} ({signed(confidence)}), {moves} the accuracy "
+            f"({signed(accuracy)}) and {verb(ece)} the {ERROR} ({signed(ece)}); label smoothing "
+            f"of {smoothed:g} in that training {verb(smoothing)} "
+            f"{'it again' if verb(ece) == 'raises' else 'it'} "
+            f"({signed(smoothing)} against SFT alone)."
+        ),
+        numbers=[
+            f"SFT of {' and '.join(models)} changes {numbers(base, plain)} (means over {where}).",
+            f"Smoothing {smoothed:g} in place of none changes {numbers(plain, smoothed)}.",
+        ],
+        parts=list(_parts(params)),
+        unit="languages",
+        decided=(
+            f"Counted by the {params.level:.0%} interval of the change of the "
+            f"{metric_name(SQUARED)} (below) in each language, without a correction for their "
+            "number: undecided if it holds 0. After Holm's correction for all tests of the change "
+            "(languages, readouts and metrics), those count whose p is smaller than "
+            f"{tables.ALPHA:g}."
+        ),
+    )
+
+
+def detail(params: Conditions) -> Detail:
+    """A row for each change and model: by what it changes each metric, with the interval."""
+    rows = _over_languages(params)
+    rows = rows[rows["metric"].isin(TESTED)]
+    spans = {
+        (row.condition, row.model, row.metric): f"{row.value:+.3f} "
+        f"[{row.ci_low:+.3f}, {row.ci_high:+.3f}]"
+        for row in rows.itertuples()
+    }
+    shown = [name for name in TESTED if name in rows["metric"].array]
+    made = [
+        [condition, model, *(spans[condition, model, name] for name in shown)]
+        for condition in rows["condition"].cat.categories
+        for model in tables.models(rows)
+    ]
+    return Detail(
+        key="changes",
+        name="Changes",
+        title="How large the changes are",
+        about=(
+            "SFT against the base model, and SFT with label smoothing against SFT without: means "
+            "over languages other than English (over all if there is no other), with bootstrap "
+            f"intervals over questions. The {metric_name(SQUARED)} is the squared calibration "
+            "error without the bias of ECE, whose own changes have no interval that can be trusted."
+        ),
+        caption="Changes by SFT and by smoothing",
+        rows=[["change", "model", *map(metric_name, shown)], *made],
+    )
+
+
+def _over_languages(params: Conditions) -> pd.DataFrame:
+    """The mean changes over languages other than English, or all if there is no other."""
+    path = paths.EFFECTS_OVER_LANGUAGES.format(root=params.study)
+    rows = tables.compared(path, "effects_over_languages", params)
+    group = next(name for name in GROUPS if name in rows["group"].array)
+    return rows[rows["group"] == group]
+
+
+def _parts(params: Conditions) -> Iterator[Part]:
+    """For each change and model, in which languages the calibration error moves as its mean does.
+
+    None if the study has no such metric.
+    """
+    means = _over_languages(params)
+    path = paths.EFFECTS.format(root=params.study)
+    changes = tables.compared(path, "effects", params)
+    changes = changes[changes["metric"] == SQUARED]
+    plain, _ = means["condition"].cat.categories
+    found: Any = means[means["metric"] == SQUARED].sort_values("condition")
+    for mean in found.itertuples():
+        what = "SFT" if mean.condition == plain else f"Smoothing {params.smoothing:g}"
+        says = f"{what} {verb([mean.value])} the calibration error of {mean.model}"
+        own = (changes["condition"] == mean.condition) & (changes["model"] == mean.model)
+        rows = changes[own]
+        alike = np.sign(rows["value"]) == np.sign(mean.value)
+        corrected = int((alike & (rows["p_holm"] < tables.ALPHA)).sum())
+        yield replace(part_by_language(says, rows, mean.value), corrected=corrected)
