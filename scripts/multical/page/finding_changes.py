@@ -127,7 +127,8 @@ def _parts(params: Conditions) -> Iterator[Part]:
     changes = tables.compared(path, "effects", params)
     changes = changes[changes["metric"] == SQUARED]
     plain, _ = means["condition"].cat.categories
-    found: Any = means[means["metric"] == SQUARED].sort_values("condition")
+    moved = (means["metric"] == SQUARED) & (means["value"] != 0)
+    found: Any = means[moved].sort_values("condition")
     for mean in found.itertuples():
         what = "SFT" if mean.condition == plain else f"Smoothing {params.smoothing:g}"
         says = f"{what} {verb([mean.value])} the calibration error of {mean.model}"

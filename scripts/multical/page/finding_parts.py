@@ -139,6 +139,8 @@ def listed(names: Sequence[str]) -> str:
 
 def verb(shifts: Sequence[float]) -> str:
     """What all shifts do; `changes` if they differ."""
+    if not any(shifts):
+        return "does not change"
     if all(shift > 0 for shift in shifts):
         return "raises"
     return "lowers" if all(shift < 0 for shift in shifts) else "changes"

@@ -161,10 +161,10 @@ def picture(path: str) -> Picture:
 def table(path: str, limit: int = ROWS) -> Table:
     """The first rows of a CSV file. The ends of an interval stand beside its value."""
     with open(path, encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    if not rows:
-        raise InputError(f"{path}: no rows, expected a table")
-    names = list(rows[0])
+        reader = csv.DictReader(stream)
+        rows, names = list(reader), list(reader.fieldnames or ())
+    if not names:
+        raise InputError(f"{path}: no columns, expected a table")
     ends = {name: found for name in names if (found := _ends(name, names))}
     columns = [
         name for name in names if name not in {end for pair in ends.values() for end in pair}

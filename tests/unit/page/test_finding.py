@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,9 +13,11 @@ import pytest
 import show_finding
 from multical.config import files
 from multical.errors import InputError
+from multical.figures.params import Conditions
 from multical.files import sha256
-from multical.page import finding, finding_parts
-from support import figure_data
+from multical.page import finding, finding_base, finding_parts
+from multical.workflow import job_params
+from support import explored, figure_data
 from support.answer_tables import write_answers
 
 ROOT = Path(__file__).parents[3]
@@ -165,6 +168,56 @@ def test_models_that_differ_get_no_common_direction(results: Path) -> None:
     lead = finding.find(files.load(), "results/demo").lead
     assert ", fine-tuning (SFT) changes the confidence of " in lead
     assert "raises the accuracy" in lead
+
+
+def test_what_does_not_change_is_said_not_to(results: Path) -> None:
+    written = demo(results)
+    summary = pd.read_csv(written["summary"])
+    summary["value"] = summary.groupby(["model", "group", "metric"])["value"].transform("first")
+    summary.to_csv(written["summary"], index=False)
+    means = pd.read_csv(written["effects_over_languages"])
+    means.assign(value=0.0).to_csv(written["effects_over_languages"], index=False)
+    found = finding.find(files.load(), "results/demo")
+    assert ", fine-tuning (SFT) does not change the confidence of " in found.lead
+    assert "in that training does not change it (+0.000 and" in found.lead
+    assert found.parts == []
+
+
+@pytest.mark.parametrize(
+    ("gaps", "said"),
+    [
+        ([0.1], "tiny claims to be right more often than it is: "),
+        ([-0.1], "tiny does not claim to be right more often than it is: "),
+        ([-0.1, -0.2], "None of 2 models claims to be right more often than it is: "),
+        ([-0.1, 0.2], "1 of 2 models (tiny-2) claim to be right more often than they are: "),
+    ],
+)
+def test_few_models_and_languages_are_counted_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gaps: list[float], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = ["tiny", "tiny-2"][: len(gaps)]
+    values = {
+        model: {"accuracy": 0.5, "confidence": 0.5 + gap, "ece": 0.1}
+        for model, gap in zip(models, gaps, strict=True)
+    }
+    run: dict[str, Any] = dict.fromkeys(["sft", "smoothing", "seed", "ci_low", "ci_high"])
+    run |= {"benchmark": "synthetic", "readout": "text_ppl"}
+    rows = [
+        run | {"run": model, "model": model, "metric": metric, "value": value}
+        for model, row in values.items()
+        for metric, value in row.items()
+    ]
+    folder = Path("results/tiny")
+    folder.mkdir(parents=True)
+    summary = [row | {"group": "non-english", "languages": 1} for row in rows]
+    pd.DataFrame(summary).to_csv(folder / "summary.csv", index=False)
+    metrics = [row | {"language": "he", "resource_level": "low", "n": 9} for row in rows]
+    pd.DataFrame(metrics).to_csv(folder / "metrics.csv", index=False)
+    params = job_params.figure(explored.logs(), "results/tiny", Conditions)
+    lead = finding_base.find(params).lead
+    assert lead.startswith(said)
+    assert lead.endswith(" (means over one language other than English).")
 
 
 def test_base_models_alone(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

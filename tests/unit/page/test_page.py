@@ -228,6 +228,16 @@ def test_metrics_have_plain_names_with_keys_as_tooltips(tmp_path: Path) -> None:
     assert table.rows == [[named, "0.500", "0.135", "0.250"], [named, "0.500", "70", "0.250"]]
 
 
+def test_a_table_without_rows_is_said_to_have_none(page: PageJob) -> None:
+    """Such as that of changes in other languages than English, of a study of English alone."""
+    file = Path(ROOT, "tables/main.csv")
+    pd.DataFrame(MAIN).iloc[:0].to_csv(file, index=False)
+    assert "It has no rows in this study." in Reader(build.html(page)).text
+    file.write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match=r"main\.csv: no columns, expected a table"):
+        build.html(page)
+
+
 def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     pd.DataFrame({"x": range(100)}).to_csv(file, index=False)
@@ -248,6 +258,16 @@ def test_claims_have_their_verdict_in_words_and_what_it_rests_on(page: PageJob) 
     cells = ["0.200 [0.100, 0.300]", "0.01", "0.02", "0.9", "1", "0.100 or more"]
     assert '<th scope="row">a model</th><td>' + "</td><td>".join(cells) in build.html(page)
     assert report.counted(document) in text
+
+
+def test_a_study_that_can_test_no_claim_says_so(page: PageJob) -> None:
+    said = "These numbers are means. No claim of the papers can be tested here."
+    assert said not in " ".join(Reader(build.html(page)).text.split())
+    file = Path(ROOT, "claims/verdicts.json")
+    document = json.loads(file.read_text("utf-8"))
+    document["claims"].pop("M1")
+    file.write_text(json.dumps(document), encoding="utf-8")
+    assert said in " ".join(Reader(build.html(page)).text.split())
 
 
 def test_what_was_run(page: PageJob) -> None:
