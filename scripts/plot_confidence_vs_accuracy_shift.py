@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from multical.errors import program
-from multical.figures import style, tables
+from multical.figures import language_plots, style, tables
 from multical.figures.params import ByLanguage
 
 NAMED = 6  # languages named in a panel, besides the reference
@@ -45,7 +45,7 @@ def draw(
             ax.axvline(0, color=style.GREY, linewidth=0.6)
             for level in levels:
                 rows = part[part["resource_level"] == level]
-                style.language_points(
+                language_plots.language_points(
                     ax, rows["accuracy"], rows["confidence"], rows["language"].isin(list(few)),
                     style.LEVEL_STYLE[level],
                 )  # fmt: skip
@@ -58,12 +58,14 @@ def draw(
         ax.locator_params(nbins=6)
     entries = [style.handle(name, *style.LEVEL_STYLE[name]) for name in levels]
     entries.append(style.handle("equal change", style.GREY, line="--"))
-    style.legend(figure, entries + style.few_handle(few))
+    style.legend(figure, entries + language_plots.few_handle(few))
     figure.draw_without_rendering()  # computes the layout, which must be final for the names
     figure.set_layout_engine("none")
     for ax, part in panels:
         x, y = part["accuracy"].to_numpy(), part["confidence"].to_numpy()
-        style.name_outliers(ax, x, y, part["language"].tolist(), params.reference_language, NAMED)
+        language_plots.name_outliers(
+            ax, x, y, part["language"].tolist(), params.reference_language, NAMED
+        )
     return figure
 
 

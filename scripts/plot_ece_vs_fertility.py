@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from multical.errors import program
-from multical.figures import style, tables
+from multical.figures import language_plots, style, tables
 from multical.figures.params import ByLanguage
 
 KEY = ["model", "condition", "language"]
@@ -46,7 +46,7 @@ def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
             panels.append((ax, part))
             for level in levels:
                 own = part[part["resource_level"] == level]
-                style.language_points(
+                language_plots.language_points(
                     ax, own["fertility"], own["value"], own["language"].isin(list(few)),
                     style.LEVEL_STYLE[level],
                 )  # fmt: skip
@@ -59,12 +59,14 @@ def draw(rows: pd.DataFrame, params: ByLanguage) -> Figure:
         ax.margins(0.1, 0.14)
         ax.locator_params(axis="x", nbins=5)
     entries = [style.handle(name, *style.LEVEL_STYLE[name]) for name in levels]
-    style.legend(figure, entries + style.few_handle(few))
+    style.legend(figure, entries + language_plots.few_handle(few))
     figure.draw_without_rendering()  # computes the layout, which must be final for the names
     figure.set_layout_engine("none")
     for ax, part in panels:
         x, y = part["fertility"].to_numpy(), part["value"].to_numpy()
-        style.name_outliers(ax, x, y, part["language"].tolist(), params.reference_language, NAMED)
+        language_plots.name_outliers(
+            ax, x, y, part["language"].tolist(), params.reference_language, NAMED
+        )
     return figure
 
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from multical.errors import program
-from multical.figures import style, tables
+from multical.figures import language_plots, style, tables
 from multical.figures.params import ModelByLanguage
 
 
@@ -37,7 +37,7 @@ def draw(rows: pd.DataFrame, params: ModelByLanguage) -> Figure:
         for first in languages.drop_duplicates("resource_level")["place"].iloc[1:]:
             ax.axhline(first - 1, color=style.GREY, linewidth=0.6)
     few = tables.few(rows, params.least_questions)
-    named = style.on_axis(y, few, params.language_names)
+    named = language_plots.on_axis(y, few, params.language_names)
     names(axes[0, 0], y, named, named.get(params.reference_language, ""))
     for level, part in languages.groupby("resource_level"):
         axes[0, -1].annotate(

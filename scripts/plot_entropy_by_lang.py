@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from multical.errors import program
-from multical.figures import style, tables
+from multical.figures import language_plots, style, tables
 from multical.figures.params import NamedByLanguageAndGuess
 
 NATS, SHARE = "entropy", "normalised_entropy"
@@ -25,7 +25,7 @@ def main() -> None:
     rows = tables.chosen(args.metrics, "metrics", args.params, conditions, metric=metric)
     guess = 1.0 if mixed else math.log(options) if options else None
     line = None if guess is None else (guess, "uniform guess")
-    style.finish(style.by_language(rows, args.params, name, line), args)
+    style.finish(language_plots.by_language(rows, args.params, name, line), args)
 
 
 if __name__ == "__main__":

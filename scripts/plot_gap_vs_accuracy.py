@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from multical.errors import program
-from multical.figures import style, tables
+from multical.figures import language_plots, style, tables
 from multical.figures.params import ByLanguageAndGuess
 
 COLUMNS = 2  # panels in a row
@@ -55,14 +55,14 @@ def draw(wide: pd.DataFrame, params: ByLanguageAndGuess, models: list[str]) -> F
     entries.append(style.handle("same confidence", style.GREY, line="--"))
     if params.options:
         entries.append(style.handle("random guess", style.GREY, line=":"))
-    style.legend(figure, entries + style.few_handle(few))
+    style.legend(figure, entries + language_plots.few_handle(few))
     figure.draw_without_rendering()  # computes the layout, which must be final for the names
     figure.set_layout_engine("none")
     for ax, model in zip(axes.flat, models, strict=False):
         part = wide[wide["model"] == model]
         named = np.flatnonzero(part["language"] == params.reference_language)
         x, y = part["accuracy"].to_numpy(), part["gap"].to_numpy()
-        style.label_points(ax, x, y, {int(i): params.reference_language for i in named})
+        language_plots.label_points(ax, x, y, {int(i): params.reference_language for i in named})
     return figure
 
 
@@ -79,7 +79,7 @@ def panel(ax: Axes, wide: pd.DataFrame, params: ByLanguageAndGuess, few: dict[st
     for condition in tables.conditions(params):
         colour, marker = style.condition_style(condition)
         part = wide[wide["condition"] == tables.label(condition)]
-        for points in style.language_points(
+        for points in language_plots.language_points(
             ax,
             part["accuracy"],
             part["gap"],

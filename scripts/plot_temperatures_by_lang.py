@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from multical.errors import program
-from multical.figures import style, tables
+from multical.figures import language_plots, style, tables
 from multical.figures.params import NamedByLanguage
 
 #: Ticks of an axis, times the powers of 10, by how many times its end is its start at most
@@ -23,7 +23,7 @@ TICKS = {5: (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), 200: (1, 2, 5), math.inf: (1, 
 
 def draw(rows: pd.DataFrame, params: NamedByLanguage) -> Figure:
     own, high = (rows[rows["fit"] == fit] for fit in ("own", "high"))
-    figure = style.by_language(own, params, "temperature T", (1, "T = 1"))
+    figure = language_plots.by_language(own, params, "temperature T", (1, "T = 1"))
     for ax, model in zip(figure.axes, tables.models(rows), strict=True):
         ax.set_yscale("log")
         bottom, top = ax.get_ylim()

@@ -18,7 +18,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from multical.errors import InputError
-from multical.figures import style
+from multical.figures import language_plots, style
 from multical.figures import tables as results
 from multical.params import option
 from support import figure_data, forks
@@ -497,7 +497,7 @@ def test_names_do_not_overlap() -> None:
     style.scatter(ax, x, y, "k", "o")
     fig.draw_without_rendering()
     far = np.argsort(-np.hypot(x, y))[:8]
-    style.label_points(ax, x, y, {int(i): f"l{i}" for i in far})
+    language_plots.label_points(ax, x, y, {int(i): f"l{i}" for i in far})
     fig.draw_without_rendering()
     boxes = [text.get_window_extent() for text in ax.texts]
     assert len(boxes) == 8

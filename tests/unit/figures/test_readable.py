@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 import plot_effects_by_lang
 import plot_gap_vs_accuracy
 import plot_reliability
-from multical.figures import style, tables
+from multical.figures import language_plots, style, tables
 from multical.figures.params import (
     Conditions,
     ConditionsAndGuess,
@@ -78,7 +78,7 @@ pytestmark = pytest.mark.usefixtures("shown")
 
 def test_languages_with_few_questions_are_named_with_their_number(made: dict[str, Path]) -> None:
     one = params(NamedByLanguageAndGuess)
-    figure = style.by_language(chosen(made, "metrics", one, metric="ece"), one, "ECE")
+    figure = language_plots.by_language(chosen(made, "metrics", one, metric="ece"), one, "ECE")
     labels = {text.get_text() for text in figure.axes[-1].get_xticklabels()}
     assert {"bg (5)", "am (2)", "el", "en"} <= labels
     assert "2 to 300 questions each" in figure.axes[-1].get_xlabel()
@@ -146,7 +146,7 @@ def test_an_ece_of_0_is_drawn_whole(made: dict[str, Path]) -> None:
     one = params(NamedByLanguageAndGuess)
     rows = chosen(made, "metrics", one, metric="ece")
     rows[["value", "ci_low"]] = 0.0
-    figure = style.by_language(rows, one, "ECE")
+    figure = language_plots.by_language(rows, one, "ECE")
     marked = [line for line in figure.axes[0].lines if line.get_marker() in ("o", "s", "^")]
     assert len(marked) == 3
     assert not any(line.get_clip_on() for line in marked)

@@ -21,7 +21,7 @@ import plot_msp_prompts
 import plot_temperatures_by_lang
 from multical.config import schema
 from multical.errors import InputError
-from multical.figures import msp_style, style, tables
+from multical.figures import language_plots, msp_style, style, tables
 from multical.figures.params import ModelByLanguage, NamedByLanguage
 from support import checkout, figure_data
 
@@ -72,7 +72,7 @@ def legend_of(figure: Figure) -> list[str]:
 def by_language(path: Path, **changes: Any) -> Figure:
     one = params(NamedByLanguage, **changes)
     rows = tables.chosen(path, "metrics", one, tables.conditions(one), metric="ece")
-    return style.by_language(rows, one, "ECE")
+    return language_plots.by_language(rows, one, "ECE")
 
 
 def test_a_style_replaces_settings_and_is_an_input(
@@ -198,7 +198,7 @@ def test_a_legend_is_as_wide_as_a_page_at_most(labels: list[str], columns: int) 
     ],
 )
 def test_names_of_languages(code: str, name: str) -> None:
-    assert style.spelt(code) == name
+    assert language_plots.spelt(code) == name
 
 
 def test_axes_name_languages_on_demand(made: dict[str, Path]) -> None:
