@@ -480,7 +480,8 @@ def test_questions_show_texts_options_and_what_each_condition_answered(
         before, after = (tables[x].loc[name] for x in ("SFT", SMOOTHED))
         isnew = before["answer"] != after["answer"]
         change = before["sure"] + after["sure"] if isnew else abs(before["sure"] - after["sure"])
-        number = re.search(r"change ([\d.]+)", card["labels"])
+        words = "another answer, sum of the confidences" if isnew else "change of confidence"
+        number = re.search(rf"{words} ([\d.]+)", card["labels"])
         assert number
         assert float(number[1]) == pytest.approx(change, abs=0.0016)
         changes.append(float(number[1]))
@@ -535,7 +536,8 @@ def test_the_questions_that_changed_most_in_all_languages(page: Page, study: Pat
         is_new = before["answer"] != after["answer"]
         most = max(most, (before["sure"] + after["sure"])[is_new].max())
     first = page.evaluate(CARDS)[0]["labels"]
-    assert float(re.findall(r"change ([\d.]+)", first)[0]) == pytest.approx(most, abs=0.0016)
+    shown = re.findall(r"another answer, sum of the confidences ([\d.]+)", first)
+    assert float(shown[0]) == pytest.approx(most, abs=0.0016)
     page.get_by_label("SFT", exact=True).uncheck()
     asked(page, "conditions", f"base|{SMOOTHED}")
     assert page.evaluate(CARDS)[0]["labels"] == first, "the change is between what is not shown"
