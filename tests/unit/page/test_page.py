@@ -23,6 +23,7 @@ from multical.claims import report
 from multical.claims.schema import load
 from multical.config import files, schema
 from multical.errors import InputError
+from multical.figures.language_names import named
 from multical.files import sha256
 from multical.page import build, contents, facts, products
 from multical.page.contents import PageJob, Product
@@ -156,6 +157,18 @@ def test_each_language_of_an_outcome_is_named(page: PageJob) -> None:
 def test_figures_and_tables_are_open_and_can_be_folded(page: PageJob) -> None:
     long = [one for one in Reader(build.html(page)).all("details") if one.get("class") == "long"]
     assert long == [{"class": "long", "open": None}] * (len(PRODUCTS) - 1), "not the headline"
+
+
+def test_each_script_of_the_config_s_languages_has_a_font(page: PageJob) -> None:
+    named_otherwise = {
+        "Bangla": "Bengali", "Odia": "Oriya", "Japanese": "CJK JP", "Korean": "CJK KR",
+        "Simplified Han": "CJK SC",
+    }  # fmt: skip
+    style = build.context(page)["style"]
+    for codes in files.load().resource_levels.values():
+        for script in {named(code)["script"] for code in codes}:
+            if script not in ("Latin", "Greek", "Cyrillic"):  # which all fonts of the first have
+                assert f'"Noto Sans {named_otherwise.get(script, script)}"' in style
 
 
 def test_it_is_made_of_landmarks_headings_and_labels(page: PageJob) -> None:
