@@ -7,7 +7,7 @@ has, is undecided.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -34,7 +34,7 @@ class Part:
     holds: list[str]
     fails: list[str]
     undecided: list[str]
-    corrected: int | None = None
+    corrected: int | None = field(default=None, kw_only=True)
 
     @property
     def total(self) -> int:
@@ -52,15 +52,21 @@ class Part:
         return [("the contrary", self.fails), ("undecided", self.undecided)]
 
     @property
-    def most(self) -> list[str]:
-        """The names of the most frequent outcome, which `sentence` leaves out."""
-        return max((self.holds, self.fails, self.undecided), key=len)
+    def most(self) -> tuple[str, list[str]]:
+        """The most frequent outcome and its names, which `sentence` leaves out."""
+        outcomes = [
+            ("where it holds", self.holds),
+            ("where the contrary does", self.fails),
+            ("left undecided", self.undecided),
+        ]
+        return max(outcomes, key=lambda outcome: len(outcome[1]))
 
     def sentence(self, unit: str) -> str:
         """With names, but for the most frequent outcome, which is that of all others."""
+        _, most = self.most
 
         def counted(text: str, names: list[str]) -> str:
-            return text if names is self.most or not names else f"{text} ({', '.join(names)})"
+            return text if names is most or not names else f"{text} ({', '.join(names)})"
 
         others = [
             counted(f"{what} in {len(names)}", names) for what, names in self._others() if names
@@ -125,10 +131,7 @@ def part_of(says: str, rows: pd.DataFrame, at: float = 0.0, above: bool = True) 
     low, high = (rows[end].fillna(rows["value"]) for end in ("ci_low", "ci_high"))
     over, under = low > at, high < at
     outcomes = [over, under] if above else [under, over]
-    holds, fails, undecided = (
-        list(map(str, rows.index[some])) for some in (*outcomes, ~(over | under))
-    )
-    return Part(says, holds, fails, undecided)
+    return Part(says, *(list(map(str, rows.index[some])) for some in (*outcomes, ~(over | under))))
 
 
 def listed(names: Sequence[str]) -> str:

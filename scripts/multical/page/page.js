@@ -3,9 +3,8 @@
 
 const narrowScreen = matchMedia('screen and (max-width: 40rem)');
 
-function foldLong() {
-  for (const long of document.querySelectorAll('details.long')) long.open = !narrowScreen.matches;
-  openTarget();
+function setLong(isOpen) {
+  for (const long of document.querySelectorAll('details.long')) long.open = isOpen;
 }
 
 /** Open the figure or table whose title the address names. */
@@ -14,6 +13,9 @@ function openTarget() {
   target?.closest('details.long')?.setAttribute('open', '');
 }
 
-narrowScreen.addEventListener('change', foldLong);
+narrowScreen.addEventListener('change', () => setLong(!narrowScreen.matches));
+// a change of medium is told too late for print
+window.addEventListener('beforeprint', () => setLong(true));
 window.addEventListener('hashchange', openTarget);
-foldLong();
+setLong(!narrowScreen.matches);
+openTarget();

@@ -150,8 +150,9 @@ def test_each_language_of_an_outcome_is_named(page: PageJob) -> None:
         assert part.total == 41
         _, _, listed = build.html(page).partition(part.sentence("languages").replace("'", "&#39;"))
         outcome, _, _ = listed.partition("</li>")
-        assert f"<p>{', '.join(part.most)}</p>" in outcome
-        assert f"languages ({len(part.most)})<" in outcome
+        what, names = part.most
+        assert f"<summary>Languages {what} ({len(names)})<" in outcome
+        assert f"<p>{', '.join(names)}</p>" in outcome
 
 
 def test_figures_and_tables_are_open_and_can_be_folded(page: PageJob) -> None:

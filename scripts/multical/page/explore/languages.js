@@ -81,6 +81,9 @@ function changeColumn(choice) {
   };
 }
 
+const FILLED = { filled: true, size: 55 };
+const OPEN = { filled: false, size: 35, strokeWidth: 1.2 };
+
 function languagesChart(choice, tags) {
   const isChange = choice.show === 'change';
   const conditions = isChange ? [choice.changed.after] : choice.conditions;
@@ -112,7 +115,8 @@ function languagesChart(choice, tags) {
       { field: 'high', format: '.3f' },
     ];
     const axis = { tickCount: width < 500 ? 4 : 8, orient: 'top' };
-    const x = { type: 'quantitative', title, axis, scale: { zero: false } };
+    const words = width < 500 ? title.split(': ') : title;
+    const x = { type: 'quantitative', title: words, axis, scale: { zero: false } };
     const zero = {
       data: { values: [{ zero: 0 }] },
       mark: { type: 'rule', color: colours.muted, strokeDash: [4, 3] },
@@ -138,7 +142,7 @@ function languagesChart(choice, tags) {
         },
         ...[true, false].map((isFilled) => ({
           transform: [{ filter: `datum.filled == ${isFilled}` }],
-          mark: { type: 'point', filled: isFilled, size: 55, opacity: 1, cursor: 'pointer' },
+          mark: { type: 'point', opacity: 1, cursor: 'pointer', ...(isFilled ? FILLED : OPEN) },
           encoding: { y, yOffset: offset, x: { field: 'value', ...x }, ...look, tooltip },
         })),
       ],
