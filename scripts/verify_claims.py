@@ -162,7 +162,7 @@ def _check_power(claim: Claim, measurements: list[Measurement]) -> None:
     if least >= claim.alpha:
         raise NotTestableError(
             "too few models or bootstrap replicates: whatever the data, p can be no less than "
-            f"{least:.2g} here, and only a p under {claim.alpha:g} counts"
+            f"{min(least, 1):.2g} here, and only a p under {claim.alpha:g} counts"
         )
 
 

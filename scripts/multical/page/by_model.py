@@ -76,8 +76,7 @@ def _curves(curves: pd.DataFrame, schemes: dict[str, float]) -> Iterator[dict[st
     """Of each data set, method and model: shares of right answers and of abstentions by threshold.
 
     A score is 100 (right - penalty wrong), and right + wrong + abstained = 1. So the scores of one
-    penalty give those of all others. `chosen` has by penalty and model the place of the threshold
-    that was chosen on labelled answers.
+    penalty give those of all others.
     """
     scheme, penalty = next(iter(schemes.items()))
     for (dataset, method), every in curves.groupby(["dataset", "method"], sort=False):
@@ -95,10 +94,13 @@ def _curves(curves: pd.DataFrame, schemes: dict[str, float]) -> Iterator[dict[st
             "thresholds": short(thresholds),
             "models": found,
             "chosen": {
-                f"{schemes[str(name)]:g}": {
-                    str(model): int(part["chosen"].to_numpy(bool).argmax())
-                    for model, part in own.groupby("model", sort=False)
-                }
+                f"{schemes[str(name)]:g}": _chosen(own)
                 for name, own in every.groupby("scheme", sort=False)
             },
         }
+
+
+def _chosen(curves: pd.DataFrame) -> dict[str, int]:
+    """By model, the place of the threshold that was chosen on labelled answers."""
+    models = curves.groupby("model", sort=False)
+    return {str(name): int(rows["chosen"].to_numpy(bool).argmax()) for name, rows in models}

@@ -52,7 +52,7 @@ def scale(config: Config, root: str) -> str:
     models, sizes, questions = counted(config, root)
     seeds = len(_seeds(config, root))
     small = bool(sizes) and max(sizes) < SMALL
-    span = " to ".join(dict.fromkeys(map(billions, [*sorted(sizes)[:1], *sorted(sizes)[-1:]])))
+    span = " to ".join(dict.fromkeys(map(billions, [min(sizes), max(sizes)] if sizes else [])))
     known = " where known" * (len(sizes) < models)
     parts = [
         _number(models, "model") + f" of {span} billion parameters{known}" * bool(sizes),
