@@ -14,8 +14,8 @@ from multical.errors import InputError
 from multical.provenance import sidecar
 
 TESTS = [
-    "Test of", "Value", "p for the claim", "p for it, corrected", "p against the claim",
-    "p against it, corrected", "Could have shown",
+    "Test of", "Value", "p for the claim", "corrected", "p against it", "corrected",
+    "Could have shown",
 ]  # fmt: skip
 VARIANTS = ["By another choice", "Value", "Largest p", "The claim"]
 #: What tests and corrections are called, by their keys in claims.yaml
