@@ -43,8 +43,7 @@ ERROR = "calibration error ECE"
 class Part:
     """One part of the finding: the languages or models for which it holds, or its contrary does.
 
-    `corrected` is the number of those with a test that holds after Holm's correction; None without
-    tests.
+    `corrected` is in how many it holds by a test after Holm's correction; None without tests.
     """
 
     says: str
