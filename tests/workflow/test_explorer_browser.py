@@ -274,7 +274,7 @@ def test_filters_leave_languages_of_a_level_or_script(page: Page) -> None:
     choose(page, "level", "")
     choose(page, "script", "Latin")
     assert set(by_language(page, "")) == {"en", "yo"}
-    assert page.inner_text("[role=status]").startswith("Shown: 2 languages")
+    assert page.inner_text(".x-status").startswith("Shown: 2 languages")
 
 
 def test_changes_are_those_of_effects_csv(page: Page, study: Path) -> None:
@@ -296,6 +296,107 @@ def test_changes_are_those_of_effects_csv(page: Page, study: Path) -> None:
             assert p == wanted
             values.append(row["value"])
         assert values == sorted(values)
+
+
+def test_changes_keep_the_metric_and_say_what_they_are(page: Page, study: Path) -> None:
+    marks = "[...document.querySelectorAll('.mark-symbol.role-mark path')]"
+    filled = f"{marks}.map(mark => getComputedStyle(mark).fill)"
+    choose(page, "show", "change")
+    assert page.input_value("#x-metric") == "ece"
+    assert "There is no" not in page.inner_text(".x-status")
+    caption = page.locator(".x-caption")
+    assert "A change of ECE has no interval and no test: it is" in caption.inner_text()
+    metrics = metrics_of(study)
+    for tag, cells in by_language(page, "").items():
+        before, after = (
+            metrics[CONDITIONS[name], "text_ppl", "ece", tag]["value"] for name in ("SFT", SMOOTHED)
+        )
+        assert float(cells[4]) == pytest.approx(after - before, abs=0.000501)
+    assert set(page.evaluate(filled)) <= {"none", "transparent", "rgba(0, 0, 0, 0)"}
+    choose(page, "metric", "confidence")
+    assert "p < 0.05 after Holm's correction for all tests" in caption.inner_text()
+    table = page.locator("#explorer-root caption").inner_text()
+    assert table == "Change of confidence by language, p after Holm's correction"
+    effects = pd.read_csv(study / paths.EFFECTS.format(root=ROOT))
+    own = effects.query("model == 'one' and metric == 'confidence' and readout == 'text_ppl'")
+    wanted = (own[own["after"] == SMOOTHED]["p_holm"] < 0.05).sum()
+    assert sum(one.startswith("rgb(") for one in page.evaluate(filled)) == wanted
+
+
+def test_a_readout_without_the_metric_says_so(page: Page) -> None:
+    choose(page, "readout", "margin")
+    assert "There is no metric “ece” here." in page.inner_text(".x-status")
+
+
+def test_names_of_languages_in_the_chart_are_links(opened: Callable[..., Page], file: Path) -> None:
+    for view, rest in (("", {}), ("#explore?question=q00003&script=Latin", {"script": ["Latin"]})):
+        page = opened(file, view)
+        page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+        drawn(page)
+        names = page.locator(".x-chart").get_by_role("link")
+        tags = ["en", "yo"] if rest else LANGUAGES
+        said = [name.get_attribute("aria-label") for name in names.all()]
+        assert {language_of(str(name)).strip("()") for name in said} == set(tags)
+        link = page.locator(".x-chart").get_by_role("link", name="English (en)")
+        link.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.activeElement.id == 'x-title'")
+        assert title(page) == "English"
+        assert parse_qs(page.url.partition("?")[2]) == {"language": ["en"], **rest}
+        page.go_back()
+        drawn(page)
+        page.locator(".x-chart").get_by_role("link", name="Yoruba (yo)").click()
+        drawn(page)
+        assert title(page) == "Yoruba"
+
+
+#: A clipboard that a page may write to, or not
+CLIPBOARD = """works => { navigator.clipboard.writeText = async text => {
+    if (!works) throw new Error('not allowed');
+    window.copied = text; }; }"""
+
+
+def test_the_link_to_a_view_is_copied(page: Page, file: Path) -> None:
+    page.evaluate(CLIPBOARD, True)
+    choose(page, "metric", "brier")
+    button = page.get_by_role("button", name="Copy link to this view")
+    button.click()
+    page.get_by_text("Copied.").wait_for()
+    assert page.evaluate("copied") == f"{file.as_uri()}#explore?metric=brier"
+    choose(page, "metric", "ece")
+    assert not page.get_by_text("Copied.").count(), "that was another view"
+    page.evaluate(CLIPBOARD, False)
+    button.click()
+    field = page.get_by_label("Link to this view")
+    assert field.input_value() == f"{file.as_uri()}#explore?metric=ece"
+
+
+LONG = """<a href="#own">To it</a>
+<details class="long" open><summary><b id="own">One</b></summary><p id="one">a</p></details>
+<details class="long" open><summary>Two</summary>
+<p id="two" style="height: 300cm">b</p></details><main>"""
+
+
+def test_what_is_long_is_folded_on_narrow_screens_alone(
+    opened: Callable[..., Page], file: Path, tmp_path: Path
+) -> None:
+    text = file.read_text(encoding="utf-8").replace("<main>", LONG)
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    page = opened(tmp_path / "page.html")
+
+    def seen() -> list[bool]:
+        return [page.is_visible("#one"), page.is_visible("#two")]
+
+    assert seen() == [True, True]
+    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    page.locator("#one").wait_for(state="hidden")
+    assert seen() == [False, False]
+    page.get_by_text("To it").click()
+    page.locator("#one").wait_for(state="visible")
+    assert seen() == [True, False]
+    assert page.pdf().count(b"/Type /Page\n") > 10, "all is printed"
+    page = opened(tmp_path / "page.html", "#own")
+    assert seen() == [True, False]
 
 
 def test_a_click_on_the_chart_leads_to_the_language(page: Page) -> None:
@@ -418,6 +519,8 @@ def test_a_question_is_shown_in_all_languages(page: Page) -> None:
         assert card["side"] == ("rtl" if card["lang"] in ("ar", "he") else "ltr")
     choose(page, "script", "Hebrew")
     assert title(page) == f"The question {name} in 1 language"
+    said = page.locator("q[lang=en]").text_content()
+    assert said == explored.TEXTS["en"].format(name), "filters leave the reference language"
     follow(page, "English")
     assert title(page) == "English"
 
@@ -490,7 +593,7 @@ def test_charts_are_saved_as_svg(opened: Callable[..., Page], file: Path, view: 
 
 def test_an_address_with_unknown_names_says_so(opened: Callable[..., Page], file: Path) -> None:
     page = opened(file, "#explore?model=three&metric=<b>&language=xx&conditions=none")
-    status = page.inner_text("[role=status]")
+    status = page.inner_text(".x-status")
     for text in ("model “three”", "metric “<b>”", "language “xx”"):
         assert f"There is no {text} here." in status
     assert set(by_language(page, "")) == set(LANGUAGES)
@@ -505,7 +608,7 @@ def test_a_link_to_another_part_of_the_page_keeps_the_view(page: Page) -> None:
 
 def test_filters_may_leave_no_language(opened: Callable[..., Page], file: Path) -> None:
     page = opened(file, "#explore?level=low&script=Hebrew")
-    assert page.inner_text("[role=status]").startswith("Shown: 0 languages")
+    assert page.inner_text(".x-status").startswith("Shown: 0 languages")
     assert by_language(page, "") == {}
 
 
@@ -663,9 +766,12 @@ def test_sliders_give_the_scores_of_the_table(
     penalty = {"balanced": "1", "conservative": "2"}[scheme]
     thresholds = sorted(curves["threshold"].unique())
     at = len(thresholds) // 3
-    for name, value in (("at", str(at)), ("penalty", penalty)):
+    for name, value, told in (
+        ("threshold", str(at), f"{thresholds[at]:.9g}"),
+        ("penalty", penalty, penalty),
+    ):
         page.fill(f"#x-{name}", value)
-        asked(page, name, value)
+        asked(page, name, told)
         drawn(page)
     own = curves[(curves["scheme"] == scheme) & (curves["threshold"] == thresholds[at])]
     rows = page.evaluate(CELLS, "Scores at the threshold")
@@ -685,11 +791,23 @@ def test_sliders_give_the_scores_of_the_table(
     assert list(saved["score"]) == pytest.approx(list(whole["score"]), abs=1e-6)
 
 
+def test_a_threshold_in_the_address_is_a_value(opened: Callable[..., Page], duo: Path) -> None:
+    curves = table_of(duo, "score_curves")
+    thresholds = sorted(curves[curves["method"] == "msp"]["threshold"].unique())
+    wanted = thresholds[len(thresholds) // 4]
+    page = opened(duo, f"#explore?threshold={wanted:.6f}&penalty=2")
+    caption = page.locator("caption", has_text="Scores at the threshold").inner_text()
+    assert caption == f"Scores at the threshold {wanted:.3f}, penalty 2"
+    page = opened(duo, "#explore?threshold=some&penalty=")
+    status = page.inner_text(".x-status")
+    assert "There is no threshold “some” here. There is no penalty “” here." in status
+
+
 def test_the_page_stays_while_a_slider_moves(opened: Callable[..., Page], duo: Path) -> None:
     page = opened(duo)
     page.set_viewport_size({"width": 1400, "height": 400})
-    page.locator("#x-at").evaluate("slider => slider.scrollIntoView({ block: 'center' })")
-    page.focus("#x-at")
+    page.locator("#x-threshold").evaluate("slider => slider.scrollIntoView({ block: 'center' })")
+    page.focus("#x-threshold")
     place = page.evaluate("scrollY")
     assert place > 0
     for _ in range(4):

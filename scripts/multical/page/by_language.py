@@ -16,7 +16,7 @@ from multical import paths
 from multical.config.schema import Config
 from multical.figures import style, tables
 from multical.figures.language_names import named
-from multical.figures.params import Conditions
+from multical.figures.params import ByLanguage
 from multical.labels import label
 from multical.metrics.declared import METRICS
 from multical.names import metric_name, readout_name
@@ -31,7 +31,7 @@ POINT = ["n", "confidence", "accuracy", "low", "high"]
 
 def data(config: Config, root: str) -> dict[str, Any]:
     """All that the explorer shows of a study; texts and answers only of a small one."""
-    shown = job_params.figure(config, root, Conditions)
+    shown = job_params.figure(config, root, ByLanguage)
     metrics = tables.read(paths.METRICS.format(root=root), "metrics")
     bins = tables.read(paths.RELIABILITY_BY_LANG.format(root=root), "reliability_by_lang")
     effects = Path(paths.EFFECTS.format(root=root))
@@ -42,6 +42,7 @@ def data(config: Config, root: str) -> dict[str, Any]:
         "kind": "languages",
         "study": root,
         "shown": _shown(shown, names),
+        "alpha": tables.ALPHA,
         "languages": _languages(metrics),
         "metrics": {name: metric_name(name) for name in names},
         "readouts": {name: readout_name(name) for name in metrics["readout"].unique()},
@@ -60,10 +61,10 @@ def _rank(metric: str) -> tuple[int, str]:
     return (METRICS.index(metric) if metric in METRICS else len(METRICS), metric)
 
 
-def _shown(params: Conditions, metrics: Sequence[str]) -> dict[str, Any]:
+def _shown(params: ByLanguage, metrics: Sequence[str]) -> dict[str, Any]:
     """What is shown first: what the study's figures show."""
     conditions = [label(condition) for condition in tables.conditions(params)]
-    keys = ("benchmark", "readout", "sft", "seed")
+    keys = ("benchmark", "readout", "sft", "seed", "reference_language")
     first = "ece" if "ece" in metrics else metrics[0]
     shown = {key: getattr(params, key) for key in keys}
     return shown | {"metric": first, "conditions": conditions}

@@ -20,11 +20,14 @@ from multical.page import sources
 from multical.params import Name, Strict
 from multical.workflow import job_params
 
-#: The template of the page, its styles, and the parts of the script of its explorer in their order
+#: The template of the page, its styles, and its scripts in their order; most are the explorer's
 TEMPLATE, STYLES = "page.html.jinja", ("page.css", "explorer.css")
-SCRIPTS = tuple(
-    f"explore/{name}.js"
-    for name in ("controls", "charts", "choices", "languages", "questions", "models", "view")
+SCRIPTS = (
+    "page.js",
+    *(
+        f"explore/{name}.js"
+        for name in ("controls", "charts", "choices", "languages", "questions", "models", "view")
+    ),
 )
 #: What is read of a study of paper 1 beside its figures and tables
 MEASURED = (paths.METRICS, paths.SUMMARY)

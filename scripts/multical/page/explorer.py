@@ -44,7 +44,7 @@ def embedded(found: Any) -> str:
 
 
 def script() -> str:
-    """All that the explorer does, in a scope of its own."""
+    """All scripts of the page but the library, in a scope of their own."""
     parts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
     return "\n".join(["(() => {\n'use strict';\n", *parts]) + "})();\n"
 

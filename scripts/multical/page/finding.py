@@ -8,10 +8,11 @@ has, is undecided.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from multical import paths
@@ -40,12 +41,16 @@ ERROR = "calibration error ECE"
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the finding: the languages or models for which it holds, or its contrary does."""
+    """One part of the finding: the languages or models for which it holds, or its contrary does.
+
+    `corrected` is in how many it holds by a test after Holm's correction; None without tests.
+    """
 
     says: str
     holds: list[str]
     fails: list[str]
     undecided: list[str]
+    corrected: int | None = field(default=None, kw_only=True)
 
     @property
     def total(self) -> int:
@@ -53,24 +58,40 @@ class Part:
         return len(self.holds) + len(self.fails) + len(self.undecided)
 
     def __str__(self) -> str:
-        others = {"the contrary": self.fails, "undecided": self.undecided}
-        told = ", ".join(f"{len(names)} {what}" for what, names in others.items() if names)
-        return f"{self.says} in {len(self.holds)} of {self.total}" + f" ({told})" * bool(told)
+        told = [f"{len(names)} {what}" for what, names in self._others() if names]
+        if self.corrected is not None:
+            told.insert(0, f"{self.corrected} after Holm's correction")
+        counts = f" ({', '.join(told)})" * bool(told)
+        return f"{self.says} in {len(self.holds)} of {self.total}{counts}"
+
+    def _others(self) -> list[tuple[str, list[str]]]:
+        return [("the contrary", self.fails), ("undecided", self.undecided)]
+
+    @property
+    def most(self) -> tuple[str, list[str]]:
+        """The most frequent outcome and its names, which `sentence` leaves out."""
+        outcomes = [
+            ("where it holds", self.holds),
+            ("where the contrary does", self.fails),
+            ("left undecided", self.undecided),
+        ]
+        return max(outcomes, key=lambda outcome: len(outcome[1]))
 
     def sentence(self, unit: str) -> str:
         """With names, but for the most frequent outcome, which is that of all others."""
-        outcomes = [
-            (f"{self.says} in {len(self.holds)} of {self.total} {unit}", self.holds),
-            (f"the contrary in {len(self.fails)}", self.fails),
-            (f"undecided in {len(self.undecided)}", self.undecided),
+        _, most = self.most
+
+        def counted(text: str, names: list[str]) -> str:
+            return text if names is most or not names else f"{text} ({', '.join(names)})"
+
+        others = [
+            counted(f"{what} in {len(names)}", names) for what, names in self._others() if names
         ]
-        most = max((names for _, names in outcomes), key=len)
-        first, *others = (
-            text if names is most or not names else f"{text} ({', '.join(names)})"
-            for text, names in outcomes
-        )
-        told = [text for text, (_, names) in zip(others, outcomes[1:], strict=True) if names]
-        return f"{'; '.join([first, *told])}{'' if told else ', without exception'}."
+        holds = counted(f"{self.says} in {len(self.holds)} of {self.total} {unit}", self.holds)
+        told = [holds if others else f"{holds}, without exception"]
+        if self.corrected is not None:
+            told.append(f"in {self.corrected} after Holm's correction")
+        return f"{'; '.join([*told, *others])}."
 
 
 @dataclass(frozen=True)
@@ -167,7 +188,9 @@ def _of_changes(params: Conditions) -> Finding:
         decided=(
             f"Counted by the {params.level:.0%} interval of the change of the "
             f"{metric_name(SQUARED)} (below) in each language, without a correction for their "
-            "number: undecided if it holds 0."
+            "number: undecided if it holds 0. After Holm's correction for all tests of the change "
+            "(languages, readouts and metrics), those count whose p is smaller than "
+            f"{tables.ALPHA:g}."
         ),
     )
 
@@ -234,7 +257,10 @@ def _parts(params: Conditions) -> Iterator[Part]:
         what = "SFT" if mean.condition == plain else f"Smoothing {params.smoothing:g}"
         says = f"{what} {_verb([mean.value])} the calibration error of {mean.model}"
         own = (changes["condition"] == mean.condition) & (changes["model"] == mean.model)
-        yield _by_language(says, changes[own], mean.value)
+        rows = changes[own]
+        alike = np.sign(rows["value"]) == np.sign(mean.value)
+        corrected = int((alike & (rows["p_holm"] < tables.ALPHA)).sum())
+        yield replace(_by_language(says, rows, mean.value), corrected=corrected)
 
 
 def _by_language(says: str, rows: pd.DataFrame, mean: float) -> Part:
@@ -366,8 +392,9 @@ def _of_answers(config: Config, root: str) -> Finding:
         ],
         unit="models",
         decided=(
-            f"Counted by the {level:.0%} interval of each model: undecided if it holds what a "
-            "guess has. Gains from abstaining are counted by their values."
+            f"Counted by the {level:.0%} interval of each model, without a correction for their "
+            "number: undecided if it holds what a guess has. Gains from abstaining are counted by "
+            "their values."
         ),
         note=(
             f"The calibration error {means['calibration error']} is the mean over models, data "

@@ -93,8 +93,9 @@ def test_paper_1(
     assert lines[7:] == ["Claims: M1, P1 reproduced; M2 inconclusive"]
 
 
-#: Value and ends of the interval of a change of the calibration error
-UP, UNCLEAR, DOWN = (0.2, 0.1, 0.3), (0.1, -0.1, 0.3), (-0.2, -0.3, -0.1)
+#: Value, ends of the interval and corrected p of a change of the calibration error
+UP, UNCLEAR = (0.2, 0.1, 0.3, 1.0), (0.1, -0.1, 0.3, 1.0)
+SURELY_UP, SURELY_DOWN = (0.2, 0.1, 0.3, 0.01), (-0.2, -0.3, -0.1, 0.01)
 
 
 def measured(results: Path, changes: dict[tuple[str, str], dict[str, tuple[float, ...]]]) -> None:
@@ -106,7 +107,7 @@ def measured(results: Path, changes: dict[tuple[str, str], dict[str, tuple[float
         for language, ends in by_language.items():
             own = (effects["model"] == model) & (effects["after"] == after)
             own &= (effects["language"] == language) & (effects["metric"] == "debiased_ece2")
-            effects.loc[own, ["value", "ci_low", "ci_high"]] = ends
+            effects.loc[own, ["value", "ci_low", "ci_high", "p_holm"]] = ends
     effects.to_csv(path, index=False)
 
 
@@ -116,21 +117,32 @@ def test_the_languages_in_which_it_does_not_hold_are_named(results: Path) -> Non
         results,
         {
             (GEMMA, "SFT"): {"en": UP, "fr": UNCLEAR, "yo": UP},
-            (SMOLLM, "SFT"): {"en": UP, "fr": UP, "yo": UP},
-            (GEMMA, smoothed): {"en": UNCLEAR, "fr": DOWN, "yo": UNCLEAR},
-            (SMOLLM, smoothed): {"en": DOWN, "fr": DOWN, "yo": UP},
+            (SMOLLM, "SFT"): {"en": SURELY_UP, "fr": SURELY_UP, "yo": UP},
+            (GEMMA, smoothed): {"en": UNCLEAR, "fr": SURELY_DOWN, "yo": UNCLEAR},
+            (SMOLLM, smoothed): {"en": SURELY_DOWN, "fr": SURELY_DOWN, "yo": SURELY_UP},
         },
     )
     found = finding.find(files.load(), "results/demo")
     assert [part.sentence(found.unit) for part in found.parts] == [
-        f"SFT raises the calibration error of {GEMMA} in 2 of 3 languages; "
-        "undecided in 1 (French).",
-        f"SFT raises the calibration error of {SMOLLM} in 3 of 3 languages, without exception.",
-        f"Smoothing 0.1 lowers the calibration error of {GEMMA} in 1 of 3 languages (French); "
-        "undecided in 2.",
-        f"Smoothing 0.1 lowers the calibration error of {SMOLLM} in 2 of 3 languages; the contrary "
-        "in 1 (Yoruba).",
+        f"SFT raises the calibration error of {GEMMA} in 2 of 3 languages; in 0 after Holm's "
+        "correction; undecided in 1 (French).",
+        f"SFT raises the calibration error of {SMOLLM} in 3 of 3 languages, without exception; in "
+        "2 after Holm's correction.",
+        f"Smoothing 0.1 lowers the calibration error of {GEMMA} in 1 of 3 languages (French); in 1 "
+        "after Holm's correction; undecided in 2.",
+        f"Smoothing 0.1 lowers the calibration error of {SMOLLM} in 2 of 3 languages; in 2 after "
+        "Holm's correction; the contrary in 1 (Yoruba).",
     ]
+    assert [part.most for part in found.parts] == [
+        ("where it holds", ["English", "Yoruba"]),
+        ("where it holds", ["English", "French", "Yoruba"]),
+        ("left undecided", ["English", "Yoruba"]),
+        ("where it holds", ["English", "French"]),
+    ]
+    assert str(found.parts[0]) == (
+        f"SFT raises the calibration error of {GEMMA} in 2 of 3 (0 after Holm's correction, "
+        "1 undecided)"
+    )
     assert "95% interval" in found.decided
 
 

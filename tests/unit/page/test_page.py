@@ -144,6 +144,21 @@ def test_it_opens_on_the_finding_and_loads_nothing(page: PageJob) -> None:
     assert "@import" not in style
 
 
+def test_each_language_of_an_outcome_is_named(page: PageJob) -> None:
+    for part in build.context(page)["finding"].parts:
+        assert part.total == 41
+        _, _, listed = build.html(page).partition(part.sentence("languages").replace("'", "&#39;"))
+        outcome, _, _ = listed.partition("</li>")
+        what, names = part.most
+        assert f"<summary>Languages {what} ({len(names)})<" in outcome
+        assert f"<p>{', '.join(names)}</p>" in outcome
+
+
+def test_figures_and_tables_are_open_and_can_be_folded(page: PageJob) -> None:
+    long = [one for one in Reader(build.html(page)).all("details") if one.get("class") == "long"]
+    assert long == [{"class": "long", "open": None}] * (len(PRODUCTS) - 1), "not the headline"
+
+
 def test_it_is_made_of_landmarks_headings_and_labels(page: PageJob) -> None:
     read = Reader(build.html(page))
     assert [len(read.all(tag)) for tag in ("main", "header", "footer", "h1")] == [1, 1, 1, 1]

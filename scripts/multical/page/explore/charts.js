@@ -78,19 +78,43 @@ async function draw(chart) {
   const view = vegaView(chart, Math.max(chart.node.clientWidth, 280), theme(), 'svg');
   drawn.push(view);
   view.initialize(chart.node);
-  if (chart.click) {
+  if (chart.leads) {
     view.addEventListener('click', (event, item) => {
-      if (item?.datum?.tag) chart.click(item.datum);
+      if (item?.datum?.tag) go(chart.leads(item.datum.tag));
     });
   }
   await view.runAsync();
-  chart.node.querySelector('svg').setAttribute('aria-hidden', 'true');
+  if (chart.leads) linkNames(chart);
+  else chart.node.querySelector('svg').setAttribute('aria-hidden', 'true');
   chart.node.dataset.drawn = 'true';
+}
+
+const ARIA = ['aria-hidden', 'aria-label', 'aria-roledescription', 'role'];
+
+/** Make links of the names of languages on the axis, which lead where the marks do. */
+function linkNames(chart) {
+  const tags = new Map(chart.tags.map((tag) => [nameOf(tag), tag]));
+  for (const text of chart.node.querySelectorAll('.role-axis-label text')) {
+    // Vega keeps the item of an element there; the text itself may be cut
+    const name = text.__data__.datum.value;
+    if (!tags.has(name)) continue;
+    const anchor = document.createElementNS('http://www.w3.org/2000/svg', 'a');
+    anchor.setAttribute('href', address(chart.leads(tags.get(name))));
+    anchor.setAttribute('aria-label', name);
+    text.replaceWith(anchor);
+    anchor.append(text);
+  }
+  // what is no link has its numbers in the table
+  for (const part of chart.node.querySelectorAll('svg, svg g')) {
+    if (!part.querySelector('a')) part.setAttribute('aria-hidden', 'true');
+    else for (const name of ARIA) part.removeAttribute(name);
+  }
 }
 
 /** A chart with its name, and buttons that save it and the numbers of its table. */
 function figure(chart, columns, rows, name) {
-  chart.node = el('div', { class: 'x-chart', role: 'img', 'aria-label': chart.label });
+  const role = chart.leads ? 'group' : 'img';
+  chart.node = el('div', { class: 'x-chart', role, 'aria-label': chart.label });
   const saveSvg = async () =>
     save(await vegaView(chart, 900, LIGHT, 'none').toSVG(), 'image/svg+xml', `${name}.svg`);
   return el(

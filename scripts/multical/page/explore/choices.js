@@ -78,11 +78,14 @@ function pickMetric(choice, here) {
   choice.pick('change', changes.map(name), first && name(first));
   choice.changed = changes.find((change) => name(change) === choice.change) ?? null;
   choice.pick('show', choice.changed ? ['value', 'change'] : ['value'], 'value');
-  const blocks = choice.show === 'change' ? [choice.changed] : here;
+  // a change that is not tested is the difference of two values
+  const blocks = choice.show === 'change' ? [choice.changed, ...here] : here;
   const metrics = Object.keys(data.metrics).filter((metric) =>
     blocks.some((block) => metric in block.metrics),
   );
-  choice.pick('metric', metrics, data.shown.metric);
+  // a view without the metric that is shown first says so, as if the address had asked for it
+  if (!choice.params.has('metric')) choice.params.set('metric', data.shown.metric);
+  choice.pick('metric', metrics);
   const values = choice.show === 'value' ? choice.conditions.map((name) => `value ${name}`) : [];
   const change = choice.changed ? ['change'] : [];
   choice.pick('sort', ['level', 'name', ...values, ...change], 'level');

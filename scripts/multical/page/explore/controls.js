@@ -76,6 +76,16 @@ class Choice {
     return (this[name] = choices.includes(first) ? first : (choices[0] ?? ''));
   }
 
+  /** A number; a text that is none is noted. */
+  number(name, first) {
+    const wanted = this.params.get(name);
+    if (wanted === null) return first;
+    const value = wanted.trim() ? Number(wanted) : NaN;
+    if (Number.isFinite(value)) return value;
+    this.wrong.push(`${name} “${wanted}”`);
+    return first;
+  }
+
   /** Several values, in the order of the choices. */
   pickSome(name, choices, first) {
     const wanted = this.params.get(name)?.split('|') ?? first;

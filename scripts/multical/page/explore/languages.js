@@ -52,6 +52,22 @@ const valueColumns = (choice) =>
     },
   }));
 
+/** Whether the table of changes has the metric; if not, a change is a difference of two values. */
+const isTested = (choice) => choice.metric in choice.changed.metrics;
+
+/** What the intervals and p of changes are, in the words of the page's list of outcomes. */
+function aboutChanges(choice) {
+  if (isTested(choice)) {
+    return `Bars are 95 % intervals of single languages. Filled: p < ${data.alpha} after Holm's \
+correction for all tests of the change (languages, readouts and metrics); open: not.`;
+  }
+  const tested = Object.keys(data.metrics).filter((name) => name in choice.changed.metrics);
+  const names = tested.map((name) => data.metrics[name]);
+  const seed = choice.changed.seeds > 1 ? ` of seed ${choice.seed}` : '';
+  return `A change of ${data.metrics[choice.metric]} has no interval and no test: it is the \
+difference of the two values${seed}. Tested are changes of ${names.join('; ')}.`;
+}
+
 function changeColumn(choice) {
   const tested = (p) => (p === null ? '' : p < 0.001 ? ', p < 0.001' : `, p = ${number(p)}`);
   return {
@@ -65,16 +81,18 @@ function changeColumn(choice) {
   };
 }
 
+const FILLED = { filled: true, size: 55 };
+const OPEN = { filled: false, size: 35, strokeWidth: 1.2 };
+
 function languagesChart(choice, tags) {
   const isChange = choice.show === 'change';
   const conditions = isChange ? [choice.changed.after] : choice.conditions;
   const rows = tags.flatMap((tag) =>
-    conditions.map((condition) => ({
-      tag,
-      condition,
-      name: nameOf(tag),
-      ...(isChange ? changeIn(choice, tag) : valueIn(choice, condition, tag)),
-    })),
+    conditions.map((condition) => {
+      const cell = isChange ? changeIn(choice, tag) : valueIn(choice, condition, tag);
+      const filled = !isChange || ((cell?.p ?? null) !== null && cell.p < data.alpha);
+      return { tag, condition, name: nameOf(tag), filled, ...cell };
+    }),
   );
   const metric = data.metrics[choice.metric];
   const title = isChange ? `change of ${metric}: ${choice.change}` : metric;
@@ -97,7 +115,8 @@ function languagesChart(choice, tags) {
       { field: 'high', format: '.3f' },
     ];
     const axis = { tickCount: width < 500 ? 4 : 8, orient: 'top' };
-    const x = { type: 'quantitative', title, axis, scale: { zero: false } };
+    const words = width < 500 ? title.split(': ') : title;
+    const x = { type: 'quantitative', title: words, axis, scale: { zero: false } };
     const zero = {
       data: { values: [{ zero: 0 }] },
       mark: { type: 'rule', color: colours.muted, strokeDash: [4, 3] },
@@ -121,17 +140,18 @@ function languagesChart(choice, tags) {
           mark: { type: 'rule', strokeWidth: 1.5 },
           encoding: { y, yOffset: offset, x: { field: 'low', ...x }, x2: { field: 'high' }, color: look.color },
         },
-        {
-          mark: { type: 'point', filled: true, size: 55, opacity: 1, cursor: 'pointer' },
+        ...[true, false].map((isFilled) => ({
+          transform: [{ filter: `datum.filled == ${isFilled}` }],
+          mark: { type: 'point', opacity: 1, cursor: 'pointer', ...(isFilled ? FILLED : OPEN) },
           encoding: { y, yOffset: offset, x: { field: 'value', ...x }, ...look, tooltip },
-        },
+        })),
       ],
     };
   };
   const label = `${title} of ${choice.model} in ${counted(tags.length, 'language')}`;
-  const tests = isChange ? ' In the table, p is corrected for all tests of the change (Holm).' : '';
-  const caption = `${label}. Bars are 95 % intervals, where there are any.${tests} Click a mark, or a language in the table, to see more.`;
-  return { spec, rows, title, label, caption, click: (row) => go({ language: row.tag }) };
+  const bars = isChange ? aboutChanges(choice) : 'Bars are 95 % intervals, where there are any.';
+  const caption = `${label}. ${bars} Click a mark or a language to see more.`;
+  return { spec, rows, title, label, caption, tags, leads: (tag) => ({ language: tag }) };
 }
 
 const allQuestions = (choice) =>
@@ -148,6 +168,7 @@ function languagesView(choice) {
   const metric = data.metrics[choice.metric];
   const isChange = choice.show === 'change';
   const title = capital(`${isChange ? `change of ${metric}` : metric} by language`);
+  const tests = isChange && isTested(choice) ? ", p after Holm's correction" : '';
   return {
     title,
     path: [],
@@ -157,7 +178,7 @@ function languagesView(choice) {
     body: [
       choice.questions ? el('p', {}, link(allQuestions(choice), { language: '*' })) : null,
       figure(chart, columns, tags, name),
-      table(title, columns, tags, choice),
+      table(`${title}${tests}`, columns, tags, choice),
     ],
   };
 }

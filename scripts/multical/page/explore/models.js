@@ -1,6 +1,8 @@
 // Paper 2: models as points, and their scores with abstention.
 
 const LINE_WIDTH = 1.8;
+/** The most that a wrong answer can cost. */
+const MOST_PENALTY = 5;
 
 /** The colour, shape and dash of each model, those of the figures. Dashes are as long there. */
 function modelLooks(colours) {
@@ -32,14 +34,17 @@ function modelChoice() {
   );
   const names = Object.keys(choice.curve?.models ?? {});
   choice.pickSome('models', names, names);
-  const last = Math.max(0, (choice.curve?.thresholds.length ?? 1) - 1);
-  const whole = (name, first, most) => {
-    const value = Number(choice.params.get(name) ?? first);
-    return Number.isFinite(value) ? Math.min(most, Math.max(0, value)) : first;
-  };
-  choice.at = Math.round(whole('at', Math.round(last / 2), last));
-  choice.penalty = whole('penalty', Object.values(data.schemes)[0], 5);
+  const thresholds = choice.curve?.thresholds ?? [];
+  choice.at = nearest(thresholds, choice.number('threshold', thresholds[thresholds.length >> 1]));
+  const penalty = choice.number('penalty', Object.values(data.schemes)[0]);
+  choice.penalty = Math.min(MOST_PENALTY, Math.max(0, penalty));
   return choice;
+}
+
+/** The place of the number that is nearest to another. */
+function nearest(numbers, wanted) {
+  const distance = (place) => Math.abs(numbers[place] - wanted);
+  return numbers.reduce((best, _, place) => (distance(place) < distance(best) ? place : best), 0);
 }
 
 function sortedPoints(choice) {
@@ -159,8 +164,8 @@ const SCORE_COLUMNS = [
   })),
 ];
 
-/** A slider; it moves the address when it is released, and `follow` meanwhile. */
-function slider(name, label, value, most, step, text) {
+/** A slider; when it is released, the address gets what `told` makes of its value. */
+function slider(name, label, value, most, step, text, told = String) {
   const output = el('output', { for: `x-${name}` }, text(value));
   const input = el('input', {
     type: 'range', id: `x-${name}`, min: 0, max: most, step, value,
@@ -169,7 +174,7 @@ function slider(name, label, value, most, step, text) {
       output.textContent = text(Number(event.target.value));
       event.target.setAttribute('aria-valuetext', output.textContent);
     },
-    onchange: (event) => go({ [name]: event.target.value }),
+    onchange: (event) => go({ [name]: told(Number(event.target.value)) }),
   });
   return el('label', { class: 'x-control' }, el('span', {}, `${label} `, output), input);
 }
@@ -186,8 +191,12 @@ function abstention(choice) {
     el(
       'form',
       { class: 'x-controls', onsubmit: (event) => event.preventDefault() },
-      slider('at', 'Threshold', choice.at, thresholds.length - 1, 1, (at) => number(thresholds[at])),
-      slider('penalty', 'Penalty of a wrong answer', choice.penalty, 5, 0.25, (value) => String(value)),
+      slider(
+        'threshold', 'Threshold', choice.at, thresholds.length - 1, 1,
+        (at) => number(thresholds[at]),
+        (at) => thresholds[at],
+      ),
+      slider('penalty', 'Penalty of a wrong answer', choice.penalty, MOST_PENALTY, 0.25, String),
       checkboxes(choice, 'models', 'Models'),
     ),
     figure(chart, SCORE_COLUMNS, chart.rows, file),

@@ -218,7 +218,9 @@ function questionView(choice) {
   const questions = tags.flatMap((tag) =>
     questionsIn(choice, tag).filter((one) => one.id === choice.question),
   );
-  const english = questions.find((one) => one.tag.split('-')[0] === 'en' && one.text);
+  // filters leave it, as it tells what the others ask
+  const reference = data.shown.reference_language;
+  const told = questionsIn(choice, reference).find((one) => one.id === choice.question)?.text;
   const chart = questionChart(choice, questions);
   const own = data.languages[choice.language];
   const file = [data.study, choice.model, choice.readout, choice.question].join('-');
@@ -237,7 +239,9 @@ function questionView(choice) {
     ],
     status: `${choice.question}, ${counted(questions.length, 'language')}, ${choice.model}`,
     body: [
-      english ? el('p', {}, 'In English: ', el('q', { lang: 'en' }, english.text)) : null,
+      told
+        ? el('p', {}, `In ${data.languages[reference].name}: `, el('q', { lang: reference, dir: 'auto' }, told))
+        : null,
       figure(chart, QUESTION_COLUMNS, questions, file),
       el('ol', { class: 'x-questions' }, questions.map((one) => card(choice, one, true))),
     ],
@@ -289,5 +293,6 @@ function questionChart(choice, questions) {
   };
   const label = `Confidence in the answers of ${choice.model} to ${choice.question} by language`;
   const caption = `${label}. Filled: the answer is right; open: it is wrong.`;
-  return { spec, rows, label, caption, click: (row) => go({ language: row.tag, question: null }) };
+  const leads = (tag) => ({ language: tag, question: null });
+  return { spec, rows, label, caption, tags: questions.map((one) => one.tag), leads };
 }

@@ -3,9 +3,29 @@
 const path = el('nav', { 'aria-label': 'Where you are in the explorer', class: 'x-path' });
 const controls = el('form', { class: 'x-controls', onsubmit: (event) => event.preventDefault() });
 const status = el('p', { role: 'status', class: 'x-status' });
+const copied = el('span', { role: 'status' });
+const share = el(
+  'p',
+  { class: 'x-save' },
+  el('button', { type: 'button', id: 'x-copy', onclick: copyLink }, 'Copy link to this view'),
+  copied,
+);
 const body = el('div', { class: 'x-body' });
-root.append(path, controls, status, body);
+root.append(path, controls, status, share, body);
 let before = null;
+
+/** Copy the address of the view; a browser that does not let us shows it instead. */
+async function copyLink() {
+  const link = new URL(address({}), location.href).href;
+  try {
+    await navigator.clipboard.writeText(link);
+    copied.replaceChildren('Copied.');
+  } catch {
+    const field = el('input', { readonly: true, value: link, 'aria-label': 'Link to this view' });
+    copied.replaceChildren('Copy this: ', field);
+    field.select();
+  }
+}
 
 /** Draw the view of the address, and leave the focus where it was, or at the new view's title. */
 function render() {
@@ -24,6 +44,7 @@ function render() {
   controls.replaceChildren(...view.controls.filter((control) => control));
   body.replaceChildren(heading, ...view.body.filter((part) => part));
   status.textContent = `Shown: ${view.status}.${unknown.join('')}`;
+  copied.replaceChildren();
   Promise.all(view.charts.map(draw)).then(() => {
     root.style.minHeight = '';
   });
