@@ -315,6 +315,8 @@ def test_changes_keep_the_metric_and_say_what_they_are(page: Page, study: Path) 
     assert set(page.evaluate(filled)) <= {"none", "transparent", "rgba(0, 0, 0, 0)"}
     choose(page, "metric", "confidence")
     assert "p < 0.05 after Holm's correction for all tests" in caption.inner_text()
+    table = page.locator("#explorer-root caption").inner_text()
+    assert table == "Change of confidence by language, p after Holm's correction"
     effects = pd.read_csv(study / paths.EFFECTS.format(root=ROOT))
     own = effects.query("model == 'one' and metric == 'confidence' and readout == 'text_ppl'")
     wanted = (own[own["after"] == SMOOTHED]["p_holm"] < 0.05).sum()

@@ -47,6 +47,13 @@ def page(smoke: Path, blank: Page, tmp_path: Path) -> Iterator[Page]:
     assert [url[:200] for url in log.asked if not url.startswith(own)] == []
 
 
+def unfold(page: Page) -> None:
+    """Open all that is folded, also by a narrow screen, in the frame after it gets narrow."""
+    frame = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    page.evaluate(frame)
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+
+
 def made_in(page: Page) -> Path:
     """The folder of the study."""
     return Path(page.url.partition("#")[0].removeprefix("file://")).parent
@@ -99,7 +106,7 @@ def test_each_figure_is_there_as_it_was_drawn_with_its_caption(page: Page) -> No
 def test_tables_have_the_cells_of_their_files(page: Page) -> None:
     with open(made_in(page) / "tables/selective.csv", encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    unfold(page)
     head, *shown = page.evaluate(CELLS, "Selective table")
     names = {products.plain(name).striptags(): name for name in rows[0]}
     assert len(shown) == len(rows)
@@ -116,7 +123,7 @@ def test_an_audit_finds_nothing_serious(
 ) -> None:
     page.set_viewport_size(size)
     page.emulate_media(color_scheme=colours, reduced_motion="reduce")
-    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    unfold(page)
     assert audit(page) == []
 
 
@@ -129,8 +136,18 @@ def test_the_audit_sees_a_fault(blank: Page) -> None:
 
 def test_nothing_is_wider_than_a_narrow_screen(page: Page) -> None:
     page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    unfold(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+
+
+def test_a_narrow_screen_has_figures_folded(page: Page) -> None:
+    height = "document.documentElement.scrollHeight"
+    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    page.locator("#tables .long[open]").first.wait_for(state="detached")
+    assert page.locator(".long[open]").count() == 0
+    folded = page.evaluate(height)
+    unfold(page)
+    assert folded < page.evaluate(height) / 2
 
 
 def test_dark_and_print_have_colours_of_their_own(page: Page) -> None:

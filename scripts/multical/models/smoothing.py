@@ -315,9 +315,9 @@ def _fold(
     for row in (label == other).nonzero()[:, 0]:  # of equal logits, the first one is the top
         is_top1[row] = z[row].argmax() == targets[row]
     top = torch.maximum(label, other)
-    p = z.sub_(top[:, None]).exp()
+    p = model_logits.exp_less(z, top)
     total = p.sum(-1)
-    entropy = total.log() - z.mul_(p).sum(-1) / total
+    entropy = total.log() + top - z.mul_(p).sum(-1) / total
     logp = label - top - total.log()
     if mean is not None:
         logp -= b * (_label(head, at) - mean)

@@ -26,8 +26,7 @@ METRICS = {"confidence": "confidence", "accuracy": "accuracy", "ece": "ECE"}
 class Part:
     """One part of the finding: the languages or models for which it holds, or its contrary does.
 
-    `corrected` is the number of those with a test that holds after Holm's correction; None without
-    tests.
+    `corrected` is in how many it holds by a test after Holm's correction; None without tests.
     """
 
     says: str

@@ -159,7 +159,7 @@ class Head:
             where = torch.from_numpy(np.stack([places[chosen], tokens[chosen] - start]))
             wanted[chosen] = logits[tuple(where.to(logits.device))].cpu().numpy()
             higher = torch.maximum(top, logits.amax(-1))
-            terms = logits.sub_(higher[:, None]).exp_().sum(-1)
+            terms = model_logits.exp_less(logits, higher, out=logits).sum(-1)
             total = total * (top - higher).exp() + terms
             top = higher
         return (total.log() + top).cpu().numpy(), wanted

@@ -18,6 +18,7 @@ from multical.errors import InputError
 from multical.models import sft, smoothing
 from multical.models.chat import IGNORED, Chat
 from multical.models.examples import Examples
+from multical.models.logits import exp_less
 from multical.models.params import TrainingJob
 from multical.patches import trl as patches
 from support import architectures, tiny
@@ -286,6 +287,12 @@ def test_nothing_to_train_has_gradients_of_zero(tmp_path: Path) -> None:
     loss.backward()
     assert loss.item() == 0
     assert not any(one.any() for one in gradients(made.model).values())
+
+
+def test_powers_of_e_from_powers_of_2() -> None:
+    gaps = torch.linspace(0, 200, 4001)
+    found = exp_less(30 - gaps[None], torch.tensor([30.0]))
+    torch.testing.assert_close(found[0].double(), (-gaps.double()).exp(), rtol=2e-5, atol=1e-38)
 
 
 def test_of_equal_logits_the_first_is_the_top() -> None:

@@ -76,7 +76,7 @@ class Choice {
     return (this[name] = choices.includes(first) ? first : (choices[0] ?? ''));
   }
 
-  /** A number. */
+  /** A number; a text that is none is noted. */
   number(name, first) {
     const wanted = this.params.get(name);
     if (wanted === null) return first;

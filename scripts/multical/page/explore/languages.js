@@ -168,6 +168,7 @@ function languagesView(choice) {
   const metric = data.metrics[choice.metric];
   const isChange = choice.show === 'change';
   const title = capital(`${isChange ? `change of ${metric}` : metric} by language`);
+  const tests = isChange && isTested(choice) ? ", p after Holm's correction" : '';
   return {
     title,
     path: [],
@@ -177,7 +178,7 @@ function languagesView(choice) {
     body: [
       choice.questions ? el('p', {}, link(allQuestions(choice), { language: '*' })) : null,
       figure(chart, columns, tags, name),
-      table(title, columns, tags, choice),
+      table(`${title}${tests}`, columns, tags, choice),
     ],
   };
 }
