@@ -115,6 +115,15 @@ def test_a_stale_study_is_refused(made: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_metrics_that_were_changed_by_hand_are_refused(made: Path, tmp_path: Path) -> None:
+    clone = shutil.copytree(made, tmp_path / "clone", symlinks=True)
+    table = clone / "results/tiny/metrics.csv"
+    table.write_text(table.read_text("utf-8").replace("0.", "1.", 1), encoding="utf-8")
+    said = refused(exported(clone, tmp_path / "out"))
+    assert said.startswith("results/tiny/metrics.csv: changed since it was made: found SHA-256 ")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_study_without_metrics_is_refused(tmp_path: Path) -> None:
     done = exported(checkout.REPO, tmp_path / "out", "--study", "results/msp_v2")
     assert refused(done) == (
