@@ -21,9 +21,11 @@ min_version("9.27")
 gc.freeze()
 gc.set_threshold(50_000)
 
-# Jobs run with the same Python and modules as this Snakemake.
+# Jobs run with the same Python and modules as this Snakemake. matplotlib's list of fonts is our own:
+# with that of the user, which other programs write, it could take another font for ours.
 os.environ.update(
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    MPLCONFIGDIR=str(Path(".snakemake/matplotlib").absolute()),
 )
 # A job ends well and its log is whole even if nobody reads what it prints, as when its terminal was
 # closed. If its program is killed, the log says so. It is said here, since an edit of a rule's shell

@@ -130,18 +130,21 @@ def test_no_file_beside_programs_hides_a_library(tmp_path: Path) -> None:
 def test_what_would_change_results_does_not_reach_jobs(tmp_path: Path) -> None:
     folder = checkout.copy(tmp_path / "clone")
     tiny_study(folder)
-    program = 'import os\nprint(*os.environ, sep="\\n")\nraise SystemExit(1)\n'
+    program = 'import os\nfor pair in os.environ.items():\n    print(*pair)\nraise SystemExit(1)\n'
     (folder / "scripts/make_benchmark.py").write_text(program, encoding="utf-8")
-    unseen = {"ACCELERATE_MIXED_PRECISION": "bf16", "PYTHONPATH": "/opt/modules"}
-    environ = os.environ | forks.environment() | unseen | {"ANYTHING_ELSE": ""}
+    unseen = {"ACCELERATE_MIXED_PRECISION": "bf16", "PYTHONPATH": "/opt", "MPLBACKEND": "other"}
+    other = {"ANYTHING_ELSE": "", "MPLCONFIGDIR": str(tmp_path)}
+    environ = os.environ | forks.environment() | unseen | other
     command = [*checkout.SNAKEMAKE, "--", "results/inputs/benchmarks/quiz.parquet"]
     done = forks.run(command, cwd=folder, env=environ)
-    given = set((folder / "logs/make_benchmark/quiz.log").read_text().splitlines())
+    lines = (folder / "logs/make_benchmark/quiz.log").read_text().splitlines()
+    given = dict(line.partition(" ")[::2] for line in lines)
     assert "ANYTHING_ELSE" in given
-    assert not given & unseen.keys()
+    assert not given.keys() & unseen.keys()
+    assert given["MPLCONFIGDIR"] == str(folder / ".snakemake/matplotlib")
     said = done.stdout + done.stderr
     assert "$ACCELERATE_MIXED_PRECISION: not handed to jobs, since it would change" in said
-    assert "$PYTHONPATH: /opt/modules: not handed to jobs, whose results it could change" in said
+    assert "$PYTHONPATH: /opt: not handed to jobs, whose results it could change" in said
 
 
 #: JSON of our own, which no one else wrote: "file: function"

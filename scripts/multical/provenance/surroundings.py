@@ -19,7 +19,7 @@ from multical.errors import InputError
 #: sets some of them for the processes that it starts.
 SETTINGS = re.compile(
     r"(ACCELERATE|FSDP|MEGATRON_LM|PARALLELISM_CONFIG)_\w+|(NVIDIA|TORCH_ALLOW)_TF32\w*_OVERRIDE"
-    r"|((LOCAL|GROUP|ROLE)_)?RANK|((LOCAL|ROLE|GROUP)_)?WORLD_SIZE"
+    r"|((LOCAL|GROUP|ROLE)_)?RANK|((LOCAL|ROLE|GROUP)_)?WORLD_SIZE|MPLBACKEND"
 )
 #: Folders of modules that Python and libraries import where they find them: `sitecustomize`,
 #: Bottleneck, numexpr
