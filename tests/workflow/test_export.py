@@ -17,7 +17,7 @@ from multical.stats.params import MetricsJob
 from support import checkout, forks
 from support.eval_schema import KEYS, has_validator, metrics_of, read_back, validated
 from support.synthetic import make_records
-from support.tiny_study import LANGUAGES, tiny_study
+from support.tiny_study import LANGUAGES, edit, tiny_study
 
 pytestmark = pytest.mark.workflow
 RUNS = ["little", "little.own.ls0.s0", "little.own.ls0.1.s0"]
@@ -42,6 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_study(folder)
     (folder / "scripts/compute_metrics.py").write_bytes(program)
     (folder / "scripts/score_run.py").write_text(SCORE, encoding="utf-8")
+    edit(folder, "scripts/train_sft.py", '"made\\n"', '"{}"')  # in usage.json, too
     frame = make_records(RUNS, LANGUAGES, 10, 0, options=2).astype(object)
     named = frame["question_id"].map(lambda name: f"q{int(name[1:])}")
     frame = frame.assign(benchmark="quiz", question_id=named, gold=0)

@@ -15,11 +15,14 @@ from pathlib import Path
 
 from multical.errors import InputError
 
-#: Variables with which accelerate, FSDP and CUDA replace settings of a run. `accelerate launch`
-#: sets some of them for the processes that it starts.
+#: Variables with which accelerate, FSDP, CUDA and matplotlib replace settings of a run, or with
+#: which libraries compute as on another processor. `accelerate launch` sets some of them for the
+#: processes that it starts.
 SETTINGS = re.compile(
     r"(ACCELERATE|FSDP|MEGATRON_LM|PARALLELISM_CONFIG)_\w+|(NVIDIA|TORCH_ALLOW)_TF32\w*_OVERRIDE"
     r"|((LOCAL|GROUP|ROLE)_)?RANK|((LOCAL|ROLE|GROUP)_)?WORLD_SIZE|MPLBACKEND"
+    r"|ATEN_CPU_CAPABILITY|MKL_(CBWR|ENABLE_INSTRUCTIONS)|OPENBLAS_CORETYPE"
+    r"|(ONEDNN|DNNL)_(DEFAULT_FPMATH_MODE|MAX_CPU_ISA)|NPY_(EN|DIS)ABLE_CPU_FEATURES"
 )
 #: Folders of modules that Python and libraries import where they find them: `sitecustomize`,
 #: Bottleneck, numexpr

@@ -54,6 +54,17 @@ def test_jobs_get_no_folders_of_modules(tmp_path: Path) -> None:
     assert environ == {}
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_DEFAULT_FPMATH_MODE", "NPY_DISABLE_CPU_FEATURES"],
+)
+def test_no_library_computes_as_on_another_processor(name: str) -> None:
+    """The first two change the weights of a tiny training."""
+    environ = {name: "x", "MKL_NUM_THREADS": "1"}
+    assert surroundings.clear(environ)[0].startswith(f"${name}: not handed to jobs")
+    assert [*environ] == ["MKL_NUM_THREADS"]
+
+
 @pytest.mark.parametrize("name", ["numpy.py", "json.py", "yaml/__init__.py", "numpy.abi3.so"])
 def test_modules_that_hide_others(tmp_path: Path, name: str) -> None:
     plain, foreign = tmp_path / "plain", tmp_path / "foreign"
