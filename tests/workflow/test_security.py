@@ -130,7 +130,7 @@ def test_no_file_beside_programs_hides_a_library(tmp_path: Path) -> None:
 def test_what_would_change_results_does_not_reach_jobs(tmp_path: Path) -> None:
     folder = checkout.copy(tmp_path / "clone")
     tiny_study(folder)
-    program = 'import os\nfor pair in os.environ.items():\n    print(*pair)\nraise SystemExit(1)\n'
+    program = "import os\nfor pair in os.environ.items():\n    print(*pair)\nraise SystemExit(1)\n"
     (folder / "scripts/make_benchmark.py").write_text(program, encoding="utf-8")
     unseen = {"ACCELERATE_MIXED_PRECISION": "bf16", "PYTHONPATH": "/opt", "MPLBACKEND": "other"}
     other = {"ANYTHING_ELSE": "", "MPLCONFIGDIR": str(tmp_path)}
