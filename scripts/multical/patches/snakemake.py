@@ -18,8 +18,8 @@ Snakemake compares the code, parameters and inputs of a job with its records of 
 - It takes a file for current if a function of the rule that makes it refuses, as where the config
   names an input that is gone. Here it stops with the function's sentence.
 
-A record that is no text, as after a crash of the disk, ends Snakemake with a traceback. Here it is no
-record.
+A record that is no text, as after a crash of the disk, ends Snakemake with a traceback. Here it is
+no record.
 
 It also records no content of outputs. Here each record has the checksum of its own output, among
 those of inputs, by which `make bundle` and `make provenance` know a file that was changed by hand.
