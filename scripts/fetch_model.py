@@ -120,18 +120,22 @@ def snapshot(source: HubModel) -> Path:
 def indexed(folder: Path) -> list[str]:
     """The files that the folder's index of weights names, if it has one.
 
-    Raises `InputError` for one outside of the folder.
+    Raises `InputError` for one outside of the folder, or of another kind.
     """
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         return []
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        outside = [name for name in names if {"/", ".."} & {*Path(name).parts}]
+        other = [
+            name
+            for name in names
+            if {"/", ".."} & {*Path(name).parts} or not name.endswith(".safetensors")
+        ]
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{index}: not an index of weights ({error!r})") from error
-    if outside:
-        raise InputError(f"{index}: found {min(outside)!r}, expected files in its folder")
+    if other:
+        raise InputError(f"{index}: found {min(other)!r}, expected safetensors in its folder")
     return sorted(names)
 
 

@@ -188,8 +188,12 @@ def test_what_others_left_in_the_cache_is_not_taken(
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("../2.safetensors", f"{INDEX}: found '../2.safetensors', expected files in its folder"),
-        ("/2.safetensors", f"{INDEX}: found '/2.safetensors', expected files in its folder"),
+        (
+            "../2.safetensors",
+            f"{INDEX}: found '../2.safetensors', expected safetensors in its folder",
+        ),
+        ("/2.safetensors", f"{INDEX}: found '/2.safetensors', expected safetensors in its folder"),
+        ("sub/2.bin", f"{INDEX}: found 'sub/2.bin', expected safetensors in its folder"),
         ("sub/3.safetensors", "3.safetensors"),
     ],
 )
