@@ -21,16 +21,21 @@ min_version("9.27")
 gc.freeze()
 gc.set_threshold(50_000)
 
-# Jobs run with the same Python and modules as this Snakemake.
+# Jobs run with the same Python and modules as this Snakemake. matplotlib's list of fonts is our own:
+# with that of the user, which other programs write, it could take another font for ours.
 os.environ.update(
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    MPLCONFIGDIR=str(Path(".snakemake/matplotlib").absolute()),
 )
 # A job ends well and its log is whole even if nobody reads what it prints, as when its terminal was
-# closed. It is said here, since an edit of a rule's shell command would run its jobs again. OpenBLAS
-# has one thread, since its sums depend on their number, and Snakemake gives it as many as cores.
+# closed. If its program is killed, the log says so. It is said here, since an edit of a rule's shell
+# command would run its jobs again. OpenBLAS has one thread, since its sums depend on their number,
+# and Snakemake gives it as many as cores.
 shell.prefix(
     "set -euo pipefail; export OPENBLAS_NUM_THREADS=1; "
     'tee() {{ trap "" PIPE; command tee "$@" || cat >/dev/null; }}; '
+    'python() {{ command python "$@" || {{ set -- $?; [ $1 -le 128 ] || echo "error: ended by the'
+    ' signal $(kill -l $1) (the system sends KILL if memory runs out)" >&2; return $1; }}; }}; '
 )
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 

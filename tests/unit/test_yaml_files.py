@@ -66,6 +66,17 @@ def test_what_is_not_readable(tmp_path: Path, text: str) -> None:
     assert refusal(tmp_path, text).startswith("x.yaml: not readable as YAML (")
 
 
+@pytest.mark.parametrize("form", ["[{}]", "{{{}}}"], ids=["lists", "mappings"])
+def test_a_few_lines_that_stand_for_billions(tmp_path: Path, form: str) -> None:
+    lines = ["a0: &a0 x"]
+    for number in range(1, 12):
+        parts = [f"*a{number - 1}"] * 9
+        parts = parts if "[" in form else [f"{key}: {part}" for key, part in enumerate(parts)]
+        lines.append(f"a{number}: &a{number} {form.format(', '.join(parts))}")
+    said = refusal(tmp_path, "\n".join(lines))
+    assert said == "x.yaml: found over 1,000,000 values by aliases, expected fewer"
+
+
 def test_other_bytes_and_no_file(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     with pytest.raises(InputError, match=r"x\.yaml: not readable as YAML"):

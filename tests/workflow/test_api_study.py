@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,13 @@ STUDY = f"studies:{ROOT}"
         (f"{API}:access:key", "MINE", "found 'MINE', expected a name with API_KEY, TOKEN or SEC"),
         (f"{API}:access", {"budget": 3.0}, "budget: found 3 without prices, expected both"),
         (f"{API}:request", {"seed": 1, "n": 3}, "request: found .*n.*, expected other keys"),
+        (
+            f"{API}:request",
+            {"since": date(2026, 1, 1)},
+            "request: expected what JSON can say .*date",
+        ),
+        (f"{API}:request", {"top_p": math.nan}, "request: expected what JSON can say"),
+        (f"{API}:access:prices", {"input": 1e300, "output": 1}, "prices.input: found 1e.300, expe"),
         (f"{API}:top_logprobs", 1, "top_logprobs: found 1"),
         (f"{API}:endpoint", "completions", "models.gpt: chat_format: found template, expected pl"),
         (f"{API}:colour", "red", "unknown keys .*colour"),

@@ -80,6 +80,9 @@ COMMANDS: dict[str, Run | Dry | By] = {
     "make doctor STUDY=results": DOCTOR,
     "make doctor STUDY=results/demo": DOCTOR,
     "make doctor STUDY=results/msp": DOCTOR,
+    'make explain ARGS="--configfile FILE"': By(
+        "tests/unit/config/test_config_files.py", '"--configfile", "more.yaml"'
+    ),
     "make plan TARGET=results/headline.txt": Run("GPU-hours"),
     LITE_PLAN: By("tests/workflow/test_docs.py", "shlex.split(LITE_PLAN"),
     "make plan TARGET=results/demo/headline.txt": PLAN,

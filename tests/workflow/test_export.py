@@ -17,7 +17,7 @@ from multical.stats.params import MetricsJob
 from support import checkout, forks
 from support.eval_schema import KEYS, has_validator, metrics_of, read_back, validated
 from support.synthetic import make_records
-from support.tiny_study import LANGUAGES, tiny_study
+from support.tiny_study import LANGUAGES, edit, tiny_study
 
 pytestmark = pytest.mark.workflow
 RUNS = ["little", "little.own.ls0.s0", "little.own.ls0.1.s0"]
@@ -42,6 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_study(folder)
     (folder / "scripts/compute_metrics.py").write_bytes(program)
     (folder / "scripts/score_run.py").write_text(SCORE, encoding="utf-8")
+    edit(folder, "scripts/train_sft.py", '"made\\n"', '"{}"')  # in usage.json, too
     frame = make_records(RUNS, LANGUAGES, 10, 0, options=2).astype(object)
     named = frame["question_id"].map(lambda name: f"q{int(name[1:])}")
     frame = frame.assign(benchmark="quiz", question_id=named, gold=0)
@@ -112,6 +113,15 @@ def test_a_stale_study_is_refused(made: Path, tmp_path: Path) -> None:
     assert refused(exported(clone, tmp_path / "out")).startswith(
         "results/tiny: 1 jobs would run again (compute_metrics; results/tiny/metrics.csv: "
     )
+    assert not (tmp_path / "out").exists()
+
+
+def test_metrics_that_were_changed_by_hand_are_refused(made: Path, tmp_path: Path) -> None:
+    clone = shutil.copytree(made, tmp_path / "clone", symlinks=True)
+    table = clone / "results/tiny/metrics.csv"
+    table.write_text(table.read_text("utf-8").replace("0.", "1.", 1), encoding="utf-8")
+    said = refused(exported(clone, tmp_path / "out"))
+    assert said.startswith("results/tiny/metrics.csv: changed since it was made: found SHA-256 ")
     assert not (tmp_path / "out").exists()
 
 

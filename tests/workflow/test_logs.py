@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support import checkout
+from support import checkout, forks
 from support.tiny_study import tiny_study
 
 MADE = "results/inputs/benchmarks/quiz.parquet"
@@ -70,6 +70,20 @@ def test_a_job_goes_on_when_what_it_prints_to_is_closed(
         said += os.read(end, 65536)
     os.close(end)
     check(folder, process)
+
+
+def test_a_log_says_what_ended_its_program(folder: Path) -> None:
+    """As where the kernel takes the memory back: the program itself can say no more."""
+    program = 'import os\nprint("started", flush=True)\nos.kill(os.getpid(), 9)\n'
+    (folder / "scripts/make_benchmark.py").write_text(program, encoding="utf-8")
+    # not in a fork, which would be the one that is killed
+    done = forks.run([*checkout.SNAKEMAKE, "--", MADE], cwd=folder, env=os.environ)
+    assert done.returncode == 1
+    first, *_, last = (folder / LOG).read_text().splitlines()
+    assert first == "started"
+    assert last.startswith("error: ended by the signal KILL (the system sends KILL if memory")
+    assert last in done.stdout + done.stderr
+    assert not (folder / MADE).exists()
 
 
 def test_all_rules_print_in_this_way() -> None:

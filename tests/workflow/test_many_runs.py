@@ -14,7 +14,7 @@ from support import rules
 #: In the place of Python: says how many bytes it reads
 PYTHON = "#!/bin/sh\nwc --bytes\n"
 #: The rules whose settings have an entry for each run
-LISTING = ("make_settings_table", "plot_training")
+LISTING = ("make_settings_table", "plot_training", "make_page")
 #: What is long, by the rules' field: more than 2 MB in words, more than 128 KiB in one
 LONG = {
     "input.records:q": ["results/large/records/gemma3-270m.facts.ls0.1.s0/quiz.parquet"] * 40_000,

@@ -10,6 +10,7 @@ import ast
 import gzip
 import io
 import json
+import os
 import pickle
 import re
 import subprocess
@@ -125,9 +126,31 @@ def test_no_file_beside_programs_hides_a_library(tmp_path: Path) -> None:
     assert "scripts/scipy: hides the module of that name" in done.stdout + done.stderr
 
 
+@pytest.mark.workflow
+def test_what_would_change_results_does_not_reach_jobs(tmp_path: Path) -> None:
+    folder = checkout.copy(tmp_path / "clone")
+    tiny_study(folder)
+    program = "import os\nfor pair in os.environ.items():\n    print(*pair)\nraise SystemExit(1)\n"
+    (folder / "scripts/make_benchmark.py").write_text(program, encoding="utf-8")
+    unseen = {"ACCELERATE_MIXED_PRECISION": "bf16", "PYTHONPATH": "/opt", "MPLBACKEND": "other"}
+    other = {"ANYTHING_ELSE": "", "MPLCONFIGDIR": str(tmp_path)}
+    environ = os.environ | forks.environment() | unseen | other
+    command = [*checkout.SNAKEMAKE, "--", "results/inputs/benchmarks/quiz.parquet"]
+    done = forks.run(command, cwd=folder, env=environ)
+    lines = (folder / "logs/make_benchmark/quiz.log").read_text().splitlines()
+    given = dict(line.partition(" ")[::2] for line in lines)
+    assert "ANYTHING_ELSE" in given
+    assert not given.keys() & unseen.keys()
+    assert given["MPLCONFIGDIR"] == str(folder / ".snakemake/matplotlib")
+    said = done.stdout + done.stderr
+    assert "$ACCELERATE_MIXED_PRECISION: not handed to jobs, since it would change" in said
+    assert "$PYTHONPATH: /opt: not handed to jobs, whose results it could change" in said
+
+
 #: JSON of our own, which no one else wrote: "file: function"
 OWN_JSON = {
     "adopt_trial.py: main",  # compared before
+    "bundle/entries.py: read",  # of YAML that was read
     "bundle/contents.py: _machines", "bundle/contents.py: _traced", "workflow/drivers.py: record",
     "cluster/inputs.py: _not_found",  # of pip
     "data/outlines.py: _rows",  # errors are those of its caller

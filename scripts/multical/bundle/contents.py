@@ -61,7 +61,7 @@ def collect(
         records = {name: one for name, one in records.items() if one["rule"] != PAGE}
         traced, local, config = _traced(study, records)
     digests = {name: sha for step in traced.steps for name, sha in step.outputs.items()}
-    _check_unchanged(traced)
+    check_unchanged(traced)
     ended = {name: int(step.ended or 0) for step in traced.steps for name in step.outputs}
     revision, modified = (None, False) if anonymous else commit()
     left_out = {
@@ -200,7 +200,7 @@ def check_current(workflow: Any, study: str) -> None:
         )
 
 
-def _check_unchanged(traced: Lineage) -> None:
+def check_unchanged(traced: Lineage) -> None:
     """Raise `InputError` for an output that was changed by hand."""
     for step in traced.steps:
         for name, then in step.made.items():

@@ -6,6 +6,7 @@ already stays as it is.
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from collections.abc import Collection
@@ -86,7 +87,11 @@ def read(file: Path) -> Data:
     for key in keys:
         if not isinstance(section := entries.get(key, {}), dict):
             raise InputError(f"{file}: {key}: found {section!r}, expected entries by name")
-    return {key: entries[key] for key in keys if key in entries}
+    # dates become texts, which JSON can write, too
+    kept: Data = json.loads(
+        json.dumps({key: entries[key] for key in keys if key in entries}, default=str)
+    )
+    return kept
 
 
 def with_own(entries: Data) -> str:

@@ -106,7 +106,8 @@ def collect(study: str, shared: Collection[str] = ()) -> Export:
 
     The texts of questions of others and of the user are left out, but for benchmarks with their
     name in `shared`. Run it in the folder that holds the Snakefile. Raises `InputError` for an
-    unknown study, one of a kind without metrics, and one that is not up to date.
+    unknown study, one of a kind without metrics, one that is not up to date, and a result that was
+    changed by hand.
     """
     config = files.load()
     if study not in config.studies:
@@ -117,6 +118,7 @@ def collect(study: str, shared: Collection[str] = ()) -> Export:
     with dryrun.opened(target, None) as (workflow, _):
         contents.check_current(workflow, study)
         traced = lineage.recorded(workflow, [target])
+    contents.check_unchanged(traced)
     contents.check_shared(traced, shared)
     ended = {name: int(step.ended or 0) for step in traced.steps for name in step.outputs}
     withheld = traced.withheld(shared)

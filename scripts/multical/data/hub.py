@@ -53,15 +53,14 @@ class Source:
         return f"{constants.ENDPOINT}/{folder}{self.repo}"
 
 
-def snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
-    """Download the files of a model that match `patterns`; returns their folder.
+def snapshot(repo: str, revision: str | None, patterns: list[str], ignored: list[str]) -> Path:
+    """Download the files of a model that match `patterns` but none of `ignored`.
 
-    This excludes files in folders, and `consolidated` weights, which repeat the same model in
-    another format.
+    Returns the folder of all its files, which may have more from earlier downloads.
     """
     from huggingface_hub import snapshot_download
 
-    source, ignored = Source("model", repo, revision), ["*/*", "consolidated*"]
+    source = Source("model", repo, revision)
     need_commit(source)
     folder = call_hub(
         source,

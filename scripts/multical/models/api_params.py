@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Literal
 
@@ -14,8 +15,8 @@ from multical.params import ChatFormat, Strict, matching
 class Prices(Strict):
     """Prices per million tokens."""
 
-    input: float = Field(ge=0, description="price of the tokens sent")
-    output: float = Field(ge=0, description="price of the tokens received")
+    input: float = Field(ge=0, le=1e9, description="price of the tokens sent")
+    output: float = Field(ge=0, le=1e9, description="price of the tokens received")
     currency: str = matching(
         r"^[A-Z]{3}$", "three capital letters", default="USD", description="currency of the prices"
     )
@@ -101,6 +102,10 @@ class Endpoint(Strict):
     def _sets_no_reserved_key(cls, request: dict[str, Any]) -> dict[str, Any]:
         if reserved := sorted(RESERVED_KEYS & request.keys()):
             raise ValueError(f"found {reserved}, expected other keys")
+        try:
+            json.dumps(request, allow_nan=False)
+        except (TypeError, ValueError) as error:  # such as a date of YAML
+            raise ValueError(f"expected what JSON can say ({error})") from error
         return request
 
     @property

@@ -51,7 +51,7 @@ class Scale(Strict):
 class Adapter(Strict):
     """Low-rank updates (LoRA) of linear modules; all other weights stay as they are."""
 
-    rank: int = Field(ge=1, description="rank of the updates")
+    rank: int = Field(ge=1, le=65_536, description="rank of the updates")
     alpha: Number = Field(gt=0, description="an update is multiplied by alpha / rank")
     dropout: Number = Field(
         default=0.0, ge=0, lt=1, description="dropout of the inputs of the updates"
@@ -107,7 +107,7 @@ class TrainingRecipe(Strict):
         gt=0,
         description="the loss takes logits / temperature, after any soft cap; only in training",
     )
-    batch_size: int = Field(ge=1, description="conversations per optimizer step")
+    batch_size: int = Field(ge=1, le=1_000_000, description="conversations per optimizer step")
     gradient_accumulation_steps: int = Field(
         default=1,
         ge=1,

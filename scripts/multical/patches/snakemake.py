@@ -18,6 +18,9 @@ Snakemake compares the code, parameters and inputs of a job with its records of 
 - It takes a file for current if a function of the rule that makes it refuses, as where the config
   names an input that is gone. Here it stops with the function's sentence.
 
+A record that is no text, as after a crash of the disk, ends Snakemake with a traceback. Here it is
+no record.
+
 It also records no content of outputs. Here each record has the checksum of its own output, among
 those of inputs, by which `make bundle` and `make provenance` know a file that was changed by hand.
 
@@ -97,6 +100,14 @@ class Records(FilePersistence):
             elif changed and (record := self.metadata(file)):
                 record.input_checksums = (record.input_checksums or {}) | before
                 self._write_record(self._get_key(file), record)
+
+    def _read_record(self, key: str) -> MetadataRecord | None:
+        """A record; none if it is damaged. Snakemake alone overlooks only what is not JSON."""
+        try:
+            found: MetadataRecord | None = super()._read_record(key)
+        except (ValueError, RecursionError):
+            return None
+        return found
 
     def _write_record(self, key: str, record: MetadataRecord) -> None:
         """Write a record, with the checksum of its output."""

@@ -15,30 +15,32 @@ from pathlib import Path
 
 from multical.errors import InputError
 
-#: Variables with which accelerate, FSDP and CUDA replace settings of a run. `accelerate launch`
-#: sets some of them for the processes that it starts.
+#: Variables with which accelerate, FSDP, CUDA and matplotlib replace settings of a run, or with
+#: which libraries compute as on another processor. `accelerate launch` sets some of them for the
+#: processes that it starts.
 SETTINGS = re.compile(
     r"(ACCELERATE|FSDP|MEGATRON_LM|PARALLELISM_CONFIG)_\w+|(NVIDIA|TORCH_ALLOW)_TF32\w*_OVERRIDE"
-    r"|((LOCAL|GROUP|ROLE)_)?RANK|((LOCAL|ROLE|GROUP)_)?WORLD_SIZE"
+    r"|((LOCAL|GROUP|ROLE)_)?RANK|((LOCAL|ROLE|GROUP)_)?WORLD_SIZE|MPLBACKEND"
+    r"|ATEN_CPU_CAPABILITY|MKL_(CBWR|ENABLE_INSTRUCTIONS)|OPENBLAS_CORETYPE"
+    r"|(ONEDNN|DNNL)_(DEFAULT_FPMATH_MODE|MAX_CPU_ISA)|NPY_(EN|DIS)ABLE_CPU_FEATURES"
 )
+#: Folders of modules that Python and libraries import where they find them: `sitecustomize`,
+#: Bottleneck, numexpr
 PYTHONPATH = "PYTHONPATH"
+#: The folder in PYTHONPATH where Snakemake finds our logger, which jobs need not
+OWN = Path(__file__).parents[3] / "tools"
 
 
 def clear(environ: MutableMapping[str, str]) -> list[str]:
-    """Remove `SETTINGS`, and folders of PYTHONPATH with a module that hides one of a library.
-
-    Returns a line for each.
-    """
+    """Remove `SETTINGS` and PYTHONPATH. Returns a line for each, but for our own folder."""
     lines = []
     for name in sorted(filter(SETTINGS.fullmatch, environ)):
         del environ[name]
         lines.append(f"${name}: not handed to jobs, since it would change their results")
-    folders = environ.get(PYTHONPATH, "").split(os.pathsep)
-    foreign = {folder: hidden for folder in folders if folder and (hidden := hides(Path(folder)))}
-    for folder, hidden in foreign.items():
-        lines.append(f"${PYTHONPATH}: {folder}: not handed to jobs, since it hides {hidden[0]}")
-    if foreign:
-        environ[PYTHONPATH] = os.pathsep.join(one for one in folders if one not in foreign)
+    folders = filter(None, environ.pop(PYTHONPATH, "").split(os.pathsep))
+    if foreign := [folder for folder in folders if Path(folder).resolve() != OWN.resolve()]:
+        found = os.pathsep.join(foreign)
+        lines.append(f"${PYTHONPATH}: {found}: not handed to jobs, whose results it could change")
     return lines
 
 

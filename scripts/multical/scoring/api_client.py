@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from threading import Event, Lock, Thread, local
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import requests
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
@@ -32,8 +32,11 @@ FINAL = ("insufficient_quota", "billing_hard_limit_reached")
 #: Largest answer in bytes, unpacked, and what is read of it at a time
 LARGEST = 16 * 1024**2
 CHUNK = 64 * 1024
-#: What OpenSSL says of certificates, and of servers that do not encrypt; no other try helps
-UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
+#: What OpenSSL says of certificates, and of servers that encrypt otherwise; no other try helps
+UNTRUSTED = (
+    "CERTIFICATE", "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "ALERT_PROTOCOL_VERSION",
+    "HANDSHAKE_FAILURE",
+)  # fmt: skip
 #: Longest wait in seconds: if we choose it, and if the server does
 LONGEST_WAIT = 60.0
 PATIENCE = 3600.0
@@ -216,7 +219,6 @@ class Client:
             raise self._refusal(response, text)
         try:
             content = json.loads(text)
-            text = self._without_key(text, content)
         except json.JSONDecodeError:
             raise RetryableError(f"an answer that is not JSON, {text[:60]!r}") from None
         except (ValueError, RecursionError):  # which `read` refuses
@@ -227,11 +229,6 @@ class Client:
             return text, read(text, self.api)
         except InputError as error:
             raise UselessError(f"{self.url}: {error}", text) from error
-
-    def _without_key(self, text: str, content: Any) -> str:
-        """An answer without the key in any spelling; JSON can spell each letter as a number."""
-        spelled, key = json.dumps(content), json.dumps(self._key)[1:-1]
-        return spelled.replace(key, HIDDEN) if key and key in spelled else text
 
     def _send(self, method: str, url: str, body: Body | None) -> tuple[requests.Response, str]:
         """A response and its text; raises `RetryableError` and `InputError` if there is none."""
@@ -244,7 +241,7 @@ class Client:
             seconds = f"{self.access.timeout:g} s"
             raise RetryableError(f"no whole answer within {seconds} (access.timeout)") from None
         except (OSError, ValueError) as error:  # as all errors of requests are
-            reason = self._hidden(_line(error))
+            reason = _short(self._hidden(f"{type(error).__name__}: {error}"))
             if isinstance(error, PASSING) and not any(word in str(error) for word in UNTRUSTED):
                 raise RetryableError(f"no answer ({reason})") from None
             raise InputError(f"{url}: {reason}") from None
@@ -286,12 +283,13 @@ class Client:
         return request
 
     def _hidden(self, text: str) -> str:
-        return text.replace(self._key, HIDDEN) if self._key else text
+        """A text of the server without the key. It must be whole: a part of a key is not found."""
+        return re.sub(spellings(self._key), HIDDEN, text) if self._key else text
 
     def _refusal(self, response: requests.Response, text: str) -> Exception:
         """The error to raise for a status other than 200."""
         status, (code, message) = response.status_code, _error(text)
-        sentence = self._hidden(f"{status} {message or response.reason}".strip())
+        sentence = f"{status} {message or _short(self._hidden(response.reason))}".strip()
         name = self.access.key
         if status == 401:  # its message may contain a part of the key
             remedy = f"${name}: the key is refused" if name else "wants a key (access.key)"
@@ -344,6 +342,14 @@ def secret(name: str) -> str:
     return value
 
 
+def spellings(key: str) -> str:
+    """A pattern for a key as it is, and as JSON may write it: each letter by its number."""
+    escaped = {'"': r'\\?"', "/": r"\\?/", "\\": r"\\\\?"}
+    return "".join(
+        rf"(?:{escaped.get(one, re.escape(one))}|\\u00(?i:{ord(one):02x}))" for one in key
+    )
+
+
 def retry_after(value: str | None) -> float | None:
     """Seconds of the header Retry-After, a number or a date (RFC 9110); None if it is neither."""
     try:
@@ -371,8 +377,5 @@ def _error(text: str) -> tuple[str, str]:
 
 
 def _short(text: str) -> str:
-    return " ".join(text.split())[:300]
-
-
-def _line(error: Exception) -> str:
-    return _short(f"{type(error).__name__}: {error}")
+    """The start of a text in one line, without the characters that change a terminal."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:300]

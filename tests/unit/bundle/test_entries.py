@@ -99,3 +99,9 @@ def test_entries_of_a_bundle_that_are_none(tmp_path: Path, content: str) -> None
     file.write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=r"config\.yaml: .*(found|not readable)"):
         entries.read(file)
+
+
+def test_dates_in_a_bundle_are_texts(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("models: {a: {chat_date: 2024-07-26}}", encoding="utf-8")
+    found = entries.read(tmp_path / "config.yaml")
+    assert found == {"models": {"a": {"chat_date": "2024-07-26"}}}

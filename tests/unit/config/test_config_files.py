@@ -159,6 +159,15 @@ def test_what_snakemake_should_not_read(folder: Path, content: bytes, sentence: 
     assert refusal(files.check_first, folder).startswith(sentence)
 
 
+def test_no_code_in_a_file_of_the_command_line_runs(folder: Path) -> None:
+    """Snakemake itself would run it, so our programs read the file first."""
+    code = "__use_yte__: true\n__definitions__:\n- import os\n- os.mkdir('ran')\n"
+    Path("more.yaml").write_text(code, encoding="utf-8")
+    said = refusal(files.load, ["--configfile", "more.yaml"])
+    assert said.startswith("more.yaml: __use_yte__: found code for Snakemake to run")
+    assert not Path("ran").exists()
+
+
 @pytest.mark.parametrize("name", ["a{b}", "a{", "}"])
 def test_folders_whose_names_snakemake_would_fill_in(
     folder: Path, name: str, monkeypatch: pytest.MonkeyPatch

@@ -220,6 +220,8 @@ VALUES = [
         2,
         "scoring.num_fewshot: found 2, expected 0, since cldr-facts has no examples$",
     ),
+    ("training.batch_size", 10**30, "batch_size: found 10+, .* less than or equal to 1000000"),
+    ("training.adapter", {"rank": 10**9, "alpha": 1}, "rank: found 10+, .* or equal to 65536"),
     ("metrics.bins", 0, "found 0"),
     ("metrics.bins", 10**9, "metrics.bins: found 1000000000, .* less than or equal to 10000"),
     ("metrics.bootstrap.replicates", 10**12, "replicates: found .* or equal to 1000000"),

@@ -189,7 +189,8 @@ def test_models(served: Hub, tmp_path: Path) -> None:
     files = {"config.json": b"{}", "model.safetensors": b"12345678", "y.bin": b"no"}
     files |= {"x/model.safetensors": b"no", "consolidated.safetensors": b"no"}
     model = served.add("models", "a/model", files, gated=True)
-    get = lambda: hub.snapshot(model.name, model.revision, ["*.json", "*.safetensors"])  # noqa: E731
+    wanted, ignored = ["*.json", "*.safetensors"], ["*/*", "consolidated*"]
+    get = lambda: hub.snapshot(model.name, model.revision, wanted, ignored)  # noqa: E731
     assert f"ask for access at {served.url}/a/model" in sentence(get)
     model.gated = False
     served.fail(503, "config.json", times=2)

@@ -137,6 +137,76 @@ def test_files_that_are_kept_as_they_are_hold_the_same_weights(
         assert torch.equal(own(ids).logits, model(ids).logits)
 
 
+#: Two shards, one of them in a folder, and what else lies in folders and in the hub's cache
+DEEP = "llama/deep"
+INDEX = "model.safetensors.index.json"
+
+
+def sharded(hub: Hub, source: Path, named: str = "sub/2.safetensors") -> dict[str, bytes]:
+    """Serve a model whose last shard lies in a folder; `named` is what its index calls that."""
+    tiny.model("llama").save_pretrained(source, max_shard_size="40KB")
+    tiny.tokenizer().save_pretrained(source)
+    files = {path.name: path.read_bytes() for path in source.iterdir()}
+    index = json.loads(files[INDEX])
+    last = max(index["weight_map"].values())
+    for name, place in index["weight_map"].items():
+        index["weight_map"][name] = named if place == last else place
+    files |= {INDEX: json.dumps(index).encode(), "sub/2.safetensors": files.pop(last)}
+    files |= {"fp16/model.safetensors": b"another", "sub/README.md": b""}
+    hub.add("models", DEEP, files)
+    return files
+
+
+@pytest.mark.parametrize("as_is", [False, True])
+def test_weights_in_a_folder(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_is: bool
+) -> None:
+    files = sharded(hub, tmp_path / "source")
+    manifest = fetch(hub, DEEP, tmp_path, monkeypatch, "", as_is=as_is)
+    listed = json.loads(manifest.read_text())["files"]
+    assert not as_is or {*listed} == files.keys() - {"fp16/model.safetensors", "sub/README.md"}
+    model, _ = checkpoints.load(checkpoints.verified(manifest))
+    ids = torch.tensor([[0, 5, 90, 33]])
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits, tiny.model("llama")(ids).logits)
+
+
+def test_what_others_left_in_the_cache_is_not_taken(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharded(hub, tmp_path / "source")
+    manifest = fetch(hub, DEEP, tmp_path, monkeypatch, "", as_is=True)
+    first = manifest.read_bytes()
+    (cached,) = (tmp_path / "cache").rglob(INDEX)
+    for name in ("pytorch_model.bin", "consolidated.safetensors", "README.md"):
+        (cached.parent / name).write_bytes(b"more")
+    fetch(hub, DEEP, tmp_path, monkeypatch, "", as_is=True)
+    assert manifest.read_bytes() == first
+
+
+@pytest.mark.parametrize("as_is", [False, True])
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "../2.safetensors",
+            f"{INDEX}: found '../2.safetensors', expected safetensors in its folder",
+        ),
+        ("/2.safetensors", f"{INDEX}: found '/2.safetensors', expected safetensors in its folder"),
+        ("sub/2.bin", f"{INDEX}: found 'sub/2.bin', expected safetensors in its folder"),
+        ("sub/3.safetensors", "3.safetensors"),
+    ],
+)
+def test_weights_outside_of_the_model(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_is: bool, name: str, sentence: str
+) -> None:
+    sharded(hub, tmp_path / "source", name)
+    with pytest.raises(InputError) as caught:
+        fetch(hub, DEEP, tmp_path, monkeypatch, "", as_is=as_is)
+    assert sentence in str(caught.value)
+    assert not (tmp_path / "checkpoint").exists()
+
+
 @pytest.mark.parametrize("as_is", [False, True])
 def test_a_tokenizer_of_vocabulary_and_merges(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_is: bool

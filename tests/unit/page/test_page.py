@@ -364,7 +364,9 @@ def test_the_inputs_of_studies_of_all_kinds() -> None:
     assert paths.METRICS.format(root="results/msp_v2") not in inputs
     inputs = contents.inputs(contents.job(config, "results/demo/msp", []))
     assert "results/demo/msp/records/smollm2-135m-instruct/cldr-facts.usage.json" in inputs
-    inputs = contents.inputs(contents.job(config, ROOT, []))
+    product = Product(form="figure", name="ece_by_lang")
+    inputs = contents.inputs(contents.job(config, ROOT, [product]))
+    assert {f"{product.stem(ROOT)}.png", f"{product.stem(ROOT)}.json"} <= {*inputs}
     assert "scripts/multical/page/page.css" in inputs
     assert "results/demo/stats/effects_over_languages.csv" in inputs
 

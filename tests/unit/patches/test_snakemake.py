@@ -263,6 +263,19 @@ def test_a_record_without_a_time_is_compared(
     assert records.made("made.txt") == "its own"
 
 
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000, b"7", b'{"rule": 7}', b"{"])
+def test_a_damaged_record_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    records = object.__new__(patches.Records)
+    patches.FilePersistence.__init__(records, nolock=True)
+    file = Path(records._record_path(records._metadata_path, "made.txt"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    assert records._read_record("made.txt") is None
+
+
 class Counted:
     """A parameter that notes each time that it is written into a command."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -66,23 +67,26 @@ class Tree:
         path.write_text(text.replace(old, new), encoding="utf-8")
 
     def code(self) -> str:
-        module.fingerprint.cache_clear()
-        module._parsed.cache_clear()
-        module._lines.cache_clear()
-        module._files.cache_clear()
-        module._lock.cache_clear()
+        forget()
         return module.fingerprint("job")
 
 
+def forget() -> None:
+    """Have files be read again, of this folder or of another."""
+    for function in ("fingerprint", "_parsed", "_lines", "_files", "_lock"):
+        getattr(module, function).cache_clear()
+
+
 @pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tree]:
     made = Tree(tmp_path)
     for name, text in TREE.items():
         made.write(name, text)
     (tmp_path / "requirements.lock").write_text(LOCK, encoding="utf-8")
     monkeypatch.setattr(module, "SCRIPTS", tmp_path / "scripts")
     monkeypatch.setattr(module, "LOCK", tmp_path / "requirements.lock")
-    return made
+    yield made
+    forget()  # what was read here, so that other tests read the real files
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -361,6 +362,24 @@ def test_a_key_that_an_answer_echoes(score: Score, server: Api, tmp_path: Path) 
     for path in filter(Path.is_file, tmp_path.rglob("*")):
         assert KEY.encode() not in path.read_bytes()
         assert spelled not in path.read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["quoted", "status line"])
+def test_no_part_of_a_key_is_quoted(score: Score, server: Api, fault: str) -> None:
+    server.fail(fault)
+    with pytest.raises(InputError) as caught:
+        score(concurrency=1, retries=0)
+    assert "xxx" in str(caught.value)
+    assert KEY[:4] not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_key_is_found_in_any_spelling() -> None:
+    key = 'a/"b\\Zz-9'
+    numbered = "".join(f"\\u{ord(letter):04X}" for letter in key)
+    for text in (key, json.dumps(key)[1:-1], json.dumps(key)[1:-1].replace("/", "\\/"), numbered):
+        assert re.fullmatch(api_client.spellings(key), text)
+    assert re.sub(api_client.spellings("b12345678"), "*", r'"\\b12345678"') == r'"\\*"'
 
 
 @pytest.mark.parametrize(
