@@ -33,15 +33,8 @@ def main() -> None:
         *found.numbers,
         f"{found.unit.capitalize()}: {parts}.",
     ]
-    print(*said, claims(root), sep="\n")
-
-
-def claims(root: str) -> str:
-    """The claims by verdict."""
-    names: dict[str, list[str]] = {}
-    for name, claim in report.read(paths.VERDICTS.format(root=root))["claims"].items():
-        names.setdefault(claim["verdict"], []).append(name)
-    return "Claims: " + "; ".join(f"{', '.join(some)} {verdict}" for verdict, some in names.items())
+    counted = report.counted(report.read(paths.VERDICTS.format(root=root)))
+    print(*said, f"Claims: {counted}.", sep="\n")
 
 
 if __name__ == "__main__":

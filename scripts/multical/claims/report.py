@@ -115,9 +115,21 @@ def page(document: dict[str, Any]) -> str:
 
 
 def counted(document: dict[str, Any]) -> str:
-    """How many claims have each verdict."""
-    counts = Counter(claim["verdict"] for claim in document["claims"].values())
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    """How many claims have each verdict, and which; first those on the study itself."""
+    studies: dict[str, dict[str, list[str]]] = {}
+    for name, claim in document["claims"].items():
+        own = studies.setdefault(claim.get("study", document["study"]), {})
+        own.setdefault(claim["verdict"], []).append(name)
+    told = {
+        study: ", ".join(
+            f"{len(own[verdict])} {verdict} ({', '.join(own[verdict])})"
+            for verdict in VERDICTS
+            if verdict in own
+        )
+        for study, own in studies.items()
+    }
+    first = told.pop(document["study"], None)
+    return "; ".join([*([first] if first else []), *(f"on {n}: {t}" for n, t in told.items())])
 
 
 def note(document: dict[str, Any]) -> str:

@@ -60,7 +60,7 @@ def scale(config: Config, root: str) -> str:
         questions,
     ]
     told = [f"{'A small demo' if small else 'The study'}: {', '.join(parts)}."]
-    told += ["Of larger models it says little."] * small
+    told += ["It says little about larger models."] * small
     told += ["One seed does not show how much trainings differ."] * (seeds == 1)
     return " ".join(told)
 

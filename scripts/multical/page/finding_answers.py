@@ -69,7 +69,7 @@ def find(config: Config, root: str) -> Finding:
         unit="models",
         decided=(
             f"Counted by the {level:.0%} interval of each model, without a correction for their "
-            "number: undecided if it holds what a guess has. Gains from abstaining are counted by "
+            "number: undecided if it includes that of a guess. Gains from abstaining are counted by "
             "their values."
         ),
         note=(

@@ -49,7 +49,7 @@ def find(params: Conditions) -> Finding:
         unit="languages",
         decided=(
             f"Counted by the {params.level:.0%} interval of the gap in each language, without a "
-            "correction for their number: undecided if it holds 0."
+            "correction for their number: undecided if it includes 0."
         ),
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ import pandas as pd
 from multical import paths
 from multical.figures import tables
 from multical.figures.params import Conditions
-from multical.names import metric_name
+from multical.names import metric_name, readout_name
 from multical.page.finding_parts import (
     GROUPS,
     METRICS,
@@ -72,11 +72,34 @@ def find(params: Conditions) -> Finding:
         decided=(
             f"Counted by the {params.level:.0%} interval of the change of the "
             f"{metric_name(SQUARED)} (below) in each language, without a correction for their "
-            "number: undecided if it holds 0. After Holm's correction for all tests of the change "
+            "number: undecided if it includes 0. After Holm's correction for all tests of the change "
             "(languages, readouts and metrics), those count whose p is smaller than "
             f"{tables.ALPHA:g}."
         ),
+        note=" ".join([f"Confidence is by {readout_name(params.readout)}.", *_otherwise(params)]),
     )
+
+
+def _otherwise(params: Conditions) -> Iterator[str]:
+    """What changes by the other readouts that all runs of the study's own have."""
+    base, plain, smoothed = conditions = tables.conditions(params)
+    rows = tables.read(paths.SUMMARY.format(root=params.study), "summary")
+    rows = rows[rows["benchmark"] == params.benchmark]
+    known = {str(name): set(part["run"]) for name, part in rows.groupby("readout", sort=False)}
+    for name, runs in known.items():
+        if name == params.readout or not runs >= known[params.readout]:
+            continue
+        found, where = mean_values(params.model_copy(update={"readout": name}), conditions)
+        found = found[found["metric"] == "ece"]
+        means = found.pivot_table(index="model", columns="condition", values="value", sort=False)
+        sft, smoothing = (
+            signed((means[tables.label(after)] - means[tables.label(before)]).to_list())
+            for before, after in ((base, plain), (plain, smoothed))
+        )
+        yield (
+            f"By {readout_name(name)} (means over {where}), SFT changes ECE by {sft}, and "
+            f"smoothing by {smoothing}."
+        )
 
 
 def detail(params: Conditions) -> Detail:

@@ -90,10 +90,10 @@ def test_paper_1(
     assert "label smoothing of 0.1 in that training lowers it again (" in lines[2]
     assert lines[3] == (
         "A small demo: 2 models of 0.135 to 0.268 billion parameters, one training seed, 160 "
-        "questions in each of 41 languages. Of larger models it says little. One seed does not "
+        "questions in each of 41 languages. It says little about larger models. One seed does not "
         "show how much trainings differ."
     )
-    assert lines[7:] == ["Claims: M1, P1 reproduced; M2 inconclusive"]
+    assert lines[7:] == ["Claims: 2 reproduced (M1, P1), 1 inconclusive (M2)."]
 
 
 #: Value, ends of the interval and corrected p of a change of the calibration error
@@ -270,7 +270,7 @@ def test_paper_2(
         "Models: The AUROC is above that of a guess, 0.5, in 1 of 2 (1 undecided); Abstaining "
         "gains points where a wrong answer costs 1, in 2 of 2; Abstaining gains points where a "
         "wrong answer costs 2, in 1 of 2 (1 the contrary).",
-        "Claims: M1, P1 reproduced; M2 inconclusive",
+        "Claims: 2 reproduced (M1, P1), 1 inconclusive (M2).",
     ]
     found = finding.find(files.load(), root)
     assert [(part.fails, part.undecided) for part in found.parts] == [
