@@ -99,16 +99,17 @@ test: env tests/.venv/lock ## check, and all tests that are not slow; a smoke st
 test-all: env tests/.venv/lock ## test, then other studies, reruns, the browser, make gpu; and SLURM (root)
 	$(MAKE) --no-print-directory --jobs=2 test-slurm test-smoke check test-unit test-slow
 
-# CI makes the smoke study once, here; tests work on copies of it. Other files are not imported,
-# which would take longer than some of these tests.
+# CI makes the smoke study once, here; tests work on copies of it. Files without tests of a mark are
+# not imported, which would take longer than some of these tests.
+MARKED = $(PYTEST) -m $1 $$(grep -rlF mark.$1 tests --include='*.py' | sort)
 test-smoke: smoke
-	$(PYTEST) -m smoke $$(grep -rlF mark.smoke tests --include='*.py')
+	$(call MARKED,smoke)
 
 test-unit: env
 	$(PYTEST) --numprocesses=$(CORES) -m "not smoke and not slow"
 
 test-slow: smoke
-	$(PYTEST) --numprocesses=$(CORES) -m slow
+	$(call MARKED,slow) --numprocesses=$(CORES)
 
 test-slurm: smoke    ## a smoke study and every fault on a real SLURM cluster on this machine (root)
 	$(PYTEST) tests/slurm

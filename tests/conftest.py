@@ -13,6 +13,8 @@ import pytest
 
 from support.fork_client import SHARED
 
+# What is imported is no garbage, and takes longer with searches for some: until all is collected.
+gc.disable()
 # Workers of pytest-xdist keep all cores at work: more threads would only wait for each other.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[name] = "1"
@@ -23,13 +25,13 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
 
-#: Its files take longest
-WORKFLOW = Path(__file__).with_name("workflow")
+#: Folders by how long their files take
+LONGEST = ("paper", "workflow")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: at the end they would leave a worker idle."""
-    items.sort(key=lambda item: item.path.parent != WORKFLOW)
+    items.sort(key=lambda item: [item.path.parent.name != name for name in LONGEST])
 
 
 def pytest_collection_finish() -> None:
@@ -39,6 +41,7 @@ def pytest_collection_finish() -> None:
     the training of a tiny model.
     """
     gc.freeze()
+    gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:

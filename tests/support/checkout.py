@@ -8,7 +8,7 @@ import py_compile
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from fcntl import LOCK_EX, flock
 from functools import cache
@@ -106,16 +106,25 @@ def write_config(folder: Path, whole: Mapping[str, Any]) -> None:
 
 def made(study: str = "smoke") -> Path:
     """A copy with a study: as it was made here, or made now; one copy for all workers."""
-    folder = Path(os.environ[SHARED], study)
+
+    def make(folder: Path) -> None:
+        copy_made(REPO, folder, "inputs", study)
+        targets = [f"results/{study}/{x}" for x in ("headline.txt", "index.html")]
+        command = [*SNAKEMAKE, "--rerun-incomplete", "--", *targets]
+        subprocess.run(command, cwd=folder, check=True)
+
+    return once(study, make)
+
+
+def once(name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first worker makes who asks for it, and all copy."""
+    folder = Path(os.environ[SHARED], name)
     done = folder.with_suffix(".made")
     with open(folder.with_suffix(".lock"), "w") as lock:
         flock(lock, LOCK_EX)
-        if not folder.exists():
-            copy_made(REPO, folder, "inputs", study)
-        if not done.exists():  # once, since other workers copy the folder meanwhile
-            targets = [f"results/{study}/{x}" for x in ("headline.txt", "index.html")]
-            command = [*SNAKEMAKE, "--rerun-incomplete", "--", *targets]
-            subprocess.run(command, cwd=folder, check=True)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
             done.touch()
     return folder
 

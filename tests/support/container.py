@@ -72,6 +72,7 @@ def _pip_of_this_machine(folder: Path) -> dict[str, Path]:
     told = _run(sys.executable, "-m", "pip", "config", "list")
     config, volumes = ConfigParser(interpolation=None), {}
     config["global"] = {}
+    config["install"] = {"no-compile": "false"}  # pip's word for true; few modules are imported
     for line in told.splitlines():
         key, _, value = line.partition("=")
         section, _, name = key.rpartition(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import marshal
 import os
 import runpy
@@ -17,16 +18,22 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+#: Some import others when they are first used: those too are named
 LIBRARIES = {
-    "tables": "snakemake.cli snakemake.report.html_reporter pandas pyarrow.parquet numba "
-    "jinja2 matplotlib.pyplot matplotlib.backends.backend_pdf scipy.stats scipy.optimize "
-    "statsmodels.stats.multitest sklearn.isotonic "
-    "pydantic tenacity",
-    "models": "pandas pyarrow.parquet pydantic torch transformers datasets trl",
+    "tables": "snakemake.cli snakemake.report.html_reporter smart_open platformdirs requests "
+    "pandas pandas.io.formats.style pyarrow.parquet numba jinja2 matplotlib.pyplot "
+    "matplotlib.backends.backend_pdf matplotlib.patheffects matplotlib.style scipy.stats "
+    "scipy.optimize statsmodels.stats.multitest sklearn.isotonic sklearn.callback "
+    "packaging.requirements pydantic.main tenacity tqdm",
+    "models": "pandas pyarrow.parquet packaging.requirements pydantic.main torch numba "
+    "transformers.trainer datasets trl.trainer.sft_trainer",
 }
 
 #: What Numba compiles of multical, which takes longer than many a test
-KERNELS = Path(__file__).parents[2] / "scripts/multical/metrics/kernels.py"
+KERNELS = [
+    Path(__file__).parents[2] / f"scripts/multical/{name}.py"
+    for name in ("metrics/kernels", "models/cpu_kernels")
+]
 
 
 def serve(kind: str, place: Path, owner: Path) -> None:
@@ -35,12 +42,16 @@ def serve(kind: str, place: Path, owner: Path) -> None:
         listener.bind(str(place.with_suffix(".new")))
         listener.listen(100)
         place.with_suffix(".new").rename(place)
+        gc.disable()
         for name in LIBRARIES[kind].split():
             import_module(name)
         assert kind != "tables" or "huggingface_hub" not in sys.modules
         if kind == "tables":
             collect_plugins()
-            share_compiled(place.with_name("compiled"))
+        share_compiled(place.with_name("compiled"))
+        assert threading.active_count() == 1  # no other is in a fork
+        gc.freeze()  # no fork looks for garbage in all this
+        gc.enable()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while owner.exists():
             if select.select([listener], [], [], 5)[0]:
@@ -62,8 +73,11 @@ def collect_plugins() -> None:
 def share_compiled(folder: Path) -> None:
     """Let Numba keep what it compiles of copies of multical in a folder, for all copies.
 
-    One at a time: two at once could take the same name for different code.
+    One at a time: two at once could take the same name for different code. What it needs to
+    compile anything is ready in all forks.
     """
+    numba: Any = import_module("numba")
+    numba.njit("int64(int64)")(lambda x: x)
     caching: Any = import_module("numba.core.caching")
     save = caching.IndexDataCacheFile.save
 
@@ -74,8 +88,9 @@ def share_compiled(folder: Path) -> None:
 
         @classmethod
         def from_function(cls, function: Any, file: str) -> Any:
-            same = (
-                Path(file).name == KERNELS.name and Path(file).read_bytes() == KERNELS.read_bytes()
+            same = any(
+                Path(file).name == own.name and Path(file).read_bytes() == own.read_bytes()
+                for own in KERNELS
             )
             return super().from_function(function, file) if same else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,11 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from support import checkout
+from multical import paths
+from multical.models.checkpoints import write_manifest
+from support import checkout, rerun_edits
 from support.browser import CHROMIUM
 from support.dry_runs import git, run
 from support.harness_study import RUN, study
-from support.rerun_edits import IMPORTED, LOG
+from support.rerun_edits import GEMMA, LOG, SFT, SMOLLM, jobs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -26,9 +30,21 @@ def smoke() -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with the smoke study made, and a study of logs of more than 1 MB."""
-    folder = checkout.copy_made(smoke, tmp_path_factory.mktemp("finished"), "inputs", "smoke")
+def finished(smoke: Path) -> Path:
+    """A clone with the smoke study made of tiny models, and a study of logs of more than 1 MB."""
+    return checkout.once("finished", lambda folder: _finish(smoke, folder))
+
+
+def _finish(smoke: Path, folder: Path) -> None:
+    from support import tiny  # here: torch, which most tests need not
+
+    checkout.copy_made(smoke, folder, "inputs")
+    for name, kind in ((GEMMA, "gemma3"), (SMOLLM, "tied")):  # in place of the real ones
+        manifest = folder / paths.MODEL_MANIFEST.format(model=name)
+        about = json.loads(manifest.read_text(encoding="utf-8"))
+        shutil.rmtree(manifest.parent / "checkpoint")
+        tiny.folder(manifest.parent, kind)
+        write_manifest(manifest, manifest.parent / "checkpoint", about)
     (log,) = checkout.REPO.glob("tests/support/data/harness/samples_quiz_2*.jsonl")
     (folder / LOG).parent.mkdir()
     lines = log.read_text(encoding="utf-8").splitlines()
@@ -39,8 +55,9 @@ def finished(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "finished")
-    assert run(folder) == IMPORTED
-    return folder
+    made = jobs("train_sft", SFT) | jobs("score_run", [GEMMA, SMOLLM, *SFT]) | rerun_edits.RESULTS
+    made |= rerun_edits.SETTINGS | rerun_edits.LOSSES | rerun_edits.PAGE | rerun_edits.IMPORTED
+    assert run(folder) == made
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,25 @@ def test_it_has_its_own_folder_environment_and_modules(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, said, "wrong\n")
 
 
+IMPORTS = """
+import gc, sys
+print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+had = {*sys.modules}
+import multical.models.sft, multical.scoring.scorer
+print(len([name for name in {*sys.modules} - had if not name.startswith("multical")]))
+"""
+
+
+def test_libraries_of_models_are_there_with_all_that_they_import_later(tmp_path: Path) -> None:
+    """And no search for garbage looks through them."""
+    program = tmp_path / "train_sft.py"
+    program.write_text(IMPORTS)
+    environ = os.environ | {"PYTHONPATH": str(checkout.REPO / "scripts")}
+    collected, new = forks.run([program], env=environ, check=True).stdout.splitlines()
+    assert collected == "True True"
+    assert int(new) < 100
+
+
 def test_copies_share_what_numba_compiles(tmp_path: Path) -> None:
     """But not one that differs: its code would replace that of the others."""
     original = checkout.REPO / "scripts/multical/metrics/kernels.py"
