@@ -69,8 +69,8 @@ def find(config: Config, root: str) -> Finding:
         unit="models",
         decided=(
             f"Counted by the {level:.0%} interval of each model, without a correction for their "
-            "number: undecided if it includes that of a guess. Gains from abstaining are counted by "
-            "their values."
+            "number: undecided if it includes that of a guess. Gains from abstaining are counted "
+            "by their values."
         ),
         note=(
             f"The calibration error {means['calibration error']} is the mean over models, data "

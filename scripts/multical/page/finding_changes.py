@@ -72,8 +72,8 @@ def find(params: Conditions) -> Finding:
         decided=(
             f"Counted by the {params.level:.0%} interval of the change of the "
             f"{metric_name(SQUARED)} (below) in each language, without a correction for their "
-            "number: undecided if it includes 0. After Holm's correction for all tests of the change "
-            "(languages, readouts and metrics), those count whose p is smaller than "
+            "number: undecided if it includes 0. After Holm's correction for all tests of the "
+            "change (languages, readouts and metrics), those count whose p is smaller than "
             f"{tables.ALPHA:g}."
         ),
         note=" ".join([f"Confidence is by {readout_name(params.readout)}.", *_otherwise(params)]),

@@ -96,6 +96,30 @@ def test_paper_1(
     assert lines[7:] == ["Claims: 2 reproduced (M1, P1), 1 inconclusive (M2)."]
 
 
+def test_other_readouts_of_all_runs_are_told_beside_the_one_of_the_finding(results: Path) -> None:
+    demo(results)
+    summary = pd.read_csv(results / "demo/summary.csv")
+    values = summary["value"].where(summary["metric"] != "ece", summary["value"] / 10)
+    others = [
+        summary.assign(readout="text_sum", value=values),
+        summary[summary["sft"].isna()].assign(readout="letter"),
+    ]
+    pd.concat([summary, *others]).to_csv(results / "demo/summary.csv", index=False)
+    found = finding.find(files.load(), "results/demo")
+    own = summary[(summary["group"] == "non-english") & (summary["metric"] == "ece")]
+    means = own.set_index("run")["value"] / 10
+    sft, smoothing = (
+        " and ".join(
+            f"{means[model + after] - means[model + before]:+.3f}" for model in (GEMMA, SMOLLM)
+        )
+        for before, after in (("", ".facts.ls0.s0"), (".facts.ls0.s0", ".facts.ls0.1.s0"))
+    )
+    assert found.note == (
+        "Confidence is by perplexity of the texts. By likelihood of the texts (means over 40 "
+        f"languages other than English), SFT changes ECE by {sft}, and smoothing by {smoothing}."
+    )
+
+
 #: Value, ends of the interval and corrected p of a change of the calibration error
 UP, UNCLEAR = (0.2, 0.1, 0.3, 1.0), (0.1, -0.1, 0.3, 1.0)
 SURELY_UP, SURELY_DOWN = (0.2, 0.1, 0.3, 0.01), (-0.2, -0.3, -0.1, 0.01)
