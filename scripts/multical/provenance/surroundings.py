@@ -6,6 +6,7 @@ The Snakefile clears it before any job. Jobs inherit what is left.
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import sys
 import sysconfig
@@ -15,28 +16,35 @@ from pathlib import Path
 
 from multical.errors import InputError
 
-#: Variables with which accelerate, FSDP and CUDA replace settings of a run. `accelerate launch`
-#: sets some of them for the processes that it starts.
+#: Variables with which accelerate, FSDP and CUDA replace settings of a run, or libraries take other
+#: threads or instructions, on which sums depend. `accelerate launch` sets some of them for the
+#: processes that it starts.
 SETTINGS = re.compile(
     r"(ACCELERATE|FSDP|MEGATRON_LM|PARALLELISM_CONFIG)_\w+|(NVIDIA|TORCH_ALLOW)_TF32\w*_OVERRIDE"
     r"|((LOCAL|GROUP|ROLE)_)?RANK|((LOCAL|ROLE|GROUP)_)?WORLD_SIZE"
+    r"|MKL_(CBWR|(DOMAIN_)?NUM_THREADS)|(DNNL|ONEDNN)_MAX_CPU_ISA|ATEN_CPU_CAPABILITY"
+    r"|OPENBLAS_CORETYPE"
 )
 PYTHONPATH = "PYTHONPATH"
+#: Modules that Python runs when it starts, wherever it finds them first
+AT_START = {"sitecustomize", "usercustomize"}
 
 
 def clear(environ: MutableMapping[str, str]) -> list[str]:
     """Remove `SETTINGS`, and folders of PYTHONPATH with a module that hides one of a library.
 
-    Returns a line for each.
+    Python takes an empty name there for the present folder. Returns a line for each.
     """
     lines = []
     for name in sorted(filter(SETTINGS.fullmatch, environ)):
         del environ[name]
         lines.append(f"${name}: not handed to jobs, since it would change their results")
-    folders = environ.get(PYTHONPATH, "").split(os.pathsep)
-    foreign = {folder: hidden for folder in folders if folder and (hidden := hides(Path(folder)))}
+    given = environ.get(PYTHONPATH)
+    folders = given.split(os.pathsep) if given else []
+    foreign = {folder: hidden for folder in folders if (hidden := hides(Path(folder)))}
     for folder, hidden in foreign.items():
-        lines.append(f"${PYTHONPATH}: {folder}: not handed to jobs, since it hides {hidden[0]}")
+        place = folder or "the present folder"
+        lines.append(f"${PYTHONPATH}: {place}: not handed to jobs, since it hides {hidden[0]}")
     if foreign:
         environ[PYTHONPATH] = os.pathsep.join(one for one in folders if one not in foreign)
     return lines
@@ -52,8 +60,8 @@ def check_scripts(folder: Path) -> None:
 
 
 def hides(folder: Path) -> list[str]:
-    """The modules in a folder that have the name of a library's module, or of Python's own."""
-    return sorted(_modules(folder) & (_installed() | sys.stdlib_module_names))
+    """The modules in a folder or zip with the name of a library's module, or of Python's own."""
+    return sorted(_modules(folder) & (_installed() | sys.stdlib_module_names | AT_START))
 
 
 @cache
@@ -63,15 +71,5 @@ def _installed() -> frozenset[str]:
 
 
 def _modules(folder: Path) -> frozenset[str]:
-    """The names of the modules and packages in a folder; none if there is no such folder."""
-    try:
-        found = [*os.scandir(folder)]
-    except OSError:
-        return frozenset()
-    # a folder counts only with an __init__, since any module elsewhere goes before it otherwise
-    return frozenset(
-        entry.name.partition(".")[0]
-        for entry in found
-        if entry.name.endswith((".py", ".so", ".pyc"))
-        or (entry.is_dir() and Path(entry.path, "__init__.py").exists())
-    )
+    """The names of the modules and packages in a folder or zip; none if there is neither."""
+    return frozenset(module.name for module in pkgutil.iter_modules([str(folder.absolute())]))

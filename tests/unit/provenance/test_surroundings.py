@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -27,11 +28,13 @@ def test_settings_of_accelerate_are_removed() -> None:
     environ = {
         "ACCELERATE_MIXED_PRECISION": "bf16", "FSDP_OFFLOAD_PARAMS": "true", "LOCAL_RANK": "0",
         "WORLD_SIZE": "2", "NVIDIA_TF32_OVERRIDE": "0", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1",
+        "MKL_NUM_THREADS": "2", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Haswell",
         "HOME": "/", "SLURM_PROCID": "0", "OMP_NUM_THREADS": "1", "MY_ACCELERATE_X": "1",
     }  # fmt: skip
     lines = surroundings.clear(environ)
     assert [*environ] == ["HOME", "SLURM_PROCID", "OMP_NUM_THREADS", "MY_ACCELERATE_X"]
-    assert len(lines) == 6
+    assert len(lines) == 11
     expected = (
         "$ACCELERATE_MIXED_PRECISION: not handed to jobs, since it would change their results"
     )
@@ -39,7 +42,10 @@ def test_settings_of_accelerate_are_removed() -> None:
     assert surroundings.clear(environ) == []
 
 
-@pytest.mark.parametrize("name", ["numpy.py", "json.py", "yaml/__init__.py", "numpy.abi3.so"])
+@pytest.mark.parametrize(
+    "name",
+    ["numpy.py", "json.py", "yaml/__init__.py", "numpy.abi3.so", "numpy.pyc", "sitecustomize.py"],
+)
 def test_modules_that_hide_others(tmp_path: Path, name: str) -> None:
     plain, foreign = tmp_path / "plain", tmp_path / "foreign"
     for file in (plain / "own_module.py", plain / "numpy" / "data.txt", foreign / name):
@@ -53,6 +59,29 @@ def test_modules_that_hide_others(tmp_path: Path, name: str) -> None:
     surroundings.check_scripts(plain)
     with pytest.raises(InputError, match=rf"foreign/{module}: hides the module of that name"):
         surroundings.check_scripts(foreign)
+
+
+@pytest.mark.parametrize("given", ["{empty}:", ":{empty}", "{zip}:{empty}"])
+def test_modules_of_the_present_folder_and_of_zips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """Python takes `PYTHONPATH=$PYTHONPATH:folder` for the present folder if it was not set."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    for name in ("plain", "numpy"):
+        with ZipFile(f"{name}.zip", "w") as archive:
+            archive.writestr(f"{name}.py", "")
+    plain = {"PYTHONPATH": given.format(empty="empty", zip="plain.zip")}
+    assert surroundings.clear(plain) == []
+    for name in ("numpy.py", "yaml.py"):
+        Path(name).touch()
+    environ = {"PYTHONPATH": given.format(empty="empty", zip="numpy.zip")}
+    (line,) = surroundings.clear(environ)
+    place = "numpy.zip" if "zip" in given else "the present folder"
+    assert line == f"$PYTHONPATH: {place}: not handed to jobs, since it hides numpy"
+    assert environ == {"PYTHONPATH": "empty"}
+    for unset in ({}, {"PYTHONPATH": ""}):
+        assert surroundings.clear(unset) == []
 
 
 def test_no_program_of_ours_hides_a_module() -> None:
