@@ -66,7 +66,9 @@ def go_on(driver: Driver) -> int:
     if driver.submitted:
         command = [sys.executable, "tools/submit.py", *driver.submitted]
     else:
-        command = driver.command
+        start, rest = driver.command[:3], driver.command[3:]
+        again = "--rerun-incomplete"  # without it, Snakemake refuses what was half made
+        command = [*start, *([] if again in rest else [again]), *rest]
         say("going on: snakemake " + " ".join(command[3:]))
     return subprocess.run(command, check=False).returncode
 

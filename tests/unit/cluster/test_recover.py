@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+import recover
 from multical.cluster import recovery
 from multical.config import schema
 from multical.errors import InputError
@@ -182,6 +183,17 @@ def test_it_waits_for_processes_without_a_cluster_or_ends_them(
     by = "scripts/compute.py)" if kind == "program" else f"lock {scratch}/"
     assert f": left behind: process {process.pid} on {socket.gethostname()} ({by}" in told
     assert not scratch.exists() or list(scratch.iterdir()) == []
+
+
+def test_what_was_half_made_is_made_again(
+    dead: Driver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether or not the killed Snakemake was told to; again, if it is killed again."""
+    show = [sys.executable, "-c", "import sys; sys.exit(sys.argv[1:].count('--rerun-incomplete'))"]
+    for options in ([], ["--rerun-incomplete"]):
+        killed = replace(dead, command=[*show, "-c2", *options, "--", "x"])
+        assert recover.go_on(killed) == 1
+        assert ": going on: snakemake" in capsys.readouterr().out
 
 
 def test_what_is_accepted_is_recorded_with_the_config_of_the_killed_command(
