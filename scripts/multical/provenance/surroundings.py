@@ -17,13 +17,12 @@ from pathlib import Path
 from multical.errors import InputError
 
 #: Variables with which accelerate, FSDP and CUDA replace settings of a run, or libraries take other
-#: threads or instructions, on which sums depend. `accelerate launch` sets some of them for the
-#: processes that it starts.
+#: instructions, on which sums depend. `accelerate launch` sets some of them for the processes that
+#: it starts.
 SETTINGS = re.compile(
     r"(ACCELERATE|FSDP|MEGATRON_LM|PARALLELISM_CONFIG)_\w+|(NVIDIA|TORCH_ALLOW)_TF32\w*_OVERRIDE"
     r"|((LOCAL|GROUP|ROLE)_)?RANK|((LOCAL|ROLE|GROUP)_)?WORLD_SIZE"
-    r"|MKL_(CBWR|(DOMAIN_)?NUM_THREADS)|(DNNL|ONEDNN)_MAX_CPU_ISA|ATEN_CPU_CAPABILITY"
-    r"|OPENBLAS_CORETYPE"
+    r"|MKL_CBWR|(DNNL|ONEDNN)_MAX_CPU_ISA|ATEN_CPU_CAPABILITY|OPENBLAS_CORETYPE"
 )
 PYTHONPATH = "PYTHONPATH"
 #: Modules that Python runs when it starts, wherever it finds them first
