@@ -51,7 +51,9 @@ def note(jobs: list[dict[str, Any]]) -> None:
 
 
 def _lines() -> list[str]:
-    return FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else []
+    if not FILE.exists():
+        return []
+    return FILE.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _entries() -> Iterator[dict[str, Any]]:
