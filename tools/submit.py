@@ -50,15 +50,8 @@ def main() -> None:
     if not Path("Snakefile").is_file():
         raise InputError(f"{Path.cwd()}: no Snakefile here, expected multical's own folder")
     if args.drive:
-        command = [
-            *SNAKEMAKE,
-            "--profile",
-            "slurm",
-            *more,
-            *files.repeated(sys.argv),
-            "--",
-            *args.targets,
-        ]
+        config = files.repeated(sys.argv)
+        command = [*SNAKEMAKE, "--profile", "slurm", *more, *config, "--", *args.targets]
         sys.exit(driver_job.drive(command, [word for word in sys.argv[1:] if word != DRIVE]))
     submit(args)
 
