@@ -3,9 +3,9 @@
 A run with several processes restarts itself with `accelerate launch`.
 
 A killed run resumes from its last checkpoint and ends with the same weights. The name of the
-folder of checkpoints is --scratch followed by a hash of the model and the data. No other run may
-use the folder, or make the same manifest: the program holds locks beside --scratch, and ends at
-once if another process holds them. It removes the folder at the end.
+folder of checkpoints is --scratch followed by a hash of the model, the data and the learning rate.
+No other run may use the folder, or make the same manifest: the program holds locks beside
+--scratch, and ends at once if another process holds them. It removes the folder at the end.
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
     pairs = conversations.read(args.data)
     given.check()
     model_digest, data_digest = given.digests.values()
-    # so that a run with other weights or data does not resume from this checkpoint
-    digest = hashlib.sha256(f"{model_digest} {data_digest}".encode()).hexdigest()
+    # so that a run with other weights, data or rate does not resume from this checkpoint
+    ingredients = f"{model_digest} {data_digest} {job.learning_rate}"
+    digest = hashlib.sha256(ingredients.encode()).hexdigest()
     scratch = args.scratch.with_name(f"{args.scratch.name}-{digest[:12]}")
     if group.main:
         for target in (scratch, args.checkpoint):

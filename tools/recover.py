@@ -5,8 +5,8 @@ So, in the folder where Snakemake was started, this program
 
 1. refuses to go on while a Snakemake still runs here;
 2. finds the cluster jobs that were submitted from this folder, cancels pending jobs, and waits
-   for running jobs, and for trainings and scorings that run without a cluster (with --cancel, it
-   ends all of these);
+   for running jobs, and for programs that run without a cluster (with --cancel, it ends all of
+   these);
 3. unlocks the folder;
 4. has Snakemake accept the files that those jobs finished, but removes files whose settings or
    code have changed since (Snakemake makes these and half-written files again, and a training
@@ -66,7 +66,9 @@ def go_on(driver: Driver) -> int:
     if driver.submitted:
         command = [sys.executable, "tools/submit.py", *driver.submitted]
     else:
-        command = driver.command
+        start, rest = driver.command[:3], driver.command[3:]
+        again = "--rerun-incomplete"  # without it, Snakemake refuses what was half made
+        command = [*start, *([] if again in rest else [again]), *rest]
         say("going on: snakemake " + " ".join(command[3:]))
     return subprocess.run(command, check=False).returncode
 

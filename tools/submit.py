@@ -50,7 +50,8 @@ def main() -> None:
     if not Path("Snakefile").is_file():
         raise InputError(f"{Path.cwd()}: no Snakefile here, expected multical's own folder")
     if args.drive:
-        command = [*SNAKEMAKE, "--profile", "slurm", *more, *of_config(args), "--", *args.targets]
+        config = files.repeated(sys.argv)
+        command = [*SNAKEMAKE, "--profile", "slurm", *more, *config, "--", *args.targets]
         sys.exit(driver_job.drive(command, [word for word in sys.argv[1:] if word != DRIVE]))
     submit(args)
 
@@ -97,15 +98,6 @@ def network(beside: list[Job]) -> str:
         f"  {', '.join(rules)} may need a network: where compute nodes have none, run make "
         "fetch on the login node first (docs/slurm.md)"
     )
-
-
-def of_config(args: argparse.Namespace) -> list[str]:
-    """The options of the config, for Snakemake."""
-    files_of, pairs = args.configfile, args.config
-    return [
-        *(["--configfile", *files_of] if files_of else []),
-        *(["--config", *pairs] if pairs else []),
-    ]
 
 
 def limit(text: str) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -69,6 +71,17 @@ def test_another_device_is_another_file(monkeypatch: pytest.MonkeyPatch) -> None
     Path("data/a.txt").write_text("2", encoding="utf-8")
     monkeypatch.setattr(fixity, "_identity", lambda status: (device + 1, *rest))
     assert known.of("data/a.txt") == sha256("data/a.txt") != before
+
+
+FIELDS = ["st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_each_of_these_tells_a_file_from_another(field: str) -> None:
+    status = dict.fromkeys(FIELDS, 7)
+    one: Any = SimpleNamespace(**status)
+    other: Any = SimpleNamespace(**status | {field: 8})
+    assert fixity._identity(one) != fixity._identity(other)
 
 
 def test_it_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,12 +106,13 @@ def test_machines_by_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name in ("a", "a", "b", "a"):
         monkeypatch.setattr(hosts, "machine", lambda name=name: {"cpu": name})
         hosts.record()
-    with hosts.FILE.open("a", encoding="utf-8") as stream:
-        stream.write('{"since": 5')
-    lines = hosts.FILE.read_text(encoding="utf-8").splitlines()
-    since = [json.loads(line)["since"] for line in lines[:-1]]
-    assert len(since) == 3
-    assert [hosts.at(one) for one in since] == [{"cpu": "a"}, {"cpu": "b"}, {"cpu": "a"}]
+    with hosts.FILE.open("ab") as stream:
+        stream.write(b'{"since": 5\xff')  # cut short by a full disk, and damaged
+    monkeypatch.setattr(hosts, "machine", lambda: {"cpu": "c"})
+    hosts.record()
+    lines = hosts.FILE.read_text(encoding="utf-8", errors="replace").splitlines()
+    since = [json.loads(line)["since"] for line in [*lines[:3], *lines[4:]]]
+    assert [hosts.at(one) for one in since] == [{"cpu": cpu} for cpu in "abac"]
     assert hosts.at(since[0] - 1) is None
 
 

@@ -98,13 +98,18 @@ def test_all_rules_print_in_this_way() -> None:
     assert [line for line in printing if not re.search(r'2>&1 \| tee \{log:q\}"?$', line)] == []
 
 
-def test_sums_do_not_depend_on_cores(folder: Path) -> None:
+def test_sums_do_not_depend_on_cores_or_variables(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Those of OpenBLAS depend on its threads, which Snakemake makes as many as a job's own."""
+    for name in ("OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE"):
+        monkeypatch.setenv(name, "3")
     program = """
 import os, sys
 from pathlib import Path
 
-Path(sys.argv[sys.argv.index("--output") + 1]).write_text(os.environ["OPENBLAS_NUM_THREADS"])
+found = [os.environ.get(f"OPENBLAS_{name}", "none") for name in ("NUM_THREADS", "CORETYPE")]
+Path(sys.argv[sys.argv.index("--output") + 1]).write_text(" ".join(found))
 print(sys.argv[sys.argv.index("--processes") + 1])
 """
     (folder / "scripts/simulate_coverage.py").write_text(program, encoding="utf-8")
@@ -112,6 +117,6 @@ print(sys.argv[sys.argv.index("--processes") + 1])
     made.unlink()
     checkout.snakemake(folder, "--", "docs/coverage.csv")
     assert (made.read_text(), (folder / "logs/docs/simulate_coverage.log").read_text()) == (
-        "1",
+        "1 none",
         "2\n",
     )

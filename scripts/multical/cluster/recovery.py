@@ -6,6 +6,7 @@ These jobs go on, and a new Snakemake would start them a second time, with the s
 from __future__ import annotations
 
 import csv
+import glob
 import os
 import shutil
 import signal
@@ -16,6 +17,8 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from multical import locks, paths
 from multical.cluster import queries
@@ -119,28 +122,40 @@ def end_jobs(needs_slurm: bool, cancel: bool, patience_s: float = 0) -> None:
 
 
 def end_processes(cancel: bool) -> None:
-    """Wait until no training or scoring of this folder's studies is at work any more.
+    """Wait until no program of this folder is at work any more.
 
     Jobs without a cluster are such processes; if `cancel`, those of this host are told to end.
     """
     last: list[str] = []
     while found := working():
-        told = [f"process {pid} on {host} (lock {file})" for file, (host, pid) in found.items()]
+        told = [f"process {pid} on {host} ({by})" for (host, pid), by in found.items()]
         if told != last:
             say("left behind: " + ", ".join(told))
             last = told
-        for host, pid in found.values():
+        for host, pid in found:
             if cancel and host == socket.gethostname() and pid:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
         time.sleep(POLL_S)
 
 
-def working() -> dict[Path, tuple[str, int]]:
-    """Locks of studies that a process holds, one for each process: its host and id."""
+def working() -> dict[tuple[str, int], str]:
+    """Processes by host and id, with what tells of them.
+
+    They are programs of this folder that run on this host, and, on whatever host, trainings and
+    scorings that hold locks of its studies.
+    """
+    found = {}
+    # not by pathlib, which does not look into folders that are links, as to another disk
     pattern = paths.SCRATCH.format(root="results/**", key="*.lock")
-    holders = {locks.holder(file): file for file in sorted(Path().glob(pattern))}
-    return {file: holder for holder, file in holders.items() if holder}
+    for file in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207
+        if holder := locks.holder(Path(file)):
+            found[holder] = f"lock {file}"
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command, folder = process.info["cmdline"] or [], process.info["cwd"]
+        if folder == str(Path.cwd()) and "".join(command[1:2]).startswith("scripts/"):
+            found.setdefault((socket.gethostname(), process.pid), command[1])
+    return found
 
 
 def queue(patience_s: float = 0, prefix: str = PREFIX) -> dict[str, str]:
@@ -181,9 +196,10 @@ def adopt(driver: Driver) -> None:
                 Path(file).unlink()
     if accepted:
         say("finished meanwhile, accepted: " + ", ".join(accepted))
+        config = files.repeated(driver.command)  # with another, the records would be others
         # without a cluster Snakemake takes what it did not see end for incomplete
         touch = ["--touch", "--force", "--ignore-incomplete"]
-        snakemake([*SNAKEMAKE, "--cores", "1", *touch, "--", *accepted])
+        snakemake([*SNAKEMAKE, "--cores", "1", *config, *touch, "--", *accepted])
 
 
 def unrecorded(command: list[str]) -> list[str]:

@@ -116,6 +116,15 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
+def repeated(command: Sequence[str]) -> list[str]:
+    """The options for the config of a Snakemake command, for another one."""
+    args, _ = options().parse_known_args(command)
+    return [
+        *(["--configfile", *args.configfile] if args.configfile else []),
+        *(["--config", *args.config] if args.config else []),
+    ]
+
+
 def settings(command: Sequence[str]) -> Any:
     """Snakemake's `ConfigSettings` of a command line; raises `InputError` if it is wrong."""
     from snakemake.cli import parse_config

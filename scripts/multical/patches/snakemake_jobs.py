@@ -1,10 +1,12 @@
 """Parts of `multical.patches.snakemake` that need modules of Snakemake that are slow to import.
 
-Until snakemake > 9.27.1: records of the content before the job, and errors in functions of rules.
+Until snakemake > 9.27.1: records of the content before the job, and errors in functions of rules; a
+handler of SIGTERM that waits for no lock.
 """
 
 from __future__ import annotations
 
+from _thread import start_new_thread
 from typing import Any
 
 import snakemake.api  # noqa: F401  first, since the others import each other
@@ -33,6 +35,10 @@ class Scheduler(JobScheduler):
     """Snakemake's scheduler, which notes what inputs hold before it starts the jobs."""
 
     _schedule_reevalutation = wake_later
+
+    def exit_gracefully(self, *signal: Any) -> None:
+        """Note SIGTERM in a thread, since the main thread may hold the lock that this waits for."""
+        start_new_thread(super().exit_gracefully, signal)
 
     def run(self, jobs: Any, executor: Any = None) -> None:
         if self.workflow.is_main_process and not (self.dryrun or self.touch):

@@ -23,8 +23,10 @@ def record() -> None:
     here = machine()
     if at(time.time()) != here:
         FILE.parent.mkdir(parents=True, exist_ok=True)
-        with FILE.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"since": time.time(), "machine": here}) + "\n")
+        cut_short = FILE.exists() and not FILE.read_bytes().endswith(b"\n")
+        with FILE.open("a", encoding="utf-8") as stream:  # others may add lines too
+            line = json.dumps({"since": time.time(), "machine": here})
+            stream.write("\n" * cut_short + f"{line}\n")
 
 
 def at(moment: float) -> dict[str, Any] | None:
@@ -49,7 +51,9 @@ def note(jobs: list[dict[str, Any]]) -> None:
 
 
 def _lines() -> list[str]:
-    return FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else []
+    if not FILE.exists():
+        return []
+    return FILE.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _entries() -> Iterator[dict[str, Any]]:

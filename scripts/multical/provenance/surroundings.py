@@ -6,6 +6,7 @@ The Snakefile clears it before any job. Jobs inherit what is left.
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import sys
 import sysconfig
@@ -29,6 +30,8 @@ SETTINGS = re.compile(
 PYTHONPATH = "PYTHONPATH"
 #: The folder in PYTHONPATH where Snakemake finds our logger, which jobs need not
 OWN = Path(__file__).parents[3] / "tools"
+#: Modules that Python runs when it starts, wherever it finds them first
+AT_START = {"sitecustomize", "usercustomize"}
 
 
 def clear(environ: MutableMapping[str, str]) -> list[str]:
@@ -54,8 +57,8 @@ def check_scripts(folder: Path) -> None:
 
 
 def hides(folder: Path) -> list[str]:
-    """The modules in a folder that have the name of a library's module, or of Python's own."""
-    return sorted(_modules(folder) & (_installed() | sys.stdlib_module_names))
+    """The modules in a folder with the name of a library's module, or of Python's own."""
+    return sorted(_modules(folder) & (_installed() | sys.stdlib_module_names | AT_START))
 
 
 @cache
@@ -66,14 +69,4 @@ def _installed() -> frozenset[str]:
 
 def _modules(folder: Path) -> frozenset[str]:
     """The names of the modules and packages in a folder; none if there is no such folder."""
-    try:
-        found = [*os.scandir(folder)]
-    except OSError:
-        return frozenset()
-    # a folder counts only with an __init__, since any module elsewhere goes before it otherwise
-    return frozenset(
-        entry.name.partition(".")[0]
-        for entry in found
-        if entry.name.endswith((".py", ".so", ".pyc"))
-        or (entry.is_dir() and Path(entry.path, "__init__.py").exists())
-    )
+    return frozenset(module.name for module in pkgutil.iter_modules([str(folder.absolute())]))

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ def prepare(bundle: Path) -> Any:
     return prepared
 
 
-def killed(bundle: Path, step: int) -> bool:
-    """Unpack in a process that SIGKILL ends before a step; whether the process came that far."""
+def killed(work: Callable[[], Any], step: int) -> bool:
+    """Work in a process that SIGKILL ends before a step; whether the process came that far."""
     if (fork := os.fork()) == 0:
         count = 0
 
@@ -77,7 +78,7 @@ def killed(bundle: Path, step: int) -> bool:
 
         try:
             sys.addaudithook(kill)
-            unbundling.unbundle(prepare(bundle))
+            work()
             os._exit(0)
         finally:
             os._exit(1)
@@ -113,7 +114,7 @@ def test_killed_at_any_step(
         shutil.copytree(tmp_path / "spare", clone)
         os.chdir(clone)
         step += 1
-        last = not killed(bundle, step)
+        last = not killed(lambda: unbundling.unbundle(prepare(bundle)), step)
         unbundling.finish()
         told = capfd.readouterr().err
         found = tree(clone)
@@ -125,6 +126,26 @@ def test_killed_at_any_step(
     assert ends[-1] == (True, False)
     assert ends.count((True, True)) > 20
     assert ends.count((False, True)) == 0
+
+
+def test_killed_again_at_any_step_of_going_on(clone: Path, bundle: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(unbundling, "_place", full)
+        with pytest.raises(InputError, match="cut off"):
+            unbundling.unbundle(prepare(bundle))
+    shutil.copytree(clone, tmp_path / "spare")
+    unbundling.finish()
+    after = tree(clone)
+    step, last = 0, False
+    while not last:
+        shutil.rmtree(clone)
+        shutil.copytree(tmp_path / "spare", clone)
+        os.chdir(clone)
+        step += 1
+        last = not killed(unbundling.finish, step)
+        unbundling.finish()
+        assert tree(clone) == after, step
+    assert step > 20
 
 
 def test_nothing_starts_while_it_is_at_work(clone: Path, bundle: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+import recover
 from multical.cluster import recovery
 from multical.config import schema
 from multical.errors import InputError
@@ -130,7 +131,8 @@ def test_a_product_is_known_by_its_own_settings(
     assert {name for name in (WEIGHTS, RECORD) if before[name] != after[name]} == changed
 
 
-SLEEP = """
+#: What a killed Snakemake leaves: a training or scoring, and another program
+LOCKING = """
 import sys, time
 from pathlib import Path
 from multical import locks
@@ -138,22 +140,36 @@ with locks.held(Path("results/smoke/scratch/key"), Path("made")):
     print("held", flush=True)
     time.sleep(float(sys.argv[1]))
 """
+OTHER = """
+import sys, time
+print("held", flush=True)
+time.sleep(float(sys.argv[1]))
+"""
 
 
 @pytest.mark.parametrize(("cancel", "seconds"), [(False, 0.5), (True, 600)])
+@pytest.mark.parametrize("kind", ["lock", "lock on another disk", "program"])
 def test_it_waits_for_processes_without_a_cluster_or_ends_them(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    kind: str,
     cancel: bool,
     seconds: float,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    folder, scratch = tmp_path / "clone", Path("results/smoke/scratch")
+    for path in (folder / "scripts", tmp_path / "disk/scratch", folder / "results"):
+        path.mkdir(parents=True)
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(recovery, "POLL_S", 0.05)
+    if kind == "lock on another disk":
+        scratch.parent.symlink_to(tmp_path / "disk")
     recovery.end_processes(cancel)
     assert capsys.readouterr().out == ""
+    Path("scripts/compute.py").write_text(OTHER, encoding="utf-8")
+    program = ["scripts/compute.py"] if kind == "program" else ["-c", LOCKING]
     process = subprocess.Popen(
-        [sys.executable, "-c", SLEEP, str(seconds)], stdout=subprocess.PIPE, text=True,
+        [sys.executable, *program, str(seconds)], stdout=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(checkout.REPO / "scripts")},
     )  # fmt: skip
     assert process.stdout
@@ -164,8 +180,34 @@ def test_it_waits_for_processes_without_a_cluster_or_ends_them(
     reaper.join()
     assert process.returncode == (-signal.SIGTERM if cancel else 0)
     (told,) = capsys.readouterr().out.splitlines()
-    assert f": left behind: process {process.pid} on {socket.gethostname()} (lock results/" in told
-    assert list(Path("results/smoke/scratch").iterdir()) == []
+    by = "scripts/compute.py)" if kind == "program" else f"lock {scratch}/"
+    assert f": left behind: process {process.pid} on {socket.gethostname()} ({by}" in told
+    assert not scratch.exists() or list(scratch.iterdir()) == []
+
+
+def test_what_was_half_made_is_made_again(
+    dead: Driver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether or not the killed Snakemake was told to; again, if it is killed again."""
+    show = [sys.executable, "-c", "import sys; sys.exit(sys.argv[1:].count('--rerun-incomplete'))"]
+    for options in ([], ["--rerun-incomplete"]):
+        killed = replace(dead, command=[*show, "-c2", *options, "--", "x"])
+        assert recover.go_on(killed) == 1
+        assert ": going on: snakemake" in capsys.readouterr().out
+
+
+def test_what_is_accepted_is_recorded_with_the_config_of_the_killed_command(
+    dead: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snakemake records the settings of that config, or knows no job for the file."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(recovery, "unrecorded", lambda command: [RECORD])
+    monkeypatch.setattr(recovery.files, "load", lambda command: schema.load(RAW))
+    monkeypatch.setattr(recovery, "snakemake", lambda command: commands.append(command[3:]))
+    given = ["--configfile", "mine.yaml", "--config", "a=1", "b=2"]
+    recovery.adopt(replace(dead, command=[*dead.command[:3], "-c2", *given, "--", "x"]))
+    touch = ["--touch", "--force", "--ignore-incomplete", "--", RECORD]
+    assert commands == [["--cores", "1", *given, *touch]]
 
 
 def test_jobs_of_this_folder_alone(

@@ -267,6 +267,23 @@ def test_a_run_with_a_damaged_checkpoint_starts_over_and_ends_the_same(
     assert "goes on from" not in told
 
 
+def test_another_learning_rate_is_another_training(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was chosen anew; a checkpoint has the rate of its own, which would go on."""
+    base = tmp_path / "base"
+    shutil.copytree(stopped, base)
+    made = []
+    for name in ("damaged", "new"):
+        chosen = base / f"{name}.json"
+        chosen.write_text(json.dumps({"run": "trial", "learning_rate": 2e-2}), encoding="utf-8")
+        options = command(base, name, learning_rate=None)
+        monkeypatch.setattr(sys, "argv", [*options, "--learning-rate", str(chosen)])
+        train_sft.main()
+        made.append(contents(base / name))
+    assert made[0] == made[1]
+
+
 @pytest.mark.parametrize("survived", [0, 4, 10])
 def test_a_run_that_is_killed_while_it_tidies_up_ends_the_same(
     base: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, survived: int

@@ -23,6 +23,7 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 from multical.fixity import Digests
 from multical.patches import snakemake as patches
 from multical.patches import snakemake_speed
+from multical.patches.snakemake_jobs import Scheduler
 from support import fake_slurm, forks
 
 SNAKEFILE = f"""
@@ -360,3 +361,21 @@ def test_one_round_of_scheduling_waits() -> None:
     free, busy = Limited(1), Limited(0)
     assert [free.rounds(snakemake_speed.wake_later) for _ in range(3)] == [1, 1, 1]
     assert busy.rounds(snakemake_speed.wake_later) == 0
+
+
+def test_sigterm_waits_for_no_lock_that_its_own_thread_holds() -> None:
+    """Snakemake handles a failed job with a lock that its handler of SIGTERM waits for."""
+    for scheduler, waits in ((JobScheduler, True), (Scheduler, False)):
+        held: Any = object.__new__(scheduler)
+        held._lock, held._open_jobs, held._user_kill = (
+            threading.Lock(),
+            threading.Semaphore(0),
+            None,
+        )
+        handler = threading.Thread(target=held.exit_gracefully, args=(signal.SIGTERM, None))
+        with held._lock:
+            handler.start()
+            handler.join(0.5)
+            assert handler.is_alive() is waits, "the patch is no longer needed" * waits
+        assert held._open_jobs.acquire(timeout=60)
+        assert held._user_kill == "graceful"

@@ -27,11 +27,13 @@ def test_settings_of_accelerate_are_removed() -> None:
     environ = {
         "ACCELERATE_MIXED_PRECISION": "bf16", "FSDP_OFFLOAD_PARAMS": "true", "LOCAL_RANK": "0",
         "WORLD_SIZE": "2", "NVIDIA_TF32_OVERRIDE": "0", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1",
+        "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Haswell",
         "HOME": "/", "SLURM_PROCID": "0", "OMP_NUM_THREADS": "1", "MY_ACCELERATE_X": "1",
     }  # fmt: skip
     lines = surroundings.clear(environ)
     assert [*environ] == ["HOME", "SLURM_PROCID", "OMP_NUM_THREADS", "MY_ACCELERATE_X"]
-    assert len(lines) == 6
+    assert len(lines) == 10
     expected = (
         "$ACCELERATE_MIXED_PRECISION: not handed to jobs, since it would change their results"
     )
@@ -65,7 +67,10 @@ def test_no_library_computes_as_on_another_processor(name: str) -> None:
     assert [*environ] == ["MKL_NUM_THREADS"]
 
 
-@pytest.mark.parametrize("name", ["numpy.py", "json.py", "yaml/__init__.py", "numpy.abi3.so"])
+@pytest.mark.parametrize(
+    "name",
+    ["numpy.py", "json.py", "yaml/__init__.py", "numpy.abi3.so", "numpy.pyc", "sitecustomize.py"],
+)
 def test_modules_that_hide_others(tmp_path: Path, name: str) -> None:
     plain, foreign = tmp_path / "plain", tmp_path / "foreign"
     for file in (plain / "own_module.py", plain / "numpy" / "data.txt", foreign / name):
