@@ -11,9 +11,9 @@ import pandas as pd
 from multical import paths
 from multical.claims import report
 from multical.claims.schema import NOT_TESTABLE
-from multical.config.chat_confidence import ChatConfidenceStudy
+from multical.config.chat_confidence import ChatConfidenceModel, ChatConfidenceStudy
 from multical.config.schema import Config
-from multical.config.studies import ApiStudy, MultilingualStudy, runs
+from multical.config.studies import ApiStudy, MultilingualStudy, Run, runs
 from multical.figures import msp_tables, tables
 from multical.figures.language_names import language
 from multical.labels import LEVELS
@@ -61,12 +61,30 @@ def scale(config: Config, root: str) -> str:
     ]
     told = [f"{'A small demo' if small else 'The study'}: {', '.join(parts)}."]
     told += ["It says little about larger models."] * small
+    families = _families(config, root)
+    if families is not None and families < models:
+        told.append(
+            f"They are versions of {_number(families, 'model')}, but tests across models take them "
+            "as independent."
+        )
     told += ["One seed does not show how much trainings differ."] * (seeds == 1)
     return " ".join(told)
 
 
 def _number(number: int, word: str) -> str:
     return f"one {word}" if number == 1 else f"{number} {word}s"
+
+
+def _families(config: Config, root: str) -> int | None:
+    """Of how many models those of a study are versions; None if that is not known."""
+    study = config.studies[root]
+    if not isinstance(study, ChatConfidenceStudy):
+        return None
+    return len({one.run if one.of is None else _trained(config, one).model for one in study.models})
+
+
+def _trained(config: Config, one: ChatConfidenceModel) -> Run:
+    return runs(config.multilingual(one.of or ""))[one.run]
 
 
 def _seeds(config: Config, root: str) -> set[int]:
@@ -76,7 +94,7 @@ def _seeds(config: Config, root: str) -> set[int]:
         return set(study.seeds)
     if not isinstance(study, ChatConfidenceStudy):
         return set()
-    trained = [runs(config.multilingual(one.of))[one.run] for one in study.models if one.of]
+    trained = [_trained(config, one) for one in study.models if one.of]
     return {run.seed for run in trained if run.seed is not None}
 
 

@@ -76,7 +76,9 @@ def find(params: Conditions) -> Finding:
             "change (languages, readouts and metrics), those count whose p is smaller than "
             f"{tables.ALPHA:g}."
         ),
-        note=" ".join([f"Confidence is by {readout_name(params.readout)}.", *_otherwise(params)]),
+        note=" ".join(
+            [f"Confidence is read by {readout_name(params.readout)}.", *_otherwise(params)]
+        ),
     )
 
 
@@ -97,7 +99,7 @@ def _otherwise(params: Conditions) -> Iterator[str]:
             for before, after in ((base, plain), (plain, smoothed))
         )
         yield (
-            f"By {readout_name(name)} (means over {where}), SFT changes ECE by {sft}, and "
+            f"Read by {readout_name(name)} (means over {where}), SFT changes ECE by {sft}, and "
             f"smoothing by {smoothing}."
         )
 

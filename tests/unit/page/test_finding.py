@@ -115,8 +115,9 @@ def test_other_readouts_of_all_runs_are_told_beside_the_one_of_the_finding(resul
         for before, after in (("", ".facts.ls0.s0"), (".facts.ls0.s0", ".facts.ls0.1.s0"))
     )
     assert found.note == (
-        "Confidence is by perplexity of the texts. By likelihood of the texts (means over 40 "
-        f"languages other than English), SFT changes ECE by {sft}, and smoothing by {smoothing}."
+        "Confidence is read by perplexity of the texts. Read by likelihood of the texts (means "
+        f"over 40 languages other than English), SFT changes ECE by {sft}, and smoothing by "
+        f"{smoothing}."
     )
 
 

@@ -407,7 +407,8 @@ def test_the_scale_of_a_study_follows_the_finding(answered: str) -> None:
     assert (
         "A small demo: 7 models of 0.135 to 0.268 billion parameters, one training seed, 1,200 "
         "questions of 2 data sets, each answered with a letter. It says little about larger "
-        "models. One seed does not show how much trainings differ."
+        "models. They are versions of 2 models, but tests across models take them as independent. "
+        "One seed does not show how much trainings differ."
     ) in text
 
 

@@ -198,7 +198,7 @@ function abstention(choice) {
   const rows = choice.models.map((model) => scored(choice, model, choice.at));
   const { thresholds } = choice.curve;
   const file = [data.study, choice.dataset, choice.method, 'abstention'].join('-');
-  const title = `Scores at the threshold ${number(thresholds[choice.at])}, penalty ${choice.penalty}`;
+  const title = `Scores at the threshold ${number(thresholds[choice.at])}, a wrong answer costs ${choice.penalty}`;
   const nodes = [
     el('h4', {}, 'If a model may abstain'),
     el(
@@ -209,7 +209,7 @@ function abstention(choice) {
         (at) => number(thresholds[at]),
         (at) => thresholds[at],
       ),
-      slider('penalty', 'Penalty of a wrong answer', choice.penalty, MOST_PENALTY, 0.25, String),
+      slider('penalty', 'Cost of a wrong answer', choice.penalty, MOST_PENALTY, 0.25, String),
       checkboxes(choice, 'models', 'Models'),
     ),
     figure(chart, SCORE_COLUMNS, chart.rows, file),
