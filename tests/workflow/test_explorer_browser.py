@@ -815,7 +815,7 @@ def test_a_threshold_in_the_address_is_a_value(opened: Callable[..., Page], duo:
     wanted = thresholds[len(thresholds) // 4]
     page = opened(duo, f"#explore?threshold={wanted:.6f}&penalty=2")
     caption = page.locator("caption", has_text="Scores at the threshold").inner_text()
-    assert caption == f"Scores at the threshold {wanted:.3f}, penalty 2"
+    assert caption == f"Scores at the threshold {wanted:.3f}, a wrong answer costs 2"
     page = opened(duo, "#explore?threshold=some&penalty=")
     status = page.inner_text(".x-status")
     assert "There is no threshold “some” here. There is no penalty “” here." in status
