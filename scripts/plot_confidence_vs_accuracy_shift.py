@@ -24,7 +24,8 @@ def shifts(rows: pd.DataFrame) -> pd.DataFrame:
         columns="condition",
         values="value",
     )
-    change = wide.drop(columns="base").sub(wide["base"], axis=0)
+    # rounded, since the rounding errors of equal means would set the scale of an axis
+    change = wide.drop(columns="base").sub(wide["base"], axis=0).round(12)
     return change.stack().unstack("metric").dropna().reset_index()
 
 
