@@ -101,7 +101,7 @@ test-all: env tests/.venv/lock ## test, then other studies, reruns, the browser,
 
 # CI makes the smoke study once, here; tests work on copies of it. Files without tests of a mark are
 # not imported, which would take longer than some of these tests.
-MARKED = $(PYTEST) -m $1 $$(grep -rlF mark.$1 tests --include='*.py' | sort)
+MARKED = $(PYTEST) -m $1 $$(grep -rlF mark.$1 tests --include='*.py' --exclude-dir=.venv | sort)
 test-smoke: smoke
 	$(call MARKED,smoke)
 
