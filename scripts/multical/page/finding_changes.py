@@ -39,20 +39,16 @@ def find(params: Conditions) -> Finding:
     """What SFT changes, and what smoothing does to that."""
     base, plain, smoothed = conditions = tables.conditions(params)
     rows, where = mean_values(params, conditions)
-    means = rows.set_index(["condition", "metric", "model"])["value"]
     models = tables.models(rows)
-
-    def shifts(metric: str, before: float | None, after: float | None) -> list[float]:
-        change = means[tables.label(after)] - means[tables.label(before)]
-        return [float(change[metric, model]) for model in models]
 
     def numbers(before: float | None, after: float | None) -> str:
         return ", ".join(
-            f"{name} {signed(shifts(metric, before, after))}" for metric, name in METRICS.items()
+            f"{name} {signed(_shifts(rows, metric, before, after))}"
+            for metric, name in METRICS.items()
         )
 
-    confidence, accuracy, ece = (shifts(metric, base, plain) for metric in METRICS)
-    smoothing = shifts("ece", plain, smoothed)
+    confidence, accuracy, ece = (_shifts(rows, metric, base, plain) for metric in METRICS)
+    smoothing = _shifts(rows, "ece", plain, smoothed)
     moves = "hardly moves" if max(map(abs, accuracy)) < MARGINAL else verb(accuracy)
     return Finding(
         lead=(
@@ -92,16 +88,21 @@ def _otherwise(params: Conditions) -> Iterator[str]:
         if name == params.readout or not runs >= known[params.readout]:
             continue
         found, where = mean_values(params.model_copy(update={"readout": name}), conditions)
-        found = found[found["metric"] == "ece"]
-        means = found.pivot_table(index="model", columns="condition", values="value", sort=False)
-        sft, smoothing = (
-            signed((means[tables.label(after)] - means[tables.label(before)]).to_list())
-            for before, after in ((base, plain), (plain, smoothed))
-        )
+        sft = signed(_shifts(found, "ece", base, plain))
+        smoothing = signed(_shifts(found, "ece", plain, smoothed))
         yield (
             f"Read by {readout_name(name)} (means over {where}), SFT changes ECE by {sft}, and "
             f"smoothing by {smoothing}."
         )
+
+
+def _shifts(
+    rows: pd.DataFrame, metric: str, before: float | None, after: float | None
+) -> list[float]:
+    """By how much the mean of a metric changes in each model."""
+    means = rows.set_index(["condition", "metric", "model"])["value"]
+    change = means[tables.label(after)] - means[tables.label(before)]
+    return [float(change[metric, model]) for model in tables.models(rows)]
 
 
 def detail(params: Conditions) -> Detail:

@@ -14,7 +14,7 @@ function openTarget() {
 }
 
 narrowScreen.addEventListener('change', () => setLong(!narrowScreen.matches));
-// a change of medium is told too late for print
+// a change of medium comes too late for print
 window.addEventListener('beforeprint', () => setLong(true));
 window.addEventListener('hashchange', openTarget);
 setLong(!narrowScreen.matches);
