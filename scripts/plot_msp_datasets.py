@@ -37,10 +37,10 @@ def main() -> None:
         labels = [per_cent(row[name]) for name in measures]
         turn = 90 if len(table) * len(measures) > CROWDED else 0
         ax.bar_label(bars, labels, fontsize=6.5, padding=2, rotation=turn)
-    ax.axhline(50, color=style.GREY, linewidth=0.6, linestyle=":")
+    ax.axhline(50, **msp_style.GUESS)
     ax.set_xticks(range(len(measures)), list(measures.values()))
     ax.set(ylabel="Mean over models (%)", ylim=(0, 100))
-    figure.legend(loc="outside upper center", ncols=len(table), handlelength=2.2)
+    figure.legend(loc="outside upper center", ncols=len(table) + 1, handlelength=2.2)
     style.finish(figure, args)
 
 
