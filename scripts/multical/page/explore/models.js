@@ -59,6 +59,15 @@ function sortedPoints(choice) {
   });
 }
 
+const ABOUT_METHODS = {
+  msp: 'MSP is the probability of the answer that a model gives.',
+  maxlogit: 'Max Logit is its score before scores become probabilities.',
+  margin: 'Margin is the lead of its probability over the next.',
+  entropy: 'Entropy is high where all answers are about as probable; less of it is more confidence.',
+};
+const ABOUT_VALUES = 'AUROC is how often a right answer has more confidence than a wrong one: 0.5 is a guess, \
+1 is best. Of the calibration error 0 is best.';
+
 function pointsChart(choice) {
   const { x, y } = choice;
   const rows = choice.points.filter((point) => point[x] !== null && point[y] !== null);
@@ -80,7 +89,7 @@ function pointsChart(choice) {
           encoding: {
             color: { ...color, legend: null },
             shape: { ...shape, legend: null },
-            tooltip: ['model', ...unique([x, y])].map((field) => ({ field })),
+            tooltip: tooltip(['model'], unique([x, y])),
           },
         },
         { mark: names, encoding: { text: { field: 'model' } } },
@@ -89,8 +98,10 @@ function pointsChart(choice) {
   };
   const label = `${data.values[y]} against ${data.values[x]}, ${counted(rows.length, 'model')}`;
   const without = choice.points.length - rows.length;
-  const caption = `${label}, ${data.datasets[choice.dataset]}, both phrasings together.${
-    without ? ` ${counted(without, 'model')} without one of the two values.` : ''}`;
+  const left = without ? ` ${counted(without, 'model')} without one of the two values.` : '';
+  const methods = Object.keys(data.methods).map((name) => ABOUT_METHODS[name]);
+  const caption = `${label}, ${data.datasets[choice.dataset]}, both phrasings of the prompt together.\
+${left} ${methods.join(' ')} ${ABOUT_VALUES}`;
   return { spec, rows, label, caption };
 }
 
@@ -112,6 +123,9 @@ function scored(choice, model, at) {
   return { model, threshold: choice.curve.thresholds[at], score, right, wrong, abstained };
 }
 
+/** What the rings of the chart are. */
+const RING = 'threshold chosen on labelled answers';
+
 function curvesChart(choice) {
   const rows = choice.models.flatMap((model) =>
     choice.curve.thresholds.map((_, at) => scored(choice, model, at)),
@@ -123,6 +137,13 @@ function curvesChart(choice) {
   const spec = (width, colours) => {
     const { color, dash } = modelLooks(colours);
     const shown = (channel) => ({ ...channel, legend: { values: choice.models } });
+    const ring = {
+      datum: RING,
+      type: 'nominal',
+      scale: { domain: [RING], range: ['circle'] },
+      legend: { symbolStrokeColor: colours.fg, symbolStrokeWidth: 2, symbolSize: 80, labelLimit: 260 },
+    };
+    const y = { field: 'score', type: 'quantitative', title: 'score' };
     const x = {
       field: 'threshold',
       type: 'quantitative',
@@ -139,15 +160,18 @@ function curvesChart(choice) {
           mark: { type: 'line', strokeWidth: LINE_WIDTH, clip: true },
           encoding: {
             x: { ...x, scale: { zero: false, nice: false } },
-            y: { field: 'score', type: 'quantitative', title: 'score' },
+            y,
             color: shown(color),
             strokeDash: shown(dash),
           },
         },
         {
           data: { values: chosen },
-          mark: { type: 'point', size: 80, opacity: 1, stroke: colours.fg, tooltip: true },
-          encoding: { x, y: { field: 'score', type: 'quantitative' } },
+          mark: { type: 'point', size: 80, opacity: 1, strokeWidth: 2, fill: colours.bg },
+          encoding: {
+            x, y, color: shown(color), shape: ring,
+            tooltip: tooltip(['model'], ['threshold', 'score', 'right', 'wrong', 'abstained']),
+          },
         },
         {
           data: { values: [{ threshold: choice.curve.thresholds[choice.at] }] },
@@ -159,11 +183,12 @@ function curvesChart(choice) {
   };
   const label = `Score by threshold of ${counted(choice.models.length, 'model')}, a wrong answer costs ${choice.penalty}`;
   const rings = chosen.length
-    ? `Rings are the thresholds that were chosen for this cost on ${data.k} labelled \
-answers of each data set.`
-    : 'No thresholds were chosen for this cost.';
-  const caption = `${label}: a model abstains below the threshold. A right answer counts 1, an \
-abstention 0; the score is 100 times the mean. The dashed line is the threshold of the slider. ${rings}`;
+    ? `A ring is the threshold that was chosen for its model and this cost on ${data.k} labelled \
+answers of each data set, drawn at random once; the scores are of all other answers.`
+    : `No thresholds were chosen for this cost, only for ${Object.values(data.schemes).join(' and ')}.`;
+  const caption = `${label}: a model abstains where its confidence is below the threshold. A right answer \
+counts 1, an abstention 0; the score is 100 times the mean. The dashed line is the threshold of the slider. \
+${rings}`;
   return { spec, rows, label, caption };
 }
 
@@ -231,10 +256,10 @@ function modelStudy() {
     path: [],
     charts: [chart, curves.chart].filter((one) => one),
     controls: [
-      select(choice, 'dataset', 'Questions', data.datasets),
-      select(choice, 'method', 'Confidence', data.methods),
-      select(choice, 'x', 'Horizontal', data.values),
-      select(choice, 'y', 'Vertical', data.values),
+      select(choice, 'dataset', 'Data set', data.datasets),
+      select(choice, 'method', 'Confidence by', data.methods),
+      select(choice, 'x', 'Horizontal axis', data.values),
+      select(choice, 'y', 'Vertical axis', data.values),
     ],
     status: `${data.datasets[choice.dataset]}, ${chart.label}`,
     body: [figure(chart, columns, rows, file), table('Values of the models', columns, rows, choice), ...curves.nodes],
