@@ -308,7 +308,8 @@ def shown_p(p: float) -> str:
 
 def test_a_language_says_what_changed_in_it(page: Page, study: Path) -> None:
     keys = ["readout", "metric", "model", "after"]
-    effects = pd.read_csv(study / paths.EFFECTS.format(root=ROOT)).set_index([*keys, "language"])
+    changes = pd.read_csv(study / paths.EFFECTS.format(root=ROOT))
+    effects: Any = changes.set_index([*keys, "language"])
     over = pd.read_csv(study / paths.EFFECTS_OVER_LANGUAGES.format(root=ROOT))
     means: Any = over[over["group"] == "non-english"].set_index(keys)["value"]
     said = []
@@ -320,7 +321,7 @@ def test_a_language_says_what_changed_in_it(page: Page, study: Path) -> None:
             assert [row[0] for row in rows] == ["base → SFT", f"SFT → {SMOOTHED}"]
             for after, (_, change, p, words) in zip(("SFT", SMOOTHED), rows, strict=True):
                 reading = ("text_ppl", tested, "one", after)
-                row: Any = effects.loc[(*reading, tag)]
+                row = effects.loc[(*reading, tag)]
                 assert alike(change, row["value"], row["ci_low"], row["ci_high"])
                 assert p == shown_p(row["p_holm"])
                 is_open = row["ci_low"] <= 0 <= row["ci_high"]

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 import plot_msp_abstention
 import plot_msp_auroc
+import plot_msp_datasets
 import plot_msp_prompts
 import verify_claims
 from multical import records
@@ -250,6 +251,19 @@ def test_rings_and_the_line_of_a_guess_have_names(own: Study) -> None:
     assert legend_of(figure)[-1] == "AUROC of a guess"
     ax = figure.axes[0]
     assert min(line.get_zorder() for line in ax.lines) > ax.yaxis.get_zorder(), "grid lines cut it"
+
+
+def test_the_line_of_a_guess_crosses_bars_of_aurocs_alone(own: Study) -> None:
+    measures = {"accuracy": "Accuracy", "msp_auroc": "MSP AUROC", "margin_auroc": "Margin AUROC"}
+    names = {one["id"]: one["name"] for one in DATASETS}
+    figure = plot_msp_datasets.bars(own.table("datasets"), measures, names)
+    assert "AUROC of a guess" in legend_of(figure)
+    (ax,) = figure.axes
+    (line,) = ax.lines
+    left, right = line.get_xdata()
+    edges = [bar.get_x() for bar in ax.patches]
+    assert sum(edge < left - 1e-9 for edge in edges) == len(names)
+    assert max(edges) < right
 
 
 def test_methods_that_are_unknown(own: Study) -> None:
