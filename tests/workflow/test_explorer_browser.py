@@ -884,6 +884,9 @@ def test_thresholds_chosen_on_labelled_answers_are_marked(
     chart = page.locator(".x-figure").nth(1)
     assert "for its model and this cost on 20 labelled answers" in chart.inner_text()
     assert "threshold chosen on labelled answers" in chart.locator("text").all_text_contents()
+    named = chart.locator(".role-legend-symbol path").last
+    assert named.get_attribute("fill") == "#fff", "a ring, not a line"
+    assert named.get_attribute("stroke") == "#1b1f24", "of no model"
     rings = chart.locator(".mark-symbol.role-mark path")
     strokes = [ring.get_attribute("stroke") for ring in rings.all()]
     lines = chart.locator(".mark-line.role-mark path")

@@ -260,8 +260,9 @@ def test_the_line_of_a_guess_crosses_bars_of_aurocs_alone(own: Study) -> None:
     assert "AUROC of a guess" in legend_of(figure)
     (ax,) = figure.axes
     (line,) = ax.lines
-    left, right = line.get_xdata()
-    edges = [bar.get_x() for bar in ax.patches]
+    left, right = np.asarray(line.get_xdata(), float)
+    bars: Any = ax.patches
+    edges = [bar.get_x() for bar in bars]
     assert sum(edge < left - 1e-9 for edge in edges) == len(names)
     assert max(edges) < right
 

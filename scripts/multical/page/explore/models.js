@@ -100,7 +100,7 @@ function pointsChart(choice) {
   const without = choice.points.length - rows.length;
   const left = without ? ` ${counted(without, 'model')} without one of the two values.` : '';
   const methods = Object.keys(data.methods).map((name) => ABOUT_METHODS[name]);
-  const caption = `${label}, ${data.datasets[choice.dataset]}, both phrasings of the prompt together.\
+  const caption = `${label} (${data.datasets[choice.dataset]}, both phrasings of the prompt together).\
 ${left} ${methods.join(' ')} ${ABOUT_VALUES}`;
   return { spec, rows, label, caption };
 }
@@ -137,11 +137,12 @@ function curvesChart(choice) {
   const spec = (width, colours) => {
     const { color, dash } = modelLooks(colours);
     const shown = (channel) => ({ ...channel, legend: { values: choice.models } });
-    const ring = {
+    const ring = { type: 'point', size: 80, opacity: 1, strokeWidth: 2, fill: colours.bg };
+    const named = {
       datum: RING,
       type: 'nominal',
       scale: { domain: [RING], range: ['circle'] },
-      legend: { symbolStrokeColor: colours.fg, symbolStrokeWidth: 2, symbolSize: 80, labelLimit: 260 },
+      legend: { orient: 'bottom', labelLimit: 260 },
     };
     const y = { field: 'score', type: 'quantitative', title: 'score' };
     const x = {
@@ -167,12 +168,18 @@ function curvesChart(choice) {
         },
         {
           data: { values: chosen },
-          mark: { type: 'point', size: 80, opacity: 1, strokeWidth: 2, fill: colours.bg },
+          mark: ring,
           encoding: {
-            x, y, color: shown(color), shape: ring,
+            x,
+            y,
+            stroke: { ...color, legend: null },
             tooltip: tooltip(['model'], ['threshold', 'score', 'right', 'wrong', 'abstained']),
           },
         },
+        // draws no ring: it has the legend, in which a ring has the colour of no model
+        ...(chosen.length
+          ? [{ data: { values: [] }, mark: { ...ring, stroke: colours.fg }, encoding: { shape: named } }]
+          : []),
         {
           data: { values: [{ threshold: choice.curve.thresholds[choice.at] }] },
           mark: { type: 'rule', color: colours.fg, strokeDash: [3, 3] },
