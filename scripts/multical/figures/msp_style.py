@@ -28,8 +28,8 @@ Floats = npt.NDArray[np.float64]
 Looks = dict[str, dict[str, Any]]
 COLOURS = ("#666666", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
-#: Fifteen markers and seven colours have no common factor, so a pair of both repeats late. The star is
-#: (5, 1, 0), since "*" is so thin that it looks smaller than the others.
+#: Fifteen markers and seven colours have no common factor, so a pair of both repeats late. The
+#: star is (5, 1, 0), since "*" is so thin that it looks smaller than the others.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", (5, 1, 0), "d", "8", (3, 1, 0))
 POINT = {"linestyle": "", "markersize": 6.5}  # for a point per model, not a line
 #: The line of the AUROC of a guess
