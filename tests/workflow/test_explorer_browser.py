@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs
@@ -840,6 +841,32 @@ def test_models_are_points_with_the_values_of_the_tables(
     asked(page, "sort", "msp_auroc")
     order = [row[0] for row in page.evaluate(CELLS, "Values of the models")]
     assert order == list(points.loc["quiz"]["msp_auroc"].sort_values().index)
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_names_of_points_meet_no_other_and_are_whole(
+    opened: Callable[..., Page], duo: Path, tmp_path: Path, size: Any
+) -> None:
+    data = explored.embedded_of(duo.read_text(encoding="utf-8"))
+    near = {"Good": (0.50, 0.60), "Poor": (0.51, 0.601), "Fair": (0.8, 0.9)}
+    for point in data["points"]:
+        point["accuracy"], point["msp_auroc"] = near[point["model"]]
+    (tmp_path / "page.html").write_text(explored.page(data), encoding="utf-8")
+    page = opened(tmp_path / "page.html")
+    page.set_viewport_size(size)
+    page.wait_for_timeout(50)
+    drawn(page)
+    chart = page.locator(".x-chart").first
+    names = chart.locator("text").filter(has_text=re.compile("^(Good|Poor|Fair)$")).all()
+    boxes: Any = [name.bounding_box() for name in names]
+    whole: Any = chart.locator("svg").bounding_box()
+    assert len(boxes) == 3
+    assert all(box["x"] + box["width"] <= whole["x"] + whole["width"] for box in boxes)
+    for a, b in combinations(boxes, 2):
+        assert (
+            a["x"] + a["width"] < b["x"] or b["x"] + b["width"] < a["x"]
+            or a["y"] + a["height"] < b["y"] or b["y"] + b["height"] < a["y"]
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["balanced", "conservative"])

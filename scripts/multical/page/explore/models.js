@@ -68,6 +68,44 @@ const ABOUT_METHODS = {
 const ABOUT_VALUES = 'AUROC is how often a right answer has more confidence than a wrong one: 0.5 is a guess, \
 1 is best. Of the calibration error 0 is best.';
 
+/** Where a name can stand: the look of its text, and its left edge and middle for a width of text. */
+const SIDES = {
+  right: { align: 'left', dx: 8, at: () => [8, 0] },
+  left: { align: 'right', dx: -8, at: (wide) => [-8 - wide, 0] },
+  above: { align: 'center', dy: -12, at: (wide) => [-wide / 2, -12] },
+  below: { align: 'center', dy: 12, at: (wide) => [-wide / 2, 12] },
+};
+const NAME_SIZE = 11;
+const POINTS_HEIGHT = 360;
+
+/** The points, each with the side on which its name meets no other name or point, if there is one. */
+function sided(rows, x, y, width) {
+  const scale = (field, size) => {
+    const values = rows.map((row) => row[field]);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    return (row) => (size * (row[field] - low)) / (high - low || 1);
+  };
+  // about: axes take some of the width, and round the ends of what they show
+  const [left, top] = [scale(x, width - 80), scale(y, -POINTS_HEIGHT + 40)];
+  const taken = rows.map((row) => [left(row) - 5, left(row) + 5, top(row)]);
+  const isFree = ([from, to, middle]) =>
+    to < width - 70 &&
+    taken.every(([a, b, m]) => to < a || from > b || Math.abs(middle - m) >= NAME_SIZE);
+  return rows.map((row, place) => {
+    const wide = 0.6 * NAME_SIZE * row.model.length;
+    const own = taken[place];
+    taken[place] = [Infinity, Infinity, 0]; // a name may touch its own point
+    const boxes = Object.entries(SIDES).map(([side, { at }]) => {
+      const [across, down] = at(wide);
+      return { side, box: [left(row) + across, left(row) + across + wide, top(row) + down] };
+    });
+    const { side, box } = boxes.find((one) => isFree(one.box)) ?? boxes[0];
+    taken[place] = own;
+    taken.push(box);
+    return { ...row, side };
+  });
+}
+
 function pointsChart(choice) {
   const { x, y } = choice;
   const rows = choice.points.filter((point) => point[x] !== null && point[y] !== null);
@@ -76,12 +114,12 @@ function pointsChart(choice) {
     const axis = (field, axis) => ({
       field, axis, type: 'quantitative', title: data.values[field], scale: { zero: false, nice: true, padding: 12 },
     });
-    const names = { type: 'text', align: 'left', dx: 8, color: colours.fg, fontSize: 11 };
+    const names = { type: 'text', color: colours.fg, fontSize: NAME_SIZE };
     return {
       width,
-      height: 360,
+      height: POINTS_HEIGHT,
       autosize: { type: 'fit-x', contains: 'padding' },
-      data: { values: rows },
+      data: { values: sided(rows, x, y, width) },
       encoding: { x: axis(x, { tickCount: width < 500 ? 4 : 8 }), y: axis(y) },
       layer: [
         {
@@ -92,7 +130,11 @@ function pointsChart(choice) {
             tooltip: tooltip(['model'], unique([x, y])),
           },
         },
-        { mark: names, encoding: { text: { field: 'model' } } },
+        ...Object.entries(SIDES).map(([side, { at, ...look }]) => ({
+          transform: [{ filter: `datum.side == '${side}'` }],
+          mark: { ...names, ...look },
+          encoding: { text: { field: 'model' } },
+        })),
       ],
     };
   };
