@@ -88,19 +88,21 @@ function sided(rows, x, y, width) {
   // about: axes take some of the width, and round the ends of what they show
   const [left, top] = [scale(x, width - 80), scale(y, -POINTS_HEIGHT + 40)];
   const taken = rows.map((row) => [left(row) - 5, left(row) + 5, top(row)]);
-  const isFree = ([from, to, middle]) =>
+  // a name may touch its own point
+  const isFree = ([from, to, middle], place) =>
+    from > -25 &&
     to < width - 70 &&
-    taken.every(([a, b, m]) => to < a || from > b || Math.abs(middle - m) >= NAME_SIZE);
+    taken.every(
+      ([a, b, m], other) =>
+        other === place || to < a || from > b || Math.abs(middle - m) >= NAME_SIZE,
+    );
   return rows.map((row, place) => {
     const wide = 0.6 * NAME_SIZE * row.model.length;
-    const own = taken[place];
-    taken[place] = [Infinity, Infinity, 0]; // a name may touch its own point
     const boxes = Object.entries(SIDES).map(([side, { at }]) => {
       const [across, down] = at(wide);
       return { side, box: [left(row) + across, left(row) + across + wide, top(row) + down] };
     });
-    const { side, box } = boxes.find((one) => isFree(one.box)) ?? boxes[0];
-    taken[place] = own;
+    const { side, box } = boxes.find((one) => isFree(one.box, place)) ?? boxes[0];
     taken.push(box);
     return { ...row, side };
   });
