@@ -335,17 +335,6 @@ def test_a_language_says_what_changed_in_it(page: Page, study: Path) -> None:
     assert len(set(said)) > 1
 
 
-def test_a_base_model_has_no_changes(opened: Callable[..., Page], tmp_path: Path) -> None:
-    settings = explored.logs()
-    explored.write(tmp_path, explored.answers(["one"], ["en", "he"]), settings)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path)
-        text = explored.page(explorer.data(settings, ROOT))
-    (tmp_path / "page.html").write_text(text, encoding="utf-8")
-    page = opened(tmp_path / "page.html", "#explore?language=he")
-    assert page.locator("caption", has_text="What changed in").count() == 0
-
-
 def test_changes_keep_the_metric_and_say_what_they_are(page: Page, study: Path) -> None:
     marks = "[...document.querySelectorAll('.mark-symbol.role-mark path')]"
     filled = f"{marks}.map(mark => getComputedStyle(mark).fill)"
@@ -794,6 +783,7 @@ def test_one_base_model_without_texts(opened: Callable[..., Page], tmp_path: Pat
     assert page.locator("#x-model, #x-show, #x-change").count() == 0
     follow(page, "Hebrew")
     assert "no file with the texts" in page.inner_text("#explorer-root")
+    assert page.locator("caption", has_text="What changed in").count() == 0
     (card, *_) = page.evaluate(CARDS)
     assert re.fullmatch(r"q\d+", card["text"])
 
