@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from multical.errors import program
@@ -24,6 +25,10 @@ from multical.figures.params import ComparedFigure, Method
 
 #: The lower end of the score axis, unless a chosen threshold scores less
 LOWEST = -60
+#: The look of a chosen threshold, but for its model's
+RINGED: dict[str, Any] = {
+    "markersize": 6.5, "markeredgecolor": "black", "markeredgewidth": 1.0, "linestyle": "",
+}  # fmt: skip
 #: Axis labels of thresholds that are not named after the method
 THRESHOLDS = {"entropy": "Negative entropy threshold (nats)"}
 
@@ -71,9 +76,7 @@ def against_threshold(table: pd.DataFrame, looks: Looks, methods: list[Method]) 
                 every = (7 * place % 40, 45)  # staggered, so that markers do not pile up
                 ax.plot(rows["threshold"], rows["score"], markevery=every, **look)
                 chosen = rows[rows["chosen"]]
-                ringed = look | {"markersize": 6.5, "markeredgecolor": "black",
-                                 "markeredgewidth": 1.0, "linestyle": ""}  # fmt: skip
-                ax.plot(chosen["threshold"], chosen["score"], zorder=5, **ringed)
+                ax.plot(chosen["threshold"], chosen["score"], zorder=5, **look | RINGED)
         # No threshold far below zero is ever chosen, and showing it would flatten the rest.
         part = table[table["scheme"] == scheme]
         lowest = min(LOWEST, part.loc[part["chosen"], "score"].min())
@@ -82,7 +85,8 @@ def against_threshold(table: pd.DataFrame, looks: Looks, methods: list[Method]) 
     for ax, method in zip(axes[-1], methods, strict=True):
         ax.set_xlabel(THRESHOLDS.get(method, f"{msp_tables.METHOD_NAMES[method]} threshold"))
         ax.locator_params(axis="x", nbins=6)
-    msp_style.model_legend(figure, looks, table["model"])
+    ring = Line2D([], [], label="chosen on labelled\nanswers", marker="o", color="white", **RINGED)
+    msp_style.model_legend(figure, looks, table["model"], ring)
     return figure
 
 

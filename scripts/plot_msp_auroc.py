@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from multical.errors import program
 from multical.figures import msp_style, msp_tables, outputs, style
@@ -54,12 +55,13 @@ def scatter(rows: dict[str, pd.DataFrame], x: str, looks: Looks, methods: list[M
         for ax, method in zip(line, methods, strict=True):
             ax.set_title(", ".join(filter(None, (msp_tables.METHOD_NAMES[method], name))))
             msp_style.fitted_scatter(ax, points, x, f"{method}_auroc", looks)
-            ax.axhline(50, color=style.GREY, linewidth=0.6, linestyle=":")
+            ax.axhline(50, **msp_style.GUESS)
         line[0].set_ylabel("AUROC (%)")
     for ax in axes[-1]:
         ax.set_xlabel(X[x])
     drawn = pd.concat(rows.values()).dropna(subset=[x])
-    msp_style.model_legend(figure, looks, drawn["model"], lines=False)
+    guess = Line2D([], [], **msp_style.GUESS)
+    msp_style.model_legend(figure, looks, drawn["model"], guess, lines=False)
     return figure
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from multical.errors import program
 from multical.figures import latex, msp_style, msp_tables, style
 from multical.figures.params import ComparedFigure
 
+#: Half the width of a group of bars
+HALF = 0.425
 CROWDED = 18  # with more bars their labels are upright
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
 
@@ -19,16 +23,21 @@ def main() -> None:
         for method in args.params.methods
     }
     table = msp_tables.read_table(args.datasets, ["dataset", *measures])
+    style.finish(bars(table, measures, args.params.dataset_names), args)
+
+
+def bars(table: pd.DataFrame, measures: dict[str, str], names: dict[str, str]) -> Figure:
+    """A figure with a group of bars for each measure, accuracy first."""
     per_cent = latex.rounded(1, 100)
     figure, ax = style.subplots(figsize=(style.WIDTH, 2.8))
-    width = 0.85 / len(table)
+    width = 2 * HALF / len(table)
     for place, row in enumerate(table.to_dict("records")):
         x = np.arange(len(measures)) + width * (place - (len(table) - 1) / 2)
-        bars = ax.bar(
+        drawn = ax.bar(
             x,
             [100 * row[name] for name in measures],
             width,
-            label=args.params.dataset_names[row["dataset"]],
+            label=names[row["dataset"]],
             color=msp_style.COLOURS[1 + place % 6],
             hatch=HATCHES[place % len(HATCHES)],
             edgecolor="white",
@@ -36,12 +45,13 @@ def main() -> None:
         )
         labels = [per_cent(row[name]) for name in measures]
         turn = 90 if len(table) * len(measures) > CROWDED else 0
-        ax.bar_label(bars, labels, fontsize=6.5, padding=2, rotation=turn)
-    ax.axhline(50, color=style.GREY, linewidth=0.6, linestyle=":")
+        ax.bar_label(drawn, labels, fontsize=6.5, padding=2, rotation=turn, path_effects=style.HALO)
+    others = [1 - HALF, len(measures) - 1 + HALF]  # accuracy is not compared with it
+    ax.plot(others, [50, 50], **msp_style.GUESS)
     ax.set_xticks(range(len(measures)), list(measures.values()))
     ax.set(ylabel="Mean over models (%)", ylim=(0, 100))
-    figure.legend(loc="outside upper center", ncols=len(table), handlelength=2.2)
-    style.finish(figure, args)
+    figure.legend(loc="outside upper center", ncols=len(table) + 1, handlelength=2.2)
+    return figure
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from multical.config.schema import Config
 from multical.config.studies import MultilingualStudy
 from multical.data import questions
 from multical.page import explorer
+from multical.page.contents import STYLES
 from multical.stats import record_files
 from multical.workflow import job_params
 from support import checkout
@@ -113,7 +114,7 @@ def write(folder: Path, frame: pd.DataFrame, settings: Config, root: str = ROOT)
     _, diagrams = bin_reliability.compute(names, job_params.reliability(settings, root))
     tables = {paths.METRICS: metrics, paths.RELIABILITY_BY_LANG: diagrams}
     if settings.measured(root).figures.sft:
-        tables[paths.EFFECTS], _ = compute_effects.compute(
+        tables[paths.EFFECTS], tables[paths.EFFECTS_OVER_LANGUAGES] = compute_effects.compute(
             names, job_params.effects(settings, root)
         )
     for path, table in tables.items():
@@ -143,18 +144,10 @@ def write(folder: Path, frame: pd.DataFrame, settings: Config, root: str = ROOT)
     return folder
 
 
-#: What the page gives the explorer: its colours, and its elements
+#: What the page gives the explorer: its styles, and its elements
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>explorer</title><link rel="icon" href="data:,"><style>
-:root {{ --bg: #fff; --fg: #1b1f24; --muted: #55606c; --line: #c9d1d9; --accent: #0b5cad;
-  --card: #f5f7f9; --focus: #b34700; color-scheme: light; }}
-@media (prefers-color-scheme: dark) {{ :root {{ --bg: #14181d; --fg: #e6eaee; --muted: #a5b0bb;
-  --line: #3a444f; --accent: #7db8f5; --card: #1e242b; --focus: #ffb37a; color-scheme: dark; }} }}
-* {{ box-sizing: border-box; }}
-body {{ margin: 0 auto; max-width: 76rem; padding: 0 1rem; background: var(--bg);
-  color: var(--fg); font: 1rem/1.55 system-ui, sans-serif; }}
-a {{ color: var(--accent); }}
 {style}</style></head><body><main><h1>A study</h1><section id="explorer"><h2>Explore</h2>
 <div id="explorer-root"></div>
 <script type="application/json" id="explorer-data">{data}</script>
@@ -165,7 +158,7 @@ a {{ color: var(--accent); }}
 def page(data: Any) -> str:
     """A page with nothing but the explorer."""
     return PAGE.format(
-        style=(explorer.HERE / "explorer.css").read_text(encoding="utf-8"),
+        style="".join((explorer.HERE / name).read_text(encoding="utf-8") for name in STYLES),
         data=explorer.embedded(data),
         library=explorer.library(),
         script=explorer.script(),

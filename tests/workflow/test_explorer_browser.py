@@ -8,19 +8,23 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import Page
+from PIL import Image
+from playwright.sync_api import Locator, Page
 
 from multical import paths
 from multical.figures import msp_style
 from multical.page import explorer, questions
+from multical.page.contents import STYLES
 from support import explored
 from support.browser import AXE, CHROMIUM, Log, audit
 from support.explored import LANGUAGES, MODELS_ROOT, ROOT
@@ -79,6 +83,7 @@ def opened(blank: Page, tmp_path: Path) -> Iterator[Callable[..., Page]]:
         return blank
 
     blank.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    blank.emulate_media(reduced_motion="reduce")
     yield open_page
     blank.screenshot(path=tmp_path / "last.png", full_page=True)
     assert log.errors == []
@@ -290,12 +295,44 @@ def test_changes_are_those_of_effects_csv(page: Page, study: Path) -> None:
         values = []
         for tag, cells in rows.items():
             row = changes["one", *change.split(" → "), "text_ppl", "debiased_ece2", tag]
-            number, _, p = cells[4].partition(", p ")
+            number, p = cells[4:]
             assert alike(number, row["value"], row["ci_low"], row["ci_high"])
-            wanted = "< 0.001" if row["p_holm"] < 0.001 else f"= {row['p_holm']:.3f}"
-            assert p == wanted
+            assert number.startswith("-" if row["value"] < 0 else "+")
+            assert p == shown_p(row["p_holm"])
             values.append(row["value"])
         assert values == sorted(values)
+
+
+def shown_p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def test_a_language_says_what_changed_in_it(page: Page, study: Path) -> None:
+    keys = ["readout", "metric", "model", "after"]
+    changes = pd.read_csv(study / paths.EFFECTS.format(root=ROOT))
+    effects: Any = changes.set_index([*keys, "language"])
+    over = pd.read_csv(study / paths.EFFECTS_OVER_LANGUAGES.format(root=ROOT))
+    means: Any = over[over["group"] == "non-english"].set_index(keys)["value"]
+    said = []
+    for tag in LANGUAGES:
+        choose(page, "language", tag)
+        for metric, tested in (("ece", "debiased_ece2"), ("accuracy", "accuracy")):
+            choose(page, "metric", metric)
+            rows = page.evaluate(CELLS, "What changed in")
+            assert [row[0] for row in rows] == ["base → SFT", f"SFT → {SMOOTHED}"]
+            for after, (_, change, p, words) in zip(("SFT", SMOOTHED), rows, strict=True):
+                reading = ("text_ppl", tested, "one", after)
+                row = effects.loc[(*reading, tag)]
+                assert alike(change, row["value"], row["ci_low"], row["ci_high"])
+                assert p == shown_p(row["p_holm"])
+                is_open = row["ci_low"] <= 0 <= row["ci_high"]
+                is_alike = (row["value"] > 0) == (means[reading] > 0)
+                kind = "undecided" if is_open else "shown" if is_alike else "contrary"
+                assert words.startswith(kind)
+                assert ("not after" in words) == (not is_open and row["p_holm"] >= 0.05)
+                assert is_open or ("raised" in words) == (row["value"] > 0)
+                said.append(kind)
+    assert len(set(said)) > 1
 
 
 def test_changes_keep_the_metric_and_say_what_they_are(page: Page, study: Path) -> None:
@@ -315,12 +352,22 @@ def test_changes_keep_the_metric_and_say_what_they_are(page: Page, study: Path) 
     assert set(page.evaluate(filled)) <= {"none", "transparent", "rgba(0, 0, 0, 0)"}
     choose(page, "metric", "confidence")
     assert "p < 0.05 after Holm's correction for all tests" in caption.inner_text()
-    table = page.locator("#explorer-root caption").inner_text()
-    assert table == "Change of confidence by language, p after Holm's correction"
+    assert page.locator("#explorer-root caption").inner_text() == "Change of confidence by language"
+    heads = page.locator("#explorer-root th[scope=col]").all_inner_texts()
+    assert heads[-1] == "p after Holm's correction"
     effects = pd.read_csv(study / paths.EFFECTS.format(root=ROOT))
     own = effects.query("model == 'one' and metric == 'confidence' and readout == 'text_ppl'")
     wanted = (own[own["after"] == SMOOTHED]["p_holm"] < 0.05).sum()
     assert sum(one.startswith("rgb(") for one in page.evaluate(filled)) == wanted
+
+
+def test_languages_with_values_are_counted(page: Page) -> None:
+    choose(page, "readout", "letter")
+    assert page.inner_text(".x-status").startswith("Shown: 4 languages (1 more without values), ")
+    choose(page, "show", "change")
+    assert page.inner_text(".x-status").startswith("Shown: 4 languages (1 more without values), ")
+    choose(page, "readout", "text_ppl")
+    assert page.inner_text(".x-status").startswith("Shown: 5 languages, ")
 
 
 def test_a_readout_without_the_metric_says_so(page: Page) -> None:
@@ -348,6 +395,33 @@ def test_names_of_languages_in_the_chart_are_links(opened: Callable[..., Page], 
         page.locator(".x-chart").get_by_role("link", name="Yoruba (yo)").click()
         drawn(page)
         assert title(page) == "Yoruba"
+
+
+def test_tab_stops_once_in_a_chart_and_arrows_lead_through_it(page: Page) -> None:
+    choose(page, "sort", "name")
+    names = ["Arabic", "Bangla", "English", "Hebrew", "Yoruba"]
+    links = page.locator(".x-chart").get_by_role("link")
+    assert [str(name.get_attribute("aria-label")).split(" (")[0] for name in links.all()] == names
+    page.focus("#x-script")
+    focused = (
+        "document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText"
+    )
+    stops = []
+    while "Save" not in (stop := page.evaluate(focused)):
+        stops.append(stop)
+        page.keyboard.press("Tab")
+    assert [stop for stop in stops if "(" in stop and "Which" not in stop] == ["Arabic (ar)"]
+    page.keyboard.press("Shift+Tab")
+    for key, name in (("ArrowDown", 1), ("End", 4), ("ArrowDown", 4), ("ArrowUp", 3), ("Home", 0)):
+        page.keyboard.press(key)
+        assert page.evaluate(focused).startswith(names[name])
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate(focused).startswith("Bangla"), "where it was left"
+    page.keyboard.press("Enter")
+    drawn(page)
+    assert title(page) == "Bangla"
 
 
 #: A clipboard that a page may write to, or not
@@ -394,7 +468,7 @@ def test_what_is_long_is_folded_on_narrow_screens_alone(
     page.get_by_text("To it").click()
     page.locator("#one").wait_for(state="visible")
     assert seen() == [True, False]
-    assert page.pdf().count(b"/Type /Page\n") > 10, "all is printed"
+    assert page.pdf().count(b"/Type /Page\n") >= 10, "all is printed"
     page = opened(tmp_path / "page.html", "#own")
     assert seen() == [True, False]
 
@@ -709,6 +783,7 @@ def test_one_base_model_without_texts(opened: Callable[..., Page], tmp_path: Pat
     assert page.locator("#x-model, #x-show, #x-change").count() == 0
     follow(page, "Hebrew")
     assert "no file with the texts" in page.inner_text("#explorer-root")
+    assert page.locator("caption", has_text="What changed in").count() == 0
     (card, *_) = page.evaluate(CARDS)
     assert re.fullmatch(r"q\d+", card["text"])
 
@@ -758,6 +833,32 @@ def test_models_are_points_with_the_values_of_the_tables(
     assert order == list(points.loc["quiz"]["msp_auroc"].sort_values().index)
 
 
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_names_of_points_meet_no_other_and_are_whole(
+    opened: Callable[..., Page], duo: Path, tmp_path: Path, size: Any
+) -> None:
+    data = explored.embedded_of(duo.read_text(encoding="utf-8"))
+    near = {"Good": (0.50, 0.60), "Poor": (0.51, 0.601), "Fair": (0.8, 0.9)}
+    for point in data["points"]:
+        point["accuracy"], point["msp_auroc"] = near[point["model"]]
+    (tmp_path / "page.html").write_text(explored.page(data), encoding="utf-8")
+    page = opened(tmp_path / "page.html")
+    page.set_viewport_size(size)
+    page.wait_for_timeout(50)
+    drawn(page)
+    chart = page.locator(".x-chart").first
+    names = chart.locator("text").filter(has_text=re.compile("^(Good|Poor|Fair)$")).all()
+    boxes: Any = [name.bounding_box() for name in names]
+    whole: Any = chart.locator("svg").bounding_box()
+    assert len(boxes) == 3
+    assert all(box["x"] + box["width"] <= whole["x"] + whole["width"] for box in boxes)
+    for a, b in combinations(boxes, 2):
+        assert (
+            a["x"] + a["width"] < b["x"] or b["x"] + b["width"] < a["x"]
+            or a["y"] + a["height"] < b["y"] or b["y"] + b["height"] < a["y"]
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("scheme", ["balanced", "conservative"])
 def test_sliders_give_the_scores_of_the_table(
     opened: Callable[..., Page], duo: Path, scheme: str
@@ -798,8 +899,16 @@ def test_thresholds_chosen_on_labelled_answers_are_marked(
 ) -> None:
     page = opened(duo, "#explore?penalty=2")
     chart = page.locator(".x-figure").nth(1)
-    assert "chosen for this cost on 20 labelled answers" in chart.inner_text()
+    assert "for its model and this cost on 20 labelled answers" in chart.inner_text()
+    assert "threshold chosen on labelled answers" in chart.locator("text").all_text_contents()
+    named = chart.locator(".role-legend-symbol path").last
+    assert named.get_attribute("fill") == "#fff", "a ring, not a line"
+    assert named.get_attribute("stroke") == "#1b1f24", "of no model"
     rings = chart.locator(".mark-symbol.role-mark path")
+    strokes = [ring.get_attribute("stroke") for ring in rings.all()]
+    lines = chart.locator(".mark-line.role-mark path")
+    assert strokes == [line.get_attribute("stroke") for line in lines.all()]
+    assert len(set(strokes)) == 3
     curves = table_of(duo, "score_curves")
     chosen = curves[curves["chosen"] & (curves["scheme"] == "conservative")]
     assert rings.count() == len(chosen.query("method == 'msp' and dataset == 'all'")) == 3
@@ -838,7 +947,8 @@ def test_a_link_to_the_explorer_leaves_the_view(
     opened: Callable[..., Page], file: Path, tmp_path: Path
 ) -> None:
     linked = tmp_path / "page.html"
-    text = file.read_text(encoding="utf-8").replace("<main>", '<a href="#explorer">Go</a><main>')
+    far = '<a href="#explorer">Go</a><p style="height: 300vh"></p><main>'
+    text = file.read_text(encoding="utf-8").replace("<main>", far)
     linked.write_text(text, encoding="utf-8")
     page = opened(linked, "#explore?metric=accuracy")
     title = page.locator("#x-title").text_content()
@@ -846,6 +956,42 @@ def test_a_link_to_the_explorer_leaves_the_view(
     drawn(page)
     assert page.evaluate("location.hash") == "#explore?metric=accuracy"
     assert page.locator("#x-title").text_content() == title
+    heading = page.get_by_role("heading", name="Explore")
+    top = heading.evaluate("one => one.getBoundingClientRect().top")
+    assert 0 <= top < 100
+    assert heading.evaluate("one => one === document.activeElement")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "x-model"
+
+
+def shades(place: Locator) -> tuple[float, float]:
+    """How much darker or lighter than further in the sides of an element are, as a picture."""
+    with Image.open(io.BytesIO(place.screenshot())) as picture:
+        row = np.asarray(picture.convert("L"), float)[-20]
+    return abs(row[3] - row[40]), abs(row[-4] - row[-40])
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_what_is_wider_than_its_box_has_shadows_at_its_sides(
+    blank: Page, colours: Literal["light", "dark"]
+) -> None:
+    blank.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    blank.emulate_media(color_scheme=colours)
+    style = "".join((explorer.HERE / name).read_text(encoding="utf-8") for name in STYLES)
+    wide = "<p style='width: 900px; height: 200px; margin: 0'></p>"
+    white = "R0lGODlhAQABAIAAAP///////yH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=="
+    sized = "style='width: 900px; height: 200px; max-width: none'"
+    image = f"<img {sized} src='data:image/gif;base64,{white}' alt=''>"
+    for box, inner in (("scroll", wide), ("x-scroll", wide), ("card", image)):
+        blank.set_content(f"<style>{style}</style><main><div class={box}>{inner}</div></main>")
+        place = blank.locator(f".{box}")
+        left, right = shades(place)
+        assert left < 3 < 20 < right, box
+        place.evaluate("one => { one.scrollLeft = 9999 }")
+        left, right = shades(place)
+        assert right < 3 < 20 < left, box
+        place.evaluate("one => { one.firstElementChild.style.width = '100%' }")
+        assert max(shades(place)) < 3, box
 
 
 def test_some_models_can_be_chosen(opened: Callable[..., Page], duo: Path) -> None:

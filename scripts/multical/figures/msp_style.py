@@ -28,9 +28,14 @@ Floats = npt.NDArray[np.float64]
 Looks = dict[str, dict[str, Any]]
 COLOURS = ("#666666", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
-#: Fifteen markers and seven colours have no common factor, so a pair of both repeats late
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8", (3, 1, 0))
+#: Fifteen markers and seven colours have no common factor, so a pair of both repeats late. The
+#: star is (5, 1, 0), since "*" is so thin that it looks smaller than the others.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", (5, 1, 0), "d", "8", (3, 1, 0))
 POINT = {"linestyle": "", "markersize": 6.5}  # for a point per model, not a line
+#: The line of the AUROC of a guess
+GUESS: dict[str, Any] = {
+    "color": style.GREY, "linewidth": 0.6, "linestyle": ":", "label": "AUROC of a guess",
+}  # fmt: skip
 #: Height of one line of the legend, in points
 ENTRY = 12.75
 
@@ -53,8 +58,10 @@ def styles(params: Answers) -> Looks:
     }
 
 
-def model_legend(figure: Figure, looks: Looks, models: Iterable[str], lines: bool = True) -> None:
-    """The legend of `models` to the right of a figure, in as many columns as its height needs."""
+def model_legend(
+    figure: Figure, looks: Looks, models: Iterable[str], *more: Line2D, lines: bool = True
+) -> None:
+    """The legend of `models`, and of `more`, right of a figure, in as many columns as it needs."""
     present = set(models)
     points = {} if lines else POINT
     handles = [
@@ -62,6 +69,7 @@ def model_legend(figure: Figure, looks: Looks, models: Iterable[str], lines: boo
         for name, look in looks.items()
         if name in present
     ]
+    handles += more
     fitting = int(72 * figure.get_figheight() / ENTRY)
     figure.legend(
         handles=handles,
@@ -82,7 +90,7 @@ def fitted_scatter(ax: Axes, points: pd.DataFrame, x: str, y: str, looks: Looks)
     line = least_squares(xs, ys)
     if not np.isnan(line.r):
         ends = np.array([xs.min(), xs.max()])
-        ax.plot(ends, line.intercept + line.slope * ends, color=style.GREY, linewidth=0.9, zorder=0)
+        ax.plot(ends, line.intercept + line.slope * ends, color=style.GREY, linewidth=0.9, zorder=1)
     for model, at, height in zip(known["model"], xs, ys, strict=True):
         ax.plot(at, height, **looks[model] | POINT)
     ax.margins(0.08)

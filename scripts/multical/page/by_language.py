@@ -6,7 +6,6 @@ All numbers are those of the study's tables, to nine digits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from multical.labels import label
 from multical.metrics.declared import METRICS
 from multical.names import metric_name, readout_name
 from multical.page import questions, shapes
+from multical.page.finding_changes import SQUARED
+from multical.page.finding_parts import GROUPS
 from multical.workflow import job_params
 
 RUN = ["run", "model", "sft", "smoothing", "seed"]
@@ -34,9 +35,9 @@ def data(config: Config, root: str) -> dict[str, Any]:
     shown = job_params.figure(config, root, ByLanguage)
     metrics = tables.read(paths.METRICS.format(root=root), "metrics")
     bins = tables.read(paths.RELIABILITY_BY_LANG.format(root=root), "reliability_by_lang")
-    effects = Path(paths.EFFECTS.format(root=root))
-    changed = tables.read(effects, "effects") if shown.sft else None
-    names = sorted({*metrics["metric"], *(() if changed is None else changed["metric"])}, key=_rank)
+    changes = list(_changes(root)) if shown.sft else []
+    changed = {name for change in changes for name in change["metrics"]}
+    names = sorted({*metrics["metric"], *changed}, key=_rank)
     runs = metrics[RUN].drop_duplicates()
     return {
         "kind": "languages",
@@ -49,7 +50,7 @@ def data(config: Config, root: str) -> dict[str, Any]:
         "runs": list(_runs(runs)),
         "looks": _looks(runs["smoothing"].drop_duplicates()),
         "cells": list(_cells(metrics)),
-        "changes": [] if changed is None else list(_changes(changed)),
+        "changes": changes,
         "diagrams": list(_diagrams(bins)),
         "questions": questions.data(config, root),
         "records": questions.described(config, root),
@@ -67,7 +68,7 @@ def _shown(params: ByLanguage, metrics: Sequence[str]) -> dict[str, Any]:
     keys = ("benchmark", "readout", "sft", "seed", "reference_language")
     first = "ece" if "ece" in metrics else metrics[0]
     shown = {key: getattr(params, key) for key in keys}
-    return shown | {"metric": first, "conditions": conditions}
+    return shown | {"metric": first, "tested": SQUARED, "conditions": conditions}
 
 
 def _languages(metrics: pd.DataFrame) -> dict[str, Any]:
@@ -107,13 +108,23 @@ def _cells(metrics: pd.DataFrame) -> Iterator[dict[str, Any]]:
         }
 
 
-def _changes(effects: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Of each comparison and readout: its languages, and lists as long by metric."""
+def _changes(root: str) -> Iterator[dict[str, Any]]:
+    """Of each comparison and readout: its languages, and lists as long by metric.
+
+    `means` are the means over the languages that the finding tells of.
+    """
+    effects = tables.read(paths.EFFECTS.format(root=root), "effects")
+    over = tables.read(paths.EFFECTS_OVER_LANGUAGES.format(root=root), "effects_over_languages")
+    group = next(name for name in GROUPS if name in over["group"].array)
+    means = {
+        keys: dict(zip(rows["metric"], short(rows["value"]), strict=True))
+        for keys, rows in over[over["group"] == group].groupby(COMPARISON, sort=False)
+    }
     for keys, rows in effects.groupby(COMPARISON, sort=False):
         languages = list(rows["language"].unique())
         values = _by_metric(rows, languages, [*tables.INTERVAL, "p_holm"])
         found = _keys(COMPARISON, keys) | {"languages": languages, "metrics": values}
-        yield found | {"seeds": int(found["seeds"])}
+        yield found | {"seeds": int(found["seeds"]), "means": means.get(keys, {})}
 
 
 def _by_metric(

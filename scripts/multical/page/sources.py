@@ -17,7 +17,7 @@ def inputs(config: Config, root: str) -> list[str]:
         return [table(root, "points"), table(root, "score_curves")]
     made = [paths.METRICS, paths.RELIABILITY_BY_LANG]
     if study.figures.sft:
-        made.append(paths.EFFECTS)
+        made += [paths.EFFECTS, paths.EFFECTS_OVER_LANGUAGES]
     tables = [path.format(root=root) for path in made]
     return [*tables, *records(config, root), *benchmarks(config, root).values()]
 

@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 from sklearn.metrics import roc_auc_score
 
+import plot_msp_abstention
+import plot_msp_auroc
+import plot_msp_datasets
 import plot_msp_prompts
 import verify_claims
 from multical import records
@@ -228,6 +232,39 @@ def test_thirty_models_are_told_apart() -> None:
     lines = [(look["color"], look["linestyle"]) for look in looks.values()]
     assert len(set(points)) == 30
     assert len(set(lines[:15])) == 15
+
+
+def legend_of(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_rings_and_the_line_of_a_guess_have_names(own: Study) -> None:
+    raw = {"study": "results/x", "models": [model(run) for run in SKILLS], "datasets": DATASETS}
+    looks = msp_style.styles(Answers.model_validate(raw))
+    curves = own.table("score_curves").query("dataset == 'all'")
+    curves = curves[curves["model"].isin(looks)]
+    figure = plot_msp_abstention.against_threshold(curves, looks, ["msp"])
+    assert legend_of(figure)[-1] == "chosen on labelled\nanswers"
+    points = own.table("points").query("dataset == 'all' and prompt.isna()")
+    points = points[points["model"].isin(looks)]
+    figure = plot_msp_auroc.scatter({"": points}, "accuracy", looks, ["msp"])
+    assert legend_of(figure)[-1] == "AUROC of a guess"
+    ax = figure.axes[0]
+    assert min(line.get_zorder() for line in ax.lines) > ax.yaxis.get_zorder(), "grid lines cut it"
+
+
+def test_the_line_of_a_guess_crosses_bars_of_aurocs_alone(own: Study) -> None:
+    measures = {"accuracy": "Accuracy", "msp_auroc": "MSP AUROC", "margin_auroc": "Margin AUROC"}
+    names = {one["id"]: one["name"] for one in DATASETS}
+    figure = plot_msp_datasets.bars(own.table("datasets"), measures, names)
+    assert "AUROC of a guess" in legend_of(figure)
+    (ax,) = figure.axes
+    (line,) = ax.lines
+    left, right = np.asarray(line.get_xdata(), float)
+    bars: Any = ax.patches
+    edges = [bar.get_x() for bar in bars]
+    assert sum(edge < left - 1e-9 for edge in edges) == len(names)
+    assert max(edges) < right
 
 
 def test_methods_that_are_unknown(own: Study) -> None:

@@ -77,6 +77,12 @@ def test_changes_are_those_of_effects_csv(folder: Path, found: dict[str, Any]) -
         for numbers, column in zip(lists, ("value", "ci_low", "ci_high", "p_holm"), strict=False):
             assert near(numbers[at], row[column])
     assert len(found["changes"]) == len(effects.drop_duplicates(keys))
+    over = pd.read_csv(folder / paths.EFFECTS_OVER_LANGUAGES.format(root=ROOT))
+    over = over[over["group"] == "non-english"]
+    for row in over.to_dict("records"):
+        change = block(found, "changes", **{key: row[key] for key in keys})
+        assert near(change["means"][row["metric"]], row["value"])
+    assert len(over) == sum(len(change["means"]) for change in found["changes"])
 
 
 def test_points_are_those_of_the_diagrams(folder: Path, found: dict[str, Any]) -> None:

@@ -91,9 +91,13 @@ async function draw(chart) {
 
 const ARIA = ['aria-hidden', 'aria-label', 'aria-roledescription', 'role'];
 
-/** Make links of the names of languages on the axis, which lead where the marks do. */
+/**
+ * Make links of the names of languages on the axis, which lead where the marks do. Tab stops at one
+ * of them, and arrow keys lead to the others.
+ */
 function linkNames(chart) {
   const tags = new Map(chart.tags.map((tag) => [nameOf(tag), tag]));
+  const anchors = [];
   for (const text of chart.node.querySelectorAll('.role-axis-label text')) {
     // Vega keeps the item of an element there; the text itself may be cut
     const name = text.__data__.datum.value;
@@ -101,15 +105,38 @@ function linkNames(chart) {
     const anchor = document.createElementNS('http://www.w3.org/2000/svg', 'a');
     anchor.setAttribute('href', address(chart.leads(tags.get(name))));
     anchor.setAttribute('aria-label', name);
+    anchor.tabIndex = anchors.length ? -1 : 0;
     text.replaceWith(anchor);
     anchor.append(text);
+    anchors.push(anchor);
   }
+  chart.node.addEventListener('keydown', (event) => moveFocus(event, anchors));
   // what is no link has its numbers in the table
   for (const part of chart.node.querySelectorAll('svg, svg g')) {
     if (!part.querySelector('a')) part.setAttribute('aria-hidden', 'true');
     else for (const name of ARIA) part.removeAttribute(name);
   }
 }
+
+const STEPS = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity };
+
+/** Go from one of several elements to another that a key asks for; Tab will come back to it. */
+function moveFocus(event, elements) {
+  const step = STEPS[event.key];
+  const from = elements.indexOf(event.target);
+  if (!step || from < 0) return;
+  event.preventDefault();
+  const to = elements[Math.max(0, Math.min(elements.length - 1, from + step))];
+  elements[from].tabIndex = -1;
+  to.tabIndex = 0;
+  to.focus();
+}
+
+/** What a mark says of itself under the mouse: texts, and numbers with three digits. */
+const tooltip = (texts, numbers) => [
+  ...texts.map((field) => ({ field })),
+  ...numbers.map((field) => ({ field, format: '.3f' })),
+];
 
 /** A chart with its name, and buttons that save it and the numbers of its table. */
 function figure(chart, columns, rows, name) {

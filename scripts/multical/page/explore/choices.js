@@ -63,6 +63,9 @@ function pickRuns(choice, here) {
   choice.pickSome('conditions', conditions, data.shown.conditions);
 }
 
+/** From which condition to which. */
+const stepOf = (change) => `${change.before} → ${change.after}`;
+
 /** The metric, whether to show its values or changes, and how languages are sorted. */
 function pickMetric(choice, here) {
   const changes = data.changes.filter(
@@ -72,11 +75,11 @@ function pickMetric(choice, here) {
       change.readout === choice.readout &&
       change.sft === choice.sft,
   );
-  const name = (change) => `${change.before} → ${change.after}`;
   const last = data.shown.conditions.at(-1);
   const first = changes.find((change) => change.after === last) ?? changes[0];
-  choice.pick('change', changes.map(name), first && name(first));
-  choice.changed = changes.find((change) => name(change) === choice.change) ?? null;
+  choice.changes = changes;
+  choice.pick('change', changes.map(stepOf), first && stepOf(first));
+  choice.changed = changes.find((change) => stepOf(change) === choice.change) ?? null;
   choice.pick('show', choice.changed ? ['value', 'change'] : ['value'], 'value');
   // a change that is not tested is the difference of two values
   const blocks = choice.show === 'change' ? [choice.changed, ...here] : here;

@@ -26,11 +26,14 @@ const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const number = (value, digits = 3) => (value === null ? '–' : value.toFixed(digits));
 const counted = (n, word) => `${n.toLocaleString('en')} ${word}${n === 1 ? '' : 's'}`;
 
-function interval(cell) {
+/** A value with its interval; one of a change has its sign. */
+function interval(cell, sign = (text) => text) {
   if (!cell || cell.value === null) return '–';
-  const ends = cell.low === null ? '' : ` [${number(cell.low)}, ${number(cell.high)}]`;
-  return number(cell.value) + ends;
+  const ends = cell.low === null ? '' : ` [${sign(number(cell.low))}, ${sign(number(cell.high))}]`;
+  return sign(number(cell.value)) + ends;
 }
+
+const signed = (text) => (text.startsWith('-') ? text : `+${text}`);
 
 // ---- the address
 

@@ -14,7 +14,7 @@ function languageColumns(choice) {
       csv: (tag) => ({ language: tag, name: data.languages[tag].name }),
     },
     {
-      name: 'Level',
+      name: 'Resource level',
       key: 'level',
       show: (tag) => data.languages[tag].level,
       csv: (tag) => ({ resource_level: data.languages[tag].level }),
@@ -30,7 +30,7 @@ function languageColumns(choice) {
       csv: (tag) => ({ questions: questionsOf(choice, tag) }),
     },
   ];
-  const shown = choice.show === 'change' ? [changeColumn(choice)] : valueColumns(choice);
+  const shown = choice.show === 'change' ? changeColumns(choice) : valueColumns(choice);
   return [...columns, ...shown];
 }
 
@@ -55,11 +55,12 @@ const valueColumns = (choice) =>
 /** Whether the table of changes has the metric; if not, a change is a difference of two values. */
 const isTested = (choice) => choice.metric in choice.changed.metrics;
 
+const HOLM = "after Holm's correction for all tests of the change (languages, readouts and metrics)";
+
 /** What the intervals and p of changes are, in the words of the page's list of outcomes. */
 function aboutChanges(choice) {
   if (isTested(choice)) {
-    return `Bars are 95 % intervals of single languages. Filled: p < ${data.alpha} after Holm's \
-correction for all tests of the change (languages, readouts and metrics); open: not.`;
+    return `Bars are 95 % intervals of single languages. Filled: p < ${data.alpha} ${HOLM}; open: not.`;
   }
   const tested = Object.keys(data.metrics).filter((name) => name in choice.changed.metrics);
   const names = tested.map((name) => data.metrics[name]);
@@ -68,17 +69,25 @@ correction for all tests of the change (languages, readouts and metrics); open: 
 difference of the two values${seed}. Tested are changes of ${names.join('; ')}.`;
 }
 
-function changeColumn(choice) {
-  const tested = (p) => (p === null ? '' : p < 0.001 ? ', p < 0.001' : `, p = ${number(p)}`);
-  return {
+const P_TITLE = "p after Holm's correction";
+const shownP = (p) => (p !== null && p < 0.001 ? '< 0.001' : number(p));
+
+function changeColumns(choice) {
+  const change = {
     name: choice.change,
     key: 'change',
-    show: (tag) => interval(changeIn(choice, tag)) + tested(changeIn(choice, tag)?.p ?? null),
+    show: (tag) => interval(changeIn(choice, tag), signed),
     csv: (tag) => {
       const { value, low, high, p } = changeIn(choice, tag) ?? {};
       return { change: value, low, high, p_holm: p };
     },
   };
+  const tested = {
+    name: P_TITLE,
+    show: (tag) => shownP(changeIn(choice, tag)?.p ?? null),
+    csv: () => ({}),
+  };
+  return isTested(choice) ? [change, tested] : [change];
 }
 
 const FILLED = { filled: true, size: 55 };
@@ -107,13 +116,6 @@ function languagesChart(choice, tags) {
     };
     const look = looks(conditions, colours);
     const offset = { field: 'condition', type: 'nominal', sort: conditions };
-    const tooltip = [
-      { field: 'name', title: 'language' },
-      { field: 'condition' },
-      { field: 'value', format: '.3f' },
-      { field: 'low', format: '.3f' },
-      { field: 'high', format: '.3f' },
-    ];
     const axis = { tickCount: width < 500 ? 4 : 8, orient: 'top' };
     const words = width < 500 ? title.split(': ') : title;
     const x = { type: 'quantitative', title: words, axis, scale: { zero: false } };
@@ -143,15 +145,28 @@ function languagesChart(choice, tags) {
         ...[true, false].map((isFilled) => ({
           transform: [{ filter: `datum.filled == ${isFilled}` }],
           mark: { type: 'point', opacity: 1, cursor: 'pointer', ...(isFilled ? FILLED : OPEN) },
-          encoding: { y, yOffset: offset, x: { field: 'value', ...x }, ...look, tooltip },
+          encoding: {
+            y, yOffset: offset, x: { field: 'value', ...x }, ...look,
+            tooltip: tooltip(['name', 'condition'], ['value', 'low', 'high']),
+          },
         })),
       ],
     };
   };
   const label = `${title} of ${choice.model} in ${counted(tags.length, 'language')}`;
   const bars = isChange ? aboutChanges(choice) : 'Bars are 95 % intervals, where there are any.';
-  const caption = `${label}. ${bars} Click a mark or a language to see more.`;
+  const caption = `${label}. ${bars} Click a mark or a language to see more of it; on the keyboard, \
+arrow keys lead from language to language.`;
   return { spec, rows, title, label, caption, tags, leads: (tag) => ({ language: tag }) };
+}
+
+/** Whether there is anything to draw of a language. */
+function isValued(choice, tag) {
+  const cells =
+    choice.show === 'change'
+      ? [changeIn(choice, tag)]
+      : choice.conditions.map((condition) => valueIn(choice, condition, tag));
+  return cells.some((cell) => (cell?.value ?? null) !== null);
 }
 
 const allQuestions = (choice) =>
@@ -161,24 +176,24 @@ const allQuestions = (choice) =>
 
 function languagesView(choice) {
   const tags = sorted(choice, choice.languages);
-  const has = (tag) => choice.conditions.some((name) => valueIn(choice, name, tag) !== null);
-  const chart = languagesChart(choice, tags.filter(has));
+  const shown = tags.filter((tag) => isValued(choice, tag));
+  const without = tags.length - shown.length;
+  const chart = languagesChart(choice, shown);
   const columns = languageColumns(choice);
   const name = [data.study, choice.model, choice.benchmark, choice.readout, choice.metric].join('-');
   const metric = data.metrics[choice.metric];
-  const isChange = choice.show === 'change';
-  const title = capital(`${isChange ? `change of ${metric}` : metric} by language`);
-  const tests = isChange && isTested(choice) ? ", p after Holm's correction" : '';
+  const title = capital(`${choice.show === 'change' ? `change of ${metric}` : metric} by language`);
   return {
     title,
     path: [],
     charts: [chart],
     controls: languageControls(choice),
-    status: `${counted(tags.length, 'language')}, ${choice.model}, ${chart.title}`,
+    status: `${counted(shown.length, 'language')}\
+${without ? ` (${without} more without values)` : ''}, ${choice.model}, ${chart.title}`,
     body: [
       choice.questions ? el('p', {}, link(allQuestions(choice), { language: '*' })) : null,
       figure(chart, columns, tags, name),
-      table(`${title}${tests}`, columns, tags, choice),
+      table(title, columns, tags, choice),
     ],
   };
 }
@@ -249,7 +264,7 @@ function reliabilityChart(choice, tag) {
               x,
               y: { ...y, field: 'accuracy' },
               size: { field: 'n', type: 'quantitative', legend: null, scale: { range: [30, 160] } },
-              tooltip: ['n', 'confidence', 'accuracy', 'low', 'high'].map((field) => ({ field })),
+              tooltip: tooltip(['n'], ['confidence', 'accuracy', 'low', 'high']),
             },
           },
         ],
@@ -258,8 +273,9 @@ function reliabilityChart(choice, tag) {
     return { columns, concat: filled.map(panel), spacing: 16 };
   };
   const label = `Reliability diagrams of ${choice.model} in ${nameOf(tag)}, one for each condition`;
-  const caption = `${label}: accuracy against confidence. The band is the 95 % interval of the \
-accuracy, the dashed line is calibrated. Points join neighbouring bins with few questions.`;
+  const caption = `${label}: accuracy against confidence. A point is a bin, questions of similar \
+confidence, and is larger the more they are; neighbouring bins with few questions are joined. The band \
+is the 95 % interval of the accuracy. On the dashed line a model is calibrated.`;
   return { spec, rows: filled.flatMap((part) => part.points), label, caption };
 }
 
@@ -272,6 +288,10 @@ const POINT_COLUMNS = [
     csv: (row) => ({ [name]: row[name] }),
   })),
 ];
+
+/** Whether the readout has values of any condition in a language. */
+const isScored = (choice, tag) =>
+  choice.conditions.some((condition) => cellOf(choice, condition)?.languages.includes(tag));
 
 /** The chosen metric of a language, and what it is made of, in each condition. */
 function summary(choice, tag) {
@@ -289,12 +309,52 @@ function summary(choice, tag) {
   return table(`${nameOf(tag)}: ${choice.model}, ${readoutOf(choice)}`, columns, choice.conditions, choice);
 }
 
+/** Whether a change is shown in a language, or the contrary of the average, or neither. */
+function verdict({ value, low, high, p }, mean) {
+  if (low === null) return 'not tested';
+  if (low <= 0 && high >= 0) return 'undecided: the interval includes 0';
+  const moved = value > 0 ? 'raised' : 'lowered';
+  const left = p !== null && p < data.alpha ? '' : ", but not after Holm's correction";
+  if (!mean) return `shown${left}: ${moved}`;
+  if (value > 0 === mean > 0) return `shown${left}: ${moved}, as on average`;
+  return `contrary${left}: ${moved}, unlike the average`;
+}
+
+/** What SFT and smoothing did in a language: a row for each change that has a value there. */
+function verdicts(choice, tag) {
+  // a metric that is not tested gives way to that of the finding
+  const metric = [choice.metric, data.shown.tested].find((name) =>
+    choice.changes.some((change) => name in change.metrics),
+  );
+  const rows = choice.changes
+    .map((change) => ({ change, cell: estimate(change, metric, tag) }))
+    .filter(({ cell }) => cell && cell.value !== null);
+  if (!rows.length) return null;
+  const { seeds } = rows[0].change;
+  const columns = [
+    { name: 'From → to', show: (row) => stepOf(row.change) },
+    { name: `Change of ${data.metrics[metric]}`, show: (row) => interval(row.cell, signed) },
+    { name: P_TITLE, show: (row) => shownP(row.cell.p) },
+    { name: 'In words', show: (row) => verdict(row.cell, row.change.means[metric]) },
+  ];
+  const other = metric === choice.metric ? '' : `Changes of ${data.metrics[choice.metric]} are not tested. `;
+  return [
+    table(`What changed in ${nameOf(tag)}`, columns, rows, choice),
+    el(
+      'p',
+      { class: 'x-caption' },
+      `${other}Intervals hold 95 % in this language alone${seeds > 1 ? `, of means over ${seeds} seeds` : ''}; \
+p is ${HOLM}. The average is that of ${choice.model} over languages other than English (over all if there \
+is no other).`,
+    ),
+  ];
+}
+
 function languageView(choice) {
   const tag = choice.language;
   const chart = reliabilityChart(choice, tag);
   const { name, own, level, script } = data.languages[tag];
   const file = [data.study, choice.model, choice.benchmark, choice.readout, tag].join('-');
-  const isScored = choice.conditions.some((one) => cellOf(choice, one)?.languages.includes(tag));
   return {
     title: name,
     path: [['All languages', { language: null }]],
@@ -307,7 +367,8 @@ function languageView(choice) {
     status: `${nameOf(tag)}, ${choice.model}, ${readoutOf(choice)}`,
     body: [
       el('p', {}, el('span', { lang: tag, dir: 'auto' }, own), ` · ${level} resource level · ${script} script`),
-      isScored ? summary(choice, tag) : el('p', {}, `There are no values by ${readoutOf(choice)} in ${name}.`),
+      isScored(choice, tag) ? summary(choice, tag) : el('p', {}, `There are no values by ${readoutOf(choice)} in ${name}.`),
+      verdicts(choice, tag),
       chart ? figure(chart, POINT_COLUMNS, chart.rows, `${file}-reliability`) : null,
       chart ? fold('Numbers of the diagrams', table('Points of the diagrams', POINT_COLUMNS, chart.rows, choice)) : null,
       questionList(choice, [tag], file),

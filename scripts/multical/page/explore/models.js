@@ -59,6 +59,55 @@ function sortedPoints(choice) {
   });
 }
 
+const ABOUT_METHODS = {
+  msp: 'MSP is the probability of the answer that a model gives.',
+  maxlogit: 'Max Logit is its score before scores become probabilities.',
+  margin: 'Margin is the lead of its probability over the next.',
+  entropy: 'Entropy is high where all answers are about as probable; less of it is more confidence.',
+};
+const ABOUT_VALUES = 'AUROC is how often a right answer has more confidence than a wrong one: 0.5 is a guess, \
+1 is best. Of the calibration error 0 is best.';
+
+/** Where a name can stand: the look of its text, and its left edge and middle for a width of text. */
+const SIDES = {
+  right: { align: 'left', dx: 8, at: () => [8, 0] },
+  left: { align: 'right', dx: -8, at: (wide) => [-8 - wide, 0] },
+  above: { align: 'center', dy: -12, at: (wide) => [-wide / 2, -12] },
+  below: { align: 'center', dy: 12, at: (wide) => [-wide / 2, 12] },
+};
+const NAME_SIZE = 11;
+const POINTS_HEIGHT = 360;
+
+/** The points, each with the side on which its name meets no other name or point, if there is one. */
+function sided(rows, x, y, width) {
+  const scale = (field, size) => {
+    const values = rows.map((row) => row[field]);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    return (row) => (size * (row[field] - low)) / (high - low || 1);
+  };
+  // about: axes take some of the width, and round the ends of what they show
+  const [left, top] = [scale(x, width - 80), scale(y, -POINTS_HEIGHT + 40)];
+  const taken = rows.map((row) => [left(row) - 5, left(row) + 5, top(row)]);
+  // a name may touch its own point
+  const isFree = ([from, to, middle], place) =>
+    from > -25 &&
+    to < width - 70 &&
+    taken.every(
+      ([a, b, m], other) =>
+        other === place || to < a || from > b || Math.abs(middle - m) >= NAME_SIZE,
+    );
+  return rows.map((row, place) => {
+    const wide = 0.6 * NAME_SIZE * row.model.length;
+    const boxes = Object.entries(SIDES).map(([side, { at }]) => {
+      const [across, down] = at(wide);
+      return { side, box: [left(row) + across, left(row) + across + wide, top(row) + down] };
+    });
+    const { side, box } = boxes.find((one) => isFree(one.box, place)) ?? boxes[0];
+    taken.push(box);
+    return { ...row, side };
+  });
+}
+
 function pointsChart(choice) {
   const { x, y } = choice;
   const rows = choice.points.filter((point) => point[x] !== null && point[y] !== null);
@@ -67,12 +116,12 @@ function pointsChart(choice) {
     const axis = (field, axis) => ({
       field, axis, type: 'quantitative', title: data.values[field], scale: { zero: false, nice: true, padding: 12 },
     });
-    const names = { type: 'text', align: 'left', dx: 8, color: colours.fg, fontSize: 11 };
+    const names = { type: 'text', color: colours.fg, fontSize: NAME_SIZE };
     return {
       width,
-      height: 360,
+      height: POINTS_HEIGHT,
       autosize: { type: 'fit-x', contains: 'padding' },
-      data: { values: rows },
+      data: { values: sided(rows, x, y, width) },
       encoding: { x: axis(x, { tickCount: width < 500 ? 4 : 8 }), y: axis(y) },
       layer: [
         {
@@ -80,17 +129,23 @@ function pointsChart(choice) {
           encoding: {
             color: { ...color, legend: null },
             shape: { ...shape, legend: null },
-            tooltip: ['model', ...unique([x, y])].map((field) => ({ field })),
+            tooltip: tooltip(['model'], unique([x, y])),
           },
         },
-        { mark: names, encoding: { text: { field: 'model' } } },
+        ...Object.entries(SIDES).map(([side, { at, ...look }]) => ({
+          transform: [{ filter: `datum.side == '${side}'` }],
+          mark: { ...names, ...look },
+          encoding: { text: { field: 'model' } },
+        })),
       ],
     };
   };
   const label = `${data.values[y]} against ${data.values[x]}, ${counted(rows.length, 'model')}`;
   const without = choice.points.length - rows.length;
-  const caption = `${label}, ${data.datasets[choice.dataset]}, both phrasings together.${
-    without ? ` ${counted(without, 'model')} without one of the two values.` : ''}`;
+  const left = without ? ` ${counted(without, 'model')} without one of the two values.` : '';
+  const methods = Object.keys(data.methods).map((name) => ABOUT_METHODS[name]);
+  const caption = `${label} (${data.datasets[choice.dataset]}, both phrasings of the prompt together).\
+${left} ${methods.join(' ')} ${ABOUT_VALUES}`;
   return { spec, rows, label, caption };
 }
 
@@ -112,6 +167,9 @@ function scored(choice, model, at) {
   return { model, threshold: choice.curve.thresholds[at], score, right, wrong, abstained };
 }
 
+/** What the rings of the chart are. */
+const RING = 'threshold chosen on labelled answers';
+
 function curvesChart(choice) {
   const rows = choice.models.flatMap((model) =>
     choice.curve.thresholds.map((_, at) => scored(choice, model, at)),
@@ -123,6 +181,14 @@ function curvesChart(choice) {
   const spec = (width, colours) => {
     const { color, dash } = modelLooks(colours);
     const shown = (channel) => ({ ...channel, legend: { values: choice.models } });
+    const ring = { type: 'point', size: 80, opacity: 1, strokeWidth: 2, fill: colours.bg };
+    const named = {
+      datum: RING,
+      type: 'nominal',
+      scale: { domain: [RING], range: ['circle'] },
+      legend: { orient: 'bottom', labelLimit: 260 },
+    };
+    const y = { field: 'score', type: 'quantitative', title: 'score' };
     const x = {
       field: 'threshold',
       type: 'quantitative',
@@ -139,16 +205,25 @@ function curvesChart(choice) {
           mark: { type: 'line', strokeWidth: LINE_WIDTH, clip: true },
           encoding: {
             x: { ...x, scale: { zero: false, nice: false } },
-            y: { field: 'score', type: 'quantitative', title: 'score' },
+            y,
             color: shown(color),
             strokeDash: shown(dash),
           },
         },
         {
           data: { values: chosen },
-          mark: { type: 'point', size: 80, opacity: 1, stroke: colours.fg, tooltip: true },
-          encoding: { x, y: { field: 'score', type: 'quantitative' } },
+          mark: ring,
+          encoding: {
+            x,
+            y,
+            stroke: { ...color, legend: null },
+            tooltip: tooltip(['model'], ['threshold', 'score', 'right', 'wrong', 'abstained']),
+          },
         },
+        // draws no ring: it has the legend, in which a ring has the colour of no model
+        ...(chosen.length
+          ? [{ data: { values: [] }, mark: { ...ring, stroke: colours.fg }, encoding: { shape: named } }]
+          : []),
         {
           data: { values: [{ threshold: choice.curve.thresholds[choice.at] }] },
           mark: { type: 'rule', color: colours.fg, strokeDash: [3, 3] },
@@ -159,11 +234,12 @@ function curvesChart(choice) {
   };
   const label = `Score by threshold of ${counted(choice.models.length, 'model')}, a wrong answer costs ${choice.penalty}`;
   const rings = chosen.length
-    ? `Rings are the thresholds that were chosen for this cost on ${data.k} labelled \
-answers of each data set.`
-    : 'No thresholds were chosen for this cost.';
-  const caption = `${label}: a model abstains below the threshold. A right answer counts 1, an \
-abstention 0; the score is 100 times the mean. The dashed line is the threshold of the slider. ${rings}`;
+    ? `A ring is the threshold that was chosen for its model and this cost on ${data.k} labelled \
+answers of each data set, drawn at random once; the scores are of all other answers.`
+    : `No thresholds were chosen for this cost, only for ${Object.values(data.schemes).join(' and ')}.`;
+  const caption = `${label}: a model abstains where its confidence is below the threshold. A right answer \
+counts 1, an abstention 0; the score is 100 times the mean. The dashed line is the threshold of the slider. \
+${rings}`;
   return { spec, rows, label, caption };
 }
 
@@ -231,10 +307,10 @@ function modelStudy() {
     path: [],
     charts: [chart, curves.chart].filter((one) => one),
     controls: [
-      select(choice, 'dataset', 'Questions', data.datasets),
-      select(choice, 'method', 'Confidence', data.methods),
-      select(choice, 'x', 'Horizontal', data.values),
-      select(choice, 'y', 'Vertical', data.values),
+      select(choice, 'dataset', 'Data set', data.datasets),
+      select(choice, 'method', 'Confidence by', data.methods),
+      select(choice, 'x', 'Horizontal axis', data.values),
+      select(choice, 'y', 'Vertical axis', data.values),
     ],
     status: `${data.datasets[choice.dataset]}, ${chart.label}`,
     body: [figure(chart, columns, rows, file), table('Values of the models', columns, rows, choice), ...curves.nodes],

@@ -34,6 +34,7 @@ function questionsIn(choice, tag) {
   });
 }
 
+const ABOUT_CARDS = 'Beside an option stands who chose it, and how sure of it.';
 const DISTANCE = 'the difference of the two confidences, or their sum if the answers differ';
 
 /** How far apart two answers are, and whether that is the sum of their confidences. */
@@ -121,6 +122,7 @@ function questionList(choice, tags, file) {
     el('h4', { id: 'x-questions' }, counted(questions.length, 'question')),
     choice.questions.texts ? null : el('p', {}, noTexts(choice)),
     choice.questions.about ? el('p', {}, `${choice.benchmark}: ${choice.questions.about}.`) : null,
+    el('p', { class: 'x-labels' }, ABOUT_CARDS),
     choice.changed ? el('p', { class: 'x-labels' }, `Change, ${choice.change}: ${DISTANCE}.`) : null,
     saving(QUESTION_COLUMNS, questions, `${file}-questions`),
     el('ol', { class: 'x-questions' }, shown.map((one) => card(choice, one, tags.length > 1))),
@@ -203,7 +205,7 @@ function howToRead(choice, tags) {
 }
 
 function allQuestionsView(choice) {
-  const tags = choice.languages;
+  const tags = choice.languages.filter((tag) => isScored(choice, tag));
   const file = [data.study, choice.model, choice.benchmark, choice.readout, 'all'].join('-');
   return {
     title: 'Questions of all languages',
@@ -283,11 +285,11 @@ function questionChart(choice, questions) {
         axis: { tickCount: width < 500 ? 4 : 8, orient: 'top' },
         scale: { zero: false },
       },
-      tooltip: ['name', 'condition', 'sure', 'answer'].map((field) => ({ field })),
+      tooltip: tooltip(['name', 'condition', 'answer'], ['sure']),
     };
     return {
       width,
-      height: questions.length * 17,
+      height: unique(rows.map((row) => row.name)).length * 17,
       autosize: { type: 'fit-x', contains: 'padding' },
       data: { values: rows },
       encoding,

@@ -42,7 +42,7 @@ function render() {
   );
   const unknown = view.choice.wrong.map((text) => ` There is no ${text} here.`);
   controls.replaceChildren(...view.controls.filter((control) => control));
-  body.replaceChildren(heading, ...view.body.filter((part) => part));
+  body.replaceChildren(heading, ...view.body.flat().filter((part) => part));
   status.textContent = `Shown: ${view.status}.${unknown.join('')}`;
   copied.replaceChildren();
   Promise.all(view.charts.map(draw)).then(() => {
@@ -59,12 +59,20 @@ window.addEventListener('hashchange', () => {
   // another part of the page has an address of its own
   if (location.hash.startsWith(START) || location.hash === '') render();
 });
+
+/** Go to the explorer's heading: the next Tab leads to its first control. */
+function arrive() {
+  const heading = root.parentElement.querySelector('h2');
+  heading.tabIndex = -1;
+  heading.scrollIntoView();
+  heading.focus({ preventScroll: true });
+}
+
 // a link to the explorer leaves the view, and the address that tells it
 for (const anchor of document.querySelectorAll('a[href="#explorer"]')) {
   anchor.addEventListener('click', (event) => {
     event.preventDefault();
-    root.scrollIntoView();
-    document.getElementById('x-title').focus({ preventScroll: true });
+    arrive();
   });
 }
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', render);
@@ -74,4 +82,4 @@ window.addEventListener('resize', () => {
   width = innerWidth;
 });
 render();
-if (location.hash.startsWith(START)) root.scrollIntoView();
+if (location.hash.startsWith(START)) arrive();
