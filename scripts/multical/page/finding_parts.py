@@ -133,12 +133,6 @@ def part_of(says: str, rows: pd.DataFrame, at: float = 0.0, above: bool = True) 
     return Part(says, *(list(map(str, rows.index[some])) for some in (*outcomes, ~(over | under))))
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence: `a, b and c`."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def verb(shifts: Sequence[float]) -> str:
     """What all shifts do; `changes` if they differ."""
     if not any(shifts):
