@@ -161,7 +161,7 @@ def _of_languages(config: Config, root: str) -> Iterator[Fact]:
     yield "Questions", captions.About(config, root).questions
     yield "Answers", f"{rows['n'].sum():,.0f} answers of {_number(rows['run'].nunique(), 'run')}"
     readout = study.figures.readout
-    yield "Confidence", f"figures show that by {readout_name(readout)} (the readout {readout})"
+    yield "Confidence", f"read in figures by {readout_name(readout)} (in files: {readout})"
 
 
 def _described(config: Config, benchmarks: Iterable[str]) -> Iterator[str]:
@@ -270,7 +270,9 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
                     "judgement": report.judgement(claim, part),
                     "evidence": part["evidence"],
                     "tests": [_joined(report.test_row(part, test)) for test in part["tests"]],
-                    "variants": [_joined(report.variant_row(one)) for one in part["variants"]],
+                    "variants": [
+                        _joined(report.variant_row(part, one)) for one in part["variants"]
+                    ],
                 }
                 for part in claim["parts"]
             ],

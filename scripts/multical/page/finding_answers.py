@@ -11,7 +11,6 @@ from multical.config.schema import Config
 from multical.figures import msp_tables
 from multical.page.finding_parts import Detail, Finding, Part, part_of
 from multical.workflow import msp_params
-from multical.workflow.captions import listed
 
 #: A correlation with a smaller p-value is named
 ALPHA = 0.05
@@ -78,7 +77,8 @@ def find(config: Config, root: str) -> Finding:
             "without intervals."
         ),
         note=(
-            "r is the correlation across models; its p is not corrected for the number of tests. "
+            "r is the correlation across models, and p that of r = 0, not corrected for the number "
+            "of tests; claim P3 has tests of its own. "
             f"The calibration error {means['calibration error']} is the mean over models, data "
             f"sets and phrasings, in bins of equal {'width' if 'width' in error else 'mass'}. With "
             "all answers of a model pooled in one set of bins of equal mass, as claim P1 tests it, "
@@ -134,18 +134,13 @@ def _gained(gains: dict[float, pd.DataFrame]) -> str:
     """The mean gains, as a sentence."""
     if not gains:
         return ""
-    means = {
-        column: [f"{rows[column].mean():+.1f}" for rows in gains.values()]
-        for column in ("over_always", "value")
-    }
-    told = listed([
-        f"{mean} where a wrong answer costs {penalty:g}"
-        for penalty, mean in zip(gains, means["over_always"], strict=True)
-    ])  # fmt: skip
-    return (
-        f" Abstaining where confidence is low changes the score against always answering by {told}"
-        f"; against the better of always and never answering, by {listed(means['value'])}."
-    )
+    told = [
+        f"by {rows['over_always'].mean():+.1f} against always answering, and by "
+        f"{rows['value'].mean():+.1f} against the better of always and never answering, where a "
+        f"wrong answer costs {penalty:g}"
+        for penalty, rows in gains.items()
+    ]
+    return f" Abstaining where confidence is low changes the score {'; '.join(told)}."
 
 
 def detail(config: Config, root: str) -> Detail | None:
@@ -154,24 +149,24 @@ def detail(config: Config, root: str) -> Detail | None:
     if not gains:
         return None
     k = msp_params.abstention(config, root).abstention.main_k
-    columns = {
-        "always answers": ("none", ""),
-        "abstains": ("msp", ""),
-        "gain over always": ("over_always", "+"),
-        "gain over the better of always and never": ("value", "+"),
+    titles = {
+        "none": "score, always answering",
+        "msp": "score, abstaining when unsure",
+        "over_always": "gain over always answering",
+        "value": "gain over the better of always and never answering",
     }
-    titles = [f"wrong costs {penalty:g}: {title}" for penalty in gains for title in columns]
-    models = next(iter(gains.values())).index
     made = [
-        [str(model)]
-        + [
-            f"{rows[column][model]:{sign}.1f}"
-            for rows in gains.values()
-            for column, sign in columns.values()
-        ]
-        for model in models
+        [str(model), f"{penalty:g}"]
+        + [f"{row[name]:{'+' * ('gain' in title)}.1f}" for name, title in titles.items()]
+        for penalty, rows in gains.items()
+        for model, row in rows.iterrows()
     ]
     below = sum(int((rows["none"] < 0).sum()) for rows in gains.values())
+    never = "" if not below else (
+        f" Where always answering scores less than that ({below} of {len(made)} times here), never "
+        "answering is the better of the two, and the gain over the better equals the score with "
+        "abstention."
+    )  # fmt: skip
     return Detail(
         key="abstention",
         name="Abstention",
@@ -180,12 +175,10 @@ def detail(config: Config, root: str) -> Detail | None:
             "A right answer scores 100, an abstention 0, and a wrong answer loses 100 times its "
             "cost. The model abstains below a threshold of its confidence (MSP), chosen on "
             f"{k} labelled questions of each data set. Scores are means over data sets and random "
-            "splits. Never answering scores 0." + " Where always answering scores less than that "
-            f"({below} of {len(models) * len(gains)} times here), never answering is the better of "
-            "the two, and the gain over the better equals the score." * bool(below)
+            f"splits. Never answering scores 0.{never}"
         ),
         caption="Scores with and without abstention",
-        rows=[["model", *titles], *made],
+        rows=[["model", "a wrong answer costs", *titles.values()], *made],
     )
 
 

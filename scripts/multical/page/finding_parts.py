@@ -24,7 +24,7 @@ METRICS = {"confidence": "confidence", "accuracy": "accuracy", "ece": "ECE"}
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the finding: the languages or models for which it holds, or its contrary does.
+    """One part of the finding: the languages or models for which it holds, or its contrary.
 
     `corrected` is in how many it holds by a test after Holm's correction; None without tests.
     """
@@ -55,7 +55,7 @@ class Part:
         """The most frequent outcome and its names, which `sentence` leaves out."""
         outcomes = [
             ("where it holds", self.holds),
-            ("where the contrary does", self.fails),
+            ("where the contrary holds", self.fails),
             ("left undecided", self.undecided),
         ]
         return max(outcomes, key=lambda outcome: len(outcome[1]))

@@ -303,8 +303,9 @@ def test_paper_2(
         "error), with no clear link to accuracy (r = -0.10, p = 0.9); it tells right answers from "
         "wrong ones better than a guess in 1 of 2 models (mean AUROC 0.600), better in more "
         "accurate models (r = 0.80, p = 0.001). Abstaining where confidence is low changes the "
-        "score against always answering by +8.5 where a wrong answer costs 1 and +34.5 where a "
-        "wrong answer costs 2; against the better of always and never answering, by +3.5 and +9.5.",
+        "score by +8.5 against always answering, and by +3.5 against the better of always and "
+        "never answering, where a wrong answer costs 1; by +34.5 against always answering, and by "
+        "+9.5 against the better of always and never answering, where a wrong answer costs 2.",
         "Maximum softmax probabilities of 2 models: AUROC 0.600 (0.500 to 0.700), "
         "calibration error 0.200 (0.100 to 0.300)",
         "Correlation with accuracy across models: AUROC (r = 0.80, p = 0.001), "
@@ -348,15 +349,15 @@ def test_what_abstention_gains_is_in_a_table(results: Path) -> None:
     found = finding.detail(files.load(), write_answers(results))
     assert found is not None
     assert (found.key, found.name) == ("abstention", "Abstention")
-    assert found.rows[0][1:5] == [
-        "wrong costs 1: always answers", "wrong costs 1: abstains",
-        "wrong costs 1: gain over always",
-        "wrong costs 1: gain over the better of always and never",
+    assert found.rows == [
+        ["model", "a wrong answer costs", "score, always answering",
+         "score, abstaining when unsure", "gain over always answering",
+         "gain over the better of always and never answering"],
+        ["a", "1", "-10.0", "5.0", "+15.0", "+5.0"],
+        ["b", "1", "40.0", "42.0", "+2.0", "+2.0"],
+        ["a", "2", "-50.0", "-1.0", "+49.0", "-1.0"],
+        ["b", "2", "10.0", "30.0", "+20.0", "+20.0"],
     ]  # fmt: skip
-    assert found.rows[1:] == [
-        ["a", "-10.0", "5.0", "+15.0", "+5.0", "-50.0", "-1.0", "+49.0", "-1.0"],
-        ["b", "40.0", "42.0", "+2.0", "+2.0", "10.0", "30.0", "+20.0", "+20.0"],
-    ]
     assert "20 labelled questions" in found.about
     assert "Where always answering scores less than that (2 of 4 times here)" in found.about
 

@@ -252,6 +252,15 @@ def test_metrics_have_plain_names_with_keys_as_tooltips(tmp_path: Path) -> None:
     assert table.rows == [[named, "0.500", "0.135", "0.250"], [named, "0.500", "70", "0.250"]]
 
 
+def test_changes_have_signs(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    row = {"before": "base", "after": "SFT", "value": 0.03, "ci_low": -0.01, "ci_high": 0.07}
+    pd.DataFrame([row]).to_csv(file, index=False)
+    assert products.table(str(file)).rows == [["base", "SFT", "+0.030 [-0.010, +0.070]"]]
+    pd.DataFrame([row]).drop(columns="before").to_csv(file, index=False)
+    assert products.table(str(file)).rows == [["SFT", "0.030 [-0.010, 0.070]"]]
+
+
 def test_a_table_without_rows_is_said_to_have_none(page: PageJob) -> None:
     """Such as that of changes in other languages than English, of a study of English alone."""
     file = Path(ROOT, "tables/main.csv")
@@ -279,7 +288,7 @@ def test_claims_have_their_verdict_in_words_and_what_it_rests_on(page: PageJob) 
     part = document["claims"]["M1"]["parts"][0]
     assert report.judgement(document["claims"]["M1"], part) in text
     assert "Evidence: results/demo/summary.csv." in text
-    cells = ["0.200 [0.100, 0.300]", "0.01", "0.02", "0.9", "1", "0.100 or more"]
+    cells = ["+0.200 [+0.100, +0.300]", "0.01", "0.02", "0.9", "1", "+0.100 or more"]
     assert '<th scope="row">a model</th><td>' + "</td><td>".join(cells) in build.html(page)
     assert report.counted(document) in text
 
