@@ -134,13 +134,16 @@ def _gained(gains: dict[float, pd.DataFrame]) -> str:
     """The mean gains, as a sentence."""
     if not gains:
         return ""
-    told = [
-        f"by {rows['over_always'].mean():+.1f} against always answering, and by "
-        f"{rows['value'].mean():+.1f} against the better of always and never answering, where a "
-        f"wrong answer costs {penalty:g}"
+    (cost, always, better), *more = [
+        (f"{penalty:g}", f"{rows['over_always'].mean():+.1f}", f"{rows['value'].mean():+.1f}")
         for penalty, rows in gains.items()
     ]
-    return f" Abstaining where confidence is low changes the score {'; '.join(told)}."
+    others = ", ".join(f"by {a} and {b} where it costs {penalty}" for penalty, a, b in more)
+    return (
+        f" Abstaining where confidence is low changes the score by {always} against always "
+        f"answering, and by {better} against the better of always and never answering, where a "
+        f"wrong answer costs {cost}{f' ({others})' * bool(others)}."
+    )
 
 
 def detail(config: Config, root: str) -> Detail | None:

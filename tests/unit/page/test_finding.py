@@ -304,8 +304,7 @@ def test_paper_2(
         "wrong ones better than a guess in 1 of 2 models (mean AUROC 0.600), better in more "
         "accurate models (r = 0.80, p = 0.001). Abstaining where confidence is low changes the "
         "score by +8.5 against always answering, and by +3.5 against the better of always and "
-        "never answering, where a wrong answer costs 1; by +34.5 against always answering, and by "
-        "+9.5 against the better of always and never answering, where a wrong answer costs 2.",
+        "never answering, where a wrong answer costs 1 (by +34.5 and +9.5 where it costs 2).",
         "Maximum softmax probabilities of 2 models: AUROC 0.600 (0.500 to 0.700), "
         "calibration error 0.200 (0.100 to 0.300)",
         "Correlation with accuracy across models: AUROC (r = 0.80, p = 0.001), "
