@@ -161,7 +161,7 @@ def _check_power(claim: Claim, measurements: list[Measurement]) -> None:
     least *= tests if claim.correction == "holm" else 1
     if least >= claim.alpha:
         raise NotTestableError(
-            "too few models or bootstrap replicates: whatever the data, p can be no less than "
+            "too few models or bootstrap replicates: whatever the data, its p can be no less than "
             f"{min(least, 1):.2g} here, and only a p under {claim.alpha:g} counts"
         )
 

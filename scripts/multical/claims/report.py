@@ -14,8 +14,8 @@ from multical.errors import InputError
 from multical.provenance import sidecar
 
 TESTS = [
-    "Test of", "Value", "p for the claim", "corrected", "p against it", "corrected",
-    "Could have shown",
+    "Test of", "Value", "p for the claim", "p for it, corrected", "p against it",
+    "p against it, corrected", "Could have shown",
 ]  # fmt: skip
 VARIANTS = ["By another choice", "Value", "Largest p", "The claim"]
 #: What tests and corrections are called, by their keys in claims.yaml
@@ -38,7 +38,9 @@ OTHERWISE = (
 COLUMNS = ["Claim", "The paper says", "We measure", "Verdict", "Evidence", "Command", "Time"]
 LIMITS = {"above": "above {:g}", "below": "below {:g}", "absent": "within \u00b1{:g}"}
 #: Of a test with the power that `judge.POWER` says
-SHOWN = {"above": "{:.3f} or more", "below": "{:.3f} or less", "absent": "\u00b1{:.3f}"}
+SHOWN = {"above": "{} or more", "below": "{} or less", "absent": "\u00b1{}"}
+#: Statistics that are differences, whose values have a sign
+SIGNED = ("change", "abstention_gain")
 #: Most tests that are named where a part is undecided
 MOST = 6
 #: Verdicts differ in words and marks, not only in colour. Blue and vermilion suit colour-blind
@@ -109,7 +111,7 @@ def page(document: dict[str, Any]) -> str:
             lines.append(_table("tests", TESTS, [test_row(part, test) for test in part["tests"]]))
             if part["variants"]:
                 lines.append(f"<p>{escape(OTHERWISE)}</p>")
-                rows = [variant_row(variant) for variant in part["variants"]]
+                rows = [variant_row(part, variant) for variant in part["variants"]]
                 lines.append(_table("variants", VARIANTS, rows))
     return "\n".join([*lines, "</body>", "</html>", ""])
 
@@ -167,7 +169,7 @@ def _rows(document: dict[str, Any]) -> list[list[list[str]]]:
 def result(claim: dict[str, Any], part: dict[str, Any]) -> str:
     """What was measured of a part of a claim, against what was claimed, and what leaves it open."""
     limit = LIMITS[part["direction"]].format(part["threshold"])
-    said = f"{part['said']}: {_value(part)}, claimed {limit}: {part['status']}"
+    said = f"{part['said']}: {_value(part, part)}, claimed {limit}: {part['status']}"
     return said + (_undecided(claim, part) if part["status"] == UNDECIDED else "")
 
 
@@ -184,7 +186,7 @@ def measured(claim: dict[str, Any], part: dict[str, Any]) -> str:
     """The result of a part, with how many tests pass and what they could have shown."""
     told = [f"{part['passed']} of {len(part['tests'])} tests pass"]
     if part["detectable"] is not None:
-        told.append(f"could have shown {SHOWN[part['direction']].format(part['detectable'])}")
+        told.append(f"could have shown {_shown(part, part['detectable'])}")
     if part["detail"]:
         told.append(part["detail"])
     if part["variants"]:
@@ -212,28 +214,37 @@ def _keys(part: dict[str, Any]) -> str:
 def test_row(part: dict[str, Any], test: dict[str, Any]) -> list[list[str]]:
     """The cells of a test, under `TESTS`."""
     names = ("p", "p_adjusted", "p_against", "p_against_adjusted")
-    shown, least = SHOWN[part["direction"]], test["detectable"]
+    least = test["detectable"]
     return [
         [test["of"]],
-        [_value(test)],
+        [_value(part, test)],
         *([f"{test[name]:.2g}"] for name in names),
-        ["" if least is None else shown.format(least)],
+        ["" if least is None else _shown(part, least)],
     ]
 
 
-def variant_row(variant: dict[str, Any]) -> list[list[str]]:
+def variant_row(part: dict[str, Any], variant: dict[str, Any]) -> list[list[str]]:
     """The cells of another choice, under `VARIANTS`."""
-    return [
-        [variant["of"]], [f"{variant['value']:.3f}"], [f"{variant['p']:.2g}"], [variant["status"]]
-    ]  # fmt: skip
+    value = _number(part, variant["value"])
+    return [[variant["of"]], [value], [f"{variant['p']:.2g}"], [variant["status"]]]
 
 
-def _value(statistic: dict[str, Any]) -> str:
-    """The value of a part or of a test, with its interval if it has one."""
-    value, low, high = (statistic[key] for key in ("value", "low", "high"))
-    if low is None or high is None:
-        return f"{value:.3f}"
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+def _value(part: dict[str, Any], statistic: dict[str, Any]) -> str:
+    """The value of a part or of one of its tests, with its interval if it has one."""
+    numbers = (statistic[key] for key in ("value", "low", "high"))
+    value, low, high = (None if x is None else _number(part, x) for x in numbers)
+    return f"{value}" if low is None or high is None else f"{value} [{low}, {high}]"
+
+
+def _shown(part: dict[str, Any], least: float) -> str:
+    """What a part or one of its tests could have shown."""
+    number = f"{least:.3f}" if part["direction"] == "absent" else _number(part, least)
+    return SHOWN[part["direction"]].format(number)
+
+
+def _number(part: dict[str, Any], value: float) -> str:
+    """A value of the statistic of a part."""
+    return f"{value:+.3f}" if part["statistic"] in SIGNED else f"{value:.3f}"
 
 
 def _table(name: str, titles: list[str], rows: list[list[list[str]]]) -> str:

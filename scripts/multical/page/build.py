@@ -12,8 +12,8 @@ from markupsafe import Markup
 from multical import paths
 from multical.claims import report
 from multical.claims.schema import NOT_TESTABLE
-from multical.page import explorer, facts, finding, products
-from multical.page.contents import STYLES, TEMPLATE, PageJob
+from multical.page import explorer, facts, finding, near, products
+from multical.page.contents import STYLES, TEMPLATE, PageJob, answered
 from multical.page.products import Shown
 
 HERE = Path(__file__).parent
@@ -48,6 +48,7 @@ def context(page: PageJob) -> dict[str, Any]:
         "finding": finding.find(config, root),
         "headline": headline,
         "detail": finding.detail(config, root),
+        "measured": not answered(config, root),
         "scale": facts.scale(config, root),
         "facts": facts.facts(config, root),
         "claims": facts.verdicts(document),
@@ -57,7 +58,7 @@ def context(page: PageJob) -> dict[str, Any]:
         "tests": report.TESTS,
         "variants": report.VARIANTS,
         "otherwise": report.OTHERWISE,
-        "near": facts.near(root, page.near),
+        "near": list(near.links(page)),
         "figures": [one for one in figures if not one.product.panel],
         "panels": by_panel([one for one in figures if one.product.panel]),
         "tables": by_panel([one for one in shown if one.product.form == "table"]),

@@ -62,12 +62,19 @@ class Product(Strict):
         return f"report/{self.name}{'' if self.form == 'figure' else '_table'}.rst"
 
 
+class Near(Strict):
+    """A study around another one, or inside it."""
+
+    kind: str
+    same_models: bool = Field(description="whether one of the two scores runs of the other")
+
+
 class PageJob(Strict):
     """A study, its figures and tables in the order of the page, and its part of the config."""
 
     study: str
-    near: dict[str, str] = Field(
-        default={}, description="kinds of the study around and of those inside, by their roots"
+    near: dict[str, Near] = Field(
+        default={}, description="the study around it and those inside, by their roots"
     )
     products: list[Product]
     config: Config
@@ -77,7 +84,14 @@ def job(config: Config, root: str, products: Sequence[Product]) -> PageJob:
     """The parameters of the page of the study at `root`."""
     return PageJob(
         study=root,
-        near={name: config.studies[name].kind for name in near(config, root)},
+        near={
+            name: Near(
+                kind=config.studies[name].kind,
+                same_models=_scores_runs(config, root, of=name)
+                or _scores_runs(config, name, of=root),
+            )
+            for name in near(config, root)
+        },
         products=list(products),
         config=entries(config, root),
     )
@@ -87,6 +101,12 @@ def near(config: Config, root: str) -> list[str]:
     """The study in whose folder this one is, and those in the folder of this one."""
     around = [name for name in config.studies if root in parts(config, name)]
     return [*around, *parts(config, root)]
+
+
+def _scores_runs(config: Config, root: str, of: str) -> bool:
+    """Whether a study of paper 2 scores runs that another study trains."""
+    study = config.studies[root]
+    return isinstance(study, ChatConfidenceStudy) and any(one.of == of for one in study.models)
 
 
 def parts(config: Config, root: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ from multical.config.schema import Config
 from multical.config.studies import ApiStudy, MultilingualStudy, Run, runs
 from multical.figures import msp_tables, tables
 from multical.figures.language_names import language
-from multical.labels import LEVELS
+from multical.labels import LEVELS, label
 from multical.names import billions, readout_name
 from multical.page import sources
 from multical.page.contents import answered, levels_of, usage
@@ -61,14 +60,25 @@ def scale(config: Config, root: str) -> str:
     ]
     told = [f"{'A small demo' if small else 'The study'}: {', '.join(parts)}."]
     told += ["It says little about larger models."] * small
+    told += [f"The questions are {about}." for about in _abouts(config, root)]
     families = _families(config, root)
     if families is not None and families < models:
         told.append(
-            f"They are versions of {_number(families, 'model')}, but tests across models take them "
-            "as independent."
+            f"All {models} are versions of {_number(families, 'model')}, but tests across models "
+            "take them as independent."
         )
     told += ["One seed does not show how much trainings differ."] * (seeds == 1)
     return " ".join(told)
+
+
+def _abouts(config: Config, root: str) -> list[str]:
+    """What a reader of the questions of the finding must know, of each benchmark that has that."""
+    study = config.studies[root]
+    if isinstance(study, ChatConfidenceStudy):
+        names = study.benchmarks
+    else:
+        names = [] if answered(config, root) else [config.measured(root).figures.benchmark]
+    return list(dict.fromkeys(filter(None, (sources.about(config, name) for name in names))))
 
 
 def _number(number: int, word: str) -> str:
@@ -151,7 +161,7 @@ def _of_languages(config: Config, root: str) -> Iterator[Fact]:
     yield "Questions", captions.About(config, root).questions
     yield "Answers", f"{rows['n'].sum():,.0f} answers of {_number(rows['run'].nunique(), 'run')}"
     readout = study.figures.readout
-    yield "Confidence", f"figures show that by {readout_name(readout)} (the readout {readout})"
+    yield "Confidence", f"read in figures by {readout_name(readout)} (in files: {readout})"
 
 
 def _described(config: Config, benchmarks: Iterable[str]) -> Iterator[str]:
@@ -175,7 +185,10 @@ def _sized(config: Config) -> Any:
 
 def _of_answers(config: Config, root: str) -> Iterator[Fact]:
     study = msp_params.study_at(config, root)
-    yield "Models", ", ".join(model.name for model in study.models)
+    if isinstance(study, ChatConfidenceStudy):
+        yield "Models", ", ".join(_identified(config, study))
+    else:
+        yield "Models", ", ".join(model.name for model in study.models)
     if left_out := msp_params.headline(config, root).left_out:
         yield "Left out of means", f"{', '.join(left_out)}: without a whole data set"
     path = paths.STUDY_TABLE.format(root=root, name="datasets.csv")
@@ -192,6 +205,23 @@ def _of_answers(config: Config, root: str) -> Iterator[Fact]:
     if isinstance(study, ChatConfidenceStudy):
         yield "Benchmarks", "; ".join(_described(config, study.benchmarks))
         yield "Examples before the question", str(study.scoring.num_fewshot or "none")
+
+
+def _identified(config: Config, study: ChatConfidenceStudy) -> Iterator[str]:
+    """The names of models, each with what the study that trains it, or the config, calls it."""
+    for one in study.models:
+        known = one.run
+        if one.of is not None:
+            known = run_name(config.multilingual(one.of), _trained(config, one))
+        yield one.name if known == one.name else f"{one.name} ({known})"
+
+
+def run_name(study: MultilingualStudy, run: Run) -> str:
+    """A run as figures name it: model and condition; and what else tells it from other runs."""
+    parts = [run.model, label(run.smoothing)]
+    parts += [f"SFT data {run.sft}"] * (run.sft is not None and len(study.sft_data) > 1)
+    parts += [f"seed {run.seed}"] * (run.seed is not None and len(study.seeds) > 1)
+    return ", ".join(parts)
 
 
 def _hours(config: Config, root: str) -> Iterator[Fact]:
@@ -240,7 +270,9 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
                     "judgement": report.judgement(claim, part),
                     "evidence": part["evidence"],
                     "tests": [_joined(report.test_row(part, test)) for test in part["tests"]],
-                    "variants": [_joined(report.variant_row(one)) for one in part["variants"]],
+                    "variants": [
+                        _joined(report.variant_row(part, one)) for one in part["variants"]
+                    ],
                 }
                 for part in claim["parts"]
             ],
@@ -253,14 +285,3 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
 def _joined(cells: list[list[str]]) -> list[str]:
     """Cells of one line each, from cells of lines."""
     return ["; ".join(lines) for lines in cells]
-
-
-def near(root: str, kinds: dict[str, str]) -> list[dict[str, str]]:
-    """Links to the pages of studies around and inside this one, from their kinds by root."""
-    return [
-        {
-            "page": paths.PAGE.format(root=os.path.relpath(other, root)),
-            "kind": KINDS[kind],
-        }
-        for other, kind in kinds.items()
-    ]

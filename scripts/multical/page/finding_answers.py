@@ -9,7 +9,7 @@ import pandas as pd
 from multical import paths
 from multical.config.schema import Config
 from multical.figures import msp_tables
-from multical.page.finding_parts import Detail, Finding, Part, part_of, verb
+from multical.page.finding_parts import Detail, Finding, Part, part_of
 from multical.workflow import msp_params
 
 #: A correlation with a smaller p-value is named
@@ -62,17 +62,23 @@ def find(config: Config, root: str) -> Finding:
             *able,
             knows,
             *(
-                part_of(f"Abstaining gains points where a wrong answer costs {penalty:g},", rows)
+                part_of(
+                    "Abstaining when unsure beats both always and never answering where a wrong "
+                    f"answer costs {penalty:g},",
+                    rows,
+                )
                 for penalty, rows in gains.items()
             ),
         ],
         unit="models",
         decided=(
             f"Counted by the {level:.0%} interval of each model, without a correction for their "
-            "number: undecided if it includes that of a guess. Gains from abstaining are counted "
-            "by their values."
+            "number: undecided if it includes that of a guess. Scores with abstention are compared "
+            "without intervals."
         ),
         note=(
+            "r is the correlation across models, and p that of r = 0, not corrected for the number "
+            "of tests; claim P3 has tests of its own. "
             f"The calibration error {means['calibration error']} is the mean over models, data "
             f"sets and phrasings, in bins of equal {'width' if 'width' in error else 'mass'}. With "
             "all answers of a model pooled in one set of bins of equal mass, as claim P1 tests it, "
@@ -103,9 +109,10 @@ def _guessing(able: Part) -> str:
 
 
 def _gains(config: Config, root: str) -> dict[float, pd.DataFrame]:
-    """By the penalty of a wrong answer, what each model scores and gains (`value`) by abstaining.
+    """By the penalty of a wrong answer, what each model scores, and gains by abstaining.
 
-    None of a study that has no mean scores over splits.
+    The gains are over always answering (`over_always`), and over the better of always and never
+    answering (`value`). None of a study that has no mean scores over splits.
     """
     section = msp_params.abstention(config, root).abstention
     path = paths.STUDY_TABLE.format(root=root, name="scores.csv")
@@ -116,7 +123,10 @@ def _gains(config: Config, root: str) -> dict[float, pd.DataFrame]:
         if {"msp", "none"} <= set(scores) and scores["msp"].notna().any():
             scores = scores.reindex(table["model"].unique())
             gain = msp_tables.gains(scores, "msp")
-            found[penalty] = scores.assign(value=gain, ci_low=nan, ci_high=nan)
+            over_always = scores["msp"] - scores["none"]
+            found[penalty] = scores.assign(
+                over_always=over_always, value=gain, ci_low=nan, ci_high=nan
+            )
     return found
 
 
@@ -124,38 +134,42 @@ def _gained(gains: dict[float, pd.DataFrame]) -> str:
     """The mean gains, as a sentence."""
     if not gains:
         return ""
-    means = {penalty: float(rows["value"].mean()) for penalty, rows in gains.items()}
-    told = " and ".join(
-        f"{mean:+.1f} where a wrong answer costs {penalty:g}" for penalty, mean in means.items()
-    )
-    pays = {"raises": "pays", "lowers": "costs"}.get(verb(list(means.values())), "changes")
+    (cost, always, better), *more = [
+        (f"{penalty:g}", f"{rows['over_always'].mean():+.1f}", f"{rows['value'].mean():+.1f}")
+        for penalty, rows in gains.items()
+    ]
+    others = ", ".join(f"by {a} and {b} where it costs {penalty}" for penalty, a, b in more)
     return (
-        f" Abstaining where confidence is low {pays} points against the better of always and "
-        f"never answering: {told}."
+        f" Abstaining where confidence is low changes the score by {always} against always "
+        f"answering, and by {better} against the better of always and never answering, where a "
+        f"wrong answer costs {cost}{f' ({others})' * bool(others)}."
     )
 
 
 def detail(config: Config, root: str) -> Detail | None:
-    """A row for each model: its scores with and without abstention."""
+    """A row for each model: its scores with and without abstention, and what it gains by it."""
     gains = _gains(config, root)
     if not gains:
         return None
     k = msp_params.abstention(config, root).abstention.main_k
-    titles = [
-        f"{title}, wrong costs {penalty:g}"
-        for penalty in gains
-        for title in ("never", "abstaining", "gain")
-    ]
-    models = next(iter(gains.values())).index
+    titles = {
+        "none": "score, always answering",
+        "msp": "score, abstaining when unsure",
+        "over_always": "gain over always answering",
+        "value": "gain over the better of always and never answering",
+    }
     made = [
-        [str(model)]
-        + [
-            f"{rows[column][model]:{sign}.1f}"
-            for rows in gains.values()
-            for column, sign in (("none", ""), ("msp", ""), ("value", "+"))
-        ]
-        for model in models
+        [str(model), f"{penalty:g}"]
+        + [f"{row[name]:{'+' * ('gain' in title)}.1f}" for name, title in titles.items()]
+        for penalty, rows in gains.items()
+        for model, row in rows.iterrows()
     ]
+    below = sum(int((rows["none"] < 0).sum()) for rows in gains.values())
+    never = "" if not below else (
+        f" Where always answering scores less than that ({below} of {len(made)} times here), never "
+        "answering is the better of the two, and the gain over the better equals the score with "
+        "abstention."
+    )  # fmt: skip
     return Detail(
         key="abstention",
         name="Abstention",
@@ -163,12 +177,11 @@ def detail(config: Config, root: str) -> Detail | None:
         about=(
             "A right answer scores 100, an abstention 0, and a wrong answer loses 100 times its "
             "cost. The model abstains below a threshold of its confidence (MSP), chosen on "
-            f"{k} labelled questions of each data set. The gain is over the better of never "
-            "abstaining and always abstaining, which scores 0. Scores are means over data sets "
-            "and random splits."
+            f"{k} labelled questions of each data set. Scores are means over data sets and random "
+            f"splits. Never answering scores 0.{never}"
         ),
         caption="Scores with and without abstention",
-        rows=[["model", *titles], *made],
+        rows=[["model", "a wrong answer costs", *titles.values()], *made],
     )
 
 

@@ -8,11 +8,11 @@ from multical.figures.params import Conditions
 from multical.page.finding_parts import (
     METRICS,
     Finding,
-    listed,
     mean_values,
     part_by_language,
     signed,
 )
+from multical.workflow.captions import listed
 
 
 def find(params: Conditions) -> Finding:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +18,12 @@ from multical.page.finding_parts import (
     Detail,
     Finding,
     Part,
-    listed,
     mean_values,
     part_by_language,
     signed,
     verb,
 )
+from multical.workflow.captions import listed
 
 #: A smaller change of accuracy is marginal, as claim M2 has it
 MARGINAL = 0.03
@@ -66,15 +65,22 @@ def find(params: Conditions) -> Finding:
         parts=list(_parts(params)),
         unit="languages",
         decided=(
-            f"Counted by the {params.level:.0%} interval of the change of the "
-            f"{metric_name(SQUARED)} (below) in each language, without a correction for their "
-            "number: undecided if it includes 0. After Holm's correction for all tests of the "
-            "change (languages, readouts and metrics), those count whose p is smaller than "
-            f"{tables.ALPHA:g}."
+            f"Counted by the {params.level:.0%} interval of the change in each language: undecided "
+            "if it includes 0. With so many intervals, some miss 0 by chance. After Holm's "
+            "correction for all tests of the change (languages, readouts and metrics), only those "
+            f"count whose p is smaller than {tables.ALPHA:g}. Calibration is counted by the "
+            f"{metric_name(SQUARED)}, since changes of ECE cannot be tested."
         ),
-        note=" ".join(
-            [f"Confidence is read by {readout_name(params.readout)}.", *_otherwise(params)]
-        ),
+        note=" ".join([_read_from(params.readout), *_otherwise(params)]),
+    )
+
+
+def _read_from(readout: str) -> str:
+    """What confidence is, by the readout of the finding."""
+    what = "letter" if readout.startswith("letter") else "text"
+    return (
+        f"Confidence is read from how likely the model finds the {what} of each option, by "
+        f"{readout_name(readout)}."
     )
 
 
@@ -126,9 +132,8 @@ def detail(params: Conditions) -> Detail:
         title="How large the changes are",
         about=(
             "SFT against the base model, and SFT with label smoothing against SFT without: means "
-            "over languages other than English (over all if there is no other), with bootstrap "
-            f"intervals over questions. The {metric_name(SQUARED)} is the squared calibration "
-            "error without the bias of ECE, whose own changes have no interval that can be trusted."
+            "over languages other than English (over all if there is no other), with their "
+            f"{params.level:.0%} bootstrap intervals over questions."
         ),
         caption="Changes by SFT and by smoothing",
         rows=[["change", "model", *map(metric_name, shown)], *made],
@@ -144,22 +149,28 @@ def _over_languages(params: Conditions) -> pd.DataFrame:
 
 
 def _parts(params: Conditions) -> Iterator[Part]:
-    """For each change and model, in which languages the calibration error moves as its mean does.
+    """By model, in which languages confidence and calibration change as their means do.
 
-    None if the study has no such metric.
+    None for a metric that the study lacks, or whose mean does not change.
     """
     means = _over_languages(params)
-    path = paths.EFFECTS.format(root=params.study)
-    changes = tables.compared(path, "effects", params)
-    changes = changes[changes["metric"] == SQUARED]
-    plain, _ = means["condition"].cat.categories
-    moved = (means["metric"] == SQUARED) & (means["value"] != 0)
-    found: Any = means[moved].sort_values("condition")
-    for mean in found.itertuples():
-        what = "SFT" if mean.condition == plain else f"Smoothing {params.smoothing:g}"
-        says = f"{what} {verb([mean.value])} the calibration error of {mean.model}"
-        own = (changes["condition"] == mean.condition) & (changes["model"] == mean.model)
-        rows = changes[own]
-        alike = np.sign(rows["value"]) == np.sign(mean.value)
-        corrected = int((alike & (rows["p_holm"] < tables.ALPHA)).sum())
-        yield replace(part_by_language(says, rows, mean.value), corrected=corrected)
+    changes = tables.compared(paths.EFFECTS.format(root=params.study), "effects", params)
+    plain, smoothed = means["condition"].cat.categories
+    for condition, what, metric in (
+        (plain, "SFT", "confidence"),
+        (plain, "SFT", SQUARED),
+        (smoothed, f"Smoothing {params.smoothing:g}", SQUARED),
+    ):
+        values = _of(means, condition, metric).set_index("model")["value"]
+        for model, mean in values[values != 0].items():
+            rows = _of(changes, condition, metric)
+            rows = rows[rows["model"] == model]
+            alike = np.sign(rows["value"]) == np.sign(mean)
+            corrected = int((alike & (rows["p_holm"] < tables.ALPHA)).sum())
+            says = f"{what} {verb([mean])} the {metric_name(metric)} of {model}"
+            yield replace(part_by_language(says, rows, mean), corrected=corrected)
+
+
+def _of(rows: pd.DataFrame, condition: str, metric: str) -> pd.DataFrame:
+    """The changes of a metric that lead to a condition."""
+    return rows[(rows["condition"] == condition) & (rows["metric"] == metric)]

@@ -24,7 +24,7 @@ METRICS = {"confidence": "confidence", "accuracy": "accuracy", "ece": "ECE"}
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the finding: the languages or models for which it holds, or its contrary does.
+    """One part of the finding: the languages or models for which it holds, or its contrary.
 
     `corrected` is in how many it holds by a test after Holm's correction; None without tests.
     """
@@ -55,7 +55,7 @@ class Part:
         """The most frequent outcome and its names, which `sentence` leaves out."""
         outcomes = [
             ("where it holds", self.holds),
-            ("where the contrary does", self.fails),
+            ("where the contrary holds", self.fails),
             ("left undecided", self.undecided),
         ]
         return max(outcomes, key=lambda outcome: len(outcome[1]))
@@ -131,12 +131,6 @@ def part_of(says: str, rows: pd.DataFrame, at: float = 0.0, above: bool = True) 
     over, under = low > at, high < at
     outcomes = [over, under] if above else [under, over]
     return Part(says, *(list(map(str, rows.index[some])) for some in (*outcomes, ~(over | under))))
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence: `a, b and c`."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def verb(shifts: Sequence[float]) -> str:

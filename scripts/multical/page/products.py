@@ -166,12 +166,16 @@ def table(path: str, limit: int = ROWS) -> Table:
     if not names:
         raise InputError(f"{path}: no columns, expected a table")
     ends = {name: found for name in names if (found := _ends(name, names))}
+    signs = {"value": "+"} if {"before", "after"} <= {*names} else {}  # a change has a sign
     columns = [
         name for name in names if name not in {end for pair in ends.values() for end in pair}
     ]
     return Table(
         columns=list(map(plain, columns)),
-        rows=[[_cell(row, name, ends.get(name)) for name in columns] for row in rows[:limit]],
+        rows=[
+            [_cell(row, name, ends.get(name), signs.get(name, "")) for name in columns]
+            for row in rows[:limit]
+        ],
         total=len(rows),
     )
 
@@ -182,15 +186,15 @@ def _ends(name: str, names: list[str]) -> list[str]:
     return ends if set(ends) <= set(names) else []
 
 
-def _cell(row: Mapping[str, str], name: str, ends: list[str] | None) -> str:
+def _cell(row: Mapping[str, str], name: str, ends: list[str] | None, sign: str) -> str:
     if name in KEYS:
         return plain(row[name])
     if name == "size" and row[name]:
         return billions(float(row[name]))
     if not ends or not all(row[end] for end in ends):
-        return number(row[name])
-    low, high = (number(row[end]) for end in ends)
-    return f"{number(row[name])} [{low}, {high}]"
+        return number(row[name], sign)
+    low, high = (number(row[end], sign) for end in ends)
+    return f"{number(row[name], sign)} [{low}, {high}]"
 
 
 def plain(key: str) -> Markup:
@@ -199,12 +203,13 @@ def plain(key: str) -> Markup:
     return Markup("{}" if name == key else '<span title="{1}">{0}</span>').format(name, key)
 
 
-def number(text: str) -> str:
-    """A number with three digits, and any other text as it is."""
+def number(text: str, sign: str = "") -> str:
+    """A number with three digits, and a plus if `sign` is that; any other text as it is."""
     if not re.fullmatch(r"-?\d+\.\d+(e[+-]?\d+)?", text):
         return text
     value = float(text)
-    return f"{value:.3f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.3g}"
+    digits = "3f" if 0.001 <= abs(value) < 1000 or value == 0 else "3g"
+    return f"{value:{sign}.{digits}}"
 
 
 def sidecar(path: str, shown: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from multical.config.schema import Config
 from multical.config.studies import HarnessStudy
 from multical.figures.params import ConditionsAndGuess
 from multical.labels import FEW, label
+from multical.names import readout_name
 from multical.workflow import job_params, msp_params
 
 
@@ -162,8 +163,8 @@ class About:
         if not names:
             return ""
         return (
-            f"With the readout {self.shown.readout}, the accuracy over all languages is not above "
-            f"chance ({chance:.2g}) for {', '.join(names)}: its calibration says little."
+            f"Read by {readout_name(self.shown.readout)}, the accuracy over all languages is not "
+            f"above chance ({chance:.2g}) for {', '.join(names)}: its calibration says little."
         )
 
     def _condition(self, row: Mapping[str, str]) -> str:
@@ -192,15 +193,16 @@ def _accuracies(path: str) -> list[dict[str, str]]:
 
 #: What a fit to the points of models says
 LINE = (
-    "With the line go its R² and the p of no slope, which takes the models as the sample; claims "
-    "rest on tests of their own. Models with fewer than three different values have no line."
+    "With the line go its R² and p, that of a test that its slope is 0. The test takes the models "
+    "as the sample, and its p is not corrected for the number of lines; claims rest on tests of "
+    "their own. Models with fewer than three different values have no line."
 )
 
 
-def _either(names: Iterable[str]) -> str:
-    """Names in a sentence: `a, b or c`."""
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence: `a, b and c`."""
     *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 class AboutAnswers:
@@ -215,8 +217,9 @@ class AboutAnswers:
         self.scored_here = isinstance(study, ChatConfidenceStudy)
         self.first = study.datasets[0].name
         self.k = study.abstention.main_k
-        self.costs = _either(
-            f"{100 * penalty:g} ({name})" for name, penalty in study.abstention.schemes.items()
+        self.costs = listed(
+            f"{100 * penalty:g} in the {name} score"
+            for name, penalty in study.abstention.schemes.items()
         )
         self.num_fewshot, self.runs = 0, ""
         if isinstance(study, ChatConfidenceStudy):

@@ -178,8 +178,8 @@ def test_too_few_replicates_for_so_many_tests(first: Made) -> None:
     found = verify(first, few)
     assert verdicts(found, FIRST) == dict.fromkeys(FIRST, NOT_TESTABLE)
     assert found["M3"]["reason"] == (
-        "too few models or bootstrap replicates: whatever the data, p can be no less than 0.091 "
-        "here, and only a p under 0.05 counts"
+        "too few models or bootstrap replicates: whatever the data, its p can be no less than "
+        "0.091 here, and only a p under 0.05 counts"
     )
 
 

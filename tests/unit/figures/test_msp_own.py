@@ -352,7 +352,7 @@ def test_claims_that_cannot_be_tested(awkward: Study) -> None:
         "the calibration error of RIGHT is not defined",
         "the AUROC of RIGHT, arc, answer, or its test, is not defined",
         "no correlation of accuracy and MSP AUROC",
-        "too few models or bootstrap replicates: whatever the data, p can be no less than 0.25 "
+        "too few models or bootstrap replicates: whatever the data, its p can be no less than 0.25 "
         "here, and only a p under 0.05 counts",
     ]
 

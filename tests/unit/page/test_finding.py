@@ -90,8 +90,10 @@ def test_paper_1(
     assert "label smoothing of 0.1 in that training lowers it again (" in lines[2]
     assert lines[3] == (
         "A small demo: 2 models of 0.135 to 0.268 billion parameters, one training seed, 160 "
-        "questions in each of 41 languages. It says little about larger models. One seed does not "
-        "show how much trainings differ."
+        "questions in each of 41 languages. It says little about larger models. The questions are "
+        "facts about countries from CLDR; all questions are asked in English, and only the names "
+        "in them and the options are in the language. One seed does not show how much trainings "
+        "differ."
     )
     assert lines[7:] == ["Claims: 2 reproduced (M1, P1), 1 inconclusive (M2)."]
 
@@ -115,63 +117,78 @@ def test_other_readouts_of_all_runs_are_told_beside_the_one_of_the_finding(resul
         for before, after in (("", ".facts.ls0.s0"), (".facts.ls0.s0", ".facts.ls0.1.s0"))
     )
     assert found.note == (
-        "Confidence is read by perplexity of the texts. Read by likelihood of the texts (means "
-        f"over 40 languages other than English), SFT changes ECE by {sft}, and smoothing by "
-        f"{smoothing}."
+        "Confidence is read from how likely the model finds the text of each option, by perplexity "
+        "of the texts. Read by likelihood of the texts (means over 40 languages other than "
+        f"English), SFT changes ECE by {sft}, and smoothing by {smoothing}."
     )
 
 
-#: Value, ends of the interval and corrected p of a change of the calibration error
+#: Value, ends of the interval and corrected p of a change
 UP, UNCLEAR = (0.2, 0.1, 0.3, 1.0), (0.1, -0.1, 0.3, 1.0)
 SURELY_UP, SURELY_DOWN = (0.2, 0.1, 0.3, 0.01), (-0.2, -0.3, -0.1, 0.01)
 
 
-def measured(results: Path, changes: dict[tuple[str, str], dict[str, tuple[float, ...]]]) -> None:
-    """Write tables of the demo in three languages, with these changes by (model, condition)."""
+def measured(
+    results: Path, changes: dict[tuple[str, str, str], dict[str, tuple[float, ...]]]
+) -> None:
+    """Write tables of the demo in three languages, with these changes.
+
+    They are by (model, condition, metric).
+    """
     path = demo(results)["effects"]
     effects = pd.read_csv(path)
     effects = effects[effects["language"].isin(["en", "fr", "yo"])]
-    for (model, after), by_language in changes.items():
+    for (model, after, metric), by_language in changes.items():
         for language, ends in by_language.items():
             own = (effects["model"] == model) & (effects["after"] == after)
-            own &= (effects["language"] == language) & (effects["metric"] == "debiased_ece2")
+            own &= (effects["language"] == language) & (effects["metric"] == metric)
             effects.loc[own, ["value", "ci_low", "ci_high", "p_holm"]] = ends
     effects.to_csv(path, index=False)
 
 
 def test_the_languages_in_which_it_does_not_hold_are_named(results: Path) -> None:
-    smoothed = "SFT + smoothing 0.1"
+    smoothed, squared = "SFT + smoothing 0.1", "debiased_ece2"
     measured(
         results,
         {
-            (GEMMA, "SFT"): {"en": UP, "fr": UNCLEAR, "yo": UP},
-            (SMOLLM, "SFT"): {"en": SURELY_UP, "fr": SURELY_UP, "yo": UP},
-            (GEMMA, smoothed): {"en": UNCLEAR, "fr": SURELY_DOWN, "yo": UNCLEAR},
-            (SMOLLM, smoothed): {"en": SURELY_DOWN, "fr": SURELY_DOWN, "yo": SURELY_UP},
+            (GEMMA, "SFT", "confidence"): {"en": SURELY_UP, "fr": SURELY_UP, "yo": SURELY_UP},
+            (SMOLLM, "SFT", "confidence"): {"en": SURELY_UP, "fr": UP, "yo": SURELY_DOWN},
+            (GEMMA, "SFT", squared): {"en": UP, "fr": UNCLEAR, "yo": UP},
+            (SMOLLM, "SFT", squared): {"en": SURELY_UP, "fr": SURELY_UP, "yo": UP},
+            (GEMMA, smoothed, squared): {"en": UNCLEAR, "fr": SURELY_DOWN, "yo": UNCLEAR},
+            (SMOLLM, smoothed, squared): {"en": SURELY_DOWN, "fr": SURELY_DOWN, "yo": SURELY_UP},
         },
     )
     found = finding.find(files.load(), "results/demo")
     assert [part.sentence(found.unit) for part in found.parts] == [
-        f"SFT raises the calibration error of {GEMMA} in 2 of 3 languages; in 0 after Holm's "
+        f"SFT raises the confidence of {GEMMA} in 3 of 3 languages, without exception; in 3 after "
+        "Holm's correction.",
+        f"SFT raises the confidence of {SMOLLM} in 2 of 3 languages; in 1 after Holm's correction; "
+        "the contrary in 1 (Yoruba).",
+        f"SFT raises the debiased ECE\u00b2 of {GEMMA} in 2 of 3 languages; in 0 after Holm's "
         "correction; undecided in 1 (French).",
-        f"SFT raises the calibration error of {SMOLLM} in 3 of 3 languages, without exception; in "
+        f"SFT raises the debiased ECE\u00b2 of {SMOLLM} in 3 of 3 languages, without exception; in "
         "2 after Holm's correction.",
-        f"Smoothing 0.1 lowers the calibration error of {GEMMA} in 1 of 3 languages (French); in 1 "
-        "after Holm's correction; undecided in 2.",
-        f"Smoothing 0.1 lowers the calibration error of {SMOLLM} in 2 of 3 languages; in 2 after "
+        f"Smoothing 0.1 lowers the debiased ECE\u00b2 of {GEMMA} in 1 of 3 languages (French); in "
+        "1 after Holm's correction; undecided in 2.",
+        f"Smoothing 0.1 lowers the debiased ECE\u00b2 of {SMOLLM} in 2 of 3 languages; in 2 after "
         "Holm's correction; the contrary in 1 (Yoruba).",
     ]
     assert [part.most for part in found.parts] == [
+        ("where it holds", ["English", "French", "Yoruba"]),
+        ("where it holds", ["English", "French"]),
         ("where it holds", ["English", "Yoruba"]),
         ("where it holds", ["English", "French", "Yoruba"]),
         ("left undecided", ["English", "Yoruba"]),
         ("where it holds", ["English", "French"]),
     ]
-    assert str(found.parts[0]) == (
-        f"SFT raises the calibration error of {GEMMA} in 2 of 3 (0 after Holm's correction, "
+    assert str(found.parts[2]) == (
+        f"SFT raises the debiased ECE\u00b2 of {GEMMA} in 2 of 3 (0 after Holm's correction, "
         "1 undecided)"
     )
     assert "95% interval" in found.decided
+    assert "the debiased ECE\u00b2, since changes of ECE cannot be tested" in found.decided
+    assert "raises the calibration error ECE (" in found.lead, "each by its own name"
 
 
 def test_the_changes_are_in_a_table_with_plain_names(results: Path) -> None:
@@ -285,16 +302,17 @@ def test_paper_2(
         "The confidence of 2 chat models misses their accuracy by 0.200 on average (calibration "
         "error), with no clear link to accuracy (r = -0.10, p = 0.9); it tells right answers from "
         "wrong ones better than a guess in 1 of 2 models (mean AUROC 0.600), better in more "
-        "accurate models (r = 0.80, p = 0.001). Abstaining where confidence is low pays points "
-        "against the better of always and never answering: +3.5 where a wrong answer costs 1 and "
-        "+9.5 where a wrong answer costs 2.",
+        "accurate models (r = 0.80, p = 0.001). Abstaining where confidence is low changes the "
+        "score by +8.5 against always answering, and by +3.5 against the better of always and "
+        "never answering, where a wrong answer costs 1 (by +34.5 and +9.5 where it costs 2).",
         "Maximum softmax probabilities of 2 models: AUROC 0.600 (0.500 to 0.700), "
         "calibration error 0.200 (0.100 to 0.300)",
         "Correlation with accuracy across models: AUROC (r = 0.80, p = 0.001), "
         "calibration error (r = -0.10, p = 0.9)",
         "Models: The AUROC is above that of a guess, 0.5, in 1 of 2 (1 undecided); Abstaining "
-        "gains points where a wrong answer costs 1, in 2 of 2; Abstaining gains points where a "
-        "wrong answer costs 2, in 1 of 2 (1 the contrary).",
+        "when unsure beats both always and never answering where a wrong answer costs 1, in 2 of "
+        "2; Abstaining when unsure beats both always and never answering where a wrong answer "
+        "costs 2, in 1 of 2 (1 the contrary).",
         "Claims: 2 reproduced (M1, P1), 1 inconclusive (M2).",
     ]
     found = finding.find(files.load(), root)
@@ -330,11 +348,17 @@ def test_what_abstention_gains_is_in_a_table(results: Path) -> None:
     found = finding.detail(files.load(), write_answers(results))
     assert found is not None
     assert (found.key, found.name) == ("abstention", "Abstention")
-    assert found.rows[1:] == [
-        ["a", "-10.0", "5.0", "+5.0", "-50.0", "-1.0", "-1.0"],
-        ["b", "40.0", "42.0", "+2.0", "10.0", "30.0", "+20.0"],
-    ]
+    assert found.rows == [
+        ["model", "a wrong answer costs", "score, always answering",
+         "score, abstaining when unsure", "gain over always answering",
+         "gain over the better of always and never answering"],
+        ["a", "1", "-10.0", "5.0", "+15.0", "+5.0"],
+        ["b", "1", "40.0", "42.0", "+2.0", "+2.0"],
+        ["a", "2", "-50.0", "-1.0", "+49.0", "-1.0"],
+        ["b", "2", "10.0", "30.0", "+20.0", "+20.0"],
+    ]  # fmt: skip
     assert "20 labelled questions" in found.about
+    assert "Where always answering scores less than that (2 of 4 times here)" in found.about
 
 
 def test_a_link_to_accuracy_is_named_by_its_sign(results: Path) -> None:

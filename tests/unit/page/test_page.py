@@ -25,7 +25,7 @@ from multical.config import files, schema
 from multical.errors import InputError
 from multical.figures.language_names import named
 from multical.files import sha256
-from multical.page import build, contents, facts, products
+from multical.page import build, contents, facts, near, products
 from multical.page.contents import PageJob, Product
 from multical.params import canonical
 from support import checkout, figure_data
@@ -155,6 +155,16 @@ def test_each_language_of_an_outcome_is_named(page: PageJob) -> None:
         assert f"<p>{', '.join(names)}</p>" in outcome
 
 
+def test_why_ece_lies_above_its_interval_is_said_at_the_chart(page: PageJob) -> None:
+    text = build.html(page)
+    before, _, after = text.partition('<p id="ece">')
+    assert before.count("<img") == 1, "the headline figure"
+    said = after.partition("</p>")[0]
+    assert "most of it lies below the value" in said
+    assert "The debiased ECE\u00b2 estimates" in said
+    assert text.count('href="#ece"') == 2, "from the list of languages, and from the explorer"
+
+
 def test_figures_and_tables_are_open_and_can_be_folded(page: PageJob) -> None:
     long = [one for one in Reader(build.html(page)).all("details") if one.get("class") == "long"]
     assert long == [{"class": "long", "open": None}] * (len(PRODUCTS) - 1), "not the headline"
@@ -242,6 +252,15 @@ def test_metrics_have_plain_names_with_keys_as_tooltips(tmp_path: Path) -> None:
     assert table.rows == [[named, "0.500", "0.135", "0.250"], [named, "0.500", "70", "0.250"]]
 
 
+def test_changes_have_signs(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    row = {"before": "base", "after": "SFT", "value": 0.03, "ci_low": -0.01, "ci_high": 0.07}
+    pd.DataFrame([row]).to_csv(file, index=False)
+    assert products.table(str(file)).rows == [["base", "SFT", "+0.030 [-0.010, +0.070]"]]
+    pd.DataFrame([row]).drop(columns="before").to_csv(file, index=False)
+    assert products.table(str(file)).rows == [["SFT", "0.030 [-0.010, 0.070]"]]
+
+
 def test_a_table_without_rows_is_said_to_have_none(page: PageJob) -> None:
     """Such as that of changes in other languages than English, of a study of English alone."""
     file = Path(ROOT, "tables/main.csv")
@@ -269,7 +288,7 @@ def test_claims_have_their_verdict_in_words_and_what_it_rests_on(page: PageJob) 
     part = document["claims"]["M1"]["parts"][0]
     assert report.judgement(document["claims"]["M1"], part) in text
     assert "Evidence: results/demo/summary.csv." in text
-    cells = ["0.200 [0.100, 0.300]", "0.01", "0.02", "0.9", "1", "0.100 or more"]
+    cells = ["+0.200 [+0.100, +0.300]", "0.01", "0.02", "0.9", "1", "+0.100 or more"]
     assert '<th scope="row">a model</th><td>' + "</td><td>".join(cells) in build.html(page)
     assert report.counted(document) in text
 
@@ -407,26 +426,47 @@ def test_the_scale_of_a_study_follows_the_finding(answered: str) -> None:
     assert (
         "A small demo: 7 models of 0.135 to 0.268 billion parameters, one training seed, 1,200 "
         "questions of 2 data sets, each answered with a letter. It says little about larger "
-        "models. They are versions of 2 models, but tests across models take them as independent. "
-        "One seed does not show how much trainings differ."
+        "models. The questions are facts about countries from CLDR; all questions are asked in "
+        "English, and only the names in them and the options are in the language. All 7 are "
+        "versions of 2 models, but tests across models take them as independent. One seed does not "
+        "show how much trainings differ."
     ) in text
 
 
 def test_pages_around_and_inside_are_linked(answered: str) -> None:
     config = files.load()
-    for study, other, kind, page in (
-        ("results/demo", "results/demo/msp", "chat_confidence", "msp/index.html"),
-        ("results/demo/msp", "results/demo", "multilingual", "../index.html"),
+    for study, kind, page in (
+        ("results/demo", "chat_confidence", "msp/index.html"),
+        ("results/demo/msp", "multilingual", "../index.html"),
     ):
-        assert contents.near(config, study) == [other]
-        assert facts.near(study, {other: kind}) == [{"page": page, "kind": facts.KINDS[kind]}]
-    assert contents.near(config, "results/lite") == []
+        (link,) = near.links(contents.job(config, study, []))
+        assert (link["page"], link["kind"]) == (page, facts.KINDS[kind])
+    assert list(near.links(contents.job(config, "results/lite", []))) == []
     assert {"href": "../index.html"} in Reader(answered).all("a")
+
+
+def test_two_pages_of_the_same_models_say_so_and_why_they_differ(answered: str) -> None:
+    config = files.load()
+    (link,) = near.links(contents.job(config, "results/demo", []))
+    assert link["same"].startswith("It has models of this study under names of its own, and asks ")
+    assert link["same"].endswith("differ from those here, read by perplexity of the texts.")
+    text = " ".join(Reader(answered).text.split())
+    assert (
+        "It has the same models by other names (see What was run). Their accuracies and "
+        "confidences there, read by perplexity of the texts, differ from those here, read from "
+        "letters. Only there: gemma3-270m, base."
+    ) in text
+    assert "SmolLM2 SFT b=0.1 (smollm2-135m-instruct, SFT + smoothing 0.1), " in text
+    other = contents.Near(kind="chat_confidence", same_models=False)
+    page = contents.job(config, "results/demo", []).model_copy(update={"near": {"a/b": other}})
+    assert [one["same"] for one in near.links(page)] == [""]
 
 
 def test_questions_in_two_languages_are_explained(answered: str, page: PageJob) -> None:
     about = "all questions are asked in English, and only the names in them and the options are in"
-    assert about in " ".join(Reader(answered).text.split())
+    for said in (answered, build.html(page)):
+        bold = said.partition('<p class="scale">')[2].partition("</p>")[0]
+        assert f"The questions are facts about countries from CLDR; {about} the language." in bold
     assert about in dict(facts.facts(page.config, ROOT))["Benchmarks"]
 
 
