@@ -51,6 +51,7 @@ def serve(kind: str, place: Path, owner: Path) -> None:
         share_compiled(place.with_name("compiled"))
         assert threading.active_count() == 1  # no other is in a fork
         gc.freeze()  # no fork looks for garbage in all this
+        gc.set_threshold(50_000)
         gc.enable()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while owner.exists():
