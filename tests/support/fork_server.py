@@ -8,6 +8,7 @@ import marshal
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -51,6 +52,7 @@ def serve(kind: str, place: Path, owner: Path) -> None:
         share_compiled(place.with_name("compiled"))
         assert threading.active_count() == 1  # no other is in a fork
         gc.freeze()  # no fork looks for garbage in all this
+        gc.set_threshold(50_000)
         gc.enable()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while owner.exists():
@@ -73,9 +75,16 @@ def collect_plugins() -> None:
 def share_compiled(folder: Path) -> None:
     """Let Numba keep what it compiles of copies of multical in a folder, for all copies.
 
-    One at a time: two at once could take the same name for different code. What it needs to
-    compile anything is ready in all forks.
+    It begins with what is compiled of this repository. One at a time: two at once could take the
+    same name for different code. What it needs to compile anything is ready in all forks.
     """
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        flock(lock, LOCK_EX)
+        if not folder.exists():
+            folder.mkdir()
+            for kernels in KERNELS:
+                for kept in kernels.parent.glob(f"__pycache__/{kernels.stem}.*.nb?"):
+                    shutil.copy(kept, folder)
     numba: Any = import_module("numba")
     numba.njit("int64(int64)")(lambda x: x)
     caching: Any = import_module("numba.core.caching")

@@ -20,7 +20,7 @@ from support.harness_study import RUN, study
 from support.rerun_edits import GEMMA, LOG, SFT, SMOLLM, jobs
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import BrowserContext, Page
 
 
 @pytest.fixture(scope="session")
@@ -61,16 +61,20 @@ def _finish(smoke: Path, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def window() -> Iterator[BrowserContext]:
+    """A window without a network. Its first page keeps it open: to open one takes half a second."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        context = browser.new_context(viewport={"width": 1440, "height": 900}, offline=True)
+        context.set_default_timeout(60_000)
+        context.new_page()
+        yield context
 
 
 @pytest.fixture
-def blank(browser: Browser) -> Iterator[Page]:
+def blank(window: BrowserContext) -> Iterator[Page]:
     """A page without a network."""
-    with browser.new_context(viewport={"width": 1440, "height": 900}, offline=True) as context:
-        context.set_default_timeout(60_000)
-        yield context.new_page()
+    with window.new_page() as page:
+        yield page

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support import checkout, hub_server, hub_study
+from support import checkout, forks, hub_server, hub_study
 from support.checkout import SNAKEMAKE
 from support.hub_server import GOOD_TOKEN, Hub
 from support.hub_study import STUDY
@@ -45,14 +45,10 @@ def clone(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return hub_study.make(tmp_path_factory.mktemp("clone"), hub)
 
 
-def fetch(clone: Path, hub: Hub, *prefix: str, **more: str) -> subprocess.CompletedProcess[str]:
+def fetch(clone: Path, hub: Hub, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the program in a clone, with the hub as the only one."""
-    own = {"PATH": os.environ["PATH"], **more}
-    return subprocess.run(
-        [*prefix, sys.executable, "tools/fetch.py", "--study", STUDY],
-        cwd=clone, env=hub.environment(clone / "cache") | own,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    environ = hub.environment(clone / "cache") | forks.environment() | more
+    return forks.run([sys.executable, "tools/fetch.py", "--study", STUDY], cwd=clone, env=environ)
 
 
 def fetched(clone: Path) -> list[str]:

@@ -31,10 +31,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return explored.write(place, explored.answers(), explored.config())
 
 
-@pytest.fixture
-def found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.chdir(folder)
-    data = explorer.data(explored.config(), ROOT)
+@pytest.fixture(scope="module")
+def found(folder: Path) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        data = explorer.data(explored.config(), ROOT)
     assert data is not None
     return data
 
@@ -148,7 +149,10 @@ def test_the_inputs_are_all_that_is_read(
     assert explorer.data(settings, ROOT) is not None
 
 
-def test_the_same_files_give_the_same_data(folder: Path, found: dict[str, Any]) -> None:
+def test_the_same_files_give_the_same_data(
+    folder: Path, found: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     again = explorer.data(explored.config(), ROOT)
     assert explorer.embedded(again) == explorer.embedded(found)
 
@@ -166,6 +170,7 @@ def test_a_large_study_has_no_questions(
 ) -> None:
     rows = len(RUNS) * len(LANGUAGES) * explored.QUESTIONS
     assert found["records"]["count"] == rows
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(questions, "MOST_RECORDS", rows - 1)
     data = explorer.data(explored.config(), ROOT)
     assert data is not None
@@ -175,9 +180,8 @@ def test_a_large_study_has_no_questions(
     }
 
 
-def test_long_texts_are_left_out(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, found: dict[str, Any]
-) -> None:
+def test_long_texts_are_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(questions, "MOST_CHARACTERS", 100)
     data = explorer.data(explored.config(), ROOT)
     assert data is not None

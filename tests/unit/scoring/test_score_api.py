@@ -533,7 +533,7 @@ def test_a_job_that_is_killed_goes_on(score: Score, server: Api, tmp_path: Path)
             score_api.main()
         finally:
             os._exit(1)
-    while len(server.bodies) < before + 5:  # asked once the four of a language are kept
+    while len(server.bodies) < before + 8:  # four more once the four of a language are kept
         time.sleep(0.02)
     os.kill(fork, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == -signal.SIGKILL

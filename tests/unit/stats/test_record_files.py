@@ -19,8 +19,8 @@ import compute_culture
 from multical import records
 from multical.errors import InputError
 from multical.stats import record_files as parts_module
-from multical.stats.blocks import Block
 from multical.stats.record_files import each, survey
+from support.of_blocks import end, place, refuse
 from support.synthetic import make_records
 
 LEVELS = {"en": "high", "ko": "mid"}
@@ -53,10 +53,6 @@ def paths(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> list
         records.write(folder / f"{name}.parquet", frame[rows])
         made.append(str(folder / f"{name}.parquet"))
     return made
-
-
-def place(block: Block) -> tuple[str, str, list[str]]:
-    return block.keys["run"], block.keys["benchmark"], list(block.languages)
 
 
 def test_files_that_share_a_run_are_one_part(paths: list[str]) -> None:
@@ -115,18 +111,10 @@ def test_errors_come_back_from_processes(paths: list[str]) -> None:
         each(parts, refuse, processes=0)
 
 
-def refuse(block: Block) -> None:
-    raise InputError(f"of run {block.keys['run']}")
-
-
 def test_a_process_that_is_killed_is_told_of(paths: list[str]) -> None:
     parts, _ = survey(paths)
     with pytest.raises(InputError, match="was killed, most likely for lack of memory"):
         each(parts, end, processes=2, many=0)
-
-
-def end(block: Block) -> None:
-    os._exit(9)
 
 
 SLEEPER = """
