@@ -15,7 +15,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources trainings=1 --rerun-i
 FOLLOWED := PYTHONPATH=tools $(SNAKEMAKE) --logger study
 REPORT = $(FOLLOWED) --report-stylesheet report/style.css --report
 
-.PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance fetch bundle unbundle export doctor submit stop recover test test-all test-smoke test-unit test-slow test-slurm bench canary gpu gpu-wheels check schema format clean
+.PHONY: help env lock demo smoke lite msp_v2 report verify plan explain provenance fetch bundle unbundle export doctor submit stop recover test test-all test-smoke test-unit test-slow test-slurm test-faults bench canary gpu gpu-wheels check schema format clean
 help:                ## print this list
 	@awk -F ':.*## ' '/^[a-z_ 0-9-]+:.*##/ {printf "make %-18s %s\n", $$1, $$2}' Makefile
 
@@ -93,26 +93,29 @@ recover: env         ## go on after a killed Snakemake; ARGS=--cancel cancels it
 	@$(BIN)/python tools/recover.py $(ARGS)
 
 # Two at once: most leave a core idle some of the time.
-test: env tests/.venv/lock ## check, and all tests that are not slow; a smoke study, its report and bundle
+test: env            ## check, and all tests that are not slow; a smoke study, its report and bundle
 	$(MAKE) --no-print-directory --jobs=2 test-smoke check test-unit
 
-test-all: env tests/.venv/lock ## test, then other studies, reruns, the browser, make gpu; and SLURM (root)
-	$(MAKE) --no-print-directory --jobs=2 test-slurm test-smoke check test-unit test-slow
+test-all: env        ## test, then other studies, reruns, the browser, make gpu; and SLURM (root)
+	$(MAKE) --no-print-directory --jobs=2 test-faults test-smoke check test-unit test-slurm test-slow
 
 # CI makes the smoke study once, here; tests work on copies of it. Files without tests of a mark are
 # not imported, which would take longer than some of these tests.
 MARKED = $(PYTEST) -m $1 $$(grep -rlF mark.$1 tests --include='*.py' --exclude-dir=.venv | sort)
-test-smoke: smoke
+test-smoke: smoke tests/.venv/lock
 	$(call MARKED,smoke)
 
-test-unit: env
+test-unit: env tests/.venv/lock
 	$(PYTEST) --numprocesses=$(CORES) -m "not smoke and not slow"
 
-test-slow: smoke
+test-slow: smoke tests/.venv/lock
 	$(call MARKED,slow) --numprocesses=$(CORES)
 
-test-slurm: smoke    ## a smoke study and every fault on a real SLURM cluster on this machine (root)
-	$(PYTEST) tests/slurm
+test-slurm: smoke test-faults ## a smoke study and every fault on a real SLURM cluster on this machine (root)
+	$(PYTEST) tests/slurm/test_study.py
+
+test-faults: env
+	$(PYTEST) tests/slurm --ignore=tests/slurm/test_study.py
 
 # Of what wants other versions than multical: the peers, and the validators of exports and crates.
 # Of those the list is whole, and one declares a newer Python than its validator needs.

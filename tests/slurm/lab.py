@@ -26,13 +26,20 @@ import psutil
 import yaml
 
 from multical.data import conversations, questions
-from support import checkout, tiny
+from support import checkout, fork_client, forks, tiny
 
 HERE = Path(__file__).parent
 STATE = Path(os.environ.get("SLURMLAB", "/var/tmp/multical-slurm"))
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
-#: The same in a clone, but asking for its jobs more often
-EAGER = [sys.executable, "tests/slurm/eager.py", "--profile", "slurm"]
+#: For the Snakefile of a clone. SLURM's plugin waits ten seconds more after each time that it found
+#: no job ended, so that tests would mostly wait. Here it asks as often as the profile lets it.
+EAGER = """
+
+import asyncio
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+RemoteExecutor.sleep = lambda executor: asyncio.sleep(1)
+"""
 
 ROOT = "results/lab"
 RUN = "tiny.facts.ls0.1.s0"
@@ -40,7 +47,7 @@ SCRATCH = f"{ROOT}/scratch"
 MANIFEST = f"{ROOT}/runs/{RUN}/manifest.json"
 QUIZ = "results/inputs/benchmarks/quiz.parquet"
 TARGET = f"{ROOT}/records/{RUN}/quiz.parquet"
-STEPS, SAVE_EVERY = 300, 50
+STEPS, SAVE_EVERY = 100, 20
 PATIENCE = 1200  # seconds; a slow machine with all else at once is no fault
 
 
@@ -55,8 +62,8 @@ def slurm(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def wait_for(what: Callable[[], Any], seconds: float = PATIENCE, every: float = 0.2) -> Any:
-    """The first true value of `what()`; a test that waits longer has failed."""
+def wait_for(what: Callable[[], Any], seconds: float = PATIENCE, every: float = 1) -> Any:
+    """The first true value of `what()`, often asked of SLURM; who waits longer has failed."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := what():
@@ -96,6 +103,7 @@ def run_script(name: str, *arguments: str) -> None:
 def make_study(folder: Path, steps: int = STEPS) -> Path:
     """A clone with a study at `results/lab`, its model and data as local files."""
     checkout.copy(folder)
+    ask_often(folder)
     parts = folder / "parts"
     tiny.folder(parts / "tiny", "tied")
     pairs: list[conversations.Conversation] = [
@@ -125,7 +133,14 @@ def make_study(folder: Path, steps: int = STEPS) -> Path:
     (folder / "config.yaml").write_text(yaml.safe_dump(study(steps)), encoding="utf-8")
     edit(folder / "slurm/profile.yaml", "10000 * attempt", "1500 * attempt")
     edit(folder / "slurm/profile.yaml", "5000 * attempt", "1500 * attempt")
+    edit(folder / "slurm/profile.yaml", "checks-per-second: 0.2", "checks-per-second: 0.5")
     return folder
+
+
+def ask_often(folder: Path) -> None:
+    """Have the Snakemakes of a clone ask for their jobs as `EAGER` says."""
+    with open(folder / "Snakefile", "a", encoding="utf-8") as stream:
+        stream.write(EAGER)
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -175,6 +190,13 @@ def side_by_side(
             slurm("scancel", number)
 
 
+def environ() -> dict[str, str]:
+    """Variables with which only trainings have processes of their own, since tests stop those."""
+    for kind in ("tables", "models"):
+        fork_client.started(kind)  # here, since one that a job started would end with it
+    return os.environ | forks.environment(alone="train_sft")
+
+
 class Driver:
     """`snakemake --profile slurm` in a folder, its output in a file."""
 
@@ -184,7 +206,7 @@ class Driver:
         self.log = folder / f"driver{len(list(folder.glob('driver*.log')))}.log"
         command = [
             *(("runuser", "-u", user, "--", "env", f"HOME={folder.parent}") if user else ()),
-            *EAGER,
+            *(SNAKEMAKE, "--profile", "slurm"),
             *("--slurm-init-seconds-before-status-checks", "3"),
             *(arguments or (TARGET,)),
         ]
@@ -192,7 +214,9 @@ class Driver:
             self.process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**os.environ, "MULTICAL_PARTITIONS": "gpu", **environment},
+                env=(os.environ if user else environ())
+                | {"MULTICAL_PARTITIONS": "gpu"}
+                | environment,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -24,17 +24,17 @@ from support import checkout, hub_repos, hub_server, hub_study
 from support.hub_server import Hub
 
 Result = dict[str, str]
+SITE = {"MULTICAL_PARTITIONS": "gpu", "MULTICAL_CPU_PARTITIONS": "cpu"}
 #: So that four drivers have room on a node
 SMALL = ("--mem=2500", "--slurm-init-seconds-before-status-checks=3")
 
 
 def tool(study: Path, *command: str, **environ: str) -> tuple[int, str]:
     """Exit code and output of a tool in a study's folder."""
-    site = {"MULTICAL_PARTITIONS": "gpu", "MULTICAL_CPU_PARTITIONS": "cpu"}
     done = subprocess.run(
         [sys.executable, *command],
         cwd=study,
-        env={**os.environ, **site, **environ},
+        env=lab.environ() | SITE | environ,
         capture_output=True,
         text=True,
         check=False,
@@ -175,7 +175,7 @@ def statistics_as_jobs(study: Path, local: Result) -> None:
     finish(study, submit(study, target=target, MULTICAL_SUBMIT="statistics"))
     assert len(job_logs(study, "compute_metrics")) == 1
     made = (study / target).read_bytes()
-    subprocess.run([lab.SNAKEMAKE, "-c1", "--force", target], cwd=study, check=True)
+    checkout.snakemake(study, "--force", target)
     assert (study / target).read_bytes() == made
     assert local.items() <= digest(study).items()
 
@@ -193,7 +193,7 @@ FAULTS: list[lab.Fault] = [
 def local(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Result:
     """The study made by a local run."""
     folder = lab.make_study(tmp_path_factory.mktemp("local"))
-    subprocess.run([lab.SNAKEMAKE, "--cores", "2", lab.TARGET], cwd=folder, check=True)
+    checkout.snakemake(folder, lab.TARGET)
     return digest(folder)
 
 
@@ -250,12 +250,14 @@ def from_hub(study: Path, hub: Hub) -> None:
 
 def make(study: Path, verb: str, *words: str, **environ: str) -> str:
     """What a verb of the Makefile says, in a clone with the environment of these tests."""
-    command = ["make", "--silent", "--old-file=env", verb, *words]
-    site = {"MULTICAL_PARTITIONS": "gpu", "MULTICAL_CPU_PARTITIONS": "cpu"}
     done = subprocess.run(
-        command, cwd=study, env=os.environ | site | environ, capture_output=True, text=True,
+        ["make", "--silent", "--old-file=env", verb, *words],
+        cwd=study,
+        env=os.environ | SITE | environ,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -272,11 +274,11 @@ def test_fetched_then_submitted_without_a_network(cluster: None, tmp_path: Path)
         said = make(study, "fetch", "STUDY=lab", **hub.environment(tmp_path / "cache"))
         assert said.splitlines()[-1] == f"{lab.ROOT}: all is here"
     here = shutil.copytree(study, tmp_path / "local", symlinks=True)
+    checkout.snakemake(here, FIGURE)
     with lab.no_network():
         tried = ["srun", "--quiet", "bash", "-c", ": </dev/tcp/192.0.2.1/80"]
         reached = subprocess.run(tried, capture_output=True, text=True, check=False)
         assert "Network is unreachable" in reached.stderr
-        subprocess.run([lab.SNAKEMAKE, "--cores", "2", FIGURE], cwd=here, check=True)
         # one job at a time, so that only one training is to be held
         options = "--mem=4000 --jobs=1 --slurm-init-seconds-before-status-checks=3"
         said = make(study, "submit", f"TARGET={FIGURE}", f"ARGS={options}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ def recover(study: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "tools/recover.py", *arguments],
         cwd=study,
-        env={**os.environ, "MULTICAL_PARTITIONS": "gpu"},
+        env=lab.environ() | {"MULTICAL_PARTITIONS": "gpu"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

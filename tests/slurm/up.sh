@@ -97,7 +97,7 @@ SlurmdUser=root
 AuthType=auth/munge
 CryptoType=crypto/munge
 # cred_expire is also how long a requeued job waits before it may start again (default 120)
-AuthInfo=cred_expire=20
+AuthInfo=cred_expire=10
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 StateSaveLocation=$SLURMLAB/state
 SlurmdSpoolDir=$SLURMLAB/spool/%n

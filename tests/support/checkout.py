@@ -25,6 +25,8 @@ REPO = Path(__file__).parents[2]
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--cores", "2"]
 #: The whole smoke study.
 TARGET = "results/smoke/headline.txt"
+#: A style of figures that are drawn, and shown on a page, in less time
+COARSE = "tests/support/data/coarse.mplstyle"
 #: Bytes from which on files are linked rather than copied
 HEAVY = 10_000_000
 

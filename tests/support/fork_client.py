@@ -16,6 +16,8 @@ from array import array
 SHARED = "MULTICAL_TESTS"
 #: The programs that need the libraries of models
 OF_MODELS = ("train_sft", "evaluate_sft", "score_run", "sft_in_processes", "launch")
+#: Where libraries of models find a hub, which they read when they start
+HUB = "HF_ENDPOINT"
 #: What libraries read when they start
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
 
@@ -23,10 +25,11 @@ ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1
 def ask(command: list[str], files: list[int], folder: str, environ: dict[str, str]) -> int:
     """Run SCRIPT ARGUMENT... with these three files as its standard ones; its exit status."""
     program = os.path.basename(command[0]).partition(".")[0]  # noqa: PTH119
+    of_models = program in OF_MODELS or (program == "fetch_model" and HUB not in environ)
     said = marshal.dumps([command, folder, environ])
     connection = socket(AF_UNIX)
     try:
-        connection.connect(started("models" if program in OF_MODELS else "tables"))
+        connection.connect(started("models" if of_models else "tables"))
         descriptors = (SOL_SOCKET, SCM_RIGHTS, array("i", files))
         connection.sendmsg([b"%9d" % len(said)], [descriptors])
         connection.sendall(said)

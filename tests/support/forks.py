@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryFile
@@ -25,7 +26,8 @@ from support.fork_client import SHARED
 FUNCTION = """\
 command() {
   case "$*" in
-    "python scripts/"*) shift; builtin command python -ISE %s "$@";;
+    "python scripts/%(alone)s.py "*) builtin command "$@";;
+    "python scripts/"*) shift; builtin command python -ISE %(client)s "$@";;
     *) builtin command "$@";;
   esac
 }
@@ -55,8 +57,10 @@ def run(
     return done
 
 
-def environment() -> dict[str, str]:
-    """Variables with which Snakemake runs the programs of its jobs in forks."""
+@cache
+def environment(alone: str = "") -> dict[str, str]:
+    """Variables with which Snakemake runs the programs of its jobs in forks, but for one."""
     folder = Path(os.environ[SHARED])
-    (folder / f"{os.getpid()}.sh").write_text(FUNCTION % fork_client.__file__)
-    return {SHARED: str(folder), "BASH_ENV": str(folder / f"{os.getpid()}.sh")}
+    file = folder / f"{os.getpid()}{alone}.sh"
+    file.write_text(FUNCTION % {"alone": alone, "client": fork_client.__file__})
+    return {SHARED: str(folder), "BASH_ENV": str(file)}

@@ -90,7 +90,7 @@ def config(hub: Hub, api: Api) -> dict[str, Any]:
         study["datasets"] = study["datasets"][: DATASETS[root]]
         study["bootstrap"]["replicates"] = 100  # P1 is not testable on fewer
         study["abstention"] |= {"seeds": 3, "ks": [1, 2, 5], "main_k": 5}
-        study["scoring"] |= {"dtype": "float32", "quantization": "none", "batch_tokens": 4096}
+        study["scoring"] |= {"dtype": "float32", "quantization": "none", "batch_tokens": 1024}
     return raw
 
 

@@ -33,7 +33,7 @@ SHRUNK: dict[str, dict[str, Any]] = {
         "epochs": 1.0, "max_length": 128, "save_every": 50,
         "scale": {},  # one process, and no GPU
     },
-    "scoring": {"batch_tokens": 4096, "languages_per_job": None},
+    "scoring": {"batch_tokens": 1024, "languages_per_job": None},
 }  # fmt: skip
 RULES = (checkout.REPO / "rules/figures.smk").read_text("utf-8")
 #: Names of all figures of a multilingual study, some with a model
@@ -54,13 +54,14 @@ def serve(hub: Hub) -> None:
 
 
 def own_config(hub: Hub) -> dict[str, Any]:
-    """The repository's config with the hub's own commits, of what the hub has."""
+    """The repository's config with the hub's own commits, of what the hub has; small pictures."""
     raw = checkout.config()
     served = {name: repo.revision for (_, name), repo in hub.repos.items()}
     for section in ("models", "benchmarks", "sft_data"):
         for entry in raw[section].values():
             if (repo := entry["source"].get("repo")) in served:
                 entry["source"]["revision"] = served[repo]
+    raw["figures"]["style"] = checkout.COARSE
     return raw
 
 

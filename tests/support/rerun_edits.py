@@ -236,7 +236,7 @@ def figures(setting: str) -> Change:
 
 def drawing(setting: str) -> Change:
     """A setting of the figures of all studies."""
-    return _appended("config.yaml", f"\nfigures: {{{setting}}}\n")
+    return text("config.yaml", "figures: {", f"figures: {{{setting}, ")
 
 
 def smoothing(values: str) -> Change:

@@ -51,10 +51,11 @@ def _finish(smoke: Path, folder: Path) -> None:
     (folder / LOG).write_text("".join(f"{line}{' ' * 150_000}\n" for line in lines), "utf-8")
     own = {"studies": {"results/logs": study(RUN | {"samples": {"en": LOG}})}}
     with open(folder / "config.yaml", "a", encoding="utf-8") as stream:
-        stream.write(yaml.safe_dump(own))
+        stream.write(f"{yaml.safe_dump(own)}figures: {{style: {checkout.COARSE}}}\n")
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "finished")
+    git(folder, "gc", "--quiet")  # into few files, since each test copies them
     made = jobs("train_sft", SFT) | jobs("score_run", [GEMMA, SMOLLM, *SFT]) | rerun_edits.RESULTS
     made |= rerun_edits.SETTINGS | rerun_edits.LOSSES | rerun_edits.PAGE | rerun_edits.IMPORTED
     assert run(folder) == made

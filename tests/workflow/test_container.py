@@ -1,4 +1,4 @@
-"""The container of the lock: its steps run, and the smoke study of one model is made inside."""
+"""The container of the lock: its steps run, and a study is trained, scored and drawn inside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from support import checkout, container
-from support.checkout import REPO, TARGET
+from support.checkout import REPO
+from support.rerun_edits import SMOKE, SMOLLM
 
 WHY = container.impossible()
 pytestmark = [
@@ -17,20 +18,22 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(WHY is not None, reason=f"no container can be made: {WHY}"),
 ]
-MODEL = "smollm2-135m-instruct"
-VERDICTS = "results/smoke/claims/verdicts.json"
+#: Each library is used by some program that makes one of them
+NAMES = ["figures/ece_by_lang.pdf", "figures/ece_vs_fertility.pdf", "tables/recalibration.csv"]
+NAMES += ["tables/settings.csv", "tables/p_values.csv", "claims/verdicts.json"]
 
 
-def test_a_study_is_made_in_the_container(tmp_path: Path) -> None:
-    """With the libraries of the lock, and nothing else of this machine but its fetched inputs."""
+def test_a_study_is_made_in_the_container(finished: Path, tmp_path: Path) -> None:
+    """With the libraries of the lock, and nothing of this machine but a tiny model and data."""
     made = container.Container(tmp_path)
-    folder = checkout.copy_made(REPO, tmp_path / "clone", "inputs")
-    checkout.edit_config(folder, {"studies:results/smoke:models": [MODEL]})
-    made.run(folder, "snakemake", "--cores", "2", "--", TARGET, VERDICTS)
-    table = pd.read_csv(folder / "results/smoke/metrics.csv")
-    assert sorted(set(table["run"])) == [MODEL, f"{MODEL}.facts.ls0.1.s0", f"{MODEL}.facts.ls0.s0"]
+    folder = checkout.copy_made(finished, tmp_path / "clone", "inputs")
+    checkout.edit_config(folder, {"studies:results/smoke:models": [SMOLLM]})
+    made.run(folder, "snakemake", "--cores", "2", "--", *(f"{SMOKE}/{name}" for name in NAMES))
+    table = pd.read_csv(folder / SMOKE / "metrics.csv")
+    runs = [SMOLLM, f"{SMOLLM}.facts.ls0.1.s0", f"{SMOLLM}.facts.ls0.s0"]
+    assert sorted(set(table["run"])) == runs
     lock = (REPO / "envs/requirements.lock").read_text(encoding="utf-8")
-    sidecar = json.loads((folder / "results/smoke/figures/ece_by_lang.json").read_text("utf-8"))
+    sidecar = json.loads((folder / SMOKE / "figures/ece_by_lang.json").read_text("utf-8"))
     assert sidecar["python"].startswith("3.11.")
     for name, version in sidecar["libraries"].items():
         assert f"\n{name}=={version.partition('+')[0]} ".lower() in lock.lower()

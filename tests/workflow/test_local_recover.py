@@ -34,7 +34,7 @@ class Study:
         self.path = f"{folder / 'bin'}:{os.environ['PATH']}"
         with open(folder / "snakemake.log", "w") as log:
             snakemake = subprocess.Popen(
-                COMMAND, cwd=folder, env=os.environ | {"PYTHONPATH": "tools"}, stdout=log,
+                COMMAND, cwd=folder, env=lab.environ() | {"PYTHONPATH": "tools"}, stdout=log,
                 stderr=log, start_new_session=True,
             )  # fmt: skip
         lab.wait_for(lambda: lab.steps_saved(folder) or snakemake.poll() is not None, every=0.05)
@@ -80,7 +80,7 @@ class Study:
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    found = [Study(tmp_path_factory.mktemp(name), steps=60) for name in ("waits", "cancels")]
+    found = [Study(tmp_path_factory.mktemp(name), steps=40) for name in ("waits", "cancels")]
     yield dict(zip(("waits", "cancels"), found, strict=True))
     for study in found:
         study.end()
@@ -109,7 +109,7 @@ def test_it_waits_for_the_training_or_ends_it(studies: dict[str, Study]) -> None
     assert "Nothing to be done" in said
     said = cancels.recover("--cancel")
     assert "accepted" not in said
-    assert "goes on from checkpoint-50" in cancels.log()
+    assert f"goes on from checkpoint-{lab.SAVE_EVERY}" in cancels.log()
     assert len(waits.made()) > 5
     assert waits.made() == cancels.made()
     for study in (waits, cancels):

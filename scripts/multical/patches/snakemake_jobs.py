@@ -34,6 +34,10 @@ class Graph(DAG):
 class Scheduler(JobScheduler):
     """Snakemake's scheduler, which notes what inputs hold before it starts the jobs."""
 
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._job_selector = self.job_selector_greedy
+
     _schedule_reevalutation = wake_later
 
     def exit_gracefully(self, *signal: Any) -> None:

@@ -5,6 +5,8 @@
 - It makes the regular expression of a pattern to match a file with it. Here it does so only if the
   pattern ends as the file does.
 - It fills in a shell command three times to print a job. Here it does so once.
+- Each round of its scheduler has another program solve equations to choose the next jobs. Here it
+  chooses as with `--scheduler greedy`: by priority, then jobs of larger inputs first.
 - Each round of its scheduler starts another one a second later, and that one too: in time as many a
   second as jobs have ended. Here at most one waits, and none while no core is free.
 

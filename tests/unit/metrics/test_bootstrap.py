@@ -77,6 +77,18 @@ def test_interval_equals_numpy_and_is_elementwise() -> None:
     np.testing.assert_allclose(high, np.quantile(replicates, 0.95, axis=0), rtol=1e-12)
 
 
+def test_one_column_has_the_interval_that_it_has_among_others() -> None:
+    """To the same bits, also where it is computed faster."""
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 3, 50):
+        for _ in range(40):
+            values = rng.normal(size=count)
+            odd = rng.permutation(count)[: rng.integers(count + 1)]
+            values[odd] = rng.choice([np.nan, np.inf, -np.inf, 0.0])
+            for alone, among in zip(interval(values), interval(values[:, None]), strict=True):
+                np.testing.assert_array_equal(alone, among[0])
+
+
 def test_undefined_replicates_do_not_count_and_infinite_ones_do() -> None:
     values = np.array([3.0, np.nan, 1.0, 2.0, np.nan])
     assert interval(values, 0.5) == (1.5, 2.5)

@@ -302,6 +302,28 @@ rule one:
     assert (tmp_path / "count").read_text(encoding="utf-8") == "x" * (1 if patched else 3)
 
 
+SOLVER = """
+import pulp
+
+
+def solve(*_):
+    raise pulp.PulpSolverError("asked")
+
+
+pulp.LpProblem.solve = solve
+"""
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("patched", [False, True])
+def test_no_other_program_chooses_jobs(tmp_path: Path, patched: bool) -> None:
+    (tmp_path / "Snakefile").write_text(SOLVER + SNAKEFILE, encoding="utf-8")
+    (tmp_path / "given.txt").write_text("x", encoding="utf-8")
+    said = run(tmp_path, *(["--config", "left=none"] * patched))
+    assert (tmp_path / "made.txt").exists()
+    assert ("falling back to greedy scheduler" in said) is not patched
+
+
 def test_other_settings_are_another_command() -> None:
     class Job:
         params, resources = ["a"], ["b"]
