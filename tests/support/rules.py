@@ -32,15 +32,15 @@ with dryrun.opened(None, None) as (workflow, _):
 
 def commands(folder: Path) -> dict[str, str | None]:
     """The commands by rule; a program that lists them is written into an empty folder."""
-    return _printed(folder, PROGRAM)
+    return printed(folder, PROGRAM)
 
 
 def inputs(folder: Path, root: str, *names: str) -> dict[str, list[str]]:
     """The inputs of the jobs of rules for a study, by rule."""
-    return _printed(folder, INPUTS, root, *names)
+    return printed(folder, INPUTS, root, *names)
 
 
-def _printed(folder: Path, program: str, *arguments: str) -> dict[str, Any]:
+def printed(folder: Path, program: str, *arguments: str) -> dict[str, Any]:
     """What a program prints last, which is written into an empty folder."""
     (folder / "x.py").write_text(program, encoding="utf-8")
     environ = os.environ | {"PYTHONPATH": "scripts"}

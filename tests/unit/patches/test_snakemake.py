@@ -318,6 +318,34 @@ rule one:
     said = run(tmp_path, "--dry-run", "-p", *(["--config", "left=none"] * patched))
     assert "echo once > made.txt" in said
     assert (tmp_path / "count").read_text(encoding="utf-8") == "x" * (1 if patched else 3)
+    (tmp_path / "count").unlink()
+    said = run(tmp_path, "--dry-run", *(["--config", "left=none"] * patched))
+    assert "made.txt" in said
+    assert "echo" not in said
+    assert (tmp_path / "count").exists() is not patched
+
+
+@pytest.mark.parametrize("inside", ["folder/file.txt", "folder/deep/file.txt", "folder.txt"])
+def test_an_output_inside_another_one_is_refused(tmp_path: Path, inside: str) -> None:
+    """As by Snakemake alone."""
+    rules = f"""
+rule all:
+    input: "folder", "{inside}"
+
+rule one:
+    output: directory("folder")
+    shell: "mkdir folder"
+
+rule two:
+    output: "{inside}"
+    shell: "touch {{output}}"
+"""
+    text = SNAKEFILE.partition("rule copy")[0] + rules
+    (tmp_path / "Snakefile").write_text(text, encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("snakemake")), "--dry-run", "--cores", "1"]
+    for config in ([], ["--config", "left=none"]):
+        done = forks.run([*command, *config], cwd=tmp_path)
+        assert ("ChildIOException" in done.stdout + done.stderr) is ("/" in inside)
 
 
 def test_other_settings_are_another_command() -> None:
