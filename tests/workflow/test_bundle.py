@@ -22,6 +22,7 @@ import yaml
 
 from multical.bundle import archive
 from multical.bundle.anonymity import Search
+from multical.workflow.drivers import started
 from support import checkout, forks
 from support.crates import VALIDATOR, validated
 from support.rerun_edits import code
@@ -166,10 +167,13 @@ def test_a_fresh_clone_has_nothing_to_do_and_draws_the_same_figures(
     # nothing that models made is needed to draw a figure
     assert not list(fresh.rglob("*.safetensors"))
     shutil.rmtree(fresh / "results/tiny/figures")
+    tables = [f"results/tiny/{name}.csv" for name in ("metrics", "summary")]
+    for name in tables:
+        (fresh / name).unlink()
     figures = (fresh / OWN / "figures.txt").read_text(encoding="utf-8").split()
     assert figures == [FIGURE]
-    assert "plot_ece_by_resource" in snakemake(fresh, *figures)
-    for name in (FIGURE, FIGURE.replace(".pdf", ".png")):
+    assert "plot_ece_by_resource" in snakemake(fresh, *figures, *tables)
+    for name in (*tables, FIGURE, FIGURE.replace(".pdf", ".png")):
         assert (fresh / name).read_bytes() == (tiny / name).read_bytes()
     # whoever wants to train fetches the base model first, which makes nothing stale
     snakemake(fresh, "results/inputs/models/little/checkpoint")
@@ -282,7 +286,7 @@ def test_other_results_are_kept_unless_told(bundle: Path, made: Path) -> None:
 
 def test_nothing_is_unpacked_while_a_snakemake_is_at_work(bundle: Path, fresh: Path) -> None:
     own = psutil.Process()
-    driver = {"host": socket.gethostname(), "pid": own.pid, "started": own.create_time()}
+    driver = {"host": socket.gethostname(), "pid": own.pid, "started": started(own)}
     (fresh / ".snakemake/drivers").mkdir(parents=True)
     (fresh / ".snakemake/drivers/this.json").write_text(
         json.dumps(driver | {"command": [], "products": {}}), encoding="utf-8"
@@ -349,7 +353,7 @@ def test_what_was_changed_by_hand_is_not_bundled(made: Path, tmp_path: Path, nam
 def test_what_nobody_saw_made_is_not_bundled(made: Path, tmp_path: Path) -> None:
     """A Snakemake was killed, and a job of it ended later."""
     name = f"results/tiny/records/{TUNED}/quiz.parquet"
-    killed = {"host": socket.gethostname(), "pid": 1, "started": 0.0, "command": []}
+    killed = {"host": socket.gethostname(), "pid": 1, "started": "0", "command": []}
     (made / ".snakemake/drivers").mkdir(parents=True, exist_ok=True)
     (made / ".snakemake/drivers/killed.json").write_text(
         json.dumps(killed | {"products": {name: "0"}}), encoding="utf-8"

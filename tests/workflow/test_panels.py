@@ -14,7 +14,7 @@ from multical.config import schema
 from multical.errors import InputError
 from multical.figures.params import ByLanguageAndGuess, ModelByLanguage, ModelConditions, Panel
 from multical.workflow import job_params
-from support import checkout, forks, hub_repos
+from support import checkout, forks, hub_repos, rules
 
 ROOT = "results/two"
 RAW: dict[str, Any] = checkout.config()
@@ -55,6 +55,25 @@ def test_the_views_of_a_study() -> None:
         ("mmlu.lite.other-2.5/", ("mmlu.lite", "other-2.5")),
     ]
     assert job_params.panels(schema.load(RAW), "results/demo") == {"": ("cldr-facts", "facts")}
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    ("root", "headline"),
+    [("results/demo", "write_headline"), ("results/demo/msp", "write_msp_headline")],
+)
+def test_the_page_follows_all_that_the_headline_waits_for(
+    tmp_path: Path, root: str, headline: str
+) -> None:
+    """So a figure or table that is made again makes the page again."""
+    found = rules.inputs(tmp_path, root, headline, "make_page")
+    figures = [name for name in found[headline] if name.endswith(".pdf")]
+    tables = [name for name in found[headline] if f"{root}/tables/" in name]
+    assert figures
+    assert tables
+    shown = [Path(name).with_suffix(end) for name in figures for end in (".png", ".json")]
+    shown += [Path(name).with_suffix(end) for name in tables for end in (".csv", ".json")]
+    assert {str(name) for name in shown} <= {*found["make_page"]}
 
 
 def test_a_view_changes_what_is_shown_and_nothing_else() -> None:

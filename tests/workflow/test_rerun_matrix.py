@@ -77,7 +77,7 @@ def test_what_a_killed_snakemake_left_is_for_recover(
     scored = jobs("score_run", [SMOLLM])
     again = scored | table.SETTINGS | table.RESULTS | table.PAGE
     assert would_run(copy) == again
-    killed = drivers.Driver("elsewhere", 1, 0.0, ["snakemake"], {table.RECORD: "a digest"})
+    killed = drivers.Driver("elsewhere", 1, "0", ["snakemake"], {table.RECORD: "a digest"})
     write_json(copy / drivers.FOLDER / "elsewhere.1.json", asdict(killed))
     assert would_run(copy) == again
     monkeypatch.setenv(drivers.RECOVERING, "1")

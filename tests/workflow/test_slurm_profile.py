@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import yte
+from snakemake_executor_plugin_slurm import Executor
 
 from multical.cluster import site
 from multical.errors import InputError
@@ -201,6 +203,15 @@ def test_memory_of_models_in_4_bits() -> None:
     names = [{"wildcards": argparse.Namespace(root=root)} for root in asked]
     assert [eval(found, name) for name in names] == [2500, 5000, 5000]
     assert site.scoring_memory({"studies": {"results/demo": {"scoring": {}}}}) == 5000
+
+
+def test_waits_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/slurm.md, which has them from here and from the plugin."""
+    said = profile(monkeypatch)
+    assert said["latency-wait"] == 60
+    assert said["slurm-status-attempts"] / said["max-status-checks-per-second"] == 5 * 60
+    assert said["slurm-init-seconds-before-status-checks"] == 20
+    assert "max_sleep_time = 180" in inspect.getsource(Executor.check_active_jobs)
 
 
 def test_account_and_partitions_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ Until snakemake-executor-plugin-slurm > 2.8.0: Ctrl-C cancels all jobs of a run,
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -74,7 +75,7 @@ class Records(FilePersistence):
 
     def has_metadata(self, job: Any) -> bool:
         """Whether any output of a job has a record or exists, so that there is a comparison."""
-        return any(self.metadata(file) or Path(file).exists() for file in job.output)
+        return any(self.metadata(file) or os.path.exists(file) for file in job.output)  # noqa: PTH110
 
     def checksum(self, name: Any) -> str | None:
         """The checksum of a file as Snakemake writes it; None if there is no such file."""

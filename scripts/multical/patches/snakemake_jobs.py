@@ -6,6 +6,7 @@ handler of SIGTERM that waits for no lock.
 
 from __future__ import annotations
 
+import os
 from _thread import start_new_thread
 from typing import Any
 
@@ -29,6 +30,32 @@ class Graph(DAG):
         await super().init(progress)
         if said:
             raise WorkflowError(said[0])
+
+    async def update(
+        self,
+        jobs: Any,
+        file: Any = None,
+        visited: Any = None,
+        known_producers: Any = None,
+        **more: Any,
+    ) -> Any:
+        """Add jobs that make a file; the one that is chosen, which its other readers take, too."""
+        known = {} if known_producers is None else known_producers
+        job = await super().update(jobs, file, visited, known, **more)
+        if file is not None:
+            known[file] = [job]
+        return job
+
+    def check_directory_outputs(self) -> None:
+        """Refuse an output inside another one, for which Snakemake compares all of their parts."""
+        outputs = {os.path.abspath(file) for job in self.jobs for file in job.output}  # noqa: PTH100
+        around: set[str] = set()
+        for folder in map(os.path.dirname, outputs):
+            while folder not in around:
+                around.add(folder)
+                folder = os.path.dirname(folder)  # noqa: PTH120
+        if around & outputs:
+            super().check_directory_outputs()
 
 
 class Scheduler(JobScheduler):

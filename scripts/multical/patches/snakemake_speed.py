@@ -4,7 +4,13 @@
   a file. Here it looks once.
 - It makes the regular expression of a pattern to match a file with it. Here it does so only if the
   pattern ends as the file does.
-- It fills in a shell command three times to print a job. Here it does so once.
+- It fills in a shell command three times to print a job. Here it does so once, and not at all in a
+  dry run that does not print it.
+- It looks again, for each job that reads a file, at which job makes it, and at all parts of all
+  outputs for one inside another. Here it looks once, and only where there is one
+  (`snakemake_jobs.Graph`).
+- It starts tasks of asyncio to ask for each output of a job, and makes the names of logs again to
+  check them. Here it does neither.
 - Each round of its scheduler has another program solve equations to choose the next jobs. Here it
   chooses as with `--scheduler greedy`: by priority, then jobs of larger inputs first.
 - Each round of its scheduler starts another one a second later, and that one too: in time as many a
@@ -16,18 +22,46 @@ Until snakemake > 9.27.1: one round of scheduling a second; shell commands that 
 from __future__ import annotations
 
 import threading
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, wraps
 from typing import Any
 
+from snakemake.exceptions import ProtectedOutputException
+from snakemake.iocontainers import Wildcards
 from snakemake.output_index import OutputIndex
+
+from multical.patches import snakemake_files
+
+#: How many last letters of a file's name tell which patterns may match it, as those of `json`
+LETTERS = 4
 
 
 class Producers(OutputIndex):
-    """Which rules make a file. Snakemake looks again for each job that reads the file."""
+    """Which rules make a file. Snakemake asks again for each job that reads it, and each rule."""
 
-    def __init__(self, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
+    def __init__(self, rules: Iterable[Any]) -> None:
+        super().__init__(rules)
         self.found: dict[str, set[Any]] = {}
+        #: The beginning and end of each pattern, and its rule, by the last letters of the end
+        self.by_end: dict[str, list[tuple[str, str, Any]]] = {}
+        for rule in rules:
+            for pattern in rule.products():
+                begin, end = str(pattern.constant_prefix()), str(pattern.constant_suffix())
+                self.by_end.setdefault(self.letters(end), []).append((begin, end, rule))
+
+    @staticmethod
+    def letters(end: str) -> str:
+        """The last letters of a name; empty if it has fewer."""
+        return end[-LETTERS:] if len(end) >= LETTERS else ""
+
+    def match(self, targetfile: str) -> set[Any]:
+        name = str(targetfile)
+        return {
+            rule
+            for letters in {self.letters(name), ""}
+            for begin, end, rule in self.by_end.get(letters, ())
+            if name.endswith(end) and name.startswith(begin)
+        }
 
     def match_producers(self, targetfile: str) -> set[Any]:
         name = str(targetfile)
@@ -65,6 +99,56 @@ class FilledInOnce:
         return kept[2]
 
 
+def log_info(print_job: Callable[..., None]) -> Callable[..., None]:
+    """`Job.log_info`, for which a dry run fills in a shell command only if it prints it."""
+
+    @wraps(print_job)
+    def printed(job: Any, *args: Any, **named: Any) -> None:
+        workflow = job.dag.workflow
+        if not workflow.dryrun or workflow.output_settings.printshellcmds:
+            return print_job(job, *args, **named)
+        job._filled_in = (job.params, job.resources, job.rule.shellcmd)
+        try:
+            print_job(job, *args, **named)
+        finally:
+            del job._filled_in
+
+    return printed
+
+
+class Last:
+    """The wildcards of the last job that was asked for, and `Wildcards` of them."""
+
+    given: Any = None
+    made: Any = None
+
+
+def wildcards(fromdict: Any) -> Any:
+    """`Wildcards`, of which Snakemake makes new ones for each function that it calls for a job."""
+    if Last.given is not fromdict:
+        Last.given, Last.made = fromdict, Wildcards(fromdict=fromdict)
+    return Last.made
+
+
+def is_valid(job: Any) -> None:
+    """`Job.is_valid`, which makes the names of a job's logs once more than is needed."""
+    _ = job.benchmark, job.log
+
+
+async def check_protected_output(job: Any) -> None:
+    """`Job.check_protected_output`, which starts a task for each output."""
+    protected = [file for file in job.output if await file.protected()]
+    if protected:
+        raise ProtectedOutputException(job, protected)
+
+
+async def output_mintime(job: Any) -> float | None:
+    """`Job.output_mintime`, which starts a task for each output."""
+    files = [*job.output, *filter(None, [job.benchmark])]
+    times = [(await file.mtime()).local_or_storage() for file in files if await file.exists()]
+    return min(times, default=None)
+
+
 #: Schedulers that a thread waits to wake
 _waiting: set[Any] = set()
 
@@ -92,9 +176,15 @@ def patch() -> None:
     import snakemake.jobs
     import snakemake.rules
 
+    snakemake_files.patch()
+    snakemake.jobs.Wildcards = snakemake.rules.Wildcards = wildcards
     snakemake.dag.OutputIndex = Producers
     if isinstance(snakemake.jobs.Job.shellcmd, property):  # not patched before
         snakemake.jobs.Job.shellcmd = FilledInOnce(snakemake.jobs.Job.shellcmd)
+        snakemake.jobs.Job.log_info = log_info(snakemake.jobs.Job.log_info)
+    snakemake.jobs.Job.is_valid = is_valid
+    snakemake.jobs.Job.check_protected_output = check_protected_output
+    snakemake.jobs.Job.output_mintime = property(output_mintime)
     snakemake.io._IOFile.match = match
     parameters = cache(snakemake.common.get_function_params)
     snakemake.common.get_function_params = snakemake.rules.get_function_params = parameters

@@ -74,7 +74,8 @@ def not_as_locked() -> list[str]:
         except metadata.PackageNotFoundError:
             version = "not installed"
         if version != pin:
-            lines.append(f"{name}: the lock has {pin}, here it is {version}: make env installs it")
+            cure = "rm .venv/lock; make env installs it"
+            lines.append(f"{name}: the lock has {pin}, here it is {version}: {cure}")
     return lines
 
 

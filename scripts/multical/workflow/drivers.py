@@ -29,6 +29,8 @@ from multical.provenance.fingerprint import fingerprint
 from multical.workflow import job_params, scoring_params
 
 FOLDER = Path(".snakemake/drivers")
+#: Linux has in it an id that is another after each boot
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 #: Set where Snakemake runs in a job of its own: the job's id, and the arguments of `make submit`
 JOB, SUBMITTED = "MULTICAL_DRIVER_JOB", "MULTICAL_DRIVER_SUBMITTED"
 #: Set where `make recover` asks Snakemake
@@ -41,7 +43,7 @@ class Driver:
 
     host: str
     pid: int
-    started: float  # seconds from 1970, since a later process may have the same id
+    started: str  # as the function `started` says, since a later process may have the same id
     command: list[str]
     products: dict[str, str]  # as the function `products` gives them
     job: str = ""  # the id of the cluster job that it ran in, if any
@@ -57,8 +59,8 @@ class Driver:
         """Whether it still runs. Only the process's own host can tell."""
         try:
             process = psutil.Process(self.pid)
-            return process.create_time() == self.started and process.status() != "zombie"
-        except psutil.NoSuchProcess:
+            return started(process) == self.started and process.status() != "zombie"
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             return False
 
     @property
@@ -74,12 +76,25 @@ class Driver:
         return f"Snakemake {self.pid} on {place}"
 
 
+def started(process: psutil.Process) -> str:
+    """When a process started: the boot of the machine, and the clock ticks from then.
+
+    Seconds from 1970 would not do, since Linux counts them anew when its clock is set. Where there
+    is no such id, as on macOS, they stay what they were.
+    """
+    if not BOOT.exists():
+        return str(process.create_time())
+    stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+    ticks = stat.rpartition(")")[2].split()[19]  # the name before it may have spaces
+    return f"{BOOT.read_text(encoding='utf-8').strip()} {ticks}"
+
+
 def record(config: Config) -> None:
     """Record this process for as long as it lives."""
     process = psutil.Process()
     command = [sys.executable, "-m", "snakemake", *sys.argv[1:]]
     driver = Driver(
-        socket.gethostname(), process.pid, process.create_time(), command, products(config),
+        socket.gethostname(), process.pid, started(process), command, products(config),
         os.environ.pop(JOB, ""), json.loads(os.environ.pop(SUBMITTED, "[]")),
     )  # fmt: skip
     write_json(driver.file, asdict(driver))

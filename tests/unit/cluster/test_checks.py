@@ -19,6 +19,7 @@ import doctor
 from multical.cluster import checks, profile
 from multical.cluster import slurm as preflight_slurm
 from multical.cluster.checks import Finding
+from multical.workflow.drivers import started
 from support import checkout, fake_slurm
 from support.checkout import REPO
 from support.doctor_house import SMOKE, edit_config, finding, findings
@@ -161,7 +162,7 @@ def test_a_driver_that_was_killed(slurm: Slurm) -> None:
     drivers.mkdir()
     gone = subprocess.Popen(["/bin/true"])
     gone.wait()
-    record = {"host": socket.gethostname(), "pid": gone.pid, "started": 1.0}
+    record = {"host": socket.gethostname(), "pid": gone.pid, "started": "1"}
     record |= {"command": ["snakemake"], "products": {}}
     (drivers / "a.json").write_text(json.dumps(record))
     assert f"Snakemake {gone.pid} on {socket.gethostname()} was killed" in finding("driver").message
@@ -171,7 +172,7 @@ def test_a_driver_that_was_killed(slurm: Slurm) -> None:
 
 def test_a_driver_at_work(slurm: Slurm) -> None:
     me = psutil.Process()
-    record = {"host": socket.gethostname(), "pid": me.pid, "started": me.create_time()}
+    record = {"host": socket.gethostname(), "pid": me.pid, "started": started(me)}
     record |= {"command": ["snakemake"], "products": {}}
     Path(".snakemake/drivers").mkdir(parents=True)
     Path(".snakemake/drivers/a.json").write_text(json.dumps(record))

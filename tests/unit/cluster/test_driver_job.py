@@ -29,7 +29,7 @@ from support import checkout, fake_slurm, forks
 
 SMALL = Local("fetch_model", minutes=30, mem_mb=2000, threads=1)
 LARGE = Local("compute_metrics", minutes=120, mem_mb=3000, threads=2)
-KILLED = Driver("node1", 7, 1.0, ["python", "-m", "snakemake", "x"], {}, "17", ["--", "x"])
+KILLED = Driver("node1", 7, "1", ["python", "-m", "snakemake", "x"], {}, "17", ["--", "x"])
 
 
 @pytest.fixture
@@ -336,7 +336,7 @@ def test_stop_ends_the_driver_then_its_jobs(
 def test_stop_leaves_another_snakemake_alone(slurm: fake_slurm.Slurm) -> None:
     process = drivers.psutil.Process()
     here = replace(KILLED, job="", host=drivers.socket.gethostname(), pid=process.pid)
-    record(replace(here, started=process.create_time()))
+    record(replace(here, started=drivers.started(process)))
     with pytest.raises(InputError, match=rf"stop it with kill -INT {process.pid}, which cancels"):
         driver_job.stop()
 

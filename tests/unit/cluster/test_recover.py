@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import recover
@@ -61,9 +63,37 @@ def test_this_process_is_on_record_and_alive(dead: Driver) -> None:
     with pytest.raises(InputError, match="still runs here: found it alive"):
         recovery.check_killed([driver], [])
     # another process that has got the same number is not the driver
-    assert not replace(driver, started=driver.started - 1).alive
+    assert not replace(driver, started=f"{driver.started}0").alive
     driver.forget()
     assert drivers.load_all() == []
+
+
+def test_a_living_one_stays_alive_when_the_clock_is_set(
+    dead: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux then moves the time of its boot, from which psutil counts that of each process."""
+    drivers.record(schema.load(RAW))
+    (driver,) = drivers.load_all()
+    boot = psutil.boot_time()
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: boot + 3600)
+    assert driver.alive
+    other = Path("boot_id")
+    other.write_text("4a7d\n", encoding="utf-8")
+    monkeypatch.setattr(drivers, "BOOT", other)
+    assert not driver.alive
+    driver.forget()
+
+
+def test_the_ticks_of_a_process_with_an_odd_name(tmp_path: Path) -> None:
+    odd = tmp_path / "a) S 1 (b"
+    shutil.copy(shutil.which("sleep") or "", odd)
+    with subprocess.Popen([odd, "600"]) as process:
+        try:
+            seconds = psutil.Process(process.pid)._proc.create_time(monotonic=True)
+            _, ticks = drivers.started(psutil.Process(process.pid)).split()
+            assert int(ticks) == round(seconds * os.sysconf("SC_CLK_TCK"))
+        finally:
+            process.kill()
 
 
 def test_a_dead_one_is_accepted(dead: Driver) -> None:

@@ -314,6 +314,24 @@ def test_a_run_that_is_killed_while_it_tidies_up_ends_the_same(
     assert sorted(path.name for path in base.iterdir()) == ["base", "data.jsonl", "tidied"]
 
 
+def test_a_checkpoint_is_whole_as_long_as_it_has_its_name(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run that is killed as it removes an older one would find half of it."""
+    real_unlink, checked = os.unlink, []
+
+    def unlink(path: Any, **more: Any) -> None:
+        real_unlink(path, **more)
+        named = [*base.glob("out.scratch-*/checkpoint-*")]
+        assert [digests.fault(folder) for folder in named] == [""] * len(named)
+        checked.append(named)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    run(monkeypatch, base)
+    removed = [named for named in checked if [folder.name for folder in named] == ["checkpoint-6"]]
+    assert len(removed) >= len(STATE)
+
+
 def test_a_second_process_touches_nothing(
     base: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

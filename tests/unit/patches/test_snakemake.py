@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,23 @@ def test_an_input_that_changes_while_the_job_runs(tmp_path: Path) -> None:
         said = run(tmp_path, "--forceall", *(["--config", *config] if patched else []))
         assert ("given.txt: changed while copy ran, which must run again" in said) is patched
         assert stale(tmp_path, *config) is patched
+
+
+@pytest.mark.workflow
+def test_results_without_records_are_accepted_by_touch_alone(tmp_path: Path) -> None:
+    """And white space in a command counts: docs/reruns.md."""
+    (tmp_path / "Snakefile").write_text(SNAKEFILE, encoding="utf-8")
+    (tmp_path / "given.txt").write_text("x", encoding="utf-8")
+    config = ["--config", "left=none"]
+    run(tmp_path, *config)
+    shutil.rmtree(tmp_path / ".snakemake")
+    assert stale(tmp_path, config[1])
+    run(tmp_path, *config, "--touch")
+    assert not stale(tmp_path, config[1])
+    (tmp_path / "Snakefile").write_text(
+        SNAKEFILE.replace("cp given", "cp  given"), encoding="utf-8"
+    )
+    assert stale(tmp_path, config[1])
 
 
 @pytest.mark.workflow
@@ -300,6 +318,34 @@ rule one:
     said = run(tmp_path, "--dry-run", "-p", *(["--config", "left=none"] * patched))
     assert "echo once > made.txt" in said
     assert (tmp_path / "count").read_text(encoding="utf-8") == "x" * (1 if patched else 3)
+    (tmp_path / "count").unlink()
+    said = run(tmp_path, "--dry-run", *(["--config", "left=none"] * patched))
+    assert "made.txt" in said
+    assert "echo" not in said
+    assert (tmp_path / "count").exists() is not patched
+
+
+@pytest.mark.parametrize("inside", ["folder/file.txt", "folder/deep/file.txt", "folder.txt"])
+def test_an_output_inside_another_one_is_refused(tmp_path: Path, inside: str) -> None:
+    """As by Snakemake alone."""
+    rules = f"""
+rule all:
+    input: "folder", "{inside}"
+
+rule one:
+    output: directory("folder")
+    shell: "mkdir folder"
+
+rule two:
+    output: "{inside}"
+    shell: "touch {{output}}"
+"""
+    text = SNAKEFILE.partition("rule copy")[0] + rules
+    (tmp_path / "Snakefile").write_text(text, encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("snakemake")), "--dry-run", "--cores", "1"]
+    for config in ([], ["--config", "left=none"]):
+        done = forks.run([*command, *config], cwd=tmp_path)
+        assert ("ChildIOException" in done.stdout + done.stderr) is ("/" in inside)
 
 
 SOLVER = """
