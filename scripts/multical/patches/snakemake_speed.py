@@ -4,8 +4,7 @@
   a file. Here it looks once.
 - It makes the regular expression of a pattern to match a file with it. Here it does so only if the
   pattern ends as the file does.
-- It fills in a shell command three times to print a job. Here it does so once, and not at all in a
-  dry run that does not print it.
+- It fills in a shell command three times to print a job. Here it does so once.
 - It looks again, for each job that reads a file, at which job makes it, and at all parts of all
   outputs for one inside another. Here it looks once, and only where there is one
   (`snakemake_jobs.Graph`).
@@ -22,8 +21,8 @@ Until snakemake > 9.27.1: one round of scheduling a second; shell commands that 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from functools import cache, wraps
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from snakemake.exceptions import ProtectedOutputException
@@ -99,23 +98,6 @@ class FilledInOnce:
         return kept[2]
 
 
-def log_info(print_job: Callable[..., None]) -> Callable[..., None]:
-    """`Job.log_info`, for which a dry run fills in a shell command only if it prints it."""
-
-    @wraps(print_job)
-    def printed(job: Any, *args: Any, **named: Any) -> None:
-        workflow = job.dag.workflow
-        if not workflow.dryrun or workflow.output_settings.printshellcmds:
-            return print_job(job, *args, **named)
-        job._filled_in = (job.params, job.resources, job.rule.shellcmd)
-        try:
-            print_job(job, *args, **named)
-        finally:
-            del job._filled_in
-
-    return printed
-
-
 class Last:
     """The wildcards of the last job that was asked for, and `Wildcards` of them."""
 
@@ -181,7 +163,6 @@ def patch() -> None:
     snakemake.dag.OutputIndex = Producers
     if isinstance(snakemake.jobs.Job.shellcmd, property):  # not patched before
         snakemake.jobs.Job.shellcmd = FilledInOnce(snakemake.jobs.Job.shellcmd)
-        snakemake.jobs.Job.log_info = log_info(snakemake.jobs.Job.log_info)
     snakemake.jobs.Job.is_valid = is_valid
     snakemake.jobs.Job.check_protected_output = check_protected_output
     snakemake.jobs.Job.output_mintime = property(output_mintime)

@@ -319,10 +319,8 @@ rule one:
     assert "echo once > made.txt" in said
     assert (tmp_path / "count").read_text(encoding="utf-8") == "x" * (1 if patched else 3)
     (tmp_path / "count").unlink()
-    said = run(tmp_path, "--dry-run", *(["--config", "left=none"] * patched))
-    assert "made.txt" in said
-    assert "echo" not in said
-    assert (tmp_path / "count").exists() is not patched
+    run(tmp_path, "--dry-run", *(["--config", "left=none"] * patched))
+    assert (tmp_path / "count").exists()  # so a dry run tells of a wrong name in a command
 
 
 @pytest.mark.parametrize("inside", ["folder/file.txt", "folder/deep/file.txt", "folder.txt"])
