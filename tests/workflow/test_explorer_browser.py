@@ -327,9 +327,10 @@ def test_a_language_says_what_changed_in_it(page: Page, study: Path) -> None:
                 assert p == shown_p(row["p_holm"])
                 is_open = row["ci_low"] <= 0 <= row["ci_high"]
                 is_alike = (row["value"] > 0) == (means[reading] > 0)
-                kind = "undecided" if is_open else "shown" if is_alike else "contrary"
-                assert words.startswith(kind)
-                assert ("not after" in words) == (not is_open and row["p_holm"] >= 0.05)
+                strength = "shown" if row["p_holm"] < 0.05 else "suggested"
+                kind = "undecided" if is_open else strength if is_alike else f"contrary {strength}"
+                assert words.startswith(f"{kind}:")
+                assert ("not significant" in words) == (not is_open and strength != "shown")
                 assert is_open or ("raised" in words) == (row["value"] > 0)
                 said.append(kind)
     assert len(set(said)) > 1

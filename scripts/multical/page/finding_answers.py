@@ -14,6 +14,10 @@ from multical.workflow import msp_params
 
 #: A correlation with a smaller p-value is named
 ALPHA = 0.05
+ABOUT_R = (
+    "r is the correlation across models, and p that of r = 0, not corrected for the number of "
+    "tests; claim P3 has tests of its own. "
+)
 
 
 def find(config: Config, root: str) -> Finding:
@@ -35,18 +39,23 @@ def find(config: Config, root: str) -> Finding:
     def r(column: str) -> str:
         return f"r = {found['r'][column]:.2f}, p = {found['p'][column]:.2g}"
 
+    # accuracies that differ by chance have links to nothing
+    guessing = any(not part.holds for part in able)
+
     def linked(column: str, more: str, less: str) -> str:
+        if guessing:
+            return ""
         if found["p"][column] >= ALPHA:
-            return f"with no clear link to accuracy ({r(column)})"
+            return f", with no clear link to accuracy ({r(column)})"
         word = more if found["r"][column] > 0 else less
-        return f"{word} in more accurate models ({r(column)})"
+        return f", {word} in more accurate models ({r(column)})"
 
     return Finding(
         lead=(
             f"{''.join(map(_guessing, able))}The confidence of {len(points)} chat models misses "
-            f"their accuracy by {means['calibration error']} on average (calibration error), "
+            f"their accuracy by {means['calibration error']} on average (calibration error)"
             f"{linked(error, 'more', 'less')}; it tells right answers from wrong ones better than "
-            f"a guess in {len(knows.holds)} of {knows.total} models (mean AUROC {means['AUROC']}), "
+            f"a guess in {len(knows.holds)} of {knows.total} models (mean AUROC {means['AUROC']})"
             f"{linked('msp_auroc', 'better', 'worse')}.{_gained(gains)}"
         ),
         numbers=[
@@ -72,13 +81,12 @@ def find(config: Config, root: str) -> Finding:
         ],
         unit="models",
         decided=(
-            f"Counted by the {level:.0%} interval of each model, without a correction for their "
-            "number: undecided if it includes that of a guess. Scores with abstention are compared "
-            "without intervals."
+            f"Counted by the {100 * level:g} % interval of each model, without a correction for "
+            "their number: undecided if it includes that of a guess. Scores with abstention are "
+            "compared without intervals."
         ),
         note=(
-            "r is the correlation across models, and p that of r = 0, not corrected for the number "
-            "of tests; claim P3 has tests of its own. "
+            f"{'' if guessing else ABOUT_R}"
             f"The calibration error {means['calibration error']} is the mean over models, data "
             f"sets and phrasings, in bins of equal {'width' if 'width' in error else 'mass'}. With "
             "all answers of a model pooled in one set of bins of equal mass, as claim P1 tests it, "

@@ -48,8 +48,8 @@ def find(params: Conditions) -> Finding:
         ],
         unit="languages",
         decided=(
-            f"Counted by the {params.level:.0%} interval of the gap in each language, without a "
-            "correction for their number: undecided if it includes 0."
+            f"Counted by the {100 * params.level:g} % interval of the gap in each language, "
+            "without a correction for their number: undecided if it includes 0."
         ),
     )  # fmt: skip
 

@@ -65,13 +65,13 @@ def find(params: Conditions) -> Finding:
         parts=list(_parts(params)),
         unit="languages",
         decided=(
-            f"Counted by the {params.level:.0%} interval of the change in each language: undecided "
-            "if it includes 0. With so many intervals, some miss 0 by chance. After Holm's "
-            "correction for all tests of the change (languages, readouts and metrics), only those "
-            f"count whose p is smaller than {tables.ALPHA:g}. Calibration is counted by the "
+            f"Counted by the {100 * params.level:g} % interval of the change in each language: "
+            "undecided if it includes 0. With so many intervals, some miss 0 by chance. After "
+            "Holm's correction for all tests of the change (languages, readouts and metrics), only "
+            f"those count whose p is smaller than {tables.ALPHA:g}. Calibration is counted by the "
             f"{metric_name(SQUARED)}, since changes of ECE cannot be tested."
         ),
-        note=" ".join([_read_from(params.readout), *_otherwise(params)]),
+        note=" ".join([*_in_english(params), _read_from(params.readout), *_otherwise(params)]),
     )
 
 
@@ -82,6 +82,20 @@ def _read_from(readout: str) -> str:
         f"Confidence is read from how likely the model finds the {what} of each option, by "
         f"{readout_name(readout)}."
     )
+
+
+def _in_english(params: Conditions) -> Iterator[str]:
+    """What changes in English, if the means leave it out."""
+    base, plain, smoothed = conditions = tables.conditions(params)
+    path = paths.METRICS.format(root=params.study)
+    rows = tables.chosen(path, "metrics", params, conditions, metric=["ece"])
+    english = rows[rows["language"] == "en"]
+    if 0 < len(english) < len(rows):
+        yield (
+            "In English, which the means leave out, SFT changes ECE by "
+            f"{signed(_shifts(english, 'ece', base, plain))}, and smoothing by "
+            f"{signed(_shifts(english, 'ece', plain, smoothed))}."
+        )
 
 
 def _otherwise(params: Conditions) -> Iterator[str]:
@@ -133,7 +147,7 @@ def detail(params: Conditions) -> Detail:
         about=(
             "SFT against the base model, and SFT with label smoothing against SFT without: means "
             "over languages other than English (over all if there is no other), with their "
-            f"{params.level:.0%} bootstrap intervals over questions."
+            f"{100 * params.level:g} % bootstrap intervals over questions."
         ),
         caption="Changes by SFT and by smoothing",
         rows=[["change", "model", *map(metric_name, shown)], *made],

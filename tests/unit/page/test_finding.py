@@ -109,18 +109,26 @@ def test_other_readouts_of_all_runs_are_told_beside_the_one_of_the_finding(resul
     pd.concat([summary, *others]).to_csv(results / "demo/summary.csv", index=False)
     found = finding.find(files.load(), "results/demo")
     own = summary[(summary["group"] == "non-english") & (summary["metric"] == "ece")]
-    means = own.set_index("run")["value"] / 10
+    metrics = pd.read_csv(results / "demo/metrics.csv")
+    english = metrics[(metrics["language"] == "en") & (metrics["metric"] == "ece")]
+    assert found.note == (
+        f"In English, which the means leave out, {changes_of_ece(english)}. Confidence is read "
+        "from how likely the model finds the text of each option, by perplexity of the texts. "
+        "Read by likelihood of the texts (means over 40 languages other than English), "
+        f"{changes_of_ece(own.assign(value=own['value'] / 10))}."
+    )
+
+
+def changes_of_ece(rows: pd.DataFrame) -> str:
+    """What SFT and smoothing change, from a row for each run."""
+    values = rows.set_index("run")["value"]
     sft, smoothing = (
         " and ".join(
-            f"{means[model + after] - means[model + before]:+.3f}" for model in (GEMMA, SMOLLM)
+            f"{values[model + after] - values[model + before]:+.3f}" for model in (GEMMA, SMOLLM)
         )
         for before, after in (("", ".facts.ls0.s0"), (".facts.ls0.s0", ".facts.ls0.1.s0"))
     )
-    assert found.note == (
-        "Confidence is read from how likely the model finds the text of each option, by perplexity "
-        "of the texts. Read by likelihood of the texts (means over 40 languages other than "
-        f"English), SFT changes ECE by {sft}, and smoothing by {smoothing}."
-    )
+    return f"SFT changes ECE by {sft}, and smoothing by {smoothing}"
 
 
 #: Value, ends of the interval and corrected p of a change
@@ -186,7 +194,7 @@ def test_the_languages_in_which_it_does_not_hold_are_named(results: Path) -> Non
         f"SFT raises the debiased ECE\u00b2 of {GEMMA} in 2 of 3 (0 after Holm's correction, "
         "1 undecided)"
     )
-    assert "95% interval" in found.decided
+    assert "95 % interval" in found.decided
     assert "the debiased ECE\u00b2, since changes of ECE cannot be tested" in found.decided
     assert "raises the calibration error ECE (" in found.lead, "each by its own name"
 
@@ -341,6 +349,8 @@ def test_accuracies_at_chance_are_said_first(results: Path, low: float, said: st
     assert found.lead.startswith(said)
     able = found.parts[0]
     assert able.says == "The accuracy is above that of a guess, 0.25,"
+    # accuracies at chance have no link to anything
+    assert ("(r = " in found.lead) == ("r is the correlation" in found.note) == (low > 0.25)
     assert (able.holds, able.undecided) == ((["b"], ["a"]) if low > 0.25 else ([], ["a", "b"]))
 
 

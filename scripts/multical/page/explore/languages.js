@@ -314,10 +314,12 @@ function verdict({ value, low, high, p }, mean) {
   if (low === null) return 'not tested';
   if (low <= 0 && high >= 0) return 'undecided: the interval includes 0';
   const moved = value > 0 ? 'raised' : 'lowered';
-  const left = p !== null && p < data.alpha ? '' : ", but not after Holm's correction";
-  if (!mean) return `shown${left}: ${moved}`;
-  if (value > 0 === mean > 0) return `shown${left}: ${moved}, as on average`;
-  return `contrary${left}: ${moved}, unlike the average`;
+  const isLeft = p !== null && p < data.alpha;
+  const strength = isLeft ? 'shown' : 'suggested';
+  const left = isLeft ? '' : "; not significant after Holm's correction";
+  if (!mean) return `${strength}: ${moved}${left}`;
+  if (value > 0 === mean > 0) return `${strength}: ${moved}, as on average${left}`;
+  return `contrary ${strength}: ${moved}, unlike the average${left}`;
 }
 
 /** What SFT and smoothing did in a language: a row for each change that has a value there. */
