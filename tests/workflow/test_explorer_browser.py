@@ -421,7 +421,7 @@ def test_tab_stops_once_in_a_chart_and_arrows_lead_through_it(page: Page) -> Non
     page.keyboard.press("Shift+Tab")
     assert page.evaluate(focused).startswith("Bangla"), "where it was left"
     page.keyboard.press("Enter")
-    drawn(page)
+    page.wait_for_function("document.activeElement.id == 'x-title'")
     assert title(page) == "Bangla"
 
 
