@@ -111,7 +111,7 @@ def _cells(metrics: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def _changes(root: str) -> Iterator[dict[str, Any]]:
     """Of each comparison and readout: its languages, and lists as long by metric.
 
-    `means` are the means over the languages that the finding tells of.
+    `means` are the means over the languages that the finding is about.
     """
     effects = tables.read(paths.EFFECTS.format(root=root), "effects")
     over = tables.read(paths.EFFECTS_OVER_LANGUAGES.format(root=root), "effects_over_languages")

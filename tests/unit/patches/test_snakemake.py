@@ -320,7 +320,7 @@ rule one:
     assert (tmp_path / "count").read_text(encoding="utf-8") == "x" * (1 if patched else 3)
     (tmp_path / "count").unlink()
     run(tmp_path, "--dry-run", *(["--config", "left=none"] * patched))
-    assert (tmp_path / "count").exists()  # so a dry run tells of a wrong name in a command
+    assert (tmp_path / "count").exists()  # so a dry run shows a wrong name in a command
 
 
 @pytest.mark.parametrize("inside", ["folder/file.txt", "folder/deep/file.txt", "folder.txt"])
