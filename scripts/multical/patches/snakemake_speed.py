@@ -99,17 +99,21 @@ class FilledInOnce:
 
 
 class Last:
-    """The wildcards of the last job that was asked for, and `Wildcards` of them."""
+    """The wildcards of the last job that was asked for, and `Wildcards` of them.
 
-    given: Any = None
-    made: Any = None
+    In one pair, since jobs are in several threads.
+    """
+
+    pair: tuple[Any, Any] = (None, None)
 
 
 def wildcards(fromdict: Any) -> Any:
     """`Wildcards`, of which Snakemake makes new ones for each function that it calls for a job."""
-    if Last.given is not fromdict:
-        Last.given, Last.made = fromdict, Wildcards(fromdict=fromdict)
-    return Last.made
+    given, made = Last.pair
+    if given is not fromdict:
+        made = Wildcards(fromdict=fromdict)
+        Last.pair = fromdict, made
+    return made
 
 
 def is_valid(job: Any) -> None:
