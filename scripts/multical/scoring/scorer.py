@@ -25,6 +25,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from multical.errors import InputError
+from multical.models import cpu_products
 from multical.models import logits as model_logits
 from multical.models.trie import Trie
 from multical.scoring.tokenized import Read, TokenizedQuestion, shared_prefix
@@ -109,13 +110,16 @@ class Group:
 Recall = Callable[[int, Callable[[], list[Scores]]], list[Scores]]
 
 
+#: Products of a part of the head's weight, (tile, width), with hidden states: (positions, tile)
+Outputs = Callable[[Tensor], Tensor]
+
+
 class Head:
     """The output head of the model, and what its forward does after it, in float32.
 
-    Each tile of its weight is read once for all positions of a batch. Both buffers are reused,
-    since new memory for each tile of logits takes longer than filling it. Where weight and hidden
-    states are bfloat16, AMX and tensor cores may multiply them: to round to bfloat16 or TF32 then
-    changes nothing, and sums stay in float32.
+    Each tile of its weight is read once for all positions of a batch. Buffers are reused, since new
+    memory for each tile of logits takes longer than filling it. Where weight and hidden states are
+    bfloat16, instructions that round to it, or to TF32, change nothing, and sums stay in float32.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -138,23 +142,21 @@ class Head:
         Returns:
             arrays in float32, (positions,) and (wanted,).
         """
-        exact = hidden.dtype == self.weight.dtype == torch.bfloat16
-        with _rounding_factors() if exact else nullcontext():
-            # a model on several GPUs may have its head on another one than its last layer
-            return self._read(hidden.float().to(self.weight.device), places, tokens)
+        with self._multiplied(hidden) as outputs:
+            return self._read(outputs, len(hidden), places, tokens)
 
     def _read(
-        self, hidden: Tensor, places: np.ndarray, tokens: np.ndarray
+        self, outputs: Outputs, count: int, places: np.ndarray, tokens: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        height = max(1, min(self.size // len(hidden), len(self.weight)))
+        height = max(1, min(self.size // count, len(self.weight)))
         order = np.argsort(tokens, kind="stable")
         starts = range(0, len(self.weight), height)
         ends = np.searchsorted(tokens[order], [*starts[1:], len(self.weight)])
         wanted = np.empty(len(tokens), dtype=np.float32)
-        top = hidden.new_full((len(hidden),), -math.inf)
-        total = hidden.new_zeros(len(hidden))
+        top = torch.full((count,), -math.inf, device=self.weight.device)
+        total = torch.zeros_like(top)
         for start, first, end in zip(starts, [0, *ends], ends, strict=False):
-            logits = self._logits(hidden, slice(start, start + height))
+            logits = self._logits(outputs, slice(start, start + height))
             chosen = order[first:end]
             where = torch.from_numpy(np.stack([places[chosen], tokens[chosen] - start]))
             wanted[chosen] = logits[tuple(where.to(logits.device))].cpu().numpy()
@@ -164,15 +166,36 @@ class Head:
             top = higher
         return (total.log() + top).cpu().numpy(), wanted
 
-    def _logits(self, hidden: Tensor, tile: slice) -> Tensor:
+    def _logits(self, outputs: Outputs, tile: slice) -> Tensor:
         """Logits (positions, tile). The next call overwrites them."""
-        part = self.weight[tile]
-        weight = self._buffer("weight", part.shape).copy_(part)
-        shape = (len(hidden), len(part))
-        logits = torch.mm(hidden, weight.T, out=self._buffer("logits", shape))
+        logits = outputs(self.weight[tile])
         if self.bias is not None:
             logits += self.bias[tile].float()
         return self.after(logits)
+
+    @contextmanager
+    def _multiplied(self, hidden: Tensor) -> Iterator[Outputs]:
+        """A function of a part of the weight (tile, width): its products, (positions, tile)."""
+        # a model on several GPUs may have its head on another one than its last layer
+        hidden = hidden.to(self.weight.device)
+        exact = hidden.dtype == self.weight.dtype == torch.bfloat16
+        if exact and cpu_products.faster(self.weight):
+            factor = cpu_products.Factor(hidden)
+
+            def short(part: Tensor) -> Tensor:
+                shape = (max(len(part), cpu_products.ROWS), factor.columns)
+                return factor.times(part, self._buffer("logits", shape)).T
+
+            yield short
+            return
+        hidden = hidden.float()
+
+        def long(part: Tensor) -> Tensor:
+            weight = self._buffer("weight", part.shape).copy_(part)
+            return torch.mm(hidden, weight.T, out=self._buffer("logits", (len(hidden), len(part))))
+
+        with _rounding_factors() if exact else nullcontext():
+            yield long
 
     def _buffer(self, name: str, shape: tuple[int, ...]) -> Tensor:
         size = math.prod(shape)

@@ -1,0 +1,175 @@
+"""Products of bfloat16 matrices with sums in float32, on CPUs that have AVX512_BF16 but no AMX.
+
+PyTorch rounds such products to bfloat16. It can only turn both factors into float32 first, which
+such a CPU multiplies at half the speed. Where it has AMX, PyTorch's own way is as good (see
+`scorer.Head`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import njit, types
+from numba.core import config
+from numba.extending import intrinsic
+from torch import Tensor
+
+#: A block of a product, whose sums stay in registers: rows, and columns in vectors of 16 float32
+ROWS, LANES, VECTORS = 6, 16, 4
+#: The instruction: adds the products of 16 pairs of bfloat16 with 16 other pairs to 16 sums
+DOT = "llvm.x86.avx512bf16.dpbf16ps.512"
+
+
+@cache
+def runnable() -> bool:
+    """Whether this CPU has the instruction, and numba compiles for this CPU."""
+    has: bool = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    other = config.CPU_NAME or config.CPU_FEATURES  # type: ignore[attr-defined]
+    return has and not other
+
+
+def faster(weight: Tensor) -> bool:
+    """Whether products with this weight (rows, width) are faster here than by PyTorch."""
+    return (
+        runnable()
+        and not torch.cpu.get_capabilities()["amx_tile"]
+        and torch.get_num_threads() == 1
+        and weight.dtype == torch.bfloat16
+        and weight.device.type == "cpu"
+        and weight.shape[1] % 2 == 0
+        and weight.is_contiguous()
+    )
+
+
+class Factor:
+    """A right factor: bfloat16 x (n, width), with an even width."""
+
+    def __init__(self, x: Tensor) -> None:
+        pairs = _pairs(x.contiguous())
+        self.n, self.columns = len(x), -(-len(x) // LANES) * LANES
+        self.packed = np.zeros(self.columns * pairs.shape[1], np.uint32)
+        _pack(pairs, self.packed)
+
+    def times(self, left: Tensor, out: Tensor) -> Tensor:
+        """left @ x.T for contiguous bfloat16 left (rows, width): part of `out`, (rows, n).
+
+        Args:
+            out: float32, (rows, but at least ROWS, columns). It is overwritten.
+        """
+        rows = len(left)
+        if rows < ROWS:
+            left = torch.cat([left, left.new_zeros(ROWS - rows, left.shape[1])])
+        _multiply(_pairs(left), self.packed, out.numpy())
+        return out[:rows, : self.n]
+
+
+def _pairs(x: Tensor) -> np.ndarray:
+    """The same memory as integers that hold two numbers each."""
+    return x.detach().view(torch.uint16).numpy().view(np.uint32)
+
+
+@njit(cache=True, nogil=True)
+def _pack(x: Any, out: Any) -> None:
+    """Pairs x (n, pairs) in panels of up to VECTORS vectors of rows, each transposed."""
+    start = 0
+    for first in range(0, len(x), VECTORS * LANES):
+        rows = x[first : first + VECTORS * LANES]
+        width = -(-len(rows) // LANES) * LANES
+        for i in range(len(rows)):
+            for k in range(x.shape[1]):
+                out[start + k * width + i] = rows[i, k]
+        start += width * x.shape[1]
+
+
+@njit(cache=True, nogil=True)
+def _multiply(left: Any, packed: Any, out: Any) -> None:
+    """Products of pairs left (rows, pairs) with what `_pack` made, into out (rows, columns)."""
+    rows, pairs = left.shape
+    columns = out.shape[1]
+    for first in range(0, columns, VECTORS * LANES):
+        width = min(VECTORS * LANES, columns - first)
+        panel = packed.ctypes.data + 4 * first * pairs
+        for row in range(0, rows, ROWS):
+            top = min(row, rows - ROWS)  # the last block may repeat rows of the one before
+            start = left.ctypes.data + 4 * top * pairs
+            to = out.ctypes.data + 4 * (top * columns + first)
+            if width == 4 * LANES:
+                _four(start, panel, pairs, to, columns)
+            elif width == 3 * LANES:
+                _three(start, panel, pairs, to, columns)
+            elif width == 2 * LANES:
+                _two(start, panel, pairs, to, columns)
+            else:
+                _one(start, panel, pairs, to, columns)
+
+
+def _block(vectors: int) -> Callable[..., None]:
+    """A function that multiplies ROWS rows with one panel of so many vectors.
+
+    Its arguments: the addresses of the first row and of the panel, how many pairs each has, the
+    address of the first sum, and how many sums lie from a row to the next.
+    """
+    pair, real, integer = ir.IntType(32), ir.FloatType(), ir.IntType(64)
+    reals, lanes = ir.VectorType(real, LANES), ir.VectorType(pair, LANES)
+
+    def code(context: Any, at: Any, signature: Any, args: Any) -> Any:
+        dot = at.module.globals.get(DOT) or ir.Function(
+            at.module, ir.FunctionType(reals, [reals, lanes, lanes]), DOT
+        )
+        left, panel = (at.inttoptr(address, pair.as_pointer()) for address in args[:2])
+        pairs, out, columns = args[2], at.inttoptr(args[3], real.as_pointer()), args[4]
+        before, loop = at.block, at.append_basic_block("loop")
+        at.branch(loop)
+        at.position_at_end(loop)
+        k = at.phi(integer)
+        olds = [[at.phi(reals) for _ in range(vectors)] for _ in range(ROWS)]
+        following = at.add(k, integer(1))
+        k.add_incoming(integer(0), before)
+        k.add_incoming(following, loop)
+        panel = at.gep(panel, [at.mul(k, integer(vectors * LANES))])
+        columns_of_k = [_load(at, panel, vector * LANES, lanes) for vector in range(vectors)]
+        sums: list[list[Any]] = []
+        for row, of_row in enumerate(olds):
+            number = at.load(at.gep(left, [at.add(at.mul(pairs, integer(row)), k)]))
+            spread = _spread(at, number, lanes)
+            terms = zip(of_row, columns_of_k, strict=True)
+            sums.append([at.call(dot, [old, column, spread]) for old, column in terms])
+            for old, new in zip(of_row, sums[-1], strict=True):
+                old.add_incoming(ir.Constant(reals, [0.0] * LANES), before)
+                old.add_incoming(new, loop)
+        after = at.append_basic_block("after")
+        at.cbranch(at.icmp_unsigned("<", following, pairs), loop, after)
+        at.position_at_end(after)
+        for row, news in enumerate(sums):
+            start = at.gep(out, [at.mul(columns, integer(row))])
+            for vector, new in enumerate(news):
+                to = at.gep(start, [integer(vector * LANES)])
+                at.store(new, at.bitcast(to, reals.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def block(context: Any, left: Any, panel: Any, pairs: Any, out: Any, columns: Any) -> Any:
+        return types.void(*[types.int64] * 5), code
+
+    return block
+
+
+def _load(at: Any, panel: Any, first: int, lanes: Any) -> Any:
+    """The pairs of a panel from number `first` on, as a vector."""
+    address = at.gep(panel, [ir.IntType(64)(first)])
+    return at.load(at.bitcast(address, lanes.as_pointer()), align=4)
+
+
+def _spread(at: Any, number: Any, lanes: Any) -> Any:
+    """A vector with the number in each of its lanes."""
+    none, index = ir.Constant(lanes, ir.Undefined), ir.IntType(32)
+    vector = at.insert_element(none, number, index(0))
+    return at.shuffle_vector(vector, none, ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
+
+
+_one, _two, _three, _four = map(_block, range(1, VECTORS + 1))
