@@ -19,8 +19,12 @@ from numba.core import config
 from numba.extending import intrinsic
 from torch import Tensor
 
-#: A block of a product, whose sums stay in registers: rows, and columns in vectors of 16 float32
-ROWS, LANES, VECTORS = 6, 16, 4
+from multical.models.bfloat16 import bits_of
+
+#: A block of a product, whose sums stay in registers: rows, and vectors of so many columns
+ROWS, VECTORS, LANES = 6, 4, 16
+#: Columns of a right factor that are packed together
+PANEL = VECTORS * LANES
 #: The instruction: adds the products of 16 pairs of bfloat16 with 16 other pairs to 16 sums
 DOT = "llvm.x86.avx512bf16.dpbf16ps.512"
 
@@ -33,16 +37,15 @@ def runnable() -> bool:
     return has and not other
 
 
-def faster(weight: Tensor) -> bool:
-    """Whether products with this weight (rows, width) are faster here than by PyTorch."""
+def faster(x: Tensor) -> bool:
+    """Whether products of x (..., width) over its width are faster here than by PyTorch."""
     return (
         runnable()
         and not torch.cpu.get_capabilities()["amx_tile"]
         and torch.get_num_threads() == 1
-        and weight.dtype == torch.bfloat16
-        and weight.device.type == "cpu"
-        and weight.shape[1] % 2 == 0
-        and weight.is_contiguous()
+        and x.dtype == torch.bfloat16
+        and x.device.type == "cpu"
+        and x.shape[-1] % 2 == 0
     )
 
 
@@ -50,13 +53,13 @@ class Factor:
     """A right factor: bfloat16 x (n, width), with an even width."""
 
     def __init__(self, x: Tensor) -> None:
-        pairs = _pairs(x.contiguous())
+        pairs = pairs_of(x.contiguous())
         self.n, self.columns = len(x), -(-len(x) // LANES) * LANES
         self.packed = np.zeros(self.columns * pairs.shape[1], np.uint32)
-        _pack(pairs, self.packed)
+        pack(pairs, self.packed)
 
     def times(self, left: Tensor, out: Tensor) -> Tensor:
-        """left @ x.T for contiguous bfloat16 left (rows, width): part of `out`, (rows, n).
+        """left @ x.T for bfloat16 left (rows, width): part of `out`, (rows, n).
 
         Args:
             out: float32, (rows, but at least ROWS, columns). It is overwritten.
@@ -64,21 +67,21 @@ class Factor:
         rows = len(left)
         if rows < ROWS:
             left = torch.cat([left, left.new_zeros(ROWS - rows, left.shape[1])])
-        _multiply(_pairs(left), self.packed, out.numpy())
+        multiply(pairs_of(left.contiguous()), self.packed, out.numpy())
         return out[:rows, : self.n]
 
 
-def _pairs(x: Tensor) -> np.ndarray:
+def pairs_of(x: Tensor) -> np.ndarray:
     """The same memory as integers that hold two numbers each."""
-    return x.detach().view(torch.uint16).numpy().view(np.uint32)
+    return bits_of(x).view(np.uint32)
 
 
 @njit(cache=True, nogil=True)
-def _pack(x: Any, out: Any) -> None:
-    """Pairs x (n, pairs) in panels of up to VECTORS vectors of rows, each transposed."""
+def pack(x: Any, out: Any) -> None:
+    """Pairs x (n, pairs) in panels of up to PANEL rows, each transposed."""
     start = 0
-    for first in range(0, len(x), VECTORS * LANES):
-        rows = x[first : first + VECTORS * LANES]
+    for first in range(0, len(x), PANEL):
+        rows = x[first : first + PANEL]
         width = -(-len(rows) // LANES) * LANES
         for i in range(len(rows)):
             for k in range(x.shape[1]):
@@ -87,33 +90,45 @@ def _pack(x: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _multiply(left: Any, packed: Any, out: Any) -> None:
-    """Products of pairs left (rows, pairs) with what `_pack` made, into out (rows, columns)."""
+def multiply(left: Any, packed: Any, out: Any) -> None:
+    """Products of pairs left (rows, pairs) with what `pack` made, into out (rows, columns)."""
     rows, pairs = left.shape
     columns = out.shape[1]
-    for first in range(0, columns, VECTORS * LANES):
-        width = min(VECTORS * LANES, columns - first)
+    for first in range(0, columns, PANEL):
         panel = packed.ctypes.data + 4 * first * pairs
+        width = min(PANEL, columns - first)
         for row in range(0, rows, ROWS):
             top = min(row, rows - ROWS)  # the last block may repeat rows of the one before
             start = left.ctypes.data + 4 * top * pairs
             to = out.ctypes.data + 4 * (top * columns + first)
-            if width == 4 * LANES:
-                _four(start, panel, pairs, to, columns)
-            elif width == 3 * LANES:
-                _three(start, panel, pairs, to, columns)
-            elif width == 2 * LANES:
-                _two(start, panel, pairs, to, columns)
-            else:
-                _one(start, panel, pairs, to, columns)
+            multiply_block(start, pairs, panel, width, pairs, to, columns)
+
+
+@njit(cache=True, nogil=True)
+def multiply_block(
+    left: int, step: int, panel: int, width: int, pairs: int, out: int, columns: int
+) -> None:
+    """Products of ROWS rows with a panel of `pack`.
+
+    Args:
+        left, panel, out: addresses of the first pair of the rows, of that of the panel, and of the
+            first product.
+        step, columns: pairs from one row to the next, and products.
+        width: columns of the panel.
+        pairs: how many of each row and column count.
+    """
+    if width == 4 * LANES:
+        _four(left, step, panel, pairs, out, columns)
+    elif width == 3 * LANES:
+        _three(left, step, panel, pairs, out, columns)
+    elif width == 2 * LANES:
+        _two(left, step, panel, pairs, out, columns)
+    else:
+        _one(left, step, panel, pairs, out, columns)
 
 
 def _block(vectors: int) -> Callable[..., None]:
-    """A function that multiplies ROWS rows with one panel of so many vectors.
-
-    Its arguments: the addresses of the first row and of the panel, how many pairs each has, the
-    address of the first sum, and how many sums lie from a row to the next.
-    """
+    """`multiply_block` for panels of so many vectors, without their width."""
     pair, real, integer = ir.IntType(32), ir.FloatType(), ir.IntType(64)
     reals, lanes = ir.VectorType(real, LANES), ir.VectorType(pair, LANES)
 
@@ -121,8 +136,9 @@ def _block(vectors: int) -> Callable[..., None]:
         dot = at.module.globals.get(DOT) or ir.Function(
             at.module, ir.FunctionType(reals, [reals, lanes, lanes]), DOT
         )
-        left, panel = (at.inttoptr(address, pair.as_pointer()) for address in args[:2])
-        pairs, out, columns = args[2], at.inttoptr(args[3], real.as_pointer()), args[4]
+        left, step, panel, pairs, out, columns = args
+        left, panel = (at.inttoptr(address, pair.as_pointer()) for address in (left, panel))
+        out = at.inttoptr(out, real.as_pointer())
         before, loop = at.block, at.append_basic_block("loop")
         at.branch(loop)
         at.position_at_end(loop)
@@ -135,7 +151,7 @@ def _block(vectors: int) -> Callable[..., None]:
         columns_of_k = [_load(at, panel, vector * LANES, lanes) for vector in range(vectors)]
         sums: list[list[Any]] = []
         for row, of_row in enumerate(olds):
-            number = at.load(at.gep(left, [at.add(at.mul(pairs, integer(row)), k)]))
+            number = at.load(at.gep(left, [at.add(at.mul(step, integer(row)), k)]))
             spread = _spread(at, number, lanes)
             terms = zip(of_row, columns_of_k, strict=True)
             sums.append([at.call(dot, [old, column, spread]) for old, column in terms])
@@ -153,8 +169,10 @@ def _block(vectors: int) -> Callable[..., None]:
         return context.get_dummy_value()
 
     @intrinsic
-    def block(context: Any, left: Any, panel: Any, pairs: Any, out: Any, columns: Any) -> Any:
-        return types.void(*[types.int64] * 5), code
+    def block(
+        context: Any, left: Any, step: Any, panel: Any, pairs: Any, out: Any, columns: Any
+    ) -> Any:
+        return types.void(*[types.int64] * 6), code
 
     return block
 

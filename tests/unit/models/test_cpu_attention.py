@@ -1,0 +1,171 @@
+"""Attention of bfloat16 against float64 and PyTorch's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from multical.models import cpu_attention, cpu_products
+
+runs = pytest.mark.skipif(
+    not cpu_products.runnable(), reason="this CPU has no products of bfloat16 (AVX512_BF16)"
+)
+LEAST = torch.finfo(torch.bfloat16).min
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use it on CPUs with AMX, too."""
+    monkeypatch.setattr(cpu_products, "faster", lambda x: x.dtype == torch.bfloat16)
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(shape).bfloat16()
+
+
+def masked(batch: int, length: int, seen: int, hidden: float = LEAST) -> Tensor:
+    """A mask that shows each query some keys up to its own place, and always the first."""
+    shown = (torch.rand(batch, 1, length, seen) < 0.5).tril(seen - length)
+    shown[..., 0] = True
+    return torch.zeros(shown.shape).masked_fill(~shown, hidden).bfloat16()
+
+
+def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
+    key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))
+    return scaled_dot_product_attention(query, key, value, mask, scale=scale).transpose(1, 2)
+
+
+@runs
+@pytest.mark.parametrize("hidden", [LEAST, -torch.inf])
+@pytest.mark.parametrize("width", [2, 18, 64, 80, 256])
+@pytest.mark.parametrize(
+    ("batch", "heads", "of_keys", "length", "seen"),
+    [(1, 1, 1, 1, 1), (2, 3, 1, 5, 5), (2, 4, 2, 6, 23), (1, 6, 3, 40, 40), (3, 2, 2, 33, 150)],
+)
+def test_it_is_as_near_to_float64_as_pytorch(
+    batch: int, heads: int, of_keys: int, length: int, seen: int, width: int, hidden: float
+) -> None:
+    query = random(batch, length, heads, width).transpose(1, 2)  # as models have it
+    key, value = random(2, batch, of_keys, seen, width)
+    given = query, key, value, masked(batch, length, seen, hidden)
+    found = cpu_attention.attend(*given, scale=width**-0.5)
+    assert found.shape == (batch, length, heads, width)
+    assert found.dtype == torch.bfloat16
+    own = plain(*given, scale=width**-0.5)
+    query, key, value, mask = (x.double() for x in given)
+    exact = plain(query, key, value, mask, scale=width**-0.5)
+    assert (found - exact).abs().max() <= 1.5 * (own - exact).abs().max() + 1e-3
+    torch.testing.assert_close(found, own, rtol=2**-6, atol=2**-8)
+
+
+@runs
+def test_what_a_mask_adds_counts() -> None:
+    given = random(1, 2, 7, 16), random(1, 2, 9, 16), random(1, 2, 9, 16)
+    mask = random(1, 1, 7, 9)
+    found = cpu_attention.attend(*given, mask, scale=1.0)
+    torch.testing.assert_close(found, plain(*given, mask, scale=1.0), rtol=2**-6, atol=2**-8)
+
+
+@runs
+def test_hidden_keys_count_for_nothing() -> None:
+    query, key, value, mask = random(1, 1, 12, 16), *random(2, 1, 1, 70, 16), masked(1, 12, 70)
+    found = cpu_attention.attend(query, key, value, mask, 1.0)
+    nobody = (mask == LEAST).all(dim=2)[0, 0]
+    value[:, :, nobody] = 1e30
+    assert torch.equal(cpu_attention.attend(query, key, value, mask, 1.0), found)
+
+
+@runs
+@pytest.mark.parametrize("sizes", [30.0, 1e-3])
+def test_scores_may_be_large_and_small(sizes: float) -> None:
+    given = sizes * random(1, 1, 8, 32), random(1, 1, 50, 32), random(1, 1, 50, 32)
+    mask = masked(1, 8, 50)
+    found, own = cpu_attention.attend(*given, mask, scale=1.0), plain(*given, mask, scale=1.0)
+    torch.testing.assert_close(found, own, rtol=2**-6, atol=2**-8)
+
+
+def models() -> list[Any]:
+    sizes: dict[str, Any] = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 48}
+    sizes |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    return [LlamaConfig(**sizes), Gemma3TextConfig(**sizes, head_dim=16)]
+
+
+@runs
+@pytest.mark.usefixtures("faster")
+@pytest.mark.parametrize("config", models(), ids=lambda config: config.model_type)
+def test_models_use_it(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoModelForCausalLM.from_config(config).bfloat16().eval()
+    ids = torch.arange(24).view(2, 12)
+    mask = masked(1, 12, 12).expand(2, 1, 12, 12)
+    given = dict.fromkeys(("full_attention", "sliding_attention"), mask)
+    asked = given if config.model_type.startswith("gemma") else mask
+    calls, attend = [], cpu_attention.attend
+
+    def counted(*args: Any) -> Tensor:
+        calls.append(1)
+        return attend(*args)
+
+    monkeypatch.setattr(cpu_attention, "attend", counted)
+    own = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    with torch.inference_mode():
+        expected = model(ids, attention_mask=asked).logits
+        assert not calls
+        with cpu_attention.used():
+            found = model(ids, attention_mask=asked).logits
+            assert len(calls) == config.num_hidden_layers
+            model(ids)  # without a mask PyTorch has a faster one
+            assert len(calls) == config.num_hidden_layers
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is own
+
+
+@pytest.mark.usefixtures("faster")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"mask": None},
+        {"mask": masked(2, 5, 9).expand(2, 4, 5, 9)},
+        {"mask": masked(2, 5, 9) == 0},
+        {"query": torch.zeros(2, 4, 5, 16)},
+        {"value": random(2, 2, 9, 18)},
+        {"softcap": 30.0},
+        {"dropout": 0.1},
+        {"position_bias": random(2, 4, 5, 9)},
+        {"scaling": None},
+    ],
+    ids=str,
+)
+def test_it_leaves_to_pytorch_what_it_does_not_have(
+    changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "sdpa", lambda *args, **named: ("own", named))
+    monkeypatch.setattr(cpu_attention, "attend", lambda *args: "ours")
+    given: dict[str, Any] = {"query": random(2, 4, 5, 16), "key": random(2, 2, 9, 16)}
+    given |= {"value": random(2, 2, 9, 16), "mask": masked(2, 5, 9)}
+    named: dict[str, Any] = {"scaling": 0.25, "dropout": 0.0, "softcap": None, "use_cache": True}
+
+    def asked(changed: dict[str, Any]) -> Any:
+        tensors = [changed.get(name, x) for name, x in given.items()]
+        rest = named | {name: x for name, x in changed.items() if name not in given}
+        return ALL_ATTENTION_FUNCTIONS["sdpa"](None, *tensors, **rest), rest
+
+    with cpu_attention.used():
+        assert asked({})[0] == ("ours", None)
+        found, rest = asked(changed)
+        assert found == ("own", rest)
