@@ -41,8 +41,11 @@ rule second:
 """
 #: Fails at its first run
 AT_TWICE = "test -e tried || { touch tried; exit 3; }"
-#: Comes half way, as tqdm writes it
-HALF = r"printf '\r 50%%|####    | 1/2 [00:01<00:01, 1.00s/it]'; sleep 2"
+#: Comes half way, as tqdm writes it, and stays there until a test has seen it, or two seconds
+HALF = (
+    r"printf '\r 50%%|####    | 1/2 [00:01<00:01, 1.00s/it]'; "
+    "for i in $(seq 20); do test -e seen && break; sleep 0.1; done"
+)
 LOG = r"Log: \.snakemake/log/\S+\.snakemake\.log"
 
 pytestmark = pytest.mark.workflow
@@ -158,6 +161,7 @@ def test_bars_of_the_run_and_of_each_job_and_nothing_else(folder: Path, columns:
     assert columns / 2 < whole.rindex("|") == first.rindex("|") < columns
     width = len(bars(whole))
     assert bars(first) == "█" * (width // 2) + "▌" * (width % 2) + " " * (width // 2)
+    (folder / "seen").touch()
     assert terminal.watch() == 0
     assert all(len(line) < columns for screen in terminal.shown for line in screen)
     took, log, rest_of_screen = terminal.lines
@@ -181,6 +185,7 @@ def test_a_terminal_without_blocks_gets_ascii(folder: Path) -> None:
     terminal = on_terminal(folder, *command(first=HALF), LC_ALL="C")
     assert terminal.watch(until=runs("first")) is None
     assert re.fullmatch("(#+) +", bars(terminal.lines[1]))
+    (folder / "seen").touch()
     terminal.watch()
     assert all(line.isascii() for screen in terminal.shown for line in screen)
 
@@ -196,6 +201,7 @@ def test_a_narrower_terminal_leaves_nothing_behind(folder: Path) -> None:
     assert terminal.watch(until=runs("first")) is None
     terminal.resize(45)
     assert len(terminal.lines) == 7  # each bar in three
+    (folder / "seen").touch()
     assert terminal.watch() == 0
     assert all(len(line) < 45 for line in terminal.shown[-2])
     assert [line[:4] for line in terminal.lines] == ["3 of", "Log:", ""] or terminal.columns
@@ -248,6 +254,7 @@ def test_a_run_goes_on_without_its_terminal_under_nohup(folder: Path) -> None:
     terminal = on_terminal(folder, "nohup", *command(first=HALF))
     terminal.watch(until=runs("first"))
     terminal.close()
+    (folder / "seen").touch()
     assert terminal.process.wait(60) == 0
     assert (folder / "second").exists()
 
