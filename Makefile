@@ -105,8 +105,9 @@ MARKED = $(PYTEST) -m $1 $$(grep -rlF mark.$1 tests --include='*.py' --exclude-d
 test-smoke: smoke tests/.venv/lock
 	$(call MARKED,smoke)
 
+# One process more than cores, since some tests wait for other programs and for clocks.
 test-unit: env tests/.venv/lock
-	$(PYTEST) --numprocesses=$(CORES) -m "not smoke and not slow"
+	$(PYTEST) --numprocesses=$$(($(CORES) + 1)) -m "not smoke and not slow"
 
 test-slow: smoke tests/.venv/lock
 	$(call MARKED,slow) --numprocesses=$(CORES)
