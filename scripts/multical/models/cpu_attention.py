@@ -42,21 +42,22 @@ def used() -> Iterator[None]:
     """Have models of transformers use `attend` where it is faster than their own."""
     own = ALL_ATTENTION_FUNCTIONS[OWN]
 
+    # with the names that models may call its parameters by
     def fast(
-        module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **named: Any
+        module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **named: Any
     ) -> tuple[Tensor, Any]:
         scale = named.get("scaling")
         more = any(isinstance(named.get(name), Tensor) or named.get(name) for name in MORE)
-        if scale is None or more or not _fits(query, key, value, mask):
-            found: tuple[Tensor, Any] = own(module, query, key, value, mask, **named)
+        if scale is None or more or not _fits(query, key, value, attention_mask):
+            found: tuple[Tensor, Any] = own(module, query, key, value, attention_mask, **named)
             return found
-        return attend(query, key, value, mask, scale), None
+        return attend(query, key, value, attention_mask, scale), None
 
     ALL_ATTENTION_FUNCTIONS[OWN] = fast
     try:
         yield
     finally:
-        del ALL_ATTENTION_FUNCTIONS[OWN]
+        ALL_ATTENTION_FUNCTIONS[OWN] = own
 
 
 def _fits(query: Tensor, key: Tensor, value: Tensor, mask: Any) -> bool:

@@ -182,20 +182,20 @@ class Head:
         if exact and cpu_products.faster(self.weight):
             factor = cpu_products.Factor(hidden)
 
-            def short(part: Tensor) -> Tensor:
+            def in_bfloat16(part: Tensor) -> Tensor:
                 shape = (max(len(part), cpu_products.ROWS), factor.columns)
                 return factor.times(part, self._buffer("logits", shape)).T
 
-            yield short
+            yield in_bfloat16
             return
         hidden = hidden.float()
 
-        def long(part: Tensor) -> Tensor:
+        def in_float32(part: Tensor) -> Tensor:
             weight = self._buffer("weight", part.shape).copy_(part)
             return torch.mm(hidden, weight.T, out=self._buffer("logits", (len(hidden), len(part))))
 
         with _rounding_factors() if exact else nullcontext():
-            yield long
+            yield in_float32
 
     def _buffer(self, name: str, shape: tuple[int, ...]) -> Tensor:
         size = math.prod(shape)

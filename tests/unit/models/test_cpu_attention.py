@@ -139,9 +139,9 @@ def test_models_use_it(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"mask": None},
-        {"mask": torch.zeros(2, 4, 5, 9).bfloat16()},
-        {"mask": torch.ones(2, 1, 5, 9).bool()},
+        {"attention_mask": None},
+        {"attention_mask": torch.zeros(2, 4, 5, 9).bfloat16()},
+        {"attention_mask": torch.ones(2, 1, 5, 9).bool()},
         {"query": torch.zeros(2, 4, 5, 16)},
         {"value": torch.zeros(2, 2, 9, 18).bfloat16()},
         {"softcap": 30.0},
@@ -157,7 +157,7 @@ def test_it_leaves_to_pytorch_what_it_does_not_have(
     monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "sdpa", lambda *args, **named: ("own", named))
     monkeypatch.setattr(cpu_attention, "attend", lambda *args: "ours")
     given: dict[str, Any] = {"query": random(2, 4, 5, 16), "key": random(2, 2, 9, 16)}
-    given |= {"value": random(2, 2, 9, 16), "mask": masked(2, 5, 9)}
+    given |= {"value": random(2, 2, 9, 16), "attention_mask": masked(2, 5, 9)}
     named: dict[str, Any] = {"scaling": 0.25, "dropout": 0.0, "softcap": None, "use_cache": True}
 
     def asked(changed: dict[str, Any]) -> Any:
@@ -167,5 +167,7 @@ def test_it_leaves_to_pytorch_what_it_does_not_have(
 
     with cpu_attention.used():
         assert asked({})[0] == ("ours", None)
+        by_name = ALL_ATTENTION_FUNCTIONS["sdpa"](module=None, **given, **named)
+        assert by_name == ("ours", None)
         found, rest = asked(changed)
         assert found == ("own", rest)
