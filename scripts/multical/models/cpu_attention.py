@@ -20,7 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from multical.models import cpu_products
 from multical.models.bfloat16 import HALF, bits_of, nearest
-from multical.models.cpu_products import LANES, PANEL, ROWS
+from multical.models.cpu_products import LANES, PANEL, ROWS, whole
 
 #: The name of PyTorch's attention in transformers
 OWN = "sdpa"
@@ -97,7 +97,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float
 def _attend(query: Any, key: Any, value: Any, mask: Any, scale: Any, out: Any) -> None:
     """The same, of bits."""
     batch, heads, length, width = query.shape
-    rows, columns, depth = _whole(length, ROWS), _whole(key.shape[2], LANES), _whole(width, LANES)
+    rows, columns, depth = whole(length, ROWS), whole(key.shape[2], LANES), whole(width, LANES)
     queries = np.zeros((rows, width), np.uint16)
     keys = np.zeros(columns * width // 2, np.uint32)
     values = np.zeros(depth * columns // 2, np.uint32)
@@ -115,12 +115,6 @@ def _attend(query: Any, key: Any, value: Any, mask: Any, scale: Any, out: Any) -
 
 
 @njit(cache=True)
-def _whole(n: int, of: int) -> int:
-    """The least multiple that is not below n."""
-    return -(-n // of) * of
-
-
-@njit(cache=True)
 def _widen(mask: Any, added: Any, ends: Any) -> None:
     """Make float32 of a mask, and find the end of the keys that each block of ROWS rows sees."""
     added[:] = HIDDEN_BITS
@@ -129,18 +123,18 @@ def _widen(mask: Any, added: Any, ends: Any) -> None:
         for j in range(mask.shape[1]):
             added[i, j] = np.uint32(mask[i, j]) << HALF
             if mask[i, j] < HIDDEN:
-                ends[i // ROWS] = max(ends[i // ROWS], _whole(j + 1, LANES))
+                ends[i // ROWS] = max(ends[i // ROWS], whole(j + 1, LANES))
 
 
 @njit(cache=True)
 def _pack_turned(value: Any, out: Any) -> None:
     """`pack` of the transpose of value (seen, width), whose pairs are of keys."""
     seen, width = value.shape
-    pairs = _whole(seen, LANES) // 2
+    pairs = whole(seen, LANES) // 2
     out[:] = 0
     for first in range(0, width, PANEL):
         panel = out[first * pairs :]
-        wide = min(PANEL, _whole(width, LANES) - first)
+        wide = min(PANEL, whole(width, LANES) - first)
         for j in range(seen):
             half = HALF * np.uint32(j % 2)
             for k in range(min(PANEL, width - first)):
@@ -153,7 +147,7 @@ def _attend_head(
 ) -> None:
     """One head: queries (rows, width) and out (length, width) in bits, keys and values packed."""
     (length, width), columns = out.shape, added.shape[1]
-    depth = _whole(width, LANES)
+    depth = whole(width, LANES)
     terms = np.empty((ROWS, columns), np.uint32)
     weights = np.zeros((ROWS, columns), np.uint16)
     results = np.empty((ROWS, depth), np.uint32)
@@ -186,8 +180,8 @@ def _weigh(terms: Any, added: Any, scale: Any, weights: Any) -> Any:
     top = _greatest(values)
     for j in range(len(values)):
         x = max((values[j] - top) * LOG2_E, LEAST)
-        whole = np.int32(x - np.float32(0.5))  # the nearest, as x is not above 0
-        x -= np.float32(whole)
+        nearby = np.int32(x - np.float32(0.5))  # the nearest, as x is not above 0
+        x -= np.float32(nearby)
         y = SERIES[6]
         y = y * x + SERIES[5]
         y = y * x + SERIES[4]
@@ -195,7 +189,7 @@ def _weigh(terms: Any, added: Any, scale: Any, weights: Any) -> Any:
         y = y * x + SERIES[2]
         y = y * x + SERIES[1]
         values[j] = y * x + SERIES[0]
-        terms[j] += np.uint32(whole) << EXPONENT
+        terms[j] += np.uint32(nearby) << EXPONENT
     total = np.float32(0)
     for j in range(len(values)):
         total += values[j]

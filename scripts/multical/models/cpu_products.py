@@ -54,7 +54,7 @@ class Factor:
 
     def __init__(self, x: Tensor) -> None:
         pairs = pairs_of(x.contiguous())
-        self.n, self.columns = len(x), -(-len(x) // LANES) * LANES
+        self.n, self.columns = len(x), whole(len(x), LANES)
         self.packed = np.zeros(self.columns * pairs.shape[1], np.uint32)
         pack(pairs, self.packed)
 
@@ -76,13 +76,19 @@ def pairs_of(x: Tensor) -> np.ndarray:
     return bits_of(x).view(np.uint32)
 
 
+@njit(cache=True)
+def whole(n: int, of: int) -> int:
+    """The least multiple that is not below n."""
+    return -(-n // of) * of
+
+
 @njit(cache=True, nogil=True)
 def pack(x: Any, out: Any) -> None:
     """Pairs x (n, pairs) in panels of up to PANEL rows, each transposed."""
     start = 0
     for first in range(0, len(x), PANEL):
         rows = x[first : first + PANEL]
-        width = -(-len(rows) // LANES) * LANES
+        width = whole(len(rows), LANES)
         for i in range(len(rows)):
             for k in range(x.shape[1]):
                 out[start + k * width + i] = rows[i, k]
