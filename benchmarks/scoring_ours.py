@@ -69,7 +69,9 @@ def main() -> None:
             kind: Kind = "multiple_choice" if part.multiple_choice else "cloze"
             said = LETTERS[: len(one.options)] if part.multiple_choice else one.options
             found[one.Index] |= {"prompt": encoder.text(part, one, kind), "said": list(said)}
-    groups = [Group.of([encoder.encode(part, r) for r in part.rows.itertuples()]) for part in cut]
+    groups = [
+        scorer.group([encoder.encode(part, r) for r in part.rows.itertuples()]) for part in cut
+    ]
     asked_tokens = [encoder.encode(part, r) for part in cut for r in part.rows.itertuples()]
     result["longest"] = max(question.length for question in asked_tokens)
     result["flop"] = sum(flop(group, model) for group in groups)

@@ -43,7 +43,7 @@ from multical.scoring.prompting import (
     records_of,
 )
 from multical.scoring.resume import SavedScores
-from multical.scoring.scorer import Group, Scorer, Scores
+from multical.scoring.scorer import Scorer, Scores
 from multical.scoring.tokenized import TokenizedQuestion
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def score(
     bar.total += len(forms) - len(tokenized)
     scores = iter(
         scorer.score(
-            Group.of(forms),
+            scorer.group(forms),
             lambda batch, run: saved.recall(f"{part.language}.{number}.{batch}", run),
             bar.update,
         )

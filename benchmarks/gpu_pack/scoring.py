@@ -18,7 +18,7 @@ import torch
 from gpu_pack import shapes
 from gpu_pack.machine import Machine
 from gpu_pack.rows import Row, Verdict
-from multical.scoring.scorer import Group, Scorer
+from multical.scoring.scorer import Scorer
 from multical.scoring.tokenized import TokenizedQuestion
 
 OPTIONS = 4
@@ -112,12 +112,12 @@ def measured(
     scorer = Scorer(model, [[token] for token in range(OPTIONS)], batch)
 
     def ours(asked: Sequence[TokenizedQuestion]) -> None:
-        scorer.score(Group.of(asked))
+        scorer.score(scorer.group(asked))
 
     count, seconds = paced(ours, case, vocabulary, machine)
     asked = questions(case, count, vocabulary)
     peak, source = machine.peak
-    share = flop(Group.of(asked), model) / seconds / peak
+    share = flop(scorer.group(asked), model) / seconds / peak
     tokens = sum(map(len, chain.from_iterable(one.sequences() for one in asked)))
     found = f"{count / seconds:.3g} questions/s, {tokens / seconds:.3g} tokens/s, "
     found += f"{share:.0%} of peak" + f", {machine.held():.1f} GB" * bool(machine.card)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from multical.scoring.scorer import Group, Scorer, Scores
+from multical.scoring.scorer import Scorer, Scores
 from multical.scoring.tokenized import TokenizedQuestion
 
 VOCABULARY = 97
@@ -73,4 +73,4 @@ def score(
     scorer = Scorer(model, LETTERS, batch_tokens)
     for number, question in enumerate(asked):
         scorer.check(question, f"q{number}")
-    return scorer.score(Group.of(asked))
+    return scorer.score(scorer.group(asked))

@@ -1,8 +1,8 @@
-"""Attention with a mask in bfloat16, on one thread of a CPU where `cpu_products` are faster.
+"""Attention with a mask in bfloat16, on one thread of a CPU with AVX512_BF16.
 
 PyTorch rounds in the same places: it sums products in float32, and rounds the terms of the softmax
-to bfloat16 before they weigh the values. Here a block of queries leaves out the keys after the last
-one that any of them sees.
+to bfloat16 before they weigh the values. Here a block of ROWS queries leaves out each LANES keys
+that none of them sees, so that many questions in a row take no longer than each in its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numba import njit
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from multical.models import cpu_products
@@ -39,7 +39,7 @@ LOG2_E = np.float32(1 / math.log(2))
 
 @contextmanager
 def used() -> Iterator[None]:
-    """Have models of transformers use `attend` where it is faster than their own."""
+    """Have models of transformers use `attend` where it can do what they ask for."""
     own = ALL_ATTENTION_FUNCTIONS[OWN]
 
     # with the names that models may call its parameters by
@@ -60,8 +60,14 @@ def used() -> Iterator[None]:
         ALL_ATTENTION_FUNCTIONS[OWN] = own
 
 
+def serves(model: nn.Module) -> bool:
+    """Whether a model can use `attend`, as far as one sees without running it."""
+    implementation = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    return implementation == OWN and cpu_products.usable(next(model.parameters()))
+
+
 def _fits(query: Tensor, key: Tensor, value: Tensor, mask: Any) -> bool:
-    """Whether `attend` takes these tensors, and is faster."""
+    """Whether `attend` takes these tensors."""
     same = key.shape == value.shape and len(key) == len(query) and query.dim() == 4
     return (
         same
@@ -69,7 +75,7 @@ def _fits(query: Tensor, key: Tensor, value: Tensor, mask: Any) -> bool:
         and mask.shape == (len(query), 1, query.shape[2], key.shape[2])
         and query.shape[3] == key.shape[3]
         and query.shape[1] % key.shape[1] == 0
-        and all(cpu_products.faster(x) for x in (query, key, value))
+        and all(cpu_products.usable(x) for x in (query, key, value))
         and mask.dtype == torch.bfloat16
     )
 
@@ -97,33 +103,72 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float
 def _attend(query: Any, key: Any, value: Any, mask: Any, scale: Any, out: Any) -> None:
     """The same, of bits."""
     batch, heads, length, width = query.shape
-    rows, columns, depth = whole(length, ROWS), whole(key.shape[2], LANES), whole(width, LANES)
-    queries = np.zeros((rows, width), np.uint16)
+    columns, depth = whole(key.shape[2], LANES), whole(width, LANES)
+    queries = np.zeros((whole(length, ROWS), width), np.uint16)
     keys = np.zeros(columns * width // 2, np.uint32)
     values = np.zeros(depth * columns // 2, np.uint32)
-    added = np.empty((rows, columns), np.uint32)
-    ends = np.empty(rows // ROWS, np.int64)
     sharing = heads // key.shape[1]
     for b in range(batch):
-        _widen(mask[b, 0], added, ends)
+        firsts, runs = _seen(mask[b, 0])
+        added = _widen(mask[b, 0], firsts, runs)
         for h in range(heads):
             if h % sharing == 0:
-                cpu_products.pack(key[b, h // sharing].view(np.uint32), keys)
+                cpu_products.pack(key[b, h // sharing].view(np.uint32), keys, LANES)
                 _pack_turned(value[b, h // sharing], values)
             queries[:length] = query[b, h]
-            _attend_head(queries, keys, values, added, ends, scale, out[b, :, h])
+            _attend_head(queries, keys, values, (firsts, runs, added), scale, out[b], h)
 
 
-@njit(cache=True)
-def _widen(mask: Any, added: Any, ends: Any) -> None:
-    """Make float32 of a mask, and find the end of the keys that each block of ROWS rows sees."""
-    added[:] = HIDDEN_BITS
-    ends[:] = LANES
-    for i in range(mask.shape[0]):
-        for j in range(mask.shape[1]):
-            added[i, j] = np.uint32(mask[i, j]) << HALF
-            if mask[i, j] < HIDDEN:
-                ends[i // ROWS] = max(ends[i // ROWS], whole(j + 1, LANES))
+@njit(cache=True, nogil=True)
+def _seen(mask: Any) -> Any:
+    """The keys that each block of ROWS queries sees, as runs of a multiple of LANES.
+
+    Returns:
+        firsts (blocks + 1,): where the runs of a block begin among those of all.
+        runs (all, 2): the first key of a run, and the one after its last.
+    """
+    length, seen = mask.shape
+    firsts = np.zeros(whole(length, ROWS) // ROWS + 1, np.int64)
+    runs = np.empty((len(firsts) * (seen // (2 * LANES) + 1), 2), np.int64)
+    least = np.empty(whole(seen, LANES), np.uint16)
+    count = 0
+    for block in range(len(firsts) - 1):
+        least[:] = HIDDEN
+        for row in range(block * ROWS, min((block + 1) * ROWS, length)):
+            for j in range(seen):
+                least[j] = min(least[j], mask[row, j])
+        for first in range(0, seen, LANES):
+            shown = HIDDEN
+            for j in range(LANES):
+                shown = min(shown, least[first + j])
+            # any keys do for queries that see none
+            if shown == HIDDEN and (count > firsts[block] or first + LANES < seen):
+                continue
+            if count > firsts[block] and runs[count - 1, 1] == first:
+                runs[count - 1, 1] += LANES
+            else:
+                runs[count] = first, first + LANES
+                count += 1
+        firsts[block + 1] = count
+    return firsts, runs[:count]
+
+
+@njit(cache=True, nogil=True)
+def _widen(mask: Any, firsts: Any, runs: Any) -> Any:
+    """Bits of float32 (ROWS, keys of all runs) of what a mask adds there, block by block."""
+    total = 0
+    for start, end in runs:
+        total += end - start
+    added = np.full((ROWS, total), HIDDEN_BITS, np.uint32)
+    to = 0
+    for block in range(len(firsts) - 1):
+        rows = mask[block * ROWS : (block + 1) * ROWS]
+        for start, end in runs[firsts[block] : firsts[block + 1]]:
+            for i in range(len(rows)):
+                for j in range(start, min(end, mask.shape[1])):
+                    added[i, to + j - start] = np.uint32(rows[i, j]) << HALF
+            to += end - start
+    return added
 
 
 @njit(cache=True)
@@ -143,69 +188,87 @@ def _pack_turned(value: Any, out: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def _attend_head(
-    queries: Any, keys: Any, values: Any, added: Any, ends: Any, scale: Any, out: Any
+    queries: Any, keys: Any, values: Any, shown: Any, scale: Any, out: Any, head: int
 ) -> None:
-    """One head: queries (rows, width) and out (length, width) in bits, keys and values packed."""
-    (length, width), columns = out.shape, added.shape[1]
+    """One head of out (length, heads, width), of bits of queries (rows, width) and of packed others.
+
+    Args:
+        shown: what `_seen` and `_widen` made.
+    """
+    width, (firsts, runs, added) = out.shape[2], shown
     depth = whole(width, LANES)
-    terms = np.empty((ROWS, columns), np.uint32)
+    columns = len(values) // depth * 2
+    stride = columns + 1  # one more for `_weigh`
+    terms = np.empty((ROWS, stride), np.uint32)
     weights = np.zeros((ROWS, columns), np.uint16)
-    results = np.empty((ROWS, depth), np.uint32)
+    results, part = np.empty((2, ROWS, depth), np.uint32)
     totals = np.empty(ROWS, np.float32)
-    for top in range(0, length, ROWS):
-        end = ends[top // ROWS]
-        start = queries.ctypes.data + 2 * top * width
-        for first in range(0, end, PANEL):
-            panel = keys.ctypes.data + 2 * first * width
-            wide, to = min(PANEL, columns - first), terms.ctypes.data + 4 * first
-            cpu_products.multiply_block(start, width // 2, panel, wide, width // 2, to, columns)
-        for i in range(ROWS):
-            totals[i] = _weigh(terms[i, :end], added[top + i, :end], scale, weights[i, :end])
-        for first in range(0, depth, PANEL):
-            panel = values.ctypes.data + 2 * first * columns
-            wide, to = min(PANEL, depth - first), results.ctypes.data + 4 * first
-            cpu_products.multiply_block(
-                weights.ctypes.data, columns // 2, panel, wide, end // 2, to, depth
-            )
-        for i in range(min(ROWS, length - top)):
-            _divide(results[i, :width], totals[i], out[top + i])
-
-
-@njit(cache=True, fastmath={"reassoc", "contract"}, nogil=True)
-def _weigh(terms: Any, added: Any, scale: Any, weights: Any) -> Any:
-    """Terms of a softmax, which are bits of float32 and become powers, as bfloat16; their sum."""
-    values, masks = terms.view(np.float32), added.view(np.float32)
-    for j in range(len(values)):
-        values[j] = values[j] * scale + masks[j]
-    top = _greatest(values)
-    for j in range(len(values)):
-        x = max((values[j] - top) * LOG2_E, LEAST)
-        nearby = np.int32(x - np.float32(0.5))  # the nearest, as x is not above 0
-        x -= np.float32(nearby)
-        y = SERIES[6]
-        y = y * x + SERIES[5]
-        y = y * x + SERIES[4]
-        y = y * x + SERIES[3]
-        y = y * x + SERIES[2]
-        y = y * x + SERIES[1]
-        values[j] = y * x + SERIES[0]
-        terms[j] += np.uint32(nearby) << EXPONENT
-    total = np.float32(0)
-    for j in range(len(values)):
-        total += values[j]
-        weights[j] = nearest(terms[j])
-    return total
+    before = 0
+    for block in range(len(firsts) - 1):
+        top, own = block * ROWS, runs[firsts[block] : firsts[block + 1]]
+        left, count = queries.ctypes.data + 2 * top * width, 0
+        for start, end in own:
+            for first in range(start, end, LANES):
+                panel, to = keys.ctypes.data + 2 * first * width, terms.ctypes.data + 4 * count
+                cpu_products.multiply_block(left, width // 2, panel, LANES, width // 2, to, stride)
+                count += LANES
+        _weigh(terms, added[:, before : before + count], scale, weights, totals)
+        before += count
+        _sum_values(weights, values, own, results, part)
+        _divide(results, totals, out[top : top + ROWS, head])
 
 
 @njit(cache=True, nogil=True)
-def _greatest(values: Any) -> Any:
-    """The greatest float32, by integers of the same order: of those, processors take vectors."""
-    bits, top = values.view(np.int32), np.int32(-(2**31))
-    for j in range(len(bits)):
-        top = max(top, _ordered(bits[j]))
-    greatest = np.empty(1, np.int32)
-    greatest[0] = _ordered(top)
-    return greatest.view(np.float32)[0]
+def _sum_values(weights: Any, values: Any, runs: Any, results: Any, part: Any) -> None:
+    """Weighed values of the keys in some runs: bits of float32 results and part (ROWS, depth)."""
+    columns, depth = weights.shape[1], results.shape[1]
+    used = 0
+    for start, end in runs:
+        out = part if used else results
+        left = weights.ctypes.data + 2 * used
+        for first in range(0, depth, PANEL):
+            wide, to = min(PANEL, depth - first), out.ctypes.data + 4 * first
+            panel = values.ctypes.data + 2 * (first * columns + start * wide)
+            pairs = (end - start) // 2
+            cpu_products.multiply_block(left, columns // 2, panel, wide, pairs, to, depth)
+        if used:
+            sums, terms = results.view(np.float32), part.view(np.float32)
+            for i in range(ROWS):
+                for k in range(depth):
+                    sums[i, k] += terms[i, k]
+        used += end - start
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"}, nogil=True)
+def _weigh(terms: Any, added: Any, scale: Any, weights: Any, totals: Any) -> None:
+    """Terms of softmaxes, which are bits of float32 and become powers, as bfloat16; their sums."""
+    values, masks, signed = terms.view(np.float32), added.view(np.float32), terms.view(np.int32)
+    for i in range(ROWS):
+        # the greatest, by integers of the same order: of those, processors take vectors
+        top = np.int32(-(2**31))
+        for j in range(added.shape[1]):
+            values[i, j] = values[i, j] * scale + masks[i, j]
+        for j in range(added.shape[1]):
+            top = max(top, _ordered(signed[i, j]))
+        signed[i, added.shape[1]] = _ordered(top)
+        greatest = values[i, added.shape[1]]
+        for j in range(added.shape[1]):
+            x = max((values[i, j] - greatest) * LOG2_E, LEAST)
+            nearby = np.int32(x - np.float32(0.5))  # the nearest, as x is not above 0
+            x -= np.float32(nearby)
+            y = SERIES[6]
+            y = y * x + SERIES[5]
+            y = y * x + SERIES[4]
+            y = y * x + SERIES[3]
+            y = y * x + SERIES[2]
+            y = y * x + SERIES[1]
+            values[i, j] = y * x + SERIES[0]
+            terms[i, j] += np.uint32(nearby) << EXPONENT
+        total = np.float32(0)
+        for j in range(added.shape[1]):
+            total += values[i, j]
+            weights[i, j] = nearest(terms[i, j])
+        totals[i] = total
 
 
 @njit(cache=True)
@@ -214,10 +277,12 @@ def _ordered(bits: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _divide(row: Any, total: Any, out: Any) -> None:
-    """Bits of float32 row / total, as bits of bfloat16."""
-    values, factor = row.view(np.float32), np.float32(1) / total
-    for k in range(len(row)):
-        values[k] *= factor
-    for k in range(len(row)):
-        out[k] = nearest(row[k])
+def _divide(rows: Any, totals: Any, out: Any) -> None:
+    """Bits of float32 rows / totals, as bits of bfloat16 out (rows, width)."""
+    values = rows.view(np.float32)
+    for i in range(len(out)):
+        factor = np.float32(1) / totals[i]
+        for k in range(out.shape[1]):
+            values[i, k] *= factor
+        for k in range(out.shape[1]):
+            out[i, k] = nearest(rows[i, k])

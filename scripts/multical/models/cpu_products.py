@@ -37,16 +37,20 @@ def runnable() -> bool:
     return has and not other
 
 
-def faster(x: Tensor) -> bool:
-    """Whether products of x (..., width) over its width are faster here than by PyTorch."""
+def usable(x: Tensor) -> bool:
+    """Whether products of x (..., width) over its width can be made here, on one thread."""
     return (
         runnable()
-        and not torch.cpu.get_capabilities()["amx_tile"]
         and torch.get_num_threads() == 1
         and x.dtype == torch.bfloat16
         and x.device.type == "cpu"
         and x.shape[-1] % 2 == 0
     )
+
+
+def faster(x: Tensor) -> bool:
+    """Whether they are faster here than by PyTorch."""
+    return usable(x) and not torch.cpu.get_capabilities()["amx_tile"]
 
 
 class Factor:
@@ -56,7 +60,7 @@ class Factor:
         pairs = pairs_of(x.contiguous())
         self.n, self.columns = len(x), whole(len(x), LANES)
         self.packed = np.zeros(self.columns * pairs.shape[1], np.uint32)
-        pack(pairs, self.packed)
+        pack(pairs, self.packed, PANEL)
 
     def times(self, left: Tensor, out: Tensor) -> Tensor:
         """left @ x.T for bfloat16 left (rows, width): part of `out`, (rows, n).
@@ -83,11 +87,11 @@ def whole(n: int, of: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def pack(x: Any, out: Any) -> None:
-    """Pairs x (n, pairs) in panels of up to PANEL rows, each transposed."""
+def pack(x: Any, out: Any, size: int) -> None:
+    """Pairs x (n, pairs) in panels of up to `size` rows, each transposed."""
     start = 0
-    for first in range(0, len(x), PANEL):
-        rows = x[first : first + PANEL]
+    for first in range(0, len(x), size):
+        rows = x[first : first + size]
         width = whole(len(rows), LANES)
         for i in range(len(rows)):
             for k in range(x.shape[1]):

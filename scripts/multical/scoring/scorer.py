@@ -2,9 +2,9 @@
 
 The tokens that all questions of a group begin with, such as few-shot examples, run once, and the
 questions share their keys and values. The remaining tokens of neighbouring questions are a trie
-(see `tokenized`). A batch of tries is padded to one length and runs once, with a mask that shows
-each token its ancestors. Logits are computed for the positions that a score needs, in tiles of the
-vocabulary. A model that cannot share tokens so runs each text by itself.
+(see `tokenized`). A batch of tries is padded to one length, or is a single one, and runs once, with
+a mask that shows each token its ancestors. Logits are computed for the positions that a score
+needs, in tiles of the vocabulary. A model that cannot share tokens so runs each text by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from multical.errors import InputError
-from multical.models import cpu_products
+from multical.models import cpu_attention, cpu_products
 from multical.models import logits as model_logits
 from multical.models.trie import Trie
 from multical.scoring.tokenized import Read, TokenizedQuestion, shared_prefix
@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 #: Tokens of a trie, unless its only question or the shared prefix is longer: enough for little
 #: padding, and so few that attention among questions, which the mask hides, costs little
 TRIE_TOKENS = 128
+#: Tokens of a trie and its prefix where such attention costs nothing, so that a batch can be a
+#: single row, without padding: few enough for a small mask
+ROW_TOKENS = 2048
+#: How much longer than those checked before a row must be, to be checked again
+LONGER = 1.1
 #: Logits of a tile, in float32: on CPUs so few that they stay in the cache
 CPU_LOGITS, GPU_LOGITS = 2**21, 2**25
 
@@ -76,10 +81,14 @@ class Group:
     rows: list[Row]
 
     @classmethod
-    def of(cls, questions: Sequence[TokenizedQuestion]) -> Group:
-        """Group one or more questions. Questions that begin alike come into the same trie."""
+    def of(cls, questions: Sequence[TokenizedQuestion], row_tokens: int = 0) -> Group:
+        """Group one or more questions. Questions that begin alike come into the same trie.
+
+        Args:
+            row_tokens: tokens that a row may have with its prefix, if more than by default.
+        """
         prefix = shared_prefix(questions)
-        limit = max(TRIE_TOKENS, len(prefix))
+        limit = max(TRIE_TOKENS, len(prefix), row_tokens - len(prefix))
         rows: list[Row] = []
         for i in sorted(range(len(questions)), key=lambda i: list(questions[i].sequences()[0])):
             if rows:
@@ -243,6 +252,7 @@ class Scorer:
             model_logits.check_tokens("letters", chain.from_iterable(letters), self.tokens)
         self.letters = letters
         self.batch_tokens = batch_tokens
+        self.row_tokens = min(ROW_TOKENS, batch_tokens) if cpu_attention.serves(model) else 0
         self.shares = True  # whether the model can share tokens, as far as checked
         self._checked = (False, 0)  # whether with branches, and the tokens of the longest trie
         self._prefix: list[int] = []
@@ -263,6 +273,10 @@ class Scorer:
                 f"({question.cloze[0]}), expected a token before it, to predict it from"
             )
 
+    def group(self, questions: Sequence[TokenizedQuestion]) -> Group:
+        """Group questions in rows that are the fastest with the attention of the model."""
+        return Group.of(questions, self.row_tokens)
+
     def score(
         self,
         group: Group,
@@ -277,7 +291,8 @@ class Scorer:
         branched = any(read.targets[-1] for row in group.rows for read in row.questions.values())
         for row in (group.rows[-1], group.rows[0]):
             checked = (branched or self._checked[0], len(group.prefix) + len(row))
-            if self.shares and (checked[0] > self._checked[0] or checked[1] > self._checked[1]):
+            longer = checked[1] > LONGER * self._checked[1]
+            if self.shares and (checked[0] > self._checked[0] or longer):
                 self.shares = self._agrees(row, group.prefix)
                 self._checked = checked
         scored: dict[int, Scores] = {}

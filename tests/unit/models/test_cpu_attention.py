@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from multical.models import cpu_attention, cpu_products
+from multical.models import cpu_attention, cpu_kernels, cpu_products
+from support.plain_scores import VOCABULARY, flat, plainly, questions, score
 
 runs = pytest.mark.skipif(
     not cpu_products.runnable(), reason="this CPU has no products of bfloat16 (AVX512_BF16)"
@@ -23,9 +25,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use it on CPUs with AMX, too."""
-    monkeypatch.setattr(cpu_products, "faster", lambda x: x.dtype == torch.bfloat16)
+def usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a CPU that has the products."""
+    monkeypatch.setattr(cpu_products, "usable", lambda x: x.dtype == torch.bfloat16)
 
 
 def random(*shape: int) -> Tensor:
@@ -84,6 +86,40 @@ def test_hidden_keys_count_for_nothing() -> None:
     assert torch.equal(cpu_attention.attend(query, key, value, mask, 1.0), found)
 
 
+def blocked(length: int, seen: int) -> Tensor:
+    """A mask that shows blocks of queries some spans of keys, and a block in the middle none."""
+    rows, columns = -(-length // cpu_products.ROWS), -(-seen // cpu_products.LANES)
+    shown = torch.rand(rows, columns) < 0.4
+    shown[:, -1] |= ~shown.any(1)
+    shown[rows // 2] = False
+    spread = shown.repeat_interleave(cpu_products.ROWS, 0).repeat_interleave(cpu_products.LANES, 1)
+    shown = spread[:length, :seen] & (masked(1, length, seen)[0, 0] > LEAST)
+    return torch.zeros(1, 1, length, seen).masked_fill(~shown, LEAST).bfloat16()
+
+
+@runs
+@pytest.mark.parametrize(("length", "seen"), [(6, 16), (45, 100), (100, 333)])
+def test_queries_leave_out_spans_that_none_of_their_block_sees(length: int, seen: int) -> None:
+    """NaN in what is hidden would spread from any product with it."""
+    mask = blocked(length, seen)
+    sighted = (mask[0, 0] > LEAST).any(1)
+    given = random(1, 2, length, 16), random(1, 2, seen, 16), random(1, 2, seen, 16)
+    found = cpu_attention.attend(*given, mask, 0.25)
+    own = plain(*given, mask, 0.25)
+    torch.testing.assert_close(found[:, sighted], own[:, sighted], rtol=2**-6, atol=2**-8)
+    assert found.isfinite().all()
+    for first in range(0, length, cpu_products.ROWS):
+        block = slice(first, first + cpu_products.ROWS)
+        spans = (mask[0, 0, block] > LEAST).any(0).split(cpu_products.LANES)
+        unseen = torch.cat([(~span.any()).expand(len(span)) for span in spans])
+        if unseen.all():
+            continue
+        query, key, value = (x.clone() for x in given)
+        key[:, :, unseen] = value[:, :, unseen] = torch.nan
+        again = cpu_attention.attend(query, key, value, mask, 0.25)
+        assert torch.equal(again[:, block], found[:, block])
+
+
 @runs
 @pytest.mark.parametrize("sizes", [30.0, 1e-3])
 def test_scores_may_be_large_and_small(sizes: float) -> None:
@@ -100,7 +136,6 @@ def models() -> list[Any]:
 
 
 @runs
-@pytest.mark.usefixtures("faster")
 @pytest.mark.parametrize("config", models(), ids=lambda config: config.model_type)
 def test_models_use_it(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = AutoModelForCausalLM.from_config(config).bfloat16().eval()
@@ -128,7 +163,31 @@ def test_models_use_it(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is own
 
 
-@pytest.mark.usefixtures("faster")
+@runs
+@pytest.mark.parametrize("config", models(), ids=lambda config: config.model_type)
+def test_scores_are_as_near_to_float64_as_those_of_plain_forwards(config: Any) -> None:
+    """Of questions in rows of 200 tokens, where a question has 30."""
+    config.vocab_size = VOCABULARY
+    model = AutoModelForCausalLM.from_config(config).bfloat16().eval()
+    asked = questions(12)
+    own = np.array(flat([plainly(model, question) for question in asked]))
+    with cpu_kernels.used_by(model):
+        found = np.array(flat(score(model, asked, 200)))
+    exact = np.array(flat([plainly(model.double(), question) for question in asked]))
+    assert np.abs(found - exact).max() <= 1.5 * np.abs(own - exact).max()
+
+
+@runs
+def test_it_serves_models_that_ask_transformers_for_it() -> None:
+    model = AutoModelForCausalLM.from_config(models()[0], attn_implementation="sdpa")
+    assert not cpu_attention.serves(model)
+    assert cpu_attention.serves(model.bfloat16())
+    assert not cpu_attention.serves(torch.nn.Linear(2, 2).bfloat16())
+    model.set_attn_implementation("eager")
+    assert not cpu_attention.serves(model)
+
+
+@pytest.mark.usefixtures("usable")
 @pytest.mark.parametrize(
     "changed",
     [

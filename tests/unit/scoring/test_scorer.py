@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from transformers import (
 )
 
 from multical.errors import InputError
+from multical.models import cpu_attention
 from multical.scoring import scorer as scoring
 from multical.scoring.scorer import Group, Scorer, Scores
 from multical.scoring.tokenized import TokenizedQuestion
@@ -118,6 +120,39 @@ def test_batches_keep_to_the_tokens_longest_first(monkeypatch: pytest.MonkeyPatc
         question for batch in group.batches(budget) for row in batch for question in row.questions
     ]
     assert sorted(in_rows) == list(range(len(asked)))
+
+
+@pytest.mark.parametrize("prefix", [0, 12])
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_a_batch_is_one_row_where_hidden_keys_cost_nothing(
+    kind: str, prefix: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_attention, "serves", lambda model: True)
+    model, asked, budget = build(CONFIGS[kind]), questions(prefix), 200
+    group = Scorer(model, LETTERS, budget).group(asked)
+    lengths = [len(group.prefix) + len(row) for row in group.rows]
+    assert len(lengths) > 1
+    assert scoring.TRIE_TOKENS < max(lengths) <= budget
+    assert all(len(batch) == 1 for batch in group.batches(budget))
+    expected = flat([plainly(model, question) for question in asked])
+    assert flat(score(model, asked, budget)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_row_is_checked_again_if_much_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer, checked = Scorer(build(CONFIGS["llama"]), LETTERS, 500), []
+
+    def agrees(row: scoring.Row, prefix: list[int]) -> bool:
+        checked.append(len(row) + len(prefix))
+        return True
+
+    monkeypatch.setattr(scorer, "_agrees", agrees)
+    (first, *_), asked = questions(0), questions(0)
+    groups = [scorer.group(some) for some in ([first], asked[:3], asked[:3], asked)]
+    for group in groups:
+        scorer.score(group)
+    assert checked[:2] == [len(group.prefix) + len(group.rows[0]) for group in groups[:2]]
+    assert len(checked) > 2
+    assert all(longer > scoring.LONGER * one for one, longer in pairwise(checked))
 
 
 def test_a_large_vocabulary_is_added_up_exactly() -> None:
