@@ -190,7 +190,7 @@ def _pack_turned(value: Any, out: Any) -> None:
 def _attend_head(
     queries: Any, keys: Any, values: Any, shown: Any, scale: Any, out: Any, head: int
 ) -> None:
-    """One head of out (length, heads, width), of bits of queries (rows, width) and of packed others.
+    """One head of out (length, heads, width), from bits of queries (rows, width) and packed others.
 
     Args:
         shown: what `_seen` and `_widen` made.

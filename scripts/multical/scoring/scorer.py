@@ -39,8 +39,6 @@ TRIE_TOKENS = 128
 #: Tokens of a trie and its prefix where such attention costs nothing, so that a batch can be a
 #: single row, without padding: few enough for a small mask
 ROW_TOKENS = 2048
-#: How much longer than those checked before a row must be, to be checked again
-LONGER = 1.1
 #: Logits of a tile, in float32: on CPUs so few that they stay in the cache
 CPU_LOGITS, GPU_LOGITS = 2**21, 2**25
 
@@ -289,24 +287,29 @@ class Scorer:
         trie differently from its separate paths, they run separately from then on.
         """
         branched = any(read.targets[-1] for row in group.rows for read in row.questions.values())
-        for row in (group.rows[-1], group.rows[0]):
-            checked = (branched or self._checked[0], len(group.prefix) + len(row))
-            longer = checked[1] > LONGER * self._checked[1]
-            if self.shares and (checked[0] > self._checked[0] or longer):
-                self.shares = self._agrees(row, group.prefix)
-                self._checked = checked
+        batches = list(group.batches(self.batch_tokens))
+        found = None
+        new = (branched or self._checked[0], len(group.prefix) + len(group.rows[0]))
+        if self.shares and (new[0] > self._checked[0] or new[1] > self._checked[1]):
+            found = self._sharing(batches[0], group.prefix)
+            self.shares, self._checked = found is not None, new
         scored: dict[int, Scores] = {}
-        for number, rows in enumerate(group.batches(self.batch_tokens)):
+        for number, rows in enumerate(batches):
             questions = [question for row in rows for question in row.questions]
-            scores = recall(number, partial(self._run, rows, group.prefix))
+            scores = recall(number, partial(self._run, rows, group.prefix, found))
             scored.update(zip(questions, scores, strict=True))
             advance(len(questions))
+            found = None
         return [scored[i] for i in range(len(scored))]
 
     @torch.inference_mode()
-    def _run(self, rows: Sequence[Row], prefix: list[int]) -> list[Scores]:
-        states = self._together if self.shares else self._separately
-        return self._read(rows, states(rows, prefix))
+    def _run(
+        self, rows: Sequence[Row], prefix: list[int], found: Tensor | None = None
+    ) -> list[Scores]:
+        """Scores of the questions of `rows`, from their hidden states if those were found."""
+        if found is None:
+            found = (self._together if self.shares else self._separately)(rows, prefix)
+        return self._read(rows, found)
 
     def _together(self, rows: Sequence[Row], prefix: list[int]) -> Tensor:
         """Hidden states (rows, width, model width) of tries, each token once."""
@@ -440,12 +443,36 @@ class Scorer:
                 )
 
     @torch.inference_mode()
-    def _agrees(self, row: Row, prefix: list[int]) -> bool:
-        """Whether the last path of a trie has the same scores by itself.
+    def _sharing(self, rows: Sequence[Row], prefix: list[int]) -> Tensor | None:
+        """What `_together` finds, or None, and a message, if the model cannot share tokens.
 
         Not so with models that ignore attention masks, such as recurrent ones, or that add a bias
-        by the place of a token in its row. This compares the log-likelihood of the text of the last
-        option or, without texts, those of all letters.
+        by the place of a token in its row.
+        """
+        try:
+            if "position_ids" not in signature(self.model.forward).parameters:
+                raise InputError("it takes no positions")
+            states = self._together(rows, prefix)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever architectures say that take no such mask
+            why = str(error) or type(error).__name__
+        else:
+            why = self._difference(rows[0], prefix, states[:1])
+            if not why:
+                return states
+        print(
+            f"model type {self.model.config.model_type}: cannot share tokens among questions or "
+            f"options, so each runs by itself ({' '.join(why.split())[:200]})",
+            file=sys.stderr,
+        )
+        return None
+
+    def _difference(self, row: Row, prefix: list[int], states: Tensor) -> str:
+        """How the scores of the last path of a trie differ from those by itself, or "".
+
+        These are the log-likelihood of the text of the last option or, without texts, those of all
+        letters.
         """
         answer, targets = list(row.questions.values())[-1]  # after the paths of all others
         pairs = targets[-1]
@@ -456,26 +483,11 @@ class Scorer:
         own = dict(zip(path, trie.add([row.trie.tokens[node] for node in path]), strict=True))
         moved = [[(own[node], token) for node, token in pairs] for pairs in asked.targets]
         alone = Row(trie, {0: Read(None if pairs else own[last], moved)})
-        try:
-            if "position_ids" not in signature(self.model.forward).parameters:
-                raise InputError("it takes no positions")
-            states = self._together([row], prefix)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # whatever architectures say that take no such mask
-            why = str(error) or type(error).__name__
-        else:
-            (found,) = self._read([Row(row.trie, {0: asked})], states)
-            (expected,) = self._read([alone], self._separately([alone], prefix))
-            if _near(found, expected, len(pairs) or len(self.letters), self.model.dtype):
-                return True
-            why = f"log-likelihoods {_compared(found)}, alone {_compared(expected)}"
-        print(
-            f"model type {self.model.config.model_type}: cannot share tokens among questions or "
-            f"options, so each runs by itself ({' '.join(why.split())[:200]})",
-            file=sys.stderr,
-        )
-        return False
+        (found,) = self._read([Row(row.trie, {0: asked})], states)
+        (expected,) = self._read([alone], self._separately([alone], prefix))
+        if _near(found, expected, len(pairs) or len(self.letters), self.model.dtype):
+            return ""
+        return f"log-likelihoods {_compared(found)}, alone {_compared(expected)}"
 
 
 def _near(found: Scores, expected: Scores, terms: int, dtype: torch.dtype) -> bool:

@@ -142,11 +142,11 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int | None) -> list[int]:
     """Have the model fail after some batches; returns a list that grows by one for each."""
     plainly, calls = Scorer._run, list[int]()
 
-    def counted(self: Scorer, tries: Any, prefix: list[int]) -> list[Scores]:
+    def counted(self: Scorer, tries: Any, *rest: Any) -> list[Scores]:
         if len(calls) == after:
             raise InterruptedJobError
         calls.append(len(tries))
-        return plainly(self, tries, prefix)
+        return plainly(self, tries, *rest)
 
     monkeypatch.setattr(Scorer, "_run", counted)
     return calls

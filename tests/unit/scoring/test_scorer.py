@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -138,21 +137,26 @@ def test_a_batch_is_one_row_where_hidden_keys_cost_nothing(
     assert flat(score(model, asked, budget)) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_row_is_checked_again_if_much_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer, checked = Scorer(build(CONFIGS["llama"]), LETTERS, 500), []
+def test_the_check_of_a_longer_row_runs_no_batch_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer, checked, ran = Scorer(build(CONFIGS["llama"]), LETTERS, 500), [], []
+    difference, together = scorer._difference, scorer._together
 
-    def agrees(row: scoring.Row, prefix: list[int]) -> bool:
-        checked.append(len(row) + len(prefix))
-        return True
+    def counted(rows: list[scoring.Row], prefix: list[int]) -> Any:
+        ran.append(rows)
+        return together(rows, prefix)
 
-    monkeypatch.setattr(scorer, "_agrees", agrees)
-    (first, *_), asked = questions(0), questions(0)
-    groups = [scorer.group(some) for some in ([first], asked[:3], asked[:3], asked)]
+    def noted(row: scoring.Row, *rest: Any) -> str:
+        checked.append(row)
+        return difference(row, *rest)
+
+    monkeypatch.setattr(scorer, "_together", counted)
+    monkeypatch.setattr(scorer, "_difference", noted)
+    asked = questions(0)
+    groups = [scorer.group(some) for some in (asked[:1], asked[:3], asked[:3], asked)]
     for group in groups:
         scorer.score(group)
-    assert checked[:2] == [len(group.prefix) + len(group.rows[0]) for group in groups[:2]]
-    assert len(checked) > 2
-    assert all(longer > scoring.LONGER * one for one, longer in pairwise(checked))
+    assert checked == [groups[i].rows[0] for i in (0, 1, 3)]
+    assert ran == [batch for group in groups for batch in group.batches(500)]
 
 
 def test_a_large_vocabulary_is_added_up_exactly() -> None:
