@@ -20,37 +20,39 @@ import sys
 import tempfile
 import time
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from recording import alternating, record, row
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 
-from multical.params import option  # noqa: E402
+from multical.params import Strict, option  # noqa: E402
 from support import figure_data  # noqa: E402
 
 YARDSTICK = "python -c 'import torch'"
 #: Seconds of a dry run, by its target, and of a figure, at most
 DRY_RUNS = {"results/demo/headline.txt": 1.5, "results/headline.txt": 6.0}
 FIGURE = 2.0
-#: Figures of paper 1, and the tables and parameters of each
+#: Figures of paper 1, and the tables of each
 FIGURES = {
-    "plot_ece_by_lang": (["metrics"], ["smoothing", "reference_language"]),
-    "plot_entropy_by_lang": (["metrics"], ["smoothing", "reference_language", "options"]),
-    "plot_confidence_vs_accuracy_shift": (["metrics"], ["smoothing", "reference_language"]),
-    "plot_gap_vs_accuracy": (["metrics"], ["smoothing", "reference_language", "options"]),
-    "plot_ece_vs_fertility": (["metrics", "fertility"], ["smoothing", "reference_language"]),
-    "plot_reliability": (["reliability"], ["smoothing", "options"]),
-    "plot_reliability_by_lang": (["reliability_by_lang"], ["smoothing", "model"]),
-    "plot_smoothing_sweep": (["summary"], ["options"]),
-    "plot_ece_by_resource": (["summary"], []),
-    "plot_conditions_by_resource": (["summary"], ["options"]),
-    "plot_culture": (["culture"], ["smoothing", "options"]),
-    "plot_effects_by_lang": (["effects"], ["smoothing", "reference_language", "model"]),
-    "plot_effects_by_resource": (["effects_over_languages"], ["smoothing"]),
-    "plot_recalibration_transfer": (["recalibration"], ["smoothing", "reference_language"]),
-    "plot_temperatures_by_lang": (["temperatures"], ["smoothing", "reference_language"]),
+    "plot_ece_by_lang": ["metrics"],
+    "plot_entropy_by_lang": ["metrics"],
+    "plot_confidence_vs_accuracy_shift": ["metrics"],
+    "plot_gap_vs_accuracy": ["metrics"],
+    "plot_ece_vs_fertility": ["metrics", "fertility"],
+    "plot_reliability": ["reliability"],
+    "plot_reliability_by_lang": ["reliability_by_lang"],
+    "plot_smoothing_sweep": ["summary"],
+    "plot_ece_by_resource": ["summary"],
+    "plot_conditions_by_resource": ["summary"],
+    "plot_culture": ["culture"],
+    "plot_effects_by_lang": ["effects"],
+    "plot_effects_by_resource": ["effects_over_languages"],
+    "plot_recalibration_transfer": ["recalibration"],
+    "plot_temperatures_by_lang": ["temperatures"],
 }
 HELPS = ["show_plan", "doctor", "choose_learning_rate", "adopt_trial", "merge_records"]
 
@@ -94,12 +96,12 @@ def main() -> None:
 
 def replot(name: str, tables: dict[str, Path], out: Path) -> list[str]:
     """The command that draws a figure from its tables."""
-    kinds, keys = FIGURES[name]
-    common = ["study", "benchmark", "readout", "sft", "seed"]
-    params = {key: figure_data.PARAMS[key] for key in [*common, *keys]}
+    own = vars(import_module(name)).values()
+    schema: Any = next(one for one in own if isinstance(one, type) and issubclass(one, Strict))
+    params = {key: figure_data.PARAMS[key] for key in schema.model_fields}
     files = {"--pdf": "pdf", "--png": "png", "--sidecar": "json"}
     outputs = [text for key, end in files.items() for text in (key, str(out / f"{name}.{end}"))]
-    given = [text for kind in kinds for text in (option(kind), str(tables[kind]))]
+    given = [text for kind in FIGURES[name] for text in (option(kind), str(tables[kind]))]
     given += ["--params", json.dumps(params), "--code", "0"]
     return [sys.executable, f"scripts/{name}.py", *given, *outputs]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +12,10 @@ import pytest
 
 import paper_statistics
 import recording
+import startup
 import verbs
 from recording import record, row
+from support import figure_data
 
 
 def test_a_ratio_above_one_is_better() -> None:
@@ -51,6 +55,17 @@ def test_jobs_of_a_study_are_added_up_by_stage(tmp_path: Path) -> None:
         ("score_run: 1", "s"): "7", ("score_run: 1", "CPU s"): "6",
         ("all other jobs: 1", "s"): "1", ("all other jobs: 1", "CPU s"): "1",
     }  # fmt: skip
+
+
+def test_each_figure_that_is_timed_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = figure_data.write_tables(tmp_path)
+    figure_data.draw_once(monkeypatch)
+    for name in startup.FIGURES:
+        monkeypatch.setattr(sys, "argv", startup.replot(name, tables, tmp_path)[1:])
+        import_module(name).main()
+        assert (tmp_path / f"{name}.png").stat().st_size > 0
 
 
 def test_statistics_find_the_known_truth(tmp_path: Path) -> None:
