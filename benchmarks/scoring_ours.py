@@ -1,8 +1,9 @@
 """multical's scoring on the questions of a folder: our side of benchmarks/scoring.py.
 
 Writes as JSON, like scoring_harness.py, the seconds from questions to scores (prompts, tokenising
-and what a killed job would go on from included, loading left out), and each question's scores;
-besides, the floating-point operations that these took, and the machine's own rate of them.
+and what a killed job would go on from included; loading, and what a new clone compiles, left out),
+and each question's scores; besides, the floating-point operations that these took, and the
+machine's own rate of them.
 """
 
 from __future__ import annotations
@@ -51,9 +52,12 @@ def main() -> None:
     encoder = Encoder(Chat(tokenizer, job.chat_format))
     letters = letter_ids(tokenizer, LETTERS[: max(map(len, asked.options))])
     scorer = Scorer(model, letters, job.batch_tokens)
+    cut = [p for p in parts(asked, job, examples) if p.multiple_choice == (args.kind == "letters")]
+    with cpu_kernels.used_by(model):
+        first = next(cut[0].rows.itertuples())
+        scorer.score(scorer.group([encoder.encode(cut[0], first)]))  # compiles functions
 
     wall, cpu = time.perf_counter(), time.process_time()
-    cut = [p for p in parts(asked, job, examples) if p.multiple_choice == (args.kind == "letters")]
     found: list[dict[str, Any]] = [{} for _ in range(len(asked))]
     bar = tqdm(total=len(asked), unit="question")
     with TemporaryDirectory() as scratch, bar, cpu_kernels.used_by(model):
