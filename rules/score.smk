@@ -23,13 +23,7 @@ rule score_run:
     wildcard_constraints:
         root=scored_roots("multilingual", api=False),
         shard=r"(/[A-Za-z0-9+-]+)?",
-    # before further trainings, since their checkpoints take space. Paper 1's, of many languages,
-    # first, so that no long one runs alone; paper 2's last, if checkpoints are kept: they fill the
-    # cores while paper 1's tables are made one after the other
-    priority: lambda w: (
-        1.5 if CONFIG.studies[w.root].kind == "multilingual"
-        else -1 if CONFIG.keep_checkpoints else 1
-    )
+    priority: lambda w: scoring_priority(w.root)
     conda:
         "../envs/environment.yaml"
     threads: 1
