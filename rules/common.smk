@@ -109,17 +109,6 @@ def scoring(root, run, benchmark, shard):
     return canonical(scoring_params.scoring(CONFIG, root, run, benchmark, shard))
 
 
-def scoring_priority(root):
-    """Before further trainings, since their checkpoints take space.
-
-    Paper 1's, of many languages, come first, so that no long one runs alone. Paper 2's come last if
-    checkpoints are kept: they fill the cores while paper 1's tables are made one after the other.
-    """
-    if CONFIG.studies[root].kind == "multilingual":
-        return 1.5
-    return -1 if CONFIG.keep_checkpoints else 1
-
-
 def base_manifest(w):
     """The manifest of the base model that a run starts from."""
     model = job_params.run(CONFIG, w.root, w.run).model

@@ -23,7 +23,9 @@ rule score_run:
     wildcard_constraints:
         root=scored_roots("multilingual", api=False),
         shard=r"(/[A-Za-z0-9+-]+)?",
-    priority: lambda w: scoring_priority(w.root)
+    # before further trainings, since their checkpoints take space; paper 1's many languages before
+    # paper 2's few, so that no long job is left to run alone
+    priority: lambda w: 1.5 if CONFIG.studies[w.root].kind == "multilingual" else 1
     conda:
         "../envs/environment.yaml"
     threads: 1

@@ -7,6 +7,7 @@ that none of them sees, so that many questions in a row take no longer than each
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from multical.models import cpu_products
-from multical.models.bfloat16 import HALF, LEAST, LOG2_E, bits_of, nearest, power
+from multical.models.bfloat16 import HALF, bits_of, nearest
 from multical.models.cpu_products import LANES, PANEL, ROWS, whole
 
 #: The name of PyTorch's attention in transformers
@@ -28,6 +29,12 @@ MORE = ("dropout", "softcap", "output_attentions", "position_bias", "cache")
 #: The least bfloat16, with which masks hide keys, and as a float32
 HIDDEN = np.uint16(0xFF7F)
 HIDDEN_BITS = np.uint32(HIDDEN) << HALF
+#: Powers of 2 from 2^LEAST, which counts as nothing, on: the terms of their series, and the number
+#: of bits after which float32 has its exponent
+LEAST = np.float32(-126)
+SERIES = tuple(np.float32(math.log(2) ** n / math.factorial(n)) for n in range(7))
+EXPONENT = np.uint32(23)
+LOG2_E = np.float32(1 / math.log(2))
 
 
 @contextmanager
@@ -246,8 +253,17 @@ def _weigh(terms: Any, added: Any, scale: Any, weights: Any, totals: Any) -> Non
         signed[i, added.shape[1]] = _ordered(top)
         greatest = values[i, added.shape[1]]
         for j in range(added.shape[1]):
-            values[i, j], more = power(max((values[i, j] - greatest) * LOG2_E, LEAST))
-            terms[i, j] += more
+            x = max((values[i, j] - greatest) * LOG2_E, LEAST)
+            nearby = np.int32(x - np.float32(0.5))  # the nearest, as x is not above 0
+            x -= np.float32(nearby)
+            y = SERIES[6]
+            y = y * x + SERIES[5]
+            y = y * x + SERIES[4]
+            y = y * x + SERIES[3]
+            y = y * x + SERIES[2]
+            y = y * x + SERIES[1]
+            values[i, j] = y * x + SERIES[0]
+            terms[i, j] += np.uint32(nearby) << EXPONENT
         total = np.float32(0)
         for j in range(added.shape[1]):
             total += values[i, j]

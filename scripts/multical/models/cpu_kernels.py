@@ -1,20 +1,17 @@
-"""Norms, rotary embeddings, GELU and attention of bfloat16 on one CPU thread, but faster.
+"""Norms, rotary embeddings and attention of bfloat16 on one CPU thread, faster than a model's own.
 
 A model's own code turns its input into float32, and multiplies, adds up and rounds in passes of
 their own: together a quarter of the time that a small model takes to score. The functions here
 round where the model rounds. Rotary embeddings have the same bits; so have norms but for one in
-ten thousand numbers, which differ in the last bit, since they are summed in another order. GELU's
-differ in two of a thousand, since its own tanh rounds what is far below 0 to nothing.
+ten thousand numbers, which differ in the last bit, since they are summed in another order.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,18 +20,13 @@ from numba import njit
 from torch import Tensor, nn
 
 from multical.models import cpu_attention
-from multical.models.bfloat16 import HALF, LEAST, LOG2_E, MOST, bits_of, nearest, power
+from multical.models.bfloat16 import HALF, bits_of, nearest
 from multical.patches.replace import replaced
 
 #: Rows that norms are compared on, and their sizes: norms of small rows depend on epsilon
 ROWS, SIZES = 32, (1.0, 1e-3, 30.0)
-#: The least part of the results that must have the bits of the model's own
+#: The least part of a norm's results that must have the bits of the model's own
 SAME = 0.99
-#: GELU by tanh is x / (1 + 2^(LINEAR x + CUBIC x^3)), since (1 + tanh(y)) / 2 = 1 / (1 + exp(-2 y))
-LINEAR = np.float32(-math.sqrt(8 / math.pi)) * LOG2_E
-CUBIC = np.float32(0.044715) * LINEAR
-#: What its own tanh rounds to nothing, and where it is 0 or x
-NOTHING, FAR = 1e-6, np.float32(200)
 #: The function by which models of transformers turn queries and keys
 ROTARY = "apply_rotary_pos_emb"
 
@@ -52,7 +44,6 @@ def used_by(model: nn.Module) -> Iterator[int]:
         homes = {sys.modules[type(module).__module__] for module in model.modules()}
         places: list[tuple[Any, str, Any]] = [
             *((module, "forward", _norm_of(module)) for module in model.modules()),
-            *((module, "forward", _gelu_of(module)) for module in model.modules()),
             *((home, ROTARY, _rotary_of(getattr(home, ROTARY, None))) for home in homes),
         ]
         found = [place for place in places if place[2] is not None]
@@ -98,14 +89,6 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return out.transpose(1, 2)
 
 
-def gelu(x: Tensor) -> Tensor:
-    """x (1 + tanh(y)) / 2 with y = sqrt(2 / pi) (x + 0.044715 x^3), of bfloat16 x of any shape."""
-    x = x.contiguous()
-    out = torch.empty_like(x)
-    _gelu(bits_of(x).ravel(), bits_of(out).ravel(), *np.empty((2, 1024), np.uint32))
-    return out
-
-
 @torch.no_grad()
 def _norm_of(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
     """`rms_norm` with what makes it the same as the module, which may be anything, or None."""
@@ -123,31 +106,11 @@ def _norm_of(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
     for offset, rounded in (0, True), (0, False), (1, True), (1, False):
         scale = (offset + weight.float()).numpy()
         fast = partial(rms_norm, scale=scale, epsilon=epsilon, rounded=rounded)
-        if _same(fast(sample.bfloat16()), own):
+        ours = fast(sample.bfloat16())
+        near = (ours.float() - own.float()).abs() <= 2**-7 * own.float().abs()
+        if near.all() and (ours == own).float().mean() >= SAME:
             return fast
     return None
-
-
-@torch.no_grad()
-def _gelu_of(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
-    """`gelu` if the module, which may be anything, does the same, or None."""
-    if any(True for _ in chain(module.parameters(), module.buffers(), module.children())):
-        return None
-    every = torch.arange(2**16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16)
-    sample = every[every.isfinite()]
-    try:
-        own = module(sample)
-    except Exception:  # it takes something else
-        return None
-    return gelu if isinstance(own, Tensor) and _same(gelu(sample), own, NOTHING) else None
-
-
-def _same(ours: Tensor, own: Tensor, nothing: float = 0.0) -> bool:
-    """Whether most of two results in bfloat16 have the same bits, and the others nearly so."""
-    if ours.shape != own.shape or ours.dtype != own.dtype:
-        return False
-    near = (ours.float() - own.float()).abs() <= 2**-7 * own.float().abs() + nothing
-    return bool(near.all()) and bool((ours == own).float().mean() >= SAME)
 
 
 @torch.no_grad()
@@ -197,25 +160,6 @@ def _rms_norm(x: Any, scale: Any, epsilon: Any, rounded: bool, out: Any, row: An
             values[j] *= scale[j]
         for j in range(len(row)):
             out[i, j] = nearest(row[j])
-
-
-@njit(cache=True, fastmath={"reassoc", "contract"}, error_model="numpy", nogil=True)
-def _gelu(x: Any, out: Any, row: Any, terms: Any) -> None:
-    """Bits of bfloat16 x, out (n,); row and terms are for float32's."""
-    values, powers = row.view(np.float32), terms.view(np.float32)
-    for first in range(0, len(x), len(row)):
-        part, results = x[first : first + len(row)], out[first : first + len(row)]
-        for j in range(len(part)):
-            row[j] = np.uint32(part[j]) << HALF
-        for j in range(len(part)):
-            small = min(max(values[j], -FAR), FAR)  # so that its cube is finite
-            scaled = small * (LINEAR + CUBIC * small * small)
-            powers[j], more = power(min(max(scaled, LEAST), MOST))
-            terms[j] += more
-        for j in range(len(part)):
-            values[j] /= np.float32(1) + powers[j]
-        for j in range(len(part)):
-            results[j] = nearest(row[j])
 
 
 @njit(cache=True, nogil=True)
