@@ -165,8 +165,8 @@ def test_models_use_it(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @runs
 @pytest.mark.parametrize("config", models(), ids=lambda config: config.model_type)
-def test_scores_are_as_near_to_float64_as_those_of_plain_forwards(config: Any) -> None:
-    """Of questions in rows of 200 tokens, where a question has 30."""
+def test_scores_are_nearer_to_float64_than_those_of_plain_forwards(config: Any) -> None:
+    """Of questions in rows of 200 tokens, where a question has 30. Others' logits are bfloat16."""
     config.vocab_size = VOCABULARY
     model = AutoModelForCausalLM.from_config(config).bfloat16().eval()
     asked = questions(12)
@@ -174,7 +174,7 @@ def test_scores_are_as_near_to_float64_as_those_of_plain_forwards(config: Any) -
     with cpu_kernels.used_by(model):
         found = np.array(flat(score(model, asked, 200)))
     exact = np.array(flat([plainly(model.double(), question) for question in asked]))
-    assert np.abs(found - exact).max() <= 1.5 * np.abs(own - exact).max()
+    assert np.abs(found - exact).max() <= 0.2 * np.abs(own - exact).max()
 
 
 @runs
