@@ -12,7 +12,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,9 +39,7 @@ def run(name: str, kind: str, params: dict[str, Any], folder: Path, again: bool 
     model, tokenizer = checkpoints.load(base, device="cpu")
     examples = sft.Examples.of(tiny.pairs(), Chat(tokenizer, "plain"), settings.max_length, "")
     scratch = folder / f"{name}.scratch"
-    if not again:
-        shutil.rmtree(scratch, ignore_errors=True)
-    else:
+    if again:
         assert sft.last_checkpoint(scratch, group.main)
         name = f"{name} again"
     backbone: Any = model.base_model

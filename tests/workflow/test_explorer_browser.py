@@ -72,7 +72,7 @@ def file(study: Path) -> Path:
 
 
 @pytest.fixture
-def opened(blank: Page, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+def opened(blank: Page) -> Iterator[Callable[..., Page]]:
     """Opens a page; at the end it has complained of nothing, and asked for nothing but itself."""
     log = Log(blank)
 
@@ -85,7 +85,6 @@ def opened(blank: Page, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     blank.set_viewport_size(WIDE)  # type: ignore[arg-type]
     blank.emulate_media(reduced_motion="reduce")
     yield open_page
-    blank.screenshot(path=tmp_path / "last.png", full_page=True)
     assert log.errors == []
     own = ("data:", "blob:", "about:", "file://")
     assert [url[:200] for url in log.asked if not url.startswith(own)] == []

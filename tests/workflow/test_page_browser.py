@@ -33,14 +33,13 @@ pytestmark = [
 
 
 @pytest.fixture
-def page(smoke: Path, blank: Page, tmp_path: Path) -> Iterator[Page]:
+def page(smoke: Path, blank: Page) -> Iterator[Page]:
     """It, open; at the end it has complained of nothing, and asked for nothing but itself."""
     log = Log(blank)
     path = smoke / SMOKE / "index.html"
     blank.set_viewport_size(WIDE)  # type: ignore[arg-type]
     blank.goto(path.as_uri())
     yield blank
-    blank.screenshot(path=tmp_path / "last.png")
     assert log.errors == []
     own = ("data:", path.as_uri())
     assert log.asked

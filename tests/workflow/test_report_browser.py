@@ -45,12 +45,11 @@ def report(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page(report: Path, blank: Page, tmp_path: Path) -> Iterator[Page]:
+def page(report: Path, blank: Page) -> Iterator[Page]:
     """It, open; at the end it has complained of nothing, and asked nothing of a network."""
     log = Log(blank)
     blank.goto(report.as_uri())
     yield blank
-    blank.screenshot(path=tmp_path / "last.png")
     assert log.errors == []
     own = ("data:", report.as_uri())
     assert log.asked

@@ -56,11 +56,11 @@ OF_CASES = {
 AGAIN = ["gemma2 0.1 none", "gemma2 0.1 fsdp", "bfloat16"]
 
 
-def launch(config: dict[str, Any], folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of tests/ in the processes of `accelerate launch`, each of them a fork."""
-    (folder / "accelerate.yaml").write_text(yaml.safe_dump(config))
+def launch(sharding: str, file: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in two processes of `accelerate launch`, each a fork; `file` tells it so."""
+    file.write_text(yaml.safe_dump(distributed.accelerate_config(2, sharding, "float32")))
     paths = [str(Path(train_sft.__file__).parent), str(Path(__file__).parents[2])]
-    launcher = [accelerate_launch.__file__, "--config_file", folder / "accelerate.yaml"]
+    launcher = [accelerate_launch.__file__, "--config_file", file]
     client = ["--no_python", sys.executable, "-ISE", fork_client.__file__]
     return forks.run(
         [*launcher, *client, *command],
@@ -89,8 +89,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     cases += [{**case, "again": True} for case in cases if case["name"] in AGAIN]
     (folder / "cases.json").write_text(json.dumps(cases))
-    config = distributed.accelerate_config(processes=2, sharding="fsdp", precision="float32")
-    done = launch(config, folder, alone.__file__, str(folder / "cases.json"), str(folder))
+    command = [alone.__file__, str(folder / "cases.json"), str(folder)]
+    done = launch("fsdp", folder / "accelerate.yaml", *command)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -176,9 +176,9 @@ def test_padding_free_in_one_process(tmp_path: Path) -> None:
     """Sliding windows and no window: attention crosses no conversation, positions restart."""
     for kind in ("gemma3", "llama"):
         tiny.folder(tmp_path / f"base.{kind}", kind)
-        alone.run("padded", kind, PARAMS, tmp_path)
-        alone.run("free", kind, {**PARAMS, "scale": {"padding_free": True}}, tmp_path)
-        free, padded = log(tmp_path, "free"), log(tmp_path, "padded")
+        alone.run(f"{kind} padded", kind, PARAMS, tmp_path)
+        alone.run(f"{kind} free", kind, {**PARAMS, "scale": {"padding_free": True}}, tmp_path)
+        free, padded = log(tmp_path, f"{kind} free"), log(tmp_path, f"{kind} padded")
         for key in ("loss", "grad_norm", "num_input_tokens_seen"):
             expected = pytest.approx([step[key] for step in padded], rel=1e-5)
             assert [step[key] for step in free] == expected
@@ -194,11 +194,16 @@ def base(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(base: Path, out: str, **changes: Any) -> subprocess.Popen[str]:
-    """The program, in a fork that becomes the launcher and so needs no libraries of its own."""
-    changes = {"scale": {"processes": 2}, **changes}
+LONG = {"scale": {"processes": 2}, "steps": 40, "save_every": 10}
+
+
+def start(base: Path) -> subprocess.Popen[str]:
+    """The program, in a fork that becomes the launcher and so needs no libraries of its own.
+
+    The processes that it starts are no forks: they end when their parent does.
+    """
     return subprocess.Popen(
-        [sys.executable, "-ISE", fork_client.__file__, *programs.command(base, out, **changes)],
+        [sys.executable, "-ISE", fork_client.__file__, *programs.command(base, "killed", **LONG)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
@@ -221,7 +226,7 @@ def workers(base: Path) -> list[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("victim", ["launcher", "worker"])
 def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) -> None:
-    process = start(base, "killed", steps=40, save_every=10)
+    process = start(base)
     deadline = time.monotonic() + 300
     while not list(base.glob("killed.scratch-*/checkpoint-*")):
         assert process.poll() is None
@@ -239,10 +244,9 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) 
     assert not (base / "killed").exists()
     if victim == "launcher":
         return
-    again = start(base, "killed", steps=40, save_every=10)
-    told = again.communicate(timeout=300)[1]
-    assert again.returncode == 0, told[-2000:]
-    assert told.count("goes on from checkpoint-") == 1
+    again = launch("none", base / "killed.scratch.yaml", *programs.command(base, "killed", **LONG))
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert again.stderr.count("goes on from checkpoint-") == 1
     assert not list(base.glob("killed.scratch*"))
     checkpoints.verified(base / "killed" / "manifest.json")
     losses = [step["loss"] for step in programs.read_log(base / "killed")]
@@ -257,11 +261,11 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(base: Path, victim: str) 
 
 
 def test_a_wrong_run_ends_all_with_one_sentence(base: Path) -> None:
-    process = start(base, "bad", max_length=8)
-    told = process.communicate(timeout=300)[1]
-    assert process.returncode == 1
-    assert told.count("error: ") == 1
-    assert "data.jsonl: no token to train in 10 conversations" in told
+    command = programs.command(base, "bad", scale={"processes": 2}, max_length=8)
+    done = launch("none", base / "bad.scratch.yaml", *command)
+    assert done.returncode == 1
+    assert done.stderr.count("error: ") == 1
+    assert "data.jsonl: no token to train in 10 conversations" in done.stderr
     assert sorted(path.name for path in base.iterdir()) == ["base", "data.jsonl"]
 
 
