@@ -302,7 +302,7 @@ def _trained(
     job = TrainingJob(**{**TRAINING, "scale": scale or {}, **more})
     model, tokenizer = tiny.model(kind), tiny.tokenizer()
     if torch.cuda.is_available():
-        model.to("cuda")  # type: ignore[arg-type]
+        model.to("cuda")
     examples = Examples.of(tiny.pairs(), Chat(tokenizer, "plain"), job.max_length, "pairs")
     sft.train(model, tokenizer, examples, job, folder)
     return {name: weight.detach().cpu() for name, weight in model.named_parameters()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -71,6 +72,22 @@ def write_tables(
     sets: tuple[str, ...] = ("facts",),
 ) -> dict[str, Path]:
     """Write the tables that figures are drawn from; their paths by kind."""
+    paths = {}
+    for kind, text in _tables(tuple(languages.items()), models, smoothings, sets).items():
+        paths[kind] = folder / f"{kind}.csv"
+        paths[kind].write_text(text, encoding="utf-8")
+    return paths
+
+
+@cache
+def _tables(
+    levels: tuple[tuple[str, str], ...],
+    models: tuple[str, ...],
+    smoothings: tuple[float, ...],
+    sets: tuple[str, ...],
+) -> dict[str, str]:
+    """The tables as CSV, by kind."""
+    languages = dict(levels)
     rng = np.random.default_rng(0)
     metrics, reliability, by_lang = [], [], []
     language_shift = {name: rng.normal(0, 0.04) for name in languages}
@@ -104,9 +121,7 @@ def write_tables(
         "recalibration": _recalibration(_summary(frame)),
         "temperatures": _temperatures(frame),
     } | _changes(frame)
-    for kind, table in tables.items():
-        table.to_csv(folder / f"{kind}.csv", index=False)
-    return {kind: folder / f"{kind}.csv" for kind in tables}
+    return {kind: table.to_csv(index=False) for kind, table in tables.items()}
 
 
 def _value(metric: str, level: str, smoothing: float | None) -> float:

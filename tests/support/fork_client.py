@@ -15,7 +15,7 @@ from array import array
 #: The variable that names a folder which all workers share; tests/conftest.py sets it
 SHARED = "MULTICAL_TESTS"
 #: The programs that need the libraries of models
-OF_MODELS = ("train_sft", "evaluate_sft", "score_run", "sft_in_processes", "launch")
+OF_MODELS = ("train_sft", "evaluate_sft", "score_run", "sft_in_processes", "launch", "worker")
 #: Where libraries of models find a hub, which they read when they start
 HUB = "HF_ENDPOINT"
 #: What libraries read when they start

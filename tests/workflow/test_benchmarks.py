@@ -60,7 +60,7 @@ def test_jobs_of_a_study_are_added_up_by_stage(tmp_path: Path) -> None:
 def test_each_figure_that_is_timed_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables = figure_data.write_tables(tmp_path)
+    tables = figure_data.write_tables(tmp_path, {"en": "high", "el": "mid", "yo": "low"})
     figure_data.draw_once(monkeypatch)
     for name in startup.FIGURES:
         monkeypatch.setattr(sys, "argv", startup.replot(name, tables, tmp_path)[1:])
