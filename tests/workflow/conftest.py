@@ -63,11 +63,15 @@ def _finish(smoke: Path, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def window() -> Iterator[BrowserContext]:
-    """A window without a network. Its first page keeps it open: to open one takes half a second."""
+    """A window without a network. Its first page keeps it open: to open one takes half a second.
+
+    All pages have one process: to start one takes as long as some tests.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        alike = ["--renderer-process-limit=1", "--disable-site-isolation-trials"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=alike)
         context = browser.new_context(viewport={"width": 1440, "height": 900}, offline=True)
         context.set_default_timeout(60_000)
         context.new_page()
