@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -108,7 +107,7 @@ def test_what_is_refused(made: Path, tmp_path: Path) -> None:
 
 
 def test_a_stale_study_is_refused(made: Path, tmp_path: Path) -> None:
-    clone = shutil.copytree(made, tmp_path / "clone", symlinks=True)
+    clone = checkout.copy_light(made, tmp_path / "clone")
     checkout.edit_config(clone, {"studies:results/tiny:metrics:bins": 7})
     assert refused(exported(clone, tmp_path / "out")).startswith(
         "results/tiny: 1 jobs would run again (compute_metrics; results/tiny/metrics.csv: "
@@ -117,7 +116,7 @@ def test_a_stale_study_is_refused(made: Path, tmp_path: Path) -> None:
 
 
 def test_metrics_that_were_changed_by_hand_are_refused(made: Path, tmp_path: Path) -> None:
-    clone = shutil.copytree(made, tmp_path / "clone", symlinks=True)
+    clone = checkout.copy_light(made, tmp_path / "clone")
     table = clone / "results/tiny/metrics.csv"
     table.write_text(table.read_text("utf-8").replace("0.", "1.", 1), encoding="utf-8")
     said = refused(exported(clone, tmp_path / "out"))

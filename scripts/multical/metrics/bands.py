@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 from statsmodels.stats.proportion import proportion_confint
 
 from multical.metrics.readouts import Floats
@@ -25,6 +25,6 @@ def band(right: Floats, question: NDArray[np.int64]) -> tuple[float, float]:
         residuals = np.bincount(question, right - share)
         variance = (residuals**2).sum() / n**2 * different / (different - 1)
         effective = n / max(1.0, variance / (share * (1 - share) / n))
-        effective *= (stats.norm.ppf(0.975) / stats.t.ppf(0.975, different - 1)) ** 2
+        effective *= (ndtri(0.975) / stdtrit(different - 1, 0.975)) ** 2
     low, high = proportion_confint(share * effective, effective, method="wilson")
     return float(low), float(high)
