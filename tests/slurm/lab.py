@@ -283,8 +283,7 @@ def programs(folder: Path, name: str) -> list[psutil.Process]:
 def hold_training(folder: Path) -> tuple[str, psutil.Process]:
     """Stop the training once it has saved something to resume from; its job and process."""
     wait_for(lambda: steps_saved(folder), every=0.05)
-    # on a busy machine, processes are not always found at once
-    (process,) = wait_for(lambda: programs(folder, "train_sft"), seconds=60, every=0.05)
+    (process,) = programs(folder, "train_sft")
     process.suspend()
     number = running(folder, "train_sft")
     assert number
