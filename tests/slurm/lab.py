@@ -47,7 +47,7 @@ SCRATCH = f"{ROOT}/scratch"
 MANIFEST = f"{ROOT}/runs/{RUN}/manifest.json"
 QUIZ = "results/inputs/benchmarks/quiz.parquet"
 TARGET = f"{ROOT}/records/{RUN}/quiz.parquet"
-STEPS, SAVE_EVERY = 300, 20  # some 4 s, in which even a busy machine holds a training
+STEPS, SAVE_EVERY = 100, 20
 PATIENCE = 1200  # seconds; a slow machine with all else at once is no fault
 
 

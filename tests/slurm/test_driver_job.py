@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -272,7 +273,7 @@ def test_fetched_then_submitted_without_a_network(cluster: None, tmp_path: Path)
         from_hub(study, hub)
         said = make(study, "fetch", "STUDY=lab", **hub.environment(tmp_path / "cache"))
         assert said.splitlines()[-1] == f"{lab.ROOT}: all is here"
-    here = checkout.copy_light(study, tmp_path / "local")
+    here = shutil.copytree(study, tmp_path / "local", symlinks=True)
     checkout.snakemake(here, FIGURE)
     with lab.no_network():
         tried = ["srun", "--quiet", "bash", "-c", ": </dev/tcp/192.0.2.1/80"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import py_compile
-import re
 import shutil
 import subprocess
 import sys
@@ -30,13 +29,17 @@ TARGET = "results/smoke/headline.txt"
 COARSE = "tests/support/data/coarse.mplstyle"
 #: Bytes from which on files are linked rather than copied
 HEAVY = 10_000_000
-#: Files of a copy that nothing writes into, only replaces: more than half of it
-REPLACED = re.compile(r"\.git/objects/|.*/__pycache__/")
 
 
 def copy(folder: Path) -> Path:
-    """Copy every file that git knows or would add, by content, `warm`; returns `folder`."""
-    return copy_light(_code(), folder, times=False)
+    """Copy every file that git knows or would add, by content; returns `folder`."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=REPO, capture_output=True, text=True, check=True)
+    for name in names.stdout.splitlines():
+        if (REPO / name).is_file():  # not one that is deleted but not yet committed
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPO / name, folder / name)
+    return warm(folder)
 
 
 def warm(folder: Path) -> Path:
@@ -45,31 +48,31 @@ def warm(folder: Path) -> Path:
     That is byte code, and what fingerprints found in it. All of it is compared with the code, so
     that edits count. Returns `folder`.
     """
-    for kept in _code().rglob("__pycache__"):
-        shutil.copytree(
-            kept, folder / kept.relative_to(_code()), copy_function=os.link, dirs_exist_ok=True
-        )
+    for kept in _of_code().rglob("__pycache__"):
+        place = folder / kept.relative_to(_of_code())
+        shutil.copytree(kept, place, copy_function=shutil.copy, dirs_exist_ok=True)
     return folder
 
 
 @cache
-def _code() -> Path:
-    """A folder with what `copy` gives, of all workers."""
-    return once("code", _copy_code)
-
-
-def _copy_code(folder: Path) -> None:
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=REPO, capture_output=True, text=True, check=True)
-    for name in names.stdout.splitlines():
-        if (REPO / name).is_file():  # not one that is deleted but not yet committed
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPO / name, folder / name)
-    for file in [*folder.glob("scripts/**/*.py"), *folder.glob("tools/**/*.py")]:
-        # a copy has another time
-        py_compile.compile(str(file), invalidation_mode=PycInvalidationMode.CHECKED_HASH)
-        fingerprint._read(file)
-        code_parts.parts(file)
+def _of_code() -> Path:
+    """A folder with the code of this repository and what is kept beside it, of all workers."""
+    folder = Path(os.environ[SHARED], "code")
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        flock(lock, LOCK_EX)
+        if not folder.exists():
+            new = folder.with_suffix(".new")
+            # what another process is about to write may be gone in a moment
+            passing = shutil.ignore_patterns("*.pyc*", "*.nb?", ".*")
+            for name in ("scripts", "tools"):
+                shutil.copytree(REPO / name, new / name, ignore=passing)
+            for file in new.rglob("*.py"):
+                # a copy has another time
+                py_compile.compile(str(file), invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+                fingerprint._read(file)
+                code_parts.parts(file)
+            new.rename(folder)
+    return folder
 
 
 def config(folder: Path = REPO) -> dict[str, Any]:
@@ -137,20 +140,20 @@ def copy_made(source: Path, folder: Path, *results: str) -> Path:
     return folder
 
 
-def copy_light(source: Path, target: Path, times: bool = True) -> Path:
-    """Copy a folder, with the times of its files or without them; returns `target`.
+def copy_light(source: Path, target: Path, times: bool = True) -> None:
+    """Copy a folder, with the times of its files or without them.
 
-    Files of `HEAVY` bytes and more, and those of `REPLACED`, become links.
+    Files of `HEAVY` bytes and more become links: they are replaced, never written into.
     """
     copy = shutil.copy2 if times else shutil.copy
 
     def one(file: str, new: str) -> None:
-        if Path(file).stat().st_size >= HEAVY or REPLACED.match(file, len(str(source)) + 1):
+        if Path(file).stat().st_size >= HEAVY:
             os.link(file, new)
         else:
             copy(file, new)
 
-    return shutil.copytree(source, target, symlinks=True, copy_function=one, dirs_exist_ok=True)
+    shutil.copytree(source, target, copy_function=one, dirs_exist_ok=True)
 
 
 def snakemake(folder: Path, *arguments: str) -> str:

@@ -58,7 +58,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def made(tiny: Path, tmp_path: Path) -> Path:
     """One to change things in."""
-    return checkout.copy_light(tiny, tmp_path / "nobodys" / "clone")
+    return shutil.copytree(tiny, tmp_path / "nobodys" / "clone", symlinks=True)
 
 
 @pytest.fixture

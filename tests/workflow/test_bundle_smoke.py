@@ -46,7 +46,7 @@ def unpacked(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(unpacked: Path, tmp_path: Path) -> Path:
     """One to change things in."""
-    return checkout.copy_light(unpacked, tmp_path / "clone")
+    return shutil.copytree(unpacked, tmp_path / "clone", symlinks=True)
 
 
 def test_there_is_nothing_to_do_and_figures_are_drawn_byte_for_byte(copy: Path) -> None:

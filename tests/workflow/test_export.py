@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def test_what_is_refused(made: Path, tmp_path: Path) -> None:
 
 
 def test_a_stale_study_is_refused(made: Path, tmp_path: Path) -> None:
-    clone = checkout.copy_light(made, tmp_path / "clone")
+    clone = shutil.copytree(made, tmp_path / "clone", symlinks=True)
     checkout.edit_config(clone, {"studies:results/tiny:metrics:bins": 7})
     assert refused(exported(clone, tmp_path / "out")).startswith(
         "results/tiny: 1 jobs would run again (compute_metrics; results/tiny/metrics.csv: "
@@ -116,7 +117,7 @@ def test_a_stale_study_is_refused(made: Path, tmp_path: Path) -> None:
 
 
 def test_metrics_that_were_changed_by_hand_are_refused(made: Path, tmp_path: Path) -> None:
-    clone = checkout.copy_light(made, tmp_path / "clone")
+    clone = shutil.copytree(made, tmp_path / "clone", symlinks=True)
     table = clone / "results/tiny/metrics.csv"
     table.write_text(table.read_text("utf-8").replace("0.", "1.", 1), encoding="utf-8")
     said = refused(exported(clone, tmp_path / "out"))

@@ -165,7 +165,7 @@ def test_what_needs_own_data_says_so(bundle: Path, fresh: Path) -> None:
 def test_results_may_be_a_link_to_another_disk(
     author: Path, bundle: Path, fresh: Path, tmp_path: Path
 ) -> None:
-    linked = checkout.copy_light(author, tmp_path / "linked")
+    linked = shutil.copytree(author, tmp_path / "linked", symlinks=True)
     for folder in (linked, fresh):
         (folder / "results").rename(tmp_path / f"{folder.name}-disk")
         (folder / "results").symlink_to(tmp_path / f"{folder.name}-disk")
@@ -185,7 +185,7 @@ def test_results_may_be_a_link_to_another_disk(
 
 
 def test_a_figure_changed_by_hand_is_found_behind_a_link(author: Path, tmp_path: Path) -> None:
-    linked = checkout.copy_light(author, tmp_path / "linked")
+    linked = shutil.copytree(author, tmp_path / "linked", symlinks=True)
     (linked / "results").rename(tmp_path / "disk")
     (linked / "results").symlink_to(tmp_path / "disk")
     assert program(linked, "show_provenance", FIGURE)
@@ -205,7 +205,7 @@ def test_a_figure_changed_by_hand_is_found_behind_a_link(author: Path, tmp_path:
 def test_there_is_no_bundle_without_what_the_config_names(
     author: Path, tmp_path: Path, name: str
 ) -> None:
-    folder = checkout.copy_light(author, tmp_path / "folder")
+    folder = shutil.copytree(author, tmp_path / "folder", symlinks=True)
     (folder / name).rename(tmp_path / "aside")
     command = [sys.executable, "tools/make_bundle.py", "--study", "results/tiny"]
     done = forks.run([*command, "--output", "refused.zip"], cwd=folder)

@@ -44,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(made: Path, tmp_path: Path) -> Path:
     """One to change things in, without timings."""
-    folder = checkout.copy_light(made, tmp_path / "copy")
+    folder = shutil.copytree(made, tmp_path / "copy", symlinks=True)
     shutil.rmtree(folder / "logs")
     return folder
 

@@ -62,7 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(made: Path, tmp_path: Path) -> Path:
     """One to change things in."""
-    return checkout.copy_light(made, tmp_path / "copy")
+    return shutil.copytree(made, tmp_path / "copy", symlinks=True)
 
 
 def explain(folder: Path, *arguments: str) -> Any:
