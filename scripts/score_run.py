@@ -56,7 +56,6 @@ SHARED = ("run", "model", "sft", "smoothing", "seed", "benchmark")
 def main() -> None:
     """Score part by part (see multical.scoring.prompting), then write the records."""
     started = time.monotonic()
-    keep_freed_memory()
     args = arguments()
     job: ScoringJob = args.params
     given = Inputs(filter(None, [args.model, args.questions, args.fewshot]))
@@ -66,6 +65,7 @@ def main() -> None:
     torch.set_float32_matmul_precision(job.matmul_precision)
     model, tokenizer = load(checkpoints.verified(args.model), job, placement.over(args.gpus))
     placement.check(model, args.gpus)
+    keep_freed_memory()
     encoder = Encoder(Chat(tokenizer, job.chat_format, job.chat_date), job.option_order == "cyclic")
     n_letters = max(map(len, chosen["options"]))
     scorer = Scorer(model, letter_ids(tokenizer, LETTERS[:n_letters]), job.batch_tokens)

@@ -74,7 +74,6 @@ def main() -> None:
 def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) -> None:
     """Train in each process; only process 0 writes the results."""
     started = time.monotonic()
-    keep_freed_memory()
     given = Inputs([args.model, args.data])
     with group.first():
         base = checkpoints.verified(args.model, contents=group.main)
@@ -104,6 +103,7 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
             f"tokens to train ({examples.truncated} truncated, {examples.dropped} dropped)",
             file=sys.stderr,
         )
+    keep_freed_memory()
     log, weights = train(model, tokenizer, examples, job, scratch, group, clock, args.report_to)
     if not group.main:
         return

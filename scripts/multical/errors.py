@@ -42,9 +42,10 @@ def program(main: Callable[[], None]) -> None:
 
     Any other error is printed with its traceback. Secrets are hidden in both cases.
 
-    At its end Python looks for garbage among all that was imported, which takes longer than to draw
-    a small figure. So nothing is left for it to look at.
+    What is imported by now is no garbage, so Python does not look for any there. At the end that
+    takes longer than to draw a small figure, so nothing is left for it to look at then.
     """
+    gc.freeze()
     atexit.register(gc.freeze)
     try:
         main()

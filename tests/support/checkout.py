@@ -32,14 +32,24 @@ HEAVY = 10_000_000
 
 
 def copy(folder: Path) -> Path:
-    """Copy every file that git knows or would add, by content; returns `folder`."""
+    """Copy every file that git knows or would add, by content; returns `folder`.
+
+    And what is kept beside code: see `warm`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # a program in C takes less than half of shutil's time for 1,500 files
+    subprocess.run(["cp", "-r", f"{once('clone', _fill)}/.", folder], check=True)
+    return folder
+
+
+def _fill(folder: Path) -> None:
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=REPO, capture_output=True, text=True, check=True)
     for name in names.stdout.splitlines():
         if (REPO / name).is_file():  # not one that is deleted but not yet committed
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPO / name, folder / name)
-    return warm(folder)
+    warm(folder)
 
 
 def warm(folder: Path) -> Path:

@@ -61,6 +61,7 @@ class SmoothedTrainer(Trainer):
         adapting.train_in_float32(self.model)
         smoothing.check_head(self.model)
         self.alone = self.args.world_size == 1
+        self.uses = self.tied()
         self.shares = self.alone and not self.aux_loss_enabled and prefixes.shareable(self.model)
 
     def compute_loss(
@@ -98,10 +99,10 @@ class SmoothedTrainer(Trainer):
                 return output
 
             share = 1.0 if self.summed else 1 / count
-            tied = self.tied_weight()
+            given = self.smoothing_factor, share, self.uses, self.changed
             # a hook, since autocast would not apply to a backbone that is called from here
             hook = inner.base_model.register_forward_hook(keep_trained)
-            with hook, smoothing.smoothed_head(self.smoothing_factor, share, tied, self.changed):
+            with hook, smoothing.smoothed_head(*given):
                 return model(**rest, shift_labels=targets[None])
 
         result = super().compute_loss(smoothed, inputs, return_outputs, num_items_in_batch)
@@ -124,13 +125,13 @@ class SmoothedTrainer(Trainer):
             return None
         return prefixes.tree(self.model, inputs["input_ids"], inputs["attention_mask"])
 
-    def tied_weight(self) -> nn.Parameter | None:
-        """The head's weight if it is the input embedding, too, and no other process has a part."""
+    def tied(self) -> smoothing.Uses | None:
+        """Those of the head's weight as the input embedding too, if no other process has a part."""
         model: Any = self.model
         weight: nn.Parameter = model.get_output_embeddings().weight
         if not self.alone or weight is not model.get_input_embeddings().weight:
             return None
-        return weight if weight.requires_grad else None
+        return smoothing.Uses(weight) if weight.requires_grad else None
 
 
 class Times(torch.autograd.Function):
@@ -216,6 +217,7 @@ def train(
     largest = (int(row["input_ids"].max()) for row in examples.rows)
     model_logits.check_tokens("conversations", largest, model_logits.known_tokens(model))
     fillers = _fillers(examples, job, tokenizer)
+    _copy_mapped(model)
     trainer = SmoothedTrainer(
         job.smoothing,
         group,
@@ -253,6 +255,13 @@ def train(
         for tied in model.all_tied_weights_keys:
             weights.pop(tied, None)  # transformers, too, saves tied weights once
     return [{key: log[key] for key in LOGGED} for log in steps], weights
+
+
+def _copy_mapped(model: PreTrainedModel) -> None:
+    """Take trained weights on CPUs out of their file, which the first step would page by page."""
+    for one in model.parameters():
+        if one.requires_grad and one.device.type == "cpu":
+            one.data = one.data.clone()
 
 
 def check_tool(report_to: str) -> None:

@@ -12,7 +12,8 @@ some tokens at a time are made, folded into the loss, and turned into their own 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -69,7 +70,7 @@ def check_head(model: Any) -> None:
 def smoothed_head(
     smoothing: float,
     share: Tensor | float,
-    tied: nn.Parameter | None = None,
+    uses: Uses | None = None,
     changed: Logits | None = None,
 ) -> Iterator[None]:
     """In this context, TRL's head returns smoothed log-probabilities.
@@ -78,11 +79,10 @@ def smoothed_head(
         smoothing: b.
         share: the weight that each token is expected to have in the loss. With other weights the
             gradients are the same, but cost more.
-        tied: the head's weight if it is the input embedding too. Its gradients of both uses are
-            then made in one matrix. Autograd would make one for each, and add them up.
+        uses: of the head's weight if it is the input embedding too. Its gradients of both uses
+            are then made in one matrix. Autograd would make one for each, and add them up.
         changed: how the loss changes the logits; None to take them as they are.
     """
-    uses = Uses(tied) if tied is not None else None
 
     def smoothed(
         hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, *rest: Any
@@ -183,7 +183,8 @@ class SmoothedLogProb(torch.autograd.Function):
         if share is not None:
             weights = torch.ones(len(hidden), device=hidden.device) * share
         with torch.autocast(device, enabled=False):
-            outputs, ctx.gradients = _pass(head, weights, ctx.needs_input_grad[:3])
+            room = uses.room() if uses is not None and weights is not None else None
+            outputs, ctx.gradients = _pass(head, weights, ctx.needs_input_grad[:3], room)
         ctx.save_for_backward(*head[:4], weights)
         ctx.settings, ctx.uses = head[4:], uses
         ctx.mark_non_differentiable(*outputs[1:])
@@ -213,12 +214,30 @@ class SmoothedLogProb(torch.autograd.Function):
 
 
 class Uses:
-    """Adds the gradient of a weight as an input embedding to its gradient as the head."""
+    """Adds the gradient of a weight as an input embedding to its gradient as the head.
+
+    On CPUs all steps of a training have the gradient in the same memory. It is the largest tensor
+    by far, and a heap that frees it soon has no room of that size left.
+    """
 
     def __init__(self, weight: nn.Parameter) -> None:
         self.weight = weight
         self.gradient: Tensor | None = None  # of the head, between its backward and this one's
         self.lookup = nn.functional.embedding
+        self._room: Tensor | None = None
+        self._given: Callable[[], Tensor | None] = lambda: None
+
+    def room(self) -> Tensor | None:
+        """Memory for the next gradient of the weight, unless that of another pass is in it."""
+        if self.weight.device.type != "cpu" or self.weight.dtype != torch.float32:
+            return None
+        if self.weight.grad is not None or self._given() is not None:
+            return None
+        if self._room is None:
+            self._room = torch.empty_like(self.weight)
+        given = self._room.detach()
+        self._given = weakref.ref(given)
+        return given
 
     def embedding(self, ids: Tensor, weight: Tensor, *rest: Any, **options: Any) -> Any:
         """torch.nn.functional.embedding; of `weight` it has its own gradient."""
@@ -249,16 +268,21 @@ class Lookup(torch.autograd.Function):
 
 
 def _pass(
-    head: Head, weights: Tensor | None, wanted: tuple[bool, ...]
+    head: Head, weights: Tensor | None, wanted: tuple[bool, ...], room: Tensor | None = None
 ) -> tuple[tuple[Tensor, ...], list[Tensor | None]]:
-    """Outputs of `SmoothedLogProb`, and gradients of the loss with these weights, in float32."""
+    """Outputs of `SmoothedLogProb`, and gradients of the loss with these weights, in float32.
+
+    The gradient of the head's weight is in `room`, if there is one.
+    """
     tokens, vocabulary = len(head.hidden), len(head.weight)
     device, matrix = head.hidden.device, head.weight.to(head.dtype)
     gradients = [
-        torch.empty(of.shape, dtype=torch.float32, device=device)
-        if of is not None and want and weights is not None
-        else None
-        for of, want in zip(head[:3], wanted, strict=True)
+        None
+        if of is None or not want or weights is None
+        else torch.empty(of.shape, dtype=torch.float32, device=device)
+        if own is None
+        else own
+        for of, want, own in zip(head[:3], wanted, (None, room, None), strict=True)
     ]
     into_hidden, into_weight, into_bias = gradients
     if into_bias is not None:

@@ -258,6 +258,32 @@ def test_a_tied_weight_has_one_matrix_of_gradients(tmp_path: Path, monkeypatch: 
     assert made.model.lm_head.weight.grad.data_ptr() == gradient
 
 
+def test_gradients_of_a_tied_weight_take_the_same_memory_in_each_step(tmp_path: Path) -> None:
+    made = trainer("tied", 0.1, tmp_path)
+    weight, places = made.model.lm_head.weight, set()
+    for _ in range(3):
+        made.model.zero_grad()
+        made.compute_loss(made.model, batch(SIZES)).backward()
+        places.add(weight.grad.data_ptr())
+    assert len(places) == 1
+
+
+def test_gradients_of_a_tied_weight_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    """Neither those of micro-batches nor, in one backward pass, those of two losses."""
+    made, found = trainer("tied", 0.1, tmp_path), []
+    for together in (False, True, False):
+        made.model.zero_grad()
+        batches = [batch(SIZES, seed) for seed in (0, 1)]
+        if together:
+            sum(made.compute_loss(made.model, one) for one in batches).backward()
+        else:
+            for one in batches:
+                made.compute_loss(made.model, one).backward()
+        found.append(made.model.lm_head.weight.grad.clone())
+    for other in found[1:]:
+        assert torch.allclose(other, found[0], rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("padding", [None, 2])
 def test_gradient_of_a_lookup(padding: int | None) -> None:
     """As torch's, with rows that are looked up twice, and with padding."""
