@@ -14,6 +14,8 @@ import socket
 import sys
 import threading
 import time
+import weakref
+from contextlib import suppress
 from fcntl import LOCK_EX, flock
 from importlib import import_module
 from pathlib import Path
@@ -52,17 +54,11 @@ def serve(kind: str, place: Path, owner: Path) -> None:
         share_compiled(place.with_name("compiled"))
         assert threading.active_count() == 1  # no other is in a fork
         gc.freeze()  # no fork looks for garbage in all this
+        registry: Any = weakref.finalize._registry  # type: ignore[attr-defined]
+        registry.clear()  # nor does it end libraries one by one
         gc.set_threshold(50_000)
         gc.enable()
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        while owner.exists():
-            if select.select([listener], [], [], 5)[0]:
-                connection, _ = listener.accept()
-                if os.fork() == 0:
-                    listener.close()
-                    attend(connection)
-                    os._exit(0)
-                connection.close()
+        attend(listener, owner)
 
 
 def collect_plugins() -> None:
@@ -112,24 +108,63 @@ def share_compiled(folder: Path) -> None:
     caching.IndexDataCacheFile.save = save_alone
 
 
-def attend(connection: socket.socket) -> None:
-    """Run what is asked for in a fork; end it if who asked is gone."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    length, files, *_ = socket.recv_fds(connection, 9, 3)
-    said = b""
-    while len(said) < int(length):
-        said += connection.recv(1 << 20)
-    if (job := os.fork()) == 0:
-        connection.close()
-        command, folder, environ = marshal.loads(said)
-        become(command, folder, environ, files)
-    for file in files:
-        os.close(file)
-    ready, _, _ = select.select([os.pidfd_open(job), connection.fileno()], [], [])
-    if ready == [connection.fileno()]:
-        os.killpg(job, signal.SIGTERM)
-    status = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
-    connection.send(b"%9d" % (status if status >= 0 else 128 - status))
+class Job:
+    """A fork, and the connection of who waits for it, or None if nobody does any longer."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection: socket.socket | None = connection
+        length, files, *_ = socket.recv_fds(connection, 9, 3)
+        asked = b""
+        while len(asked) < int(length):
+            if not (more := connection.recv(1 << 20)):
+                raise ConnectionError("who asks is gone")
+            asked += more
+        if (process := os.fork()) == 0:
+            try:
+                command, folder, environ = marshal.loads(asked)
+                become(command, folder, environ, files)
+            finally:
+                os._exit(1)
+        self.process, self.ended = process, os.pidfd_open(process)
+        for file in files:
+            os.close(file)
+
+    def leave(self) -> None:
+        """End the fork, since who waited for it is gone."""
+        assert self.connection
+        self.connection.close()
+        self.connection = None
+        with suppress(ProcessLookupError):
+            os.killpg(self.process, signal.SIGTERM)
+
+    def tell(self) -> None:
+        """Say how the fork ended."""
+        status = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+        os.close(self.ended)
+        if self.connection:
+            with suppress(OSError), self.connection:
+                self.connection.send(b"%9d" % (status if status >= 0 else 128 - status))
+
+
+def attend(listener: socket.socket, owner: Path) -> None:
+    """Run what is asked for in forks, until the owner is gone."""
+    jobs: list[Job] = []
+    while owner.exists():
+        waited: list[Any] = [listener, *(job.ended for job in jobs)]
+        waited += [job.connection for job in jobs if job.connection]
+        ready, _, _ = select.select(waited, [], [], 5)
+        for job in [*jobs]:
+            if job.ended in ready:
+                job.tell()
+                jobs.remove(job)
+            elif job.connection in ready:
+                job.leave()
+        if listener in ready:
+            with suppress(OSError, ValueError):  # who asks may be gone by now
+                jobs.append(Job(listener.accept()[0]))
+    for job in jobs:
+        if job.connection:
+            job.leave()
 
 
 def become(command: list[str], folder: str, environ: dict[str, str], files: list[int]) -> None:
@@ -137,7 +172,7 @@ def become(command: list[str], folder: str, environ: dict[str, str], files: list
     os.setsid()
     for number, file in enumerate(files):
         os.dup2(file, number)
-    os.closerange(3, 100)
+    os.closerange(3, 1000)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
