@@ -329,7 +329,7 @@ def test_make_takes_the_python_that_is_there(tmp_path: Path, python: str) -> Non
     if "/" in python:
         (tmp_path / python).parent.mkdir(parents=True)
         (tmp_path / python).touch()
-    command = ["make", "-n", "gpu", "ARGS=--only 'train gemma-2-2b'"]
+    command = ["make", "--silent", "-n", "gpu", "ARGS=--only 'train gemma-2-2b'"]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert told.stdout == f"{python} benchmarks/gpu.py --only 'train gemma-2-2b'\n"
 
