@@ -61,7 +61,7 @@ class SmoothedTrainer(Trainer):
         adapting.train_in_float32(self.model)
         smoothing.check_head(self.model)
         self.alone = self.args.world_size == 1
-        self.uses = self.tied()
+        self.uses = self._uses()
         self.shares = self.alone and not self.aux_loss_enabled and prefixes.shareable(self.model)
 
     def compute_loss(
@@ -125,8 +125,8 @@ class SmoothedTrainer(Trainer):
             return None
         return prefixes.tree(self.model, inputs["input_ids"], inputs["attention_mask"])
 
-    def tied(self) -> smoothing.Uses | None:
-        """Those of the head's weight as the input embedding too, if no other process has a part."""
+    def _uses(self) -> smoothing.Uses | None:
+        """Of the head's weight, if that is the input embedding too, and all in this process."""
         model: Any = self.model
         weight: nn.Parameter = model.get_output_embeddings().weight
         if not self.alone or weight is not model.get_input_embeddings().weight:
@@ -258,7 +258,7 @@ def train(
 
 
 def _copy_mapped(model: PreTrainedModel) -> None:
-    """Take trained weights on CPUs out of their file, which the first step would page by page."""
+    """Copy trained weights on CPUs out of their file: the first step would, page by page."""
     for one in model.parameters():
         if one.requires_grad and one.device.type == "cpu":
             one.data = one.data.clone()

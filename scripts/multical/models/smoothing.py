@@ -277,11 +277,9 @@ def _pass(
     tokens, vocabulary = len(head.hidden), len(head.weight)
     device, matrix = head.hidden.device, head.weight.to(head.dtype)
     gradients = [
-        None
-        if of is None or not want or weights is None
-        else torch.empty(of.shape, dtype=torch.float32, device=device)
-        if own is None
-        else own
+        (torch.empty(of.shape, dtype=torch.float32, device=device) if own is None else own)
+        if of is not None and want and weights is not None
+        else None
         for of, want, own in zip(head[:3], wanted, (None, room, None), strict=True)
     ]
     into_hidden, into_weight, into_bias = gradients
