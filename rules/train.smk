@@ -49,11 +49,9 @@ rule train_sft:
                 w.run, training(w.root, w.run), code("train_sft")
             ),
         ),
-    # huge pages (of glibc, on CPUs), since to touch all small ones takes seconds of the first step
     shell:
         r"""
         export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
-        export GLIBC_TUNABLES=glibc.malloc.hugetlb=1
         export WANDB_DIR=logs
         export TENSORBOARD_LOGGING_DIR=logs/tensorboard/{wildcards.root:q}/{wildcards.run:q}
         python scripts/train_sft.py --model {input.model:q} --data {input.data:q} \

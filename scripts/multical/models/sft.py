@@ -217,7 +217,6 @@ def train(
     largest = (int(row["input_ids"].max()) for row in examples.rows)
     model_logits.check_tokens("conversations", largest, model_logits.known_tokens(model))
     fillers = _fillers(examples, job, tokenizer)
-    _copy_mapped(model)
     trainer = SmoothedTrainer(
         job.smoothing,
         group,
@@ -255,13 +254,6 @@ def train(
         for tied in model.all_tied_weights_keys:
             weights.pop(tied, None)  # transformers, too, saves tied weights once
     return [{key: log[key] for key in LOGGED} for log in steps], weights
-
-
-def _copy_mapped(model: PreTrainedModel) -> None:
-    """Copy trained weights on CPUs out of their file: the first step would, page by page."""
-    for one in model.parameters():
-        if one.requires_grad and one.device.type == "cpu":
-            one.data = one.data.clone()
 
 
 def check_tool(report_to: str) -> None:
