@@ -65,8 +65,8 @@ def fetch(clone: Path, study: str) -> None:
 
 
 def timed(clone: Path, verb: str) -> list[dict[str, str]]:
-    """What `make VERB` takes."""
-    usage = measured(["make", "--directory", clone, verb], every=2)
+    """What `make VERB` takes. To look at the memory more often would itself take a core's time."""
+    usage = measured(["make", "--directory", clone, verb], every=10)
     found = {"s": usage.wall, "CPU s": usage.cpu, "GB": usage.gigabytes}
     limits: dict[str, float] = {}
     if verb in SECONDS:
