@@ -65,7 +65,7 @@ def fetch(clone: Path, study: str) -> None:
 
 
 def timed(clone: Path, verb: str) -> list[dict[str, str]]:
-    """What `make VERB` takes. To look at the memory more often would itself take a core's time."""
+    """What `make VERB` takes. To look at all memory takes a tenth of a second and more."""
     usage = measured(["make", "--directory", clone, verb], every=10)
     found = {"s": usage.wall, "CPU s": usage.cpu, "GB": usage.gigabytes}
     limits: dict[str, float] = {}
