@@ -309,21 +309,29 @@ def _folded(
     """Outputs of some rows of the logits at a time. With weights, these become their gradients."""
     most = FOLDED_ON_CPUS if logits.device.type == "cpu" else FOLDED
     size = max(1, most // len(head.weight))
-    for rows in _tiles(len(logits), size):
+    tiles = _tiles(len(logits), size)
+    # the same memory for all tiles: a heap that frees it after each would break into parts
+    shape = (min(size, len(logits)), logits.shape[1])
+    needed = (True, logits.dtype != torch.float32, bool(head.caps))
+    room = [logits.new_empty(shape, dtype=torch.float32) if one else None for one in needed]
+    for rows in tiles:
         at = slice(tile.start + rows.start, tile.start + rows.stop)
-        yield _fold(logits[rows], head, at, None if weights is None else weights[at])
+        own = [None if one is None else one[: rows.stop - rows.start] for one in room]
+        yield _fold(logits[rows], own, head, at, None if weights is None else weights[at])
 
 
 def _fold(
-    logits: Tensor, head: Head, at: slice, weights: Tensor | None
+    logits: Tensor, room: list[Tensor | None], head: Head, at: slice, weights: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """`room`: float32 for exponentials, for logits in another type, and for slopes of caps."""
     b, targets, temperature = head.smoothing, head.targets[at], head.changed.temperature
     labels = torch.arange(len(targets), device=targets.device), targets
-    z = logits.float()  # the same tensor if it is float32
+    p, converted, first = room
+    z = logits if converted is None else converted.copy_(logits)
     slope: Tensor | None = None
-    for cap in head.caps:
+    for cap, into in zip(head.caps, (first, p), strict=False):  # p is not needed yet
         z.div_(cap).tanh_()
-        own = 1 - z.square()
+        own = torch.square(z, out=into).neg_().add_(1)
         slope = own if slope is None else slope.mul_(own)
         z.mul_(cap)
     if temperature != 1:
@@ -337,7 +345,7 @@ def _fold(
     for row in (label == other).nonzero()[:, 0]:  # of equal logits, the first one is the top
         is_top1[row] = z[row].argmax() == targets[row]
     top = torch.maximum(label, other)
-    p = model_logits.exp_less(z, top)
+    p = model_logits.exp_less(z, top, out=p)
     total = p.sum(-1)
     entropy = total.log() + top - z.mul_(p).sum(-1) / total
     logp = label - top - total.log()

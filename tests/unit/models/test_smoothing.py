@@ -10,6 +10,7 @@ import pytest
 import torch
 import trl.trainer.utils
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.trainer_pt_utils import LabelSmoother
 from trl import SFTConfig
 
@@ -282,6 +283,31 @@ def test_gradients_of_a_tied_weight_do_not_overwrite_each_other(tmp_path: Path) 
         found.append(made.model.lm_head.weight.grad.clone())
     for other in found[1:]:
         assert torch.allclose(other, found[0], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_memory_does_not_grow_with_the_tiles(cap: Any, dtype: Any, monkeypatch: Any) -> None:
+    tokens, vocabulary, size = 24, 1000, 2
+    monkeypatch.setattr(smoothing, "FOLDED_ON_CPUS", size * vocabulary)
+
+    class Made(TorchDispatchMode):
+        """Counts the results of operations that have the size of a tile, and their own memory."""
+
+        tiles = 0
+
+        def __torch_dispatch__(self, call: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = call(*args, **kwargs or {})
+            given = "out" in (kwargs or {}) or call.is_view or call._schema.name.endswith("_")
+            if isinstance(made, Tensor) and not given:
+                self.tiles += made.numel() == size * vocabulary
+            return made
+
+    hidden, weight = torch.randn(tokens, 8, dtype=dtype), torch.randn(vocabulary, 8, dtype=dtype)
+    given = hidden.requires_grad_(), weight.requires_grad_(), None, torch.arange(tokens)
+    with Made() as made:
+        smoothing.SmoothedLogProb.apply(*given, cap, 0.1, 1.0, None)
+    assert made.tiles == 1 + (dtype != torch.float32) + bool(cap)
 
 
 @pytest.mark.parametrize("padding", [None, 2])
