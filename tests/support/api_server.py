@@ -108,6 +108,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request of the API."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the client would wait 40 ms for each answer
     api: Api
 
     def do_GET(self) -> None:

@@ -170,6 +170,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request of the hub's API."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the client would wait 40 ms for each answer
     hub: Hub
 
     def do_GET(self) -> None:
