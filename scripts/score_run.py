@@ -32,6 +32,7 @@ from multical.models import adapters, checkpoints, cpu_kernels, placement, quant
 from multical.models.chat import LETTERS, Chat, letter_ids
 from multical.params import command_line
 from multical.patches.malloc import keep_freed_memory
+from multical.patches.primitives import keep_few_primitives
 from multical.scoring.encoding import Encoder
 from multical.scoring.params import ScoringJob
 from multical.scoring.prompting import (
@@ -66,6 +67,7 @@ def main() -> None:
     model, tokenizer = load(checkpoints.verified(args.model), job, placement.over(args.gpus))
     placement.check(model, args.gpus)
     keep_freed_memory()
+    keep_few_primitives()
     encoder = Encoder(Chat(tokenizer, job.chat_format, job.chat_date), job.option_order == "cyclic")
     n_letters = max(map(len, chosen["options"]))
     scorer = Scorer(model, letter_ids(tokenizer, LETTERS[:n_letters]), job.batch_tokens)

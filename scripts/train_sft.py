@@ -33,6 +33,7 @@ from multical.models.params import TrainingJob
 from multical.models.sft import check_tool, train
 from multical.params import command_line, validated
 from multical.patches.malloc import keep_freed_memory
+from multical.patches.primitives import keep_few_primitives
 from multical.provenance import surroundings
 from multical.provenance.usage import Clock
 
@@ -104,6 +105,7 @@ def run(args: argparse.Namespace, job: TrainingJob, group: distributed.Group) ->
             file=sys.stderr,
         )
     keep_freed_memory()
+    keep_few_primitives()
     log, weights = train(model, tokenizer, examples, job, scratch, group, clock, args.report_to)
     if not group.main:
         return

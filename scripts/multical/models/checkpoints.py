@@ -123,10 +123,11 @@ def load_tokenizer(checkpoint: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder, read once and without searches for garbage, which take longer."""
     from transformers import AutoTokenizer
 
-    from multical.patches.tokenizers import read_once
+    from multical.patches.tokenizers import drop_parsed, read_once
 
     with read_once(Path(checkpoint) / "tokenizer.json"), collector_paused():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(checkpoint, **SAFE)
+    drop_parsed(tokenizer)
     return tokenizer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from transformers import AutoTokenizer, GemmaTokenizer
 
 from multical.models import checkpoints
-from multical.patches.tokenizers import read_once
+from multical.patches.tokenizers import PARSED, read_once
 
 
 @pytest.fixture
@@ -42,6 +43,20 @@ def test_the_same_tokenizer_from_one_reading(folder: Path, monkeypatch: pytest.M
     assert ours.backend_tokenizer.to_str() == plain.backend_tokenizer.to_str()
     assert ours.added_tokens_decoder == plain.added_tokens_decoder
     assert ours("ab ab<start>")["input_ids"] == plain("ab ab<start>")["input_ids"]
+
+
+def test_nothing_is_kept_that_is_not_read(folder: Path, tmp_path: Path) -> None:
+    """Its tokens, and the files that it saves, are as before."""
+    plain: Any = AutoTokenizer.from_pretrained(folder, **checkpoints.SAFE)
+    ours: Any = checkpoints.load_tokenizer(folder)
+    assert all(len(vars(plain)[name]) for name in PARSED)
+    assert not vars(ours).keys() & set(PARSED)
+    assert ours.get_vocab() == plain.get_vocab()
+    saved = [tmp_path / name for name in ("plain", "ours")]
+    for one, place in zip((plain, copy.deepcopy(ours)), saved, strict=True):
+        one.save_pretrained(place)
+    first, second = ({one.name: one.read_bytes() for one in place.iterdir()} for place in saved)
+    assert first == second
 
 
 def test_other_files_are_read_as_ever(tmp_path: Path) -> None:
