@@ -46,7 +46,7 @@ rule score_run:
         ),
     shell:
         r"""
-        export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
+        export OMP_NUM_THREADS={threads} HF_HUB_OFFLINE=1
         python scripts/score_run.py --model {input.model:q} --questions {input.questions:q} \
             --fewshot {input.fewshot:q} --params {params.settings:q} \
             --output {output.records:q} --usage {output.usage:q} --scratch {params.scratch:q} \

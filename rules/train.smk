@@ -51,7 +51,7 @@ rule train_sft:
         ),
     shell:
         r"""
-        export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
+        export OMP_NUM_THREADS={threads} HF_HUB_OFFLINE=1
         export WANDB_DIR=logs
         export TENSORBOARD_LOGGING_DIR=logs/tensorboard/{wildcards.root:q}/{wildcards.run:q}
         python scripts/train_sft.py --model {input.model:q} --data {input.data:q} \
@@ -85,7 +85,7 @@ rule evaluate_sft:
         code=code("evaluate_sft"),
     shell:
         r"""
-        export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
+        export OMP_NUM_THREADS={threads} HF_HUB_OFFLINE=1
         python scripts/evaluate_sft.py --model {input.model:q} --data {input.data:q} \
             --params {params.settings:q} --output {output:q} 2>&1 | tee {log:q}
         """
