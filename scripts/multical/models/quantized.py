@@ -36,7 +36,7 @@ def load(
     from multical.patches.transformers import plain_linears
 
     try:
-        import bitsandbytes  # noqa: F401
+        import bitsandbytes.nn  # noqa: F401  # a module in it, so that it is read now
     except ImportError as error:
         raise InputError(
             f"quantization: found nf4, expected none, since bitsandbytes does not load ({error})"

@@ -10,9 +10,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import sys
+from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any
 
@@ -39,10 +39,10 @@ class Unread(ModuleType):
 
 def read_later(name: str) -> None:
     """Have imports of a package give an `Unread` one, unless it is read already or missing."""
-    spec = None if name in sys.modules else importlib.util.find_spec(name)
+    spec = None if name in sys.modules else find_spec(name)
     if spec is None:
         return
-    module: Any = importlib.util.module_from_spec(spec)
+    module: Any = module_from_spec(spec)
     del module.__path__
     module.__class__ = Unread
     sys.modules[name] = module
