@@ -34,7 +34,7 @@ OTHER := $(if $(TORCH),$(filter-out $(shell cat .venv/torch 2>/dev/null),$(TORCH
 lock:                ## resolve envs/requirements.in into the lock anew
 	$(PYTHON) envs/lock.py
 
-# Nothing runs beside a training of the demo, which so keeps to 6 GB. Its weights are the same.
+# Nothing runs beside a training of the demo, which keeps it to 6 GB. Two threads change no weight.
 demo: FOLLOWED += --set-threads train_sft=2
 demo smoke lite: env ## make a study and its page: of packaged models, or lite on one GPU of 24 GB
 	@$(FOLLOWED) -- results/$@/headline.txt results/$@/index.html >/dev/null

@@ -34,7 +34,7 @@ rule train_sft:
         "../envs/environment.yaml"
     # two jobs with a thread each take less time than one after the other with two threads
     threads: 1
-    # a laptop has the memory for one at a time; scorings, which need less, run beside it
+    # a laptop has the memory for one at a time; scorings, which need less, may run beside it
     resources:
         trainings=1,
         # not a parameter, since a change of it must not train again
