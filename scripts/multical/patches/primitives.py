@@ -1,7 +1,7 @@
 """PyTorch and oneDNN keep what they compiled of a matrix product for the next one of its shape.
 
 Each takes 0.5 MB, and each keeps 1,024 of them. A batch here rarely has the shape of another one:
-32 steps of training took half a gigabyte more than two.
+what a training of Gemma held grew by 0.4 GB in 32 steps.
 
 Until never: these are defaults that suit batches of one shape.
 """
