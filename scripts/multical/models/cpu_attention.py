@@ -1,8 +1,10 @@
-"""Attention with a mask in bfloat16, on one thread of a CPU with AVX512_BF16.
+"""Attention with a mask on one CPU thread, so that many questions in a row take no longer than each
+in its own: a block of queries leaves out keys that none of them sees.
 
-PyTorch rounds in the same places: it sums products in float32, and rounds the terms of the softmax
-to bfloat16 before they weigh the values. Here a block of ROWS queries leaves out each LANES keys
-that none of them sees, so that many questions in a row take no longer than each in its own.
+In float32 PyTorch attends, block by block. In bfloat16, on a CPU with AVX512_BF16, functions of our
+own do. PyTorch rounds in the same places: it sums products in float32, and rounds the terms of the
+softmax to bfloat16 before they weigh the values. There a block has ROWS queries, and leaves out
+each LANES keys.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from multical.models.cpu_products import LANES, PANEL, ROWS, whole
 OWN = "sdpa"
 #: What it may be asked for that `attend` does not have
 MORE = ("dropout", "softcap", "output_attentions", "position_bias", "cache")
+#: Queries of a block in float32: few enough that they see few keys
+QUERIES = 64
 #: The least bfloat16, with which masks hide keys, and as a float32
 HIDDEN = np.uint16(0xFF7F)
 HIDDEN_BITS = np.uint32(HIDDEN) << HALF
@@ -39,19 +43,22 @@ LOG2_E = np.float32(1 / math.log(2))
 
 @contextmanager
 def used() -> Iterator[None]:
-    """Have models of transformers use `attend` where it can do what they ask for."""
+    """Have models of transformers use `attend`, or `Blocks`, where it can do what they ask for."""
     own = ALL_ATTENTION_FUNCTIONS[OWN]
+    blocks = Blocks()
 
     # with the names that models may call its parameters by
     def fast(
         module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **named: Any
     ) -> tuple[Tensor, Any]:
+        given = (query, key, value, attention_mask)
         scale = named.get("scaling")
         more = any(isinstance(named.get(name), Tensor) or named.get(name) for name in MORE)
-        if scale is None or more or not _fits(query, key, value, attention_mask):
-            found: tuple[Tensor, Any] = own(module, query, key, value, attention_mask, **named)
+        if scale is None or more or not _fits(*given):
+            found: tuple[Tensor, Any] = own(module, *given, **named)
             return found
-        return attend(query, key, value, attention_mask, scale), None
+        by = blocks.attend if query.dtype == torch.float32 else attend
+        return by(*given, scale), None
 
     ALL_ATTENTION_FUNCTIONS[OWN] = fast
     try:
@@ -61,13 +68,17 @@ def used() -> Iterator[None]:
 
 
 def serves(model: nn.Module) -> bool:
-    """Whether a model can use `attend`, as far as one sees without running it."""
+    """Whether a model can use the functions here, as far as one sees without running it."""
     implementation = getattr(getattr(model, "config", None), "_attn_implementation", None)
-    return implementation == OWN and cpu_products.usable(next(model.parameters()))
+    return implementation == OWN and _usable(next(model.parameters()))
+
+
+def _usable(x: Tensor) -> bool:
+    return cpu_products.usable(x) or (x.dtype == torch.float32 and cpu_products.alone(x))
 
 
 def _fits(query: Tensor, key: Tensor, value: Tensor, mask: Any) -> bool:
-    """Whether `attend` takes these tensors."""
+    """Whether the functions here take these tensors."""
     same = key.shape == value.shape and len(key) == len(query) and query.dim() == 4
     return (
         same
@@ -75,9 +86,44 @@ def _fits(query: Tensor, key: Tensor, value: Tensor, mask: Any) -> bool:
         and mask.shape == (len(query), 1, query.shape[2], key.shape[2])
         and query.shape[3] == key.shape[3]
         and query.shape[1] % key.shape[1] == 0
-        and all(cpu_products.usable(x) for x in (query, key, value))
-        and mask.dtype == torch.bfloat16
+        and query.dtype == key.dtype == value.dtype == mask.dtype
+        and all(_usable(x) for x in (query, key, value))
     )
+
+
+class Blocks:
+    """`attend` in float32. The layers of a forward have the same mask, which is read once."""
+
+    def __init__(self) -> None:
+        self._mask: Tensor | None = None
+        self._blocks: list[tuple[slice, Tensor, Tensor]] = []
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float
+    ) -> Tensor:
+        """As `attend`."""
+        if mask is not self._mask:
+            self._mask, self._blocks = mask, [*_blocks(mask)]
+        out = query.new_empty([query.shape[i] for i in (0, 2, 1, 3)])
+        for own, seen, part in self._blocks:
+            found = nn.functional.scaled_dot_product_attention(
+                *(query[:, :, own], key[:, :, seen], value[:, :, seen]),
+                attn_mask=part,
+                scale=scale,
+                enable_gqa=query.shape[1] != key.shape[1],
+            )
+            out[:, own] = found.transpose(1, 2)
+        return out
+
+
+def _blocks(mask: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Blocks of QUERIES: their place, the keys that some of them see, and their mask of those."""
+    for first in range(0, mask.shape[2], QUERIES):
+        own = slice(first, first + QUERIES)
+        shown = (mask[:, :, own] > torch.finfo(mask.dtype).min).any(2).any(0)[0]
+        # any keys do for queries that see none
+        seen = shown.nonzero()[:, 0] if shown.any() else torch.arange(len(shown))
+        yield own, seen, mask[:, :, own, seen]
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:

@@ -1,9 +1,11 @@
-"""Norms, rotary embeddings and attention of bfloat16 on one CPU thread, faster than a model's own.
+"""What is faster on one CPU thread than a model's own code.
 
-A model's own code turns its input into float32, and multiplies, adds up and rounds in passes of
-their own: together a quarter of the time that a small model takes to score. The functions here
-round where the model rounds. Rotary embeddings have the same bits; so have norms but for one in
-ten thousand numbers, which differ in the last bit, since they are summed in another order.
+Norms and rotary embeddings of bfloat16: a model's own code turns its input into float32, and
+multiplies, adds up and rounds in passes of their own, together a quarter of the time that a small
+model takes to score. The functions here round where the model rounds. Rotary embeddings have the
+same bits; so have norms but for one in ten thousand numbers, which differ in the last bit, since
+they are summed in another order. Linear layers of float32: see `cpu_products`. Attention of both:
+see `cpu_attention`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import torch
 from numba import njit
 from torch import Tensor, nn
 
-from multical.models import cpu_attention
+from multical.models import cpu_attention, cpu_products
 from multical.models.bfloat16 import HALF, bits_of, nearest
 from multical.patches.replace import replaced
 
@@ -35,22 +37,51 @@ ROTARY = "apply_rotary_pos_emb"
 def used_by(model: nn.Module) -> Iterator[int]:
     """Have a model use the functions here where they do what its own do; gives how many.
 
-    Only for inference in bfloat16, on a CPU and in one thread; elsewhere torch's are as good.
+    Only for inference, on a CPU and in one thread; elsewhere torch's are as good.
     """
     with ExitStack() as stack:
-        if torch.get_num_threads() > 1 or getattr(model, "dtype", None) != torch.bfloat16:
+        dtype = getattr(model, "dtype", None)
+        if torch.get_num_threads() > 1 or dtype not in (torch.bfloat16, torch.float32):
             yield 0
             return
-        homes = {sys.modules[type(module).__module__] for module in model.modules()}
-        places: list[tuple[Any, str, Any]] = [
-            *((module, "forward", _norm_of(module)) for module in model.modules()),
-            *((home, ROTARY, _rotary_of(getattr(home, ROTARY, None))) for home in homes),
-        ]
+        places = _of_floats(model) if dtype == torch.float32 else _of_bfloat16(model)
         found = [place for place in places if place[2] is not None]
         for owner, name, fast in found:
             stack.enter_context(replaced(owner, name, fast))
         stack.enter_context(cpu_attention.used())
         yield len(found)
+
+
+def _of_bfloat16(model: nn.Module) -> list[tuple[Any, str, Any]]:
+    """Norms and functions for rotary embeddings: owner, name, and what is faster, if any."""
+    homes = {sys.modules[type(module).__module__] for module in model.modules()}
+    return [
+        *((module, "forward", _norm_of(module)) for module in model.modules()),
+        *((home, ROTARY, _rotary_of(getattr(home, ROTARY, None))) for home in homes),
+    ]
+
+
+def _of_floats(model: nn.Module) -> list[tuple[Any, str, Any]]:
+    """Linear layers, but not the head, of which `scorer.Head` takes tiles."""
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    layers = [layer for layer in model.modules() if type(layer) is nn.Linear and layer is not head]
+    return [(layer, "forward", _linear_of(layer)) for layer in layers]
+
+
+@torch.no_grad()
+def _linear_of(layer: nn.Linear) -> Callable[[Tensor], Tensor] | None:
+    """The layer with a copy of its weight, if that is faster."""
+    if not cpu_products.faster(layer.weight):
+        return None
+    factor, bias = cpu_products.Factor(layer.weight), layer.bias
+
+    def fast(x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        out = rows.new_empty(max(len(rows), cpu_products.ROWS), factor.columns)
+        found = factor.times(rows, out).reshape(*x.shape[:-1], factor.n)
+        return found if bias is None else found.add_(bias)
+
+    return fast
 
 
 def rms_norm(x: Tensor, scale: np.ndarray, epsilon: float, rounded: bool) -> Tensor:

@@ -1,8 +1,8 @@
-"""Products of bfloat16 matrices with sums in float32, on CPUs that have AVX512_BF16 but no AMX.
+"""Products of matrices with sums in float32, on one thread of CPUs where PyTorch's are slow.
 
-PyTorch rounds such products to bfloat16. It can only turn both factors into float32 first, which
-such a CPU multiplies at half the speed. Where it has AMX, PyTorch's own way is as good (see
-`scorer.Head`).
+Of bfloat16, if a CPU has AVX512_BF16 but no AMX: PyTorch rounds such products to bfloat16, or turns
+both factors into float32 first, which such a CPU multiplies at half the speed. Of float32, on AMD's
+CPUs without AVX512, where those of PyTorch run at half to two thirds of the CPU's rate.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import njit, types
 from numba.core import config
 from numba.extending import intrinsic
@@ -23,47 +23,64 @@ from multical.models.bfloat16 import bits_of
 
 #: A block of a product, whose sums stay in registers: rows, and vectors of so many columns
 ROWS, VECTORS, LANES = 6, 4, 16
-#: Columns of a right factor that are packed together
+#: Columns of a right factor of bfloat16 that are packed together; of float32, LANES are
 PANEL = VECTORS * LANES
-#: The instruction: adds the products of 16 pairs of bfloat16 with 16 other pairs to 16 sums
-DOT = "llvm.x86.avx512bf16.dpbf16ps.512"
+#: Bytes of left rows that are multiplied with all panels before others: half of a small L2 cache
+CACHED = 2**18
+#: The instructions: one adds the products of 16 pairs of bfloat16 with 16 other pairs to 16 sums,
+#: the other those of 16 numbers
+DOT, FMA = "llvm.x86.avx512bf16.dpbf16ps.512", "llvm.fma.v16f32"
 
 
 @cache
 def runnable() -> bool:
-    """Whether this CPU has the instruction, and numba compiles for this CPU."""
+    """Whether this CPU has the instruction for bfloat16, and numba compiles for this CPU."""
     has: bool = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    other = config.CPU_NAME or config.CPU_FEATURES  # type: ignore[attr-defined]
-    return has and not other
+    return has and _compiled_for_this()
+
+
+@cache
+def floats_faster() -> bool:
+    """Whether products of float32 are faster here than by PyTorch: see above."""
+    found = torch.cpu.get_capabilities()
+    fast = found.get("fma3", False) and not found.get("avx512_f", False)
+    return fast and binding.get_host_cpu_name().startswith("znver") and _compiled_for_this()
+
+
+def _compiled_for_this() -> bool:
+    return not (config.CPU_NAME or config.CPU_FEATURES)  # type: ignore[attr-defined]
 
 
 def usable(x: Tensor) -> bool:
-    """Whether products of x (..., width) over its width can be made here, on one thread."""
-    return (
-        runnable()
-        and torch.get_num_threads() == 1
-        and x.dtype == torch.bfloat16
-        and x.device.type == "cpu"
-        and x.shape[-1] % 2 == 0
-    )
+    """Whether products of bfloat16 x (..., width) over its width can be made on one thread here."""
+    return runnable() and alone(x) and x.dtype == torch.bfloat16 and x.shape[-1] % 2 == 0
 
 
 def faster(x: Tensor) -> bool:
-    """Whether they are faster here than by PyTorch."""
+    """Whether products over the width of x are faster on one thread here than by PyTorch."""
+    if x.dtype == torch.float32:
+        return floats_faster() and alone(x)
     return usable(x) and not torch.cpu.get_capabilities()["amx_tile"]
 
 
+def alone(x: Tensor) -> bool:
+    """Whether x is on a CPU, and one thread works on it."""
+    return x.device.type == "cpu" and torch.get_num_threads() == 1
+
+
 class Factor:
-    """A right factor: bfloat16 x (n, width), with an even width."""
+    """A right factor x (n, width): float32, or bfloat16 with an even width."""
 
     def __init__(self, x: Tensor) -> None:
         pairs = pairs_of(x.contiguous())
         self.n, self.columns = len(x), whole(len(x), LANES)
+        floats = x.dtype == torch.float32
+        self.multiply = multiply_floats if floats else multiply
         self.packed = np.zeros(self.columns * pairs.shape[1], np.uint32)
-        pack(pairs, self.packed, PANEL)
+        pack(pairs, self.packed, LANES if floats else PANEL)
 
     def times(self, left: Tensor, out: Tensor) -> Tensor:
-        """left @ x.T for bfloat16 left (rows, width): part of `out`, (rows, n).
+        """left @ x.T for left (rows, width) of the same type: part of `out`, (rows, n).
 
         Args:
             out: float32, (rows, but at least ROWS, columns). It is overwritten.
@@ -71,12 +88,12 @@ class Factor:
         rows = len(left)
         if rows < ROWS:
             left = torch.cat([left, left.new_zeros(ROWS - rows, left.shape[1])])
-        multiply(pairs_of(left.contiguous()), self.packed, out.numpy())
+        self.multiply(pairs_of(left.contiguous()), self.packed, out.numpy())
         return out[:rows, : self.n]
 
 
 def pairs_of(x: Tensor) -> np.ndarray:
-    """The same memory as integers that hold two numbers each."""
+    """The same memory as integers that hold two numbers of bfloat16 each, or one of float32."""
     return bits_of(x).view(np.uint32)
 
 
@@ -115,6 +132,22 @@ def multiply(left: Any, packed: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
+def multiply_floats(left: Any, packed: Any, out: Any) -> None:
+    """The same of float32, in panels of LANES columns."""
+    rows, width = left.shape
+    columns = out.shape[1]
+    count = whole(max(1, CACHED // (4 * width)), ROWS)
+    for start in range(0, rows, count):
+        for first in range(0, columns, LANES):
+            panel = packed.ctypes.data + 4 * first * width
+            for row in range(start, min(start + count, rows), ROWS):
+                top = min(row, rows - ROWS)
+                block = left.ctypes.data + 4 * top * width
+                to = out.ctypes.data + 4 * (top * columns + first)
+                _floats(block, width, panel, width, to, columns)
+
+
+@njit(cache=True, nogil=True)
 def multiply_block(
     left: int, step: int, panel: int, width: int, pairs: int, out: int, columns: int
 ) -> None:
@@ -137,15 +170,15 @@ def multiply_block(
         _one(left, step, panel, pairs, out, columns)
 
 
-def _block(vectors: int) -> Callable[..., None]:
-    """`multiply_block` for panels of so many vectors, without their width."""
+def _block(vectors: int, floats: bool = False) -> Callable[..., None]:
+    """`multiply_block` for panels of so many vectors, without their width, and for float32."""
     pair, real, integer = ir.IntType(32), ir.FloatType(), ir.IntType(64)
     reals, lanes = ir.VectorType(real, LANES), ir.VectorType(pair, LANES)
 
     def code(context: Any, at: Any, signature: Any, args: Any) -> Any:
-        dot = at.module.globals.get(DOT) or ir.Function(
-            at.module, ir.FunctionType(reals, [reals, lanes, lanes]), DOT
-        )
+        name, kinds = (FMA, [reals] * 3) if floats else (DOT, [reals, lanes, lanes])
+        function = ir.FunctionType(reals, kinds)
+        dot = at.module.globals.get(name) or ir.Function(at.module, function, name)
         left, step, panel, pairs, out, columns = args
         left, panel = (at.inttoptr(address, pair.as_pointer()) for address in (left, panel))
         out = at.inttoptr(out, real.as_pointer())
@@ -164,7 +197,12 @@ def _block(vectors: int) -> Callable[..., None]:
             number = at.load(at.gep(left, [at.add(at.mul(step, integer(row)), k)]))
             spread = _spread(at, number, lanes)
             terms = zip(of_row, columns_of_k, strict=True)
-            sums.append([at.call(dot, [old, column, spread]) for old, column in terms])
+            if floats:
+                spread = at.bitcast(spread, reals)
+                add = [[at.bitcast(column, reals), spread, old] for old, column in terms]
+            else:
+                add = [[old, column, spread] for old, column in terms]
+            sums.append([at.call(dot, given) for given in add])
             for old, new in zip(of_row, sums[-1], strict=True):
                 old.add_incoming(ir.Constant(reals, [0.0] * LANES), before)
                 old.add_incoming(new, loop)
@@ -201,3 +239,4 @@ def _spread(at: Any, number: Any, lanes: Any) -> Any:
 
 
 _one, _two, _three, _four = map(_block, range(1, VECTORS + 1))
+_floats = _block(1, floats=True)

@@ -185,16 +185,16 @@ class Head:
         """A function of a part of the weight (tile, width): its products, (positions, tile)."""
         # a model on several GPUs may have its head on another one than its last layer
         hidden = hidden.to(self.weight.device)
-        exact = hidden.dtype == self.weight.dtype == torch.bfloat16
-        if exact and cpu_products.faster(self.weight):
+        if hidden.dtype == self.weight.dtype and cpu_products.faster(self.weight):
             factor = cpu_products.Factor(hidden)
 
-            def in_bfloat16(part: Tensor) -> Tensor:
+            def at_once(part: Tensor) -> Tensor:
                 shape = (max(len(part), cpu_products.ROWS), factor.columns)
                 return factor.times(part, self._buffer("logits", shape)).T
 
-            yield in_bfloat16
+            yield at_once
             return
+        exact = hidden.dtype == self.weight.dtype == torch.bfloat16
         hidden = hidden.float()
 
         def in_float32(part: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Attention of bfloat16 against float64 and PyTorch's own."""
+"""Attention of bfloat16 and float32 against float64 and PyTorch's own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def usable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a CPU that has the products."""
+    """As on a CPU that has the products of bfloat16."""
     monkeypatch.setattr(cpu_products, "usable", lambda x: x.dtype == torch.bfloat16)
 
 
@@ -129,27 +129,63 @@ def test_scores_may_be_large_and_small(sizes: float) -> None:
     torch.testing.assert_close(found, own, rtol=2**-6, atol=2**-8)
 
 
+@pytest.mark.parametrize("hidden", [torch.finfo(torch.float32).min, -torch.inf])
+@pytest.mark.parametrize(("heads", "of_keys"), [(1, 1), (4, 2)])
+@pytest.mark.parametrize(("batch", "length", "seen"), [(1, 1, 1), (2, 64, 70), (1, 150, 333)])
+def test_in_float32_it_is_that_of_float64(
+    batch: int, heads: int, of_keys: int, length: int, seen: int, hidden: float
+) -> None:
+    mask = masked(batch, length, seen, hidden).float()
+    query = torch.randn(batch, length, heads, 16).transpose(1, 2)
+    key, value = torch.randn(2, batch, of_keys, seen, 16)
+    found = cpu_attention.Blocks().attend(query, key, value, mask, 0.25)
+    exact = plain(query.double(), key.double(), value.double(), mask.double(), 0.25)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
+
+
+def test_in_float32_blocks_leave_out_keys_that_they_do_not_see() -> None:
+    """NaN in what is hidden would spread from any product with it."""
+    size, least = cpu_attention.QUERIES, torch.finfo(torch.float32).min
+    mask = torch.full((1, 1, 3 * size, 10), least)
+    mask[:, :, :size, [0, 3]] = mask[:, :, 2 * size :, 4:] = 0  # a block in the middle sees none
+    query, key, value = torch.randn(1, 2, 3 * size, 8), *torch.randn(2, 1, 2, 10, 8)
+    blocks, own = cpu_attention.Blocks(), plain(query, key, value, mask, 1.0)
+    assert blocks.attend(query, key, value, mask, 1.0).isfinite().all()
+    key[:, :, [1, 2]] = value[:, :, [1, 2]] = torch.nan
+    found = blocks.attend(query, key, value, mask, 1.0)
+    for sighted in slice(size), slice(2 * size, None):
+        torch.testing.assert_close(found[:, sighted], own[:, sighted])
+    other = torch.zeros_like(mask)  # of another forward
+    assert blocks.attend(query, key, value, other, 1.0).isnan().all()
+
+
 def models() -> list[Any]:
     sizes: dict[str, Any] = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 48}
     sizes |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
     return [LlamaConfig(**sizes), Gemma3TextConfig(**sizes, head_dim=16)]
 
 
-@runs
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [pytest.param(torch.bfloat16, 0.05, marks=runs), (torch.float32, 1e-5)]
+)
 @pytest.mark.parametrize("config", models(), ids=lambda config: config.model_type)
-def test_models_use_it(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = AutoModelForCausalLM.from_config(config).bfloat16().eval()
+def test_models_use_it(
+    config: Any, dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = AutoModelForCausalLM.from_config(config).to(dtype).eval()
     ids = torch.arange(24).view(2, 12)
-    mask = masked(1, 12, 12).expand(2, 1, 12, 12)
+    mask = masked(1, 12, 12).to(dtype).expand(2, 1, 12, 12)
     given = dict.fromkeys(("full_attention", "sliding_attention"), mask)
     asked = given if config.model_type.startswith("gemma") else mask
-    calls, attend = [], cpu_attention.attend
+    calls: list[int] = []
+    home = cpu_attention.Blocks if dtype == torch.float32 else cpu_attention
+    attend = home.attend
 
     def counted(*args: Any) -> Tensor:
         calls.append(1)
         return attend(*args)
 
-    monkeypatch.setattr(cpu_attention, "attend", counted)
+    monkeypatch.setattr(home, "attend", counted)
     own = ALL_ATTENTION_FUNCTIONS["sdpa"]
     with torch.inference_mode():
         expected = model(ids, attention_mask=asked).logits
@@ -159,7 +195,7 @@ def test_models_use_it(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
             assert len(calls) == config.num_hidden_layers
             model(ids)  # without a mask PyTorch has a faster one
             assert len(calls) == config.num_hidden_layers
-    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is own
 
 
@@ -177,10 +213,31 @@ def test_scores_are_nearer_to_float64_than_those_of_plain_forwards(config: Any) 
     assert np.abs(found - exact).max() <= 0.2 * np.abs(own - exact).max()
 
 
-@runs
+@pytest.mark.parametrize("config", models(), ids=lambda config: config.model_type)
+@pytest.mark.parametrize("fast", [False, True])
+def test_scores_in_float32_are_those_of_plain_forwards(
+    config: Any, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With PyTorch's linear layers and head, and with ours."""
+    monkeypatch.setattr(cpu_products, "faster", lambda x: fast)
+    config.vocab_size = VOCABULARY
+    model = AutoModelForCausalLM.from_config(config).eval()
+    asked = questions(12)
+    with cpu_kernels.used_by(model) as count:
+        found = np.array(flat(score(model, asked, 400)))
+    assert count == fast * 7 * config.num_hidden_layers
+    own = np.array(flat([plainly(model.double(), question) for question in asked]))
+    np.testing.assert_allclose(found, own, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("usable")
 def test_it_serves_models_that_ask_transformers_for_it() -> None:
     model = AutoModelForCausalLM.from_config(models()[0], attn_implementation="sdpa")
+    assert cpu_attention.serves(model)
+    torch.set_num_threads(2)
     assert not cpu_attention.serves(model)
+    torch.set_num_threads(1)
+    assert not cpu_attention.serves(model.double())
     assert cpu_attention.serves(model.bfloat16())
     assert not cpu_attention.serves(torch.nn.Linear(2, 2).bfloat16())
     model.set_attn_implementation("eager")

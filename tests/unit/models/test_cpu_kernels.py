@@ -1,7 +1,8 @@
-"""Norms and rotary embeddings against those of transformers, and against float64."""
+"""Norms, rotary embeddings and linear layers against those of transformers, and against float64."""
 
 from __future__ import annotations
 
+import copy
 import sys
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers.models.glm import modeling_glm
 from transformers.models.llama import modeling_llama
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
-from multical.models import cpu_kernels
+from multical.models import cpu_kernels, cpu_products
 
 SIZES: dict[str, Any] = {
     "vocab_size": 50,
@@ -153,10 +154,39 @@ def test_models_give_the_same_logits(config: Any, replaced: int) -> None:
     assert torch.equal(model(ids).logits.float(), own)  # its own again
 
 
-def test_nothing_is_replaced_where_torch_is_as_good() -> None:
+@pytest.mark.parametrize(
+    ("config", "replaced"),
+    [
+        (LlamaConfig(**SIZES), 2 * 7),
+        (Gemma3TextConfig(**SIZES, num_key_value_heads=1, head_dim=8), 2 * 7),
+        (PhiConfig(**SIZES), 2 * 6),  # with a bias
+    ],
+    ids=["llama", "gemma3", "phi"],
+)
+@torch.inference_mode()
+def test_linear_layers_of_float32_give_the_same_logits(
+    config: Any, replaced: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = AutoModelForCausalLM.from_config(config).eval()
+    for weight in model.parameters():
+        weight += 0.1 * torch.randn_like(weight)  # biases are 0 at first
+    exact = copy.deepcopy(model).double()
+    monkeypatch.setattr(cpu_products, "faster", lambda x: True)
+    for ids in torch.randint(50, (2, 20)), torch.randint(50, (1, 3)):
+        own = model(ids).logits
+        with cpu_kernels.used_by(model) as count:
+            ours = model(ids).logits
+        assert count == replaced
+        assert (ours - exact(ids).logits).norm() <= 1e-5 * own.norm()
+        assert torch.equal(model(ids).logits, own)
+
+
+def test_nothing_is_replaced_where_torch_is_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_products, "faster", lambda x: False)
     model = AutoModelForCausalLM.from_config(LlamaConfig(**SIZES))
     with cpu_kernels.used_by(model) as count:
         assert count == 0
     torch.set_num_threads(2)
-    with cpu_kernels.used_by(model.bfloat16()) as count:
-        assert count == 0
+    for dtype in torch.float32, torch.bfloat16:
+        with cpu_kernels.used_by(model.to(dtype)) as count:
+            assert count == 0

@@ -1,4 +1,4 @@
-"""Products of bfloat16 against float64, and the head of a scorer that uses them."""
+"""Products of bfloat16 and float32 against float64, and the head of a scorer that uses them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from llvmlite import binding
 from numba.core import config
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig
@@ -18,7 +19,9 @@ from multical.scoring.scorer import Head
 runs = pytest.mark.skipif(
     not cpu_products.runnable(), reason="this CPU has no products of bfloat16 (AVX512_BF16)"
 )
-
+in_both = pytest.mark.parametrize(
+    "dtype", [pytest.param(torch.bfloat16, marks=runs), torch.float32], ids=str
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,12 +30,12 @@ def random(*shape: int) -> Tensor:
     return torch.randn(shape).bfloat16()
 
 
-@runs
+@in_both
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 33, 48, 64, 65, 130])
 @pytest.mark.parametrize("rows", [1, 5, 6, 7, 13])
 @pytest.mark.parametrize("width", [2, 6, 64])
-def test_products_are_those_of_float64(n: int, rows: int, width: int) -> None:
-    left, right = random(rows, width), random(n, width)
+def test_products_are_those_of_float64(n: int, rows: int, width: int, dtype: torch.dtype) -> None:
+    left, right = torch.randn(rows, width).to(dtype), torch.randn(n, width).to(dtype)
     factor = cpu_products.Factor(right)
     guard = 32
     memory = torch.full((max(rows, cpu_products.ROWS) * factor.columns + guard,), torch.nan)
@@ -45,6 +48,19 @@ def test_products_are_those_of_float64(n: int, rows: int, width: int) -> None:
     assert memory[-guard:].isnan().all()
 
 
+@pytest.mark.parametrize("width", [1, 3, 2048])
+def test_products_of_float32_have_any_width_and_number_of_rows(width: int) -> None:
+    """Some rows are multiplied with all panels before others."""
+    rows = 2 * cpu_products.CACHED // (4 * width) + 5 if width > 3 else 50
+    left, right = torch.randn(rows, width), torch.randn(40, width)
+    factor = cpu_products.Factor(right)
+    found = factor.times(left, torch.empty(rows, factor.columns))
+    exact, size = left.double() @ right.double().T, left.double().abs() @ right.double().abs().T
+    assert ((found.double() - exact).abs() <= 1e-6 * size).all()
+    alone = factor.times(left[7:8], torch.empty(cpu_products.ROWS, factor.columns))
+    assert torch.equal(alone, found[7:8])  # whatever is multiplied beside it
+
+
 @runs
 def test_sums_stay_in_float32() -> None:
     """1 + 2^-10 has no bfloat16; a sum that was rounded to it would be 1."""
@@ -54,10 +70,10 @@ def test_sums_stay_in_float32() -> None:
     assert factor.times(left, out).item() == 1 + 2.0**-10
 
 
-@runs
-def test_a_factor_need_not_be_contiguous() -> None:
-    right = random(6, 20).T[:, ::3]
-    left = random(7, 2)
+@in_both
+def test_a_factor_need_not_be_contiguous(dtype: torch.dtype) -> None:
+    right = torch.randn(6, 20).to(dtype).T[:, ::3]
+    left = torch.randn(7, 2).to(dtype)
     out = torch.empty(7, 32)
     found = cpu_products.Factor(right).times(left, out)
     torch.testing.assert_close(found, left.float() @ right.float().T)
@@ -65,11 +81,11 @@ def test_a_factor_need_not_be_contiguous() -> None:
 
 @pytest.mark.parametrize("size", [2**21, 700])
 @pytest.mark.parametrize("bias", [False, True])
-@runs
+@in_both
 def test_a_head_has_the_same_logits_with_them(
-    size: int, bias: bool, monkeypatch: pytest.MonkeyPatch
+    size: int, bias: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head, hidden = Head(model(bias)), random(37, 32)
+    head, hidden = Head(model(bias).to(dtype)), torch.randn(37, 32).to(dtype)
     head.size = size  # tiles of the whole vocabulary, and of 18 rows and a last one of 11
     places, tokens = np.indices((37, 101)).reshape(2, -1)
     found = []
@@ -92,19 +108,25 @@ def model(bias: bool) -> Any:
     )
     if bias:
         made.lm_head.bias = torch.nn.Parameter(torch.randn(101))
-    return made.bfloat16().requires_grad_(False)
+    return made.requires_grad_(False)
 
 
-def capable(monkeypatch: pytest.MonkeyPatch, **found: bool) -> None:
-    capabilities = {"avx512_bf16": True, "amx_tile": False} | found
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+def capable(monkeypatch: pytest.MonkeyPatch, cpu: str = "znver4", **found: bool) -> None:
+    capabilities = {"avx512_bf16": True, "avx512_f": True, "fma3": True, "amx_tile": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities | found)
+    monkeypatch.setattr(binding, "get_host_cpu_name", lambda: cpu)
+    forget()
+
+
+def forget() -> None:
     cpu_products.runnable.cache_clear()
+    cpu_products.floats_faster.cache_clear()
 
 
 @pytest.fixture
 def uncached() -> Iterator[None]:
     yield
-    cpu_products.runnable.cache_clear()
+    forget()
 
 
 @pytest.mark.usefixtures("uncached")
@@ -126,3 +148,25 @@ def test_they_are_used_only_where_they_are_faster(monkeypatch: pytest.MonkeyPatc
     capable(monkeypatch)
     monkeypatch.setattr(config, "CPU_NAME", "generic")
     assert not cpu_products.runnable()
+
+
+@pytest.mark.usefixtures("uncached")
+def test_those_of_float32_are_faster_on_amds_cpus_without_avx512(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weight = torch.randn(8, 5)
+    old = {"avx512_bf16": False, "avx512_f": False}
+    capable(monkeypatch, "znver3", **old)
+    assert cpu_products.faster(weight)
+    assert not cpu_products.faster(weight.bfloat16())
+    assert not cpu_products.faster(weight.to("meta"))
+    torch.set_num_threads(2)
+    assert not cpu_products.faster(weight)
+    torch.set_num_threads(1)
+    capable(monkeypatch, "alderlake", **old)
+    assert not cpu_products.faster(weight)
+    capable(monkeypatch, "znver3", **old, fma3=False)
+    assert not cpu_products.faster(weight)
+    capable(monkeypatch, "znver3", **old)
+    monkeypatch.setattr(config, "CPU_NAME", "generic")
+    assert not cpu_products.floats_faster()
