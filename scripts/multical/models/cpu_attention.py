@@ -10,6 +10,7 @@ each LANES keys.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -39,6 +40,8 @@ LEAST = np.float32(-126)
 SERIES = tuple(np.float32(math.log(2) ** n / math.factorial(n)) for n in range(7))
 EXPONENT = np.uint32(23)
 LOG2_E = np.float32(1 / math.log(2))
+#: Queries in float32: their place, the keys that some of them see, and their mask of those
+Block = tuple[slice, Tensor, Tensor]
 
 
 @contextmanager
@@ -92,20 +95,22 @@ def _fits(query: Tensor, key: Tensor, value: Tensor, mask: Any) -> bool:
 
 
 class Blocks:
-    """`attend` in float32. The layers of a forward have the same mask, which is read once."""
+    """`attend` in float32. All layers of a kind have the same mask, which is read once."""
 
     def __init__(self) -> None:
-        self._mask: Tensor | None = None
-        self._blocks: list[tuple[slice, Tensor, Tensor]] = []
+        # as many as there are kinds: with and without a sliding window
+        self._read: deque[tuple[Tensor, list[Block]]] = deque(maxlen=2)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float
     ) -> Tensor:
         """As `attend`."""
-        if mask is not self._mask:
-            self._mask, self._blocks = mask, [*_blocks(mask)]
+        blocks = next((blocks for known, blocks in self._read if known is mask), None)
+        if blocks is None:
+            blocks = [*_blocks(mask)]
+            self._read.append((mask, blocks))
         out = query.new_empty([query.shape[i] for i in (0, 2, 1, 3)])
-        for own, seen, part in self._blocks:
+        for own, seen, part in blocks:
             found = nn.functional.scaled_dot_product_attention(
                 *(query[:, :, own], key[:, :, seen], value[:, :, seen]),
                 attn_mask=part,
@@ -116,8 +121,7 @@ class Blocks:
         return out
 
 
-def _blocks(mask: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Blocks of QUERIES: their place, the keys that some of them see, and their mask of those."""
+def _blocks(mask: Tensor) -> Iterator[Block]:
     for first in range(0, mask.shape[2], QUERIES):
         own = slice(first, first + QUERIES)
         shown = (mask[:, :, own] > torch.finfo(mask.dtype).min).any(2).any(0)[0]

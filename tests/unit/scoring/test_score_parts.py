@@ -46,7 +46,7 @@ PARAMS: dict[str, Any] = {
     "chat_format": "plain",
     "dtype": "float32",
     "matmul_precision": "highest",
-    "batch_tokens": 500,
+    "batch_tokens": 200,
 }
 SHOTS = 2
 
