@@ -28,6 +28,9 @@ from multical.patches.trl import head_calls
 
 #: Logits that are held at a time: 512 MB in float32, all of a small batch
 HELD = 2**27
+#: Fewer rows than this are multiplied four at a time: of 5 to 7 and of 9 to 11, MKL splits sums
+#: among threads on CPUs without AVX512, so that their number would change results
+FEW, AT_A_TIME = 12, 4
 #: Logits that are folded at a time: on CPUs they stay in the cache
 FOLDED_ON_CPUS, FOLDED = 2**20, 2**24
 #: Rows of the head's gradient that are made at a time in half precision on CPUs
@@ -285,7 +288,7 @@ def _pass(
     into_hidden, into_weight, into_bias = gradients
     if into_bias is not None:
         into_bias.zero_()
-    size = max(1, min(tokens, HELD // vocabulary))
+    size = max(1, min(tokens if tokens >= FEW else AT_A_TIME, HELD // vocabulary))
     held = torch.empty((size, vocabulary), dtype=head.dtype, device=device)
     outputs: list[tuple[Tensor, ...]] = []
     for tile in _tiles(tokens, size):

@@ -208,6 +208,25 @@ def test_large_vocabularies_against_float64(vocabulary: int, cap: float | None) 
     close(slopes(given), slopes(wide), 1e-4)
 
 
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("tokens", range(2, 18))
+def test_a_second_thread_changes_nothing(tokens: int) -> None:
+    """Not a bit of the log-probabilities and gradients. Of one token torch splits the sums."""
+    hidden, head = torch.randn(tokens, 64).requires_grad_(), torch.nn.Linear(64, 49_152)
+    targets = torch.randint(0, 49_152, (tokens,))
+    given: dict[str, Any] = {"hidden": hidden, "weight": head.weight, "bias": head.bias}
+    made = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for one in given.values():
+            one.grad = None
+        found = log_probs(0.1, *given.values(), targets, None)
+        (-found.mean()).backward()
+        made.append({"found": found.detach(), **slopes(given)})
+    for name, expected in made[0].items():
+        assert torch.equal(made[1][name], expected), name
+
+
 def weighted(given: dict[str, Any], targets: Tensor, cap: float | None, weights: Tensor) -> Tensor:
     """The loss from all logits, with a weight for each token."""
     logits = given["hidden"] @ given["weight"].T + given["bias"]
