@@ -67,6 +67,7 @@ GROUPS = "--groups score_run=score --group-components score=8"
 #: How each command of README and docs is run by a test
 COMMANDS: dict[str, Run | Dry | By] = {
     "make demo": Dry(f"{DEMO} results/demo/index.html"),
+    "make demo CORES=4": Dry(f"{DEMO} results/demo/index.html"),
     "make msp_v2": Dry("msp_v2_verify results/msp_v2/index.html"),
     "MSP_V2_ARCHIVE=main_results.tar.xz make msp_v2": By(
         "tests/support/msp_study.py", "MSP_V2_ARCHIVE"
