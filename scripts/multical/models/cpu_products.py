@@ -2,7 +2,7 @@
 
 Of bfloat16, if a CPU has AVX512_BF16 but no AMX: PyTorch rounds such products to bfloat16, or turns
 both factors into float32 first, which such a CPU multiplies at half the speed. Of float32, on AMD's
-CPUs without AVX512, where those of PyTorch run at half to two thirds of the CPU's rate.
+CPUs without AVX512, where those of PyTorch run at half to three quarters of the CPU's rate.
 """
 
 from __future__ import annotations
